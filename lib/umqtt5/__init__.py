@@ -1,0 +1,24 @@
+"""MQTT 5.0 for MicroPython in fixed memory.
+
+    from umqtt5 import Client
+
+Nothing is loaded before it is asked for: `umqtt5.Client` brings in the
+blocking client, `umqtt5.MQTTError` only the error.
+"""
+
+import sys
+
+if sys.implementation.name == "cpython":
+    from . import hosted  # noqa: F401  gives CPython the few names it lacks
+
+
+def __getattr__(name):
+    if name == "Client":
+        from .client import Client
+
+        return Client
+    if name == "MQTTError":
+        from .errors import MQTTError
+
+        return MQTTError
+    raise AttributeError(name)

@@ -1,0 +1,82 @@
+"""Where one packet ends and the next begins, in a receive buffer of fixed size (2.1.4)."""
+
+from .errors import MQTTError
+from .wire import get_varint, varint_size
+
+
+class Framer:
+    """Bytes land in `into`, at its base; whole packets are found in `rx`, in place.
+
+    `readinto` of MicroPython's streams can't land at an offset. So a read lands at the base
+    of `rx` while that is empty, else in a small chunk beside it that is appended.
+    """
+
+    def __init__(self, size):
+        self.rx = bytearray(size)
+        self._chunk = bytearray(max(64, size >> 3))
+        self.reset()
+
+    def reset(self):
+        """Forget all that came: a new connection."""
+        self._at = self._have = 0
+        self.first = self.at = self.end = 0  # the packet that `next` has found
+        self.settle()
+
+    def landed(self, n):
+        """`n` bytes have been read to the base of `into`."""
+        if self.into is self._chunk:
+            if n == len(self._chunk):
+                self.rx[self._have : self._have + n] = self._chunk
+            else:
+                for i in range(n):
+                    self.rx[self._have + i] = self._chunk[i]
+        self._have += n
+
+    def next(self):
+        """True where a whole packet is there: `first` byte, and its rest from `at` to `end`.
+
+        It counts as taken. Raises MQTTError, 0x81 where the length is malformed, 0x95 where
+        the packet is larger than `rx`.
+        """
+        rx = self.rx
+        at = self._at + 2
+        if self._have < at:
+            return False
+        size = rx[at - 1]
+        if size > 0x7F:
+            size = get_varint(rx, at - 1, self._have)
+            if size < 0:
+                if size == -2:
+                    raise MQTTError(0x81, "malformed length")
+                return False
+            at += varint_size(size) - 1
+        if at + size > self._have:
+            if at - self._at + size > len(rx):
+                raise MQTTError(0x95, "%d bytes" % (at - self._at + size))
+            return False
+        self.first = rx[self._at]
+        self.at = at
+        self._at = self.end = at + size
+        return True
+
+    def settle(self):
+        """No whole packet is left: choose where the next bytes land, and how many at most."""
+        if self._at == self._have:
+            self._at = self._have = 0
+            self.into = self.rx
+            self.want = len(self.rx)
+            return
+        if self._at and self._at + self._needs() > len(self.rx):
+            self._have -= self._at
+            for i in range(self._have):
+                self.rx[i] = self.rx[self._at + i]
+            self._at = 0
+        self.into = self._chunk
+        self.want = min(len(self._chunk), len(self.rx) - self._have)
+
+    def _needs(self):
+        """The size of the cut packet at `_at`, as far as it is known."""
+        if self._have - self._at < 5:
+            return 5
+        size = get_varint(self.rx, self._at + 1, self._have)
+        return 1 + varint_size(size) + size

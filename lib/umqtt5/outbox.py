@@ -1,0 +1,143 @@
+"""What is accepted for QoS 1 and not yet acknowledged, in order, in a fixed arena.
+
+A record is room for the longest head that its PUBLISH can have, then the user's properties
+and payload. The head is written in front of them each time the record is sent, so that it
+can go out by an alias now and with its full topic after a reconnect, in one write and
+without a second copy of the payload.
+"""
+
+from array import array
+
+_DONE, _QUEUED, _SENT = 0, 1, 2
+_HEAD = 14  # first byte 1, remaining length 4, topic length 2, packet id 2, properties 2 + 3
+
+
+class Outbox:
+    """`size` bytes for messages, `slots` for how many there may be at once."""
+
+    def __init__(self, size, slots):
+        self.arena = bytearray(size)
+        self._ids = array("H", [0] * slots)
+        self._starts = array("I", [0] * slots)
+        self._sizes = array("I", [0] * slots)
+        self._properties = array("H", [0] * slots)
+        self._flags = bytearray(slots)
+        self._states = bytearray(slots)
+        self._topics = [None] * slots
+        self._first = 0  # slot of the oldest record
+        self._head = 0  # offset in the arena behind the newest
+        self._passed = 0  # how many, from the oldest on, were dealt with in this connection
+        self.count = 0
+
+    def _place(self, size):
+        """The offset of `size` free bytes in one piece, -1 where there are none."""
+        if not self.count:
+            return 0 if size <= len(self.arena) else -1
+        tail = self._starts[self._first]
+        if self._head <= tail:
+            return self._head if tail - self._head >= size else -1
+        if len(self.arena) - self._head >= size:
+            return self._head
+        return 0 if tail >= size else -1
+
+    def add(self, topic, payload, flags, properties):
+        """Take a message; returns its slot, -1 where slots or arena are full.
+
+        `flags` is the first byte of the PUBLISH. The packet identifier is given by `name`.
+        Raises ValueError where it could never fit.
+        """
+        slot = len(properties) + len(payload)
+        at = self._reserve(_HEAD + len(topic.name), slot)
+        if at < 0:
+            return -1
+        slot = (self._first + self.count) % len(self._states)
+        self.count += 1
+        self._flags[slot] = flags
+        self._topics[slot] = topic
+        self._properties[slot] = len(properties)
+        self._states[slot] = _QUEUED
+        if properties:
+            self.arena[at : at + len(properties)] = properties
+            at += len(properties)
+        self.arena[at : self._head] = payload
+        return slot
+
+    def _reserve(self, head, body):
+        """Take room in the arena; returns where the body begins, -1 for none."""
+        if head + body > len(self.arena):
+            raise ValueError("outbox: %d bytes needed" % (head + body))
+        if self.count == len(self._states):
+            return -1
+        at = self._place(head + body)
+        if at < 0:
+            return -1
+        slot = (self._first + self.count) % len(self._states)
+        self._starts[slot] = at
+        self._sizes[slot] = body
+        at += head
+        self._head = at + body
+        return at
+
+    def name(self, slot, packet_id):
+        """Give the message in `slot` its packet identifier."""
+        self._ids[slot] = packet_id
+
+    def next(self):
+        """The slot of the next message to be sent in this connection, -1 for none."""
+        while self._passed < self.count:
+            slot = (self._first + self._passed) % len(self._states)
+            if self._states[slot] == _QUEUED:
+                return slot
+            self._passed += 1
+        return -1
+
+    def plan(self, slot, head):
+        """The size of the packet that `slot` makes, as `PublishHead.plan` returns it."""
+        return head.plan(self._topics[slot], self._properties[slot], self._sizes[slot] + 2)
+
+    def put(self, slot, head, size):
+        """Write the planned head of `size` bytes in all in front; returns where it starts."""
+        size = self._starts[slot] + _HEAD + len(self._topics[slot].name) + self._sizes[slot] - size
+        self._states[slot] = _SENT
+        head.put(self.arena, size, self._flags[slot], self._ids[slot])
+        return size
+
+    def acknowledged(self, packet_id):
+        """PUBACK: the message is done. False where none with this identifier was sent."""
+        for i in range(self.count):
+            slot = (self._first + i) % len(self._states)
+            if self._ids[slot] == packet_id and self._states[slot] == _SENT:
+                self.drop(slot)
+                return True
+        return False
+
+    def drop(self, slot):
+        """Forget a message and give its room back as soon as those before it are done."""
+        self._states[slot] = _DONE
+        self._topics[slot] = None
+        while self.count and not self._states[self._first]:
+            self._first = (self._first + 1) % len(self._states)
+            self.count -= 1
+            if self._passed:
+                self._passed -= 1
+
+    def rewind(self, resumed):
+        """A new connection: all that was sent and not acknowledged is sent again, in order.
+
+        Where the broker has kept the session (`resumed`) with DUP [MQTT-3.3.1-1], else as new.
+        """
+        self._passed = 0
+        for i in range(self.count):
+            slot = (self._first + i) % len(self._states)
+            if self._states[slot] == _SENT:
+                self._states[slot] = _QUEUED
+                self._flags[slot] = self._flags[slot] | 8 if resumed else self._flags[slot] & ~8
+            elif not resumed:
+                self._flags[slot] &= ~8
+
+    def packet_id(self, slot):
+        return self._ids[slot]
+
+    def first_byte(self, slot):
+        """The first byte of its PUBLISH: DUP, QoS and RETAIN."""
+        return self._flags[slot]

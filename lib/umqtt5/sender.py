@@ -1,0 +1,262 @@
+"""Bytes out: the transmit buffer, the outbox, the send quota, in the right order.
+
+- A record of the outbox is written in one go; what lies in `tx` waits for its end. `tx`
+  goes before the next record, so that no acknowledgement waits for the send quota
+  [MQTT-3.3.4-8].
+- An alias is set up by the packet that is written first: forms are chosen when a packet
+  takes its place in the stream, not before.
+- The last bytes of `tx` are kept for one acknowledgement and one DISCONNECT.
+"""
+
+from .encode import (
+    PublishHead,
+    connect_room,
+    put_ack,
+    put_connect,
+    put_disconnect,
+    put_ping,
+    put_subscribe,
+    put_unsubscribe,
+    subscribe_size,
+)
+from .errors import MQTTError
+from .limits import Limits
+from .outbox import Outbox
+from .subscriptions import LEAVING
+from .wire import varint_size
+
+_MASK = 0x3FFFFFFF
+_RESERVE = 8  # an acknowledgement takes 5 bytes, a DISCONNECT 3
+
+
+class Sender:
+    """All that leaves a session. `tx` and `outbox` are sizes in bytes."""
+
+    def __init__(self, tx, outbox, inflight, aliases, subscriptions):
+        self.tx = bytearray(tx)
+        self.outbox = Outbox(outbox, inflight)
+        self.head = PublishHead(aliases)
+        self.limits = Limits()
+        self.subscriptions = subscriptions
+        self.on_ack = None  # (packet identifier, reason code) of each QoS 1 message that ends
+        self.on_subscribed = None  # (subscription) when it is granted or refused
+        self.properties = b""  # of the message that is published next
+        self.online = False  # CONNACK has come, DISCONNECT has not
+        self.out = self.tx
+        self.out_at = self._tx_at = self._tx_end = self._record_at = self._record_end = 0
+        self._packet_id = self._quota = 0
+        self.owed = 0  # answers that the broker owes: PUBACK, SUBACK, UNSUBACK
+        self.messages = self.bytes = self.resent = 0  # sent so far, modulo 2**30
+
+    # ---- packets that are not published messages
+
+    def connect(self, session):
+        """A new connection begins with CONNECT. Raises ValueError where `tx` can't hold it."""
+        if connect_room(session) > len(self.tx):
+            raise ValueError("tx: CONNECT needs %d bytes" % connect_room(session))
+        self.online = False
+        self._record_at = self._record_end = self.owed = 0
+        self._tx_at, self._tx_end = put_connect(self.tx, session)
+
+    def connected(self, resumed):
+        """CONNACK has come and `limits` has it: all that is owed may go out."""
+        self._quota = self.limits.receive_maximum
+        self.head.connected(self.limits.topic_alias_maximum, self.limits.maximum_packet_size)
+        self.outbox.rewind(resumed)
+        self.subscriptions.rewind(resumed)
+        self.online = True
+
+    def clear(self):
+        """The broker has ended it: nothing more is to be written."""
+        self.online = False
+        self._tx_at = self._tx_end = self._record_at = self._record_end = 0
+
+    def can_answer(self):
+        """True where there is room for an acknowledgement."""
+        return self._tx_end + _RESERVE <= len(self.tx)
+
+    def ack(self, first_byte, packet_id, reason):
+        self._tx_end = put_ack(self.tx, self._tx_end, first_byte, packet_id, reason)
+
+    def ping(self):
+        self._tx_end = put_ping(self.tx, self._tx_end)
+
+    def disconnect(self, reason):
+        """The last packet."""
+        self._tx_end = put_disconnect(self.tx, self._tx_end, reason)
+        self.online = False
+
+    def pending(self):
+        """True where bytes wait to be written."""
+        return self._tx_at < self._tx_end or self._record_at < self._record_end
+
+    def acknowledged(self, packet_id, reason):
+        """PUBACK. False where it answers nothing that was sent."""
+        if not self.outbox.acknowledged(packet_id):
+            return False
+        self._quota += 1
+        self.owed -= 1
+        if self.on_ack:
+            self.on_ack(packet_id, reason)
+        return True
+
+    def answered(self, subscription, reason):
+        """SUBACK, UNSUBACK, or our own refusal."""
+        self.subscriptions.answered(subscription, reason)
+        if self.on_subscribed:
+            self.on_subscribed(subscription)
+
+    # ---- into the stream
+
+    def output(self):
+        """How many bytes of `out` are to be written from `out_at` on; 0 for none."""
+        if self._record_at == self._record_end:
+            if self.online and self.subscriptions.pending:
+                self._subscribe()
+            if self._tx_at < self._tx_end:
+                self.out = self.tx
+                self.out_at = self._tx_at
+                return self._tx_end - self._tx_at
+            if not self.online or not self._quota or not self._take():
+                return 0
+        self.out = self.outbox.arena
+        self.out_at = self._record_at
+        return self._record_end - self._record_at
+
+    def sent(self, n):
+        """`n` bytes have been written."""
+        self.bytes = (self.bytes + n) & _MASK
+        if self.out is self.tx:
+            self._tx_at += n
+            if self._tx_at == self._tx_end:
+                self._tx_at = self._tx_end = 0
+        else:
+            self._record_at += n
+
+    def _take(self):
+        """Make the next message of the outbox the output; False where there is none."""
+        outbox = self.outbox
+        slot = outbox.next()
+        while slot >= 0:
+            size = outbox.plan(slot, self.head)
+            reason = self.limits.publish(outbox.first_byte(slot), size)
+            if not reason:
+                self._record_at = outbox.put(slot, self.head, size)
+                self._record_end = self._record_at + size
+                self._quota -= 1
+                self.owed += 1
+                self.messages = (self.messages + 1) & _MASK
+                self.resent = (self.resent + (outbox.first_byte(slot) >> 3 & 1)) & _MASK
+                return True
+            # accepted before this connection, whose limits forbid it
+            outbox.drop(slot)
+            if self.on_ack:
+                self.on_ack(outbox.packet_id(slot), reason)
+            slot = outbox.next()
+        return False
+
+    def _subscribe(self):
+        """Put out what the user wants to hear or no longer hear, as far as there is room."""
+        subscriptions = self.subscriptions
+        i = subscriptions.next()
+        while i >= 0:
+            s = subscriptions.all[i]
+            number = i + 1 if self.limits.subscription_ids_available else 0
+            size = subscribe_size(s.filter, number)
+            reason = self.limits.subscribe(s.filter, size)
+            if reason:
+                self.answered(s, reason)
+            elif not self._room(size):
+                return
+            else:
+                subscriptions.asked(i, self.next_id())
+                self.owed += 1
+                if s.state == LEAVING:
+                    self._tx_end = put_unsubscribe(self.tx, self._tx_end, s.packet_id, s.filter)
+                else:
+                    self._tx_end = put_subscribe(
+                        self.tx, self._tx_end, s.packet_id, s.filter, s.qos, number
+                    )
+            i = subscriptions.next()
+
+    def _room(self, size):
+        """True where `tx` has room for `size` more bytes, False where it will have.
+
+        Raises ValueError where it never has.
+        """
+        if size + _RESERVE > len(self.tx):
+            raise ValueError("tx: %d bytes needed" % (size + _RESERVE))
+        return self._tx_end + size + _RESERVE <= len(self.tx)
+
+    # ---- the user's side
+
+    def publish(self, topic, payload, first_byte):
+        """See `Client.publish`. `first_byte` is that of the PUBLISH: QoS and RETAIN."""
+        if first_byte > 0x31:
+            return self._keep(topic, payload, first_byte)
+        at = len(payload)
+        if not self.online:
+            self.properties = b""
+            return False
+        if topic.epoch != self.head.epoch or at > 121 or self.properties:
+            return self._spell(topic, payload, first_byte)
+        # the usual one: a short payload to a topic that has its alias
+        if self.limits.publish(first_byte, at + 8) or not self._room(at + 8):
+            return self._check(first_byte, at + 8)
+        self.tx[self._tx_end] = first_byte
+        self.tx[self._tx_end + 1] = at + 6
+        at = self._tx_end + 8
+        self.tx[at - 6 : at] = topic.head
+        self._tx_end = at + len(payload)
+        self.tx[at : self._tx_end] = payload
+        self.head.saved += len(topic.name) - 3
+        self.messages = (self.messages + 1) & _MASK
+        return True
+
+    def _spell(self, topic, payload, first_byte):
+        """A QoS 0 PUBLISH of any form."""
+        properties = self.properties
+        self.properties = b""
+        at = len(payload) + len(properties)
+        at = self.head.plan(topic, len(properties), at)
+        if self.limits.publish(first_byte, at) or not self._room(at):
+            return self._check(first_byte, at)
+        at = self.head.put(self.tx, self._tx_end, first_byte, 0)
+        self._tx_end = at + len(properties)
+        self.tx[at : self._tx_end] = properties
+        at = self._tx_end
+        self._tx_end += len(payload)
+        self.tx[at : self._tx_end] = payload
+        self.messages = (self.messages + 1) & _MASK
+        return True
+
+    def _keep(self, topic, payload, first_byte):
+        """Take a QoS 1 message into the outbox; returns its packet identifier, 0 for no room."""
+        slot = len(self.properties)
+        slot += len(topic.name) + 4 + varint_size(slot) + len(payload)
+        self._check(first_byte, 1 + slot + varint_size(slot))
+        slot = self.outbox.add(topic, payload, first_byte, self.properties)
+        self.properties = b""
+        if slot < 0:
+            return 0
+        self.outbox.name(slot, self.next_id())
+        return self._packet_id
+
+    def _check(self, first_byte, size):
+        """Raise MQTTError for the limit that a PUBLISH would break; False where it breaks none."""
+        size = self.limits.publish(first_byte, size)
+        if size:
+            self.properties = b""
+            raise MQTTError(size, self.limits.words(size))
+        return False
+
+    def next_id(self):
+        """A packet identifier that is free [MQTT-2.2.1-3].
+
+        Those in the outbox follow each other, and there are fewer than 65,535 slots: the next
+        in turn can only be that of an unanswered SUBSCRIBE.
+        """
+        while True:
+            self._packet_id = self._packet_id % 65535 + 1
+            if not self.subscriptions.in_use(self._packet_id):
+                return self._packet_id

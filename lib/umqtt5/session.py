@@ -1,0 +1,221 @@
+"""The state machine of one MQTT 5.0 session: bytes and ticks in, bytes out, no I/O.
+
+How it is driven:
+
+- `open(now)` begins a connection, `lost()` tells that it has ended, for whatever reason.
+- Read at most `framer.want` bytes to the base of `framer.into`, then `received(n, now)`.
+  While `held` is True, packets wait for room to answer: write, then call `parse()`.
+- While `sender.output()` is not 0, write that many bytes of `sender.out` from
+  `sender.out_at` on, then call `sent(n, now)`.
+- `tick(now)` returns how many ms may pass before it has to be called again. It raises
+  OSError(ETIMEDOUT) when the broker has let a wait run out.
+
+Rules:
+
+- `now` is in ms and may wrap at any multiple of 2**30.
+- What the peer does wrong sets `error` and `state` to CLOSING: the DISCONNECT with its
+  reason code is the last output, then the driver closes.
+- A message is acknowledged when its handler has returned, in the order of arrival.
+- Nothing is allocated after `open`, but by handlers and by errors.
+"""
+
+from .decode import Packet
+from .errors import Guard, MQTTError
+from .framer import Framer
+from .sender import Sender
+from .subscriptions import Subscriptions
+from .timers import ANSWER, CONNECT, HEARD, PING, SENT, WRITE, Timers
+
+CLOSED, CONNECTING, CONNECTED, CLOSING = 0, 1, 2, 3
+
+_MASK = 0x3FFFFFFF
+_ALIAS = 0x80000  # as a bit of `Packet.seen`
+
+
+class Session:
+    """One client's session. Sizes are in bytes, `timeout` in ms, `keep_alive` in seconds."""
+
+    def __init__(self, client_id, rx, tx, outbox, inflight, aliases, keep_alive, timeout):
+        self.client_id = client_id
+        self.user = self.password = None
+        self.will = None  # (connect flags, properties, topic, payload), all bytes but the first
+        self.keep_alive = keep_alive
+        self.session_expiry = 0  # seconds
+        self.receive_maximum = inflight
+        self.clean_start = True
+
+        self.framer = Framer(rx)
+        self.rx = self.framer.rx
+        self.subscriptions = Subscriptions()
+        self.sender = Sender(tx, outbox, inflight, aliases, self.subscriptions)
+        self.timers = Timers(timeout)
+        self.packet = Packet(self.rx)
+        self._guard = Guard(MQTTError, self._fail)
+        self._handlers = [None] * 16
+        self._handlers[2] = self._connack
+        self._handlers[3] = self._publish
+        self._handlers[4] = self._puback
+        self._handlers[9] = self._suback
+        self._handlers[11] = self._unsuback
+        self._handlers[13] = self._pingresp
+        self._handlers[14] = self._disconnect
+
+        self.state = CLOSED
+        self.error = None  # why it ends: the broker's words or ours, as an MQTTError
+        self.resumed = self.held = False
+        self.messages_received = self.bytes_received = 0  # so far, modulo 2**30
+
+    # ---- a connection begins and ends
+
+    def open(self, now):
+        """A connection is there: put CONNECT out. Raises ValueError where `tx` can't hold it."""
+        self.sender.connect(self)
+        self.state = CONNECTING
+        self.error = None
+        self.framer.reset()
+        self.timers.reset(now, self.keep_alive)
+
+    def lost(self):
+        """The connection has ended."""
+        self.sender.clear()
+        self.state = CLOSED
+
+    def close(self, reason):
+        """End the connection with a DISCONNECT; the driver closes when it is written."""
+        if self.state == CONNECTED or (self.state == CONNECTING and reason):
+            self.sender.disconnect(reason)
+        if self.state != CLOSED:
+            self.state = CLOSING
+
+    def _end(self, error):
+        """The broker has ended it."""
+        self.error = error
+        self.sender.clear()
+        self.state = CLOSING
+
+    def _fail(self, error):
+        """The broker has broken the protocol."""
+        self.error = error
+        self.held = False
+        self.close(error.code)
+
+    # ---- bytes in
+
+    def received(self, n, now):
+        """`n` bytes have landed in `framer.into`."""
+        self.bytes_received = (self.bytes_received + n) & _MASK
+        self.timers.mark(HEARD, now)
+        self.framer.landed(n)
+        self.parse()
+
+    def parse(self):
+        """Handle the packets that are whole."""
+        self.held = True  # also when a callback of the user's raises: then come back here
+        with self._guard:
+            self.held = self._parse()
+        if not self.held:
+            self.framer.settle()
+
+    def _parse(self):
+        framer = self.framer
+        while self.state == CONNECTED or self.state == CONNECTING:
+            if not self.sender.can_answer() and self.state == CONNECTED:
+                return True
+            if not framer.next():
+                break
+            kind = framer.first >> 4
+            if not self._handlers[kind] or (self.state == CONNECTING) != (kind == 2):
+                raise MQTTError(0x82, "packet type %d" % kind)
+            if kind != 3 and framer.first & 15:
+                raise MQTTError(0x81, "reserved bits")  # [MQTT-2.1.3-1]
+            self._handlers[kind](framer.at, framer.end)
+        return False
+
+    def _connack(self, at, end):
+        packet = self.packet
+        packet.connack(at, end)
+        if packet.reason:
+            self._end(MQTTError(packet.reason, packet.property(0x1F) or ""))
+            return
+        if packet.session_present and self.clean_start:
+            raise MQTTError(0x82, "Session Present after Clean Start")  # [MQTT-3.2.2-4]
+        self.resumed = packet.session_present
+        self.sender.limits.take(packet)
+        if packet.seen & 0x80:  # Assigned Client Identifier
+            self.client_id = packet.property(0x12).encode()
+        self.timers.keep_alive(packet.number(0x13, self.keep_alive))  # [MQTT-3.2.2-21]
+        self.sender.connected(self.resumed)
+        self.clean_start = False
+        self.state = CONNECTED
+
+    def _publish(self, at, end):
+        packet = self.packet
+        packet.publish(self.framer.first & 15, at, end)
+        if packet.seen & _ALIAS:
+            raise MQTTError(0x94, "we announced none")  # [MQTT-3.1.2-27]
+        if packet.topic_at == packet.topic_end:
+            raise MQTTError(0x82, "empty topic")
+        if packet.qos == 2:
+            raise MQTTError(0x9B, "no subscription asked for QoS 2")
+        self.messages_received = (self.messages_received + 1) & _MASK
+        reason = self.subscriptions.deliver(packet)
+        if packet.qos and self.state == CONNECTED:  # [MQTT-4.3.2-4], in order [MQTT-4.6.0-2]
+            self.sender.ack(0x40, packet.packet_id, reason)
+
+    def _puback(self, at, end):
+        self.packet.puback(at, end)
+        if self.sender.acknowledged(self.packet.packet_id, self.packet.reason):
+            self.timers.progress(ANSWER)
+
+    def _suback(self, at, end):
+        self._answered(at, end, True)
+
+    def _unsuback(self, at, end):
+        self._answered(at, end, False)
+
+    def _answered(self, at, end, subscribe):
+        self.packet.suback(at, end, subscribe)
+        subscription = self.subscriptions.waiting(self.packet.packet_id, subscribe)
+        if not subscription:
+            raise MQTTError(0x82, "nobody asked")
+        self.sender.owed -= 1
+        self.timers.progress(ANSWER)
+        self.sender.answered(subscription, self.packet.reason)
+
+    def _pingresp(self, at, end):
+        if at != end:
+            raise MQTTError(0x81, "PINGRESP")
+        self.timers.pinging = False
+
+    def _disconnect(self, at, end):
+        self.packet.disconnect(at, end)
+        self._end(MQTTError(self.packet.reason, self.packet.property(0x1F) or ""))
+
+    # ---- bytes out
+
+    def sent(self, n, now):
+        """`n` bytes of what `sender.output()` offered have been written."""
+        self.timers.mark(SENT, now)
+        self.timers.progress(WRITE)
+        self.sender.sent(n)
+
+    # ---- time
+
+    def tick(self, now):
+        """The ms until this is to be called again. Raises OSError where a wait has run out."""
+        if self.state == CLOSED:
+            return _MASK
+        timers = self.timers
+        timers.start(now)
+        timers.wait(WRITE, self.sender.pending())
+        if self.state != CONNECTED:
+            timers.wait(CONNECT, True)
+            return timers.left
+        timers.wait(ANSWER, self.sender.owed > 0)
+        timers.wait(PING, timers.pinging)
+        if timers.silent() and not self.sender.pending():
+            self.sender.ping()
+            timers.mark(SENT, now)
+            timers.pinging = True
+            timers.wait(PING, True)
+        return timers.left

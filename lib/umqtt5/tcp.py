@@ -1,0 +1,43 @@
+"""TCP, as a stream that does not block.
+
+A transport is a function `(host, port)` that returns a stream on which a connection has
+begun: an object of MicroPython's stream protocol, with
+
+- `readinto(buf, n)`: at most `n` bytes to the base of `buf`; None where there are none yet,
+  0 at the end of the stream,
+- `write(buf, at, n)`: how many of the `n` bytes from `buf[at]` on were taken; None for none,
+- `close()`,
+
+that `select.poll` can watch. Errors are OSError.
+"""
+
+import socket
+from errno import EINPROGRESS
+
+_IPPROTO_TCP, _TCP_NODELAY = 6, 1
+
+
+def connect(host, port):
+    """Begin a connection. Looking up a name blocks, for as long as the system's resolver does."""
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
+    stream = socket.socket(family, kind, proto)
+    try:
+        stream.setblocking(False)
+        try:
+            # with Nagle's algorithm a packet waits for the acknowledgement of the one before
+            stream.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
+        except OSError:
+            pass  # a port without it
+        try:
+            stream.connect(address)
+        except OSError as error:
+            if error.errno != EINPROGRESS:
+                raise
+    except OSError:
+        stream.close()
+        raise
+    if hasattr(stream, "readinto"):
+        return stream
+    from .hosted import Stream
+
+    return Stream(stream)
