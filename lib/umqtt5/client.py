@@ -142,8 +142,8 @@ class Client:
         at once and `poll` does it all. Raises OSError or MQTTError (the broker's reason code
         and string) where this first try fails, and then does not try again by itself.
         """
-        self._wanted = True
-        if self._link == _DOWN:
+        if not self._wanted:
+            self._wanted = True
             self._tries = self._pause = 0
         if not wait:
             return False

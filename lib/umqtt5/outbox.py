@@ -47,7 +47,8 @@ class Outbox:
         Raises ValueError where it could never fit.
         """
         slot = len(properties) + len(payload)
-        at = self._reserve(_HEAD + len(topic.name), slot)
+        at = _HEAD + len(topic.name)
+        at = self._reserve(at, slot)
         if at < 0:
             return -1
         slot = (self._first + self.count) % len(self._states)
@@ -57,8 +58,9 @@ class Outbox:
         self._properties[slot] = len(properties)
         self._states[slot] = _QUEUED
         if properties:
-            self.arena[at : at + len(properties)] = properties
-            at += len(properties)
+            flags = at + len(properties)
+            self.arena[at:flags] = properties
+            at = flags
         self.arena[at : self._head] = payload
         return slot
 

@@ -1,0 +1,1 @@
+"""The device application: config, network, telemetry, commands, health."""

@@ -1,0 +1,102 @@
+"""Reads `config.json` and checks it field by field, before anything is switched on."""
+
+import json
+
+from . import schema
+
+
+class ConfigError(Exception):
+    """One line for a person: the file, the field, what was expected."""
+
+
+def load(path, pins):
+    """The config as a dict with every default filled in. Raises ConfigError.
+
+    `pins` is the board's module, which knows the sensors, outputs and radio that there are.
+    """
+    try:
+        with open(path) as file:
+            config = json.load(file)
+    except OSError:
+        raise ConfigError("%s: not there; copy docs/config.example.json" % path)
+    except ValueError:
+        raise ConfigError("%s: not JSON; check commas, quotes and brackets" % path)
+    if not isinstance(config, dict):
+        raise ConfigError("%s: expected an object with device and broker" % path)
+    _fields(path, "", config, schema.CONFIG)
+    _name(path, "device", config["device"])
+    if "+" in config["prefix"] or "#" in config["prefix"]:
+        _wrong(path, "prefix", config["prefix"], schema.CONFIG["prefix"][4])
+    _fields(path, "broker.", config["broker"], schema.BROKER)
+    _wifi(path, config["wifi"], pins)
+    _list(path, "sensors", config["sensors"], schema.SENSOR, "kind", pins.READINGS)
+    for index, actuator in enumerate(config["actuators"]):
+        _one_of(path, "actuators[%d].kind" % index, actuator, "kind", ("switch",))
+    _list(path, "actuators", config["actuators"], schema.ACTUATOR, "pin", pins.OUTPUTS)
+    return config
+
+
+def _wrong(path, field, value, expected):
+    raise ConfigError("%s: %s: %s, expected %s" % (path, field, json.dumps(value), expected))
+
+
+def _fields(path, where, found, table):
+    """Check the fields of one object and fill in its defaults."""
+    for field in found:
+        if field not in table:
+            known = ", ".join(sorted(table))
+            raise ConfigError("%s: %s%s: unknown, expected one of %s" % (path, where, field, known))
+    for field in table:
+        kind, default, low, high, expected = table[field]
+        value = found.get(field)
+        if value is None:
+            if default is schema.REQUIRED:
+                raise ConfigError("%s: %s%s: missing, expected %s" % (path, where, field, expected))
+            found[field] = list(default) if kind is list else default
+            continue
+        right = isinstance(value, (int, float) if kind is float else kind)
+        if not right or isinstance(value, bool):
+            _wrong(path, where + field, value, expected)
+        if kind is not dict:
+            size = len(value) if kind in (str, list) else value
+            if not low <= size <= high:
+                _wrong(path, where + field, value, expected)
+
+
+def _name(path, field, name):
+    for c in name:
+        if not (c.isalpha() or c.isdigit() or c in "-_") or ord(c) > 127:
+            _wrong(path, field, name, schema.CONFIG["device"][4])
+
+
+def _one_of(path, field, found, key, known):
+    if isinstance(found, dict) and key in found and found[key] not in known:
+        _wrong(path, field, found[key], "one of " + ", ".join(sorted(known)))
+
+
+def _list(path, what, found, table, key, known):
+    """Check a list of sensors or actuators; `key` has to be `known` to the board."""
+    names = set()
+    for index, item in enumerate(found):
+        where = "%s[%d]" % (what, index)
+        if not isinstance(item, dict):
+            _wrong(path, where, item, "an object")
+        _fields(path, where + ".", item, table)
+        _one_of(path, where + "." + key, item, key, known)
+        if item["name"] is None:
+            item["name"] = item["kind"]
+        _name(path, where + ".name", item["name"])
+        if item["name"] in names:
+            _wrong(path, where + ".name", item["name"], "a name that no other has")
+        names.add(item["name"])
+
+
+def _wifi(path, wifi, pins):
+    if wifi is None:
+        if pins.WIFI:
+            expected = schema.CONFIG["wifi"][4]
+            raise ConfigError("%s: wifi: missing, expected %s" % (path, expected))
+    elif not pins.WIFI:
+        raise ConfigError("%s: wifi: this board has none, expected no such field" % path)
+    else:
+        _fields(path, "wifi.", wifi, schema.WIFI)

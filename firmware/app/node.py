@@ -1,0 +1,84 @@
+"""The device: one client, its sensors, its actuators, one loop."""
+
+from time import ticks_ms
+
+from actuators import make as make_actuator
+from sensors import make as make_sensor
+from umqtt5 import Client
+
+from .commands import Commands
+from .health import Health
+from .net import Net
+from .telemetry import Telemetry
+
+_LONGEST_WAIT = 1000  # ms
+
+
+class Node:
+    """`config` as `config.load` returns it, `pins` the board's module."""
+
+    def __init__(self, config, pins):
+        self._name = config["device"]
+        broker = config["broker"]
+        base = config["prefix"] + "/" + self._name
+        self._where = "%s:%d" % (broker["host"], broker["port"])
+        self._client = client = Client(
+            broker["host"],
+            broker["port"],
+            client_id=self._name,
+            user=broker["user"],
+            password=broker["password"],
+            keep_alive=broker["keep_alive"],
+            **pins.BUFFERS
+        )
+        client.on_state = self._state
+        client.session.sender.on_subscribed = self._subscribed
+        client.session.sender.on_ack = self._acknowledged
+        client.will(base + "/status", b"offline", qos=1, retain=True)
+        self._status = client.topic(base + "/status")
+        self._online = False  # whether it has been said
+        self._net = Net(config["wifi"])
+        self._telemetry = Telemetry(client, base, [make_sensor(s, pins) for s in config["sensors"]])
+        self._commands = Commands(client, base, [make_actuator(a, pins) for a in config["actuators"]])
+        self._health = Health(client, base, int(config["health"] * 1000))
+
+    def step(self):
+        """One round: read, publish, obey. Takes as long as there is nothing to do, a second at most."""
+        now = ticks_ms()
+        if self._net.up():
+            self._client.connect(wait=False)
+        if self._client.connected and not self._online:
+            self._online = self._client.publish(self._status, b"online", qos=1, retain=True) > 0
+        wait = min(_LONGEST_WAIT, self._telemetry.run(now), self._health.run(now))
+        self._commands.run()
+        self._client.poll(wait)
+
+    def _state(self, client, connected, error):
+        self._online = False
+        if connected:
+            print("%s: connected to %s" % (self._name, self._where))
+            if not client.session.resumed:
+                self._commands.forget()
+        else:
+            why = "closed" if error is None else error
+            print("%s: no link to %s: %s" % (self._name, self._where, why))
+
+    def _subscribed(self, subscription):
+        if subscription.reason is not None and subscription.reason >= 0x80:
+            from umqtt5.reasons import name
+
+            what = subscription.filter.decode()
+            print("%s: %s: refused: %s" % (self._name, what, name(subscription.reason)))
+
+    def _acknowledged(self, packet_id, reason):
+        if reason >= 0x80:
+            from umqtt5.reasons import name
+
+            print("%s: message %d: refused: %s" % (self._name, packet_id, name(reason)))
+
+
+def run(config, pins):
+    """Never returns."""
+    node = Node(config, pins)
+    while True:
+        node.step()

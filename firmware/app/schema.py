@@ -1,0 +1,45 @@
+"""What `config.json` may hold: one table, read by the check and by whoever writes a config.
+
+A field is (type, default, smallest, largest, what is expected, for a person). The bounds
+are those of a number, or of the length of a string. A default of `REQUIRED` means that the
+field has to be there, of `None` that it may be absent.
+"""
+
+REQUIRED = ...
+
+_NAME = "1 to 23 letters, digits, - or _"
+
+BROKER = {
+    "host": (str, REQUIRED, 1, 253, "a host name or an address"),
+    "port": (int, 1883, 1, 65535, "a port number"),
+    "user": (str, None, 0, 1024, "a user name"),
+    "password": (str, None, 0, 1024, "a password"),
+    "keep_alive": (int, 30, 5, 65535, "seconds, 5 or more"),
+}
+
+WIFI = {
+    "ssid": (str, REQUIRED, 1, 32, "the name of the network"),
+    "password": (str, "", 0, 64, "its password"),
+}
+
+SENSOR = {
+    "kind": (str, REQUIRED, 1, 32, "the kind of sensor"),
+    "name": (str, None, 1, 23, _NAME),
+    "period": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
+}
+
+ACTUATOR = {
+    "kind": (str, "switch", 1, 32, "the kind of actuator"),
+    "name": (str, REQUIRED, 1, 23, _NAME),
+    "pin": (str, REQUIRED, 1, 32, "the name of one of the board's outputs"),
+}
+
+CONFIG = {
+    "device": (str, REQUIRED, 1, 23, _NAME),
+    "prefix": (str, "umqtt5", 1, 64, "a topic without + and #"),
+    "broker": (dict, REQUIRED, 0, 0, "an object"),
+    "wifi": (dict, None, 0, 0, "an object with ssid and password"),
+    "sensors": (list, (), 0, 32, "a list of sensors"),
+    "actuators": (list, (), 0, 32, "a list of actuators"),
+    "health": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
+}
