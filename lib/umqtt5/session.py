@@ -208,8 +208,8 @@ class Session:
         timers = self.timers
         timers.start(now)
         timers.wait(WRITE, self.sender.pending())
+        timers.wait(CONNECT, self.state == CONNECTING)
         if self.state != CONNECTED:
-            timers.wait(CONNECT, True)
             return timers.left
         timers.wait(ANSWER, self.sender.owed > 0)
         timers.wait(PING, timers.pinging)

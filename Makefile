@@ -1,0 +1,46 @@
+# `make demo` and `make test` do all their set-up: a .venv with pinned packages.
+PYTHON ?= python3
+BROKER ?= iotcore
+VENV := .venv
+RUN := $(VENV)/bin/python
+# a colon in a folder's name would break these, as it breaks venv itself
+export PYTHONPATH := $(CURDIR)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test lint size setup lock clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/demo ## three devices and a broker, live: [SECONDS=20] [BROKER=iotcore|mosquitto|mqtt://host:port]
+	@$(RUN) -m tools demo --broker "$(BROKER)" $(if $(SECONDS),--seconds $(SECONDS))
+
+test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, devices
+	@$(RUN) -m host_tests $(ARGS)
+
+lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
+	@$(RUN) -m host_tests.lint
+
+size: $(VENV)/dev ## bytes of code and of heap
+	@$(RUN) -m tools size
+
+setup: $(VENV)/dev ## only the set-up
+
+lock: $(VENV)/dev ## pin anew what pyproject.toml asks for
+	@for set in demo dev; do \
+	  $(VENV)/bin/uv pip compile -q pyproject.toml --extra $$set --universal --python-version 3.10 \
+	    --fork-strategy fewest --no-header --no-annotate --upgrade -o tools/requirements/$$set.txt; done
+
+clean: ## remove .venv, build and caches
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache host_tests/vm/node_modules
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "venv is missing: apt-get install python3-venv, or a Python that has it"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/%: tools/requirements/%.txt | $(VENV)/bin/python
+	@echo "installing $* packages into $(VENV) (once)"
+	@$(RUN) -m pip install --quiet --requirement $<
+	@touch $@

@@ -1,0 +1,169 @@
+"""Brokers to talk to: the embedded one, mosquitto, or any that runs already."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+class BrokerError(RuntimeError):
+    """One line for a person: what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a broker listens, and who we are to it."""
+
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+
+    def __str__(self) -> str:
+        return f"mqtt://{self.host}:{self.port}"
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def reachable(address: Address, timeout: float = 1) -> bool:
+    """True where something accepts connections."""
+    try:
+        socket.create_connection((address.host, address.port), timeout).close()
+    except OSError:
+        return False
+    return True
+
+
+_IOTCORE = """\
+id = 0
+[router]
+id = 0
+max_connections = 1000
+max_outgoing_packet_count = 200
+max_segment_size = 104857600
+max_segment_count = 10
+[v5.1]
+name = "v5-1"
+listen = "127.0.0.1:{port}"
+next_connection_delay_ms = 1
+    [v5.1.connections]
+    connection_timeout_ms = 60000
+    max_payload_size = 2048000
+    max_inflight_count = 100
+    dynamic_filters = true
+"""
+
+
+@contextlib.contextmanager
+def iotcore() -> Iterator[Address]:
+    """The embedded broker (rumqttd) with an MQTT 5 listener on loopback."""
+    from iotcore import Broker
+
+    address = Address("127.0.0.1", free_port())
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "iotcore.toml"
+        config.write_text(_IOTCORE.format(port=address.port))
+        broker = Broker(config_path=str(config))
+        try:
+            broker.start()
+            yield address
+        finally:
+            broker.stop()
+
+
+def find_mosquitto() -> str | None:
+    """mosquitto's path; Debian has it in /usr/sbin, which is not on everybody's PATH."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+
+class Mosquitto:
+    """mosquitto with these lines of configuration behind its listener; can be stopped and restarted."""
+
+    def __init__(self, *lines: str, anonymous: bool = True) -> None:
+        program = find_mosquitto()
+        if program is None:
+            raise BrokerError("mosquitto is not installed: `apt-get install mosquitto`, or leave BROKER out")
+        self._program = program
+        self._lines = [f"allow_anonymous {str(anonymous).lower()}", *lines]
+        self.address = Address("127.0.0.1", free_port())
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = tempfile.TemporaryDirectory()
+
+    def start(self) -> None:
+        """Start it and wait until it listens. Raises BrokerError."""
+        config = Path(self._folder.name) / "mosquitto.conf"
+        listener = f"listener {self.address.port} {self.address.host}"
+        # as root it would become the user mosquitto, who can't read the folder
+        config.write_text("\n".join(["user root", listener, *self._lines]) + "\n")
+        log = open(Path(self._folder.name) / "log", "ab")
+        with log:
+            self._process = subprocess.Popen(
+                [self._program, "-c", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 10
+        while not reachable(self.address):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                text = (Path(self._folder.name) / "log").read_text(errors="replace")
+                raise BrokerError(f"mosquitto did not start: {text.strip()[-300:]}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Mosquitto:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._folder.cleanup()
+
+
+def parse(url: str) -> Address:
+    """`mqtt://[user[:password]@]host[:port]`. Raises BrokerError."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or 1883
+    except ValueError:
+        port = 0
+    if parts.scheme != "mqtt" or not parts.hostname or not port:
+        raise BrokerError(f"{url}: expected iotcore, mosquitto or mqtt://host:port")
+    user = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password else None
+    return Address(parts.hostname, port, user, password)
+
+
+@contextlib.contextmanager
+def running(choice: str) -> Iterator[Address]:
+    """A broker by its name: `iotcore`, `mosquitto`, or an `mqtt://` address that must answer."""
+    if choice == "iotcore":
+        with iotcore() as address:
+            yield address
+    elif choice == "mosquitto":
+        with Mosquitto() as broker:
+            yield broker.address
+    else:
+        address = parse(choice)
+        if not reachable(address, 5):
+            raise BrokerError(f"{address}: nobody answers there; is the broker running?")
+        yield address

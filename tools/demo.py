@@ -1,0 +1,146 @@
+"""`make demo`: a broker, three devices that run the real firmware, and a look at them."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from tools import broker, devices, screen, vm
+from tools.paths import BUILD
+from tools.watch import Watch
+from umqtt5 import MQTTError
+
+NAMES = ("kitchen", "cellar", "roof")
+
+
+def _missing(watch: Watch, running: list[devices.Device]) -> list[str]:
+    """What a run must have shown and has not: telemetry of each, a confirmed command to each."""
+    missing = []
+    for name, device in zip(NAMES, running):
+        state = watch.devices.get(name)
+        if state is None or not state.readings:
+            missing.append(f"{name}: no telemetry")
+            continue
+        done = [
+            command
+            for command in watch.commands.values()
+            if command.device == name
+            and command.answer
+            and command.answer.get("ok")
+            and command.answer.get("state") == state.switches.get(command.switch)
+            and device.output(command.switch) == state.switches.get(command.switch)
+        ]
+        if not done:
+            missing.append(f"{name}: no command carried out and confirmed")
+    return missing
+
+
+class Script:
+    """In a run that ends by itself each device gets one command, when it has said enough."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._asked: set[str] = set()
+
+    def run(self) -> None:
+        for name in NAMES:
+            state = self._watch.devices.get(name)
+            if name in self._asked or state is None or "lamp" not in state.switches:
+                continue
+            if state.status == "online" and all(len(v) > 1 for v in state.readings.values()):
+                self._asked.add(name)
+                word = "OFF" if state.switches["lamp"] == "ON" else "ON"
+                self._watch.command(name, "lamp", word)
+
+
+@contextlib.contextmanager
+def _started(address: broker.Address, prefix: str) -> Iterator[list[devices.Device]]:
+    running: list[devices.Device] = []
+    try:
+        for name in NAMES:
+            settings = devices.config(name, address, prefix)
+            running.append(devices.Device(BUILD / "demo" / name, settings))
+        yield running
+    finally:
+        for device in running:
+            device.stop()
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def run(choice: str, seconds: float | None, console: Console) -> int:
+    """The demo; returns the exit code."""
+    prefix = f"umqtt5-demo-{secrets.token_hex(3)}"  # so that a shared broker keeps runs apart
+    with broker.running(choice) as address, _started(address, prefix) as running:
+        console.print(f"broker {choice} at {address}, topics under {prefix}/", highlight=False)
+        with screen.open_screen(console, NAMES, running) as view:
+            watch = Watch(address, prefix, view.event)
+            watch.connect()
+            script = Script(watch) if seconds else None
+            ends = time.monotonic() + (seconds or 1e9)
+            try:
+                while time.monotonic() < ends and not view.quit:
+                    watch.poll(100)
+                    if script:
+                        script.run()
+                    view.update(watch)
+                    if not any(device.running for device in running):
+                        view.event("all devices have ended; their last words are above")
+                        break
+            except KeyboardInterrupt:
+                if seconds:
+                    raise
+            finally:
+                watch.close()
+        if not seconds:
+            return 0
+        missing = _missing(watch, running)
+        for line in missing:
+            console.print(f"[red]{line}")
+        if not missing:
+            console.print(
+                f"telemetry from {len(NAMES)} devices, a command to each carried out and confirmed"
+            )
+        return 1 if missing else 0
+
+
+def main(
+    broker_choice: Annotated[
+        str,
+        typer.Option("--broker", help="iotcore, mosquitto, or mqtt://[user:password@]host[:port]"),
+    ] = "iotcore",
+    seconds: Annotated[
+        Optional[float],
+        typer.Option(min=5, help="end by itself, and check what was seen; without it, Ctrl-C ends"),
+    ] = None,
+) -> None:
+    """Three devices of the real MicroPython VM, live in the terminal.
+
+    Keys: 1 2 3 switch the lamps, 4 5 6 the relays, q ends. Without a terminal a line such as
+    `kitchen lamp ON` on standard input does the same.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    console = Console()
+    try:
+        code = run(broker_choice, seconds, console)
+    except KeyboardInterrupt:
+        code = 130
+    except (broker.BrokerError, vm.VmMissing) as error:
+        console.print(f"[red]{error}", highlight=False)
+        code = 1
+    except (OSError, MQTTError) as error:
+        console.print(f"[red]the broker {broker_choice} does not take us: {error}", highlight=False)
+        code = 1
+    sys.stdout.flush()
+    raise typer.Exit(code)

