@@ -21,4 +21,8 @@ def __getattr__(name):
         from .errors import MQTTError
 
         return MQTTError
-    raise AttributeError(name)
+    try:
+        # MicroPython asks here before it looks for a module of this name
+        return __import__("umqtt5." + name, None, None, (name,))
+    except ImportError:
+        raise AttributeError(name)

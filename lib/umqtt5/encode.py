@@ -168,7 +168,7 @@ class PublishHead:
         self._remaining = rest
         return 1 + varint_size(rest) + rest
 
-    def put(self, buf, at, first_byte, packet_id):
+    def put(self, buf, at, first_byte, packet_id=0):
         """Write what was planned; returns the offset of the user's properties and payload."""
         buf[at] = first_byte
         at = put_binary(buf, put_varint(buf, at + 1, self._remaining), self._name)

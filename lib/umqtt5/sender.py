@@ -221,7 +221,7 @@ class Sender:
         at = self.head.plan(topic, len(properties), at)
         if self.limits.publish(first_byte, at) or not self._room(at):
             return self._check(first_byte, at)
-        at = self.head.put(self.tx, self._tx_end, first_byte, 0)
+        at = self.head.put(self.tx, self._tx_end, first_byte)
         self._tx_end = at + len(properties)
         self.tx[at : self._tx_end] = properties
         at = self._tx_end

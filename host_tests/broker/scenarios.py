@@ -1,0 +1,333 @@
+"""What the client does with a real broker. Runs on CPython and in the VM: `scenarios.py HOST PORT NAME`.
+
+Each function is a test of its own; it gets the broker's host and port, and `unique`, a part of
+a topic that no other run has. It fails by an exception.
+"""
+
+import sys
+
+from umqtt5 import Client, MQTTError
+from umqtt5.properties import CONTENT_TYPE, CORRELATION_DATA, RESPONSE_TOPIC, USER_PROPERTY, pack
+
+_WAIT = 200  # times 50 ms
+
+
+def until(condition, *clients):
+    """Poll the clients until the condition holds; fails after ten seconds."""
+    for _ in range(_WAIT):
+        if condition():
+            return
+        for client in clients:
+            client.poll(50 // len(clients))
+    raise AssertionError("it did not come")
+
+
+def subscribe(client, topic_filter, qos=0):
+    """Subscribe and wait for the answer; returns the list of (topic, payload, retain) that come."""
+    got = []
+    s = client.subscribe(topic_filter, lambda m: got.append((m.topic, m.payload, m.retain)), qos)
+    until(lambda: s.reason is not None, client)
+    assert s.reason <= 1, s.reason
+    return got
+
+
+def acknowledged(client):
+    return lambda: not client.session.sender.outbox.count
+
+
+def messages_of_both_qos_come_back(host, port, unique):
+    client = Client(host, port, client_id=unique)
+    assert client.connect() is False and client.connected
+    got = subscribe(client, unique + "/+", qos=1)
+    assert client.publish(unique + "/a", b"zero")
+    assert client.publish(unique + "/b", "one é", qos=1)
+    assert client.publish(unique + "/c", b"", qos=1)
+    assert client.publish(unique + "/d", bytes(range(256)), qos=1)
+    until(lambda: len(got) == 4, client)
+    assert sorted(got) == [
+        (unique + "/a", b"zero", False),
+        (unique + "/b", "one é".encode(), False),
+        (unique + "/c", b"", False),
+        (unique + "/d", bytes(range(256)), False),
+    ]
+    until(acknowledged(client), client)
+    client.disconnect()
+    assert not client.connected and client.error is None
+
+
+def aliases_save_bytes_and_change_nothing(host, port, unique):
+    client = Client(host, port, client_id=unique, aliases=2)
+    client.connect()
+    got = subscribe(client, unique + "/#", qos=1)
+    topics = [client.topic("%s/a/rather/long/topic/%d" % (unique, i)) for i in range(3)]
+    for i in range(5):
+        for topic in topics:
+            assert client.publish(topic, b"%d" % i, qos=i & 1)
+    until(lambda: len(got) == 15, client)
+    for topic in topics:
+        assert [p for t, p, _ in got if t.encode() == topic.name and p in b"024"] == [b"0", b"2", b"4"]
+        assert [p for t, p, _ in got if t.encode() == topic.name and p in b"13"] == [b"1", b"3"]
+    assert client.session.sender.head.saved == 2 * (4 * len(topics[0].name) - 15)
+    client.disconnect()
+
+
+def retained_messages_and_unsubscribe(host, port, unique):
+    client = Client(host, port, client_id=unique)
+    client.connect()
+    client.publish(unique + "/r", b"kept", qos=1, retain=True)
+    until(acknowledged(client), client)
+    got = subscribe(client, unique + "/r", qos=1)
+    until(lambda: got == [(unique + "/r", b"kept", True)], client)
+    client.unsubscribe(unique + "/r")
+    until(lambda: client.session.subscriptions.next() < 0 and not client.session.sender.owed, client)
+    client.publish(unique + "/r", b"", qos=1, retain=True)
+    until(acknowledged(client), client)
+    client.poll(200)
+    assert len(got) == 1
+    client.disconnect()
+
+
+def the_will_speaks_when_the_client_is_gone(host, port, unique):
+    watcher = Client(host, port, client_id=unique + "w")
+    watcher.connect()
+    got = subscribe(watcher, unique + "/status", qos=1)
+    client = Client(host, port, client_id=unique, session_expiry=0)
+    client.will(unique + "/status", b"offline", qos=1)
+    client.connect()
+    client._drop(OSError(104))  # as when the network goes: no DISCONNECT
+    until(lambda: got == [(unique + "/status", b"offline", False)], watcher)
+    client = Client(host, port, client_id=unique)
+    client.will(unique + "/status", b"offline")
+    client.connect()
+    client.disconnect()  # in good order: no will
+    watcher.poll(300)
+    assert len(got) == 1
+    watcher.disconnect()
+
+
+def properties_arrive_whole_and_in_order(host, port, unique):
+    client = Client(host, port, client_id=unique)
+    client.connect()
+    seen = []
+
+    def handle(m):
+        users = [m.property(USER_PROPERTY, i) for i in range(3)]
+        seen.append((m.property(RESPONSE_TOPIC), m.property(CORRELATION_DATA), m.property(CONTENT_TYPE), users))
+
+    s = client.subscribe(unique, handle, qos=1)
+    until(lambda: s.reason is not None, client)
+    block = pack(
+        response_topic=unique + "/answer",
+        correlation_data=b"\x00\x01",
+        content_type="text/plain",
+        user=[("a", "1"), ("a", "2")],
+    )
+    client.publish(unique, b"x", qos=1, properties=block)
+    client.publish(unique, b"x", properties=block)
+    until(lambda: len(seen) == 2, client)
+    assert seen == [(unique + "/answer", b"\x00\x01", "text/plain", [("a", "1"), ("a", "2"), None])] * 2
+    client.disconnect()
+
+
+def a_flood_arrives_in_order(host, port, unique):
+    client = Client(host, port, client_id=unique, outbox=8192, inflight=20)
+    client.connect()
+    numbers = []
+    s = client.subscribe(unique + "/n", lambda m: numbers.append(int(m.payload)), qos=1)
+    until(lambda: s.reason is not None, client)
+    topic = client.topic(unique + "/n")
+    sent = 0
+    while sent < 500:
+        if client.publish(topic, b"%d" % sent, qos=1):
+            sent += 1
+        else:
+            client.poll(1)
+    until(lambda: len(numbers) == 500 and acknowledged(client)(), client)
+    assert numbers == list(range(500))
+    client.disconnect()
+
+
+def messages_as_large_as_the_buffer(host, port, unique):
+    client = Client(host, port, client_id=unique, rx=2000, tx=4000, outbox=4000)
+    client.connect()
+    got = subscribe(client, unique, qos=1)
+    overhead = 1 + 2 + 2 + len(unique) + 2 + 1 + 2  # with packet id and subscription identifier
+    largest = b"x" * (2000 - overhead)
+    client.publish(unique, largest, qos=1)
+    client.publish(unique, b"small", qos=1)
+    until(lambda: len(got) == 2, client)
+    assert got[0][1] == largest and got[1][1] == b"small"
+    client.disconnect()
+
+
+def a_cut_link_comes_back_and_loses_nothing(host, port, unique):
+    reader = Client(host, port, client_id=unique + "r")
+    reader.connect()
+    got = subscribe(reader, unique + "/+", qos=1)
+    client = Client(host, port, client_id=unique, inflight=20)
+    states = []
+    client.on_state = lambda c, connected, error: states.append(connected)
+    client.connect()
+    commands = subscribe(client, unique + "c", qos=1)
+    for i in range(12):
+        assert client.publish(unique + "/n", b"%d" % i, qos=1)
+        if i % 4 == 2:
+            client._drop(OSError(104))  # as when the network goes: no DISCONNECT
+    until(lambda: client.connected and acknowledged(client)(), client, reader)
+    until(lambda: len(set(got)) == 12, reader, client)
+    order = []
+    for _, payload, _ in got:
+        if int(payload) not in order:
+            order.append(int(payload))
+    assert order == list(range(12))
+    assert states[0] is True and False in states and states[-1] is True
+    reader.publish(unique + "c", b"still there", qos=1)
+    until(lambda: len(commands) == 1, client, reader)
+    client.disconnect()
+    reader.disconnect()
+
+
+def a_silent_link_is_kept_alive(host, port, unique):
+    client = Client(host, port, client_id=unique, keep_alive=1)
+    client.connect()
+    client.poll(3000)
+    assert client.connected and client.connects == 1
+    client.disconnect()
+
+
+def without_a_client_id_the_broker_gives_one(host, port, unique):
+    client = Client(host, port)
+    client.connect()
+    assert client.session.client_id
+    client.disconnect()
+
+
+def a_handler_may_publish(host, port, unique):
+    client = Client(host, port, client_id=unique)
+    client.connect()
+    got = subscribe(client, unique + "/out", qos=1)
+    client.on(unique + "/in", qos=1)(lambda m: client.publish(unique + "/out", m.payload, qos=1))
+    s = client.session.subscriptions.all[1]
+    until(lambda: s.reason is not None, client)
+    for i in range(20):
+        while not client.publish(unique + "/in", b"%d" % i, qos=1):
+            client.poll(1)
+        client.poll(1)
+    until(lambda: len(got) == 20, client)
+    client.disconnect()
+
+
+def nobody_at_the_port(host, port, unique):
+    client = Client(host, port, client_id=unique)
+    try:
+        client.connect()
+    except OSError as error:
+        assert error.errno == 111 or error.errno == 104, error
+    else:
+        raise AssertionError("connected to nobody")
+    assert not client.poll(10)
+
+
+def the_broker_refuses(host, port, unique):
+    """Prints the broker's reason."""
+    client = Client(host, port, client_id=unique, user="nobody", password="wrong")
+    try:
+        client.connect()
+    except MQTTError as error:
+        print("reason", hex(error.code), error)
+    else:
+        raise AssertionError("it let us in")
+
+
+def the_limits_of_mosquitto_are_obeyed(host, port, unique):
+    """Against max_qos 1, max_topic_alias 3, retain_available false, max_keepalive 30, max_packet_size 200."""
+    client = Client(host, port, client_id=unique, keep_alive=600, aliases=8)
+    client.connect()
+    limits = client.session.sender.limits
+    assert (limits.maximum_qos, limits.retain_available) == (1, 0), limits.__dict__
+    assert client.session.sender.head.limit == 3
+    refused = []
+    for payload, retain in ((b"x", True), (b"x" * 300, False)):
+        try:
+            client.publish(unique, payload, qos=1, retain=retain)
+        except MQTTError as error:
+            refused.append(error.code)
+    assert refused == [0x9A, 0x95], refused
+    for i in range(6):
+        assert client.publish("%s/%d" % (unique, i % 6), b"x", qos=1)
+        client.poll(20)
+    until(acknowledged(client), client)
+    client.poll(100)
+    assert client.connected and client.connects == 1
+    client.disconnect()
+
+
+class Probe:
+    """One of each thing that happens to a client all day."""
+
+    def __init__(self, host, port, unique):
+        self.client = client = Client(host, port, client_id=unique)
+        self.got = 0
+        client.subscribe(unique + "/in", self.handle, qos=1)
+        client.connect()
+        until(lambda: client.session.subscriptions.all[0].reason is not None, client)
+        self.out, self.there = client.topic(unique + "/out"), client.topic(unique + "/in")
+        self.payload = b"21.5"
+        self.box = client.session.sender.outbox
+
+    def handle(self, message):
+        if message.equals(b"21.5"):
+            self.got += 1
+
+    def publish_qos_0(self):
+        assert self.client.publish(self.out, self.payload)
+
+    def publish_qos_1(self):
+        assert self.client.publish(self.out, self.payload, qos=1)
+        while self.box.count:
+            self.client.poll(0)
+
+    def receive(self):
+        before = self.got
+        self.client.publish(self.there, self.payload, qos=1)
+        while self.got == before or self.box.count:
+            self.client.poll(0)
+
+    def idle(self):
+        self.client.poll(0)
+
+    def idle_for_a_while(self):
+        self.client.poll(3)
+
+
+def nothing_is_allocated_per_message(host, port, unique):
+    """Only in the VM: the whole path with socket and broker, by mem_total and with the heap locked."""
+    import micropython
+
+    probe = Probe(host, port, unique)
+    for name in ("publish_qos_0", "publish_qos_1", "receive", "idle", "idle_for_a_while"):
+        function = getattr(probe, name)
+        for _ in range(5):
+            function()
+        before = micropython.mem_total()
+        function()
+        cost = micropython.mem_total() - before
+        assert cost == 0, (name, cost)
+        micropython.heap_lock()
+        try:
+            function()
+        finally:
+            micropython.heap_unlock()
+    probe.client.disconnect()
+
+
+def main(host, port, name):
+    from os import urandom
+
+    unique = "t" + "".join(["%02x" % b for b in urandom(4)])
+    globals()[name](host, int(port), unique)
+    print("done", name)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

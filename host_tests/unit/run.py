@@ -1,0 +1,25 @@
+"""Runs the unit tests under MicroPython: `micropython run.py MODULE ...`, or `main([...])`."""
+
+import sys
+
+
+def main(names):
+    """Run all `test_*` functions of these modules; prints what failed and a closing line."""
+    passed = failed = 0
+    for name in names:
+        module = __import__(name)
+        for key in sorted(dir(module)):
+            if not key.startswith("test_"):
+                continue
+            try:
+                getattr(module, key)()
+                passed += 1
+            except Exception as error:
+                failed += 1
+                print("FAILED %s.%s" % (name, key))
+                sys.print_exception(error)
+    print("%d passed, %d failed" % (passed, failed))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,60 @@
+from helper import packet, raises
+from umqtt5.errors import MQTTError
+from umqtt5.framer import Framer
+
+
+def feed(framer, data, most):
+    """Have `data` arrive in pieces; returns the packets found."""
+    found = []
+    while data:
+        n = min(most, framer.want, len(data))
+        assert n > 0
+        framer.into[:n] = data[:n]
+        data = data[n:]
+        framer.landed(n)
+        while framer.next():
+            found.append(bytes((framer.first,)) + bytes(framer.rx[framer.at : framer.end]))
+        framer.settle()
+    return found
+
+
+def test_packets_are_found_however_the_bytes_arrive():
+    bodies = [b"", b"a", b"b" * 50, b"c" * 126, b"", b"d" * 125, b"e" * 3, b"f" * 60]
+    stream = b"".join([packet(0x30, body) for body in bodies])
+    for most in (1, 2, 3, 5, 7, 63, 64, 65, 100, 128, 1000):
+        framer = Framer(128)
+        assert feed(framer, stream * 3, most) == [b"\x30" + body for body in bodies] * 3, most
+
+
+def test_a_packet_as_large_as_the_buffer():
+    framer = Framer(256)
+    largest = packet(0x30, b"x" * 253)
+    assert len(largest) == 256
+    for most in (1, 17, 256):
+        assert feed(framer, b"\xd0\x00" + largest + largest, most) == [b"\xd0"] + [b"\x30" + b"x" * 253] * 2
+
+
+def test_a_packet_larger_than_the_buffer_is_refused_as_soon_as_its_length_is_known():
+    framer = Framer(128)
+    assert raises(MQTTError, feed, framer, b"\x30\xff\x7f", 100).code == 0x95
+    framer = Framer(128)
+    assert raises(MQTTError, feed, framer, packet(0x30, b"x" * 126) + packet(0x30, b"x" * 127), 100).code == 0x95
+
+
+def test_a_malformed_length():  # [MQTT-1.5.5-1]
+    for data in (b"\x30\xff\xff\xff\xff", b"\x30\x80\x00"):
+        for most in (1, 10):
+            assert raises(MQTTError, feed, Framer(128), data, most).code == 0x81
+
+
+def test_nothing_is_left_after_a_reset():
+    framer = Framer(64)
+    assert feed(framer, b"\x30\x05ab", 10) == []
+    framer.reset()
+    assert feed(framer, b"\xd0\x00", 10) == [b"\xd0"]
+
+
+def test_the_buffer_keeps_its_size():
+    framer = Framer(64)
+    feed(framer, packet(0x30, b"x" * 40) * 20, 50)
+    assert len(framer.rx) == 64

@@ -1,0 +1,668 @@
+from helper import CONNACK, Peer, message, packet, raises, text
+from umqtt5.session import CLOSING, CONNECTED
+from umqtt5.topics import Topic
+
+CONNECTED_MAX_20 = packet(0x20, b"\x00\x00\x06\x21\x00\x02\x22\x00\x02")  # window 2, aliases 2
+
+
+def connected(connack=CONNACK, **options):
+    peer = Peer(**options)
+    peer.connect(connack)
+    assert peer.session.state == CONNECTED
+    return peer
+
+
+def subscribed(topic_filter="a/+", qos=1, **options):
+    """A connected peer that has subscribed, and the list that its handler fills."""
+    peer = connected(**options)
+    got = []
+    peer.session.subscriptions.add(topic_filter, lambda m: got.append((m.topic, m.payload)), qos)
+    sent = peer.take()
+    assert sent[0] == 0x82
+    peer.give(packet(0x90, sent[2:4], b"\x00", bytes((qos,))))
+    return peer, got
+
+
+def ends_with(peer, data, code):
+    """The session answers `data` with a DISCONNECT of this reason code, and ends."""
+    out = peer.give(data)
+    assert out[-3:] == bytes((0xE0, 1, code)), (data, out)
+    assert peer.session.state == CLOSING
+    assert peer.session.error.code == code
+
+
+def test_connect_tells_the_truth_about_our_buffers():  # [MQTT-3.1.0-1]
+    peer = Peer(rx=300, inflight=7)
+    peer.session.session_expiry = 10
+    connect, _ = peer.connect()
+    assert connect == packet(
+        0x10,
+        b"\x00\x04MQTT\x05\x02\x00\x3c",
+        b"\x0d\x11\x00\x00\x00\x0a\x21\x00\x07\x27\x00\x00\x01\x2c",
+        text(b"test"),
+    )
+
+
+def test_connect_with_all_that_it_can_carry():  # [MQTT-3.1.3-1], [MQTT-3.1.2-9]
+    peer = Peer(rx=256, inflight=1)
+    peer.session.user = b"me"
+    peer.session.password = b"\x00\xff"
+    peer.session.will = (0x04 | 1 << 3 | 0x20, b"\x18\x00\x00\x00\x05", b"w/t", b"bye")
+    connect, _ = peer.connect()
+    assert connect == packet(
+        0x10,
+        b"\x00\x04MQTT\x05\xee\x00\x3c",
+        b"\x08\x21\x00\x01\x27\x00\x00\x01\x00",
+        text(b"test"),
+        b"\x05\x18\x00\x00\x00\x05",
+        text(b"w/t"),
+        text(b"bye"),
+        text(b"me"),
+        text(b"\x00\xff"),
+    )
+
+
+def test_a_connect_that_does_not_fit_is_our_own_mistake():
+    peer = Peer(tx=64)
+    peer.session.user = b"x" * 60
+    raises(ValueError, peer.session.open, 0)
+
+
+def test_the_link_is_up_with_a_good_connack():
+    peer = connected()
+    assert not peer.session.resumed and peer.session.error is None
+
+
+def test_a_refusal_has_its_reason_code_and_string():
+    peer = Peer()
+    peer.session.open(0)
+    peer.take()
+    out = peer.give(packet(0x20, b"\x00\x86\x06\x1f", text(b"who")))
+    assert out == b""  # the broker closes: nothing more is sent
+    assert peer.session.error.code == 0x86
+    assert peer.session.error.detail == "who"
+    assert str(peer.session.error) == "Bad User Name or Password (0x86): who"
+
+
+def test_before_connack_nothing_else_may_come():  # [MQTT-3.2.0-1]
+    for data in (b"\xd0\x00", message(b"a", b"b"), b"\xe0\x00"):
+        peer = Peer()
+        peer.session.open(0)
+        peer.take()
+        ends_with(peer, data, 0x82)
+
+
+def test_a_second_connack_is_a_protocol_error():  # [MQTT-3.2.0-2]
+    ends_with(connected(), CONNACK, 0x82)
+
+
+def test_malformed_connacks():
+    for data, code in (
+        (b"\x20\x02\x00\x00", 0x81),  # no property length
+        (b"\x20\x03\x02\x00\x00", 0x81),  # [MQTT-3.2.2-1]
+        (b"\x20\x03\x00\x01\x00", 0x82),  # no such reason code [MQTT-3.2.2-8]
+        (b"\x20\x03\x01\x87\x00", 0x82),  # [MQTT-3.2.2-6]
+        (b"\x20\x03\x01\x00\x00", 0x82),  # session present after clean start [MQTT-3.2.2-4]
+        (b"\x20\x04\x00\x00\x00\x00", 0x81),  # a byte too many
+        (b"\x20\x05\x00\x00\x02\x24\x02", 0x82),  # Maximum QoS 2
+        (b"\x21\x03\x00\x00\x00", 0x81),  # reserved bits
+    ):
+        peer = Peer()
+        peer.session.open(0)
+        peer.take()
+        ends_with(peer, data, code)
+
+
+def test_the_assigned_client_identifier_is_kept():
+    peer = Peer(client_id=b"")
+    peer.connect(packet(0x20, b"\x00\x00\x06\x12", text(b"xyz")))
+    peer.session.lost()
+    peer.session.open(0)
+    assert text(b"xyz") in peer.take()
+
+
+def test_the_server_keep_alive_replaces_ours():  # [MQTT-3.2.2-21], [MQTT-3.1.2-21]
+    peer = connected(packet(0x20, b"\x00\x00\x03\x13\x00\x08"))  # 8 s: a ping after 7
+    assert peer.after(6999) == 1
+    peer.after(1)
+    assert peer.take() == b"\xc0\x00"
+
+
+# ---- publishing
+
+
+def test_an_alias_is_set_up_once_and_used_from_then_on():  # [MQTT-3.3.2-8]
+    peer = connected(CONNECTED_MAX_20)
+    topic = Topic("a/long/topic")
+    assert peer.publish(topic, b"1")
+    assert peer.take() == packet(0x30, text(b"a/long/topic"), b"\x03\x23\x00\x01", b"1")
+    peer.publish(topic, b"2")
+    assert peer.take() == b"\x30\x07\x00\x00\x03\x23\x00\x012"  # eight bytes and the payload
+    peer.publish(topic, b"3" * 200)
+    assert peer.take() == packet(0x30, b"\x00\x00\x03\x23\x00\x01" + b"3" * 200)
+    peer.publish(topic, b"4", properties=b"\x01\x01")
+    assert peer.take() == packet(0x30, b"\x00\x00\x05\x23\x00\x01\x01\x014")
+    assert peer.session.sender.head.saved == 3 * 12 - 4 * 3
+
+
+def test_topics_beyond_the_brokers_aliases_go_out_in_full():  # [MQTT-3.2.2-17], [MQTT-3.3.2-9]
+    peer = connected(CONNECTED_MAX_20)
+    topics = [Topic("t/%d" % i) for i in range(4)]
+    for topic in topics:
+        peer.publish(topic, b"x")
+    peer.take()
+    for topic in topics:
+        peer.publish(topic, b"x")
+    assert peer.take() == (
+        b"\x30\x07\x00\x00\x03\x23\x00\x01x\x30\x07\x00\x00\x03\x23\x00\x02x"
+        + packet(0x30, text(b"t/2"), b"\x00x")
+        + packet(0x30, text(b"t/3"), b"\x00x")
+    )
+
+
+def test_no_aliases_where_the_broker_has_none():  # [MQTT-3.2.2-18]
+    peer = connected()
+    topic = Topic("a")
+    peer.publish(topic, b"1")
+    peer.publish(topic, b"2")
+    assert peer.take() == packet(0x30, text(b"a"), b"\x001") + packet(0x30, text(b"a"), b"\x002")
+
+
+def test_aliases_die_with_their_connection():  # [MQTT-3.3.2-7]
+    peer = connected(CONNECTED_MAX_20)
+    topic = Topic("a")
+    peer.publish(topic, b"1")
+    peer.take()
+    peer.session.lost()
+    peer.connect(CONNECTED_MAX_20)
+    peer.publish(topic, b"2")
+    assert peer.take() == packet(0x30, text(b"a"), b"\x03\x23\x00\x01", b"2")
+
+
+def test_qos_1_waits_for_its_puback():  # [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-4.3.2-3]
+    peer = connected()
+    acks = []
+    peer.session.sender.on_ack = lambda packet_id, reason: acks.append((packet_id, reason))
+    assert peer.publish(Topic("a"), b"x", qos=1) == 1
+    assert peer.take() == packet(0x32, text(b"a"), b"\x00\x01\x00x")
+    assert peer.publish(Topic("a"), b"y", qos=1, retain=True) == 2
+    assert peer.take() == packet(0x33, text(b"a"), b"\x00\x02\x00y")
+    assert peer.session.sender.outbox.count == 2
+    peer.give(b"\x40\x02\x00\x01")
+    peer.give(b"\x40\x03\x00\x02\x97")
+    assert acks == [(1, 0), (2, 0x97)]
+    assert peer.session.sender.outbox.count == 0
+    assert peer.take() == b""  # an error ends the message, too [MQTT-4.4.0-2]
+
+
+def test_the_brokers_receive_maximum_holds_messages_back():  # [MQTT-3.3.4-7], [MQTT-4.9.0-2]
+    peer = connected(CONNECTED_MAX_20)
+    for i in range(4):
+        assert peer.publish(Topic("t%d" % i), b"x", qos=1)
+    assert peer.take().count(b"x") == 2
+    peer.session.subscriptions.add("s", None, 0)
+    assert peer.take()[0] == 0x82  # nothing else is held back [MQTT-3.3.4-8]
+    assert peer.give(b"\x40\x02\x00\x01").count(b"x") == 1
+    assert peer.give(b"\x40\x02\x00\x01") == b""  # the same once more counts for nothing
+    assert peer.give(b"\x40\x02\x00\x03").count(b"x") == 1  # and out of order counts as well
+    for packet_id in (2, 4):
+        peer.give(b"\x40\x02\x00" + bytes((packet_id,)))
+    assert peer.session.sender.outbox.count == 0
+
+
+def test_a_full_outbox_says_so_and_loses_nothing():
+    peer = connected(inflight=2)
+    assert peer.publish(Topic("a"), b"1", qos=1)
+    assert peer.publish(Topic("a"), b"2", qos=1)
+    assert peer.publish(Topic("a"), b"3", qos=1) == 0
+    peer.take()
+    peer.give(b"\x40\x02\x00\x01")
+    assert peer.publish(Topic("a"), b"3", qos=1) == 3
+
+
+def test_messages_accepted_without_a_link_go_out_with_the_next():
+    peer = Peer()
+    assert peer.publish(Topic("a"), b"1", qos=1)
+    assert peer.publish(Topic("a"), b"0") is False  # QoS 0 is not kept
+    _, out = peer.connect(CONNECTED_MAX_20)
+    assert out == packet(0x32, text(b"a"), b"\x00\x01\x03\x23\x00\x011")
+
+
+def test_packet_identifiers_wrap_without_zero():  # [MQTT-2.2.1-3]
+    peer = connected()
+    peer.session.sender._packet_id = 65534
+    assert peer.publish(Topic("a"), b"", qos=1) == 65535
+    assert peer.publish(Topic("a"), b"", qos=1) == 1
+
+
+def test_a_packet_identifier_of_an_open_subscribe_is_not_given_again():
+    peer = connected()
+    peer.session.subscriptions.add("s", None, 0)
+    assert peer.take()[2:4] == b"\x00\x01"
+    peer.session.sender._packet_id = 65535
+    assert peer.publish(Topic("a"), b"", qos=1) == 2
+
+
+def limit(connack_properties, **message_):
+    """The error that a publish gets from a broker with this limit; nothing may be sent."""
+    peer = connected(packet(0x20, b"\x00\x00", bytes((len(connack_properties),)), connack_properties))
+    topic = Topic("a/b")
+
+    def publish():
+        peer.publish(topic, message_.get("payload", b"x"), message_.get("qos", 0), message_.get("retain", False))
+
+    from umqtt5.errors import MQTTError
+
+    error = raises(MQTTError, publish)
+    assert peer.take() == b"" and peer.session.state == CONNECTED
+    assert peer.session.sender.outbox.count == 0
+    return error
+
+
+def test_the_brokers_limits_are_asked_before_anything_is_sent():
+    assert limit(b"\x24\x00", qos=1).code == 0x9B  # [MQTT-3.2.2-11]
+    assert limit(b"\x25\x00", retain=True).code == 0x9A  # [MQTT-3.2.2-14]
+    assert limit(b"\x27\x00\x00\x00\x14", payload=b"x" * 13).code == 0x95  # [MQTT-3.2.2-15]
+    assert "20 bytes" in str(limit(b"\x27\x00\x00\x00\x14", payload=b"x" * 13))
+    assert limit(b"\x27\x00\x00\x00\x14", payload=b"x" * 11, qos=1).code == 0x95
+
+
+def test_a_packet_of_exactly_the_brokers_maximum_goes_out():
+    peer = connected(packet(0x20, b"\x00\x00\x05\x27\x00\x00\x00\x14"))
+    assert peer.publish(Topic("a/b"), b"x" * 12)
+    assert len(peer.take()) == 20
+    assert peer.publish(Topic("a/b"), b"x" * 10, qos=1)
+    assert len(peer.take()) == 20
+
+
+def test_limits_are_taken_anew_at_each_connect():
+    peer = connected(packet(0x20, b"\x00\x00\x02\x24\x00"))
+    peer.session.lost()
+    peer.connect(CONNACK)
+    assert peer.publish(Topic("a"), b"x", qos=1)
+
+
+def test_what_a_new_broker_can_not_take_ends_with_a_reason_and_holds_up_nothing():
+    peer = Peer()
+    ended = []
+    peer.session.sender.on_ack = lambda packet_id, reason: ended.append((packet_id, reason))
+    peer.publish(Topic("a"), b"1", qos=1, retain=True)
+    peer.publish(Topic("a"), b"2", qos=1)
+    _, out = peer.connect(packet(0x20, b"\x00\x00\x02\x25\x00"))
+    assert ended == [(1, 0x9A)]
+    assert out == packet(0x32, text(b"a"), b"\x00\x02\x002")
+
+
+def test_room_in_tx_is_back_pressure_and_never_grows_it():
+    peer = connected(tx=64)
+    topic = Topic("a")
+    raises(ValueError, peer.publish, topic, b"x" * 60)
+    assert peer.publish(topic, b"x" * 30)
+    assert peer.publish(topic, b"y" * 30) is False
+    assert peer.take().count(b"x") == 30
+    assert peer.publish(topic, b"y" * 30)
+    assert len(peer.session.sender.tx) == 64
+
+
+def test_a_write_that_is_cut_anywhere_goes_on_where_it_was():
+    peer = connected(CONNECTED_MAX_20)
+    topic = Topic("a/b")
+    peer.publish(topic, b"one")
+    whole = peer.take(1)
+    assert whole == packet(0x30, text(b"a/b"), b"\x03\x23\x00\x01", b"one")
+    peer.publish(topic, b"two", qos=1)
+    n = peer.session.sender.output()
+    first = bytes(peer.session.sender.out[peer.session.sender.out_at :][:4])
+    peer.session.sent(4, 0)
+    peer.publish(topic, b"three")  # waits for the end of the record
+    rest = peer.take(3)
+    assert first + rest == (
+        packet(0x32, b"\x00\x00\x00\x01\x03\x23\x00\x01two") + packet(0x30, b"\x00\x00\x03\x23\x00\x01three")
+    )
+    assert n == 13
+
+
+# ---- resuming
+
+
+def test_a_resumed_session_owes_what_was_not_acknowledged():  # [MQTT-4.4.0-1]
+    peer = connected(CONNECTED_MAX_20)
+    peer.session.session_expiry = 100
+    for payload in (b"1", b"2", b"3"):
+        peer.publish(Topic("a"), payload, qos=1)
+    peer.take()
+    peer.give(b"\x40\x02\x00\x01")
+    peer.session.lost()
+    connect, out = peer.connect(packet(0x20, b"\x01\x00\x00"))
+    assert connect[9] == 0  # no Clean Start
+    assert peer.session.resumed
+    assert out == packet(0x3A, text(b"a"), b"\x00\x02\x002") + packet(0x3A, text(b"a"), b"\x00\x03\x003")
+
+
+def test_a_lost_session_gets_subscriptions_and_messages_anew():  # [MQTT-3.2.2-5]
+    peer, got = subscribed()
+    peer.publish(Topic("a"), b"1", qos=1)
+    peer.take()
+    peer.session.lost()
+    _, out = peer.connect(CONNACK)
+    assert out[0] == 0x82 and out.endswith(packet(0x32, text(b"a"), b"\x00\x02\x001"))
+
+
+def test_a_resumed_session_does_not_subscribe_again():
+    peer, got = subscribed()
+    peer.session.lost()
+    _, out = peer.connect(packet(0x20, b"\x01\x00\x00"))
+    assert out == b""
+
+
+# ---- subscribing and receiving
+
+
+def test_subscribe_on_the_wire():  # [MQTT-3.8.1-1], [MQTT-3.8.3-2]
+    peer = connected()
+    peer.session.subscriptions.add("a/+", None, 1)
+    peer.session.subscriptions.add("b", None, 0)
+    assert peer.take() == (
+        packet(0x82, b"\x00\x01\x02\x0b\x01", text(b"a/+"), b"\x01")
+        + packet(0x82, b"\x00\x02\x02\x0b\x02", text(b"b"), b"\x00")
+    )
+
+
+def test_no_subscription_identifier_where_the_broker_has_none():
+    peer = connected(packet(0x20, b"\x00\x00\x02\x29\x00"))
+    peer.session.subscriptions.add("a", None, 1)
+    assert peer.take() == packet(0x82, b"\x00\x01\x00", text(b"a"), b"\x01")
+
+
+def test_filters_that_the_broker_can_not_take_are_refused_before_they_are_sent():
+    for properties, topic_filter, code in ((b"\x28\x00", "a/#", 0xA2), (b"\x2a\x00", "$share/g/a", 0x9E)):
+        peer = connected(packet(0x20, b"\x00\x00\x02", properties))
+        s = peer.session.subscriptions.add(topic_filter, None, 1)
+        assert peer.take() == b""
+        assert s.reason == code
+
+
+def test_the_brokers_answer_to_a_subscribe():
+    peer = connected()
+    told = []
+    peer.session.sender.on_subscribed = told.append
+    s = peer.session.subscriptions.add("a", None, 1)
+    peer.take()
+    assert s.reason is None
+    peer.give(packet(0x90, b"\x00\x01\x00\x87"))
+    assert s.reason == 0x87 and told == [s]
+
+
+def test_an_answer_that_nobody_asked_for():
+    ends_with(connected(), packet(0x90, b"\x00\x01\x00\x00"), 0x82)
+
+
+def test_messages_reach_their_handler_by_number_and_by_topic():
+    peer, got = subscribed("a/+")
+    peer.give(message(b"x/y", b"by number", properties=b"\x0b\x01"))
+    peer.give(message(b"a/b", b"by topic"))
+    peer.give(message(b"x/y", b"to nobody"))
+    peer.give(message(b"a/b", b"unknown number", properties=b"\x0b\x09"))
+    assert got == [("x/y", b"by number"), ("a/b", b"by topic")]
+
+
+def test_one_message_for_several_subscriptions():
+    peer, got = subscribed("a/+")
+    also = []
+    peer.session.subscriptions.add("#", lambda m: also.append(m.payload), 0)
+    peer.take()
+    peer.give(message(b"a/b", b"1", properties=b"\x0b\x02\x0b\x01"))
+    assert got == [("a/b", b"1")] and also == [b"1"]
+
+
+def test_qos_1_is_acknowledged_after_its_handler_in_order():  # [MQTT-4.3.2-4], [MQTT-4.6.0-2]
+    peer, got = subscribed()
+    stream = b"".join([message(b"a/b", b"%d" % i, 1, i) for i in (7, 3, 9)])
+    assert peer.give(stream) == b"\x40\x02\x00\x07\x40\x02\x00\x03\x40\x02\x00\x09"
+    assert [payload for _, payload in got] == [b"7", b"3", b"9"]
+
+
+def test_a_message_that_nobody_wants_is_acknowledged():  # [MQTT-4.5.0-2]
+    assert connected().give(message(b"z", b"", 1, 5)) == b"\x40\x02\x00\x05"
+
+
+def test_a_handler_that_raises_breaks_nothing():
+    peer, got = subscribed()
+    errors = []
+    peer.session.subscriptions.on_error = errors.append
+
+    def broken(message):
+        raise KeyError("oops")
+
+    peer.session.subscriptions.all[0].handler = broken
+    out = peer.give(message(b"a/b", b"1", 1, 1) + message(b"a/b", b"2", 1, 2))
+    assert out == b"\x40\x03\x00\x01\x80\x40\x03\x00\x02\x80"
+    assert len(errors) == 2 and isinstance(errors[0], KeyError)
+    assert peer.session.state == CONNECTED
+
+
+def test_what_a_handler_may_ask_of_a_message():
+    peer, got = subscribed()
+    seen = []
+
+    def look(m):
+        buf = bytearray(4)
+        assert m.equals(b"ON") and not m.equals(b"OF") and not m.equals(b"ONE")
+        assert m.copy_into(buf, 1) == 2 and buf == b"\x00ON\x00"
+        raises(ValueError, m.copy_into, bytearray(1))
+        assert len(m) == 2 and m.qos == 1 and m.dup and m.retain
+        assert m.property(0x08) == "r/é"
+        assert m.property(0x09) == b"\x00\xff"
+        assert m.property(0x26, 1) == ("b", "2")
+        assert m.property(0x26, 2) is None
+        assert m.property(0x02) == 9
+        assert m.property(0x03) is None
+        seen.append(m.topic)
+
+    peer.session.subscriptions.all[0].handler = look
+    properties = (
+        b"\x08\x00\x04r/\xc3\xa9\x09\x00\x02\x00\xff\x02\x00\x00\x00\x09"
+        b"\x26\x00\x01a\x00\x011\x26\x00\x01b\x00\x012"
+    )
+    out = peer.give(message(b"a/b", b"ON", 1, 1, properties, 0x09))
+    assert out == b"\x40\x02\x00\x01" and seen == ["a/b"]
+
+
+def test_messages_however_their_bytes_arrive():
+    stream = b"".join([message(b"a/%d" % i, b"x" * i, i & 1, i + 1) for i in range(60)])
+    for most in (1, 2, 3, 7, 50, 64, 100, 256):
+        peer, got = subscribed()
+        out = peer.give(stream, most)
+        assert [len(payload) for _, payload in got] == list(range(60)), most
+        assert out.count(b"\x40\x02") == 30
+
+
+def test_a_full_tx_holds_messages_back_until_they_can_be_acknowledged():
+    peer, got = subscribed(tx=64)
+    session = peer.session
+    stream = b"".join([message(b"a/b", b"x", 1, i + 1) for i in range(16)])
+    session.framer.into[: len(stream)] = stream
+    session.received(len(stream), 0)
+    assert session.held and len(got) < 16
+    answers = b""
+    while session.held:
+        answers += peer.take()
+        session.parse()
+    answers += peer.take()
+    assert len(got) == 16
+    assert answers == b"".join([b"\x40\x02\x00" + bytes((i + 1,)) for i in range(16)])
+
+
+def test_unsubscribe():  # [MQTT-3.10.1-1]
+    peer, got = subscribed("a/b")
+    peer.session.subscriptions.remove("a/b")
+    assert peer.take() == packet(0xA2, b"\x00\x02\x00", text(b"a/b"))
+    peer.give(message(b"a/b", b"on its way"))
+    peer.give(packet(0xB0, b"\x00\x02\x00\x00"))
+    peer.give(message(b"a/b", b"too late"))
+    assert [payload for _, payload in got] == [b"on its way"]
+    raises(ValueError, peer.session.subscriptions.remove, "a/b")
+
+
+# ---- what a broker must not send
+
+
+def test_malformed_packets_end_with_their_reason_code():
+    for data, code in (
+        (b"\x36\x05\x00\x01a\x00\x00", 0x81),  # QoS 3 [MQTT-3.3.1-4]
+        (b"\x38\x04\x00\x01a\x00", 0x81),  # DUP at QoS 0 [MQTT-3.3.1-2]
+        (b"\x30\x02\x00\x05", 0x81),  # topic longer than the packet
+        (b"\x30\x01\x00", 0x81),
+        (b"\x30\x03\x00\x01a", 0x81),  # no property length
+        (b"\x30\x05\x00\x01a\x05\x00", 0x81),  # properties longer than the packet
+        (b"\x30\x04\x00\x01\xff\x00", 0x81),  # not UTF-8 [MQTT-3.3.2-1]
+        (b"\x30\x04\x00\x01\x00\x00", 0x81),  # null character [MQTT-1.5.4-2]
+        (b"\x30\x04\x00\x01#\x00", 0x90),  # [MQTT-3.3.2-2]
+        (b"\x30\x03\x00\x00\x00", 0x82),  # no topic and no alias
+        (b"\x32\x06\x00\x01a\x00\x00\x00", 0x82),  # packet identifier 0
+        (b"\x32\x04\x00\x01a\x00", 0x81),
+        (message(b"a", b"", properties=b"\x23\x00\x00"), 0x94),
+        (message(b"a", b"", properties=b"\x23\x00\x01"), 0x94),  # we announced no aliases
+        (message(b"a", b"", 2, 1), 0x9B),
+        (b"\x40\x01\x00", 0x81),
+        (b"\x40\x02\x00\x00", 0x82),
+        (b"\x40\x03\x00\x01\x77", 0x82),  # no such reason code [MQTT-3.4.2-1]
+        (b"\x40\x05\x00\x01\x00\x00\x00", 0x81),
+        (b"\x42\x02\x00\x01", 0x81),  # reserved bits [MQTT-2.1.3-1]
+        (b"\x90\x03\x00\x01\x00", 0x82),
+        (b"\xd0\x01\x00", 0x81),
+        (b"\xd1\x00", 0x81),
+        (b"\xe1\x00", 0x81),  # [MQTT-3.14.1-1]
+        (b"\xe0\x01\x77", 0x82),  # [MQTT-3.14.2-1]
+        (b"\xe0\x07\x00\x05\x11\x00\x00\x00\x05", 0x82),  # session expiry from a server [MQTT-3.14.2-2]
+        (b"\x10\x00", 0x82),  # what only a client sends
+        (b"\x82\x00", 0x82),
+        (b"\xc0\x00", 0x82),
+        (b"\x00\x00", 0x82),
+        (b"\x30\xff\xff\xff\xff", 0x81),
+        (b"\x30\xff\x7f", 0x95),  # larger than we said
+    ):
+        ends_with(connected(), data, code)
+
+
+def test_a_malformed_packet_is_the_same_byte_by_byte():
+    peer = connected()
+    for b in b"\x30\x04\x00\x01#\x00":
+        if peer.session.state == CONNECTED:
+            out = peer.give(bytes((b,)))
+    assert out == b"\xe0\x01\x90"
+
+
+def test_nothing_is_read_behind_a_malformed_packet():
+    peer, got = subscribed()
+    peer.give(b"\xd0\x01\x00" + message(b"a/b", b"x"))
+    assert got == []
+
+
+def test_a_disconnect_of_the_broker():
+    peer = connected()
+    out = peer.give(packet(0xE0, b"\x8b\x06\x1f", text(b"bye")))
+    assert out == b""
+    assert peer.session.state == CLOSING
+    assert str(peer.session.error) == "Server shutting down (0x8B): bye"
+
+
+# ---- time
+
+
+def test_a_silent_link_is_pinged_and_a_busy_one_is_not():  # [MQTT-3.1.2-20]
+    peer = connected(keep_alive=8)
+    for _ in range(10):
+        peer.after(3000)
+        peer.publish(Topic("a"), b"x")
+        assert peer.take()[0] == 0x30
+        peer.give(message(b"a", b"x"))
+    peer.after(7000)
+    assert peer.take() == b"\xc0\x00"
+    peer.give(b"\xd0\x00")
+    peer.after(1)
+    assert peer.take() == b""
+
+
+def test_a_link_on_which_nothing_is_heard_is_pinged_though_we_send():
+    peer = connected(keep_alive=8)
+    out = b""
+    for _ in range(8):
+        peer.after(1000)
+        peer.publish(Topic("a"), b"x")
+        out += peer.take()
+    assert b"\xc0\x00" in out
+
+
+def late(peer, ms):
+    """Time passes in steps; the link must be given up within `ms`, and not earlier than half of it."""
+    start = peer.now
+    while peer.now - start < ms:
+        try:
+            peer.after(50)
+            peer.take()
+        except OSError as error:
+            assert peer.now - start > ms // 2
+            return str(error)
+    raise AssertionError("still waiting")
+
+
+def test_every_wait_has_a_deadline():
+    peer = Peer()
+    peer.session.open(peer.now)
+    peer.take()
+    assert "CONNACK" in late(peer, 5200)
+
+    peer = connected()
+    peer.publish(Topic("a"), b"x", qos=1)
+    peer.take()
+    assert "PUBACK" in late(peer, 5200)
+
+    peer = connected()
+    peer.session.subscriptions.add("a", None, 0)
+    peer.take()
+    assert "SUBACK" in late(peer, 5200)
+
+    peer = connected(keep_alive=8)
+    assert "PINGRESP" in late(peer, 12000)  # within one and a half keep-alives
+
+
+def test_a_write_that_does_not_move_has_a_deadline():
+    peer = connected()
+    peer.publish(Topic("a"), b"x")
+    peer.after(0)
+    peer.after(4999)
+    error = raises(OSError, peer.after, 1)
+    assert "no more bytes" in str(error)
+
+
+def test_acknowledgements_that_come_start_the_wait_for_the_next_anew():
+    peer = connected()
+    for i in range(1, 5):
+        peer.publish(Topic("a"), b"x", qos=1)
+    peer.take()
+    for i in range(1, 5):
+        peer.after(4000)
+        peer.give(bytes((0x40, 2, 0, i)))
+    assert peer.after(4000) > 1000
+
+
+def test_clocks_that_wrap():
+    peer = connected(keep_alive=8)
+    peer.now = 0x3FFFFFFF - 3000
+    peer.give(message(b"a", b""))
+    peer.session.timers.mark(0, peer.now)
+    peer.after(0)
+    assert peer.after(6999) == 1
+    peer.now &= 0x3FFFFFFF
+    peer.after(1)
+    assert peer.take() == b"\xc0\x00"
+
+
+def test_closing_says_goodbye():  # [MQTT-3.14.4-1]
+    peer = connected()
+    peer.publish(Topic("a"), b"x")
+    peer.session.close(0)
+    assert peer.take()[-2:] == b"\xe0\x00"
+    assert peer.publish(Topic("a"), b"x") is False
+    assert peer.take() == b""

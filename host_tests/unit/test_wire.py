@@ -1,0 +1,92 @@
+from helper import raises
+from umqtt5 import wire
+
+
+def test_two_byte_integers_have_the_big_end_first():
+    buf = bytearray(4)
+    assert wire.put_u16(buf, 1, 0x1234) == 3
+    assert buf == b"\x00\x12\x34\x00"
+    assert wire.get_u16(buf, 1) == 0x1234
+
+
+def test_four_byte_integers():
+    buf = bytearray(4)
+    assert wire.put_u32(buf, 0, 0xFFFFFFFF) == 4
+    assert buf == b"\xff\xff\xff\xff"
+    wire.put_u32(buf, 0, 0x01020304)
+    assert wire.get_u32(buf, 0) == 0x01020304
+
+
+def test_a_four_byte_integer_that_would_allocate_is_read_as_the_largest_that_does_not():
+    assert wire.get_u32(b"\xff\xff\xff\xff", 0) == 0x3FFFFFFF
+    assert wire.get_u32(b"\x3f\xff\xff\xff", 0) == 0x3FFFFFFF
+    assert wire.get_u32(b"\x3f\xff\xff\xfe", 0) == 0x3FFFFFFE
+
+
+def test_varints_at_their_boundaries():  # table 1-1 of the standard [MQTT-1.5.5-1]
+    for value, data in (
+        (0, b"\x00"),
+        (127, b"\x7f"),
+        (128, b"\x80\x01"),
+        (16383, b"\xff\x7f"),
+        (16384, b"\x80\x80\x01"),
+        (2097151, b"\xff\xff\x7f"),
+        (2097152, b"\x80\x80\x80\x01"),
+        (268435455, b"\xff\xff\xff\x7f"),
+    ):
+        buf = bytearray(len(data))
+        assert wire.put_varint(buf, 0, value) == len(data) == wire.varint_size(value)
+        assert buf == data
+        assert wire.get_varint(data, 0, len(data)) == value
+
+
+def test_varints_that_are_cut_or_wrong():
+    assert wire.get_varint(b"", 0, 0) == -1
+    assert wire.get_varint(b"\x80\x80", 0, 2) == -1
+    assert wire.get_varint(b"\x80\x80\x80\x80", 0, 4) == -2  # a fifth byte would follow
+    assert wire.get_varint(b"\x80\x00", 0, 2) == -2  # not the shortest form
+    assert wire.get_varint(b"\xff\x80\x00", 0, 3) == -2
+
+
+def test_binary_data_is_written_behind_its_length():
+    buf = bytearray(5)
+    assert wire.put_binary(buf, 0, b"abc") == 5
+    assert buf == b"\x00\x03abc"
+
+
+def test_utf8_that_is_right():  # [MQTT-1.5.4-1]
+    for data in (b"", b"abc", "é€😀".encode(), b"\xef\xbb\xbf", b"\xed\x9f\xbf", b"\xf4\x8f\xbf\xbf"):
+        assert wire.utf8_ok(data, 0, len(data)), data
+
+
+def test_utf8_that_is_wrong():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
+    for data in (
+        b"\x00",
+        b"a\x00b",
+        b"\x80",
+        b"\xc0\x80",
+        b"\xc1\xbf",
+        b"\xc3",
+        b"\xe2\x82",
+        b"\xe0\x80\x80",
+        b"\xed\xa0\x80",
+        b"\xed\xbf\xbf",
+        b"\xf0\x80\x80\x80",
+        b"\xf4\x90\x80\x80",
+        b"\xf5\x80\x80\x80",
+        b"\xe2\x28\xa1",
+        b"\xff",
+    ):
+        assert not wire.utf8_ok(data, 0, len(data)), data
+
+
+def test_utf8_looks_at_its_range_only():
+    assert wire.utf8_ok(b"\xff\x00ab\xff", 2, 4)
+    assert not wire.utf8_ok("aé".encode(), 0, 2)
+
+
+def test_text_for_the_wire():
+    assert wire.encode_text("aé") == b"a\xc3\xa9"
+    raises(ValueError, wire.encode_text, "a\0b")
+    raises(ValueError, wire.encode_text, b"\xff")
+    raises(ValueError, wire.encode_text, "x" * 65536)

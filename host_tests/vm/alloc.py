@@ -1,0 +1,144 @@
+"""What the protocol core allocates per message. Runs inside the VMs, 64-bit and 32-bit, no socket.
+
+Prints for each case its name, the bytes allocated by its tenth run, and whether it ran with
+the heap locked. Bytes are `mem_total`, which also sees what is given back at once; a VM without
+it (the 32-bit one) shows what stays.
+"""
+
+import gc
+import micropython
+from umqtt5.session import Session
+from umqtt5.topics import Topic
+
+CONNACK = b"\x20\x06\x00\x00\x03\x22\x00\x01"  # one topic alias
+SUBACK = b"\x90\x04\x00\x01\x00\x01"
+NUMBERED = b"\x32\x0e\x00\x05a/b/c\x00\x07\x02\x0b\x01hi"
+PLAIN = b"\x30\x0a\x00\x05a/b/c\x00hi"
+RICH = b"\x32\x1a\x00\x05a/b/c\x00\x07\x0e\x0b\x01\x02\x00\x00\x00\x05\x08\x00\x04backhi"
+PINGRESP = b"\xd0\x00"
+
+
+class Link:
+    """Drives a session as a driver does, without allocating anything itself."""
+
+    def __init__(self):
+        self.session = session = Session(b"id", 256, 256, 512, 4, 8, 60, 5000)
+        self.got = 0
+        self.now = 0
+        self.puback = bytearray(b"\x40\x02\x00\x00")
+        self.aliased = Topic("a/b/c/aliased")
+        self.full = Topic("a/b/c/full")
+        self.payload = b"21.5"
+        session.open(0)
+        self.write()
+        self.give(CONNACK, 8)
+        session.subscriptions.add("a/b/+", self.handle, 1)
+        self.write()
+        self.give(SUBACK, 6)
+        session.sender.publish(self.aliased, self.payload, 0x30)
+        self.write()
+
+    def handle(self, message):
+        if message.equals(b"hi"):
+            self.got += 1
+
+    def write(self):
+        sender = self.session.sender
+        n = sender.output()
+        while n:
+            self.session.sent(n, self.now)
+            n = sender.output()
+
+    def give(self, data, n):
+        framer = self.session.framer
+        framer.into[0:n] = data
+        self.session.received(n, self.now)
+        self.write()
+
+    def publish_qos_0_aliased(self):
+        assert self.session.sender.publish(self.aliased, self.payload, 0x30)
+        self.write()
+
+    def publish_qos_0_full_topic(self):
+        assert self.session.sender.publish(self.full, self.payload, 0x31)
+        self.write()
+
+    def publish_qos_1_and_its_puback(self):
+        packet_id = self.session.sender.publish(self.aliased, self.payload, 0x32)
+        assert packet_id
+        self.write()
+        self.puback[2] = packet_id >> 8
+        self.puback[3] = packet_id & 255
+        self.give(self.puback, 4)
+        assert not self.session.sender.outbox.count
+
+    def receive_qos_1_by_number_and_acknowledge(self):
+        before = self.got
+        self.give(NUMBERED, len(NUMBERED))
+        assert self.got == before + 1
+
+    def receive_qos_0_by_topic(self):
+        before = self.got
+        self.give(PLAIN, len(PLAIN))
+        assert self.got == before + 1
+
+    def receive_with_properties(self):
+        before = self.got
+        self.give(RICH, len(RICH))
+        assert self.got == before + 1
+
+    def ping_and_its_answer(self):
+        self.now += 60000
+        self.session.tick(self.now)
+        assert self.session.timers.pinging
+        self.write()
+        self.give(PINGRESP, 2)
+        assert not self.session.timers.pinging
+
+    def idle(self):
+        self.session.tick(self.now)
+
+
+def allocated(function):
+    """Bytes that one call allocates, once the first calls are over."""
+    counter = getattr(micropython, "mem_total", gc.mem_alloc)
+    for _ in range(9):
+        function()
+    gc.collect()
+    gc.disable()
+    before = counter()
+    function()
+    after = counter()
+    gc.enable()
+    return after - before
+
+
+def locked(function):
+    """True where a call succeeds with the heap locked."""
+    micropython.heap_lock()
+    try:
+        function()
+        return True
+    except MemoryError:
+        return False
+    finally:
+        micropython.heap_unlock()
+
+
+def main():
+    link = Link()
+    for name in (
+        "publish_qos_0_aliased",
+        "publish_qos_0_full_topic",
+        "publish_qos_1_and_its_puback",
+        "receive_qos_1_by_number_and_acknowledge",
+        "receive_qos_0_by_topic",
+        "receive_with_properties",
+        "ping_and_its_answer",
+        "idle",
+    ):
+        function = getattr(link, name)
+        print(name, allocated(function), locked(function))
+
+
+main()

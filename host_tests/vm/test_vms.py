@@ -1,0 +1,52 @@
+"""The unit tests once more inside the VMs, and what the core allocates there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from host_tests.vms import run_32, run_64
+from tools.paths import FIRMWARE, LIB
+
+UNIT = Path(__file__).parent.parent / "unit"
+MODULES = sorted(path.stem for path in UNIT.glob("test_*.py"))
+PATHS = [LIB, FIRMWARE, UNIT]
+
+
+def passed(output: str) -> int:
+    """How many tests the VM passed; fails where one failed or none ran."""
+    closing = re.search(r"^(\d+) passed, (\d+) failed$", output, re.MULTILINE)
+    assert closing and closing[2] == "0", output
+    return int(closing[1])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_units_on_the_64_bit_vm(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert passed(run_64([str(UNIT / "run.py"), module], PATHS)) > 0
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_units_on_the_32_bit_vm(module: str) -> None:
+    assert passed(run_32(f"import run\nrun.main([{module!r}])", PATHS)) > 0
+
+
+def costs(output: str) -> dict[str, tuple[int, bool]]:
+    """Name: bytes allocated, ran with the heap locked."""
+    rows = re.findall(r"^(\w+) (-?\d+) (True|False)$", output, re.MULTILINE)
+    return {name: (int(size), locked == "True") for name, size, locked in rows}
+
+
+def check(found: dict[str, tuple[int, bool]]) -> None:
+    assert len(found) == 8, found
+    assert all(cost == (0, True) for cost in found.values()), found
+
+
+def test_the_core_allocates_nothing_on_the_64_bit_vm() -> None:
+    check(costs(run_64([str(Path(__file__).parent / "alloc.py")], [LIB])))
+
+
+def test_the_core_allocates_nothing_on_the_32_bit_vm() -> None:
+    check(costs(run_32("import alloc", [LIB, Path(__file__).parent])))
