@@ -19,7 +19,7 @@ test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, device
 	@$(RUN) -m host_tests $(ARGS)
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
-	@$(RUN) -m host_tests.lint
+	@$(RUN) -m tools lint
 
 size: $(VENV)/dev ## bytes of code and of heap
 	@$(RUN) -m tools size

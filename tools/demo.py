@@ -108,9 +108,7 @@ def run(choice: str, seconds: float | None, console: Console) -> int:
         for line in missing:
             console.print(f"[red]{line}")
         if not missing:
-            console.print(
-                f"telemetry from {len(NAMES)} devices, a command to each carried out and confirmed"
-            )
+            console.print(f"telemetry from {len(NAMES)} devices, a command to each carried out and confirmed")
         return 1 if missing else 0
 
 

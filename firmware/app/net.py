@@ -11,7 +11,7 @@ class Net:
     def __init__(self, wifi):
         self._wifi = wifi
         self._wlan = None
-        self._since = 0
+        self._since = ticks_ms()
         self._was_up = wifi is None
 
     def up(self):

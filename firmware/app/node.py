@@ -29,7 +29,7 @@ class Node:
             user=broker["user"],
             password=broker["password"],
             keep_alive=broker["keep_alive"],
-            **pins.BUFFERS
+            **pins.BUFFERS,
         )
         client.on_state = self._state
         client.session.sender.on_subscribed = self._subscribed

@@ -16,7 +16,7 @@ class Telemetry:
         self._sensors = sensors
         self._topics = [client.topic("%s/sensor/%s" % (base, s.name)) for s in sensors]
         self._due = [ticks_ms()] * len(sensors)
-        self._failed = [None] * len(sensors)
+        self._failed: list = [None] * len(sensors)
 
     def run(self, now):
         """Read and publish what is due; returns the ms until the next is.

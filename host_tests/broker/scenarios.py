@@ -112,7 +112,9 @@ def properties_arrive_whole_and_in_order(host, port, unique):
 
     def handle(m):
         users = [m.property(USER_PROPERTY, i) for i in range(3)]
-        seen.append((m.property(RESPONSE_TOPIC), m.property(CORRELATION_DATA), m.property(CONTENT_TYPE), users))
+        seen.append(
+            (m.property(RESPONSE_TOPIC), m.property(CORRELATION_DATA), m.property(CONTENT_TYPE), users)
+        )
 
     s = client.subscribe(unique, handle, qos=1)
     until(lambda: s.reason is not None, client)

@@ -74,6 +74,12 @@ def test_a_wrong_password_is_refused_by_name(interpreter: str, tmp_path: Path, m
 
 @interpreters
 def test_the_limits_of_mosquitto_are_obeyed(interpreter: str, mosquitto: object) -> None:
-    limits = ("max_qos 1", "max_topic_alias 3", "retain_available false", "max_keepalive 30", "max_packet_size 200")
+    limits = (
+        "max_qos 1",
+        "max_topic_alias 3",
+        "retain_available false",
+        "max_keepalive 30",
+        "max_packet_size 200",
+    )
     with broker.Mosquitto(*limits) as limited:
         play(interpreter, "the_limits_of_mosquitto_are_obeyed", limited.address)

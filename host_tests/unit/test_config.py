@@ -73,7 +73,9 @@ def test_missing_fields_are_named():
 
 def test_unknown_fields_are_named_with_those_there_are():
     assert line(changed(hots=1)).startswith("hots: unknown, expected one of actuators, broker, device")
-    assert line(changed(broker={"host": "b", "prot": 1})).startswith("broker.prot: unknown, expected one of host")
+    assert line(changed(broker={"host": "b", "prot": 1})).startswith(
+        "broker.prot: unknown, expected one of host"
+    )
 
 
 def test_an_unknown_kind_is_named_with_those_there_are():
@@ -97,7 +99,9 @@ def test_wrong_types_and_values():
     assert line(changed(prefix="a/#")) == 'prefix: "a/#", expected a topic without + and #'
     assert line(changed(sensors="load")).startswith('sensors: "load", expected a list')
     assert line(changed(sensors=["load"])) == 'sensors[0]: "load", expected an object'
-    assert line(changed(sensors=[{"kind": "load", "period": 0}])).startswith("sensors[0].period: 0, expected seconds")
+    assert line(changed(sensors=[{"kind": "load", "period": 0}])).startswith(
+        "sensors[0].period: 0, expected seconds"
+    )
     assert line(changed(actuators=["x"])) == 'actuators[0]: "x", expected an object'
 
 

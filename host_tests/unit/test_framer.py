@@ -38,7 +38,9 @@ def test_a_packet_larger_than_the_buffer_is_refused_as_soon_as_its_length_is_kno
     framer = Framer(128)
     assert raises(MQTTError, feed, framer, b"\x30\xff\x7f", 100).code == 0x95
     framer = Framer(128)
-    assert raises(MQTTError, feed, framer, packet(0x30, b"x" * 126) + packet(0x30, b"x" * 127), 100).code == 0x95
+    assert (
+        raises(MQTTError, feed, framer, packet(0x30, b"x" * 126) + packet(0x30, b"x" * 127), 100).code == 0x95
+    )
 
 
 def test_a_malformed_length():  # [MQTT-1.5.5-1]

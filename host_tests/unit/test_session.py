@@ -249,7 +249,9 @@ def limit(connack_properties, **message_):
     topic = Topic("a/b")
 
     def publish():
-        peer.publish(topic, message_.get("payload", b"x"), message_.get("qos", 0), message_.get("retain", False))
+        peer.publish(
+            topic, message_.get("payload", b"x"), message_.get("qos", 0), message_.get("retain", False)
+        )
 
     from umqtt5.errors import MQTTError
 
@@ -638,7 +640,7 @@ def test_a_write_that_does_not_move_has_a_deadline():
 
 def test_acknowledgements_that_come_start_the_wait_for_the_next_anew():
     peer = connected()
-    for i in range(1, 5):
+    for _ in range(4):
         peer.publish(Topic("a"), b"x", qos=1)
     peer.take()
     for i in range(1, 5):

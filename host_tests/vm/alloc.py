@@ -6,7 +6,9 @@ it (the 32-bit one) shows what stays.
 """
 
 import gc
+
 import micropython
+
 from umqtt5.session import Session
 from umqtt5.topics import Topic
 

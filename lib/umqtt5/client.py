@@ -9,11 +9,11 @@ from .session import CLOSED, CLOSING, CONNECTED, Session
 from .topics import Topic
 from .wire import encode_text, put_u32
 
-if sys.implementation.name == "micropython":
-    from select import poll
-    from time import sleep_ms, ticks_ms
-else:
+if sys.implementation.name == "cpython":
     from .hosted import poll, sleep_ms, ticks_ms
+else:
+    from select import poll  # type: ignore[assignment]
+    from time import sleep_ms, ticks_ms
 
 _DOWN, _OPENING, _UP = 0, 1, 2
 _IN, _OUT = 1, 4
@@ -52,16 +52,14 @@ class Client:
         inflight=8,
         aliases=8,
         timeout=10000,
-        transport=None
+        transport=None,
     ):
         if transport is None:
             from .tcp import connect as transport
         self.host = host
         self.port = port
         self.timeout = timeout
-        self.session = Session(
-            encode_text(client_id), rx, tx, outbox, inflight, aliases, keep_alive, timeout
-        )
+        self.session = Session(encode_text(client_id), rx, tx, outbox, inflight, aliases, keep_alive, timeout)
         self.session.session_expiry = session_expiry
         if user is not None:
             self.session.user = encode_text(user)

