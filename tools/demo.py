@@ -74,8 +74,8 @@ def _started(address: broker.Address, prefix: str) -> Iterator[list[devices.Devi
             device.stop()
 
 
-def _stop(*_: object) -> None:
-    raise KeyboardInterrupt
+def _stop(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def run(choice: str, seconds: float | None, console: Console) -> int:

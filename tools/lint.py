@@ -49,7 +49,10 @@ def _stubs(board: str, requirement: str) -> Path:
 
 
 def _boards() -> dict[str, dict[str, str]]:
-    return {path.parent.name: tomlkit.parse(path.read_text()).unwrap() for path in sorted(BOARDS.glob("*/board.toml"))}
+    return {
+        path.parent.name: tomlkit.parse(path.read_text()).unwrap()
+        for path in sorted(BOARDS.glob("*/board.toml"))
+    }
 
 
 def _types(board: str, requirement: str) -> bool:

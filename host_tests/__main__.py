@@ -1,0 +1,66 @@
+"""`make test`: sets up what the tests need beside Python, says what is missing, runs them all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from host_tests import vms
+from tools import broker
+
+HERE = Path(__file__).parent
+
+
+def _quietly(*command: str, cwd: Path | None = None) -> bool:
+    print("$", " ".join(command), flush=True)
+    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        print(done.stdout[-2000:])
+    return done.returncode == 0
+
+
+def mosquitto() -> str | None:
+    """Have mosquitto; returns why not."""
+    if broker.find_mosquitto():
+        return None
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        return "mosquitto is not on the PATH (apt-get install mosquitto)"
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    install = ("apt-get", "install", "-y", "--no-install-recommends", "mosquitto")
+    if _quietly(*install) or (_quietly("apt-get", "update") and _quietly(*install)):
+        return None
+    return "mosquitto could not be installed"
+
+
+def vm_32_bit() -> str | None:
+    """Have the 32-bit VM; returns why not."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        return "node and npm are not on the PATH"
+    lock = HERE / "vm" / "package-lock.json"
+    installed = vms.NODE_MODULES / ".package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return None
+    if _quietly("npm", "ci", "--no-audit", "--no-fund", cwd=HERE / "vm"):
+        return None
+    return "npm could not install it"
+
+
+def main() -> int:
+    skipped = []
+    for what, prepare in (("tests with mosquitto", mosquitto), ("tests in the 32-bit VM", vm_32_bit)):
+        why = prepare()
+        if why:
+            skipped.append(f"skipped: {what}: {why}")
+    # more at a time than there are cores: most of them wait for a broker or a clock
+    command = [sys.executable, "-m", "pytest", "-n", "4", "--dist", "loadgroup", *sys.argv[1:]]
+    code = subprocess.run(command).returncode
+    for line in skipped:
+        print(line)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

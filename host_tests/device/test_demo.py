@@ -1,0 +1,210 @@
+"""`make demo` as a person runs it, and the README's example as it is printed."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from host_tests.device.devices import desk
+from tools import broker, vm
+from tools.paths import LIB, ROOT
+from umqtt5 import Client
+
+DEMO = [sys.executable, "-m", "tools", "demo"]
+
+
+def children(pid: int) -> set[int]:
+    """All processes below one."""
+    found: set[int] = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            child = int(path.parent.name)
+            found |= {child} | children(child)
+    return found
+
+
+def alive(pid: int) -> bool:
+    """True where a process runs; a zombie has ended."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
+def gone(pids: set[int], timeout: float = 10) -> bool:
+    """True as soon as none of them runs."""
+    ends = time.monotonic() + timeout
+    while time.monotonic() < ends:
+        if not any(alive(pid) for pid in pids):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def demo(*arguments: str, typed: str = "", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*DEMO, *arguments], cwd=ROOT, input=typed, capture_output=True, text=True, timeout=timeout
+    )
+
+
+@pytest.mark.xdist_group("demo")
+@pytest.mark.parametrize("choice", ["iotcore", "mosquitto"])
+def test_the_demo_ends_by_itself_and_has_seen_everything(choice: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(choice)
+    done = demo("--broker", choice, "--seconds", "12", typed="kitchen relay ON\nnonsense\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "telemetry from 3 devices, a command to each carried out and confirmed" in done.stdout
+    assert "nonsense: expected a device, a switch" in done.stdout
+    for name in ("kitchen", "cellar", "roof"):
+        assert re.search(rf"^{name}: online: load .*heap free [\d,]+ B", done.stdout, re.MULTILINE)
+        assert re.search(rf"^{name}: .*aliases saved [1-9][\d,]* B", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_demo_with_a_broker_of_ones_own(mosquitto: broker.Address) -> None:
+    done = demo("--broker", f"mqtt://127.0.0.1:{mosquitto.port}", "--seconds", "10")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_demo_without_a_broker() -> None:
+    done = demo("--broker", f"mqtt://127.0.0.1:{broker.free_port()}", "--seconds", "10")
+    assert done.returncode == 1
+    assert "nobody answers there; is the broker running?" in done.stdout
+    done = demo("--broker", "rabbit", "--seconds", "10")
+    assert done.returncode == 1
+    assert "expected iotcore, mosquitto or mqtt://host:port" in done.stdout
+
+
+class Terminal:
+    """The demo in a terminal of its own."""
+
+    def __init__(self) -> None:
+        pid, self._fd = pty.fork()
+        if pid == 0:
+            os.chdir(ROOT)
+            os.environ.update(TERM="xterm-256color", COLUMNS="140", LINES="40")
+            os.execv(sys.executable, DEMO)
+        self.pid = pid
+        self.shown = ""
+
+    def until(self, text: str, timeout: float = 20) -> None:
+        """Read what is shown until this text has been."""
+        ends = time.monotonic() + timeout
+        while text not in self.shown:
+            assert time.monotonic() < ends, self.shown[-3000:]
+            if select.select([self._fd], [], [], 0.1)[0]:
+                self.shown += os.read(self._fd, 65536).decode(errors="replace")
+
+    def key(self, key: str) -> None:
+        self.shown = ""
+        os.write(self._fd, key.encode())
+
+    def end(self) -> int:
+        """Its exit code."""
+        ends = time.monotonic() + 15
+        while time.monotonic() < ends:
+            try:
+                if select.select([self._fd], [], [], 0.1)[0]:
+                    self.shown += os.read(self._fd, 65536).decode(errors="replace")
+            except OSError:
+                pass  # the other side is closed
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                os.close(self._fd)
+                return os.waitstatus_to_exitcode(status)
+        os.kill(self.pid, signal.SIGKILL)
+        raise AssertionError("it does not end: " + self.shown[-3000:])
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_demo_in_a_terminal_switches_by_keys_and_leaves_nothing_behind() -> None:
+    terminal = Terminal()
+    terminal.until("aliases saved")
+    terminal.until("lamp")
+    terminal.until("roof: online")
+    terminal.key("3")
+    terminal.until("roof: lamp is ")
+    terminal.key("6")
+    terminal.until("roof: relay is ")
+    below = children(terminal.pid)
+    assert len(below) >= 4  # three devices and the broker
+    terminal.key("\x03")  # Ctrl-C
+    assert terminal.end() == 0
+    assert gone(below)
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_demo_that_is_terminated_leaves_nothing_behind() -> None:
+    process = subprocess.Popen(DEMO, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    assert process.stdout
+    for line in process.stdout:
+        if "roof: online" in line:
+            break
+    below = children(process.pid)
+    assert len(below) >= 4
+    process.terminate()
+    process.communicate(timeout=15)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert gone(below)
+
+
+def example() -> str:
+    """The README's first Python block."""
+    found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize("interpreter", ["cpython", "vm"])
+def test_the_example_of_the_readme(interpreter: str, any_broker: broker.Address, tmp_path: Path) -> None:
+    """Word for word; only the port to which `localhost` leads is the test broker's."""
+    assert sum(1 for line in example().splitlines() if line.strip()) <= 15
+    (tmp_path / "example.py").write_text(example())
+    (tmp_path / "start.py").write_text(
+        "import umqtt5.tcp as tcp\n"
+        "connect = tcp.connect\n"
+        f"tcp.connect = lambda host, port: connect('127.0.0.1', {any_broker.port})\n"
+        "exec(open('example.py').read())\n"
+    )
+    if interpreter == "vm":
+        process = vm.start(["start.py"], path=[LIB], cwd=tmp_path)
+    else:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "start.py"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(LIB)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    got: dict[str, str] = {}
+    with desk(any_broker) as here:
+        client: Client = here.watch._client
+        client.subscribe("greenhouse-1/+", lambda m: got.update({m.topic: m.payload.decode()}), qos=1)
+        try:
+            here.until(lambda: got.get("greenhouse-1/temperature"))
+            assert got == {"greenhouse-1/status": "online", "greenhouse-1/temperature": "21.5"}
+            client.publish("greenhouse-1/pump/set", b"ON", qos=1)
+            client.publish("greenhouse-1/pump/set", b"OFF", qos=1)
+            here.watch.poll(500)
+            process.kill()
+            here.until(lambda: got.get("greenhouse-1/status") == "offline")
+            client.publish("greenhouse-1/status", b"", qos=1, retain=True)
+            here.watch.poll(200)
+        finally:
+            process.kill()
+            output, _ = process.communicate()
+    assert "pump on" in output and "pump off" in output, output

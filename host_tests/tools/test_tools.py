@@ -1,0 +1,65 @@
+"""The tools themselves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import broker
+from tools.paths import ROOT
+
+
+def tool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tools", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_lint_is_clean() -> None:
+    done = tool("lint")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_size_is_measured_and_written() -> None:
+    done = tool("size")
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads((ROOT / "build" / "size.json").read_text())
+    assert figures["core"]["mpy"] > 5000 and figures["core"]["heap"] > 5000
+
+
+def test_help_names_every_command() -> None:
+    done = tool("--help")
+    assert done.returncode == 0
+    for command in ("demo", "lint", "size"):
+        assert command in done.stdout
+
+
+def test_addresses_of_brokers() -> None:
+    assert broker.parse("mqtt://b") == broker.Address("b", 1883)
+    assert broker.parse("mqtt://b:1") == broker.Address("b", 1)
+    assert broker.parse("mqtt://me:p%40ss@b:1") == broker.Address("b", 1, "me", "p@ss")
+    assert "p@ss" not in str(broker.parse("mqtt://me:p%40ss@b:1"))
+    for wrong in ("b", "http://b", "mqtt://", "mqtt://b:x", "mqtt://b:99999"):
+        with pytest.raises(broker.BrokerError):
+            broker.parse(wrong)
+
+
+def test_imports_that_go_back_are_found(tmp_path: Path) -> None:
+    """A copy of the tree with one import the wrong way fails the walk."""
+    for folder in ("lib", "firmware", "tools", "host_tests", "pyproject.toml"):
+        subprocess.run(["cp", "-r", str(ROOT / folder), str(tmp_path)], check=True)
+    wire = tmp_path / "lib" / "umqtt5" / "wire.py"
+    wire.write_text("from .props import check\n" + wire.read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": f"lib:firmware:{tmp_path}", "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "umqtt5.wire is not allowed to import" in done.stdout
