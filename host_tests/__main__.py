@@ -6,17 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-from host_tests import vms
-from tools import broker
-
-HERE = Path(__file__).parent
+from tools import broker, vm
 
 
-def _quietly(*command: str, cwd: Path | None = None) -> bool:
+def _quietly(*command: str) -> bool:
     print("$", " ".join(command), flush=True)
-    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         print(done.stdout[-2000:])
     return done.returncode == 0
@@ -35,22 +31,9 @@ def mosquitto() -> str | None:
     return "mosquitto could not be installed"
 
 
-def vm_32_bit() -> str | None:
-    """Have the 32-bit VM; returns why not."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        return "node and npm are not on the PATH"
-    lock = HERE / "vm" / "package-lock.json"
-    installed = vms.NODE_MODULES / ".package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
-        return None
-    if _quietly("npm", "ci", "--no-audit", "--no-fund", cwd=HERE / "vm"):
-        return None
-    return "npm could not install it"
-
-
 def main() -> int:
     skipped = []
-    for what, prepare in (("tests with mosquitto", mosquitto), ("tests in the 32-bit VM", vm_32_bit)):
+    for what, prepare in (("tests with mosquitto", mosquitto), ("tests in the 32-bit VM", vm.install_32_bit)):
         why = prepare()
         if why:
             skipped.append(f"skipped: {what}: {why}")

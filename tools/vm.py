@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -72,3 +73,38 @@ def stop(process: subprocess.Popen[str], timeout: float = 5) -> None:
             process.wait()
     if process.stdout:
         process.stdout.close()
+
+
+VM_32 = Path(__file__).parent / "vm32"
+
+
+def has_32_bit() -> bool:
+    """True where the 32-bit VM is installed (npm's webassembly port, run by Node)."""
+    return shutil.which("node") is not None and (VM_32 / "node_modules").is_dir()
+
+
+def install_32_bit() -> str | None:
+    """Install the 32-bit VM where it is not; returns why it can't be."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        return "node and npm are not on the PATH"
+    installed = VM_32 / "node_modules" / ".package-lock.json"
+    lock = VM_32 / "package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return None
+    command = ["npm", "ci", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=VM_32, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return f"npm could not install it: {done.stdout.strip()[-500:]}" if done.returncode else None
+
+
+def run_32(code: str, folders: Sequence[Path], timeout: float = 60) -> str:
+    """Run `code` in the 32-bit VM with the files of these folders; returns what it printed.
+
+    That VM has no sockets. Raises RuntimeError with what it said where it failed.
+    """
+    command = ["node", str(VM_32 / "run32.mjs"), ",".join(map(str, folders)), code]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
+    )
+    if done.returncode:
+        raise RuntimeError(done.stdout[-3000:])
+    return done.stdout
