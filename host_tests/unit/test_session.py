@@ -586,6 +586,16 @@ def test_a_silent_link_is_pinged_and_a_busy_one_is_not():  # [MQTT-3.1.2-20]
     assert peer.take() == b""
 
 
+def test_each_ping_has_its_own_deadline():
+    peer = connected(keep_alive=8)
+    for _ in range(5):
+        peer.after(7000)
+        assert peer.take() == b"\xc0\x00"
+        peer.after(100)
+        peer.give(b"\xd0\x00")
+        peer.after(0)
+
+
 def test_a_link_on_which_nothing_is_heard_is_pinged_though_we_send():
     peer = connected(keep_alive=8)
     out = b""

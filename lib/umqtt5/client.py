@@ -4,6 +4,8 @@ import sys
 from errno import ECONNRESET, ETIMEDOUT
 from random import getrandbits
 
+from micropython import const
+
 from .errors import Guard
 from .session import CLOSED, CLOSING, CONNECTED, Session
 from .topics import Topic
@@ -15,10 +17,15 @@ else:
     from select import poll  # type: ignore[assignment]
     from time import sleep_ms, ticks_ms
 
-_DOWN, _OPENING, _UP = 0, 1, 2
-_IN, _OUT = 1, 4
-_MASK = 0x3FFFFFFF
-_FIRST_BACKOFF, _LONGEST_BACKOFF, _STABLE = 1000, 60000, 30000  # ms
+_DOWN = const(0)
+_OPENING = const(1)
+_UP = const(2)
+_IN = const(1)
+_OUT = const(4)
+_MASK = const(0x3FFFFFFF)
+_FIRST_BACKOFF = const(1000)  # ms
+_LONGEST_BACKOFF = const(60000)  # ms
+_STABLE = const(30000)  # ms
 
 
 class Client:

@@ -1,6 +1,8 @@
 """The limits of the other side: taken from each CONNACK, asked before anything is sent."""
 
-_NONE = 0x3FFFFFFF
+from micropython import const
+
+_NONE = const(0x3FFFFFFF)
 
 # what a limit is called to the user, by the reason code that stands for it
 _WORDS = {

@@ -8,8 +8,12 @@ without a second copy of the payload.
 
 from array import array
 
-_DONE, _QUEUED, _SENT = 0, 1, 2
-_HEAD = 14  # first byte 1, remaining length 4, topic length 2, packet id 2, properties 2 + 3
+from micropython import const
+
+_DONE = const(0)
+_QUEUED = const(1)
+_SENT = const(2)
+_HEAD = const(14)  # first byte 1, remaining length 4, topic length 2, packet id 2, properties 2 + 3
 
 
 class Outbox:

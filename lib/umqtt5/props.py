@@ -3,10 +3,18 @@
 For the names and for making property blocks see `properties`.
 """
 
+from micropython import const
+
 from .errors import MQTTError
 from .wire import get_u16, get_u32, get_varint, utf8_ok, varint_size
 
-_BYTE, _U16, _U32, _VARINT, _UTF8, _BINARY, _PAIR = 1, 2, 3, 4, 5, 6, 7
+_BYTE = const(1)
+_U16 = const(2)
+_U32 = const(3)
+_VARINT = const(4)
+_UTF8 = const(5)
+_BINARY = const(6)
+_PAIR = const(7)
 
 # One byte a property identifier: its place in a 27-bit set << 3 | its type, 0 where the
 # standard has no such property.
@@ -22,10 +30,10 @@ PUBLISH = 0x48003F
 RESPONSE = 0x410000  # PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK
 DISCONNECT = 0x418000
 
-_USER = 0x400000  # User Property: the one that may always repeat
-_SUBSCRIPTION_IDENTIFIER = 0x20
-_FLAGS = 0x7302801  # the properties of one byte, which is 0 or 1
-_NOT_ZERO = 0x8A0020  # Receive Maximum, Topic Alias, Maximum Packet Size, Subscription Identifier
+_USER = const(0x400000)  # User Property: the one that may always repeat
+_SUBSCRIPTION_IDENTIFIER = const(0x20)
+_FLAGS = const(0x7302801)  # the properties of one byte, which is 0 or 1
+_NOT_ZERO = const(0x8A0020)  # Receive Maximum, Topic Alias, Maximum Packet Size, Subscription Identifier
 
 
 def kind(identifier):

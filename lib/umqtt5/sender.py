@@ -8,6 +8,8 @@
 - The last bytes of `tx` are kept for one acknowledgement and one DISCONNECT.
 """
 
+from micropython import const
+
 from .encode import (
     PublishHead,
     connect_room,
@@ -25,8 +27,8 @@ from .outbox import Outbox
 from .subscriptions import LEAVING
 from .wire import varint_size
 
-_MASK = 0x3FFFFFFF
-_RESERVE = 8  # an acknowledgement takes 5 bytes, a DISCONNECT 3
+_MASK = const(0x3FFFFFFF)
+_RESERVE = const(8)  # an acknowledgement takes 5 bytes, a DISCONNECT 3
 
 
 class Sender:
@@ -230,6 +232,9 @@ class Sender:
 
     def _keep(self, topic, payload, first_byte):
         """Take a QoS 1 message into the outbox; returns its packet identifier, 0 for no room."""
+        if first_byte > 0x33:
+            self.properties = b""
+            raise ValueError("qos is 0 or 1")
         slot = len(self.properties)
         slot += len(topic.name) + 4 + varint_size(slot) + len(payload)
         self._check(first_byte, 1 + slot + varint_size(slot))

@@ -19,6 +19,8 @@ Rules:
 - Nothing is allocated after `open`, but by handlers and by errors.
 """
 
+from micropython import const
+
 from .decode import Packet
 from .errors import Guard, MQTTError
 from .framer import Framer
@@ -28,8 +30,8 @@ from .timers import ANSWER, CONNECT, HEARD, PING, SENT, WRITE, Timers
 
 CLOSED, CONNECTING, CONNECTED, CLOSING = 0, 1, 2, 3
 
-_MASK = 0x3FFFFFFF
-_ALIAS = 0x80000  # as a bit of `Packet.seen`
+_MASK = const(0x3FFFFFFF)
+_ALIAS = const(0x80000)  # as a bit of `Packet.seen`
 
 
 class Session:

@@ -6,6 +6,8 @@ carries one finds its handler by number, any other by its topic.
 
 import sys
 
+from micropython import const
+
 from .errors import Guard
 from .topics import encode_filter, matching_part
 
@@ -15,8 +17,11 @@ else:
     from sys import print_exception  # type: ignore[assignment]
 
 LEAVING = 3
-_NEW, _ASKED, _HELD, _GONE = 0, 1, 2, 4
-_SUBSCRIPTION_ID = 0x20  # as a bit of `Packet.seen`
+_NEW = const(0)
+_ASKED = const(1)
+_HELD = const(2)
+_GONE = const(4)
+_SUBSCRIPTION_ID = const(0x20)  # as a bit of `Packet.seen`
 
 
 class Subscription:

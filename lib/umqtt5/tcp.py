@@ -14,7 +14,10 @@ that `select.poll` can watch. Errors are OSError.
 import socket
 from errno import EINPROGRESS
 
-_IPPROTO_TCP, _TCP_NODELAY = 6, 1
+from micropython import const
+
+_IPPROTO_TCP = const(6)
+_TCP_NODELAY = const(1)
 
 
 def connect(host, port):

@@ -2,10 +2,12 @@
 
 from errno import ETIMEDOUT
 
+from micropython import const
+
 SENT, HEARD = 0, 1  # when bytes last went out and came in
 WRITE, CONNECT, ANSWER, PING = 0, 1, 2, 3  # what can be waited for
 
-_MASK = 0x3FFFFFFF
+_MASK = const(0x3FFFFFFF)
 _WORDS = (
     "the broker takes no more bytes",
     "no CONNACK",
