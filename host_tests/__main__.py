@@ -38,7 +38,7 @@ def main() -> int:
         if why:
             skipped.append(f"skipped: {what}: {why}")
     # more at a time than there are cores: most of them wait for a broker or a clock
-    command = [sys.executable, "-m", "pytest", "-n", "4", "--dist", "loadgroup", *sys.argv[1:]]
+    command = [sys.executable, "-m", "pytest", "-n", "4", *sys.argv[1:]]
     code = subprocess.run(command).returncode
     for line in skipped:
         print(line)

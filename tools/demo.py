@@ -6,15 +6,17 @@ import contextlib
 import secrets
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
 
 from tools import broker, devices, screen, vm
-from tools.paths import BUILD
+from tools.paths import BUILD, ROOT
 from tools.watch import Watch
 from umqtt5 import MQTTError
 
@@ -62,12 +64,11 @@ class Script:
 
 
 @contextlib.contextmanager
-def _started(address: broker.Address, prefix: str) -> Iterator[list[devices.Device]]:
+def _started(address: broker.Address, prefix: str, folder: Path) -> Iterator[list[devices.Device]]:
     running: list[devices.Device] = []
     try:
         for name in NAMES:
-            settings = devices.config(name, address, prefix)
-            running.append(devices.Device(BUILD / "demo" / name, settings))
+            running.append(devices.Device(folder / name, devices.config(name, address, prefix)))
         yield running
     finally:
         for device in running:
@@ -78,38 +79,49 @@ def _stop(number: int, _: object) -> None:
     raise SystemExit(128 + number)
 
 
+def _show(watch: Watch, view: screen.Screen, running: list[devices.Device], seconds: float | None) -> None:
+    """Until the time is over, or a person has seen enough."""
+    script = Script(watch) if seconds else None
+    ends = time.monotonic() + (seconds or 1e9)
+    while time.monotonic() < ends and not view.quit:
+        watch.poll(100)
+        if script:
+            script.run()
+        view.update(watch)
+        if not any(device.running for device in running):
+            view.event("all devices have ended")
+            return
+
+
 def run(choice: str, seconds: float | None, console: Console) -> int:
     """The demo; returns the exit code."""
     prefix = f"umqtt5-demo-{secrets.token_hex(3)}"  # so that a shared broker keeps runs apart
-    with broker.running(choice) as address, _started(address, prefix) as running:
+    BUILD.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        address = stack.enter_context(broker.running(choice))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-", dir=BUILD)))
+        watch = Watch(address, prefix)
+        watch.connect()
+        stack.callback(watch.close)
+        running = stack.enter_context(_started(address, prefix, folder))
         console.print(f"broker {choice} at {address}, topics under {prefix}/", highlight=False)
+        lamp = (folder / NAMES[0] / "lamp").relative_to(ROOT)
+        console.print(f"a device is a folder: `tail -F {lamp}` watches a lamp", highlight=False)
         with screen.open_screen(console, NAMES, running) as view:
-            watch = Watch(address, prefix, view.event)
-            watch.connect()
-            script = Script(watch) if seconds else None
-            ends = time.monotonic() + (seconds or 1e9)
+            watch.on_event = view.event
             try:
-                while time.monotonic() < ends and not view.quit:
-                    watch.poll(100)
-                    if script:
-                        script.run()
-                    view.update(watch)
-                    if not any(device.running for device in running):
-                        view.event("all devices have ended; their last words are above")
-                        break
+                _show(watch, view, running, seconds)
             except KeyboardInterrupt:
                 if seconds:
                     raise
-            finally:
-                watch.close()
         if not seconds:
             return 0
         missing = _missing(watch, running)
-        for line in missing:
-            console.print(f"[red]{line}")
-        if not missing:
-            console.print(f"telemetry from {len(NAMES)} devices, a command to each carried out and confirmed")
-        return 1 if missing else 0
+    for line in missing:
+        console.print(f"[red]{line}")
+    if not missing:
+        console.print(f"telemetry from {len(NAMES)} devices, a command to each carried out and confirmed")
+    return 1 if missing else 0
 
 
 def main(

@@ -42,12 +42,12 @@ class Command:
 class Watch:
     """The desktop's side of the demo: umqtt5 itself, on CPython."""
 
-    def __init__(self, broker: Address, prefix: str, on_event: Callable[[str], None]) -> None:
-        """`on_event` is told in words what changes, but for readings."""
+    def __init__(self, broker: Address, prefix: str) -> None:
         self.devices: dict[str, DeviceState] = {}
         self.commands: dict[bytes, Command] = {}
         self._prefix = prefix
-        self._tell = on_event
+        # told in words what changes, but for readings
+        self.on_event: Callable[[str], None] = lambda text: None
         self._number = 0
         self._answers = f"{prefix}/watch/answer"
         self._client = Client(
@@ -76,7 +76,15 @@ class Watch:
         self._client.poll(ms)
 
     def close(self) -> None:
+        """Say goodbye, and leave nothing retained on a broker that others use."""
+        self.on_event = lambda text: None
         with contextlib.suppress(OSError, MQTTError):
+            self._client.poll(200)  # the devices that have just ended leave their wills
+            for name, device in self.devices.items():
+                topics = [f"{name}/status", *(f"{name}/switch/{switch}" for switch in device.switches)]
+                for topic in topics:
+                    self._client.publish(f"{self._prefix}/{topic}", b"", qos=1, retain=True)
+            self._client.poll(200)
             self._client.disconnect()
 
     def command(self, device: str, switch: str, word: str) -> Command:
@@ -86,14 +94,14 @@ class Watch:
         self.commands[key] = command = Command(device, switch, word)
         properties = pack(response_topic=self._answers, correlation_data=key)
         topic = f"{self._prefix}/{device}/switch/{switch}/set"
-        self._tell(f"{device}: {switch}: {word} asked")
+        self.on_event(f"{device}: {switch}: {word} asked")
         if not self._client.publish(topic, word, qos=1, properties=properties):
             command.answer = {"ok": False, "error": "no room in our outbox"}
         return command
 
     def _state(self, client: Any, connected: bool, error: Exception | None) -> None:
         if not connected and error is not None:
-            self._tell(f"link to the broker lost: {error}")
+            self.on_event(f"link to the broker lost: {error}")
 
     def _device(self, message: Any) -> tuple[DeviceState, list[str]]:
         levels = message.topic[len(self._prefix) + 1 :].split("/")
@@ -105,7 +113,7 @@ class Watch:
         device, levels = self._device(message)
         status = message.payload.decode(errors="replace")
         if status != device.status:
-            self._tell(f"{levels[0]}: {status}")
+            self.on_event(f"{levels[0]}: {status}")
         device.status = status
 
     def _reading(self, message: Any) -> None:
@@ -118,7 +126,7 @@ class Watch:
         device, levels = self._device(message)
         state = message.payload.decode(errors="replace")
         if device.switches.get(levels[2]) not in (None, state):
-            self._tell(f"{levels[0]}: {levels[2]} is {state}")
+            self.on_event(f"{levels[0]}: {levels[2]} is {state}")
         device.switches[levels[2]] = state
 
     def _health(self, message: Any) -> None:
@@ -139,4 +147,4 @@ class Watch:
         if isinstance(answer, dict):
             command.answer = answer
             if not answer.get("ok"):
-                self._tell(f"{command.device}: {command.switch}: refused: {answer.get('error')}")
+                self.on_event(f"{command.device}: {command.switch}: refused: {answer.get('error')}")

@@ -27,6 +27,9 @@ class Net:
         up = self._wlan.isconnected()
         if up and not self._was_up:
             print("Wi-Fi: joined, address %s" % self._wlan.ifconfig()[0])
+        elif self._was_up and not up:
+            print("Wi-Fi: lost")
+            self._since = ticks_ms()  # the radio has its time to come back by itself
         elif not up and ticks_diff(ticks_ms(), self._since) > _RETRY:
             print("Wi-Fi: no answer from %s, trying again" % self._wifi["ssid"])
             self._wlan.disconnect()

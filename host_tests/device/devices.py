@@ -19,7 +19,8 @@ class Desk:
 
     def __init__(self, address: broker.Address) -> None:
         self.events: list[str] = []
-        self.watch = Watch(address, PREFIX, self.events.append)
+        self.watch = Watch(address, PREFIX)
+        self.watch.on_event = self.events.append
         self.watch.connect()
 
     @property

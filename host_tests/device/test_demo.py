@@ -60,7 +60,6 @@ def demo(*arguments: str, typed: str = "", timeout: float = 60) -> subprocess.Co
     )
 
 
-@pytest.mark.xdist_group("demo")
 @pytest.mark.parametrize("choice", ["iotcore", "mosquitto"])
 def test_the_demo_ends_by_itself_and_has_seen_everything(choice: str, request: pytest.FixtureRequest) -> None:
     request.getfixturevalue(choice)
@@ -73,7 +72,6 @@ def test_the_demo_ends_by_itself_and_has_seen_everything(choice: str, request: p
         assert re.search(rf"^{name}: .*aliases saved [1-9][\d,]* B", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_demo_with_a_broker_of_ones_own(mosquitto: broker.Address) -> None:
     done = demo("--broker", f"mqtt://127.0.0.1:{mosquitto.port}", "--seconds", "10")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -129,7 +127,6 @@ class Terminal:
         raise AssertionError("it does not end: " + self.shown[-3000:])
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_demo_in_a_terminal_switches_by_keys_and_leaves_nothing_behind() -> None:
     terminal = Terminal()
     terminal.until("aliases saved")
@@ -146,7 +143,6 @@ def test_the_demo_in_a_terminal_switches_by_keys_and_leaves_nothing_behind() -> 
     assert gone(below)
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_demo_that_is_terminated_leaves_nothing_behind() -> None:
     process = subprocess.Popen(DEMO, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     assert process.stdout

@@ -134,6 +134,18 @@ def test_a_wrong_password_is_told_by_its_name(mosquitto: object, tmp_path: Path)
             assert not any("secret-word" in line for line in running.lines)
 
 
+def test_what_the_broker_does_not_allow_is_told_by_its_name(mosquitto: object, tmp_path: Path) -> None:
+    rules = tmp_path / "acl"
+    rules.write_text(f"topic read {PREFIX}/dut/#\ntopic write {PREFIX}/dut/sensor/#\n")
+    with (
+        broker.Mosquitto(f"acl_file {rules}") as strict,
+        device(tmp_path / "device", strict.address) as running,
+    ):
+        line = said(running, "refused: ")
+        assert line.startswith("dut: message ") and line.endswith("refused: Not authorized (0x87)")
+        assert running.running
+
+
 def test_its_heap_stays_level(any_broker: broker.Address, at_desk: Desk, tmp_path: Path) -> None:
     with device(tmp_path, any_broker, period=0.1):
         at_desk.until(lambda: at_desk.dut.health.get("messages", 0) > 100)

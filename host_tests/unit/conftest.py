@@ -1,7 +1,26 @@
+"""On CPython the unit tests find their modules as in the VMs, and the firmware its clock."""
+
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 HERE = Path(__file__).parent
 for folder in (HERE, HERE.parent.parent / "lib", HERE.parent.parent / "firmware"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+
+time.ticks_ms = lambda: time.monotonic_ns() // 1_000_000
+time.ticks_diff = lambda a, b: a - b
+time.ticks_add = lambda a, b: a + b
+
+
+@pytest.fixture(autouse=True)
+def real_clock_afterwards():
+    """`world` gives the client a clock of its own; other tests of this process need the real one."""
+    from umqtt5 import client
+
+    real = client.ticks_ms, client.sleep_ms, client.poll
+    yield
+    client.ticks_ms, client.sleep_ms, client.poll = real

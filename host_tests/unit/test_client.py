@@ -144,6 +144,34 @@ def test_properties_belong_to_one_message():
     )
 
 
+def test_a_packet_is_one_write():
+    world = World()
+    world.greeting = packet(0x20, b"\x00\x00\x03\x22\x00\x01")
+    world.client.connect()
+    assert world.stream.writes == 1
+    for i in range(3):
+        world.client.publish("a/b", b"x" * 100, qos=i & 1, properties=b"\x01\x01")
+        assert world.stream.writes == 2 + i
+    world.stream.inbox = message(b"a", b"", 1, 1)
+    world.client.poll()
+    assert world.stream.writes == 5
+
+
+def test_memory_is_fixed_at_the_start():
+    world = World(rx=200, tx=200, outbox=300, inflight=3, aliases=2)
+    world.client.connect()
+    session = world.client.session
+    buffers = (session.rx, session.sender.tx, session.sender.outbox.arena)
+    sizes = [len(buffer) for buffer in buffers]
+    for i in range(200):
+        world.client.publish("topic/%d" % (i % 5), b"x" * (i % 90), qos=i & 1)
+        world.stream.inbox = message(b"a/b", b"y" * (i % 180), 1, i + 1)
+        world.client.poll()
+        world.stream.stalled = i % 7 == 0
+    assert [len(buffer) for buffer in buffers] == sizes == [200, 200, 300]
+    assert len(world.client._topics) <= 2
+
+
 def test_a_handler_may_disconnect():
     world = World()
     world.client.subscribe("a", lambda m: world.client.disconnect())

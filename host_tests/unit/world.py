@@ -12,6 +12,7 @@ class Stream:
         self.world = world
         self.inbox = world.greeting
         self.written = b""
+        self.writes = 0
         self.closed = False
         self.gone = False  # the broker has closed
         self.stalled = False  # the broker reads no more
@@ -30,6 +31,7 @@ class Stream:
         if self.stalled:
             return None
         self.written += bytes(buf[at : at + n])
+        self.writes += 1
         return n
 
     def close(self):
