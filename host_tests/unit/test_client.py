@@ -182,6 +182,150 @@ def test_a_handler_may_disconnect():
     assert not world.client.connected and world.stream.closed
 
 
+def test_a_connect_that_does_not_fit_is_told_before_anything_is_opened():
+    world = World(user="x" * 1000)
+    for _ in range(2):
+        assert "tx" in str(raises(ValueError, world.client.connect))
+    assert world.times == []
+
+
+def test_a_filter_that_does_not_fit_is_told_at_once():
+    world = World(tx=64)
+    raises(ValueError, world.client.subscribe, "x" * 60, None)
+    world.client.connect()
+    world.client.poll(100)
+    assert world.client.connected
+
+
+def test_a_link_that_is_never_silent_is_pinged_all_the_same():
+    world = World(keep_alive=5)
+    world.client.connect()
+    for _ in range(1000):
+        world.stream.inbox += message(b"a", b"x")
+        world.client.poll()
+        world.now += 10
+    assert len(world.streams) == 1
+    assert 2 <= world.stream.written.count(b"\xc0\x00") <= 3  # in ten seconds
+
+
+def test_poll_and_connect_in_a_handler_do_nothing():
+    world = World()
+    seen = []
+
+    def handle(message):
+        before = message.payload
+        assert world.client.poll(50) is True
+        assert world.client.connect() is False
+        seen.append((before, message.payload))
+
+    world.client.subscribe("a", handle, qos=1)
+    world.client.connect()
+    world.client.poll(10)
+    world.stream.inbox = message(b"a", b"1", 1, 11) + message(b"a", b"2", 1, 12)
+    world.client.poll(10)
+    assert seen == [(b"1", b"1"), (b"2", b"2")]
+    assert world.stream.written.endswith(b"\x40\x02\x00\x0b\x40\x02\x00\x0c")
+
+
+def test_a_handler_that_begins_anew_acknowledges_nothing_on_the_new_link():
+    world = World()
+
+    def handle(message):
+        world.client.disconnect()
+        world.client.connect(wait=False)
+
+    world.client.subscribe("a", handle, qos=1)
+    world.client.connect()
+    world.stream.inbox = message(b"a", b"1", 1, 77)
+    world.client.poll(2000)
+    assert len(world.streams) == 2
+    assert not any(b"\x40\x02\x00\x4d" in stream.written for stream in world.streams)
+
+
+def test_what_arrives_after_a_malformed_packet_is_thrown_away():
+    world = World(rx=100)
+    world.client.connect()
+    world.stream.stalled = True
+    world.stream.inbox = b"\x30\x04\x00\x01#\x00" + b"x" * 5000
+    world.client.poll(100)
+    assert len(world.client.session.rx) == 100
+    world.stream.stalled = False
+    world.client.poll(100)
+    assert world.streams[0].written.endswith(b"\xe0\x01\x90")
+    assert world.streams[0].closed
+
+
+def test_a_payload_of_the_wrong_type_changes_nothing():
+    world = World()
+    world.client.connect()
+    before = world.stream.written
+    for payload in (21.5, [1], None):
+        for qos in (0, 1):
+            raises(TypeError, world.client.publish, "a", payload, qos)
+    world.client.poll(100)
+    assert world.stream.written == before
+
+
+def test_properties_of_a_message_that_failed_do_not_stick():
+    world = World()
+    world.client.connect()
+    for payload, qos in ((b"x" * 5000, 0), (b"x" * 5000, 1)):
+        try:
+            world.client.publish("a", payload, qos, False, b"\x01\x01")
+        except ValueError:
+            pass
+    world.client.publish("a", b"1")
+    assert world.stream.written.endswith(packet(0x30, text(b"a"), b"\x001"))
+
+
+def test_a_transport_that_fails_in_its_own_way_is_told():
+    world = World()
+
+    def broken(host, port):
+        raise UnicodeError("host name")
+
+    world.client._transport = broken
+    raises(UnicodeError, world.client.connect)
+    raises(UnicodeError, world.client.connect)
+    world.client.disconnect()
+    assert not world.client.connected
+
+
+def test_connected_is_told_before_the_first_message():
+    world = World()
+    told = []
+    world.client.on_state = lambda client, connected, error: told.append(connected)
+    world.client.subscribe("a", lambda m: told.append(m.payload))
+    world.greeting = b"\x20\x03\x00\x00\x00" + message(b"a", b"1") + packet(0xE0, b"\x8b")
+    world.client.connect(wait=False)
+    world.client.poll(1)
+    assert told == [True, b"1", False] and world.client.connects == 1
+
+
+def test_callbacks_of_the_link_that_raise_break_nothing():
+    world = World()
+    errors = []
+
+    def broken(client, connected, error):
+        raise OSError(28)
+
+    world.client.on_state = broken
+    world.client.session.subscriptions.on_error = errors.append
+    world.client.connect()
+    assert world.client.connected and len(errors) == 1
+
+
+def test_connecting_by_hand_does_not_wait_for_the_back_off():
+    world = World()
+    world.there = False
+    world.client.connect(wait=False)
+    world.client.poll(300_000)
+    world.there = True
+    start = world.now
+    world.client.connect()
+    assert world.now - start < 100
+
+
 def test_arguments_that_are_wrong():
     world = World()
     raises(ValueError, world.client.subscribe, "a/#/b", None)
@@ -191,3 +335,5 @@ def test_arguments_that_are_wrong():
     raises(ValueError, world.client.publish, "a", b"x", 2)
     raises(ValueError, world.client.publish, "a", b"x" * 5000, 1)
     raises(ValueError, world.client.unsubscribe, "a")
+    raises(ValueError, world.client.will, "a", b"", 2)
+    raises(ValueError, world.client.will, "#", b"")

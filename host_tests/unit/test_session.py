@@ -147,7 +147,7 @@ def test_an_alias_is_set_up_once_and_used_from_then_on():  # [MQTT-3.3.2-8]
 
 def test_topics_beyond_the_brokers_aliases_go_out_in_full():  # [MQTT-3.2.2-17], [MQTT-3.3.2-9]
     peer = connected(CONNECTED_MAX_20)
-    topics = [Topic("t/%d" % i) for i in range(4)]
+    topics = [Topic("tt/%d" % i) for i in range(4)]
     for topic in topics:
         peer.publish(topic, b"x")
     peer.take()
@@ -155,8 +155,8 @@ def test_topics_beyond_the_brokers_aliases_go_out_in_full():  # [MQTT-3.2.2-17],
         peer.publish(topic, b"x")
     assert peer.take() == (
         b"\x30\x07\x00\x00\x03\x23\x00\x01x\x30\x07\x00\x00\x03\x23\x00\x02x"
-        + packet(0x30, text(b"t/2"), b"\x00x")
-        + packet(0x30, text(b"t/3"), b"\x00x")
+        + packet(0x30, text(b"tt/2"), b"\x00x")
+        + packet(0x30, text(b"tt/3"), b"\x00x")
     )
 
 
@@ -170,13 +170,32 @@ def test_no_aliases_where_the_broker_has_none():  # [MQTT-3.2.2-18]
 
 def test_aliases_die_with_their_connection():  # [MQTT-3.3.2-7]
     peer = connected(CONNECTED_MAX_20)
-    topic = Topic("a")
+    topic = Topic("a/long")
     peer.publish(topic, b"1")
     peer.take()
     peer.session.lost()
     peer.connect(CONNECTED_MAX_20)
     peer.publish(topic, b"2")
-    assert peer.take() == packet(0x30, text(b"a"), b"\x03\x23\x00\x01", b"2")
+    assert peer.take() == packet(0x30, text(b"a/long"), b"\x03\x23\x00\x01", b"2")
+
+
+def test_topics_as_short_as_an_alias_have_none():
+    peer = connected(packet(0x20, b"\x00\x00\x08\x22\x00\x05\x27\x00\x00\x00\x14"))
+    topic = Topic("a/b")
+    for _ in range(2):  # and so what fits the broker's Maximum Packet Size once fits it always
+        assert peer.publish(topic, b"x" * 12)
+        assert peer.take() == packet(0x30, text(b"a/b"), b"\x00" + b"x" * 12)
+
+
+def test_a_topic_that_is_used_once_takes_no_alias_from_the_others():
+    peer = connected(CONNECTED_MAX_20)
+    for i in range(5):
+        topic = Topic("once/%d" % i)
+        topic.alias = -1
+        peer.publish(topic, b"x")
+        assert peer.take() == packet(0x30, text(topic.name), b"\x00x")
+    peer.publish(Topic("often"), b"x")
+    assert b"\x23\x00\x01" in peer.take()
 
 
 def test_qos_1_waits_for_its_puback():  # [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-4.3.2-3]
@@ -222,10 +241,10 @@ def test_a_full_outbox_says_so_and_loses_nothing():
 
 def test_messages_accepted_without_a_link_go_out_with_the_next():
     peer = Peer()
-    assert peer.publish(Topic("a"), b"1", qos=1)
+    assert peer.publish(Topic("a/long"), b"1", qos=1)
     assert peer.publish(Topic("a"), b"0") is False  # QoS 0 is not kept
     _, out = peer.connect(CONNECTED_MAX_20)
-    assert out == packet(0x32, text(b"a"), b"\x00\x01\x03\x23\x00\x011")
+    assert out == packet(0x32, text(b"a/long"), b"\x00\x01\x03\x23\x00\x011")
 
 
 def test_packet_identifiers_wrap_without_zero():  # [MQTT-2.2.1-3]
@@ -291,8 +310,11 @@ def test_what_a_new_broker_can_not_take_ends_with_a_reason_and_holds_up_nothing(
     peer.publish(Topic("a"), b"1", qos=1, retain=True)
     peer.publish(Topic("a"), b"2", qos=1)
     _, out = peer.connect(packet(0x20, b"\x00\x00\x02\x25\x00"))
-    assert ended == [(1, 0x9A)]
     assert out == packet(0x32, text(b"a"), b"\x00\x02\x002")
+    peer.after(0)
+    assert ended == [(1, 0x9A)]
+    peer.after(0)
+    assert len(ended) == 1
 
 
 def test_room_in_tx_is_back_pressure_and_never_grows_it():
@@ -308,10 +330,10 @@ def test_room_in_tx_is_back_pressure_and_never_grows_it():
 
 def test_a_write_that_is_cut_anywhere_goes_on_where_it_was():
     peer = connected(CONNECTED_MAX_20)
-    topic = Topic("a/b")
+    topic = Topic("a/long")
     peer.publish(topic, b"one")
     whole = peer.take(1)
-    assert whole == packet(0x30, text(b"a/b"), b"\x03\x23\x00\x01", b"one")
+    assert whole == packet(0x30, text(b"a/long"), b"\x03\x23\x00\x01", b"one")
     peer.publish(topic, b"two", qos=1)
     n = peer.session.sender.output()
     first = bytes(peer.session.sender.out[peer.session.sender.out_at :][:4])
@@ -504,6 +526,111 @@ def test_unsubscribe():  # [MQTT-3.10.1-1]
     peer.give(message(b"a/b", b"too late"))
     assert [payload for _, payload in got] == [b"on its way"]
     raises(ValueError, peer.session.subscriptions.remove, "a/b")
+
+
+def test_each_change_follows_the_answer_to_the_one_before():
+    peer = connected()
+    table = peer.session.subscriptions
+    s = table.add("a/b", None, 0)
+    assert peer.take()[0] == 0x82
+    table.remove("a/b")
+    assert peer.take() == b""
+    out = peer.give(packet(0x90, b"\x00\x01", b"\x00\x00"))
+    assert out == packet(0xA2, b"\x00\x02\x00", text(b"a/b"))
+    assert table.add("a/b", None, 1) is s
+    assert peer.take() == b""
+    out = peer.give(packet(0xB0, b"\x00\x02", b"\x00\x00"))
+    assert out == packet(0x82, b"\x00\x03\x02\x0b\x01", text(b"a/b"), b"\x01")
+    peer.give(packet(0x90, b"\x00\x03", b"\x00\x01"))
+    assert s.reason == 1 and peer.session.sender.owed == 0
+    assert peer.session.state == CONNECTED
+
+
+def test_a_filter_has_one_handler_whatever_came_before():
+    peer = connected()
+    table = peer.session.subscriptions
+    got = []
+    for name in "ab":
+        table.add(name, lambda m: got.append("old"), 0)
+    peer.take()
+    peer.give(packet(0x90, b"\x00\x01", b"\x00\x00") + packet(0x90, b"\x00\x02", b"\x00\x00"))
+    table.remove("a")
+    peer.take()
+    peer.give(packet(0xB0, b"\x00\x03", b"\x00\x00"))
+    table.add("b", lambda m: got.append("new"), 0)
+    peer.give(message(b"b", b""))
+    assert got == ["new"]
+
+
+def test_a_late_message_does_not_reach_who_inherited_its_number():
+    peer = connected()
+    table = peer.session.subscriptions
+    got = []
+    table.add("lamp", lambda m: got.append("lamp"), 0)
+    peer.take()
+    peer.give(packet(0x90, b"\x00\x01", b"\x00\x00"))
+    table.remove("lamp")
+    peer.take()
+    peer.give(packet(0xB0, b"\x00\x02", b"\x00\x00"))
+    table.add("pump", lambda m: got.append("pump"), 0)
+    assert b"\x0b\x01" in peer.take()
+    peer.give(message(b"lamp", b"ON", properties=b"\x0b\x01"))  # [MQTT-3.10.4-3]
+    peer.give(message(b"pump", b"ON", properties=b"\x0b\x01"))
+    assert got == ["pump"]
+
+
+def test_an_acknowledgement_of_what_is_still_being_written():
+    peer = connected()
+    peer.publish(Topic("a/b"), b"x" * 50, qos=1)
+    peer.session.sender.output()
+    peer.session.sent(5, 0)
+    ends = peer.session
+    ends.framer.into[:4] = b"\x40\x02\x00\x01"
+    ends.received(4, 0)
+    assert ends.state == CLOSING and ends.error.code == 0x82
+
+
+def test_callbacks_that_raise_break_nothing():
+    def broken(*_):
+        raise OSError(28)
+
+    peer = connected(packet(0x20, b"\x00\x00\x02\x28\x00"))
+    errors = []
+    peer.session.subscriptions.on_error = errors.append
+    peer.session.sender.on_ack = peer.session.sender.on_subscribed = broken
+    peer.publish(Topic("a"), b"", qos=1)
+    peer.take()
+    peer.give(b"\x40\x02\x00\x01")
+    peer.session.subscriptions.add("a/#", None, 0)
+    peer.take()
+    peer.after(0)
+    assert len(errors) == 2 and peer.session.state == CONNECTED
+
+
+def test_a_callback_may_publish_where_a_message_was_refused():
+    peer = Peer()
+    topic = Topic("again")
+    peer.session.sender.on_ack = lambda packet_id, reason: reason and peer.publish(topic, b"2", qos=1)
+    peer.publish(Topic("kept"), b"1", qos=1, retain=True)
+    _, out = peer.connect(packet(0x20, b"\x00\x00\x02\x25\x00"))
+    peer.after(0)
+    assert out + peer.take() == packet(0x32, text(b"again"), b"\x00\x02\x002")
+
+
+def test_sizes_that_can_not_be():
+    for wrong in ({"inflight": 0}, {"inflight": 65535}, {"keep_alive": 65536}, {"rx": 10}, {"tx": 10}):
+        try:
+            Peer(**wrong)
+        except ValueError:
+            continue
+        raise AssertionError(wrong)
+
+
+def test_an_assigned_client_identifier_that_does_not_fit():
+    peer = Peer(client_id=b"", tx=100)
+    peer.session.open(0)
+    peer.take()
+    ends_with(peer, packet(0x20, b"\x00\x00\x53\x12", text(b"x" * 80)), 0x83)
 
 
 # ---- what a broker must not send

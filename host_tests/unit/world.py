@@ -32,6 +32,8 @@ class Stream:
             return None
         self.written += bytes(buf[at : at + n])
         self.writes += 1
+        if self.written.endswith(b"\xc0\x00"):
+            self.inbox += b"\xd0\x00"  # PINGRESP
         return n
 
     def close(self):

@@ -2,13 +2,14 @@
 
 import sys
 from errno import ECONNRESET, ETIMEDOUT
-from random import getrandbits
 
 from micropython import const
 
+from .backoff import Backoff
+from .encode import subscribe_size
 from .errors import Guard
-from .session import CLOSED, CLOSING, CONNECTED, Session
-from .topics import Topic
+from .session import CLOSING, CONNECTED, Session
+from .topics import Topic, encode_filter
 from .wire import encode_text, put_u32
 
 if sys.implementation.name == "cpython":
@@ -23,9 +24,9 @@ _UP = const(2)
 _IN = const(1)
 _OUT = const(4)
 _MASK = const(0x3FFFFFFF)
+_BYTES = (bytes, bytearray, memoryview)
 _FIRST_BACKOFF = const(1000)  # ms
 _LONGEST_BACKOFF = const(60000)  # ms
-_STABLE = const(30000)  # ms
 
 
 class Client:
@@ -76,6 +77,7 @@ class Client:
         self._framer = self.session.framer
         self._transport = transport
         self._guard = Guard(OSError, self._drop)
+        self._busy = False  # in a round: handlers may run, which may not start another
         self._idle = 0  # ms for which there is nothing to do
         self._stream = None
         self._poller = poll()
@@ -84,12 +86,12 @@ class Client:
         self._names = aliases
         self._link = _DOWN
         self._wanted = False
-        self._tries = 0  # connections that failed or did not last, in a row
         self._since = 0  # when the link came to be what it is
-        self._pause = 0  # ms to stay down before the next try
+        self._backoff = Backoff()
         self.connects = 0
         self.error = None  # why the last connection ended: MQTTError, OSError, None if we ended it
         self.on_state = None  # (client, connected, error)
+        self.session.on_connected = self._connected
 
     # ---- set up
 
@@ -101,14 +103,17 @@ class Client:
         """What the broker publishes when this client is gone without a DISCONNECT (3.1.2.5).
 
         `delay` in seconds is how long it waits for the client to come back (3.1.3.2.2).
-        Takes effect with the next connection.
+        Takes effect with the next connection. Raises ValueError.
         """
+        if not 0 <= qos <= 1:
+            raise ValueError("qos is 0 or 1")
         if delay:
             properties = bytearray(5) + properties
             properties[0] = 0x18
             put_u32(properties, 1, delay)
         flags = 0x04 | qos << 3 | (0x20 if retain else 0)
-        self.session.will = (flags, bytes(properties), Topic(topic).name, _bytes(payload))
+        payload = bytes(payload if isinstance(payload, _BYTES) else _encode(payload))
+        self.session.will = (flags, bytes(properties), Topic(topic).name, payload)
 
     def subscribe(self, topic_filter, handler, qos=0):
         """Have `handler(message)` called for what matches; kept over reconnects.
@@ -119,6 +124,7 @@ class Client:
         """
         if not 0 <= qos <= 1:
             raise ValueError("qos is 0 or 1")
+        self._sender.check_room(subscribe_size(encode_filter(topic_filter), _MASK))
         return self.session.subscriptions.add(topic_filter, handler, qos)
 
     def on(self, topic_filter, qos=0):
@@ -145,12 +151,14 @@ class Client:
 
         Returns True where the broker has resumed the session. With `wait=False` it returns
         at once and `poll` does it all. Raises OSError or MQTTError (the broker's reason code
-        and string) where this first try fails, and then does not try again by itself.
+        and string) where this first try fails, and then does not try again by itself;
+        ValueError where `tx` can't hold the CONNECT.
         """
-        if not self._wanted:
+        self.session.check()
+        if wait or not self._wanted:
             self._wanted = True
-            self._tries = self._pause = 0
-        if not wait:
+            self._backoff.reset()
+        if not wait or self._busy:
             return False
         self.error = None
         while self._wanted and not self.connected:
@@ -167,6 +175,9 @@ class Client:
         self.session.close(0)
         start = ticks_ms()
         while self._link == _UP and (ticks_ms() - start) & _MASK < self.timeout:
+            if self._busy:  # out of a handler: what can be written now
+                self._push()
+                break
             self._wait(self._step())
         if self._link != _DOWN:
             self._drop(None)
@@ -174,13 +185,14 @@ class Client:
     def poll(self, timeout=0):
         """Receive, acknowledge, ping, reconnect for `timeout` ms; 0 is one round.
 
-        Returns True where the link is up. Handlers are called from here.
+        Returns True where the link is up. Handlers are called from here; in a handler it
+        returns at once.
         """
         start = ticks_ms()
         while True:
             idle = self._step()
             left = timeout - ((ticks_ms() - start) & _MASK)
-            if left <= 0:
+            if left <= 0 or self._busy:
                 return self.session.state == CONNECTED
             self._wait(min(idle, left))
 
@@ -197,10 +209,10 @@ class Client:
         """
         if not isinstance(topic, Topic):
             topic = self._named(topic)
-        if isinstance(payload, str):
-            payload = payload.encode()
+        if not isinstance(payload, _BYTES):
+            payload = _encode(payload)
         if properties:
-            self._sender.properties = properties
+            self._sender.properties = bytes(properties)
         qos = qos << 1 | 0x30  # the first byte of the packet
         if retain:
             qos |= 1
@@ -221,48 +233,61 @@ class Client:
             topic = Topic(name)
             if len(self._topics) < self._names:
                 self._topics[name] = topic
+            else:
+                topic.alias = -1  # gone after this message: it would waste an alias
         return topic
 
     # ---- one round
 
     def _step(self):
         """Do what there is to do now; returns for how many ms there is nothing, 0 for more now."""
+        if self._busy:
+            return 0
+        self._busy = True
+        try:
+            self._round()
+        finally:
+            self._busy = False
+        return self._idle
+
+    def _round(self):
         self._idle = 0
         with self._guard:
             if self._link == _UP:
-                self._exchange(ticks_ms())
+                self._exchange()
             elif self._link == _OPENING:
                 self._opening(ticks_ms())
             else:
                 self._down(ticks_ms())
-        return self._idle
 
     def _down(self, now):
         self._idle = _MASK
         if self._wanted:
-            self._idle = max(0, self._pause - ((now - self._since) & _MASK))
+            self._idle = max(0, self._backoff.pause - ((now - self._since) & _MASK))
             if not self._idle:
                 self._begin(now)
 
     def _begin(self, now):
-        self._link = _OPENING
         self._since = now
         self._stream = self._transport(self.host, self.port)
         self._poller.register(self._stream, _OUT)
         self._watched = _OUT
+        self._link = _OPENING
 
     def _opening(self, now):
         for _ in self._poller.ipoll(0):
-            self._link = _UP
             self.session.open(now)
+            self._link = _UP
             self._flush()
             return
         self._idle = self.timeout - ((now - self._since) & _MASK)
         if self._idle <= 0:
             raise OSError(ETIMEDOUT, "no connection")
 
-    def _exchange(self, now):
+    def _exchange(self):
         session = self.session
+        if session.state == CLOSING:
+            self._framer.reset()  # what still comes is read and thrown away
         if session.held:
             session.parse()
             n = None
@@ -270,42 +295,39 @@ class Client:
             n = self._stream.readinto(self._framer.into, self._framer.want)
             if n == 0:
                 raise OSError(ECONNRESET, "closed by the broker")
-        if n:
-            if session.state != CONNECTED:
-                self._receive(n, now)
-            else:
-                session.received(n, now)
+        if n and session.state != CLOSING:
+            session.received(n, ticks_ms())
         self._flush()
-        if session.state == CLOSED:
-            return  # a handler has met the end of the link
-        if not n:
-            self._idle = session.tick(now)
-            self._flush()
-        if session.state == CLOSING and not self._sender.output():
-            self._drop(session.error)
-            self._idle = 0
+        if self._link == _UP:  # no handler has ended it
+            self._tick(n)
 
-    def _receive(self, n, now):
-        """The first bytes: with CONNACK the link is up."""
-        self.session.received(n, now)
-        if self.session.state == CONNECTED:
-            self.connects += 1
-            self._since = now
-            self.error = None
-            if self.on_state:
-                self.on_state(self, True, None)
+    def _tick(self, n):
+        self._idle = self.session.tick(ticks_ms())
+        self._flush()
+        if n:
+            self._idle = 0
+        if self.session.state == CLOSING and not self._sender.output():
+            self._drop(self.session.error)
+
+    def _connected(self):
+        self.connects += 1
+        self._since = ticks_ms()
+        self.error = None
+        self._tell(True)
+
+    def _tell(self, connected):
+        if self.on_state:
+            with self.session.subscriptions.guard:
+                self.on_state(self, connected, self.error)
 
     def _flush(self):
-        if self._link != _UP:
-            return
-        sender = self._sender
-        n = sender.output()
-        while n:
-            n = self._stream.write(sender.out, sender.out_at, n)
+        while self._link == _UP:
+            n = self._sender.output()
+            if n:
+                n = self._stream.write(self._sender.out, self._sender.out_at, n)
             if not n:
                 return
             self.session.sent(n, ticks_ms())
-            n = sender.output()
 
     def _wait(self, ms):
         """Sleep until the stream is ready, for `ms` at most."""
@@ -314,9 +336,11 @@ class Client:
         if self._link == _DOWN:
             sleep_ms(ms)
             return
-        wanted = _IN | _OUT if self._sender.pending() else _IN
-        if self._link == _OPENING:
+        wanted = _IN
+        if self._link == _OPENING or self.session.held:
             wanted = _OUT
+        elif self._sender.pending():
+            wanted = _IN | _OUT
         if wanted != self._watched:
             self._poller.modify(self._stream, wanted)
             self._watched = wanted
@@ -324,7 +348,7 @@ class Client:
             pass
 
     def _drop(self, error):
-        """The link is gone. Back-off: exponential, full jitter, anew once a link was stable."""
+        """The link is gone."""
         now = ticks_ms()
         was_connected = self.session.state == CONNECTED or self.session.state == CLOSING
         if self._stream is not None:
@@ -332,17 +356,17 @@ class Client:
             self._stream.close()
             self._stream = None
         self.session.lost()
-        if was_connected and (now - self._since) & _MASK > _STABLE:
-            self._tries = 0
-        self._pause = getrandbits(16) * min(_LONGEST_BACKOFF, _FIRST_BACKOFF << self._tries) >> 16
-        if self._tries < 6:
-            self._tries += 1
+        self._backoff.lost((now - self._since) & _MASK if was_connected else 0)
         self._link = _DOWN
+        self._idle = 0
         self._since = now
-        self.error = error
-        if self.on_state:
-            self.on_state(self, False, error)
+        self.error = self.session.error or error
+        self.session.error = None
+        self._tell(False)
 
 
-def _bytes(data):
-    return data.encode() if isinstance(data, str) else bytes(data)
+def _encode(text):
+    """What is published and is not bytes has to be str."""
+    if isinstance(text, str):
+        return text.encode()
+    raise TypeError("bytes or str expected")

@@ -125,7 +125,8 @@ class PublishHead:
 
     `plan` chooses the form and gives its size, `put` writes it. Aliases are handed out in
     the order in which topics come, until the broker's Topic Alias Maximum or our own limit
-    is reached; the topics after that go out in full.
+    is reached; the topics after that go out in full, and so do those of three bytes or fewer,
+    which are as short as an alias.
     """
 
     def __init__(self, aliases):
@@ -158,8 +159,10 @@ class PublishHead:
         self._alias = 0
         if topic.epoch == self.epoch:
             self._alias = topic.alias
-        elif self._used < self.limit and rest + len(topic.name) + 12 <= self._maximum:
-            self._alias = self._used + 1
+        elif self._used < self.limit and topic.alias >= 0 and len(topic.name) > 3:
+            # as long as the packet that sets it up is not too large
+            if rest + len(topic.name) + 12 <= self._maximum:
+                self._alias = self._used + 1
         if self._alias:
             properties += 3
             rest += 3

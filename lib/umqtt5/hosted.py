@@ -33,6 +33,8 @@ class Stream:
         self._sock = sock
 
     def readinto(self, buf, n):
+        if not n:
+            return None  # recv_into takes 0 for all that fits
         try:
             return self._sock.recv_into(buf, n)
         except (BlockingIOError, InterruptedError):

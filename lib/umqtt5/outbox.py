@@ -13,6 +13,7 @@ from micropython import const
 _DONE = const(0)
 _QUEUED = const(1)
 _SENT = const(2)
+_REFUSED = const(3)
 _HEAD = const(14)  # first byte 1, remaining length 4, topic length 2, packet id 2, properties 2 + 3
 
 
@@ -45,18 +46,16 @@ class Outbox:
         return 0 if tail >= size else -1
 
     def add(self, topic, payload, flags, properties):
-        """Take a message; returns its slot, -1 where slots or arena are full.
+        """Take a message; returns its slot, -1 where slots or arena are full, -2 where it never fits.
 
         `flags` is the first byte of the PUBLISH. The packet identifier is given by `name`.
-        Raises ValueError where it could never fit.
         """
         slot = len(properties) + len(payload)
         at = _HEAD + len(topic.name)
         at = self._reserve(at, slot)
         if at < 0:
-            return -1
+            return at
         slot = (self._first + self.count) % len(self._states)
-        self.count += 1
         self._flags[slot] = flags
         self._topics[slot] = topic
         self._properties[slot] = len(properties)
@@ -66,12 +65,13 @@ class Outbox:
             self.arena[at:flags] = properties
             at = flags
         self.arena[at : self._head] = payload
+        self.count += 1  # now that all of it is there
         return slot
 
     def _reserve(self, head, body):
-        """Take room in the arena; returns where the body begins, -1 for none."""
+        """Take room in the arena; returns where the body begins, or what `add` returns."""
         if head + body > len(self.arena):
-            raise ValueError("outbox: %d bytes needed" % (head + body))
+            return -2
         if self.count == len(self._states):
             return -1
         at = self._place(head + body)
@@ -127,6 +127,19 @@ class Outbox:
             if self._passed:
                 self._passed -= 1
 
+    def refuse(self, slot, reason):
+        """The broker's limits forbid it: it waits for `refused` to tell the user."""
+        self._states[slot] = _REFUSED
+        self._flags[slot] = reason
+
+    def refused(self):
+        """The slot of a message that was refused, -1 for none."""
+        for i in range(self.count):
+            slot = (self._first + i) % len(self._states)
+            if self._states[slot] == _REFUSED:
+                return slot
+        return -1
+
     def rewind(self, resumed):
         """A new connection: all that was sent and not acknowledged is sent again, in order.
 
@@ -138,12 +151,12 @@ class Outbox:
             if self._states[slot] == _SENT:
                 self._states[slot] = _QUEUED
                 self._flags[slot] = self._flags[slot] | 8 if resumed else self._flags[slot] & ~8
-            elif not resumed:
+            elif not resumed and self._states[slot] == _QUEUED:
                 self._flags[slot] &= ~8
 
     def packet_id(self, slot):
         return self._ids[slot]
 
     def first_byte(self, slot):
-        """The first byte of its PUBLISH: DUP, QoS and RETAIN."""
+        """The first byte of its PUBLISH: DUP, QoS and RETAIN. The reason where it was refused."""
         return self._flags[slot]

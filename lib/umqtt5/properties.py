@@ -69,6 +69,8 @@ def pack(
     ):
         if value is not None:
             out += _one(identifier, value)
+    if response_topic is not None and ("+" in response_topic or "#" in response_topic):
+        raise ValueError("a response topic has no wildcards")  # [MQTT-3.3.2-14]
     for pair in user:
         out += _one(USER_PROPERTY, pair)
     return out

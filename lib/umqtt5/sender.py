@@ -12,7 +12,6 @@ from micropython import const
 
 from .encode import (
     PublishHead,
-    connect_room,
     put_ack,
     put_connect,
     put_disconnect,
@@ -24,7 +23,6 @@ from .encode import (
 from .errors import MQTTError
 from .limits import Limits
 from .outbox import Outbox
-from .subscriptions import LEAVING
 from .wire import varint_size
 
 _MASK = const(0x3FFFFFFF)
@@ -46,19 +44,24 @@ class Sender:
         self.online = False  # CONNACK has come, DISCONNECT has not
         self.out = self.tx
         self.out_at = self._tx_at = self._tx_end = self._record_at = self._record_end = 0
-        self._packet_id = self._quota = 0
+        self._packet_id = self._record_id = self._quota = 0
+        self._reason = 0  # of the message that ends
+        self._refusals = False  # something has to be told to the user
         self.owed = 0  # answers that the broker owes: PUBACK, SUBACK, UNSUBACK
         self.messages = self.bytes = self.resent = 0  # sent so far, modulo 2**30
 
     # ---- packets that are not published messages
 
     def connect(self, session):
-        """A new connection begins with CONNECT. Raises ValueError where `tx` can't hold it."""
-        if connect_room(session) > len(self.tx):
-            raise ValueError("tx: CONNECT needs %d bytes" % connect_room(session))
+        """A new connection begins with CONNECT; `tx` is large enough, see `check_room`."""
         self.online = False
         self._record_at = self._record_end = self.owed = 0
         self._tx_at, self._tx_end = put_connect(self.tx, session)
+
+    def check_room(self, size):
+        """Raise ValueError where `tx` can never hold a packet of this size."""
+        if size + _RESERVE > len(self.tx):
+            raise ValueError("tx: %d bytes needed" % (size + _RESERVE))
 
     def connected(self, resumed):
         """CONNACK has come and `limits` has it: all that is owed may go out."""
@@ -94,19 +97,47 @@ class Sender:
 
     def acknowledged(self, packet_id, reason):
         """PUBACK. False where it answers nothing that was sent."""
+        if self._record_at < self._record_end and packet_id == self._record_id:
+            raise MQTTError(0x82, "PUBACK before its PUBLISH")
         if not self.outbox.acknowledged(packet_id):
             return False
         self._quota += 1
         self.owed -= 1
-        if self.on_ack:
-            self.on_ack(packet_id, reason)
+        self._reason = reason
+        self._ended(packet_id)
         return True
 
-    def answered(self, subscription, reason):
-        """SUBACK, UNSUBACK, or our own refusal."""
-        self.subscriptions.answered(subscription, reason)
-        if self.on_subscribed:
-            self.on_subscribed(subscription)
+    def _ended(self, packet_id):
+        if self.on_ack:
+            with self.subscriptions.guard:
+                self.on_ack(packet_id, self._reason)
+
+    def answered(self, s, reason):
+        """SUBACK or UNSUBACK."""
+        self.owed -= 1
+        self.subscriptions.answered(s, reason)
+        self._tell(s)
+
+    def _tell(self, s):
+        if s.untold:
+            s.untold = False
+            if self.on_subscribed:
+                with self.subscriptions.guard:
+                    self.on_subscribed(s)
+
+    def report(self):
+        """Tell the user what the broker's limits have refused; not while a packet is chosen."""
+        if not self._refusals:
+            return
+        self._refusals = False
+        for s in self.subscriptions.all:
+            self._tell(s)
+        slot = self.outbox.refused()
+        while slot >= 0:
+            self._reason = self.outbox.first_byte(slot)
+            self.outbox.drop(slot)
+            self._ended(self.outbox.packet_id(slot))
+            slot = self.outbox.refused()
 
     # ---- into the stream
 
@@ -145,47 +176,49 @@ class Sender:
             if not reason:
                 self._record_at = outbox.put(slot, self.head, size)
                 self._record_end = self._record_at + size
+                self._record_id = outbox.packet_id(slot)
                 self._quota -= 1
                 self.owed += 1
                 self.messages = (self.messages + 1) & _MASK
                 self.resent = (self.resent + (outbox.first_byte(slot) >> 3 & 1)) & _MASK
                 return True
             # accepted before this connection, whose limits forbid it
-            outbox.drop(slot)
-            if self.on_ack:
-                self.on_ack(outbox.packet_id(slot), reason)
+            outbox.refuse(slot, reason)
+            self._refusals = True
             slot = outbox.next()
         return False
 
     def _subscribe(self):
         """Put out what the user wants to hear or no longer hear, as far as there is room."""
-        subscriptions = self.subscriptions
-        i = subscriptions.next()
+        i = self.subscriptions.next()
         while i >= 0:
-            s = subscriptions.all[i]
-            number = i + 1 if self.limits.subscription_ids_available else 0
-            size = subscribe_size(s.filter, number)
-            reason = self.limits.subscribe(s.filter, size)
+            s = self.subscriptions.all[i]
+            size = subscribe_size(s.filter, i + 1)
+            reason = 0 if s.leaving else self.limits.subscribe(s.filter, size)
             if reason:
-                self.answered(s, reason)
-            elif not self._room(size):
+                s.changed = False
+                self.subscriptions.answered(s, reason)
+                self._refusals = True
+            elif self._tx_end + size + _RESERVE > len(self.tx):
                 return
             else:
-                subscriptions.asked(i, self.next_id())
+                self.subscriptions.asked(s, self.next_id())
                 self.owed += 1
-                if s.state == LEAVING:
-                    self._tx_end = put_unsubscribe(self.tx, self._tx_end, s.packet_id, s.filter)
-                else:
-                    self._tx_end = put_subscribe(self.tx, self._tx_end, s.packet_id, s.filter, s.qos, number)
-            i = subscriptions.next()
+                self._ask(s, i + 1 if self.limits.subscription_ids_available else 0)
+            i = self.subscriptions.next()
+
+    def _ask(self, s, number):
+        if s.leaving:
+            self._tx_end = put_unsubscribe(self.tx, self._tx_end, s.packet_id, s.filter)
+        else:
+            self._tx_end = put_subscribe(self.tx, self._tx_end, s.packet_id, s.filter, s.qos, number)
 
     def _room(self, size):
         """True where `tx` has room for `size` more bytes, False where it will have.
 
         Raises ValueError where it never has.
         """
-        if size + _RESERVE > len(self.tx):
-            raise ValueError("tx: %d bytes needed" % (size + _RESERVE))
+        self.check_room(size)
         return self._tx_end + size + _RESERVE <= len(self.tx)
 
     # ---- the user's side
@@ -207,8 +240,8 @@ class Sender:
         self.tx[self._tx_end + 1] = at + 6
         at = self._tx_end + 8
         self.tx[at - 6 : at] = topic.head
+        self.tx[at : at + len(payload)] = payload
         self._tx_end = at + len(payload)
-        self.tx[at : self._tx_end] = payload
         self.head.saved += len(topic.name) - 3
         self.messages = (self.messages + 1) & _MASK
         return True
@@ -222,11 +255,11 @@ class Sender:
         if self.limits.publish(first_byte, at) or not self._room(at):
             return self._check(first_byte, at)
         at = self.head.put(self.tx, self._tx_end, first_byte)
-        self._tx_end = at + len(properties)
-        self.tx[at : self._tx_end] = properties
-        at = self._tx_end
-        self._tx_end += len(payload)
-        self.tx[at : self._tx_end] = payload
+        first_byte = at + len(properties)
+        self.tx[at:first_byte] = properties
+        at = first_byte + len(payload)
+        self.tx[first_byte:at] = payload
+        self._tx_end = at
         self.messages = (self.messages + 1) & _MASK
         return True
 
@@ -241,6 +274,8 @@ class Sender:
         slot = self.outbox.add(topic, payload, first_byte, self.properties)
         self.properties = b""
         if slot < 0:
+            if slot == -2:
+                raise ValueError("outbox: the message is larger")
             return 0
         self.outbox.name(slot, self.next_id())
         return self._packet_id

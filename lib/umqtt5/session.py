@@ -22,6 +22,7 @@ Rules:
 from micropython import const
 
 from .decode import Packet
+from .encode import connect_room
 from .errors import Guard, MQTTError
 from .framer import Framer
 from .sender import Sender
@@ -38,6 +39,8 @@ class Session:
     """One client's session. Sizes are in bytes, `timeout` in ms, `keep_alive` in seconds."""
 
     def __init__(self, client_id, rx, tx, outbox, inflight, aliases, keep_alive, timeout):
+        if not 0 < inflight < 65535 or not 0 <= keep_alive < 65536 or min(rx, tx) < 64:
+            raise ValueError("inflight 1 to 65534, keep_alive 0 to 65535, rx and tx from 64")
         self.client_id = client_id
         self.user = self.password = None
         self.will = None  # (connect flags, properties, topic, payload), all bytes but the first
@@ -62,6 +65,7 @@ class Session:
         self._handlers[13] = self._pingresp
         self._handlers[14] = self._disconnect
 
+        self.on_connected = None  # called when CONNACK has come, before anything behind it
         self.state = CLOSED
         self.error = None  # why it ends: the broker's words or ours, as an MQTTError
         self.resumed = self.held = False
@@ -69,8 +73,13 @@ class Session:
 
     # ---- a connection begins and ends
 
+    def check(self):
+        """Raise ValueError where `tx` can't hold the CONNECT."""
+        self.sender.check_room(connect_room(self))
+
     def open(self, now):
         """A connection is there: put CONNECT out. Raises ValueError where `tx` can't hold it."""
+        self.check()
         self.sender.connect(self)
         self.state = CONNECTING
         self.error = None
@@ -143,12 +152,16 @@ class Session:
             raise MQTTError(0x82, "Session Present after Clean Start")  # [MQTT-3.2.2-4]
         self.resumed = packet.session_present
         self.sender.limits.take(packet)
-        if packet.seen & 0x80:  # Assigned Client Identifier
+        if packet.seen & 0x80 and not self.client_id:  # Assigned Client Identifier
             self.client_id = packet.property(0x12).encode()
+            if connect_room(self) + 8 > len(self.sender.tx):
+                raise MQTTError(0x83, "the assigned client identifier does not fit into tx")
         self.timers.keep_alive(packet.number(0x13, self.keep_alive))  # [MQTT-3.2.2-21]
         self.sender.connected(self.resumed)
         self.clean_start = False
         self.state = CONNECTED
+        if self.on_connected:
+            self.on_connected()
 
     def _publish(self, at, end):
         packet = self.packet
@@ -180,7 +193,6 @@ class Session:
         subscription = self.subscriptions.waiting(self.packet.packet_id, subscribe)
         if not subscription:
             raise MQTTError(0x82, "nobody asked")
-        self.sender.owed -= 1
         self.timers.progress(ANSWER)
         self.sender.answered(subscription, self.packet.reason)
 
@@ -207,6 +219,7 @@ class Session:
         """The ms until this is to be called again. Raises OSError where a wait has run out."""
         if self.state == CLOSED:
             return _MASK
+        self.sender.report()
         timers = self.timers
         timers.start(now)
         timers.wait(WRITE, self.sender.pending())
@@ -215,7 +228,7 @@ class Session:
             return timers.left
         timers.wait(ANSWER, self.sender.owed > 0)
         timers.wait(PING, timers.pinging)
-        if timers.silent() and not self.sender.pending():
+        if not self.sender.pending() and timers.silent():
             self.sender.ping()
             timers.mark(SENT, now)
             timers.pinging = True

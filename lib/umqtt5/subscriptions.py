@@ -16,11 +16,6 @@ if sys.implementation.name == "cpython":
 else:
     from sys import print_exception  # type: ignore[assignment]
 
-LEAVING = 3
-_NEW = const(0)
-_ASKED = const(1)
-_HELD = const(2)
-_GONE = const(4)
 _SUBSCRIPTION_ID = const(0x20)  # as a bit of `Packet.seen`
 
 
@@ -32,13 +27,18 @@ class Subscription:
     """
 
     def __init__(self, topic_filter, handler, qos):
-        self.filter = encode_filter(topic_filter)
-        self.part = matching_part(self.filter)
+        self.filter = topic_filter
+        self.part = matching_part(topic_filter)
         self.handler = handler
         self.qos = qos
         self.reason = None
-        self.packet_id = 0
-        self.state = _NEW
+        self.packet_id = 0  # of the answer that is due
+        self.leaving = False  # the user wants it no more
+        self.unsubscribing = False  # what the answer is to
+        self.changed = True  # the broker has to be told
+        self.gone = False  # it has been told, and has forgotten
+        self.untold = False  # the user has to be told `reason`
+        self.inherited = False  # its number was another's: late messages may be meant for that
 
 
 class Subscriptions:
@@ -47,63 +47,74 @@ class Subscriptions:
     def __init__(self):
         self.all = []
         self.pending = False  # something has to be sent
+        self.on_error = None  # (exception) that a callback raised; None prints it
+        self.guard = Guard(Exception, self._raised)  # round all code of the user's
         self._reason = 0
-        self._guard = Guard(Exception, self._raised)
-        self.on_error = None  # (exception) that a handler raised; None prints it
 
     def add(self, topic_filter, handler, qos):
-        """A new subscription, or the one there is for this filter with a new handler."""
-        new = Subscription(topic_filter, handler, qos)
+        """A new subscription, or the one there is for this filter with a new handler and qos."""
+        data = encode_filter(topic_filter)
         self.pending = True
+        free = -1
         for i in range(len(self.all)):
-            if self.all[i].filter == new.filter or self.all[i].state == _GONE:
-                self.all[i] = new
-                return new
-        self.all.append(new)
+            s = self.all[i]
+            if s.filter == data:
+                s.handler = handler
+                s.qos = qos
+                s.changed = True
+                s.leaving = s.gone = False
+                s.reason = None
+                return s
+            if s.gone:
+                free = i
+        new = Subscription(data, handler, qos)
+        if free < 0:
+            self.all.append(new)
+        else:
+            new.inherited = True
+            self.all[free] = new
         return new
 
     def remove(self, topic_filter):
         """Have a subscription ended; its handler is called until the broker has confirmed."""
-        wanted = encode_filter(topic_filter)
-        for subscription in self.all:
-            if subscription.filter == wanted and subscription.state != _GONE:
-                subscription.state = LEAVING
-                subscription.packet_id = 0
-                self.pending = True
+        data = encode_filter(topic_filter)
+        for s in self.all:
+            if s.filter == data and not s.gone and not s.leaving:
+                s.leaving = s.changed = self.pending = True
                 return
         raise ValueError("not subscribed: %r" % topic_filter)
 
     def next(self):
         """The place of the next one that has to be sent, -1 for none."""
         for i in range(len(self.all)):
-            s = self.all[i]
-            if s.state == _NEW or (s.state == LEAVING and not s.packet_id):
+            if self.all[i].changed and not self.all[i].packet_id:
                 return i
         self.pending = False
         return -1
 
-    def asked(self, i, packet_id):
-        """Its SUBSCRIBE or UNSUBSCRIBE has gone out."""
-        s = self.all[i]
+    def asked(self, s, packet_id):
+        """Its SUBSCRIBE or UNSUBSCRIBE goes out. A later change waits for the answer."""
         s.packet_id = packet_id
-        if s.state == _NEW:
-            s.state = _ASKED
+        s.unsubscribing = s.leaving
+        s.changed = False
 
     def waiting(self, packet_id, subscribe):
         """The subscription whose answer this packet identifier is, None where there is none."""
         for s in self.all:
-            if s.packet_id == packet_id and s.state == (_ASKED if subscribe else LEAVING):
+            if s.packet_id == packet_id and s.unsubscribing != subscribe:
                 return s
         return None
 
     def answered(self, s, reason):
-        """SUBACK or UNSUBACK has come."""
+        """SUBACK, UNSUBACK, or our own refusal."""
         s.packet_id = 0
-        if s.state == LEAVING:
-            s.state = _GONE
+        if s.unsubscribing:
+            s.gone = not s.changed
         else:
             s.reason = reason
-            s.state = _HELD
+            s.untold = True
+        s.unsubscribing = False
+        self.pending = True
 
     def in_use(self, packet_id):
         for s in self.all:
@@ -114,11 +125,13 @@ class Subscriptions:
     def rewind(self, resumed):
         """A new connection: ask again for what was not answered, for all in a new session."""
         for s in self.all:
+            s.changed = s.changed or s.packet_id > 0 or not resumed
             s.packet_id = 0
-            if s.state == LEAVING and not resumed:
-                s.state = _GONE
-            elif s.state == _ASKED or (s.state == _HELD and not resumed):
-                s.state = _NEW
+            s.unsubscribing = False
+            if s.leaving and not resumed:
+                s.gone = True
+            if s.gone:
+                s.changed = False
         self.pending = True
 
     def deliver(self, packet):
@@ -127,7 +140,9 @@ class Subscriptions:
         if packet.seen & _SUBSCRIPTION_ID:
             self._by_number(packet)
         else:
-            self._by_topic(packet)
+            for s in self.all:
+                if packet.matches(s.part):
+                    self._call(s, packet)
         return self._reason
 
     def _by_number(self, packet):
@@ -135,18 +150,15 @@ class Subscriptions:
         identifier = packet.identifier(0)
         while identifier:
             if identifier <= len(self.all):
-                self._call(self.all[identifier - 1], packet)
+                s = self.all[identifier - 1]
+                if not s.inherited or packet.matches(s.part):
+                    self._call(s, packet)
             nth += 1
             identifier = packet.identifier(nth)
 
-    def _by_topic(self, packet):
-        for s in self.all:
-            if packet.matches(s.part):
-                self._call(s, packet)
-
     def _call(self, s, packet):
-        if s.state != _GONE:
-            with self._guard:
+        if not s.gone:
+            with self.guard:
                 s.handler(packet)
 
     def _raised(self, error):

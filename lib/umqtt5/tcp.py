@@ -22,8 +22,13 @@ _TCP_NODELAY = const(1)
 
 def connect(host, port):
     """Begin a connection. Looking up a name blocks, for as long as the system's resolver does."""
-    family, kind, proto, _, address = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
-    stream = socket.socket(family, kind, proto)
+    found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    for info in found:
+        if info[0] == socket.AF_INET:  # what every broker has
+            break
+    else:
+        info = found[0]
+    stream = socket.socket(info[0], info[1], info[2])
     try:
         stream.setblocking(False)
         try:
@@ -32,7 +37,7 @@ def connect(host, port):
         except OSError:
             pass  # a port without it
         try:
-            stream.connect(address)
+            stream.connect(info[4])
         except OSError as error:
             if error.errno != EINPROGRESS:
                 raise

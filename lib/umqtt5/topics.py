@@ -4,10 +4,10 @@ from .wire import encode_text, put_u16
 
 
 class Topic:
-    """A topic name to publish to, encoded once; made by `client.topic(name)`.
+    """A topic name to publish to, encoded once; made by `client.topic(name)`, for that client.
 
     `alias` is the topic alias that stands for it in the connection numbered `epoch`:
-    an alias dies with its connection [MQTT-3.3.2-7].
+    an alias dies with its connection [MQTT-3.3.2-7]. -1 is for a topic that is used once.
     """
 
     def __init__(self, name):
