@@ -262,6 +262,7 @@ def test_a_payload_of_the_wrong_type_changes_nothing():
     for payload in (21.5, [1], None):
         for qos in (0, 1):
             raises(TypeError, world.client.publish, "a", payload, qos)
+            raises(TypeError, world.client.publish, "a", b"", qos, False, "properties")
     world.client.poll(100)
     assert world.stream.written == before
 

@@ -25,8 +25,6 @@ _IN = const(1)
 _OUT = const(4)
 _MASK = const(0x3FFFFFFF)
 _BYTES = (bytes, bytearray, memoryview)
-_FIRST_BACKOFF = const(1000)  # ms
-_LONGEST_BACKOFF = const(60000)  # ms
 
 
 class Client:
@@ -212,7 +210,9 @@ class Client:
         if not isinstance(payload, _BYTES):
             payload = _encode(payload)
         if properties:
-            self._sender.properties = bytes(properties)
+            if not isinstance(properties, _BYTES):
+                raise TypeError("properties are bytes, see umqtt5.properties.pack")
+            self._sender.properties = properties
         qos = qos << 1 | 0x30  # the first byte of the packet
         if retain:
             qos |= 1

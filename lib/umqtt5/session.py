@@ -83,6 +83,7 @@ class Session:
         self.sender.connect(self)
         self.state = CONNECTING
         self.error = None
+        self.held = False
         self.framer.reset()
         self.timers.reset(now, self.keep_alive)
 
