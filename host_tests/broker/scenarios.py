@@ -149,6 +149,60 @@ def a_flood_arrives_in_order(host, port, unique):
     client.disconnect()
 
 
+def qos_2_arrives_once_and_in_order(host, port, unique):
+    client = Client(host, port, client_id=unique, outbox=4096, inflight=10)
+    ended = []
+    client.session.sender.on_ack = lambda packet_id, reason: ended.append(reason)
+    client.connect()
+    numbers = []
+    s = client.subscribe(unique + "/n", lambda m: numbers.append((m.qos, int(m.payload))), qos=2)
+    until(lambda: s.reason is not None, client)
+    assert s.reason == 2
+    topic = client.topic(unique + "/n")
+    sent = 0
+    while sent < 100:
+        if client.publish(topic, b"%d" % sent, qos=2):
+            sent += 1
+        else:
+            client.poll(1)
+    until(lambda: len(numbers) == 100 and len(ended) == 100, client)
+    assert numbers == [(2, i) for i in range(100)]
+    assert ended == [0] * 100 or set(ended) <= {0, 0x10}
+    client.poll(100)
+    assert not client.session.inbox.holds(1) and client.connects == 1
+    client.disconnect()
+
+
+def qos_2_over_cut_links_is_exactly_once(host, port, unique):
+    """Only with a broker that keeps sessions."""
+    reader = Client(host, port, client_id=unique + "r")
+    reader.connect()
+    numbers = []
+    s = reader.subscribe(unique + "/n", lambda m: numbers.append(int(m.payload)), qos=2)
+    until(lambda: s.reason is not None, reader)
+    writer = Client(host, port, client_id=unique, inflight=20, outbox=4096)
+    writer.connect()
+    sent = 0
+    while sent < 60:
+        if writer.publish(unique + "/n", b"%d" % sent, qos=2):
+            sent += 1
+        writer.poll(sent % 3)
+        reader.poll(sent % 2)
+        if sent % 20 == 10:
+            writer._drop(OSError(104))  # as when the network goes: no DISCONNECT
+            writer.connect()
+            assert writer.session.resumed
+        if sent % 20 == 15:
+            reader._drop(OSError(104))
+            reader.connect()
+            assert reader.session.resumed
+    until(lambda: len(numbers) >= 60 and acknowledged(writer)(), reader, writer)
+    reader.poll(300)
+    assert numbers == list(range(60)), numbers
+    writer.disconnect()
+    reader.disconnect()
+
+
 def messages_as_large_as_the_buffer(host, port, unique):
     client = Client(host, port, client_id=unique, rx=2000, tx=4000, outbox=4000)
     client.connect()

@@ -22,6 +22,7 @@ EVERYWHERE = [
     "the_will_speaks_when_the_client_is_gone",
     "properties_arrive_whole_and_in_order",
     "a_flood_arrives_in_order",
+    "qos_2_arrives_once_and_in_order",
     "messages_as_large_as_the_buffer",
     "a_cut_link_comes_back_and_loses_nothing",
     "a_silent_link_is_kept_alive",
@@ -52,6 +53,11 @@ interpreters = pytest.mark.parametrize("interpreter", ["cpython", "vm"])
 @pytest.mark.parametrize("name", EVERYWHERE)
 def test_scenario(name: str, interpreter: str, any_broker: broker.Address) -> None:
     play(interpreter, name, any_broker)
+
+
+@interpreters
+def test_qos_2_over_cut_links_is_exactly_once(interpreter: str, mosquitto: broker.Address) -> None:
+    play(interpreter, "qos_2_over_cut_links_is_exactly_once", mosquitto)
 
 
 def test_nothing_is_allocated_per_message(any_broker: broker.Address) -> None:

@@ -652,7 +652,9 @@ def test_malformed_packets_end_with_their_reason_code():
         (b"\x32\x04\x00\x01a\x00", 0x81),
         (message(b"a", b"", properties=b"\x23\x00\x00"), 0x94),
         (message(b"a", b"", properties=b"\x23\x00\x01"), 0x94),  # we announced no aliases
-        (message(b"a", b"", 2, 1), 0x9B),
+        (b"\x60\x02\x00\x01", 0x81),  # [MQTT-3.6.1-1]
+        (b"\x62\x03\x00\x01\x10", 0x82),  # [MQTT-3.6.2-1]
+        (b"\x70\x03\x00\x01\x80", 0x82),  # [MQTT-3.7.2-1]
         (b"\x40\x01\x00", 0x81),
         (b"\x40\x02\x00\x00", 0x82),
         (b"\x40\x03\x00\x01\x77", 0x82),  # no such reason code [MQTT-3.4.2-1]

@@ -15,6 +15,8 @@ from umqtt5.topics import Topic
 CONNACK = b"\x20\x06\x00\x00\x03\x22\x00\x01"  # one topic alias
 SUBACK = b"\x90\x04\x00\x01\x00\x01"
 NUMBERED = b"\x32\x0e\x00\x05a/b/c\x00\x07\x02\x0b\x01hi"
+EXACT = b"\x34\x0e\x00\x05a/b/c\x00\x07\x02\x0b\x01hi"
+PUBREL = b"\x62\x02\x00\x07"
 PLAIN = b"\x30\x0a\x00\x05a/b/c\x00hi"
 RICH = b"\x32\x1a\x00\x05a/b/c\x00\x07\x0e\x0b\x01\x02\x00\x00\x00\x05\x08\x00\x04backhi"
 PINGRESP = b"\xd0\x00"
@@ -69,15 +71,33 @@ class Link:
         packet_id = self.session.sender.publish(self.aliased, self.payload, 0x32)
         assert packet_id
         self.write()
+        self.answer(0x40, packet_id)
+        assert not self.session.sender.outbox.count
+
+    def publish_qos_2_and_its_answers(self):
+        packet_id = self.session.sender.publish(self.aliased, self.payload, 0x34)
+        assert packet_id
+        self.write()
+        self.answer(0x50, packet_id)
+        self.answer(0x70, packet_id)
+        assert not self.session.sender.outbox.count
+
+    def answer(self, first_byte, packet_id):
+        self.puback[0] = first_byte
         self.puback[2] = packet_id >> 8
         self.puback[3] = packet_id & 255
         self.give(self.puback, 4)
-        assert not self.session.sender.outbox.count
 
     def receive_qos_1_by_number_and_acknowledge(self):
         before = self.got
         self.give(NUMBERED, len(NUMBERED))
         assert self.got == before + 1
+
+    def receive_qos_2_and_release(self):
+        before = self.got
+        self.give(EXACT, len(EXACT))
+        self.give(PUBREL, 4)
+        assert self.got == before + 1 and not self.session.inbox.holds(7)
 
     def receive_qos_0_by_topic(self):
         before = self.got
@@ -133,7 +153,9 @@ def main():
         "publish_qos_0_aliased",
         "publish_qos_0_full_topic",
         "publish_qos_1_and_its_puback",
+        "publish_qos_2_and_its_answers",
         "receive_qos_1_by_number_and_acknowledge",
+        "receive_qos_2_and_release",
         "receive_qos_0_by_topic",
         "receive_with_properties",
         "ping_and_its_answer",

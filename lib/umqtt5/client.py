@@ -32,7 +32,7 @@ class Client:
 
     Sizes in bytes: `rx` is the largest packet that can be received, which the broker is
     told (Maximum Packet Size); `tx` holds what is on its way out and bounds CONNECT and
-    QoS 0 messages; `outbox` holds QoS 1 messages until they are acknowledged. `inflight`
+    QoS 0 messages; `outbox` holds QoS 1 and 2 messages until they are acknowledged. `inflight`
     is how many of these there may be, and how many unacknowledged ones the broker may send
     (Receive Maximum). `aliases` is how many topic aliases we use, as far as the broker has
     that many. `timeout` in ms bounds each wait. `keep_alive` and `session_expiry` are in
@@ -103,8 +103,8 @@ class Client:
         `delay` in seconds is how long it waits for the client to come back (3.1.3.2.2).
         Takes effect with the next connection. Raises ValueError.
         """
-        if not 0 <= qos <= 1:
-            raise ValueError("qos is 0 or 1")
+        if not 0 <= qos <= 2:
+            raise ValueError("qos is 0, 1 or 2")
         if delay:
             properties = bytearray(5) + properties
             properties[0] = 0x18
@@ -120,8 +120,8 @@ class Client:
         acknowledges it. Returns a `Subscription` whose `reason` is the broker's answer, when
         it has come. May be called before `connect`. Raises ValueError.
         """
-        if not 0 <= qos <= 1:
-            raise ValueError("qos is 0 or 1")
+        if not 0 <= qos <= 2:
+            raise ValueError("qos is 0, 1 or 2")
         self._sender.check_room(subscribe_size(encode_filter(topic_filter), _MASK))
         return self.session.subscriptions.add(topic_filter, handler, qos)
 
@@ -198,8 +198,8 @@ class Client:
         """Publish bytes or a str to a topic (a str, or a handle from `topic`).
 
         QoS 0: True where it went to the stream, False where there is no link or no room.
-        QoS 1: its packet identifier, which `on_ack` tells of; it stays in the outbox until it
-        is acknowledged, over reconnects. 0 where the outbox is full: poll, and try again.
+        QoS 1 and 2: its packet identifier, which `on_ack` tells of; it stays in the outbox until
+        it is acknowledged, over reconnects. 0 where the outbox is full: poll, and try again.
         `properties` is what `umqtt5.properties.pack` makes.
 
         Raises MQTTError where a limit of the broker forbids it, ValueError where it could

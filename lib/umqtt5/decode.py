@@ -7,7 +7,8 @@ from .wire import get_u16, get_varint, utf8_ok, varint_size
 
 # The reason codes that the standard lists for each packet that we may receive.
 _CONNACK = b"\x00\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8c\x90\x95\x97\x99\x9a\x9b\x9c\x9d\x9f"
-_PUBACK = b"\x00\x10\x80\x83\x87\x90\x91\x97\x99"
+_PUBACK = b"\x00\x10\x80\x83\x87\x90\x91\x97\x99"  # and PUBREC
+_PUBREL = b"\x00\x92"  # and PUBCOMP
 _SUBACK = b"\x00\x01\x02\x80\x83\x87\x8f\x91\x97\x9e\xa1\xa2"
 _UNSUBACK = b"\x00\x11\x80\x83\x87\x8f\x91"
 _DISCONNECT = (
@@ -182,8 +183,11 @@ class Packet:
             if self._buf[i] == 0x23 or self._buf[i] == 0x2B:  # [MQTT-3.3.2-2]
                 raise MQTTError(0x90, "wildcard in a topic name")
 
-    def puback(self, at, end):
-        """PUBACK (3.4): what is left out stands for success without properties."""
+    def ack(self, kind, at, end):
+        """PUBACK, PUBREC, PUBREL, PUBCOMP: packet type 4 to 7 (3.4 to 3.7).
+
+        What is left out stands for success without properties.
+        """
         self._id(at, end)
         self._no_properties()
         self.reason = 0
@@ -191,7 +195,7 @@ class Packet:
             self.reason = self._buf[at + 2]
             if end - at > 3 and self._properties(at + 3, end, RESPONSE) != end:
                 raise MQTTError(0x81, _MALFORMED)
-        if self.reason not in _PUBACK:
+        if self.reason not in (_PUBACK if kind < 6 else _PUBREL):
             raise MQTTError(0x82, "reason code")
 
     def suback(self, at, end, subscribe):

@@ -1,4 +1,4 @@
-"""What is accepted for QoS 1 and not yet acknowledged, in order, in a fixed arena.
+"""What is accepted for QoS 1 and 2 and not yet acknowledged, in order, in a fixed arena.
 
 A record is room for the longest head that its PUBLISH can have, then the user's properties
 and payload. The head is written in front of them each time the record is sent, so that it
@@ -12,8 +12,10 @@ from micropython import const
 
 _DONE = const(0)
 _QUEUED = const(1)
-_SENT = const(2)
-_REFUSED = const(3)
+SENT = 2  # PUBLISH
+RELEASING = 3  # PUBREC has come, PUBREL has to go out
+RELEASED = 4  # PUBREL has gone out
+ENDED = 5  # and the user has to be told
 _HEAD = const(14)  # first byte 1, remaining length 4, topic length 2, packet id 2, properties 2 + 3
 
 
@@ -104,18 +106,20 @@ class Outbox:
     def put(self, slot, head, size):
         """Write the planned head of `size` bytes in all in front; returns where it starts."""
         size = self._starts[slot] + _HEAD + len(self._topics[slot].name) + self._sizes[slot] - size
-        self._states[slot] = _SENT
+        self._states[slot] = SENT
         head.put(self.arena, size, self._flags[slot], self._ids[slot])
         return size
 
-    def acknowledged(self, packet_id):
-        """PUBACK: the message is done. False where none with this identifier was sent."""
+    def find(self, packet_id, state):
+        """The slot of the message with this identifier in this state, -1 for none."""
         for i in range(self.count):
             slot = (self._first + i) % len(self._states)
-            if self._ids[slot] == packet_id and self._states[slot] == _SENT:
-                self.drop(slot)
-                return True
-        return False
+            if self._ids[slot] == packet_id and self._states[slot] == state:
+                return slot
+        return -1
+
+    def mark(self, slot, state):
+        self._states[slot] = state
 
     def drop(self, slot):
         """Forget a message and give its room back as soon as those before it are done."""
@@ -127,36 +131,45 @@ class Outbox:
             if self._passed:
                 self._passed -= 1
 
-    def refuse(self, slot, reason):
-        """The broker's limits forbid it: it waits for `refused` to tell the user."""
-        self._states[slot] = _REFUSED
+    def end(self, slot, reason):
+        """It has ended without an answer of the broker's, and the user has to be told."""
+        self._states[slot] = ENDED
         self._flags[slot] = reason
 
-    def refused(self):
-        """The slot of a message that was refused, -1 for none."""
+    def first(self, state):
+        """The slot of the oldest message in this state, -1 for none."""
         for i in range(self.count):
             slot = (self._first + i) % len(self._states)
-            if self._states[slot] == _REFUSED:
+            if self._states[slot] == state:
                 return slot
         return -1
 
     def rewind(self, resumed):
-        """A new connection: all that was sent and not acknowledged is sent again, in order.
+        """A new connection: what was sent and not acknowledged is sent again, in order.
 
-        Where the broker has kept the session (`resumed`) with DUP [MQTT-3.3.1-1], else as new.
+        Where the broker has kept the session (`resumed`) with DUP [MQTT-3.3.1-1], or as the
+        PUBREL that is due; else as new. What a broker had taken before it lost the session
+        has arrived.
         """
         self._passed = 0
         for i in range(self.count):
             slot = (self._first + i) % len(self._states)
-            if self._states[slot] == _SENT:
+            state = self._states[slot]
+            if state == RELEASED or state == RELEASING:
+                if resumed:
+                    self._states[slot] = RELEASING
+                else:
+                    self.end(slot, 0)
+            elif state == SENT and resumed:
                 self._states[slot] = _QUEUED
-                self._flags[slot] = self._flags[slot] | 8 if resumed else self._flags[slot] & ~8
-            elif not resumed and self._states[slot] == _QUEUED:
+                self._flags[slot] |= 8
+            elif state == SENT or state == _QUEUED and not resumed:
+                self._states[slot] = _QUEUED
                 self._flags[slot] &= ~8
 
     def packet_id(self, slot):
         return self._ids[slot]
 
     def first_byte(self, slot):
-        """The first byte of its PUBLISH: DUP, QoS and RETAIN. The reason where it was refused."""
+        """The first byte of its PUBLISH: DUP, QoS and RETAIN. The reason where it has ended."""
         return self._flags[slot]

@@ -22,7 +22,7 @@ from .encode import (
 )
 from .errors import MQTTError
 from .limits import Limits
-from .outbox import Outbox
+from .outbox import ENDED, RELEASED, RELEASING, SENT, Outbox
 from .wire import varint_size
 
 _MASK = const(0x3FFFFFFF)
@@ -38,7 +38,7 @@ class Sender:
         self.head = PublishHead(aliases)
         self.limits = Limits()
         self.subscriptions = subscriptions
-        self.on_ack = None  # (packet identifier, reason code) of each QoS 1 message that ends
+        self.on_ack = None  # (packet identifier, reason code) of each QoS 1 or 2 message that ends
         self.on_subscribed = None  # (subscription) when it is granted or refused
         self.properties = b""  # of the message that is published next
         self.online = False  # CONNACK has come, DISCONNECT has not
@@ -46,7 +46,8 @@ class Sender:
         self.out_at = self._tx_at = self._tx_end = self._record_at = self._record_end = 0
         self._packet_id = self._record_id = self._quota = 0
         self._reason = 0  # of the message that ends
-        self._refusals = False  # something has to be told to the user
+        self._releasing = False  # a PUBREL of the connection before is due
+        self._untold = False  # something has to be told to the user
         self.owed = 0  # answers that the broker owes: PUBACK, SUBACK, UNSUBACK
         self.messages = self.bytes = self.resent = 0  # sent so far, modulo 2**30
 
@@ -69,6 +70,7 @@ class Sender:
         self.head.connected(self.limits.topic_alias_maximum, self.limits.maximum_packet_size)
         self.outbox.rewind(resumed)
         self.subscriptions.rewind(resumed)
+        self._releasing = self._untold = True  # there may be some
         self.online = True
 
     def clear(self):
@@ -95,17 +97,43 @@ class Sender:
         """True where bytes wait to be written."""
         return self._tx_at < self._tx_end or self._record_at < self._record_end
 
-    def acknowledged(self, packet_id, reason):
-        """PUBACK. False where it answers nothing that was sent."""
+    def acknowledged(self, packet, kind):
+        """PUBACK, PUBREC or PUBCOMP: packet type 4, 5, 7. False where it answers nothing."""
+        packet_id = packet.packet_id
         if self._record_at < self._record_end and packet_id == self._record_id:
-            raise MQTTError(0x82, "PUBACK before its PUBLISH")
-        if not self.outbox.acknowledged(packet_id):
-            return False
-        self._quota += 1
-        self.owed -= 1
-        self._reason = reason
-        self._ended(packet_id)
-        return True
+            raise MQTTError(0x82, "acknowledged before it was sent")
+        slot = self.outbox.find(packet_id, RELEASED if kind == 7 else SENT)
+        if slot >= 0 and (kind == 4) != (self.outbox.first_byte(slot) & 6 == 2):
+            raise MQTTError(0x82, "acknowledged for another QoS")
+        if kind == 5 and packet.reason < 0x80:
+            self._release(slot, packet_id)
+        elif slot >= 0:
+            # an error ends the message, too [MQTT-4.4.0-2]
+            self.outbox.drop(slot)
+            self._quota += 1
+            self.owed -= 1
+            self._reason = packet.reason
+            self._ended(packet_id)
+        return slot >= 0
+
+    def _release(self, slot, packet_id):
+        """PUBREC has come: PUBREL in the order of these [MQTT-4.6.0-4]."""
+        if slot >= 0:
+            self.outbox.mark(slot, RELEASED)
+        else:
+            slot = self.outbox.find(packet_id, RELEASED)
+        self.ack(0x62, packet_id, 0 if slot >= 0 else 0x92)
+
+    def _release_again(self):
+        """The session is resumed: the PUBRELs that are due, whatever the quota [MQTT-4.4.0-1]."""
+        slot = self.outbox.first(RELEASING)
+        while slot >= 0 and self.can_answer():
+            self.outbox.mark(slot, RELEASED)
+            self._quota -= 1
+            self.owed += 1
+            self.ack(0x62, self.outbox.packet_id(slot), 0)
+            slot = self.outbox.first(RELEASING)
+        self._releasing = slot >= 0
 
     def _ended(self, packet_id):
         if self.on_ack:
@@ -126,18 +154,18 @@ class Sender:
                     self.on_subscribed(s)
 
     def report(self):
-        """Tell the user what the broker's limits have refused; not while a packet is chosen."""
-        if not self._refusals:
+        """Tell the user what has ended by itself; not while a packet is chosen."""
+        if not self._untold:
             return
-        self._refusals = False
+        self._untold = False
         for s in self.subscriptions.all:
             self._tell(s)
-        slot = self.outbox.refused()
+        slot = self.outbox.first(ENDED)
         while slot >= 0:
             self._reason = self.outbox.first_byte(slot)
             self.outbox.drop(slot)
             self._ended(self.outbox.packet_id(slot))
-            slot = self.outbox.refused()
+            slot = self.outbox.first(ENDED)
 
     # ---- into the stream
 
@@ -146,11 +174,13 @@ class Sender:
         if self._record_at == self._record_end:
             if self.online and self.subscriptions.pending:
                 self._subscribe()
+            if self.online and self._releasing:
+                self._release_again()
             if self._tx_at < self._tx_end:
                 self.out = self.tx
                 self.out_at = self._tx_at
                 return self._tx_end - self._tx_at
-            if not self.online or not self._quota or not self._take():
+            if not self.online or self._quota < 1 or not self._take():
                 return 0
         self.out = self.outbox.arena
         self.out_at = self._record_at
@@ -183,8 +213,8 @@ class Sender:
                 self.resent = (self.resent + (outbox.first_byte(slot) >> 3 & 1)) & _MASK
                 return True
             # accepted before this connection, whose limits forbid it
-            outbox.refuse(slot, reason)
-            self._refusals = True
+            outbox.end(slot, reason)
+            self._untold = True
             slot = outbox.next()
         return False
 
@@ -198,7 +228,7 @@ class Sender:
             if reason:
                 s.changed = False
                 self.subscriptions.answered(s, reason)
-                self._refusals = True
+                self._untold = True
             elif self._tx_end + size + _RESERVE > len(self.tx):
                 return
             else:
@@ -264,10 +294,10 @@ class Sender:
         return True
 
     def _keep(self, topic, payload, first_byte):
-        """Take a QoS 1 message into the outbox; returns its packet identifier, 0 for no room."""
-        if first_byte > 0x33:
+        """Take a message into the outbox; returns its packet identifier, 0 for no room."""
+        if first_byte > 0x35:
             self.properties = b""
-            raise ValueError("qos is 0 or 1")
+            raise ValueError("qos is 0, 1 or 2")
         slot = len(self.properties)
         slot += len(topic.name) + 4 + varint_size(slot) + len(payload)
         self._check(first_byte, 1 + slot + varint_size(slot))

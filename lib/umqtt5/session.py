@@ -25,6 +25,7 @@ from .decode import Packet
 from .encode import connect_room
 from .errors import Guard, MQTTError
 from .framer import Framer
+from .inbox import Inbox
 from .sender import Sender
 from .subscriptions import Subscriptions
 from .timers import ANSWER, CONNECT, HEARD, PING, SENT, WRITE, Timers
@@ -53,13 +54,15 @@ class Session:
         self.rx = self.framer.rx
         self.subscriptions = Subscriptions()
         self.sender = Sender(tx, outbox, inflight, aliases, self.subscriptions)
+        self.inbox = Inbox(inflight)
         self.timers = Timers(timeout)
         self.packet = Packet(self.rx)
         self._guard = Guard(MQTTError, self._fail)
         self._handlers: list = [None] * 16  # by packet type
         self._handlers[2] = self._connack
         self._handlers[3] = self._publish
-        self._handlers[4] = self._puback
+        self._handlers[4] = self._handlers[5] = self._handlers[7] = self._ack
+        self._handlers[6] = self._pubrel
         self._handlers[9] = self._suback
         self._handlers[11] = self._unsuback
         self._handlers[13] = self._pingresp
@@ -138,7 +141,7 @@ class Session:
             kind = framer.first >> 4
             if not self._handlers[kind] or (self.state == CONNECTING) != (kind == 2):
                 raise MQTTError(0x82, "packet type %d" % kind)
-            if kind != 3 and framer.first & 15:
+            if kind != 3 and framer.first & 15 != (2 if kind == 6 else 0):
                 raise MQTTError(0x81, "reserved bits")  # [MQTT-2.1.3-1]
             self._handlers[kind](framer.at, framer.end)
         return False
@@ -158,6 +161,8 @@ class Session:
             if connect_room(self) + 8 > len(self.sender.tx):
                 raise MQTTError(0x83, "the assigned client identifier does not fit into tx")
         self.timers.keep_alive(packet.number(0x13, self.keep_alive))  # [MQTT-3.2.2-21]
+        if not self.resumed:
+            self.inbox.clear()
         self.sender.connected(self.resumed)
         self.clean_start = False
         self.state = CONNECTED
@@ -171,17 +176,32 @@ class Session:
             raise MQTTError(0x94, "we announced none")  # [MQTT-3.1.2-27]
         if packet.topic_at == packet.topic_end:
             raise MQTTError(0x82, "empty topic")
-        if packet.qos == 2:
-            raise MQTTError(0x9B, "no subscription asked for QoS 2")
+        if packet.qos == 2 and self.inbox.holds(packet.packet_id):
+            self.sender.ack(0x50, packet.packet_id, 0)  # and no second delivery
+            return
+        if packet.qos == 2 and not self.inbox.holds(0):
+            raise MQTTError(0x93, "more than our Receive Maximum")
         self.messages_received = (self.messages_received + 1) & _MASK
-        reason = self.subscriptions.deliver(packet)
+        at = self.subscriptions.deliver(packet)  # a reason code
+        if packet.qos == 2 and not at:
+            # the work is done, whatever becomes of the link; where it failed the identifier
+            # means a new message [MQTT-4.3.3-9]
+            self.inbox.swap(0, packet.packet_id)
         if packet.qos and self.state == CONNECTED:  # [MQTT-4.3.2-4], in order [MQTT-4.6.0-2]
-            self.sender.ack(0x40, packet.packet_id, reason)
+            self.sender.ack(0x30 + 0x10 * packet.qos, packet.packet_id, at)
 
-    def _puback(self, at, end):
-        self.packet.puback(at, end)
-        if self.sender.acknowledged(self.packet.packet_id, self.packet.reason):
+    def _ack(self, at, end):
+        kind = self.framer.first >> 4
+        self.packet.ack(kind, at, end)
+        if self.sender.acknowledged(self.packet, kind):
             self.timers.progress(ANSWER)
+
+    def _pubrel(self, at, end):
+        self.packet.ack(6, at, end)
+        packet_id = self.packet.packet_id
+        known = self.inbox.holds(packet_id)
+        self.inbox.swap(packet_id, 0)
+        self.sender.ack(0x70, packet_id, 0 if known else 0x92)
 
     def _suback(self, at, end):
         self._answered(at, end, True)
