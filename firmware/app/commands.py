@@ -23,7 +23,8 @@ class Commands:
         self._told = [None] * len(actuators)  # the state that was published last
         self._answers = []
         for i, actuator in enumerate(actuators):
-            client.subscribe("%s/switch/%s/set" % (base, actuator.name), self._handler(i), qos=1)
+            topic = "%s/switch/%s/set" % (base, actuator.name)
+            client.subscribe(topic, self._handler(i), qos=1, retain_handling=2)
 
     def forget(self):
         """A new session: all states are published again."""

@@ -32,8 +32,8 @@ class Node:
             **pins.BUFFERS,
         )
         client.on_state = self._state
-        client.session.sender.on_subscribed = self._subscribed
-        client.session.sender.on_ack = self._acknowledged
+        client.on_subscribed = self._subscribed
+        client.on_ack = self._acknowledged
         client.will(base + "/status", b"offline", qos=1, retain=True)
         self._status = client.topic(base + "/status")
         self._online = False  # whether it has been said

@@ -152,7 +152,7 @@ def a_flood_arrives_in_order(host, port, unique):
 def qos_2_arrives_once_and_in_order(host, port, unique):
     client = Client(host, port, client_id=unique, outbox=4096, inflight=10)
     ended = []
-    client.session.sender.on_ack = lambda packet_id, reason: ended.append(reason)
+    client.on_ack = lambda packet_id, reason: ended.append(reason)
     client.connect()
     numbers = []
     s = client.subscribe(unique + "/n", lambda m: numbers.append((m.qos, int(m.payload))), qos=2)
@@ -201,6 +201,39 @@ def qos_2_over_cut_links_is_exactly_once(host, port, unique):
     assert numbers == list(range(60)), numbers
     writer.disconnect()
     reader.disconnect()
+
+
+def subscription_options_are_kept(host, port, unique):
+    """Only with a broker that knows them."""
+    client = Client(host, port, client_id=unique)
+    client.connect()
+    client.publish(unique + "/r", b"kept", qos=1, retain=True)
+    until(acknowledged(client), client)
+    got = {}
+
+    def ask(name, **options):
+        got[name] = []
+        handler = lambda m: got[name].append((m.payload, m.retain))  # noqa: E731
+        s = client.subscribe(unique + "/" + name, handler, 1, **options)
+        until(lambda: s.reason is not None, client)
+        client.poll(100)
+
+    ask("r", retain_handling=2)
+    assert got["r"] == []
+    ask("+", no_local=True, retain_as_published=True)
+    assert got["+"] == [(b"kept", True)]
+    client.publish(unique + "/x", b"mine", qos=1)
+    other = Client(host, port, client_id=unique + "o")
+    other.connect()
+    other.publish(unique + "/y", b"", qos=1, retain=True)
+    other.publish(unique + "/z", b"z", qos=1, retain=True)
+    until(lambda: (b"z", True) in got["+"], client, other)
+    assert b"mine" not in [payload for payload, _ in got["+"]]
+    other.publish(unique + "/z", b"", qos=1, retain=True)
+    other.publish(unique + "/r", b"", qos=1, retain=True)
+    until(acknowledged(other), other)
+    other.disconnect()
+    client.disconnect()
 
 
 def messages_as_large_as_the_buffer(host, port, unique):

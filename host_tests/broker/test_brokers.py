@@ -60,6 +60,11 @@ def test_qos_2_over_cut_links_is_exactly_once(interpreter: str, mosquitto: broke
     play(interpreter, "qos_2_over_cut_links_is_exactly_once", mosquitto)
 
 
+@interpreters
+def test_subscription_options_are_kept(interpreter: str, mosquitto: broker.Address) -> None:
+    play(interpreter, "subscription_options_are_kept", mosquitto)
+
+
 def test_nothing_is_allocated_per_message(any_broker: broker.Address) -> None:
     play("vm", "nothing_is_allocated_per_message", any_broker)
 

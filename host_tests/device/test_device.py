@@ -75,8 +75,12 @@ def test_a_retained_command_is_not_obeyed(any_broker: broker.Address, at_desk: D
     topic = f"{PREFIX}/dut/switch/lamp/set"
     client.publish(topic, "ON", qos=1, retain=True)
     with device(tmp_path, any_broker) as running:
-        said(running, "a retained command is not obeyed")
-        assert running.output("lamp") == "OFF"
+        at_desk.until(lambda: everything_is_there(at_desk))
+        at_desk.watch.poll(500)
+        assert running.output("lamp") == at_desk.dut.switches["lamp"] == "OFF"
+        # mosquitto keeps to what the device asks and sends none; iotcore does not
+        told = any("a retained command is not obeyed" in line for line in running.lines)
+        assert told or not any("command to" in line for line in running.lines)
     client.publish(topic, "", qos=1, retain=True)
     at_desk.watch.poll(200)
 

@@ -144,6 +144,18 @@ def test_properties_belong_to_one_message():
     )
 
 
+def test_subscription_options_on_the_wire():
+    world = World()
+    world.client.connect()
+
+    @world.client.on("a", qos=1, no_local=True, retain_as_published=True, retain_handling=2)
+    def handle(message):
+        pass
+
+    world.client.poll()
+    assert world.stream.written.endswith(text(b"a") + b"\x2d")
+
+
 def test_a_packet_is_one_write():
     world = World()
     world.greeting = packet(0x20, b"\x00\x00\x03\x22\x00\x01")
@@ -311,7 +323,7 @@ def test_callbacks_of_the_link_that_raise_break_nothing():
         raise OSError(28)
 
     world.client.on_state = broken
-    world.client.session.subscriptions.on_error = errors.append
+    world.client.on_error = errors.append
     world.client.connect()
     assert world.client.connected and len(errors) == 1
 
@@ -331,6 +343,8 @@ def test_arguments_that_are_wrong():
     world = World()
     raises(ValueError, world.client.subscribe, "a/#/b", None)
     raises(ValueError, world.client.subscribe, "a", None, 3)
+    raises(ValueError, lambda: world.client.subscribe("$share/g/a", None, no_local=True))
+    raises(ValueError, lambda: world.client.subscribe("a", None, retain_handling=3))
     raises(ValueError, world.client.topic, "a/+")
     raises(ValueError, world.client.publish, "", b"x")
     raises(ValueError, world.client.publish, "a", b"x", 3)

@@ -6,14 +6,31 @@ Nothing is loaded before it is asked for: `umqtt5.Client` brings in the
 blocking client, `umqtt5.MQTTError` only the error.
 """
 
+import gc
 import sys
 
 if sys.implementation.name == "cpython":
     from . import hosted  # noqa: F401  gives CPython the few names it lacks
 
 
+def _client():
+    """Load the client, and have the heap tidied while its modules are compiled.
+
+    What the compiler leaves behind would else lie between them as holes.
+    """
+    before = gc.threshold()
+    gc.threshold(8192)
+    try:
+        from .client import Client
+    finally:
+        gc.threshold(before)
+    return Client
+
+
 def __getattr__(name):
     if name == "Client":
+        if hasattr(gc, "threshold"):
+            return _client()
         from .client import Client
 
         return Client

@@ -38,8 +38,8 @@ class Sender:
         self.head = PublishHead(aliases)
         self.limits = Limits()
         self.subscriptions = subscriptions
-        self.on_ack = None  # (packet identifier, reason code) of each QoS 1 or 2 message that ends
-        self.on_subscribed = None  # (subscription) when it is granted or refused
+        self.user = self  # whose callbacks are called: the client, where there is one
+        self.on_ack = self.on_subscribed = None
         self.properties = b""  # of the message that is published next
         self.online = False  # CONNACK has come, DISCONNECT has not
         self.out = self.tx
@@ -136,9 +136,9 @@ class Sender:
         self._releasing = slot >= 0
 
     def _ended(self, packet_id):
-        if self.on_ack:
+        if self.user.on_ack:
             with self.subscriptions.guard:
-                self.on_ack(packet_id, self._reason)
+                self.user.on_ack(packet_id, self._reason)
 
     def answered(self, s, reason):
         """SUBACK or UNSUBACK."""
@@ -149,9 +149,9 @@ class Sender:
     def _tell(self, s):
         if s.untold:
             s.untold = False
-            if self.on_subscribed:
+            if self.user.on_subscribed:
                 with self.subscriptions.guard:
-                    self.on_subscribed(s)
+                    self.user.on_subscribed(s)
 
     def report(self):
         """Tell the user what has ended by itself; not while a packet is chosen."""
@@ -241,7 +241,7 @@ class Sender:
         if s.leaving:
             self._tx_end = put_unsubscribe(self.tx, self._tx_end, s.packet_id, s.filter)
         else:
-            self._tx_end = put_subscribe(self.tx, self._tx_end, s.packet_id, s.filter, s.qos, number)
+            self._tx_end = put_subscribe(self.tx, self._tx_end, s.packet_id, s.filter, s.options, number)
 
     def _room(self, size):
         """True where `tx` has room for `size` more bytes, False where it will have.

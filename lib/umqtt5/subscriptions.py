@@ -26,11 +26,11 @@ class Subscription:
     where it refused, None as long as it has not answered.
     """
 
-    def __init__(self, topic_filter, handler, qos):
+    def __init__(self, topic_filter, handler, options):
         self.filter = topic_filter
         self.part = matching_part(topic_filter)
         self.handler = handler
-        self.qos = qos
+        self.options = options  # QoS, No Local, Retain As Published, Retain Handling (3.8.3.1)
         self.reason = None
         self.packet_id = 0  # of the answer that is due
         self.leaving = False  # the user wants it no more
@@ -47,12 +47,13 @@ class Subscriptions:
     def __init__(self):
         self.all = []
         self.pending = False  # something has to be sent
-        self.on_error = None  # (exception) that a callback raised; None prints it
+        self.user = self  # whose `on_error` is called: the client's, where there is one
+        self.on_error = None
         self.guard = Guard(Exception, self._raised)  # round all code of the user's
         self._reason = 0
 
-    def add(self, topic_filter, handler, qos):
-        """A new subscription, or the one there is for this filter with a new handler and qos."""
+    def add(self, topic_filter, handler, options):
+        """A new subscription, or the one there is for this filter with a new handler and options."""
         data = encode_filter(topic_filter)
         self.pending = True
         free = -1
@@ -60,14 +61,14 @@ class Subscriptions:
             s = self.all[i]
             if s.filter == data:
                 s.handler = handler
-                s.qos = qos
+                s.options = options
                 s.changed = True
                 s.leaving = s.gone = False
                 s.reason = None
                 return s
             if s.gone:
                 free = i
-        new = Subscription(data, handler, qos)
+        new = Subscription(data, handler, options)
         if free < 0:
             self.all.append(new)
         else:
@@ -164,7 +165,7 @@ class Subscriptions:
     def _raised(self, error):
         """A handler that raises has not done its work: 0x80, Unspecified error."""
         self._reason = 0x80
-        if self.on_error:
-            self.on_error(error)
+        if self.user.on_error:
+            self.user.on_error(error)
         else:
             print_exception(error)
