@@ -38,6 +38,22 @@ def test_help_names_every_command() -> None:
         assert command in done.stdout
 
 
+def test_the_demo_needs_no_more_than_its_own_packages() -> None:
+    """What the command line loads is pinned in demo.txt: `make demo` installs nothing else."""
+    code = (
+        "import sys, importlib.metadata as m, tools.__main__, iotcore\n"
+        "top = {name.partition('.')[0] for name in sys.modules}\n"
+        "for name, found in m.packages_distributions().items():\n"
+        "    if name in top: print(*found)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pinned = (ROOT / "tools" / "requirements" / "demo.txt").read_text().lower().replace("_", "-")
+    for name in done.stdout.lower().replace("_", "-").split():
+        if name not in ("pip", "setuptools"):
+            assert f"{name}==" in pinned, name
+
+
 def test_addresses_of_brokers() -> None:
     assert broker.parse("mqtt://b") == broker.Address("b", 1883)
     assert broker.parse("mqtt://b:1") == broker.Address("b", 1)
