@@ -82,14 +82,20 @@ def _stop(number: int, _: object) -> None:
 def _show(watch: Watch, view: screen.Screen, running: list[devices.Device], seconds: float | None) -> None:
     """Until the time is over, or a person has seen enough."""
     script = Script(watch) if seconds else None
+    alive = set(NAMES)
     ends = time.monotonic() + (seconds or 1e9)
     while time.monotonic() < ends and not view.quit:
         watch.poll(100)
         if script:
             script.run()
         view.update(watch)
-        if not any(device.running for device in running):
-            view.event("all devices have ended")
+        for name in sorted(alive):
+            device = running[NAMES.index(name)]
+            if not device.running:
+                alive.remove(name)
+                last = device.lines[-1] if device.lines else "nothing"
+                view.event(f"{name}: its process has ended; it said last: {last}")
+        if not alive:
             return
 
 

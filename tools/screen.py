@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from rich.columns import Columns
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -116,14 +116,31 @@ class Rich:
 
     def update(self, watch: Watch) -> None:
         self._keys(watch)
-        panels = [
-            self._panel(name, watch.devices.get(name, DeviceState()), device)
-            for name, device in zip(self._names, self._running)
-        ]
+        states = [watch.devices.get(name, DeviceState()) for name in self._names]
+        console = self._live.console
+        devices: RenderableType
+        if console.width < 42 * len(states) or console.height < 24:
+            devices = Group(*(self._brief(name, state) for name, state in zip(self._names, states)))
+        else:
+            panels = [self._panel(*row) for row in zip(self._names, states, self._running)]
+            devices = Columns(panels, equal=True, expand=True)
         lamps = " ".join(f"{i + 1} {name}" for i, name in enumerate(self._names))
         keys = Text(f"keys: lamp {lamps} · relay 4 5 6 · q or Ctrl-C ends", style="dim")
         events = Text("\n".join(self._events) or "waiting for the devices")
-        self._live.update(Group(Columns(panels, equal=True, expand=True), events, keys), refresh=True)
+        self._live.update(Group(devices, events, keys), refresh=True)
+
+    def _brief(self, name: str, state: DeviceState) -> Text:
+        """A device in few lines, for a small terminal."""
+        lines = [f"{name} {state.status}  {_switches(state)}"]
+        readings = [
+            f"{kind} {values[-1]:g} {UNITS.get(kind, '')} {sparklines([*values][-8:])[0]}"
+            for kind, values in state.readings.items()
+        ]
+        lines += ["  " + "  ".join(readings[i : i + 2]) for i in range(0, len(readings), 2)]
+        lines.append("  " + _health(state))
+        text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+        text.highlight_words([name], "bold")
+        return text
 
     def _panel(self, name: str, state: DeviceState, device: Device) -> Panel:
         table = Table.grid(padding=(0, 1))
