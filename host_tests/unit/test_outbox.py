@@ -19,6 +19,10 @@ def send(outbox, head):
     return bytes(outbox.arena[at : at + size])
 
 
+def put(outbox, slot, packet_id):
+    outbox.ids[slot] = packet_id
+
+
 def acknowledged(outbox, packet_id):
     """What PUBACK does; False where none was sent with this identifier."""
     slot = outbox.find(packet_id, SENT)
@@ -29,14 +33,14 @@ def acknowledged(outbox, packet_id):
 
 def test_a_message_comes_out_as_a_publish():
     outbox, head = fresh()
-    outbox.name(outbox.add(Topic("a/b"), b"hi", 0x32, b""), 0x0102)
+    put(outbox, outbox.add(Topic("a/b"), b"hi", 0x32, b""), 0x0102)
     assert send(outbox, head) == b"\x32\x0a\x00\x03a/b\x01\x02\x00hi"
     assert send(outbox, head) is None
 
 
 def test_properties_come_before_the_payload():
     outbox, head = fresh()
-    outbox.name(outbox.add(Topic("a"), b"hi", 0x33, b"\x01\x01"), 1)
+    put(outbox, outbox.add(Topic("a"), b"hi", 0x33, b"\x01\x01"), 1)
     assert send(outbox, head) == b"\x33\x0a\x00\x01a\x00\x01\x02\x01\x01hi"
 
 
@@ -52,7 +56,7 @@ def test_full_slots_and_full_arena_are_told_apart_from_what_can_never_fit():
 
 def test_an_unknown_acknowledgement_changes_nothing():
     outbox, head = fresh()
-    outbox.name(outbox.add(Topic("a"), b"x", 0x32, b""), 1)
+    put(outbox, outbox.add(Topic("a"), b"x", 0x32, b""), 1)
     assert not acknowledged(outbox, 1)  # not sent yet
     send(outbox, head)
     assert not acknowledged(outbox, 2)
@@ -64,7 +68,7 @@ def test_an_unknown_acknowledgement_changes_nothing():
 def test_a_resumed_session_sends_again_with_dup_and_in_order():  # [MQTT-3.3.1-1], [MQTT-4.6.0-1]
     outbox, head = fresh()
     for i in (1, 2, 3):
-        outbox.name(outbox.add(Topic("t"), b"%d" % i, 0x32, b""), i)
+        put(outbox, outbox.add(Topic("t"), b"%d" % i, 0x32, b""), i)
     send(outbox, head), send(outbox, head)
     acknowledged(outbox, 1)
     outbox.rewind(True)
@@ -75,7 +79,7 @@ def test_a_resumed_session_sends_again_with_dup_and_in_order():  # [MQTT-3.3.1-1
 
 def test_a_lost_session_sends_again_as_new():
     outbox, head = fresh()
-    outbox.name(outbox.add(Topic("t"), b"1", 0x32, b""), 1)
+    put(outbox, outbox.add(Topic("t"), b"1", 0x32, b""), 1)
     send(outbox, head)
     outbox.rewind(True)
     send(outbox, head)
@@ -96,7 +100,7 @@ def test_random_steps_against_a_list():
             payload = bytes((state >> 10 & 255,)) * (state >> 12 & 127)
             slot = outbox.add(topics[state & 1], payload, 0x32, b"")
             if slot >= 0:
-                outbox.name(slot, number)
+                put(outbox, slot, number)
                 waiting.append((number, payload))
         elif what == 2:
             out = send(outbox, head)

@@ -122,19 +122,13 @@ class Packet:
     def _properties(self, at, end, legal):
         """Take the property block at `at`; returns the offset behind it."""
         size = get_varint(self._buf, at, end)
-        if size < 0:
+        if size < 0 or at + varint_size(size) + size > end:
             raise MQTTError(0x81, _MALFORMED)
         at += varint_size(size)
-        if at + size > end:
-            raise MQTTError(0x81, _MALFORMED)
         self.properties_at = at
-        at += size
-        self.properties_end = at
-        self.seen = check(self._buf, self.properties_at, at, legal) if size else 0
-        return at
-
-    def _no_properties(self):
-        self.properties_at = self.properties_end = self.seen = 0
+        self.properties_end = at + size
+        self.seen = check(self._buf, at, at + size, legal) if size else 0
+        return at + size
 
     def connack(self, at, end):
         """CONNACK (3.2)."""
@@ -164,11 +158,7 @@ class Packet:
             if not self.packet_id:
                 raise MQTTError(0x82, "packet identifier 0")
             at += 2
-        if at < end and not self._buf[at]:
-            self._no_properties()
-            self.payload_at = at + 1
-        else:
-            self.payload_at = self._properties(at, end, PUBLISH)
+        self.payload_at = self._properties(at, end, PUBLISH)
         self.payload_end = end
 
     def _topic(self, at, end):
@@ -189,7 +179,7 @@ class Packet:
         What is left out stands for success without properties.
         """
         self._id(at, end)
-        self._no_properties()
+        self.properties_at = self.properties_end = self.seen = 0
         self.reason = 0
         if end - at > 2:
             self.reason = self._buf[at + 2]
@@ -210,7 +200,7 @@ class Packet:
 
     def disconnect(self, at, end):
         """DISCONNECT (3.14): empty it stands for a normal one."""
-        self._no_properties()
+        self.properties_at = self.properties_end = self.seen = 0
         self.reason = self._buf[at] if end > at else 0
         if end - at > 1 and self._properties(at + 1, end, DISCONNECT) != end:
             raise MQTTError(0x81, _MALFORMED)

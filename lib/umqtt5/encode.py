@@ -67,19 +67,19 @@ def subscribe_size(topic_filter, identifier):
     return 1 + varint_size(remaining) + remaining
 
 
-def put_subscribe(buf, at, packet_id, topic_filter, options, identifier):
+def put_subscribe(buf, at, s, identifier):
     """SUBSCRIBE with one filter, so that it has a Subscription Identifier of its own (3.8)."""
     buf[at] = 0x82
     props = 1 + varint_size(identifier) if identifier else 0
-    at = put_varint(buf, at + 1, 6 + len(topic_filter) + props)
-    at = put_u16(buf, at, packet_id)
+    at = put_varint(buf, at + 1, 6 + len(s.filter) + props)
+    at = put_u16(buf, at, s.packet_id)
     buf[at] = props
     at += 1
     if identifier:
         buf[at] = 0x0B
         at = put_varint(buf, at + 1, identifier)
-    at = put_binary(buf, at, topic_filter)
-    buf[at] = options
+    at = put_binary(buf, at, s.filter)
+    buf[at] = s.options
     return at + 1
 
 

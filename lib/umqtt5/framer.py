@@ -66,17 +66,14 @@ class Framer:
             self.into = self.rx
             self.want = len(self.rx)
             return
-        if self._at and self._at + self._needs() > len(self.rx):
+        size = 5  # of the cut packet, as far as it is known
+        if self._have - self._at >= 5:
+            size = get_varint(self.rx, self._at + 1, self._have)
+            size += 1 + varint_size(size)
+        if self._at and self._at + size > len(self.rx):
             self._have -= self._at
             for i in range(self._have):
                 self.rx[i] = self.rx[self._at + i]
             self._at = 0
         self.into = self._chunk
         self.want = min(len(self._chunk), len(self.rx) - self._have)
-
-    def _needs(self):
-        """The size of the cut packet at `_at`, as far as it is known."""
-        if self._have - self._at < 5:
-            return 5
-        size = get_varint(self.rx, self._at + 1, self._have)
-        return 1 + varint_size(size) + size

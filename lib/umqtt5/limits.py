@@ -4,15 +4,6 @@ from micropython import const
 
 _NONE = const(0x3FFFFFFF)
 
-# what a limit is called to the user, by the reason code that stands for it
-_WORDS = {
-    0x95: "the broker's Maximum Packet Size is %d bytes",
-    0x9A: "the broker has no retained messages",
-    0x9B: "the broker's Maximum QoS is %d",
-    0x9E: "the broker has no shared subscriptions",
-    0xA2: "the broker has no wildcard subscriptions",
-}
-
 
 class Limits:
     """What the broker can take (3.2.2.3). Before the first CONNACK: whatever MQTT allows."""
@@ -57,10 +48,3 @@ class Limits:
         if (b"+" in topic_filter or b"#" in topic_filter) and not self.wildcard_available:
             return 0xA2
         return 0
-
-    def words(self, code):
-        """The limit that a reason code of ours stands for, for a person."""
-        text = _WORDS[code]
-        if code == 0x95:
-            return text % self.maximum_packet_size
-        return text % self.maximum_qos if code == 0x9B else text

@@ -20,16 +20,20 @@ _HEAD = const(14)  # first byte 1, remaining length 4, topic length 2, packet id
 
 
 class Outbox:
-    """`size` bytes for messages, `slots` for how many there may be at once."""
+    """`size` bytes for messages, `slots` for how many there may be at once.
+
+    By slot: `ids`, `states`, and `first_bytes` of the PUBLISH, with DUP, QoS and RETAIN, where a
+    message that has ENDED has its reason code.
+    """
 
     def __init__(self, size, slots):
         self.arena = bytearray(size)
-        self._ids = array("H", [0] * slots)
+        self.ids = array("H", [0] * slots)
         self._starts = array("I", [0] * slots)
         self._sizes = array("I", [0] * slots)
         self._properties = array("H", [0] * slots)
-        self._flags = bytearray(slots)
-        self._states = bytearray(slots)
+        self.first_bytes = bytearray(slots)
+        self.states = bytearray(slots)
         self._topics = [None] * slots
         self._first = 0  # slot of the oldest record
         self._head = 0  # offset in the arena behind the newest
@@ -50,18 +54,18 @@ class Outbox:
     def add(self, topic, payload, flags, properties):
         """Take a message; returns its slot, -1 where slots or arena are full, -2 where it never fits.
 
-        `flags` is the first byte of the PUBLISH. The packet identifier is given by `name`.
+        `flags` is the first byte of the PUBLISH. Its packet identifier is still to be put into `ids`.
         """
         slot = len(properties) + len(payload)
         at = _HEAD + len(topic.name)
         at = self._reserve(at, slot)
         if at < 0:
             return at
-        slot = (self._first + self.count) % len(self._states)
-        self._flags[slot] = flags
+        slot = (self._first + self.count) % len(self.states)
+        self.first_bytes[slot] = flags
         self._topics[slot] = topic
         self._properties[slot] = len(properties)
-        self._states[slot] = _QUEUED
+        self.states[slot] = _QUEUED
         if properties:
             flags = at + len(properties)
             self.arena[at:flags] = properties
@@ -74,27 +78,23 @@ class Outbox:
         """Take room in the arena; returns where the body begins, or what `add` returns."""
         if head + body > len(self.arena):
             return -2
-        if self.count == len(self._states):
+        if self.count == len(self.states):
             return -1
         at = self._place(head + body)
         if at < 0:
             return -1
-        slot = (self._first + self.count) % len(self._states)
+        slot = (self._first + self.count) % len(self.states)
         self._starts[slot] = at
         self._sizes[slot] = body
         at += head
         self._head = at + body
         return at
 
-    def name(self, slot, packet_id):
-        """Give the message in `slot` its packet identifier."""
-        self._ids[slot] = packet_id
-
     def next(self):
         """The slot of the next message to be sent in this connection, -1 for none."""
         while self._passed < self.count:
-            slot = (self._first + self._passed) % len(self._states)
-            if self._states[slot] == _QUEUED:
+            slot = (self._first + self._passed) % len(self.states)
+            if self.states[slot] == _QUEUED:
                 return slot
             self._passed += 1
         return -1
@@ -106,41 +106,38 @@ class Outbox:
     def put(self, slot, head, size):
         """Write the planned head of `size` bytes in all in front; returns where it starts."""
         size = self._starts[slot] + _HEAD + len(self._topics[slot].name) + self._sizes[slot] - size
-        self._states[slot] = SENT
-        head.put(self.arena, size, self._flags[slot], self._ids[slot])
+        self.states[slot] = SENT
+        head.put(self.arena, size, self.first_bytes[slot], self.ids[slot])
         return size
 
     def find(self, packet_id, state):
         """The slot of the message with this identifier in this state, -1 for none."""
         for i in range(self.count):
-            slot = (self._first + i) % len(self._states)
-            if self._ids[slot] == packet_id and self._states[slot] == state:
+            slot = (self._first + i) % len(self.states)
+            if self.ids[slot] == packet_id and self.states[slot] == state:
                 return slot
         return -1
 
-    def mark(self, slot, state):
-        self._states[slot] = state
-
     def drop(self, slot):
         """Forget a message and give its room back as soon as those before it are done."""
-        self._states[slot] = _DONE
+        self.states[slot] = _DONE
         self._topics[slot] = None
-        while self.count and not self._states[self._first]:
-            self._first = (self._first + 1) % len(self._states)
+        while self.count and not self.states[self._first]:
+            self._first = (self._first + 1) % len(self.states)
             self.count -= 1
             if self._passed:
                 self._passed -= 1
 
     def end(self, slot, reason):
         """It has ended without an answer of the broker's, and the user has to be told."""
-        self._states[slot] = ENDED
-        self._flags[slot] = reason
+        self.states[slot] = ENDED
+        self.first_bytes[slot] = reason
 
     def first(self, state):
         """The slot of the oldest message in this state, -1 for none."""
         for i in range(self.count):
-            slot = (self._first + i) % len(self._states)
-            if self._states[slot] == state:
+            slot = (self._first + i) % len(self.states)
+            if self.states[slot] == state:
                 return slot
         return -1
 
@@ -153,23 +150,16 @@ class Outbox:
         """
         self._passed = 0
         for i in range(self.count):
-            slot = (self._first + i) % len(self._states)
-            state = self._states[slot]
+            slot = (self._first + i) % len(self.states)
+            state = self.states[slot]
             if state == RELEASED or state == RELEASING:
                 if resumed:
-                    self._states[slot] = RELEASING
+                    self.states[slot] = RELEASING
                 else:
                     self.end(slot, 0)
             elif state == SENT and resumed:
-                self._states[slot] = _QUEUED
-                self._flags[slot] |= 8
+                self.states[slot] = _QUEUED
+                self.first_bytes[slot] |= 8
             elif state == SENT or state == _QUEUED and not resumed:
-                self._states[slot] = _QUEUED
-                self._flags[slot] &= ~8
-
-    def packet_id(self, slot):
-        return self._ids[slot]
-
-    def first_byte(self, slot):
-        """The first byte of its PUBLISH: DUP, QoS and RETAIN. The reason where it has ended."""
-        return self._flags[slot]
+                self.states[slot] = _QUEUED
+                self.first_bytes[slot] &= ~8

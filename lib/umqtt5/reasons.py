@@ -50,3 +50,19 @@ _NAMES = {
 def name(code):
     """The name that the standard gives to a reason code, with its number."""
     return "%s (0x%02X)" % (_NAMES.get(code, "Reason code"), code)
+
+
+# what a limit of the broker is called, by the reason code that stands for it
+_LIMITS = {
+    0x95: "the broker's Maximum Packet Size is %d bytes",
+    0x9A: "the broker has no retained messages",
+    0x9B: "the broker's Maximum QoS is %d",
+}
+
+
+def limit(code, limits):
+    """The limit that keeps a PUBLISH from being sent, for a person."""
+    text = _LIMITS[code]
+    if code == 0x95:
+        return text % limits.maximum_packet_size
+    return text % limits.maximum_qos if code == 0x9B else text

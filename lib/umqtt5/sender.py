@@ -103,7 +103,7 @@ class Sender:
         if self._record_at < self._record_end and packet_id == self._record_id:
             raise MQTTError(0x82, "acknowledged before it was sent")
         slot = self.outbox.find(packet_id, RELEASED if kind == 7 else SENT)
-        if slot >= 0 and (kind == 4) != (self.outbox.first_byte(slot) & 6 == 2):
+        if slot >= 0 and (kind == 4) != (self.outbox.first_bytes[slot] & 6 == 2):
             raise MQTTError(0x82, "acknowledged for another QoS")
         if kind == 5 and packet.reason < 0x80:
             self._release(slot, packet_id)
@@ -119,7 +119,7 @@ class Sender:
     def _release(self, slot, packet_id):
         """PUBREC has come: PUBREL in the order of these [MQTT-4.6.0-4]."""
         if slot >= 0:
-            self.outbox.mark(slot, RELEASED)
+            self.outbox.states[slot] = RELEASED
         else:
             slot = self.outbox.find(packet_id, RELEASED)
         self.ack(0x62, packet_id, 0 if slot >= 0 else 0x92)
@@ -128,10 +128,10 @@ class Sender:
         """The session is resumed: the PUBRELs that are due, whatever the quota [MQTT-4.4.0-1]."""
         slot = self.outbox.first(RELEASING)
         while slot >= 0 and self.can_answer():
-            self.outbox.mark(slot, RELEASED)
+            self.outbox.states[slot] = RELEASED
             self._quota -= 1
             self.owed += 1
-            self.ack(0x62, self.outbox.packet_id(slot), 0)
+            self.ack(0x62, self.outbox.ids[slot], 0)
             slot = self.outbox.first(RELEASING)
         self._releasing = slot >= 0
 
@@ -162,9 +162,9 @@ class Sender:
             self._tell(s)
         slot = self.outbox.first(ENDED)
         while slot >= 0:
-            self._reason = self.outbox.first_byte(slot)
+            self._reason = self.outbox.first_bytes[slot]
             self.outbox.drop(slot)
-            self._ended(self.outbox.packet_id(slot))
+            self._ended(self.outbox.ids[slot])
             slot = self.outbox.first(ENDED)
 
     # ---- into the stream
@@ -202,15 +202,15 @@ class Sender:
         slot = outbox.next()
         while slot >= 0:
             size = outbox.plan(slot, self.head)
-            reason = self.limits.publish(outbox.first_byte(slot), size)
+            reason = self.limits.publish(outbox.first_bytes[slot], size)
             if not reason:
                 self._record_at = outbox.put(slot, self.head, size)
                 self._record_end = self._record_at + size
-                self._record_id = outbox.packet_id(slot)
+                self._record_id = outbox.ids[slot]
                 self._quota -= 1
                 self.owed += 1
                 self.messages = (self.messages + 1) & _MASK
-                self.resent = (self.resent + (outbox.first_byte(slot) >> 3 & 1)) & _MASK
+                self.resent = (self.resent + (outbox.first_bytes[slot] >> 3 & 1)) & _MASK
                 return True
             # accepted before this connection, whose limits forbid it
             outbox.end(slot, reason)
@@ -234,14 +234,12 @@ class Sender:
             else:
                 self.subscriptions.asked(s, self.next_id())
                 self.owed += 1
-                self._ask(s, i + 1 if self.limits.subscription_ids_available else 0)
+                if s.leaving:
+                    self._tx_end = put_unsubscribe(self.tx, self._tx_end, s.packet_id, s.filter)
+                else:
+                    number = i + 1 if self.limits.subscription_ids_available else 0
+                    self._tx_end = put_subscribe(self.tx, self._tx_end, s, number)
             i = self.subscriptions.next()
-
-    def _ask(self, s, number):
-        if s.leaving:
-            self._tx_end = put_unsubscribe(self.tx, self._tx_end, s.packet_id, s.filter)
-        else:
-            self._tx_end = put_subscribe(self.tx, self._tx_end, s.packet_id, s.filter, s.options, number)
 
     def _room(self, size):
         """True where `tx` has room for `size` more bytes, False where it will have.
@@ -307,7 +305,7 @@ class Sender:
             if slot == -2:
                 raise ValueError("outbox: the message is larger")
             return 0
-        self.outbox.name(slot, self.next_id())
+        self.outbox.ids[slot] = self.next_id()
         return self._packet_id
 
     def _check(self, first_byte, size):
@@ -315,7 +313,9 @@ class Sender:
         size = self.limits.publish(first_byte, size)
         if size:
             self.properties = b""
-            raise MQTTError(size, self.limits.words(size))
+            from .reasons import limit
+
+            raise MQTTError(size, limit(size, self.limits))
         return False
 
     def next_id(self):
@@ -326,5 +326,5 @@ class Sender:
         """
         while True:
             self._packet_id = self._packet_id % 65535 + 1
-            if not self.subscriptions.in_use(self._packet_id):
+            if not self.subscriptions.waiting(self._packet_id):
                 return self._packet_id

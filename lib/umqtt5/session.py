@@ -63,8 +63,7 @@ class Session:
         self._handlers[3] = self._publish
         self._handlers[4] = self._handlers[5] = self._handlers[7] = self._ack
         self._handlers[6] = self._pubrel
-        self._handlers[9] = self._suback
-        self._handlers[11] = self._unsuback
+        self._handlers[9] = self._handlers[11] = self._answered
         self._handlers[13] = self._pingresp
         self._handlers[14] = self._disconnect
 
@@ -203,19 +202,14 @@ class Session:
         self.inbox.swap(packet_id, 0)
         self.sender.ack(0x70, packet_id, 0 if known else 0x92)
 
-    def _suback(self, at, end):
-        self._answered(at, end, True)
-
-    def _unsuback(self, at, end):
-        self._answered(at, end, False)
-
-    def _answered(self, at, end, subscribe):
+    def _answered(self, at, end):
+        subscribe = self.framer.first == 0x90
         self.packet.suback(at, end, subscribe)
-        subscription = self.subscriptions.waiting(self.packet.packet_id, subscribe)
-        if not subscription:
+        s = self.subscriptions.waiting(self.packet.packet_id)
+        if not s or s.unsubscribing == subscribe:
             raise MQTTError(0x82, "nobody asked")
         self.timers.progress(ANSWER)
-        self.sender.answered(subscription, self.packet.reason)
+        self.sender.answered(s, self.packet.reason)
 
     def _pingresp(self, at, end):
         if at != end:

@@ -99,10 +99,10 @@ class Subscriptions:
         s.unsubscribing = s.leaving
         s.changed = False
 
-    def waiting(self, packet_id, subscribe):
-        """The subscription whose answer this packet identifier is, None where there is none."""
+    def waiting(self, packet_id):
+        """The subscription whose answer has this packet identifier, None where there is none."""
         for s in self.all:
-            if s.packet_id == packet_id and s.unsubscribing != subscribe:
+            if s.packet_id == packet_id:
                 return s
         return None
 
@@ -116,12 +116,6 @@ class Subscriptions:
             s.untold = True
         s.unsubscribing = False
         self.pending = True
-
-    def in_use(self, packet_id):
-        for s in self.all:
-            if s.packet_id == packet_id:
-                return True
-        return False
 
     def rewind(self, resumed):
         """A new connection: ask again for what was not answered, for all in a new session."""
