@@ -1,11 +1,12 @@
 // Runs Python in the 32-bit MicroPython VM (WebAssembly, no sockets):
-//   node run32.mjs FOLDER[,FOLDER...] CODE
-// The .py files of the folders are put at the VM's root, packages as packages.
+//   node run32.mjs FOLDER[,FOLDER...] CODE [CODE...]
+// The .py and .mpy files of the folders are put where it looks for modules. A gc.collect() in one
+// piece of code is carried out before the next begins: this VM can't while it runs.
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { loadMicroPython } from "@micropython/micropython-webassembly-pyscript";
 
-const [folders, code] = process.argv.slice(2);
+const [folders, ...pieces] = process.argv.slice(2);
 const vm = await loadMicroPython({
   heapsize: 1024 * 1024,
   linebuffer: true,
@@ -30,7 +31,8 @@ function copy(from, to) {
 vm.FS.mkdir("/flash");
 for (const folder of folders.split(",")) copy(folder, "/flash");
 try {
-  vm.runPython(`import sys\nsys.path.insert(0, "/flash")\n${code}`);
+  vm.runPython(`import sys\nsys.path.insert(0, "/flash")`);
+  for (const code of pieces) vm.runPython(code);
 } catch (error) {
   console.log(String(error.message)); // its stack is the whole VM on one line
   process.exit(1);
