@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +137,20 @@ def test_a_wrong_password_is_told_by_its_name(mosquitto: object, tmp_path: Path)
             assert running.running
             assert line.startswith("dut: no link to 127.0.0.1:")
             assert not any("secret-word" in line for line in running.lines)
+
+
+def test_a_refusal_is_told_with_the_brokers_own_words(tmp_path: Path) -> None:
+    """A scripted broker: real ones refuse no client id that the config lets through."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(15)
+        with device(tmp_path, broker.Address("127.0.0.1", server.getsockname()[1])) as running:
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(1024)[0] == 0x10
+                connection.sendall(b"\x20\x11\x00\x85\x0e\x1f\x00\x0bask Mallory")
+                line = said(running, "Client Identifier not valid (0x85): ask Mallory")
+            assert line.startswith("dut: no link to 127.0.0.1:")
+            assert running.running
 
 
 def test_what_the_broker_does_not_allow_is_told_by_its_name(mosquitto: object, tmp_path: Path) -> None:
