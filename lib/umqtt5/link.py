@@ -62,7 +62,7 @@ class Link:
         self.error = None  # why the last connection ended
         self.on_state = self.on_ack = self.on_subscribed = self.on_error = None
         session.on_connected = self._connected
-        session.sender.user = session.subscriptions.user = self
+        session.sender.owner = session.subscriptions.owner = self
 
     @property
     def connected(self):

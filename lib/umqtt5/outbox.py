@@ -31,7 +31,7 @@ class Outbox:
         self.ids = array("H", [0] * slots)
         self._starts = array("I", [0] * slots)
         self._sizes = array("I", [0] * slots)
-        self._properties = array("H", [0] * slots)
+        self._properties = array("I", [0] * slots)
         self.first_bytes = bytearray(slots)
         self.states = bytearray(slots)
         self._topics = [None] * slots

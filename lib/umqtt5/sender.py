@@ -38,7 +38,7 @@ class Sender:
         self.head = PublishHead(aliases)
         self.limits = Limits()
         self.subscriptions = subscriptions
-        self.user = self  # whose callbacks are called: the client, where there is one
+        self.owner = self  # whose callbacks are called: the client, where there is one
         self.on_ack = self.on_subscribed = None
         self.properties = b""  # of the message that is published next
         self.online = False  # CONNACK has come, DISCONNECT has not
@@ -136,9 +136,9 @@ class Sender:
         self._releasing = slot >= 0
 
     def _ended(self, packet_id):
-        if self.user.on_ack:
+        if self.owner.on_ack:
             with self.subscriptions.guard:
-                self.user.on_ack(packet_id, self._reason)
+                self.owner.on_ack(packet_id, self._reason)
 
     def answered(self, s, reason):
         """SUBACK or UNSUBACK."""
@@ -149,9 +149,9 @@ class Sender:
     def _tell(self, s):
         if s.untold:
             s.untold = False
-            if self.user.on_subscribed:
+            if self.owner.on_subscribed:
                 with self.subscriptions.guard:
-                    self.user.on_subscribed(s)
+                    self.owner.on_subscribed(s)
 
     def report(self):
         """Tell the user what has ended by itself; not while a packet is chosen."""

@@ -47,7 +47,7 @@ class Subscriptions:
     def __init__(self):
         self.all = []
         self.pending = False  # something has to be sent
-        self.user = self  # whose `on_error` is called: the client's, where there is one
+        self.owner = self  # whose `on_error` is called: the client's, where there is one
         self.on_error = None
         self.guard = Guard(Exception, self._raised)  # round all code of the user's
         self._reason = 0
@@ -159,7 +159,7 @@ class Subscriptions:
     def _raised(self, error):
         """A handler that raises has not done its work: 0x80, Unspecified error."""
         self._reason = 0x80
-        if self.user.on_error:
-            self.user.on_error(error)
+        if self.owner.on_error:
+            self.owner.on_error(error)
         else:
             print_exception(error)
