@@ -480,13 +480,14 @@ def test_what_a_handler_may_ask_of_a_message():
         assert m.property(0x26, 1) == ("b", "2")
         assert m.property(0x26, 2) is None
         assert m.property(0x02) == 9
+        assert m.property(0x0B) == 1 and m.property(0x0B, 1) == 300
         assert m.property(0x03) is None
         seen.append(m.topic)
 
     peer.session.subscriptions.all[0].handler = look
     properties = (
         b"\x08\x00\x04r/\xc3\xa9\x09\x00\x02\x00\xff\x02\x00\x00\x00\x09"
-        b"\x26\x00\x01a\x00\x011\x26\x00\x01b\x00\x012"
+        b"\x26\x00\x01a\x00\x011\x26\x00\x01b\x00\x012\x0b\x01\x0b\xac\x02"
     )
     out = peer.give(message(b"a/b", b"ON", 1, 1, properties, 0x09))
     assert out == b"\x40\x02\x00\x01" and seen == ["a/b"]

@@ -1,7 +1,7 @@
 """One packet out of a buffer, into fields that are used again (section 3)."""
 
 from .errors import MQTTError
-from .props import CONNACK, DISCONNECT, PUBLISH, RESPONSE, bit, check, find, integer, kind
+from .props import CONNACK, DISCONNECT, PUBLISH, RESPONSE, bit, check, find, integer, kind, number_at
 from .topics import matches
 from .wire import get_u16, get_varint, utf8_ok, varint_size
 
@@ -90,7 +90,7 @@ class Packet:
             return None
         of = kind(identifier)
         if of < 5:
-            return integer(self._buf, at, end, identifier, 0)
+            return number_at(self._buf, at, end)
         first = self._binary(at + 1)
         if of == 6:
             return first

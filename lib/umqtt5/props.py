@@ -66,7 +66,7 @@ def _behind(buf, at, end):
     return end + 1
 
 
-def _number(buf, at, end):
+def number_at(buf, at, end):
     """The number in the property at `at`; 1 for what is no number."""
     of = kind(buf[at])
     if of == _BYTE:
@@ -96,7 +96,7 @@ def _value(buf, at, end, mask):
     after = _behind(buf, at, end)
     if after > end:
         raise MQTTError(0x81, "malformed property")
-    value = _number(buf, at, end)
+    value = number_at(buf, at, end)
     if (value > 1 and mask & _FLAGS) or (not value and mask & _NOT_ZERO):
         raise MQTTError(0x94 if buf[at] == 0x23 else 0x82, "property value")
     return after
@@ -134,4 +134,4 @@ def find(buf, at, end, identifier, nth=0):
 def integer(buf, at, end, identifier, default):
     """The number that a property holds, `default` where it is absent; at most 0x3FFFFFFF."""
     at = find(buf, at, end, identifier)
-    return default if at < 0 else _number(buf, at, end)
+    return default if at < 0 else number_at(buf, at, end)
