@@ -18,6 +18,7 @@ from tools.paths import BUILD, LIB
 
 # what a client of QoS 0 and 1 loads; the rest is loaded by who calls it
 FEATURES = {
+    "aliases": "topic aliases of the broker's",
     "properties": "properties by name",
     "reasons": "reason codes in words",
 }

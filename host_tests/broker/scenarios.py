@@ -131,6 +131,26 @@ def properties_arrive_whole_and_in_order(host, port, unique):
     client.disconnect()
 
 
+def aliases_of_the_broker_are_understood(host, port, unique):
+    """iotcore uses them where it may; mosquitto 2.0 does not.
+
+    Filters without wildcards: iotcore 0.4.0 gives one alias to a subscription, and under a
+    wildcard sends all its topics by that of the first.
+    """
+    client = Client(host, port, client_id=unique, topic_alias_maximum=3)
+    client.connect()
+    topics = ["%s/topic/%d" % (unique, i) for i in range(3)]
+    got = [subscribe(client, topic, qos=1) for topic in topics]
+    for i in range(12):
+        while not client.publish(topics[i % 3], b"%d" % i, qos=1):
+            client.poll(1)
+    until(lambda: sum(len(some) for some in got) == 12, client)
+    for i in range(3):
+        assert [(t, int(p)) for t, p, _ in got[i]] == [(topics[i], n) for n in range(i, 12, 3)]
+    assert client.connects == 1
+    client.disconnect()
+
+
 def a_flood_arrives_in_order(host, port, unique):
     client = Client(host, port, client_id=unique, outbox=8192, inflight=20)
     client.connect()

@@ -21,6 +21,7 @@ EVERYWHERE = [
     "retained_messages_and_unsubscribe",
     "the_will_speaks_when_the_client_is_gone",
     "properties_arrive_whole_and_in_order",
+    "aliases_of_the_broker_are_understood",
     "a_flood_arrives_in_order",
     "qos_2_arrives_once_and_in_order",
     "messages_as_large_as_the_buffer",

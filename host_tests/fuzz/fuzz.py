@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from helper import CONNACK, Peer, message, packet, text
+from umqtt5.aliases import AliasTable
 from umqtt5.decode import _DISCONNECT
 from umqtt5.session import CLOSING, CONNECTED
 from umqtt5.topics import Topic
@@ -28,6 +29,8 @@ CORPUS = [
     message(b"a/b", b"x", 2, 9, b"\x08\x00\x01r\x09\x00\x02cd\x26\x00\x01k\x00\x01v"),
     message(b"a/b", b"x", 2, 9, flags=8),
     message("é/ü".encode(), b"", 0, 0, b"\x01\x01\x02\x00\x00\x00\x05\x03\x00\x01t"),
+    message(b"a/b", b"x", 1, 4, b"\x23\x00\x01"),
+    message(b"", b"x", 0, 0, b"\x23\x00\x01"),
     b"\x40\x02\x00\x01",
     b"\x40\x03\x00\x02\x97",
     b"\x50\x02\x00\x03",
@@ -66,6 +69,8 @@ class Case:
         self.chance = chance = random.Random(seed)
         self.peer = Peer(rx=chance.choice((64, 128, 256)), tx=chance.choice((64, 128)), inflight=3)
         self.session = self.peer.session
+        if chance.random() < 0.5:
+            self.session.aliases = AliasTable(2)
         self.topic = Topic("some/topic")
         self.session.subscriptions.on_error = lambda error: None
         self.session.subscriptions.add("a/b", self.handle, 2)

@@ -1,4 +1,5 @@
 from helper import CONNACK, Peer, message, packet, raises, text
+from umqtt5.aliases import AliasTable
 from umqtt5.session import CLOSING, CONNECTED
 from umqtt5.topics import Topic
 
@@ -516,6 +517,42 @@ def test_a_full_tx_holds_messages_back_until_they_can_be_acknowledged():
     answers += peer.take()
     assert len(got) == 16
     assert answers == b"".join([b"\x40\x02\x00" + bytes((i + 1,)) for i in range(16)])
+
+
+def aliased(slots=2):
+    """A peer that announces aliases, and what reaches its handler."""
+    peer = Peer()
+    peer.session.aliases = AliasTable(slots)
+    connect, _ = peer.connect()
+    assert b"\x22\x00" + bytes((slots,)) in connect
+    got = []
+    peer.session.subscriptions.add("#", lambda m: got.append((m.topic, m.payload)), 0)
+    peer.take()
+    peer.give(packet(0x90, b"\x00\x01\x00\x00"))
+    return peer, got
+
+
+def test_aliases_of_the_broker():  # [MQTT-3.3.2-10]
+    peer, got = aliased()
+    one, two = b"\x23\x00\x01", b"\x23\x00\x02"
+    for topic, properties in ((b"a/b", one), (b"c", two), (b"", one), (b"", two), (b"new", one), (b"", one)):
+        peer.give(message(topic, b"x", properties=properties))
+    assert [topic for topic, _ in got] == ["a/b", "c", "a/b", "c", "new", "new"]
+    peer.give(message(b"plain", b"x"))
+    peer.give(message(b"t" * 100, b"x", properties=two) + message(b"", b"y", properties=two))
+    assert got[-2:] == [("t" * 100, b"x"), ("t" * 100, b"y")]
+
+
+def test_aliases_that_are_none():
+    peer, got = aliased()
+    ends_with(peer, message(b"a", b"x", properties=b"\x23\x00\x03"), 0x94)
+    peer, got = aliased()
+    ends_with(peer, message(b"", b"x", properties=b"\x23\x00\x01"), 0x82)
+    peer, got = aliased()
+    peer.give(message(b"a", b"x", properties=b"\x23\x00\x01"))
+    peer.session.lost()
+    peer.connect()  # all are gone [MQTT-3.3.2-7]
+    ends_with(peer, message(b"", b"x", properties=b"\x23\x00\x01"), 0x82)
 
 
 def test_unsubscribe():  # [MQTT-3.10.1-1]

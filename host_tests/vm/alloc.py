@@ -9,6 +9,7 @@ import gc
 
 import micropython
 
+from umqtt5.aliases import AliasTable
 from umqtt5.session import Session
 from umqtt5.topics import Topic
 
@@ -19,6 +20,8 @@ EXACT = b"\x34\x0e\x00\x05a/b/c\x00\x07\x02\x0b\x01hi"
 PUBREL = b"\x62\x02\x00\x07"
 PLAIN = b"\x30\x0a\x00\x05a/b/c\x00hi"
 RICH = b"\x32\x1a\x00\x05a/b/c\x00\x07\x0e\x0b\x01\x02\x00\x00\x00\x05\x08\x00\x04backhi"
+ALIAS_SET = b"\x30\x0d\x00\x05a/b/c\x03\x23\x00\x01hi"
+ALIAS_USED = b"\x30\x08\x00\x00\x03\x23\x00\x01hi"
 PINGRESP = b"\xd0\x00"
 
 
@@ -33,6 +36,7 @@ class Link:
         self.aliased = Topic("a/b/c/aliased")
         self.full = Topic("a/b/c/full")
         self.payload = b"21.5"
+        session.aliases = AliasTable(2)
         session.open(0)
         self.write()
         self.give(CONNACK, 8)
@@ -104,6 +108,12 @@ class Link:
         self.give(PLAIN, len(PLAIN))
         assert self.got == before + 1
 
+    def receive_by_an_alias(self):
+        before = self.got
+        self.give(ALIAS_SET, len(ALIAS_SET))
+        self.give(ALIAS_USED, len(ALIAS_USED))
+        assert self.got == before + 2
+
     def receive_with_properties(self):
         before = self.got
         self.give(RICH, len(RICH))
@@ -157,6 +167,7 @@ def main():
         "receive_qos_1_by_number_and_acknowledge",
         "receive_qos_2_and_release",
         "receive_qos_0_by_topic",
+        "receive_by_an_alias",
         "receive_with_properties",
         "ping_and_its_answer",
         "idle",

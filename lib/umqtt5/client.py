@@ -20,8 +20,8 @@ class Client(Link):
     QoS 0 messages; `outbox` holds QoS 1 and 2 messages until they are acknowledged. `inflight`
     is how many of these there may be, and how many unacknowledged ones the broker may send
     (Receive Maximum). `aliases` is how many topic aliases we use, as far as the broker has
-    that many. `timeout` in ms bounds each wait. `keep_alive` and `session_expiry` are in
-    seconds.
+    that many; `topic_alias_maximum` how many it may use, 64 bytes each. `timeout` in ms
+    bounds each wait. `keep_alive` and `session_expiry` are in seconds.
 
     `transport(host, port)` returns the stream; see `tcp`. Raises ValueError for text that
     MQTT forbids (1.5.4).
@@ -42,6 +42,7 @@ class Client(Link):
         outbox=2048,
         inflight=8,
         aliases=8,
+        topic_alias_maximum=0,
         timeout=10000,
         transport=None,
     ):
@@ -49,6 +50,10 @@ class Client(Link):
             from .tcp import connect as transport
         session = Session(encode_text(client_id), rx, tx, outbox, inflight, aliases, keep_alive, timeout)
         session.session_expiry = session_expiry
+        if topic_alias_maximum:
+            from .aliases import AliasTable
+
+            session.aliases = AliasTable(topic_alias_maximum)
         if user is not None:
             session.user = encode_text(user)
         if password is not None:

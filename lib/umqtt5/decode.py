@@ -38,6 +38,7 @@ class Packet:
         self.dup = False
         self.session_present = False
         self.seen = 0  # which properties are there, as `props.check` says it
+        self.topic_buf = buf  # where the topic is: that of an alias is in its table
         self.topic_at = self.topic_end = 0
         self.properties_at = self.properties_end = 0
         self.payload_at = self.payload_end = 0
@@ -48,7 +49,7 @@ class Packet:
     @property
     def topic(self):
         """The topic name as a new str."""
-        return str(memoryview(self._buf)[self.topic_at : self.topic_end], "utf-8")
+        return str(memoryview(self.topic_buf)[self.topic_at : self.topic_end], "utf-8")
 
     @property
     def payload(self):
@@ -113,7 +114,7 @@ class Packet:
 
     def matches(self, topic_filter):
         """True where the topic matches a filter (bytes); allocates nothing."""
-        return matches(topic_filter, self._buf, self.topic_at, self.topic_end)
+        return matches(topic_filter, self.topic_buf, self.topic_at, self.topic_end)
 
     def _binary(self, at):
         size = get_u16(self._buf, at)
@@ -164,6 +165,7 @@ class Packet:
     def _topic(self, at, end):
         if at + 2 > end:
             raise MQTTError(0x81, _MALFORMED)
+        self.topic_buf = self._buf
         self.topic_at = at + 2
         at += 2 + get_u16(self._buf, at)
         self.topic_end = at

@@ -50,8 +50,11 @@ def put_connect(buf, session):
 
 def _connect_properties(buf, at, session):
     """What the broker must know of our limits: the truth about our buffers (3.1.2.11)."""
-    buf[at] = 13 if session.session_expiry else 8
+    buf[at] = 8 + (5 if session.session_expiry else 0) + (3 if session.aliases else 0)
     at += 1
+    if session.aliases:
+        buf[at] = 0x22
+        at = put_u16(buf, at + 1, len(session.aliases))
     if session.session_expiry:
         buf[at] = 0x11
         at = put_u32(buf, at + 1, session.session_expiry)

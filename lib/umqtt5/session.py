@@ -55,6 +55,7 @@ class Session:
         self.subscriptions = Subscriptions()
         self.sender = Sender(tx, outbox, inflight, aliases, self.subscriptions)
         self.inbox = Inbox(inflight)
+        self.aliases = None  # an AliasTable, where the broker may use some
         self.timers = Timers(timeout)
         self.packet = Packet(self.rx)
         self._guard = Guard(MQTTError, self._fail)
@@ -87,6 +88,8 @@ class Session:
         self.error = None
         self.held = False
         self.framer.reset()
+        if self.aliases:
+            self.aliases.clear()
         self.timers.reset(now, self.keep_alive)
 
     def lost(self):
@@ -172,7 +175,9 @@ class Session:
         packet = self.packet
         packet.publish(self.framer.first & 15, at, end)
         if packet.seen & _ALIAS:
-            raise MQTTError(0x94, "we announced none")  # [MQTT-3.1.2-27]
+            if not self.aliases:
+                raise MQTTError(0x94, "we announced none")  # [MQTT-3.1.2-27]
+            self.aliases.resolve(packet, packet.number(0x23, 0))
         if packet.topic_at == packet.topic_end:
             raise MQTTError(0x82, "empty topic")
         if packet.qos == 2 and self.inbox.holds(packet.packet_id):

@@ -1,0 +1,54 @@
+"""Topic aliases that the broker sets up: a fixed table. Loaded where a client announces some."""
+
+from array import array
+
+from .errors import MQTTError
+
+_USUAL = 64  # bytes of a topic for which there is room from the start
+
+
+class AliasTable:
+    """Topic names by alias, 1 to `slots` (3.3.2.3.4). All are gone with the connection.
+
+    A topic of up to 64 bytes costs nothing; the room of a longer one is allocated when it
+    first comes, and kept.
+    """
+
+    def __init__(self, slots):
+        self._topics = [bytearray(_USUAL) for _ in range(slots)]
+        self._sizes = array("H", [0] * slots)
+
+    def __len__(self):
+        return len(self._topics)
+
+    def clear(self):
+        """A new connection [MQTT-3.3.2-7]."""
+        for i in range(len(self._sizes)):
+            self._sizes[i] = 0
+
+    def resolve(self, packet, alias):
+        """Keep the topic of `packet` for its alias, or put there what the alias stands for.
+
+        Raises MQTTError, 0x94 for an alias that we did not announce, 0x82 for one that stands
+        for nothing.
+        """
+        if alias > len(self._topics):
+            raise MQTTError(0x94, "alias %d" % alias)  # [MQTT-3.1.2-26]
+        alias -= 1
+        size = packet.topic_end - packet.topic_at
+        if not size:
+            if not self._sizes[alias]:
+                raise MQTTError(0x82, "an alias that stands for nothing")
+            packet.topic_buf = self._topics[alias]
+            packet.topic_at = 0
+            packet.topic_end = self._sizes[alias]
+            return
+        if size > len(self._topics[alias]):
+            self._topics[alias] = bytearray(size)
+        self._sizes[alias] = size
+        self._copy(self._topics[alias], packet)
+
+    def _copy(self, topic, packet):
+        at = packet.topic_at
+        for i in range(packet.topic_end - at):
+            topic[i] = packet.topic_buf[at + i]
