@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tools import demo, lint, size
+from tools import demo, frames, lint, size
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -13,6 +13,7 @@ app = typer.Typer(
     help="umqtt5's tools. Exit codes: 0 done, 1 it did not come out as it should, 2 wrong use.",
 )
 app.command("demo")(demo.main)
+app.command("frames")(frames.main)
 app.command("lint")(lint.main)
 app.command("size")(size.main)
 

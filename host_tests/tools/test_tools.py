@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tools import broker
+from tools import broker, frames
 from tools.paths import ROOT
+from tools.size import compile_package
 
 
 def tool(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,10 +43,28 @@ def readme() -> str:
     return (ROOT / "README.md").read_text()
 
 
+# what runs for each message, ping and idle poll
+HOT = {
+    "client": {"publish"},
+    "link": {"_push", "_step", "_round", "_exchange", "_tick", "_flush", "_wait"},
+    "session": {"received", "parse", "_parse", "_publish", "_ack", "_pubrel", "_pingresp", "sent", "tick"},
+    "sender": {"publish", "_spell", "_keep", "acknowledged", "output", "_take", "_ended"},
+    "subscriptions": {"deliver", "_by_number", "_call"},
+}
+
+
+def test_frames_of_what_runs_for_each_message_are_not_from_the_heap(tmp_path: Path) -> None:
+    compile_package(tmp_path)
+    for module, hot in HOT.items():
+        words = {f.function: f.words for f in frames.frames(tmp_path / "umqtt5" / f"{module}.mpy")}
+        assert hot <= set(words), hot - set(words)
+        assert {name: words[name] for name in hot if words[name] > frames.WORDS_ON_THE_STACK} == {}
+
+
 def test_help_names_every_command() -> None:
     done = tool("--help")
     assert done.returncode == 0
-    for command in ("demo", "lint", "size"):
+    for command in ("demo", "frames", "lint", "size"):
         assert command in done.stdout
 
 
