@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 import socket
 import subprocess
@@ -32,10 +33,16 @@ class Address:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback interface that nobody has now.
+
+    Not one of those that the system gives to outgoing connections: it would be taken again
+    before a broker has it, or while a broker is restarted.
+    """
+    while True:
+        port = secrets.randbelow(12000) + 20000
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def reachable(address: Address, timeout: float = 1) -> bool:
