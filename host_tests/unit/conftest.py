@@ -19,8 +19,8 @@ time.ticks_add = lambda a, b: a + b
 @pytest.fixture(autouse=True)
 def real_clock_afterwards():
     """`world` gives the client a clock of its own; other tests of this process need the real one."""
-    from umqtt5 import link
+    from umqtt5 import client as module
 
-    real = link.ticks_ms, link.sleep_ms, link.poll
+    real = module.ticks_ms, module.sleep_ms, module.poll
     yield
-    link.ticks_ms, link.sleep_ms, link.poll = real
+    module.ticks_ms, module.sleep_ms, module.poll = real

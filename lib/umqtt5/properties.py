@@ -5,8 +5,10 @@ client.publish(topic, payload, properties=answer)
 message.property(RESPONSE_TOPIC)
 """
 
-from .props import kind
-from .wire import encode_text, put_u16, put_u32, put_varint, varint_size
+from struct import pack as pack_number
+
+from .packet import TABLE
+from .wire import encode_text, put_varint, sized
 
 PAYLOAD_FORMAT = 0x01
 MESSAGE_EXPIRY = 0x02
@@ -25,23 +27,20 @@ USER_PROPERTY = 0x26
 
 def _one(identifier, value):
     """One property: its identifier, then the value in the type that the standard gives it."""
-    of = kind(identifier)
-    if of >= 5:
-        parts = value if of == 7 else (value,)
-        out = bytes((identifier,))
-        for part in parts:
-            data = bytes(part) if of == 6 else encode_text(part)
-            out += bytes((len(data) >> 8, len(data) & 0xFF)) + data
-        return out
-    if not 0 <= value <= (0, 1, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFF)[of]:
+    kind = TABLE[identifier] & 7
+    head = bytes((identifier,))
+    if kind == 7:
+        return head + sized(encode_text(value[0])) + sized(encode_text(value[1]))
+    if kind == 6:
+        return head + sized(bytes(value))
+    if kind == 5:
+        return head + sized(encode_text(value))
+    if not 0 <= value <= (0, 1, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFF)[kind]:
         raise ValueError("property 0x%02X: %d is out of range" % (identifier, value))
-    buf = bytearray(1 + (varint_size(value) if of == 4 else 1 << (of - 1)))
-    buf[0] = identifier
-    if of == 1:
-        buf[1] = value
-    else:
-        (put_u16, put_u32, put_varint)[of - 2](buf, 1, value)
-    return bytes(buf)
+    if kind == 4:
+        number = bytearray(4)
+        return head + number[: put_varint(number, 0, value)]
+    return head + pack_number((">B", ">H", ">I")[kind - 1], value)
 
 
 def pack(
