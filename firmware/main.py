@@ -3,6 +3,8 @@
 import sys
 from time import sleep
 
+from umqtt5 import Client  # noqa: F401, I001  the largest: compiled first, while the heap is whole
+
 import pins
 from app import config, node
 

@@ -46,9 +46,9 @@ def readme() -> str:
 # what runs for each message, ping and idle poll
 HOT = (
     "publish _push _step _round _exchange _flush _wait "
-    "received parse _handle _publish _swap _acknowledged _tell_ack next settle landed "
+    "received parse _handle _publish _swap _acknowledged _tell_ack settle landed "
     "tick _silence sent output _spell _keep _take _plan _head _free_alias _set_alias "
-    "deliver _call matches find number _walk _check _topic _reserve first drop resolve"
+    "deliver _call matches number _walk _check _topic _reserve first drop resolve"
 ).split()
 
 
