@@ -25,7 +25,7 @@ def connect(session):
     properties = session.properties + pack(
         ">BIBHBIBH",
         0x27,
-        len(session.rx),
+        session.maximum_packet_size,
         0x21,
         session.receive_maximum,
         0x11,

@@ -94,6 +94,7 @@ class Session:
 
         self.framer = Framer(rx)
         self.rx = self.framer.rx
+        self.maximum_packet_size = rx  # what the broker is told
         self.packet = Packet(self.rx)
         self.tx = bytearray(tx)
         self.outbox = Outbox(outbox, inflight)
@@ -119,6 +120,7 @@ class Session:
         self._block_slot = -1  # whose record is written
         self._quota = self._short = 0  # `_short`: bytes of payload that the usual PUBLISH may have
         self.owed = 0  # answers that the broker owes: PUBACK, SUBACK, UNSUBACK
+        self.source = None  # of a payload that is written in pieces, see `stream`
         self._releasing = False  # a PUBREL of the connection before is due
         self._untold = False  # something has to be told to the user
 
@@ -205,7 +207,7 @@ class Session:
                 break
             if reason == 1:
                 reason = self._handle(self.packet, self.framer.first)
-            if reason:
+            if reason > 0:
                 self.error = MQTTError(reason, "packet type %d" % (self.framer.first >> 4))
                 self.close(reason)
         self.held = False
@@ -268,14 +270,17 @@ class Session:
             self.on_connected()
         return 0
 
-    def _publish(self, packet):
+    def _resolve(self, packet):
+        """The alias of a message becomes its topic; returns 0, or the reason code of what is wrong."""
         if packet.seen & _ALIAS:
             # [MQTT-3.1.2-27]
-            reason = self.aliases.resolve(packet, packet.number(0x23, 0)) if self.aliases else 0x94
-            if reason:
-                return reason
-        if packet.topic_at == packet.topic_end:
-            return 0x82
+            return self.aliases.resolve(packet, packet.number(0x23, 0)) if self.aliases else 0x94
+        return 0 if packet.topic_at < packet.topic_end else 0x82
+
+    def _publish(self, packet):
+        reason = self._resolve(packet)
+        if reason:
+            return reason
         packet_id = packet.packet_id
         if packet.qos == 2:
             if self._swap(packet_id, packet_id):
@@ -376,7 +381,7 @@ class Session:
 
     def output(self):
         """How many bytes of `out` are to be written from `out_at` on; 0 for none."""
-        if self._block_at == self._block_end:
+        if self._block_at == self._block_end and not (self.source and self.source.more()):
             if self.state == CONNECTED:
                 if self.subscriptions.pending:
                     self._subscribe()
