@@ -3,10 +3,9 @@
 import sys
 from time import sleep
 
-from umqtt5 import Client  # noqa: F401, I001  the largest: compiled first, while the heap is whole
-
 import pins
 from app import config, node
+from umqtt5 import Client  # noqa: F401, I001  the largest: compiled first, while the heap is whole
 
 
 def main():

@@ -2,10 +2,11 @@
 
 from io import BytesIO
 
+from world import World
+
 from helper import CONNACK, message, packet, raises, text
 from umqtt5 import stream
 from umqtt5.errors import MQTTError
-from world import World
 
 ALIASES = packet(0x20, b"\x00\x00\x03\x22\x00\x02")
 RESUMED = packet(0x20, b"\x01\x00\x00")

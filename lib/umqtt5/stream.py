@@ -1,13 +1,13 @@
 """Payloads larger than the buffers, in pieces, both ways. Loaded where it is imported.
 
-    from umqtt5 import stream
+from umqtt5 import stream
 
-    with open("picture.jpg", "rb") as file:
-        stream.send(client, "camera/picture", file, size, qos=1)
-        while stream.sending(client):
-            client.poll(1000)
+with open("picture.jpg", "rb") as file:
+    stream.send(client, "camera/picture", file, size, qos=1)
+    while stream.sending(client):
+        client.poll(1000)
 
-    stream.receive(client, "update/#", begin, qos=1, maximum=100000)
+stream.receive(client, "update/#", begin, qos=1, maximum=100000)
 """
 
 from errno import EIO
@@ -16,9 +16,8 @@ from micropython import const
 
 from .framer import Framer
 from .outbox import ENDED, QUEUED, SENT
-from .packet import Packet
 from .session import CONNECTED
-from .topics import Topic, encode_filter
+from .topics import Topic
 from .wire import get_u16, get_varint, varint_size
 
 _PIECE = const(256)  # bytes that are read at a time
