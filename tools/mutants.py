@@ -1,0 +1,153 @@
+"""`make mutants`: breaks the library on purpose, and sees the tests fail that cite the statement.
+
+Each entry of `host_tests/conformance/mutants.toml` replaces a piece of a file of lib/umqtt5, in a
+copy of the checkout, and names the statements that are broken by it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Queue
+from typing import Annotated
+
+import tomlkit
+import typer
+from rich.progress import track
+
+from tools import conformance
+from tools.paths import BUILD, ROOT
+
+_COPIED = ("lib", "firmware", "boards", "tools", "host_tests", "pyproject.toml")
+_AT_ONCE = 2
+
+
+@dataclass
+class Mutant:
+    """A change of one file that breaks some statements."""
+
+    breaks: list[str]
+    file: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.old.strip().splitlines()[0]} -> {(self.new.strip() or 'nothing').splitlines()[0]}"
+
+    def apply(self, tree: Path) -> str:
+        """Change the file; returns what it was."""
+        path = tree / "lib" / "umqtt5" / self.file
+        text = path.read_text()
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self}: found {text.count(self.old)} times in {self.file}")
+        path.write_text(text.replace(self.old, self.new))
+        return text
+
+
+def load() -> list[Mutant]:
+    table = tomlkit.parse((ROOT / conformance.FOLDER / "mutants.toml").read_text()).unwrap()
+    return [Mutant(**row) for row in table["mutant"]]
+
+
+class Trees:
+    """Copies of the checkout, one for each that runs at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._free: Queue[Path] = Queue()
+        for i in range(_AT_ONCE):
+            tree = folder / str(i)
+            tree.mkdir()
+            for name in _COPIED:
+                source = ROOT / name
+                copy = shutil.copytree if source.is_dir() else shutil.copy
+                copy(source, tree / name)
+            self._free.put(tree)
+
+    @contextmanager
+    def one(self) -> Iterator[Path]:
+        tree = self._free.get()
+        try:
+            yield tree
+        finally:
+            self._free.put(tree)
+
+
+def run(tree: Path, tests: list[str]) -> dict[str, str]:
+    """Run tests in a copy; returns how each ended."""
+    written = tree / "outcomes.json"
+    written.unlink(missing_ok=True)
+    options = ["-q", "-n", "0", "--timeout", "20", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, "-p", "host_tests.outcomes", "--outcomes", written]
+    # a .pyc of the same second and size would hide a change
+    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=str(tree))
+    done = subprocess.run(
+        [*map(str, command), *tests], cwd=tree, env=environment, capture_output=True, text=True
+    )
+    if done.returncode not in (0, 1):  # nothing was run: an import that fails shows nothing
+        raise RuntimeError(done.stdout + done.stderr)
+    outcomes: dict[str, str] = json.loads(written.read_text())
+    return {test: conformance.outcome(test, outcomes) for test in tests}
+
+
+def broken(trees: Trees, mutant: Mutant, citing: dict[str, list[str]]) -> set[str]:
+    """The tests that fail because of this mutant."""
+    tests = sorted({test for identifier in mutant.breaks for test in citing[identifier]})
+    with trees.one() as tree:
+        path = tree / "lib" / "umqtt5" / mutant.file
+        before = mutant.apply(tree)
+        try:
+            outcomes = run(tree, tests)
+        except RuntimeError as error:
+            raise ValueError(f"{mutant}: {error}")
+        finally:
+            path.write_text(before)
+    return {test for test, how in outcomes.items() if how == "failed"}
+
+
+def main(
+    only: Annotated[list[str] | None, typer.Argument(help="Only these statements, MQTT-3.3.4-9.")] = None,
+) -> None:
+    """Break the library for each statement and see the tests that cite it fail; build/mutants.json."""
+    statements, wrong = conformance.load(ROOT)
+    citing = {
+        s.identifier: [test for test in s.tests if "scenarios.py" not in test]
+        for s in statements.values()
+        if s.client and (not only or s.identifier in only)
+    }
+    mutants = [mutant for mutant in load() if set(mutant.breaks) & citing.keys()]
+    for mutant in mutants:
+        mutant.breaks = [identifier for identifier in mutant.breaks if identifier in citing]
+    failed: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    with tempfile.TemporaryDirectory() as folder:
+        trees = Trees(Path(folder))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            results = pool.map(lambda mutant: broken(trees, mutant, citing), mutants)
+            for mutant, tests in zip(mutants, track(results, "breaking", total=len(mutants))):
+                for identifier in mutant.breaks:
+                    mine = sorted(tests & set(citing[identifier]))
+                    failed[identifier][str(mutant)] = mine
+                    if not mine:
+                        wrong.append(f"{identifier}: no test that cites it fails with {mutant}")
+    for identifier, tests in citing.items():
+        if tests and not failed[identifier]:
+            wrong.append(f"{identifier}: nothing breaks it")
+        caught = {test for some in failed[identifier].values() for test in some}
+        for test in tests:
+            if failed[identifier] and test not in caught:
+                wrong.append(f"{identifier}: {test} cites it, and never fails")
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "mutants.json").write_text(json.dumps(failed, indent=2, sort_keys=True) + "\n")
+    for line in wrong:
+        typer.echo(line)
+    typer.echo(f"{len(mutants)} mutants of {len(failed)} statements; {len(wrong) or 'nothing'} wrong")
+    raise typer.Exit(1 if wrong else 0)
