@@ -29,6 +29,7 @@ FOLDER = Path("host_tests") / "conformance"
 OUTCOMES = BUILD / "outcomes.json"  # of the last `make test`
 PAGE = Path("docs") / "conformance.md"
 
+_BROKERS = "host_tests/broker/test_brokers.py"  # runs the scenarios
 _CITATION = re.compile(r"\[(MQTT-[^\]]*)\]")
 _SECTIONS = {
     "1.5": "Data types",
@@ -165,16 +166,18 @@ def run(tests: list[str]) -> dict[str, str]:
     return outcomes
 
 
-def tests_to_run(test: str) -> str:
+def _to_run(test: str) -> str:
     """What pytest is asked for: a scenario is run by a test of its own file."""
-    return "host_tests/broker/test_brokers.py" if "scenarios.py" in test else test
+    return _BROKERS if "scenarios.py" in test else test
 
 
 def outcome(test: str, outcomes: dict[str, str]) -> str:
     """How a cited test ended, all its parameters together: passed, skipped, failed, not run."""
     if "scenarios.py::" in test:
         name = re.escape(test.partition("::")[2])
-        mine = re.compile(rf"host_tests/broker/test_brokers\.py::test_(scenario\[.*\b{name}\b.*|{name}(\[.*)?)$")
+        mine = re.compile(
+            rf"host_tests/broker/test_brokers\.py::test_(scenario\[.*\b{name}\b.*|{name}(\[.*)?)$"
+        )
     else:
         mine = re.compile(rf"{re.escape(test)}(\[.*)?$")
     found = {how for name, how in outcomes.items() if mine.match(name)}
@@ -224,7 +227,13 @@ def page(statements: dict[str, Statement]) -> str:
     for s in ours:
         if s.section != section:
             section = s.section
-            lines += ["", f"## {section} {_SECTIONS[section]}", "", "| statement | | tests |", "|---|---|---|"]
+            lines += [
+                "",
+                f"## {section} {_SECTIONS[section]}",
+                "",
+                "| statement | | tests |",
+                "|---|---|---|",
+            ]
         lines.append(f"| {s.identifier} | {s.words} | {_links(s)} |")
     return "\n".join(lines) + "\n"
 
@@ -254,7 +263,7 @@ def main(
             raise typer.Exit(1)
         outcomes = json.loads(OUTCOMES.read_text())
     else:
-        outcomes = run(sorted({tests_to_run(test) for test in tests}))
+        outcomes = run(sorted({_to_run(test) for test in tests}))
     wrong += judge(statements, outcomes)
     BUILD.mkdir(exist_ok=True)
     (BUILD / "conformance.json").write_text(json.dumps(report(statements), indent=2) + "\n")

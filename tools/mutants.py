@@ -42,7 +42,10 @@ class Mutant:
     new: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.old.strip().splitlines()[0]} -> {(self.new.strip() or 'nothing').splitlines()[0]}"
+        # the first line that differs says most
+        old, new = self.old.splitlines(), [*self.new.splitlines(), ""]
+        at = next((i for i in range(len(old)) if old[i] != new[min(i, len(new) - 1)]), 0)
+        return f"{self.file}: {old[at].strip()} -> {new[min(at, len(new) - 1)].strip() or 'nothing'}"
 
     def apply(self, tree: Path) -> str:
         """Change the file; returns what it was."""

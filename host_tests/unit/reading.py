@@ -1,7 +1,8 @@
 """What a client has written, as a strict broker reads it: packets, and the fields of some of them."""
 
-from helper import Peer
 from world import World
+
+from helper import Peer
 
 
 def packets(data):

@@ -187,7 +187,7 @@ def test_answers_repeat_the_packet_identifier():  # [MQTT-2.2.1-5]
         assert peer.give(message(b"a", b"", 1, packet_id)) == answer(0x40, packet_id)
         assert peer.give(message(b"a", b"", 2, packet_id)) == answer(0x50, packet_id)
         assert peer.give(answer(0x62, packet_id)) == answer(0x70, packet_id)
-    for packet_id in (1, 2, 3):
+    for _ in range(3):
         peer.publish_to("a", b"", 2)
     peer.take()
     for packet_id in (2, 3, 1):
