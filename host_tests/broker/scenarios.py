@@ -5,6 +5,7 @@ a topic that no other run has. It fails by an exception.
 """
 
 import sys
+from errno import ETIMEDOUT
 
 from umqtt5 import Client, MQTTError
 from umqtt5.properties import CONTENT_TYPE, CORRELATION_DATA, RESPONSE_TOPIC, USER_PROPERTY, pack
@@ -324,6 +325,73 @@ def a_handler_may_publish(host, port, unique):
         client.poll(1)
     until(lambda: len(got) == 20, client)
     client.disconnect()
+
+
+def requests_are_answered(host, port, unique):
+    """Blocking by one client that is both sides; several in flight between two."""
+    client = Client(host, port, client_id=unique)
+    client.connect()
+    there = Client(host, port, client_id=unique + "r")
+    there.connect()
+    for c in (client, there):
+        s = c.responder(unique + "/ask/" + ("me" if c is client else "you"), lambda m: m.payload + b"!")
+        until(lambda: s.reason is not None, c)  # noqa: B023
+    assert client.request(unique + "/ask/me", b"hi", timeout=5000) == b"hi!"
+    assert client.request(unique + "/ask/me", "é", timeout=5000, qos=1) == "é!".encode()
+    got = []
+
+    def ask(i):
+        told = lambda m: got.append((i, m and m.payload))  # noqa: E731
+        return client.request(unique + "/ask/you", b"%d" % i, timeout=5000, on_answer=told, qos=i & 1)
+
+    for i in range(5):
+        until(lambda: ask(i), client, there)  # noqa: B023
+    until(lambda: len(got) == 5, client, there)
+    assert sorted(got) == [(i, b"%d!" % i) for i in range(5)], got
+    try:
+        client.request(unique + "/nobody", b"", timeout=300)
+        raise AssertionError("who was that?")
+    except OSError as error:
+        assert error.errno == ETIMEDOUT
+    client.disconnect()
+    there.disconnect()
+
+
+def a_reconnect_does_not_end_requests(host, port, unique):
+    client = Client(host, port, client_id=unique, session_expiry=0)
+    client.connect()
+    client.responder(unique, lambda m: m.payload)
+    assert client.request(unique, b"1", timeout=5000) == b"1"
+    client._drop(OSError(104))  # as when the network goes: no DISCONNECT
+    assert client.request(unique, b"2", timeout=9000) == b"2"
+    assert client.connects == 2
+    client.disconnect()
+
+
+def a_good_end_with_the_will(host, port, unique):
+    """Only with a broker that knows reason 0x04 and keeps sessions."""
+    watcher = Client(host, port, client_id=unique + "w")
+    watcher.connect()
+    seen = []
+
+    def handle(m):
+        seen.append((m.payload, m.property(CONTENT_TYPE), m.property(USER_PROPERTY)))
+
+    s = watcher.subscribe(unique + "/status", handle, qos=1)
+    until(lambda: s.reason is not None, watcher)
+    client = Client(host, port, client_id=unique, properties=pack(user=[("a", "1")]))
+    block = pack(payload_format=1, content_type="text/plain", user=[("k", "v")], message_expiry=60)
+    client.will(unique + "/status", "off", qos=1, properties=block)
+    client.connect()
+    client.disconnect(0x04, pack(reason_string="battery", user=[("x", "y")]))
+    until(lambda: seen == [(b"off", "text/plain", ("k", "v"))], watcher)
+    assert client.connect() is True  # the session was kept
+    client.disconnect(0, pack(session_expiry=0))
+    assert client.connect() is False  # and now not
+    client.disconnect()
+    watcher.poll(200)
+    assert len(seen) == 1
+    watcher.disconnect()
 
 
 def nobody_at_the_port(host, port, unique):

@@ -388,7 +388,7 @@ def test_filters_that_the_broker_can_not_take_are_refused_before_they_are_sent()
 def test_the_brokers_answer_to_a_subscribe():
     peer = connected()
     told = []
-    peer.session.on_subscribed = told.append
+    peer.session.on_subscribed = lambda s, answer: told.append(s)
     s = peer.subscribe("a", None, 1)
     peer.take()
     assert s.reason is None

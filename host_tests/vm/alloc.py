@@ -11,6 +11,7 @@ import micropython
 
 from umqtt5.aliases import AliasTable
 from umqtt5.session import Session
+from umqtt5.strict import Strict
 from umqtt5.topics import Topic
 
 CONNACK = b"\x20\x06\x00\x00\x03\x22\x00\x01"  # one topic alias
@@ -22,6 +23,7 @@ PLAIN = b"\x30\x0a\x00\x05a/b/c\x00hi"
 RICH = b"\x32\x1a\x00\x05a/b/c\x00\x07\x0e\x0b\x01\x02\x00\x00\x00\x05\x08\x00\x04backhi"
 ALIAS_SET = b"\x30\x0d\x00\x05a/b/c\x03\x23\x00\x01hi"
 ALIAS_USED = b"\x30\x08\x00\x00\x03\x23\x00\x01hi"
+TEXT = b"\x32\x10\x00\x05a/b/c\x00\x07\x04\x01\x01\x0b\x01hi"
 PINGRESP = b"\xd0\x00"
 
 
@@ -30,13 +32,15 @@ class Link:
 
     def __init__(self):
         self.session = session = Session(b"id", 256, 256, 512, 4, 8, 60, 5000)
-        self.got = 0
+        self.strict = Strict(session)
+        self.got = self.acknowledged = 0
         self.now = 0
         self.puback = bytearray(b"\x40\x02\x00\x00")
         self.aliased = Topic("a/b/c/aliased")
         self.full = Topic("a/b/c/full")
         self.payload = b"21.5"
         session.aliases = AliasTable(2)
+        session.on_ack = self.ended
         session.open(0)
         self.write()
         self.give(CONNACK, 8)
@@ -49,6 +53,10 @@ class Link:
     def handle(self, message):
         if message.equals(b"hi"):
             self.got += 1
+
+    def ended(self, answer):
+        if not answer.reason:
+            self.acknowledged += 1
 
     def write(self):
         sender = self.session
@@ -119,6 +127,13 @@ class Link:
         self.give(RICH, len(RICH))
         assert self.got == before + 1
 
+    def receive_strictly(self):
+        before = self.got
+        self.session.strict = self.strict
+        self.give(TEXT, len(TEXT))
+        self.session.strict = None
+        assert self.got == before + 1
+
     def ping_and_its_answer(self):
         self.now += 60000
         self.session.tick(self.now)
@@ -169,6 +184,7 @@ def main():
         "receive_qos_0_by_topic",
         "receive_by_an_alias",
         "receive_with_properties",
+        "receive_strictly",
         "ping_and_its_answer",
         "idle",
     ):

@@ -48,21 +48,27 @@ class Client:
     `topic_alias_maximum` how many it may use, 64 bytes each. `timeout` in ms bounds each
     wait. `keep_alive` and `session_expiry` are in seconds.
 
+    `properties` go into CONNECT: user properties, request response information, request problem
+    information, see `properties.pack`. `strict` holds the broker to what most let pass: see `strict`.
+
     `transport(host, port)` returns the stream; see `tcp`. Raises ValueError for text that
     MQTT forbids (1.5.4).
 
     Callbacks, each None or a function; what one raises goes to `on_error`:
 
     - `on_state(client, connected, error)`: the link has come or gone. `error` is why, an
-      MQTTError or OSError, or None where we ended it.
+      MQTTError or OSError, or None where we ended it. `client.packet` is the broker's CONNACK,
+      or the DISCONNECT by which it has ended the connection.
     - `on_ack(answer)`: a QoS 1 or 2 message has ended: `answer.packet_id`, the broker's
       `answer.reason`, 0x80 or more where it was refused, `answer.property(0x1F)` its words.
-    - `on_subscribed(subscription)`: the broker has answered; its `reason` tells what.
+    - `on_subscribed(subscription, answer)`, `on_unsubscribed(subscription, answer)`: the
+      broker has answered. An answer, and `client.packet`, is the next packet when the
+      callback has returned.
     - `on_error(exception)`: a handler or a callback has raised. None prints it. A message
       whose handler raises is acknowledged with 0x80, Unspecified error.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0915  what there is, named once
         self,
         host,
         port=1883,
@@ -78,6 +84,8 @@ class Client:
         inflight=8,
         aliases=8,
         topic_alias_maximum=0,
+        properties=b"",
+        strict=False,
         timeout=10000,
         transport=None,
     ):
@@ -89,6 +97,14 @@ class Client:
             from .aliases import AliasTable
 
             session.aliases = AliasTable(topic_alias_maximum)
+        if properties:
+            from .legal import connect
+
+            connect(session, properties)
+        if strict:
+            from .strict import Strict
+
+            session.strict = Strict(session)
         if user is not None:
             session.user = encode_text(user)
         if password is not None:
@@ -115,7 +131,13 @@ class Client:
         self._tries = 0
         self.connects = 0
         self.error = None  # why the last connection ended
-        self.on_state = self.on_ack = self.on_subscribed = self.on_error = None
+        self.on_state = self.on_ack = self.on_subscribed = self.on_unsubscribed = self.on_error = None
+        # whether to go where the broker says (4.11): True, or a function (reference) that returns
+        # (host, port), or None for not there; see `follow`
+        self.follow = None
+        self.auth = None  # how to authenticate beyond user and password (4.12), see `auth`
+        self.packet = session.packet
+        self._chores: list = []  # functions (now) that return the ms until they have something to do
 
     @property
     def connected(self):
@@ -131,15 +153,21 @@ class Client:
         """What the broker publishes when this client is gone without a DISCONNECT (3.1.2.5).
 
         `delay` in seconds is how long it waits for the client to come back (3.1.3.2.2).
-        Takes effect with the next connection. Raises ValueError.
+        `properties`: content type, message expiry and the like, see `properties.pack`. Takes
+        effect with the next connection. Raises ValueError.
         """
         if not 0 <= qos <= 2:
             raise ValueError("qos is 0, 1 or 2")
+        wait = b""
         if delay:
-            properties += bytes((0x18, delay >> 24, delay >> 16 & 0xFF, delay >> 8 & 0xFF, delay & 0xFF))
+            wait = bytes((0x18, delay >> 24, delay >> 16 & 0xFF, delay >> 8 & 0xFF, delay & 0xFF))
+        if properties:
+            from .legal import WILL, check
+
+            check(properties + wait, WILL)
         self.session.will = (
             0x04 | qos << 3 | (0x20 if retain else 0),
-            counted(properties) + sized(Topic(topic).name) + sized(_data(payload)),
+            counted(properties + wait) + sized(Topic(topic).name) + sized(_data(payload)),
         )
 
     def subscribe(
@@ -220,6 +248,24 @@ class Client:
                 topic.alias = -1  # gone after this message: it would waste an alias
         return topic
 
+    def request(self, topic, payload, **options):
+        """Publish a request and return the payload of its answer: see `request.request`."""
+        from .request import request
+
+        return request(self, topic, payload, **options)
+
+    def respond(self, message, payload, **options):
+        """Answer a request: see `respond.respond`."""
+        from .respond import respond
+
+        return respond(self, message, payload, **options)
+
+    def responder(self, topic_filter, function, **options):
+        """Answer each request with what `function(message)` returns: see `respond.responder`."""
+        from .respond import responder
+
+        return responder(self, topic_filter, function, **options)
+
     # ---- the link
 
     def connect(self, wait=True):
@@ -229,6 +275,10 @@ class Client:
         at once and `poll` does it all. Raises OSError or MQTTError (the broker's reason code
         and string) where this first try fails, and then does not try again by itself.
         """
+        if self.auth or self.session.auth:
+            from .auth import attach
+
+            attach(self, self.auth)
         if wait or not self._wanted:
             self._wanted = True
             self._pause = self._tries = 0
@@ -243,8 +293,27 @@ class Client:
             self._wait(idle)
         return self.session.resumed
 
-    def disconnect(self):
-        """End the connection in good order, which deletes the will; `connect` begins anew."""
+    def reauthenticate(self, wait=True):
+        """Authenticate once more in the live connection, by `auth` (4.12.1).
+
+        Returns False where there is no connection or it is already under way. Other packets
+        flow meanwhile. Where it fails the connection is closed: raises what `on_state` is told.
+        With `wait=False`, and in a handler, it returns at once and `poll` does it.
+        """
+        from .auth import again
+
+        return again(self, wait)
+
+    def disconnect(self, reason=0, properties=b""):
+        """End the connection in good order, which deletes the will; `connect` begins anew.
+
+        `reason` 0x04 has the will published. `properties`: session expiry, reason string, user
+        properties. What they may be and what is raised: see `farewell`.
+        """
+        if reason or properties:
+            from .farewell import farewell
+
+            farewell(self, reason, properties)
         self._wanted = False
         self.session.close(0)
         start = ticks_ms()
@@ -293,6 +362,12 @@ class Client:
                 self._exchange(self.session)
             else:
                 self._open(ticks_ms())
+        if self._chores:
+            self._do_chores()
+
+    def _do_chores(self):
+        for chore in self._chores:
+            self._idle = min(self._idle, chore(ticks_ms()))
 
     def _open(self, now):
         """The steps to a connection."""
@@ -375,7 +450,8 @@ class Client:
         """The link is gone."""
         now = ticks_ms()
         session = self.session
-        if session.state >= CONNECTED and (now - self._since) & _MASK > _STABLE:
+        lived = (now - self._since) & _MASK if session.state >= CONNECTED else 0
+        if lived > _STABLE:
             self._tries = 0
         if self._stream is not None:
             self._poller.unregister(self._stream)
@@ -391,6 +467,10 @@ class Client:
         self.error = session.error or error
         session.error = None
         self._tell(False)
+        if self.follow:
+            from .follow import moved
+
+            moved(self, lived)
 
     def _tell(self, connected):
         if self.on_state:

@@ -79,6 +79,7 @@ class Packet:
         self._buf = buf
         self.packet_id = self.reason = self.qos = 0
         self.retain = self.dup = self.session_present = False
+        self.legal = _LEGAL
         self.seen = 0  # the set of properties that are there
         self.value = 0  # the number in the property that was looked at last
         self.topic_buf = buf  # where the topic is: that of an alias is in its table
@@ -286,7 +287,7 @@ class Packet:
                 return 0x81
             self.properties_at = at
             self.properties_end = at = at + first
-            first = self._check(_LEGAL[kind])
+            first = self._check(self.legal[kind])
             if first:
                 return first
         if _REASON_LAST >> kind & 1:

@@ -19,6 +19,9 @@ SUBSCRIPTION_IDENTIFIER = 0x0B
 SESSION_EXPIRY = 0x11
 ASSIGNED_CLIENT_IDENTIFIER = 0x12
 SERVER_KEEP_ALIVE = 0x13
+REQUEST_PROBLEM_INFORMATION = 0x17
+WILL_DELAY = 0x18
+REQUEST_RESPONSE_INFORMATION = 0x19
 RESPONSE_INFORMATION = 0x1A
 SERVER_REFERENCE = 0x1C
 REASON_STRING = 0x1F
@@ -50,13 +53,19 @@ def pack(
     content_type=None,
     response_topic=None,
     correlation_data=None,
+    session_expiry=None,
+    request_problem_information=None,
+    request_response_information=None,
+    reason_string=None,
     user=(),
 ):
-    """Properties of a PUBLISH (3.3.2.3) as bytes, for `publish(..., properties=)` or a will.
+    """Properties as bytes, for `publish(..., properties=)` and whatever else takes some.
 
-    `payload_format` 1 says that the payload is UTF-8; `message_expiry` is in seconds;
-    `correlation_data` is bytes, the other values are str; `user` is a list of pairs and
-    keeps its order. Raises ValueError for a value that the standard forbids.
+    Of a message and a will (3.3.2.3): `payload_format` 1 says that the payload is UTF-8;
+    `message_expiry` is in seconds; `correlation_data` is bytes, the others are str. Of
+    `Client` (3.1.2.11): `request_response_information` 1, `request_problem_information` 0. Of
+    `disconnect` (3.14.2.2): `session_expiry` in seconds, `reason_string`. `user` is a list of
+    pairs and keeps its order. Raises ValueError for a value that the standard forbids.
     """
     out = b""
     for identifier, value in (
@@ -65,6 +74,10 @@ def pack(
         (CONTENT_TYPE, content_type),
         (RESPONSE_TOPIC, response_topic),
         (CORRELATION_DATA, correlation_data),
+        (SESSION_EXPIRY, session_expiry),
+        (REQUEST_PROBLEM_INFORMATION, request_problem_information),
+        (REQUEST_RESPONSE_INFORMATION, request_response_information),
+        (REASON_STRING, reason_string),
     ):
         if value is not None:
             out += _one(identifier, value)

@@ -53,7 +53,8 @@ _MASK = const(0x3FFFFFFF)
 _SUBSCRIBE_ID = const(0x8000)  # packet identifiers from here on are those of subscriptions
 _RESERVE = const(8)  # an acknowledgement takes 5 bytes, a DISCONNECT 3
 _ALIAS = const(0x80000)  # as a bit of `Packet.seen`
-_RECEIVED = const(0x6AFC)  # the packet types that a server sends, AUTH apart
+_RECEIVED = const(0xEAFC)  # the packet types that a server sends
+_AUTHENTICATION = const(0x600)  # method and data, as bits of `Packet.seen`
 
 # The limits of the broker (3.2.2.3) from property 0x21 on, as they are when CONNACK has none.
 _DEFAULTS = (65535, 0, 0, 2, 1, 0, _MASK, 1, 1, 1)
@@ -61,15 +62,15 @@ _RECEIVE_MAXIMUM = const(0)
 _TOPIC_ALIAS_MAXIMUM = const(1)
 _MAXIMUM_QOS = const(3)
 _RETAIN_AVAILABLE = const(4)
-_MAXIMUM_PACKET_SIZE = const(6)
+MAXIMUM_PACKET_SIZE = const(6)
 _WILDCARD_AVAILABLE = const(7)
 _IDENTIFIERS_AVAILABLE = const(8)
 _SHARED_AVAILABLE = const(9)
 
 # What can be waited for.
 _WRITE = const(0)
-_CONNECT = const(1)
-_ANSWER = const(2)
+CONNACK = const(1)
+ANSWER = const(2)
 _PING = const(3)
 _WORDS = ("the broker takes no more bytes", "no CONNACK", "no PUBACK or SUBACK", "no PINGRESP")
 
@@ -106,7 +107,7 @@ class Session:
         self._aliased = [None] * aliases  # our topics, by alias
 
         self.owner = self  # whose callbacks are called: the client, where there is one
-        self.on_ack = self.on_subscribed = self.on_error = None
+        self.on_ack = self.on_subscribed = self.on_unsubscribed = self.on_error = None
         self.on_connected = None  # called when CONNACK has come, before anything behind it
         self.state = CLOSED
         self.error = None  # why it ends: the broker's words or ours, as an MQTTError
@@ -120,6 +121,9 @@ class Session:
         self._block_slot = -1  # whose record is written
         self._quota = self._short = 0  # `_short`: bytes of payload that the usual PUBLISH may have
         self.owed = 0  # answers that the broker owes: PUBACK, SUBACK, UNSUBACK
+        self.auth = None  # an Auth, where there is more than user and password
+        self.strict = None  # a Strict, where the broker is held to more
+        self.response_information = None  # of the broker
         self.source = None  # of a payload that is written in pieces, see `stream`
         self._releasing = False  # a PUBREL of the connection before is due
         self._untold = False  # something has to be told to the user
@@ -133,7 +137,7 @@ class Session:
         # ticks in ms, modulo 2**30
         self._now = self._left = 0
         self._heard = self._wrote = 0  # when bytes last came in and went out
-        self._since = [-1, -1, -1, -1]  # since when something is waited for
+        self.since = [-1, -1, -1, -1]  # since when something is waited for
         self._keep_alive = 0  # ms between a sign of life and the ping
         self.pinging = False
 
@@ -152,12 +156,15 @@ class Session:
         self.framer.reset()
         if self.aliases:
             self.aliases.clear()
-        self._block = connect(self)
-        self._block_end = len(self._block)
-        self._block_slot = -1
         self._heard = self._wrote = now
         for i in range(4):
-            self._since[i] = -1
+            self.since[i] = -1
+        if self.auth:
+            self.auth.opened()
+        if self.state == CONNECTING:
+            self._block = connect(self)
+            self._block_end = len(self._block)
+            self._block_slot = -1
 
     def lost(self):
         """The connection has ended."""
@@ -165,10 +172,10 @@ class Session:
         self.epoch += 1
         self.owed = self._tx_at = self._tx_end = self._block_at = self._block_end = 0
 
-    def close(self, reason, properties=b""):
+    def close(self, reason, packet=b"\xe0\x00"):
         """End the connection with a DISCONNECT (3.14); the driver closes when it is written."""
         if self.state == CONNECTED or (self.state == CONNECTING and reason):
-            self._put(bytes((0xE0, 1, reason)) if reason else b"\xe0\x00")
+            self.put(bytes((0xE0, 1, reason)) if reason else packet, 0)
         if self.state != CLOSED:
             self.epoch += 1
             self.state = CLOSING
@@ -178,6 +185,7 @@ class Session:
         self.lost()
         self.state = CLOSING
         self.error = MQTTError(self.packet.reason, self.packet.property(0x1F) or "")
+        self.error.reference = self.packet.property(0x1C)
 
     def _failed(self, error):
         """A handler or a callback of the user's has raised."""
@@ -216,7 +224,7 @@ class Session:
     def _handle(self, packet, first):
         """The packet that `framer` has found; returns the reason code to close with, or 0."""
         kind = first >> 4
-        if not _RECEIVED >> kind & 1 or (self.state == CONNECTING) != (kind == 2):
+        if not _RECEIVED >> kind & 1 or ((self.state == CONNECTING) != (kind == 2) and kind != 15):
             return 0x82
         reason = packet.parse(first, self.framer.at, self.framer.end)
         if reason:
@@ -233,6 +241,8 @@ class Session:
             self.pinging = False
         elif kind == 14:
             self._end()
+        elif kind == 15:
+            return self.auth.receive(packet) if self.auth else 0x82
         elif kind < 8:
             return self._acknowledged(packet, kind)
         else:
@@ -247,6 +257,12 @@ class Session:
         if packet.reason:
             self._end()
             return 0
+        if self.auth:
+            if self.auth.connack(packet):
+                return -1
+        elif packet.seen & _AUTHENTICATION:
+            return 0x82
+        self.response_information = packet.property(0x1A)
         for i in range(len(_DEFAULTS)):  # [MQTT-3.2.2-18]
             self.limits[i] = packet.number(0x21 + i, _DEFAULTS[i])
         if not self.client_id:
@@ -259,7 +275,7 @@ class Session:
         for i in range(len(self._aliased)):
             self._aliased[i] = None
         self._quota = self.limits[_RECEIVE_MAXIMUM]
-        self._short = min(121, self.limits[_MAXIMUM_PACKET_SIZE] - 8)
+        self._short = min(121, self.limits[MAXIMUM_PACKET_SIZE] - 8)
         self._hand = 0
         self.outbox.rewind(self.resumed)
         self.subscriptions.rewind(self.resumed)
@@ -288,16 +304,23 @@ class Session:
                 return 0
             if not self._swap(0, 0):
                 return 0x93
+        if self.strict:
+            reason = self.strict.check(packet)
+            if reason == 0x93:
+                return reason
         self.messages_received = (self.messages_received + 1) & _MASK
         self._raised = False
-        self.subscriptions.deliver(packet)
+        if not reason:
+            self.subscriptions.deliver(packet)
+        if self._raised:
+            reason = 0x80  # it has not done its work: Unspecified error
         if packet.qos:
-            if packet.qos == 2 and not self._raised:
+            if packet.qos == 2 and not reason:
                 # the work is done, whatever becomes of the link; where it failed the identifier
                 # means a new message [MQTT-4.3.3-9]
                 self._swap(0, packet_id)
             if self.state == CONNECTED:  # [MQTT-4.3.2-4], in order [MQTT-4.6.0-2]
-                self.ack(0x30 + 0x10 * packet.qos, packet_id, 0x80 if self._raised else 0)
+                self.ack(0x30 + 0x10 * packet.qos, packet_id, reason)
         return 0
 
     def _swap(self, old, new):
@@ -318,7 +341,7 @@ class Session:
         if state == (RELEASED if kind == 7 else SENT):
             if (kind == 4) != (outbox.first_bytes[slot] & 6 == 2):
                 return 0x82  # that is another QoS
-            self._since[_ANSWER] = -1
+            self.since[ANSWER] = -1
             if kind == 5 and packet.reason < 0x80:
                 outbox.states[slot] = RELEASED
                 state = RELEASED
@@ -342,9 +365,12 @@ class Session:
         s = self.subscriptions.all[place]
         if s.asked != first:
             return 0x82
-        self._since[_ANSWER] = -1
+        self.since[ANSWER] = -1
         self.owed -= 1
         self.subscriptions.answered(s, packet.reason)
+        if first == 0xB0 and self.owner.on_unsubscribed:
+            with self.guard:
+                self.owner.on_unsubscribed(s, packet)
         self._tell_subscribed(s)
         return 0
 
@@ -358,12 +384,13 @@ class Session:
             s.untold = False
             if self.owner.on_subscribed:
                 with self.guard:
-                    self.owner.on_subscribed(s)
+                    self.owner.on_subscribed(s, self.packet)
 
     def _report(self):
         """Tell the user what has ended by itself; not while a packet is chosen."""
         self._untold = False
         for s in self.subscriptions.all:
+            self.packet.ended(0, s.reason)
             self._tell_subscribed(s)
         while True:
             slot = self.outbox.first(ENDED)
@@ -400,7 +427,7 @@ class Session:
     def sent(self, n, now):
         """`n` bytes of what `output` offered have been written."""
         self._wrote = now
-        self._since[_WRITE] = -1
+        self.since[_WRITE] = -1
         self.bytes = (self.bytes + n) & _MASK
         if self.out is self.tx:
             self._tx_at += n
@@ -421,10 +448,14 @@ class Session:
             at += 1
         self._tx_end = at
 
-    def _put(self, data):
+    def put(self, data, reserve=_RESERVE):
+        """Append a whole packet to what goes out; False where there is no room for it now."""
         end = self._tx_end + len(data)
+        if end + reserve > len(self.tx):
+            return False
         self.tx[self._tx_end : end] = data
         self._tx_end = end
+        return True
 
     def _release(self):
         """The session is resumed: the PUBRELs that are due, whatever the quota [MQTT-4.4.0-1]."""
@@ -448,7 +479,7 @@ class Session:
             s = self.subscriptions.all[i]
             data = request(s, _SUBSCRIBE_ID + i, i + 1 if limits[_IDENTIFIERS_AVAILABLE] else 0)
             reason = 0
-            if len(data) > limits[_MAXIMUM_PACKET_SIZE]:
+            if len(data) > limits[MAXIMUM_PACKET_SIZE]:
                 reason = 0x95
             elif s.part is not s.filter and not limits[_SHARED_AVAILABLE]:
                 reason = 0x9E
@@ -457,10 +488,9 @@ class Session:
             if reason and s.wanted:
                 self.subscriptions.answered(s, reason)
                 self._untold = True
-            elif self._tx_end + len(data) + _RESERVE > len(self.tx):
+            elif not self.put(data):
                 return
             else:
-                self._put(data)
                 s.asked = data[0] + 0x0E  # SUBACK or UNSUBACK
                 self.owed += 1
             s.changed = False
@@ -535,7 +565,7 @@ class Session:
     def _forbidden(self, first_byte, size):
         """The reason code for which a PUBLISH can't be sent, 0 where it can."""
         limits = self.limits
-        if size > limits[_MAXIMUM_PACKET_SIZE]:
+        if size > limits[MAXIMUM_PACKET_SIZE]:
             return 0x95  # [MQTT-3.2.2-15]
         if first_byte & 1 and not limits[_RETAIN_AVAILABLE]:
             return 0x9A  # [MQTT-3.2.2-14]
@@ -583,7 +613,7 @@ class Session:
             self._alias = topic.alias
             self._name = b""
         # the packet that sets an alias up is three bytes longer
-        elif len(topic.name) > 3 and rest + len(topic.name) + 12 <= self.limits[_MAXIMUM_PACKET_SIZE]:
+        elif len(topic.name) > 3 and rest + len(topic.name) + 12 <= self.limits[MAXIMUM_PACKET_SIZE]:
             self._alias = self._free_alias(topic)
         if self._alias:
             properties += 3
@@ -646,14 +676,14 @@ class Session:
         """The ms until this is to be called again. Raises OSError where a wait has run out."""
         if self.state == CLOSED:
             return _MASK
-        if self._untold:
-            self._report()
         self._now = now
         self._left = _MASK
         self._wait(_WRITE, self.pending())
-        self._wait(_CONNECT, self.state == CONNECTING)
+        self._wait(CONNACK, self.state == CONNECTING)
         if self.state == CONNECTED:
-            self._wait(_ANSWER, self.owed)
+            if self._untold:
+                self._report()
+            self._wait(ANSWER, self.owed)
             self._wait(_PING, self.pinging)
             if self._keep_alive and not self.pending():
                 self._silence(now)
@@ -662,14 +692,14 @@ class Session:
     def _wait(self, which, waiting):
         """Bound a wait, which starts when it is first seen to be `waiting`."""
         if not waiting:
-            self._since[which] = -1
+            self.since[which] = -1
             return
-        if self._since[which] < 0:
-            self._since[which] = self._now & _MASK
+        if self.since[which] < 0:
+            self.since[which] = self._now & _MASK
         left = self.timeout
         if which == _PING and self._keep_alive:
             left = min(left, self._keep_alive * 5 >> 3)
-        left -= (self._now - self._since[which]) & _MASK
+        left -= (self._now - self.since[which]) & _MASK
         if left <= 0:
             raise OSError(ETIMEDOUT, _WORDS[which])
         self._left = min(self._left, left)
@@ -681,7 +711,7 @@ class Session:
             quiet = max(quiet, (now - self._heard) & _MASK)
         quiet = self._keep_alive - quiet
         if quiet <= 0:
-            self._put(b"\xc0\x00")
+            self.put(b"\xc0\x00")
             self._wrote = now
             self.pinging = True
             self._wait(_PING, True)
