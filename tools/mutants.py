@@ -6,6 +6,7 @@ copy of the checkout, and names the statements that are broken by it.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -54,13 +55,16 @@ class Mutant:
         at = next((i for i in range(len(old)) if old[i] != new[min(i, len(new) - 1)]), 0)
         return f"{self.file}: {old[at].strip()} -> {new[min(at, len(new) - 1)].strip() or 'nothing'}"
 
-    def apply(self, tree: Path) -> str:
-        """Change the file; returns what it was."""
-        path = tree / "lib" / "umqtt5" / self.file
-        text = path.read_text()
+    def changed(self, tree: Path) -> str:
+        """The text of the changed file. Raises ValueError where it can't be changed so."""
+        text = (tree / "lib" / "umqtt5" / self.file).read_text()
         if text.count(self.old) != 1:
-            raise ValueError(f"{self}: found {text.count(self.old)} times in {self.file}")
-        path.write_text(text.replace(self.old, self.new))
+            raise ValueError(f"{self}: what it replaces is there {text.count(self.old)} times")
+        text = text.replace(self.old, self.new)
+        try:
+            ast.parse(text)
+        except SyntaxError as error:
+            raise ValueError(f"{self}: {error}")
         return text
 
 
@@ -116,7 +120,8 @@ def broken(trees: Trees, mutant: Mutant, citing: dict[str, list[str]]) -> set[st
         return set()
     with trees.one() as tree:
         path = tree / "lib" / "umqtt5" / mutant.file
-        before = mutant.apply(tree)
+        before = path.read_text()
+        path.write_text(mutant.changed(tree))
         try:
             outcomes = run(tree, tests)
         finally:
@@ -153,6 +158,12 @@ def main(
         mutant.breaks = [identifier for identifier in mutant.breaks if identifier in citing]
     mutants = [mutant for mutant in mutants if mutant.breaks]
     found: dict[str, list[Broken]] = defaultdict(list)
+    try:
+        for mutant in mutants:  # all, before the first takes its time
+            mutant.changed(ROOT)
+    except ValueError as error:
+        typer.echo(error)
+        raise typer.Exit(1)
     with tempfile.TemporaryDirectory() as folder:
         trees = Trees(Path(folder))
         with trees.one() as tree:
@@ -171,5 +182,6 @@ def main(
     (BUILD / "mutants.json").write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
     for line in wrong:
         typer.echo(line)
-    typer.echo(f"{len(mutants)} mutants of {len(found)} statements; {len(wrong) or 'nothing'} wrong")
+    tried = len({identifier for mutant in mutants for identifier in mutant.breaks})
+    typer.echo(f"{len(mutants)} mutants of {tried} statements; {len(wrong) or 'nothing'} wrong")
     raise typer.Exit(1 if wrong else 0)

@@ -111,14 +111,3 @@ def test_the_connection_is_closed_though_the_disconnect_can_not_be_written():  #
     world.client.disconnect()
     assert world.stream.closed and world.now - start < 2500
     assert of_kind(world.stream.written, 0xE0) == []
-
-
-def test_a_handler_that_disconnects_is_the_last_thing_that_happens():  # [MQTT-3.14.4-1], [MQTT-3.14.4-2]
-    world = World()
-    world.client.subscribe("a", lambda m: world.client.disconnect(), 2)
-    world.client.connect()
-    world.client.poll(10)
-    world.stream.inbox = packet(0x90, b"\x80\x00\x00\x02") + message(b"a", b"x", 1, 7) * 3
-    world.client.poll(100)
-    assert packets(world.stream.written)[-1] == (0xE0, b"") and world.stream.closed
-    assert of_kind(world.stream.written, 0x40) == []

@@ -38,7 +38,7 @@ def test_properties_of_disconnect():
 
 
 def test_after_disconnect_nothing_more_is_sent():
-    """[MQTT-3.14.4-1], [MQTT-3.14.4-2]"""
+    """[MQTT-3.14.4-1]"""
     there = Answers()
     there.client.connect()
     there.client.disconnect(4)
