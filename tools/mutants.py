@@ -50,10 +50,11 @@ class Mutant:
     new: str
 
     def __str__(self) -> str:
+        old, new = self.old.splitlines(), self.new.splitlines()
         # the first line that differs says most
-        old, new = self.old.splitlines(), [*self.new.splitlines(), ""]
-        at = next((i for i in range(len(old)) if old[i] != new[min(i, len(new) - 1)]), 0)
-        return f"{self.file}: {old[at].strip()} -> {new[min(at, len(new) - 1)].strip() or 'nothing'}"
+        gone = next((line.strip() for line in old if line not in new), "")
+        come = next((line.strip() for line in new if line not in old), "")
+        return f"{self.file}: {gone or '...'} -> {come or 'nothing'}"
 
     def changed(self, tree: Path) -> str:
         """The text of the changed file. Raises ValueError where it can't be changed so."""
@@ -146,7 +147,7 @@ def judge(citing: dict[str, list[str]], found: dict[str, list[Broken]]) -> Itera
 def main(
     only: Annotated[list[str] | None, typer.Argument(help="Only these statements, MQTT-3.3.4-9.")] = None,
 ) -> None:
-    """Break the library for each statement and see the tests that cite it fail; build/mutants.json."""
+    """Break the library for each statement, see the tests that cite it fail; all in build/mutants.json."""
     statements, wrong = conformance.load(ROOT)
     citing = {
         s.identifier: [test for test in s.tests if "scenarios.py" not in test]
@@ -178,8 +179,9 @@ def main(
                     failed = sorted(tests & set(citing[identifier]))
                     found[identifier].append({"mutant": str(mutant), "failed": failed})
     wrong += judge(citing, found)
-    BUILD.mkdir(exist_ok=True)
-    (BUILD / "mutants.json").write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
+    if not only:
+        BUILD.mkdir(exist_ok=True)
+        (BUILD / "mutants.json").write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
     for line in wrong:
         typer.echo(line)
     tried = len({identifier for mutant in mutants for identifier in mutant.breaks})

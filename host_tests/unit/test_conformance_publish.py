@@ -61,6 +61,16 @@ def test_the_topic_name_is_first_and_utf_8():  # [MQTT-3.3.2-1]
         assert peer.give(message(bad, b"x")) == b"\xe0\x01\x81"
 
 
+def test_a_qos_that_is_none_is_a_mistake_and_sends_nothing():
+    world = World()
+    world.client.connect()
+    before = world.stream.written
+    for qos in (-1, -2, -8):
+        raises(ValueError, world.client.publish, "a", b"x", qos)
+    world.client.poll(10)
+    assert world.stream.written == before
+
+
 # ---- aliases
 
 
