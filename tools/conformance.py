@@ -231,7 +231,7 @@ def page(statements: dict[str, Statement]) -> str:
                 "",
                 f"## {section} {_SECTIONS[section]}",
                 "",
-                "| statement | | tests |",
+                "| statement | in our words | tests |",
                 "|---|---|---|",
             ]
         lines.append(f"| {s.identifier} | {s.words} | {_links(s)} |")

@@ -202,6 +202,16 @@ def test_the_session_outlives_its_connection_where_an_expiry_was_asked_for():  #
     assert got == [b"1"]  # it is known
 
 
+def test_the_session_outlives_a_disconnect():  # [MQTT-3.1.2-23]
+    world = World(session_expiry=100)
+    world.client.connect()
+    world.client.publish("u", b"one", 1)
+    world.client.disconnect()
+    world.greeting = connack(present=1)
+    assert world.client.connect() is True
+    assert [(m.packet_id, m.dup, m.payload) for m in published(world.stream.written)] == [(1, 1, b"one")]
+
+
 def test_session_present_for_a_session_that_we_do_not_have():  # [MQTT-3.2.2-4]
     world = World()
     world.greeting = connack(present=1)
@@ -209,6 +219,14 @@ def test_session_present_for_a_session_that_we_do_not_have():  # [MQTT-3.2.2-4]
     assert world.stream.closed and not published(world.stream.written)
     world.client.poll(100_000)
     assert len(world.streams) == 1
+    # a connection that was refused gives none
+    world = World()
+    world.greeting = connack(reason=0x97)
+    world.client.connect(wait=False)
+    world.client.poll(10)
+    world.greeting = connack(present=1)
+    world.client.poll(20_000)
+    assert len(world.streams) > 2 and not world.client.connected
 
 
 def test_a_session_that_the_broker_has_lost_is_thrown_away():  # [MQTT-3.2.2-5]
@@ -284,8 +302,11 @@ def test_no_publish_is_larger_than_the_maximum_packet_size():  # [MQTT-3.2.2-15]
         peer = connected(MAXIMUM_20 + b"\x22\x00\x04")
         for name in ("a", "topic", "longer"):
             for _ in range(3):  # by its name and by its alias
-                for size in range(8):
-                    peer.publish_to(name, b"x" * size, qos)
+                for size in range(14):
+                    try:
+                        peer.publish_to(name, b"x" * (size // 2), qos, properties=b"\x01\x01" * (size & 1))
+                    except MQTTError:
+                        continue
                     out = peer.take()
                     assert 0 < largest(out) <= 20
                     for m in published(out):

@@ -3,7 +3,7 @@
 from reading import answer, connected, of_kind, packets, published
 from world import World
 
-from helper import message, packet, raises, text
+from helper import Peer, message, packet, raises, text
 from umqtt5 import Client
 from umqtt5.properties import CONTENT_TYPE, USER_PROPERTY, pack
 
@@ -23,6 +23,7 @@ def strings(data):
         lambda: client.unsubscribe(data),
         lambda: pack(content_type=data),
         lambda: pack(response_topic=data),
+        lambda: pack(reason_string=data),
     )
 
 
@@ -94,9 +95,10 @@ def test_both_strings_of_a_pair_are_strings():  # [MQTT-1.5.7-1]
 
 def test_the_first_byte_of_each_packet_that_a_client_sends():
     """[MQTT-2.1.3-1], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.14.1-1]"""
-    peer = connected(keep_alive=8)
+    peer = Peer(keep_alive=8)
+    out, _ = peer.connect()
     peer.subscribe("a", lambda m: None, 0)
-    out = peer.take()
+    out += peer.take()
     out += peer.give(packet(0x90, b"\x80\x00\x00\x00"))
     peer.unsubscribe("a")
     for qos in (0, 1, 2):
@@ -110,7 +112,7 @@ def test_the_first_byte_of_each_packet_that_a_client_sends():
     peer.close()
     out += peer.take()
     firsts = sorted([first for first, _ in packets(out)])
-    assert firsts == [0x30, 0x32, 0x34, 0x40, 0x50, 0x62, 0x70, 0x82, 0xA2, 0xC0, 0xE0]
+    assert firsts == [0x10, 0x30, 0x32, 0x34, 0x40, 0x50, 0x62, 0x70, 0x82, 0xA2, 0xC0, 0xE0]
 
 
 def test_reserved_bits_that_are_set_end_the_connection():
