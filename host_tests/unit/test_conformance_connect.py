@@ -240,6 +240,7 @@ def test_a_session_that_the_broker_has_lost_is_thrown_away():  # [MQTT-3.2.2-5]
     peer.publish_to("u", b"three", 2)
     peer.take()
     peer.give(answer(0x50, 3))
+    assert [m.dup for m in published(again(peer))] == [1, 1]
     out = again(peer, present=0)
     assert len(of_kind(out, 0x80)) == 1 and not of_kind(out, 0x60)  # subscribed to anew, nothing released
     # what was not acknowledged is published in the new session, for the first time there
@@ -312,6 +313,14 @@ def test_no_publish_is_larger_than_the_maximum_packet_size():  # [MQTT-3.2.2-15]
                     for m in published(out):
                         peer.give(answer(0x40 if qos == 1 else 0x50, m.packet_id or 1) if qos else b"")
                         peer.give(answer(0x70, m.packet_id) if qos == 2 else b"")
+    # by its alias a message of QoS 0 takes another way
+    peer = connected(MAXIMUM_20 + b"\x22\x00\x04")
+    peer.publish_to("topic", b"")
+    peer.publish_to("topic", b"x" * 12)
+    assert largest(peer.take()) == 20
+    assert raises(MQTTError, peer.publish_to, "topic", b"x" * 13).code == 0x95
+    assert peer.take() == b""
+    # what was accepted before the limit was known
     peer = connected()
     peer.publish_to("a", b"x" * 30, 1)
     peer.publish_to("a", b"y", 1)

@@ -73,13 +73,16 @@ def test_disconnect_has_no_reason_string_or_user_property_by_itself():  # [MQTT-
 
 def test_nothing_follows_a_disconnect():  # [MQTT-3.14.4-1]
     for reason in (0x00, 0x82):
-        peer = connected()
+        peer = connected(b"\x22\x00\x04")
         peer.subscribe("a", lambda m: None, 1)
         peer.take()
         peer.publish_to("t", b"x")
+        peer.publish_to("with/alias", b"x")
         peer.close(reason)
+        assert peer.publish_to("with/alias", b"x") is False
         assert packets(peer.take())[-1][0] == 0xE0
         assert peer.publish_to("t", b"x") is False
+        assert peer.publish_to("with/alias", b"x") is False
         peer.publish_to("t", b"x", 1)
         peer.subscribe("b", None, 0)
         peer.after(100_000)
