@@ -60,7 +60,7 @@ class Mutant:
         """The text of the changed file. Raises ValueError where it can't be changed so."""
         text = (tree / "lib" / "umqtt5" / self.file).read_text()
         if text.count(self.old) != 1:
-            raise ValueError(f"{self}: what it replaces is there {text.count(self.old)} times")
+            raise ValueError(f"mutants.toml: {self}: `old` is there {text.count(self.old)} times")
         text = text.replace(self.old, self.new)
         try:
             ast.parse(text)

@@ -225,8 +225,9 @@ def test_session_present_for_a_session_that_we_do_not_have():  # [MQTT-3.2.2-4]
     world.client.connect(wait=False)
     world.client.poll(10)
     world.greeting = connack(present=1)
-    world.client.poll(20_000)
-    assert len(world.streams) > 2 and not world.client.connected
+    world.client.poll(100_000)
+    assert len(world.streams) > 1 and not world.client.connected
+    assert of_kind(world.streams[1].written, 0xE0) == [b"\x82"] and world.streams[1].closed
 
 
 def test_a_session_that_the_broker_has_lost_is_thrown_away():  # [MQTT-3.2.2-5]
