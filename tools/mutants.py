@@ -133,14 +133,15 @@ def broken(trees: Trees, mutant: Mutant, citing: dict[str, list[str]]) -> set[st
 def judge(citing: dict[str, list[str]], found: dict[str, list[Broken]]) -> Iterator[str]:
     """What is wrong: mutants that no test sees, tests that see none, statements without mutants."""
     for identifier, tests in citing.items():
-        if tests and not found[identifier]:
+        mutants = found.get(identifier, [])
+        if tests and not mutants:
             yield f"{identifier}: nothing breaks it"
             continue
-        for one in found[identifier]:
+        for one in mutants:
             if not one["failed"]:
                 yield f"{identifier}: no test that cites it fails with {one['mutant']}"
         for test in tests:
-            if not any(test in one["failed"] for one in found[identifier]):
+            if not any(test in one["failed"] for one in mutants):
                 yield f"{identifier}: {test} cites it, and never fails"
 
 
