@@ -29,7 +29,7 @@ class Client:
 
     def subscribe(self, topic):
         self.run(self.mqtt.subscribe(topic))
-        self.run(asyncio.sleep_ms(100))
+        self.run(self._idle(100))
 
     def qos0(self, n):
         self.run(self._publish(n, 0))
@@ -51,7 +51,7 @@ class Client:
             n -= 20
 
     def pump(self):
-        self.run(asyncio.sleep_ms(0))
+        self.run(self._idle(1))
 
     def idle(self, n):
         self.run(self._idle(n))
