@@ -6,12 +6,15 @@ import typer
 
 from tools import demo, frames, lint, size
 
+from tools.bench import command as bench
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="umqtt5's tools. Exit codes: 0 done, 1 it did not come out as it should, 2 wrong use.",
 )
+app.command("bench")(bench.main)
 app.command("demo")(demo.main)
 app.command("frames")(frames.main)
 app.command("lint")(lint.main)

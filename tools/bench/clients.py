@@ -55,13 +55,13 @@ def prepare(client: Measured, folder: Path) -> None:
     elif client.packages:
         sources = fetch(client.name)
         for package in client.packages:
-            _compile(sources, sources / package, folder)
-        _compile(VM_SIDE / "shims", VM_SIDE / "shims", folder)
+            compile_file(sources, sources / package, folder)
+        compile_file(VM_SIDE / "shims", VM_SIDE / "shims", folder)
     for name in ("driver", "counting", f"client_{client.adaptor}"):
-        _compile(VM_SIDE, VM_SIDE / f"{name}.py", folder)
+        compile_file(VM_SIDE, VM_SIDE / f"{name}.py", folder)
 
 
-def _compile(root: Path, path: Path, folder: Path) -> None:
+def compile_file(root: Path, path: Path, folder: Path) -> None:
     """A file, or all files below a folder, from `root` to the same place below `folder`."""
     for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
         target = folder / source.relative_to(root).with_suffix(".mpy")
