@@ -238,12 +238,15 @@ class Packet:
             self.topic_end += get_u16(self._buf, at)
         if at + 2 > end or self.topic_end > end:
             return 0x81
-        if not utf8_ok(self._buf, at + 2, self.topic_end):  # [MQTT-3.3.2-1]
-            return 0x81
-        for i in range(at + 2, self.topic_end):
-            if self._buf[i] == 0x23 or self._buf[i] == 0x2B:  # [MQTT-3.3.2-2]
-                return 0x90
-        return 0
+        buf = self._buf
+        end = False
+        for at in range(at + 2, self.topic_end):
+            if not 0x2B < buf[at] < 0x80:  # letters, digits and `/` are all that most topics have
+                if buf[at] == 0x23 or buf[at] == 0x2B:  # [MQTT-3.3.2-2]
+                    return 0x90
+                end = True
+        # [MQTT-3.3.2-1]
+        return 0x81 if end and not utf8_ok(buf, self.topic_at, self.topic_end) else 0
 
     def parse(self, first, at, end):  # noqa: C901, PLR0915  each function more costs 100 bytes
         """Take the packet with this first byte and its rest from `at` to `end`.
