@@ -5,7 +5,6 @@ from __future__ import annotations
 import typer
 
 from tools import demo, frames, lint, size
-
 from tools.bench import command as bench
 
 app = typer.Typer(

@@ -249,7 +249,7 @@ class Packet:
             return 0x81
         buf = self._buf
         end = False
-        for at in range(at + 2, self.topic_end):
+        for at in range(self.topic_at, self.topic_end):
             if not 0x2B < buf[at] < 0x80:  # letters, digits and `/` are all that most topics have
                 if buf[at] == 0x23 or buf[at] == 0x2B:  # [MQTT-3.3.2-2]
                     return 0x90

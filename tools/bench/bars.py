@@ -13,6 +13,7 @@ WINDOW = 30000  # QoS 1, twenty in flight, a second
 OVERHEAD = 8  # bytes beside the payload of an aliased QoS 0 message
 FLAT = 1.25  # cost at 100 over that at 1
 NO_WORSE = 1.0
+WORDS = {"subscriptions": "subscriptions", "topics": "topics", "inflight": "in flight"}
 ALIASED = 1.2  # times the QoS 0 rate of umqtt.simple
 
 
@@ -51,9 +52,11 @@ def bars(results: dict[str, Any]) -> list[Bar]:
     ):
         found.append(Bar(f"{what}, at least {least:,}", f"{ours[key]:,.0f}", ours[key] >= least))
     for name, per in results["scaling"].items():
-        if name in ("subscriptions", "topics", "inflight"):
+        if name in WORDS:
             ratio = per["100"] / per["1"]
-            found.append(Bar(f"cost with 100 {name} / with 1, at most {FLAT}", f"{ratio:.2f}", ratio <= FLAT))
+            found.append(
+                Bar(f"cost with 100 {WORDS[name]} / with 1, at most {FLAT}", f"{ratio:.2f}", ratio <= FLAT)
+            )
     bytes_ = [ours[f"{name}_bytes"] for name in ("qos0", "qos1", "qos2", "received", "idle")]
     smallest = results["heap"]["smallest_kb"]
     return [

@@ -35,7 +35,8 @@ CLIENTS = (
     Measured(
         "chumicro-mqtt",
         "chumicro",
-        "import chumicro_mqtt, chumicro_timing, chumicro_sockets.sockets_factory, chumicro_sockets._adapters.mp",
+        "import chumicro_mqtt, chumicro_timing\n"
+        "import chumicro_sockets.sockets_factory, chumicro_sockets._adapters.mp",
         ("chumicro_mqtt", "chumicro_timing", "chumicro_sockets"),
     ),
     Measured("aiomqttc", "aiomqttc", "import aiomqttc", ("aiomqttc.py",)),

@@ -19,7 +19,7 @@ from tools.bench.peers import PeerMissing
 from tools.paths import BUILD, ROOT
 
 DOCS = ROOT / "docs" / "bench.md"
-_BEGIN, _END = "<!-- begin: make bench -->\n", "<!-- end: make bench -->\n"
+BEGIN, END = "<!-- begin: make bench -->\n", "<!-- end: make bench -->\n"
 _ROUNDS, _SECONDS = 7, 0.25  # a rate is the median of rounds, each about this long
 _QUICK_ROUNDS, _QUICK_SECONDS = 1, 0.02
 
@@ -113,9 +113,9 @@ class _Bench:
 def write_docs(text: str, path: Path = DOCS) -> None:
     """Put the tables between the markers of docs/bench.md."""
     old = path.read_text()
-    before, _, rest = old.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    path.write_text(before + _BEGIN + "\n" + text + "\n" + _END + after)
+    before, _, rest = old.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    path.write_text(before + BEGIN + "\n" + text + "\n" + END + after)
 
 
 def main(
@@ -156,7 +156,8 @@ def main(
     if markdown:
         typer.echo(text, nl=False)
     else:
-        table.show(results, Console())
+        console = Console()
+        table.show(results, console if console.is_terminal else Console(width=120))
     try:
         picture.draw(results, BUILD / "bench.png")
         typer.echo("written to build/bench.json and build/bench.png", err=True)

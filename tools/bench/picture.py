@@ -8,7 +8,11 @@ from typing import Any
 from tools.bench.clients import FLOOR, OURS
 
 _PANELS = (
-    ("messages a second", True, ("qos0_per_s", "qos0_aliased_per_s", "qos1_per_s", "qos1_window_per_s", "received_per_s")),
+    (
+        "messages a second",
+        True,
+        ("qos0_per_s", "qos0_aliased_per_s", "qos1_per_s", "qos1_window_per_s", "received_per_s"),
+    ),
     ("bytes allocated per message", False, ("qos0_bytes", "qos1_bytes", "qos2_bytes", "received_bytes")),
     ("bytes of heap held", False, ("import_held", "connect_held")),
 )
@@ -51,8 +55,14 @@ def draw(results: dict[str, Any], path: Path) -> None:
             for x, value in zip(at, values):
                 text = "-" if value is None else f"{value:,.0f}" if value < 10000 else f"{value / 1000:,.0f}k"
                 axis.annotate(
-                    text, (x, value or 0), ha="center", va="bottom", fontsize=7, rotation=90,
-                    xytext=(0, 2), textcoords="offset points",
+                    text,
+                    (x, value or 0),
+                    ha="center",
+                    va="bottom",
+                    fontsize=7,
+                    rotation=90,
+                    xytext=(0, 2),
+                    textcoords="offset points",
                 )
         if logarithmic:
             axis.set_yscale("log")

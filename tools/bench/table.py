@@ -11,27 +11,27 @@ from rich.table import Table
 from tools.bench.bars import bars
 
 MEASURED = (
-    ("qos0_per_s", "QoS 0 a second"),
-    ("qos0_aliased_per_s", "QoS 0 by alias a second"),
-    ("qos1_per_s", "QoS 1 a second, one at a time"),
-    ("qos1_window_per_s", "QoS 1 a second, twenty in flight"),
-    ("received_per_s", "received a second"),
-    ("qos0_bytes", "bytes allocated per QoS 0 message"),
-    ("qos1_bytes", "per QoS 1 message"),
-    ("qos2_bytes", "per QoS 2 message"),
-    ("received_bytes", "per message received"),
-    ("idle_bytes", "per idle poll"),
-    ("import_held", "bytes of heap held after import"),
-    ("connect_held", "after connect"),
-    ("wire_bytes", "bytes on the wire beside a QoS 0 payload"),
-    ("writes", "socket writes per QoS 0 message"),
+    ("qos0_per_s", "QoS 0 /s"),
+    ("qos0_aliased_per_s", "QoS 0 by alias /s"),
+    ("qos1_per_s", "QoS 1 round trips /s"),
+    ("qos1_window_per_s", "QoS 1, 20 in flight /s"),
+    ("received_per_s", "received /s"),
+    ("qos0_bytes", "allocated, QoS 0, B"),
+    ("qos1_bytes", "allocated, QoS 1, B"),
+    ("qos2_bytes", "allocated, QoS 2, B"),
+    ("received_bytes", "allocated, received, B"),
+    ("idle_bytes", "allocated, idle poll, B"),
+    ("import_held", "held after import, B"),
+    ("connect_held", "held after connect, B"),
+    ("wire_bytes", "wire overhead, QoS 0, B"),
+    ("writes", "writes per QoS 0"),
 )
 GROWING = {
-    "subscriptions": "subscriptions, µs per message received",
-    "subscriptions_by_topic": "the same without subscription identifiers",
-    "topics": "topics that have aliases, µs per QoS 0 message",
-    "topics_8_aliases": "the same with eight aliases",
-    "inflight": "in flight, µs per QoS 1 message and its PUBACK",
+    "subscriptions": "subscriptions: µs per message received",
+    "subscriptions_by_topic": "subscriptions, from a broker without identifiers",
+    "topics": "topics, each with an alias: µs per QoS 0 message",
+    "topics_8_aliases": "topics over eight aliases",
+    "inflight": "messages in flight: µs per QoS 1 message and its PUBACK",
 }
 POLICIES = {
     "umqtt5": "umqtt5: the busiest topics",
@@ -54,7 +54,9 @@ def _tables(results: dict[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
     clients = results["clients"]
     rows = [[what, *(_figure(key, c[key]) for c in clients.values())] for key, what in MEASURED]
     steps = ["1", "10", "100"]
-    growing = [[GROWING[name], *(f"{per[i]:.1f}" for i in steps)] for name, per in results["scaling"].items()]
+    growing = [
+        [what, *(f"{results['scaling'][name][i]:.1f}" for i in steps)] for name, what in GROWING.items()
+    ]
     saved = results["aliases"]
     policies = [[POLICIES[p], *(f"{saved[t][p]:.1f} %" for t in ("round_robin", "zipf"))] for p in POLICIES]
     return [

@@ -5,7 +5,7 @@ import builtins
 
 builtins.TimeoutError = asyncio.TimeoutError  # it takes it for a built-in, as in CPython
 
-from aiomqttc import MQTTClient
+from aiomqttc import MQTTClient  # noqa: E402
 
 ALIASES = False
 

@@ -1,6 +1,6 @@
 """umqtt5, with its default sizes but for a window of twenty."""
 
-from umqtt5 import Client as MQTT
+import umqtt5
 
 ALIASES = True
 
@@ -9,7 +9,9 @@ class Client:
     def __init__(self, port, topic, payload, count, aliased):
         self.count = count
         self.acknowledged = 0
-        self.mqtt = MQTT("127.0.0.1", port, client_id="bench", outbox=4096, inflight=20, aliases=8 * aliased)
+        self.mqtt = umqtt5.Client(
+            "127.0.0.1", port, client_id="bench", outbox=4096, inflight=20, aliases=8 * aliased
+        )
         self.mqtt.on_ack = self.acked
         self.mqtt.connect()
         self.topic = self.mqtt.topic(topic)

@@ -72,7 +72,7 @@ def rates(connect, count, seconds):
     ):
         run = getattr(client, name, None)
         least = 60 if name == "window" else 2
-        found[key] = rate(lambda n: timed(run, n), seconds, least) if run else None
+        found[key] = rate(lambda n, run=run: timed(run, n), seconds, least) if run else None
     client.subscribe(TOPIC)
     found["received_per_s"] = rate(lambda n: receive(client, count, n), seconds)
     client.close()
