@@ -45,6 +45,7 @@ def _download(requirement: str, target: Path) -> None:
         asked.write_text(requirement + "\n")
         unpacked.mkdir()
         options = ["--require-hashes", "--no-deps", "--no-build-isolation", "--no-clean", "--quiet"]
+        options += ["--retries", "1"]
         command = [sys.executable, "-m", "pip", "download", *options, "-d", str(wheels), "-r", str(asked)]
         temporary = {name: str(unpacked) for name in ("TMPDIR", "TEMP", "TMP")}
         try:

@@ -7,8 +7,8 @@ from pathlib import Path
 from tools.bench.clients import VM_SIDE, compile_file
 from tools.bench.measure import run
 
-# how often a message is timed; the best of five rounds of as many counts
-_MESSAGES, _QUICK = 2000, 100
+# how many messages a round has; the best of forty rounds counts
+_MESSAGES, _QUICK = 200, 100
 
 
 def measure(folder: Path, quick: bool) -> dict[str, dict[str, float]]:
