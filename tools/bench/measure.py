@@ -72,4 +72,6 @@ def run(code: str, folder: Path, heap: str = "2m", timeout: float = 120) -> dict
 def client(what: str, client: Measured, folder: Path, port: int, seconds: float = 0) -> dict[str, Any]:
     """One kind of measurement of one client: rates, memory or structure."""
     arguments = ", ".join(map(repr, (what, client.adaptor, client.load, port, seconds)))
-    return run(f"import driver; driver.main({arguments})", folder)
+    # without a collection garbage takes room
+    heap = "64m" if what == "memory" else "2m"
+    return run(f"import driver; driver.main({arguments})", folder, heap)

@@ -1,4 +1,4 @@
-"""umqtt5, with its default sizes but for a window of twenty."""
+"""umqtt5 with its default sizes, but for what a window of twenty needs."""
 
 import umqtt5
 
@@ -6,12 +6,13 @@ ALIASES = True
 
 
 class Client:
+    inflight = 8
+
     def __init__(self, port, topic, payload, count, aliased):
         self.count = count
         self.acknowledged = 0
-        self.mqtt = umqtt5.Client(
-            "127.0.0.1", port, client_id="bench", outbox=4096, inflight=20, aliases=8 * aliased
-        )
+        sizes = {"outbox": 256 * self.inflight, "inflight": self.inflight, "aliases": 8 * aliased}
+        self.mqtt = umqtt5.Client("127.0.0.1", port, client_id="bench", **sizes)
         self.mqtt.on_ack = self.acked
         self.mqtt.connect()
         self.topic = self.mqtt.topic(topic)
