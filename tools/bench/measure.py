@@ -33,6 +33,16 @@ KEYS = (
 )
 
 
+_HELD = """
+import gc
+gc.collect()
+before = gc.mem_alloc()
+{load}
+gc.collect()
+print('BENCH {{"held": %d}}' % (gc.mem_alloc() - before))
+"""
+
+
 class MeasureFailed(RuntimeError):
     """A run in the VM did not come to its end."""
 
@@ -73,5 +83,9 @@ def client(what: str, client: Measured, folder: Path, port: int, seconds: float 
     """One kind of measurement of one client: rates, memory or structure."""
     arguments = ", ".join(map(repr, (what, client.adaptor, client.load, port, seconds)))
     # without a collection garbage takes room
-    heap = "64m" if what == "memory" else "2m"
-    return run(f"import driver; driver.main({arguments})", folder, heap)
+    found = run(f"import driver; driver.main({arguments})", folder, "64m" if what == "memory" else "2m")
+    if what == "memory":
+        # with nothing loaded before it: the table of names grows by leaps, which would hide some
+        found["import_held"] = run(_HELD.format(load=client.load), folder)["held"]
+        found["connect_held"] += found["import_held"]
+    return found

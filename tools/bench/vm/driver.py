@@ -97,8 +97,8 @@ def allocated(run, counter, n):
     return round(((thrice - once) - (once - start)) / (2 * n))
 
 
-def memory(connect, count, imported):
-    """Bytes of heap that stay after import and connect, and that a message takes.
+def memory(connect, count):
+    """Bytes of heap that a connected client holds beside its code, and that a message takes.
 
     `total` also has what is given back at once.
     """
@@ -106,7 +106,7 @@ def memory(connect, count, imported):
     before = gc.mem_alloc()
     client = connect(True) or connect(False)
     gc.collect()
-    found = {"import_held": imported, "connect_held": imported + gc.mem_alloc() - before}
+    found = {"connect_held": gc.mem_alloc() - before}
     total = found["total"] = {}
     for name in ("qos0", "qos1", "qos2", "idle", "received"):
         run = getattr(client, name, None)
@@ -139,11 +139,7 @@ def main(what, name, load, port, seconds):
         import counting
 
         counts = counting.install()
-    gc.collect()
-    before = gc.mem_alloc()
     exec(load, {})
-    gc.collect()
-    imported = gc.mem_alloc() - before
     module = __import__("client_" + name)
     count = Count()
 
@@ -156,7 +152,7 @@ def main(what, name, load, port, seconds):
     if what == "rates":
         found = rates(connect, count, seconds)
     elif what == "memory":
-        found = memory(connect, count, imported)
+        found = memory(connect, count)
     else:
         found = structure(connect, counts)
     print("BENCH " + json.dumps(found))
