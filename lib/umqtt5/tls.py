@@ -79,8 +79,9 @@ def over(transport, context, server_hostname=None):
     """A transport with TLS round the stream of another. `context` is an SSLContext.
 
     `server_hostname` is the name that the broker's certificate has to have, where it is not the
-    `host` of `Client`. The handshake does not block: it goes on with each piece that arrives,
-    within `timeout`. What a piece costs to compute is not divided.
+    `host` of `Client`. The handshake does not block: it goes on with each piece that arrives; what a
+    piece costs to compute is not divided. It is bounded by `timeout`: of `connect` on CPython and
+    under a WebSocket, of `connack` else.
 
     A certificate that does not verify, and an alert by which the broker refuses us, are
     a LastingError; one that is not valid yet is not, as that is a clock that is not set yet.
@@ -100,47 +101,46 @@ def over(transport, context, server_hostname=None):
 
 
 class Stream:
-    """A stream of MicroPython's `ssl`. What it wraps is closed by us: where a handshake fails it is not."""
+    """A stream of MicroPython's `ssl`.
+
+    The handshake is done by the first read and write, and goes on with each: no port tells when it is
+    over, but for the first byte that is taken.
+    """
 
     def __init__(self, below, context, host):
         self._below = below
-        self._opening = below.opening if hasattr(below, "opening") else None
+        if hasattr(below, "opening"):
+            self.opening = below.opening
         # this is what can be polled: it has read bytes from the socket that it has not given yet
-        self.pollable = sock = context.wrap_socket(
+        self.pollable = context.wrap_socket(
             below.sock if hasattr(below, "sock") else below, server_hostname=host, do_handshake_on_connect=False
         )
-        self._read = sock.readinto
-        self._write = sock.write
+        self._write = self.pollable.write
         self._held = 0
-        self._guard = Guard(Exception, self._failed)
-
-    def opening(self):
-        if self._opening:
-            events = self._opening()
-            if events:
-                return events
-            self._opening = None
-        # A port that does not tell when the handshake is done does it with the first write.
-        if hasattr(self.pollable, "getpeercert"):
-            if self.readinto(bytearray(1), 1) is not None:  # this is what drives it
-                raise OSError("the broker spoke before it was asked, or closed")
-            if not self.pollable.getpeercert(True):
-                return 1
-        return 0
+        self._guard = Guard(Exception, _told)
 
     def readinto(self, buf, n):
+        """While the handshake lasts."""
         with self._guard:
-            n = self._read(buf, n)
+            n = self.pollable.readinto(buf, n)
         return n
 
     def write(self, buf, at, n):
+        """While the handshake lasts."""
+        with self._guard:
+            n = self._write_on(buf, at, n)
+        if n:
+            self.readinto = self.pollable.readinto
+            self.write = self._write_on
+        return n
+
+    def _write_on(self, buf, at, n):
         # mbedTLS may have encrypted what it could not send: it then wants the same bytes again, and
         # counts any that come behind them as sent
         if self._held:
             n = self._held
         self._held = n
-        with self._guard:
-            n = self._write(buf, at, n)
+        n = self._write(buf, at, n)
         if n:
             self._held = 0
         return n
@@ -149,15 +149,16 @@ class Stream:
         self.pollable.close()
         self._below.close()
 
-    @staticmethod
-    def _failed(error):
-        if isinstance(error, ValueError):
-            # a port without a clock that is set takes each certificate for one of the future
-            kind = OSError if "future" in str(error) else LastingError
-            raise kind(_VERIFY_FAILED, str(error).strip())
-        if isinstance(error, OSError) and error.errno == _FATAL_ALERT:
-            raise LastingError(_FATAL_ALERT, "TLS: the broker refuses us")
-        raise error
+
+def _told(error):
+    """Raise what an error of the handshake is to the client."""
+    if isinstance(error, ValueError):
+        # while the clock of a board is not set each certificate is one of the future
+        kind = OSError if "future" in str(error) else LastingError
+        raise kind(_VERIFY_FAILED, str(error).strip())
+    if isinstance(error, OSError) and error.errno == _FATAL_ALERT:
+        raise LastingError(_FATAL_ALERT, "TLS: the broker refuses us")
+    raise error
 
 
 if sys.implementation.name == "cpython":

@@ -19,7 +19,6 @@ Rules:
 
 from binascii import b2a_base64
 from errno import ECONNABORTED, ECONNRESET
-from os import urandom
 from random import getrandbits
 
 from micropython import const
@@ -62,6 +61,12 @@ def _fit(text, forbidden):
     return text
 
 
+def _random(n):
+    from os import urandom
+
+    return urandom(n)
+
+
 def _accept(key):
     """What the broker has to answer to our key."""
     from hashlib import sha1
@@ -86,9 +91,9 @@ class WebSocket:
         """Begin a connection. Raises OSError."""
         if self._below:
             raise ValueError("a WebSocket is for one client")
-        key = b2a_base64(urandom(16)).strip()
+        key = b2a_base64(_random(16)).strip()
         self._accept = _accept(key)
-        self._seed = urandom(4)
+        self._seed = _random(4)
         self._request = (
             "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n"
@@ -105,23 +110,21 @@ class WebSocket:
         self._got = 0  # and that have come, two at most
         self._first = self._size = 0
         self._fragments = False  # in a message that has not ended
-        self._open = False
+        self._open = False  # a close may be said
+        self._spare = 0
         self._below = below = self._transport(host, port)
         self.pollable = below.pollable if hasattr(below, "pollable") else below
         self._opening = below.opening if hasattr(below, "opening") else None
-        self._read = below.readinto
-        self._write = below.write
         return self
 
     def close(self):
-        below = self._below
-        self._below = None
-        if below:
+        if self._below:
             try:
                 self._say_close(1000)
             except OSError:
                 pass  # it is gone already
-            below.close()
+            self._below.close()
+            self._below = None
 
     # ---- the upgrade
 
@@ -132,18 +135,18 @@ class WebSocket:
                 return events
             self._opening = None
         while self._at < len(self._request):
-            n = self._write(self._request, self._at, len(self._request) - self._at)
+            n = self._below.write(self._request, self._at, len(self._request) - self._at)
             if not n:
                 return 4
             self._at += n
-        n = self._read(self._pair, 1)
+        n = self._below.readinto(self._pair, 1)
         while n:
             if self._letter(self._pair[0]):
                 self._at = 0
                 self._request = self._answer = None
                 self._open = True
                 return 0
-            n = self._read(self._pair, 1)
+            n = self._below.readinto(self._pair, 1)
         if n == 0:
             raise OSError(ECONNRESET, "closed in place of a WebSocket")
         return 1
@@ -201,7 +204,9 @@ class WebSocket:
     # ---- frames in
 
     def readinto(self, buf, n):
-        for _ in range(_FRAMES):
+        self._spare = _FRAMES
+        while self._spare:
+            self._spare -= 1
             if self._control_end:
                 self._flushed()
             got = self._head() if self._missing else True
@@ -209,7 +214,7 @@ class WebSocket:
                 if self._first & 8:
                     got = self._take_control(buf, n)
                 elif self._size:
-                    got = self._read(buf, min(n, self._size))
+                    got = self._below.readinto(buf, min(n, self._size))
                     if got:
                         self._size -= got
                         if not self._size:
@@ -224,7 +229,7 @@ class WebSocket:
     def _head(self):
         """True where the head of a frame is complete, else what the stream below says."""
         while self._missing:
-            n = self._read(self._pair, min(2, self._missing))
+            n = self._below.readinto(self._pair, min(2, self._missing))
             if not n:
                 return n
             for i in range(n):
@@ -274,7 +279,7 @@ class WebSocket:
     def _take_control(self, buf, n):
         """True where a control frame was taken, 0 where it was a close, else what the stream below says."""
         while self._size:
-            got = self._read(buf, min(n, self._size))
+            got = self._below.readinto(buf, min(n, self._size))
             if not got:
                 return got
             self._size -= got
@@ -290,10 +295,11 @@ class WebSocket:
 
     def _copy(self, buf, n):
         """A piece of a ping's payload goes back, masked."""
-        control = self._control
-        for i in range(n):
-            control[self._filled] = buf[i] ^ control[2 + (self._filled + 2 & 3)]
+        i = 0
+        while i < n:
+            self._control[self._filled] = buf[i] ^ self._control[2 + (self._filled + 2 & 3)]
             self._filled += 1
+            i += 1
 
     # ---- frames out
 
@@ -303,7 +309,7 @@ class WebSocket:
                 return None
             self._make(buf, at, n)
         while self._at < self._end:
-            n = self._write(self._frame, self._at, self._end - self._at)
+            n = self._below.write(self._frame, self._at, self._end - self._at)
             if not n:
                 return None
             self._at += n
@@ -353,7 +359,7 @@ class WebSocket:
             return False
         self._tried = True
         while self._control_at < self._control_end:
-            n = self._write(self._control, self._control_at, self._control_end - self._control_at)
+            n = self._below.write(self._control, self._control_at, self._control_end - self._control_at)
             if not n:
                 return False
             self._control_at += n
