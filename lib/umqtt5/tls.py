@@ -28,10 +28,11 @@ def context(ca=None, cert=None, key=None, verify=True):
     Without `ca` there has to be `verify=False`: what is sent can't be read on its way, but it
     may go to anybody. Raises ValueError, or OSError for a file that can't be read.
     """
+    trusts(ca, cert, key, verify)
     import ssl
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if trusts(ca, cert, key, verify):
+    if verify:
         for der in _ders(ca, b"CERTIFICATE"):
             made.load_verify_locations(cadata=der)
         made.verify_mode = ssl.CERT_REQUIRED
@@ -46,14 +47,13 @@ def context(ca=None, cert=None, key=None, verify=True):
 
 
 def trusts(ca, cert, key, verify):
-    """Whether the broker is checked. Raises ValueError where the arguments do not go together."""
+    """Raises ValueError where the arguments of `context` do not go together."""
     if ca is None and verify:
         raise ValueError("ca is missing, or verify=False: then anybody may be the broker")
     if ca is not None and not verify:
         raise ValueError("ca, or verify=False, not both")
     if (cert is None) != (key is None):
         raise ValueError("cert and key go together")
-    return verify
 
 
 def _ders(data, label):
