@@ -20,7 +20,7 @@ class Certificates:
 
     ca: str
     stranger: str  # another authority, which has signed none of these
-    server: str  # for localhost and 127.0.0.1
+    server: str  # for localhost, broker.local and 127.0.0.1
     elsewhere: str  # for a host of another name
     expired: str
     future: str
@@ -35,7 +35,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     year = datetime.timedelta(days=365)
     authority.cert_pem.write_to_path(folder / "ca.pem")
     other.cert_pem.write_to_path(folder / "stranger.pem")
-    names = ("localhost", "127.0.0.1")
+    names = ("localhost", "broker.local", "127.0.0.1")
     made = {
         "server": authority.issue_cert(*names),
         "elsewhere": authority.issue_cert("elsewhere.example"),

@@ -1,4 +1,4 @@
-"""Other sides that no broker plays: one that says nothing, one that does not read, one that says all at once."""
+"""Other sides that no broker plays: silent ones, deaf ones, those that say all at once."""
 
 from __future__ import annotations
 

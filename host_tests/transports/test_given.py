@@ -29,6 +29,8 @@ class Bridge:
             tty.setraw(fd)
         os.set_blocking(self.end, False)
         self._wake, self._tell = os.pipe()
+        self._link: socket.socket | None = None
+        self._deaf = False  # until the client begins anew
         self.connections = 0
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -44,39 +46,43 @@ class Bridge:
             os.close(fd)
 
     def _run(self) -> None:
-        link: socket.socket | None = None
-        deaf = False  # until the client begins anew
         while True:
-            ready, _, _ = select.select([self._line, self._wake, *([link] if link else [])], [], [])
+            link = [self._link] if self._link else []
+            ready, _, _ = select.select([self._line, self._wake, *link], [], [])
             if self._wake in ready:
                 if os.read(self._wake, 1) == b"q":
                     break
-                if link:
-                    link.close()
-                link, deaf = None, True
+                self._drop()
+                self._deaf = True
                 os.write(self._line, b"\x30\x64\x00\x01a")
-                continue
-            if self._line in ready:
-                data = os.read(self._line, 4096)
-                if deaf and data[:1] == b"\x10":
-                    deaf = False
-                if not link and not deaf:
-                    link = socket.create_connection((self._address.host, self._address.port))
-                    self.connections += 1
-                if link:
-                    with contextlib.suppress(OSError):
-                        link.sendall(data)
-            if link in ready:
-                assert link
-                data = link.recv(4096)
-                at = 0
-                while at < len(data):  # a pty takes a few KB until they are read
-                    at += os.write(self._line, data[at : at + 1024])
-                if not data:
-                    link.close()
-                    link = None
-        if link:
-            link.close()
+            elif self._line in ready:
+                self._from_line(os.read(self._line, 4096))
+            elif self._link:
+                self._from_broker(self._link.recv(4096))
+        self._drop()
+
+    def _from_line(self, data: bytes) -> None:
+        if self._deaf and data[:1] == b"\x10":
+            self._deaf = False
+        if self._deaf:
+            return
+        if not self._link:
+            self._link = socket.create_connection((self._address.host, self._address.port))
+            self.connections += 1
+        with contextlib.suppress(OSError):
+            self._link.sendall(data)
+
+    def _from_broker(self, data: bytes) -> None:
+        at = 0
+        while at < len(data):
+            at += os.write(self._line, data[at : at + 1024])
+        if not data:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._link:
+            self._link.close()
+            self._link = None
 
 
 @pytest.fixture

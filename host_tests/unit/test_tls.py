@@ -100,18 +100,20 @@ if sys.implementation.name != "cpython":
             assert stream.write(b"abcdef", 3, 3) == 3
             assert below.asked == (3, 3, 3, 3)
 
-    def test_errors_of_the_handshake_are_told_apart():
-        for error, lasting in (
-            (ValueError("The certificate is not correctly signed by the trusted CA\n"), True),
-            (ValueError("The certificate validity starts in the future\n"), False),
-            (OSError(-0x7780, "alert"), True),
-            (OSError(-0x7280, "eof"), False),
-            (OSError(104), False),
+    def check(error, lasting):
+        below = Below()
+        stream = tls.over(lambda host, port: below, below)("broker", 8883)
+        below.error = error
+        for found in (
+            raises(OSError, stream.readinto, bytearray(1), 1),
+            raises(OSError, stream.write, b"a", 0, 1),
         ):
-            below = Below()
-            stream = tls.over(lambda host, port: below, below)("broker", 8883)
-            below.error = error
-            for call in (lambda: stream.readinto(bytearray(1), 1), lambda: stream.write(b"a", 0, 1)):
-                found = raises(OSError, call)
-                assert isinstance(found, LastingError) == lasting, found
-                assert found.errno == (error.errno if isinstance(error, OSError) else -0x2700)
+            assert isinstance(found, LastingError) == lasting, found
+            assert found.errno == (error.errno if isinstance(error, OSError) else -0x2700)
+
+    def test_errors_of_the_handshake_are_told_apart():
+        check(ValueError("The certificate is not correctly signed by the trusted CA\n"), True)
+        check(ValueError("The certificate validity starts in the future\n"), False)
+        check(OSError(-0x7780, "alert"), True)
+        check(OSError(-0x7280, "eof"), False)
+        check(OSError(104), False)

@@ -107,9 +107,11 @@ def decoded(data):
         else:
             assert size != 127
         mask = data[at : at + 4]
-        payload = data[at + 4 : at + 4 + size]
+        payload = bytearray(data[at + 4 : at + 4 + size])
         assert len(mask) == 4 and len(payload) == size, "half a frame"
-        frames.append((first, bytes([payload[i] ^ mask[i % 4] for i in range(size)]), mask))
+        for i in range(size):
+            payload[i] ^= mask[i % 4]
+        frames.append((first, bytes(payload), mask))
         data = data[at + 4 + size :]
     return frames
 
@@ -282,14 +284,39 @@ def test_what_is_written_is_one_masked_binary_frame_in_one_write():
         assert [(first, payload) for first, payload, _ in frames] == [(0x82, data[3:])]
 
 
-def test_a_long_packet_is_several_frames():
-    stream, below = opened(buffer=100)
-    data = bytes(range(256)) * 3
-    assert stream.write(data, 0, len(data)) == 92
-    written(stream, data[92:])
+def test_a_long_packet_is_one_frame_that_is_made_in_pieces():
+    for size in (93, 94, 191, 192, 193, 768, 65535):
+        for buffer in (64, 65, 66, 67, 100):
+            stream, below = opened(buffer=buffer)
+            data = (bytes(range(255)) * 258)[:size]
+            took = stream.write(data, 0, size)
+            assert took == min(size, buffer - (6 if size < 126 else 8))
+            written(stream, data[took:])
+            frames = decoded(below.written)
+            assert [(first, payload) for first, payload, _ in frames] == [(0x82, data)], (size, buffer)
+
+
+def test_what_is_longer_than_two_bytes_can_say_is_several_frames():
+    stream, below = opened()
+    data = bytes(range(256)) * 512
+    written(stream, data)
     frames = decoded(below.written)
     assert b"".join([payload for _, payload, _ in frames]) == data
-    assert [first for first, _, _ in frames] == [0x82] * 9 and below.writes == 9
+    assert [len(payload) for _, payload, _ in frames] == [65535, 65535, 2]
+
+
+def test_nothing_goes_between_the_pieces_of_a_frame():
+    stream, below = opened(buffer=64)
+    data = bytes(range(200))
+    at = stream.write(data, 0, 200)
+    below.inbox = frame(b"ping", 0x89)
+    assert read(stream) == (b"", None)
+    # more lies behind it by now, which is not of this frame
+    while at < 200:
+        at += stream.write(data + b"more", at, 204 - at)
+    assert at == 200 and stream.write(b"more", 0, 4) == 4
+    frames = [(first, payload) for first, payload, _ in decoded(below.written)]
+    assert frames == [(0x82, data), (0x8A, b"ping"), (0x82, b"more")]
 
 
 def test_each_frame_has_a_key_of_its_own():

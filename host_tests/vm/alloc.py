@@ -159,11 +159,11 @@ class Socket:
         self.inbox = b"\x02\x01a\x89\x01p\x80\x7e\x00\x7f" + b"b" * 127  # fragments round a ping
         self.at = self.got = self.sent = 0
         self.buf = bytearray(256)
-        self.packet = bytes(300)
+        self.packet = bytes(600)
         self.web = web = WebSocket(self.connect, "/", "", 512)
         web._below = self
         web._seed = b"seed"
-        web._at = web._end = web._took = web._control_at = web._control_end = web._filled = 0
+        web._at = web._end = web._left = web._control_at = web._control_end = web._filled = 0
         web._missing = 2
         web._got = web._first = web._size = 0
         web._fragments = web._tried = False
@@ -196,8 +196,9 @@ class Socket:
 
     def web_socket_write(self):
         self.sent = 0
-        assert self.web.write(self.packet, 0, 300) == 300
-        assert self.sent == 308
+        assert self.web.write(self.packet, 0, 600) == 504
+        assert self.web.write(self.packet, 504, 96) == 96
+        assert self.sent == 608
 
 
 def allocated(function):

@@ -72,7 +72,11 @@ class poll:  # noqa: N801  the name in MicroPython's select
     def ipoll(self, ms):
         for key in self._selector.get_map().values():
             # what TLS has read and decrypted is not in the socket any more
-            if key.events & selectors.EVENT_READ and hasattr(key.fileobj, "pending") and key.fileobj.pending():
+            if (
+                key.events & selectors.EVENT_READ
+                and hasattr(key.fileobj, "pending")
+                and key.fileobj.pending()
+            ):
                 yield key.fileobj, 1
                 return
         for key, events in self._selector.select(ms / 1000):

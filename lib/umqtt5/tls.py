@@ -35,9 +35,9 @@ def context(ca=None, cert=None, key=None, verify=True):
     if verify:
         for der in _ders(ca, b"CERTIFICATE"):
             made.load_verify_locations(cadata=der)
-        made.verify_mode = ssl.CERT_REQUIRED
+        made.verify_mode = ssl.CERT_REQUIRED  # type: ignore[attr-defined]
     else:
-        made.verify_mode = ssl.CERT_NONE
+        made.verify_mode = ssl.CERT_NONE  # type: ignore[attr-defined]
     if cert:
         ders = _ders(cert, b"CERTIFICATE")
         if len(ders) > 1:
@@ -113,7 +113,9 @@ class Stream:
             self.opening = below.opening
         # this is what can be polled: it has read bytes from the socket that it has not given yet
         self.pollable = context.wrap_socket(
-            below.sock if hasattr(below, "sock") else below, server_hostname=host, do_handshake_on_connect=False
+            below.sock if hasattr(below, "sock") else below,
+            server_hostname=host,
+            do_handshake_on_connect=False,
         )
         self._write = self.pollable.write
         self._held = 0
@@ -130,8 +132,8 @@ class Stream:
         with self._guard:
             n = self._write_on(buf, at, n)
         if n:
-            self.readinto = self.pollable.readinto
-            self.write = self._write_on
+            self.readinto = self.pollable.readinto  # type: ignore[method-assign]
+            self.write = self._write_on  # type: ignore[method-assign]
         return n
 
     def _write_on(self, buf, at, n):
@@ -162,7 +164,7 @@ def _told(error):
 
 
 if sys.implementation.name == "cpython":
-    from .hosted_tls import Stream, make
+    from .hosted_tls import Stream, make  # type: ignore[assignment]
 
     def context(ca=None, cert=None, key=None, verify=True):  # noqa: F811
         trusts(ca, cert, key, verify)

@@ -7,8 +7,8 @@ secure = ws.over(tls.over(tcp.connect, tls.context(ca="ca.pem")))
 
 Rules:
 
-- A `write` makes one frame of as much as fits into `buffer`, and is None until the frame has gone as a
-  whole: it is called with the same bytes again.
+- What a `write` is given is one frame. It is made in pieces as large as `buffer`; a `write` counts one when
+  it has gone as a whole, and is None before: it is called with the same bytes again.
 - A `readinto` gives the payload of binary frames, read straight from the stream below to where the
   caller wants it. It takes no byte that belongs behind what it gives.
 - Pong and close are made in a buffer of their own, and go between two frames of ours. A ping that
@@ -40,9 +40,9 @@ def over(transport, path="/mqtt", headers=(), buffer=512):
     """A transport with a WebSocket round the stream of another, for one client.
 
     `headers` are pairs of str that the HTTP request has beside its own, such as an authorization.
-    `buffer` in bytes is the largest frame that is sent, its head of 6 or 8 bytes included; a longer
-    packet goes out in several. `Client` has to be told the port. The stream raises OSError with the
-    broker's status line where it refuses the path; a LastingError for most of 4xx.
+    `buffer` in bytes is what is masked and written at once, the head of a frame with its 6 or 8 bytes
+    included. `Client` has to be told the port. The stream raises OSError with the broker's status
+    line where it refuses the path; a LastingError for most of 4xx.
 
     Raises ValueError for what can't stand in a request.
     """
@@ -102,7 +102,8 @@ class WebSocket:
         ).encode()
         self._answer = None  # the headers of the broker's response, once its first line is there
         self._response = self._line = 0  # bytes of it, and of its last line
-        self._at = self._end = self._took = 0  # what of our frame is to be written, its payload
+        self._at = self._end = 0  # what of our frame is to be written
+        self._took = self._left = 0  # how much of its payload that is, and what is still to be made
         self._control_at = self._control_end = 0
         self._tried = False  # to write the control frame: then it can't be another one any more
         self._filled = 0  # where the next byte of a ping's payload goes, 0 for nowhere
@@ -305,7 +306,7 @@ class WebSocket:
 
     def write(self, buf, at, n):
         if self._at == self._end:
-            if self._control_end and not self._flushed():
+            if not self._left and self._control_end and not self._flushed():
                 return None
             self._make(buf, at, n)
         while self._at < self._end:
@@ -318,9 +319,21 @@ class WebSocket:
         return self._took
 
     def _make(self, buf, at, n):
-        """A frame with as much of this as fits."""
-        frame = self._frame
-        self._took = n = min(n, len(frame) - 8)
+        """A frame of this, or the next piece of the one that was begun: as much as fits."""
+        if self._left:
+            self._at = to = self._end & 3  # so the mask goes on where it was
+        else:
+            self._at = 0
+            self._left = n = min(n, 65535)
+            to = self._begin(self._frame, n)
+        self._took = n = min(n, self._left, len(self._frame) - to)
+        self._left -= n
+        self._end = to + n
+        self._mask(self._frame, to, buf, at)
+
+    def _begin(self, frame, n):
+        """The head of a frame; returns its size."""
+        to = 6
         frame[0] = 0x80 | _BINARY
         if n < 126:
             frame[1] = 0x80 | n
@@ -328,15 +341,16 @@ class WebSocket:
             frame[1] = 0x80 | 126
             frame[2] = n >> 8
             frame[3] = n & 0xFF
-        self._at = 0
-        self._end = n + (6 if n < 126 else 8)
-        self._new_key(frame, self._end - n - 4)
-        self._mask(frame, self._end - n, buf, at)
+            to = 8
+        self._new_key(frame, to - 4)
+        for i in range(to - 4, to):
+            self._key[i & 3] = frame[i]  # a ping may come in the middle, whose pong has another
+        return to
 
     def _new_key(self, out, at):
         """Four bytes that nobody can tell beforehand, at `at`."""
         for i in range(at, at + 4):
-            out[i] = self._key[i & 3] = self._seed[i & 3] ^ getrandbits(8)
+            out[i] = self._seed[i & 3] ^ getrandbits(8)
 
     def _mask(self, frame, to, buf, at):
         key = self._key
@@ -355,7 +369,7 @@ class WebSocket:
 
     def _flushed(self):
         """Write the control frame, if none of ours is half written; True where nothing is left."""
-        if self._at < self._end:
+        if self._at < self._end or self._left:
             return False
         self._tried = True
         while self._control_at < self._control_end:
