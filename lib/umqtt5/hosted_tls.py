@@ -99,6 +99,8 @@ class Stream:
             return self._sock.send(memoryview(buf)[at : at + n])
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
+        except (ssl.SSLEOFError, ConnectionError):
+            return None  # it is closed, and the next read tells why: maybe by an alert
         except ssl.SSLError as error:
             raise _told(error)
 
