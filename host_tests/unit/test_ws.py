@@ -143,6 +143,7 @@ def written(stream, data):
 
 
 def test_the_request_says_what_the_standard_wants():
+    """[MQTT-6.0.0-3]"""
     below = Below()
     stream = ws.over(lambda host, port: below, "/a?b=%20", headers=(("Authorization", "Basic 100%"),))
     stream("fe80::1", 81).opening()
@@ -202,6 +203,7 @@ def refused(answer=None, gone=False, **changes):
 
 
 def test_a_wrong_answer_is_refused_by_name():
+    """[MQTT-6.0.0-4]"""
     for changes, words in (
         ({"status": b"404 Not Found"}, "404 Not Found"),
         ({"status": b"503 Busy"}, "503 Busy"),
@@ -275,6 +277,7 @@ def test_a_failed_connection_leaves_it_free():
 
 
 def test_what_is_written_is_one_masked_binary_frame_in_one_write():
+    """[MQTT-6.0.0-1]"""
     for size in (1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 503, 504):
         stream, below = opened()
         data = bytes([i * 7 & 255 for i in range(size + 3)])
@@ -365,6 +368,7 @@ MIXED = (
 
 
 def test_fragments_and_control_frames_at_every_cut():
+    """[MQTT-6.0.0-2]"""
     for cut in range(len(MIXED) + 1):
         for eager in (True, False):
             stream, below = opened()
@@ -495,6 +499,7 @@ def raise_(error):
 
 
 def test_what_a_broker_must_not_send_ends_it_with_a_reason():
+    """[MQTT-6.0.0-1]"""
     for data, words, code in (
         (b"\x82\x81", "masked", 1002),
         (b"\x82\xfe", "masked", 1002),
@@ -502,7 +507,7 @@ def test_what_a_broker_must_not_send_ends_it_with_a_reason():
         (b"\xc2\x01", "reserved", 1002),
         (b"\xa2\x01", "reserved", 1002),
         (b"\x92\x01", "reserved", 1002),
-        (b"\x81\x01", "not binary", 1003),  # [MQTT-6.0.0-1]
+        (b"\x81\x01", "not binary", 1003),
         (b"\x83\x01", "not binary", 1003),
         (b"\x87\x01", "not binary", 1003),
         (b"\x8b\x00", "control", 1002),
