@@ -119,4 +119,4 @@ def test_a_refused_path_is_told(words: str, interpreter: str) -> None:
 
     with listening(serve) as address:
         output = play(interpreter, "refused", address, kind="ws", path="/wrong")
-    assert words in output and f"lasting {lasting}" in output, output
+    assert words in output and output.count(f"lasting {lasting}") == 3, output

@@ -5,9 +5,19 @@ import socket
 import ssl
 import tempfile
 
-from .lasting import LastingError
-
-_TRANSIENT = ("INTERNAL_ERROR", "USER_CANCELLED")
+# alerts that speak of us, and not of what arrived
+_REFUSALS = (
+    "_CERTIFICATE",
+    "_CERTIFICATE_REVOKED",
+    "_CERTIFICATE_EXPIRED",
+    "_CERTIFICATE_UNKNOWN",
+    "_CERTIFICATE_REQUIRED",
+    "_UNKNOWN_CA",
+    "_ACCESS_DENIED",
+    "_HANDSHAKE_FAILURE",
+    "_PROTOCOL_VERSION",
+    "_UNRECOGNIZED_NAME",
+)
 
 
 def make(ca, cert, key):
@@ -54,10 +64,11 @@ def _no_password():
 class Stream:
     """A non-blocking SSLSocket with the methods of a MicroPython stream."""
 
-    def __init__(self, below, context, host):
+    def __init__(self, over, below, host):
+        self._over = over
         self._sock = below.sock
         self._opening = getattr(below, "opening", None)
-        self._context = context
+        self._context = over.context
         self._host = host
 
     def opening(self):
@@ -81,18 +92,21 @@ class Stream:
         except ssl.SSLWantWriteError:
             return 4
         except ssl.SSLError as error:
-            raise _told(error)
+            self._told(error)
         return 0
 
     def readinto(self, buf, n):
         if not n:
             return None
         try:
-            return self._sock.recv_into(buf, n)
+            n = self._sock.recv_into(buf, n)
+            if n:
+                self._over.refusals = 0  # the handshake alone says nothing: TLS 1.3 refuses us behind it
+            return n
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except ssl.SSLError as error:
-            raise _told(error)
+            self._told(error)
 
     def write(self, buf, at, n):
         try:
@@ -102,7 +116,7 @@ class Stream:
         except (ssl.SSLEOFError, ConnectionError):
             return None  # it is closed, and the next read tells why: maybe by an alert
         except ssl.SSLError as error:
-            raise _told(error)
+            self._told(error)
 
     def pending(self):
         """True where bytes were read from the socket that `select` does not see any more."""
@@ -114,13 +128,10 @@ class Stream:
     def fileno(self):
         return self._sock.fileno()
 
-
-def _told(error):
-    """What a failure is to the client: lasting where nothing but a change can mend it."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        # 9: not valid yet, which is a clock that is not set yet
-        return (OSError if error.verify_code == 9 else LastingError)(error.errno, error.verify_message)
-    reason = error.reason or ""
-    if "_ALERT_" in reason and not reason.endswith(_TRANSIENT):
-        return LastingError(error.errno, f"TLS: the broker refuses us ({reason})")
-    return error
+    def _told(self, error):
+        """Raise what a failure is to the client."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self._over.refused(error.errno, error.verify_message)
+        if "_ALERT_" in (error.reason or "") and error.reason.endswith(_REFUSALS):
+            self._over.refused(error.errno, f"TLS: the broker refuses us ({error.reason})")
+        raise error

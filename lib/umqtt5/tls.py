@@ -16,6 +16,8 @@ from .lasting import LastingError
 _VERIFY_FAILED = const(-0x2700)  # mbedTLS's numbers
 _FATAL_ALERT = const(-0x7780)
 
+_PATIENCE = const(3)  # refusals in a row that can't be chance
+
 
 def context(ca=None, cert=None, key=None, verify=True):
     """An SSLContext for `Client(ssl=)`.
@@ -83,21 +85,36 @@ def over(transport, context, server_hostname=None):
     piece costs to compute is not divided. It is bounded by `timeout`: of `connect` on CPython and
     under a WebSocket, of `connack` else.
 
-    A certificate that does not verify, and an alert by which the broker refuses us, are
-    a LastingError; one that is not valid yet is not, as that is a clock that is not set yet.
+    A certificate that does not verify, and an alert by which the broker refuses us, are a
+    LastingError when they come for the third time in a row: one that comes once may be of a bad line,
+    and the first ones of a clock that is not set yet.
     """
     if not hasattr(context, "wrap_socket"):
         raise TypeError("ssl: an SSLContext, see umqtt5.tls.context")
+    return Over(transport, context, server_hostname)
 
-    def connect(host, port):
-        below = transport(host, port)
+
+class Over:
+    """The transport; counts the refusals in a row."""
+
+    def __init__(self, transport, context, server_hostname):
+        self._transport = transport
+        self.context = context
+        self._server_hostname = server_hostname
+        self.refusals = 0
+
+    def __call__(self, host, port):
+        below = self._transport(host, port)
         try:
-            return Stream(below, context, server_hostname or host)
+            return Stream(self, below, self._server_hostname or host)
         except BaseException:
             below.close()
             raise
 
-    return connect
+    def refused(self, number, words):
+        """Raise the error of a handshake that one of the two has refused."""
+        self.refusals += 1
+        raise (OSError if self.refusals < _PATIENCE else LastingError)(number, words)
 
 
 class Stream:
@@ -107,19 +124,20 @@ class Stream:
     over, but for the first byte that is taken.
     """
 
-    def __init__(self, below, context, host):
+    def __init__(self, over, below, host):
+        self._over = over
         self._below = below
         if hasattr(below, "opening"):
             self.opening = below.opening
         # this is what can be polled: it has read bytes from the socket that it has not given yet
-        self.pollable = context.wrap_socket(
+        self.pollable = over.context.wrap_socket(
             below.sock if hasattr(below, "sock") else below,
             server_hostname=host,
             do_handshake_on_connect=False,
         )
         self._write = self.pollable.write
         self._held = 0
-        self._guard = Guard(Exception, _told)
+        self._guard = Guard(Exception, self._told)
 
     def readinto(self, buf, n):
         """While the handshake lasts."""
@@ -132,6 +150,7 @@ class Stream:
         with self._guard:
             n = self._write_on(buf, at, n)
         if n:
+            self._over.refusals = 0
             self.readinto = self.pollable.readinto  # type: ignore[method-assign]
             self.write = self._write_on  # type: ignore[method-assign]
         return n
@@ -151,16 +170,13 @@ class Stream:
         self.pollable.close()
         self._below.close()
 
-
-def _told(error):
-    """Raise what an error of the handshake is to the client."""
-    if isinstance(error, ValueError):
-        # while the clock of a board is not set each certificate is one of the future
-        kind = OSError if "future" in str(error) else LastingError
-        raise kind(_VERIFY_FAILED, str(error).strip())
-    if isinstance(error, OSError) and error.errno == _FATAL_ALERT:
-        raise LastingError(_FATAL_ALERT, "TLS: the broker refuses us")
-    raise error
+    def _told(self, error):
+        """Raise what an error of the handshake is to the client."""
+        if isinstance(error, ValueError):
+            self._over.refused(_VERIFY_FAILED, str(error).strip())
+        if isinstance(error, OSError) and error.errno == _FATAL_ALERT:
+            self._over.refused(_FATAL_ALERT, "TLS: the broker refuses us")
+        raise error
 
 
 if sys.implementation.name == "cpython":
