@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test conformance mutants fuzz soak lint size setup lock clean
+.PHONY: help demo test conformance mutants fuzz soak lint size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -36,10 +36,13 @@ lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 size: $(VENV)/dev ## bytes of code and of heap
 	@$(RUN) -m tools size
 
+bench: $(VENV)/dev $(VENV)/bench ## rates, bytes and heap beside other clients: [ARGS="--quick --markdown"]
+	@$(RUN) -m tools bench $(ARGS)
+
 setup: $(VENV)/dev ## only the set-up
 
 lock: $(VENV)/dev ## pin anew what pyproject.toml asks for
-	@for set in demo dev; do \
+	@for set in demo dev bench; do \
 	  $(VENV)/bin/uv pip compile -q pyproject.toml --extra $$set --universal --python-version 3.10 \
 	    --fork-strategy fewest --no-header --no-annotate --upgrade -o tools/requirements/$$set.txt; done
 
