@@ -27,7 +27,7 @@ mutants: $(VENV)/dev ## break the library for each statement, and see its tests 
 fuzz: $(VENV)/dev ## mutated streams into the session: [SECONDS=60]
 	@$(RUN) -m host_tests.fuzz.fuzz $(if $(SECONDS),--seconds $(SECONDS))
 
-soak: $(VENV)/dev ## a device in 64 KB of heap behind a network that fails: [MESSAGES=100000] [SEED=1]
+soak: $(VENV)/dev $(VENV)/bench ## a device in 64 KB of heap behind a network that fails: [MESSAGES=100000] [SEED=1]
 	@$(RUN) -m host_tests.faults.soak $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports

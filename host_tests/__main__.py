@@ -42,7 +42,7 @@ def ejabberd() -> str | None:
     return _debian(broker.find_ejabberd, "ejabberd")
 
 
-def plugin() -> str | None:
+def scram() -> str | None:
     """What the SCRAM plugin of mosquitto is compiled with."""
     return _debian(
         scram_plugin.can_be_built, "mosquitto-dev", "libmosquitto-dev", "libssl-dev", "gcc", "libc6-dev"
@@ -54,7 +54,7 @@ def main() -> int:
     for what, prepare in (
         ("tests with mosquitto", mosquitto),
         ("tests with ejabberd", ejabberd),
-        ("SCRAM with mosquitto", plugin),
+        ("SCRAM with mosquitto", scram),
         ("tests in the 32-bit VM", vm.install_32_bit),
     ):
         why = prepare()
