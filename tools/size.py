@@ -30,6 +30,8 @@ FEATURES = {
     "counters": "counters of the link",
     "farewell": "DISCONNECT with reason and properties",
     "follow": "Server References",
+    "given": "a UART, a socket of the user's",
+    "lasting": "errors that can't mend",
     "legal": "checked properties of CONNECT and will",
     "policy": "what gives way in a full outbox",
     "properties": "properties by name",
@@ -43,6 +45,7 @@ FEATURES = {
     "strict": "strict=True",
     "tls": "TLS",
     "timeouts": "a bound for each wait",
+    "ws": "WebSocket",
 }
 
 _HELD_64 = """

@@ -39,7 +39,7 @@ def start(
 
     It is in a session of its own: Ctrl-C in the terminal reaches only us, who then end it.
     """
-    environment = dict(os.environ, MICROPYPATH=os.pathsep.join(map(str, path)))
+    environment = dict(os.environ, MICROPYPATH=os.pathsep.join([*map(str, path), ".frozen"]))
     return subprocess.Popen(
         [executable(), "-X", f"heapsize={heap}", *arguments],
         cwd=cwd,

@@ -32,6 +32,21 @@ class Arrivals:
             self.next = number + 1
 
 
+def transport(over):
+    """How the broker is reached: by TCP, or what `over` says of TLS and WebSocket."""
+    from umqtt5.tcp import connect
+
+    if over and over.get("ca"):
+        from umqtt5 import tls
+
+        connect = tls.over(connect, tls.context(ca=over["ca"]))
+    if over and over.get("path"):
+        from umqtt5 import ws
+
+        connect = ws.over(connect, over["path"])
+    return connect
+
+
 class Device:
     def __init__(self, arguments):
         self.count = arguments["count"]
@@ -53,6 +68,7 @@ class Device:
             inflight=8,
             aliases=4,
             timeout=TIMEOUTS,
+            transport=transport(arguments.get("over")),
             **(arguments.get("options") or {}),
         )
         client.longest_pause = 2000
