@@ -55,6 +55,7 @@ def test_the_example_for_umqtt_simple(
     scripted: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from answering import Answers
+
     from umqtt5 import simple
 
     monkeypatch.setattr(simple.MQTTClient, "TRANSPORT", staticmethod(Answers().connect))
