@@ -6,8 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-from tools import broker, vm
+from tools import broker, npm, vm
+
+JUDGES = Path(__file__).parent / "judges"
 
 
 def _quietly(*command: str) -> bool:
@@ -33,7 +36,11 @@ def mosquitto() -> str | None:
 
 def main() -> int:
     skipped = []
-    for what, prepare in (("tests with mosquitto", mosquitto), ("tests in the 32-bit VM", vm.install_32_bit)):
+    for what, prepare in (
+        ("tests with mosquitto", mosquitto),
+        ("tests in the 32-bit VM", vm.install_32_bit),
+        ("the judge mqtt-packet", lambda: npm.install(JUDGES)),
+    ):
         why = prepare()
         if why:
             skipped.append(f"skipped: {what}: {why}")

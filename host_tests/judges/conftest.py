@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from host_tests.judges import judges as bench
+from world import real_clock
+
+# the same examples in each run: what fails once fails always
+settings.register_profile(
+    "judges",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=120,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("judges")
+
+
+@pytest.fixture(scope="session")
+def judges() -> Iterator[list[Any]]:
+    here, missing = bench.available()
+    for why in missing:
+        print(why)
+    yield here
+    for judge in here:
+        if isinstance(judge, bench.MqttPacket):
+            judge.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def real_clock_afterwards() -> Iterator[None]:
+    yield
+    real_clock()

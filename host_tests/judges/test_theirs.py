@@ -1,0 +1,280 @@
+"""What a server may send, as the three judges and our own generator encode it: the client takes it,
+and each field arrives where the user sees it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helper import CONNACK, packet
+from host_tests.judges import generate, packets
+from host_tests.judges.packets import SUBSCRIPTION_IDENTIFIER, TYPES, USER, Packet, split
+from umqtt5 import MQTTError
+from world import World
+
+LARGEST = 0x3FFFFFFF  # of a number that `message.property` returns
+
+
+class Own:
+    name = "our own"
+
+    def encode(self, wanted: Packet) -> bytes:
+        return packets.encode(wanted)
+
+    def leaves(self, wanted: Packet) -> Packet:
+        return wanted
+
+
+def encodings(judges: list[Any], wanted: Packet) -> list[tuple[bytes, Packet]]:
+    """The packet in the bytes of all encoders, and what each has left of it. The judges agree on them."""
+    out: dict[bytes, Packet] = {}
+    for encoder in [Own(), *judges]:
+        data = encoder.encode(wanted)
+        if data is not None and data not in out:
+            out[data] = encoder.leaves(wanted)
+            for judge in judges:
+                assert judge.decode(data) == judge.sees(out[data]), (encoder.name, judge.name)
+    return list(out.items())
+
+
+def acks(client: Any) -> list[tuple[int, int]]:
+    """What `on_ack` is told: packet identifier and reason code."""
+    told: list[tuple[int, int]] = []
+
+    def take(*answer: Any) -> None:
+        if len(answer) == 1:
+            told.append((answer[0].packet_id, answer[0].reason))
+        else:
+            told.append((answer[0], answer[1]))
+
+    client.on_ack = take
+    return told
+
+
+def connected(**options: Any) -> Any:
+    world = World(**{"rx": 8192, "tx": 4096, "inflight": 8, **options})
+    world.client.connect()
+    return world
+
+
+def give(world: Any, data: bytes) -> list[bytes]:
+    """Have a packet arrive; returns what the client answers. The link stays."""
+    stream = world.stream
+    before = len(stream.written)
+    stream.inbox += data
+    for _ in range(3):
+        world.client.poll()
+    assert world.client.connected and world.stream is stream, split(stream.written)[-1]
+    return split(stream.written[before:])
+
+
+def arrived(message: Any, wanted: Packet) -> None:
+    """A handler's message is what was sent."""
+    assert message.topic == wanted["topic"]
+    assert message.payload == wanted["payload"] and message.equals(wanted["payload"])
+    assert (message.qos, message.retain, message.dup) == (wanted["qos"], wanted["retain"], wanted["dup"])
+    for identifier in TYPES:
+        value = wanted.properties.get(identifier)
+        several = value if identifier in (USER, SUBSCRIPTION_IDENTIFIER) and value else [value]
+        for nth, one in enumerate([*several, None]):
+            one = min(one, LARGEST) if isinstance(one, int) else one
+            assert message.property(identifier, nth) == one, hex(identifier)
+
+
+@given(wanted=generate.publish())
+def test_publish(judges: list[Any], wanted: Packet) -> None:
+    for data, left in encodings(judges, wanted):
+        world = connected()
+        got, errors = [], []
+        world.client.subscribe("#", lambda m: (arrived(m, left), got.append(m.packet_id)))  # noqa: B023
+        world.client.subscribe("nothing", lambda m: None)
+        world.client.on_error = errors.append
+        world.client.poll()
+        answer = give(world, data)
+        assert not errors, errors
+        # a Subscription Identifier names the subscriptions, without one the topic does
+        assert len(got) == (1 in wanted.properties.get(SUBSCRIPTION_IDENTIFIER, [1]))
+        identifier = wanted["packet_id"].to_bytes(2, "big")
+        first = (None, 0x40, 0x50)[wanted["qos"]]
+        assert answer == ([bytes((first, 2)) + identifier] if first else [])
+
+
+@given(wanted=st.lists(generate.publish(aliases=2), min_size=1, max_size=5))
+def test_publish_with_the_brokers_aliases(judges: list[Any], wanted: list[Packet]) -> None:
+    world = connected(topic_alias_maximum=2)
+    got: list[tuple[str, bytes]] = []
+    world.client.subscribe("#", lambda m: got.append((m.topic, m.payload)))
+    world.client.poll()
+    topics: dict[int, str] = {}
+    for one in wanted:
+        one.properties.pop(SUBSCRIPTION_IDENTIFIER, None)
+        one.fields.update(qos=0, packet_id=0, dup=False)
+        alias = one.properties.get(0x23)
+        topic = one["topic"]
+        if alias in topics and len(one["payload"]) % 2:
+            topic = topics[alias]
+            one.fields["topic"] = ""
+        if alias:
+            topics[alias] = topic
+        for data, _ in encodings(judges, one):
+            give(world, data)
+            assert got == [(topic, one["payload"])]
+            got.clear()
+
+
+@given(wanted=generate.connack(reasons=b"\x00"), few=st.booleans())
+def test_connack(judges: list[Any], wanted: Packet, few: bool) -> None:
+    limits = wanted.properties
+    if few:
+        limits[0x21] = min(limits.get(0x21, 3), 3)
+    limits[0x27] = max(limits.get(0x27, 0xFFFFFFFF), 600)  # for what follows
+    for data, _ in encodings(judges, wanted):
+        world = World(client_id="", keep_alive=40, rx=8192, tx=4096, inflight=8)
+        world.greeting = data
+        world.client.connect()
+        assert world.client.connected
+        obeys_publishing(world, limits)
+        obeys_subscribing(world, limits)
+        obeys_keep_alive(world, limits.get(0x13, 40))
+        world.greeting = CONNACK
+        world.stream.gone = True
+        world.client.poll(3000)
+        (connect, *_) = split(world.stream.written)
+        assert judges[0].decode(connect)["client_id"] == limits.get(0x12, "")
+
+
+def refused(world: Any, code: int, *message: Any, **options: Any) -> None:
+    with pytest.raises(MQTTError) as caught:
+        world.client.publish(*message, **options)
+    assert caught.value.code == code
+
+
+def obeys_publishing(world: Any, limits: dict[int, Any]) -> None:
+    client, stream = world.client, world.stream
+    for qos in range(limits.get(0x24, 2) + 1, 3):
+        refused(world, 0x9B, "t", b"", qos)
+    if not limits.get(0x25, 1):
+        refused(world, 0x9A, "t", b"", retain=True)
+    if limits[0x27] < 2000:
+        refused(world, 0x95, "t", b"x" * (limits[0x27] - 6))
+        assert client.publish("t", b"x" * (limits[0x27] - 7))  # with two bytes of length
+    client.poll()
+    before = len(stream.written)
+    for _ in range(2):
+        assert client.publish("long/topic", b"x", retain=limits.get(0x25, 1) == 1)
+    client.poll()
+    assert (b"long/topic" in split(stream.written[before:])[1]) == (limits.get(0x22, 0) == 0)
+    if limits.get(0x24, 2):
+        before = len(stream.written)
+        for _ in range(5):
+            client.publish("t", b"x", qos=1)
+        client.poll()
+        client.poll()
+        sent = split(stream.written[before:])
+        assert len(sent) == min(5, limits.get(0x21, 65535))
+        while sent:  # what has waited for its turn goes out then
+            sent = [new for one in sent for new in give(world, b"\x40\x02" + one[5:7])]
+
+
+def obeys_subscribing(world: Any, limits: dict[int, Any]) -> None:
+    told = []
+    world.client.on_subscribed = lambda s: told.append(s.reason)
+    for name, available, code in (("a/#", 0x28, 0xA2), ("$share/g/a", 0x2A, 0x9E)):
+        before = len(world.stream.written)
+        world.client.subscribe(name, lambda m: None)
+        world.client.poll()
+        world.client.poll()
+        sent = [one for one in split(world.stream.written[before:]) if one[0] == 0x82]
+        if limits.get(available, 1):
+            (one,) = sent
+            assert (one[4] > 0) == (limits.get(0x29, 1) == 1)  # a Subscription Identifier
+            give(world, packet(0x90, one[2:4], b"\x00\x00"))
+            code = 0
+        else:
+            assert not sent
+        assert told == [code]
+        told.clear()
+
+
+def obeys_keep_alive(world: Any, seconds: int) -> None:
+    before = len(world.stream.written)
+    world.client.poll((seconds or 100) * 1000)
+    assert (b"\xc0\x00" in world.stream.written[before:]) == (seconds > 0)
+
+
+@given(wanted=generate.connack(reasons=packets.REASONS["CONNACK"][1:]))
+def test_connack_that_refuses(judges: list[Any], wanted: Packet) -> None:
+    for data, _ in encodings(judges, wanted):
+        world = World(rx=8192)
+        world.greeting = data
+        with pytest.raises(MQTTError) as caught:
+            world.client.connect()
+        assert caught.value.code == wanted["reason"]
+        assert caught.value.detail == wanted.properties.get(0x1F, "")
+
+
+@given(answer=st.data(), qos=st.integers(1, 2))
+def test_puback_pubrec_and_pubcomp(judges: list[Any], answer: st.DataObject, qos: int) -> None:
+    wanted = answer.draw(generate.ack("PUBACK" if qos == 1 else "PUBREC", 1))
+    completed = answer.draw(generate.ack("PUBCOMP", 1))
+    for data, _ in encodings(judges, wanted):
+        for last, _ in encodings(judges, completed):
+            world = connected()
+            told = acks(world.client)
+            assert world.client.publish("a", b"x", qos) == 1
+            answers = give(world, data)
+            reason = wanted["reason"]
+            if qos == 2 and reason < 0x80:
+                assert answers[-1] == b"\x62\x02\x00\x01" and not told
+                give(world, last)
+                reason = completed["reason"]
+            assert told == [(1, reason)]
+
+
+@given(wanted=generate.ack("PUBREL", 7))
+def test_pubrel(judges: list[Any], wanted: Packet) -> None:
+    for data, _ in encodings(judges, wanted):
+        world = connected()
+        give(world, b"\x34\x07\x00\x01a\x00\x07\x00x")
+        assert give(world, data) == [b"\x70\x02\x00\x07"]
+
+
+@given(wanted=generate.suback("SUBACK", 1), last=generate.suback("UNSUBACK", 2))
+def test_suback_and_unsuback(judges: list[Any], wanted: Packet, last: Packet) -> None:
+    for data, _ in encodings(judges, wanted):
+        for unsuback, _ in encodings(judges, last):
+            world = connected()
+            told = []
+            world.client.on_subscribed = lambda s: told.append(s.reason)  # noqa: B023
+            world.client.subscribe("a", lambda m: None)
+            give(world, b"")
+            give(world, data)
+            assert told == wanted["reasons"]
+            world.client.unsubscribe("a")
+            assert give(world, b"")[0][:4] == b"\xa2\x06\x00\x02"
+            give(world, unsuback)
+
+
+def test_pingresp(judges: list[Any]) -> None:
+    for data, _ in encodings(judges, Packet("PINGRESP")):
+        assert give(connected(), data) == []
+
+
+@given(wanted=generate.disconnect())
+def test_disconnect(judges: list[Any], wanted: Packet) -> None:
+    for data, _ in encodings(judges, wanted):
+        world = connected()
+        told = []
+        world.client.on_state = lambda client, up, error: told.append(error)  # noqa: B023
+        stream = world.stream
+        before = len(stream.written)
+        stream.inbox += data
+        world.client.poll()
+        world.client.poll()
+        (error,) = told
+        assert error.code == wanted["reason"] and error.detail == wanted.properties.get(0x1F, "")
+        assert stream.closed and len(stream.written) == before
