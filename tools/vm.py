@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools import npm
-from tools.paths import BOARDS, FIRMWARE, LIB
+from tools.paths import LIB
 
 
 class VmMissing(RuntimeError):
@@ -54,13 +54,12 @@ def start(
     )
 
 
-def start_device(folder: Path, heap: str = "128k") -> subprocess.Popen[str]:
-    """Start the firmware on the host board; `folder`, with `config.json`, is its flash.
+def start_device(folder: Path, image: Path, heap: str = "128k") -> subprocess.Popen[str]:
+    """Start the firmware on the host board; `folder`, with `config.json`, is its flash, `image` its code.
 
     Like a board it runs boot.py, then main.py.
     """
-    path = (LIB, FIRMWARE, BOARDS / "host")
-    return start(["-c", "import boot, main"], path=path, heap=heap, cwd=folder)
+    return start(["-c", "import boot, main"], path=[image], heap=heap, cwd=folder)
 
 
 def stop(process: subprocess.Popen[str], timeout: float = 5) -> None:

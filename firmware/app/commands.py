@@ -7,10 +7,6 @@ answer to a command goes to its Response Topic with its Correlation Data, or els
 
 import json
 
-from umqtt5.properties import CORRELATION_DATA, RESPONSE_TOPIC, pack
-
-_MOST_ANSWERS = 8  # that wait for room in the outbox
-
 
 class Commands:
     """`actuators` have `name`, `command(payload)`, which raises ValueError, and `state()`."""
@@ -21,7 +17,6 @@ class Commands:
         self._actuators = actuators
         self._topics = [client.topic("%s/switch/%s" % (base, a.name)) for a in actuators]
         self._told = [None] * len(actuators)  # the state that was published last
-        self._answers = []
         for i, actuator in enumerate(actuators):
             topic = "%s/switch/%s/set" % (base, actuator.name)
             client.subscribe(topic, self._handler(i), qos=1, retain_handling=2)
@@ -31,17 +26,12 @@ class Commands:
         self._told = [None] * len(self._told)
 
     def run(self):
-        """Publish the states that changed and the answers that waited."""
+        """Publish the states that changed."""
         for i, actuator in enumerate(self._actuators):
             state = actuator.state()
             if state != self._told[i]:
                 if self._client.publish(self._topics[i], state, qos=1, retain=True):
                     self._told[i] = state
-        while self._answers:
-            topic, payload, properties = self._answers[0]
-            if not self._client.publish(topic, payload, qos=1, properties=properties):
-                return
-            self._answers.pop(0)
 
     def _handler(self, i):
         def handle(message):
@@ -56,15 +46,7 @@ class Commands:
                 answer["error"] = str(error)
                 print("command to %s: %s" % (actuator.name, error))
             answer["state"] = actuator.state()
-            self._reply(message, json.dumps(answer))
+            self._client.respond(message, json.dumps(answer), qos=1, topic=self._answer)
             self.run()
 
         return handle
-
-    def _reply(self, message, payload):
-        topic = message.property(RESPONSE_TOPIC) or self._answer
-        correlation = message.property(CORRELATION_DATA)
-        properties = b"" if correlation is None else pack(correlation_data=correlation)
-        if len(self._answers) == _MOST_ANSWERS:
-            self._answers.pop(0)
-        self._answers.append((topic, payload, properties))

@@ -32,8 +32,8 @@ class Health:
             "uptime": self._up // 1000,
             "heap_free": gc.mem_free(),
             "heap_used": gc.mem_alloc(),
-            "messages": client.session.sender.messages,
-            "bytes": client.session.sender.bytes,
-            "alias_saved": client.session.sender.head.saved,
+            "messages": client.session.messages,
+            "bytes": client.session.bytes,
+            "alias_saved": client.session.saved,
             "connects": client.connects,
         }

@@ -63,18 +63,18 @@ class Node:
             why = "closed" if error is None else error
             print("%s: no link to %s: %s" % (self._name, self._where, why))
 
-    def _subscribed(self, subscription):
-        if subscription.reason is not None and subscription.reason >= 0x80:
+    def _subscribed(self, subscription, answer):
+        if answer.reason >= 0x80:
             from umqtt5.reasons import name
 
             what = subscription.filter.decode()
-            print("%s: %s: refused: %s" % (self._name, what, name(subscription.reason)))
+            print("%s: %s: refused: %s" % (self._name, what, name(answer.reason)))
 
-    def _acknowledged(self, packet_id, reason):
-        if reason >= 0x80:
+    def _acknowledged(self, answer):
+        if answer.reason >= 0x80:
             from umqtt5.reasons import name
 
-            print("%s: message %d: refused: %s" % (self._name, packet_id, name(reason)))
+            print("%s: message %d: refused: %s" % (self._name, answer.packet_id, name(answer.reason)))
 
 
 def run(config, pins):

@@ -5,6 +5,7 @@ a topic that no other run has. It fails by an exception.
 """
 
 import sys
+from errno import ETIMEDOUT
 
 from umqtt5 import Client, MQTTError
 from umqtt5.properties import CONTENT_TYPE, CORRELATION_DATA, RESPONSE_TOPIC, USER_PROPERTY, pack
@@ -32,7 +33,7 @@ def subscribe(client, topic_filter, qos=0):
 
 
 def acknowledged(client):
-    return lambda: not client.session.sender.outbox.count
+    return lambda: not client.session.outbox.count
 
 
 def messages_of_both_qos_come_back(host, port, unique):
@@ -67,7 +68,7 @@ def aliases_save_bytes_and_change_nothing(host, port, unique):
     for topic in topics:
         assert [p for t, p, _ in got if t.encode() == topic.name and p in b"024"] == [b"0", b"2", b"4"]
         assert [p for t, p, _ in got if t.encode() == topic.name and p in b"13"] == [b"1", b"3"]
-    assert client.session.sender.head.saved == 2 * (4 * len(topics[0].name) - 15)
+    assert client.session.saved == 2 * (4 * len(topics[0].name) - 15)
     client.disconnect()
 
 
@@ -79,7 +80,7 @@ def retained_messages_and_unsubscribe(host, port, unique):
     got = subscribe(client, unique + "/r", qos=1)
     until(lambda: got == [(unique + "/r", b"kept", True)], client)
     client.unsubscribe(unique + "/r")
-    until(lambda: client.session.subscriptions.next() < 0 and not client.session.sender.owed, client)
+    until(lambda: client.session.subscriptions.next() < 0 and not client.session.owed, client)
     client.publish(unique + "/r", b"", qos=1, retain=True)
     until(acknowledged(client), client)
     client.poll(200)
@@ -172,7 +173,7 @@ def a_flood_arrives_in_order(host, port, unique):
 def qos_2_arrives_once_and_in_order(host, port, unique):
     client = Client(host, port, client_id=unique, outbox=4096, inflight=10)
     ended = []
-    client.on_ack = lambda packet_id, reason: ended.append(reason)
+    client.on_ack = lambda answer: ended.append(answer.reason)
     client.connect()
     numbers = []
     s = client.subscribe(unique + "/n", lambda m: numbers.append((m.qos, int(m.payload))), qos=2)
@@ -189,7 +190,7 @@ def qos_2_arrives_once_and_in_order(host, port, unique):
     assert numbers == [(2, i) for i in range(100)]
     assert ended == [0] * 100 or set(ended) <= {0, 0x10}
     client.poll(100)
-    assert not client.session.inbox.holds(1) and client.connects == 1
+    assert 1 not in list(client.session.inbox) and client.connects == 1
     client.disconnect()
 
 
@@ -326,6 +327,73 @@ def a_handler_may_publish(host, port, unique):
     client.disconnect()
 
 
+def requests_are_answered(host, port, unique):
+    """Blocking by one client that is both sides; several in flight between two."""
+    client = Client(host, port, client_id=unique)
+    client.connect()
+    there = Client(host, port, client_id=unique + "r")
+    there.connect()
+    for c in (client, there):
+        s = c.responder(unique + "/ask/" + ("me" if c is client else "you"), lambda m: m.payload + b"!")
+        until(lambda: s.reason is not None, c)  # noqa: B023
+    assert client.request(unique + "/ask/me", b"hi", timeout=5000) == b"hi!"
+    assert client.request(unique + "/ask/me", "é", timeout=5000, qos=1) == "é!".encode()
+    got = []
+
+    def ask(i):
+        told = lambda m: got.append((i, m and m.payload))  # noqa: E731
+        return client.request(unique + "/ask/you", b"%d" % i, timeout=5000, on_answer=told, qos=i & 1)
+
+    for i in range(5):
+        until(lambda: ask(i), client, there)  # noqa: B023
+    until(lambda: len(got) == 5, client, there)
+    assert sorted(got) == [(i, b"%d!" % i) for i in range(5)], got
+    try:
+        client.request(unique + "/nobody", b"", timeout=300)
+        raise AssertionError("who was that?")
+    except OSError as error:
+        assert error.errno == ETIMEDOUT
+    client.disconnect()
+    there.disconnect()
+
+
+def a_reconnect_does_not_end_requests(host, port, unique):
+    client = Client(host, port, client_id=unique, session_expiry=0)
+    client.connect()
+    client.responder(unique, lambda m: m.payload)
+    assert client.request(unique, b"1", timeout=5000) == b"1"
+    client._drop(OSError(104))  # as when the network goes: no DISCONNECT
+    assert client.request(unique, b"2", timeout=9000) == b"2"
+    assert client.connects == 2
+    client.disconnect()
+
+
+def a_good_end_with_the_will(host, port, unique):
+    """Only with a broker that knows reason 0x04 and keeps sessions."""
+    watcher = Client(host, port, client_id=unique + "w")
+    watcher.connect()
+    seen = []
+
+    def handle(m):
+        seen.append((m.payload, m.property(CONTENT_TYPE), m.property(USER_PROPERTY)))
+
+    s = watcher.subscribe(unique + "/status", handle, qos=1)
+    until(lambda: s.reason is not None, watcher)
+    client = Client(host, port, client_id=unique, properties=pack(user=[("a", "1")]))
+    block = pack(payload_format=1, content_type="text/plain", user=[("k", "v")], message_expiry=60)
+    client.will(unique + "/status", "off", qos=1, properties=block)
+    client.connect()
+    client.disconnect(0x04, pack(reason_string="battery", user=[("x", "y")]))
+    until(lambda: seen == [(b"off", "text/plain", ("k", "v"))], watcher)
+    assert client.connect() is True  # the session was kept
+    client.disconnect(0, pack(session_expiry=0))
+    assert client.connect() is False  # and now not
+    client.disconnect()
+    watcher.poll(200)
+    assert len(seen) == 1
+    watcher.disconnect()
+
+
 def nobody_at_the_port(host, port, unique):
     client = Client(host, port, client_id=unique)
     try:
@@ -352,9 +420,8 @@ def the_limits_of_mosquitto_are_obeyed(host, port, unique):
     """Against max_qos 1, max_topic_alias 3, retain_available false, max_keepalive 30, max_packet_size 200."""
     client = Client(host, port, client_id=unique, keep_alive=600, aliases=8)
     client.connect()
-    limits = client.session.sender.limits
-    assert (limits.maximum_qos, limits.retain_available) == (1, 0), limits.__dict__
-    assert client.session.sender.head.limit == 3
+    limits = client.session.limits
+    assert (limits[1], limits[3], limits[4]) == (3, 1, 0), limits
     refused = []
     for payload, retain in ((b"x", True), (b"x" * 300, False)):
         try:
@@ -382,7 +449,7 @@ class Probe:
         until(lambda: client.session.subscriptions.all[0].reason is not None, client)
         self.out, self.there = client.topic(unique + "/out"), client.topic(unique + "/in")
         self.payload = b"21.5"
-        self.box = client.session.sender.outbox
+        self.box = client.session.outbox
 
     def handle(self, message):
         if message.equals(b"21.5"):

@@ -29,6 +29,8 @@ EVERYWHERE = [
     "a_silent_link_is_kept_alive",
     "without_a_client_id_the_broker_gives_one",
     "a_handler_may_publish",
+    "requests_are_answered",
+    "a_reconnect_does_not_end_requests",
 ]
 
 
@@ -64,6 +66,11 @@ def test_qos_2_over_cut_links_is_exactly_once(interpreter: str, mosquitto: broke
 @interpreters
 def test_subscription_options_are_kept(interpreter: str, mosquitto: broker.Address) -> None:
     play(interpreter, "subscription_options_are_kept", mosquitto)
+
+
+@interpreters
+def test_a_good_end_with_the_will(interpreter: str, mosquitto: broker.Address) -> None:
+    play(interpreter, "a_good_end_with_the_will", mosquitto)
 
 
 def test_nothing_is_allocated_per_message(any_broker: broker.Address) -> None:

@@ -1,6 +1,7 @@
 """What the unit tests share. Runs on CPython and MicroPython alike, so there is no pytest here."""
 
 from umqtt5.session import Session
+from umqtt5.topics import encode_filter
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 
@@ -65,12 +66,12 @@ class Peer:
         """What the session writes, in pieces of at most `most` bytes."""
         written = b""
         while True:
-            n = self.session.sender.output()
+            n = self.session.output()
             if not n:
                 return written
             n = min(n, most)
-            at = self.session.sender.out_at
-            written += bytes(self.session.sender.out[at : at + n])
+            at = self.session.out_at
+            written += bytes(self.session.out[at : at + n])
             self.session.sent(n, self.now)
 
     def give(self, data, most=100000):
@@ -96,8 +97,16 @@ class Peer:
 
     def publish(self, topic, payload, qos=0, retain=False, properties=b""):
         """What `Client.publish` does."""
-        self.session.sender.properties = properties
-        return self.session.sender.publish(topic, payload, 0x30 | qos << 1 | (1 if retain else 0))
+        self.session.message_properties = properties
+        return self.session.publish(topic, payload, 0x30 | qos << 1 | (1 if retain else 0))
+
+    def subscribe(self, topic_filter, handler, options=0):
+        """What `Client.subscribe` does."""
+        return self.session.subscriptions.add(encode_filter(topic_filter), handler, options)
+
+    def unsubscribe(self, topic_filter):
+        """What `Client.unsubscribe` does."""
+        self.session.subscriptions.remove(encode_filter(topic_filter))
 
     def after(self, ms):
         """Let time pass; returns what `tick` says."""

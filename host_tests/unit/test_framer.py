@@ -1,10 +1,9 @@
-from helper import packet, raises
-from umqtt5.errors import MQTTError
+from helper import packet
 from umqtt5.framer import Framer
 
 
 def feed(framer, data, most):
-    """Have `data` arrive in pieces; returns the packets found."""
+    """Have `data` arrive in pieces; returns the packets found, or the reason code of what is wrong."""
     found = []
     while data:
         n = min(most, framer.want, len(data))
@@ -12,7 +11,12 @@ def feed(framer, data, most):
         framer.into[:n] = data[:n]
         data = data[n:]
         framer.landed(n)
-        while framer.next():
+        while True:
+            there = framer.next()
+            if there > 1:
+                return there
+            if not there:
+                break
             found.append(bytes((framer.first,)) + bytes(framer.rx[framer.at : framer.end]))
         framer.settle()
     return found
@@ -36,17 +40,15 @@ def test_a_packet_as_large_as_the_buffer():
 
 def test_a_packet_larger_than_the_buffer_is_refused_as_soon_as_its_length_is_known():
     framer = Framer(128)
-    assert raises(MQTTError, feed, framer, b"\x30\xff\x7f", 100).code == 0x95
+    assert feed(framer, b"\x30\xff\x7f", 100) == 0x95
     framer = Framer(128)
-    assert (
-        raises(MQTTError, feed, framer, packet(0x30, b"x" * 126) + packet(0x30, b"x" * 127), 100).code == 0x95
-    )
+    assert feed(framer, packet(0x30, b"x" * 126) + packet(0x30, b"x" * 127), 100) == 0x95
 
 
 def test_a_malformed_length():  # [MQTT-1.5.5-1]
     for data in (b"\x30\xff\xff\xff\xff", b"\x30\x80\x00"):
         for most in (1, 10):
-            assert raises(MQTTError, feed, Framer(128), data, most).code == 0x81
+            assert feed(Framer(128), data, most) == 0x81
 
 
 def test_nothing_is_left_after_a_reset():

@@ -1,5 +1,6 @@
 from helper import raises
-from umqtt5.topics import Topic, encode_filter, matches, matching_part
+from umqtt5.subscriptions import Subscription
+from umqtt5.topics import Topic, encode_filter, matches
 
 
 def match(topic_filter, topic):
@@ -59,8 +60,8 @@ def test_filters_are_checked():  # [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1
 def test_shared_filters_are_checked():  # [MQTT-4.8.2-1], [MQTT-4.8.2-2]
     for bad in ("$share/", "$share/g", "$share//a", "$share/g+/a", "$share/g#/a", "$share/g/"):
         raises(ValueError, encode_filter, bad)
-    assert matching_part(b"$share/g/a/b") == b"a/b"
-    assert matching_part(b"a/b") == b"a/b"
+    assert Subscription(b"$share/g/a/b").part == b"a/b"
+    assert Subscription(b"a/b").part == b"a/b"
 
 
 def test_topic_names_are_checked():  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]

@@ -1,7 +1,7 @@
 """A simulated clock and a scripted broker round the real client, its loop and its back-off."""
 
 from helper import CONNACK
-from umqtt5 import link as module
+from umqtt5 import client as module
 from umqtt5.client import Client
 
 REAL = module.ticks_ms, module.sleep_ms, module.poll

@@ -11,10 +11,11 @@ import micropython
 
 from umqtt5.aliases import AliasTable
 from umqtt5.session import Session
+from umqtt5.strict import Strict
 from umqtt5.topics import Topic
 
 CONNACK = b"\x20\x06\x00\x00\x03\x22\x00\x01"  # one topic alias
-SUBACK = b"\x90\x04\x00\x01\x00\x01"
+SUBACK = b"\x90\x04\x80\x00\x00\x01"
 NUMBERED = b"\x32\x0e\x00\x05a/b/c\x00\x07\x02\x0b\x01hi"
 EXACT = b"\x34\x0e\x00\x05a/b/c\x00\x07\x02\x0b\x01hi"
 PUBREL = b"\x62\x02\x00\x07"
@@ -22,6 +23,7 @@ PLAIN = b"\x30\x0a\x00\x05a/b/c\x00hi"
 RICH = b"\x32\x1a\x00\x05a/b/c\x00\x07\x0e\x0b\x01\x02\x00\x00\x00\x05\x08\x00\x04backhi"
 ALIAS_SET = b"\x30\x0d\x00\x05a/b/c\x03\x23\x00\x01hi"
 ALIAS_USED = b"\x30\x08\x00\x00\x03\x23\x00\x01hi"
+TEXT = b"\x32\x10\x00\x05a/b/c\x00\x07\x04\x01\x01\x0b\x01hi"
 PINGRESP = b"\xd0\x00"
 
 
@@ -30,28 +32,34 @@ class Link:
 
     def __init__(self):
         self.session = session = Session(b"id", 256, 256, 512, 4, 8, 60, 5000)
-        self.got = 0
+        self.strict = Strict(session)
+        self.got = self.acknowledged = 0
         self.now = 0
         self.puback = bytearray(b"\x40\x02\x00\x00")
         self.aliased = Topic("a/b/c/aliased")
         self.full = Topic("a/b/c/full")
         self.payload = b"21.5"
         session.aliases = AliasTable(2)
+        session.on_ack = self.ended
         session.open(0)
         self.write()
         self.give(CONNACK, 8)
-        session.subscriptions.add("a/b/+", self.handle, 1)
+        session.subscriptions.add(b"a/b/+", self.handle, 1)
         self.write()
         self.give(SUBACK, 6)
-        session.sender.publish(self.aliased, self.payload, 0x30)
+        session.publish(self.aliased, self.payload, 0x30)
         self.write()
 
     def handle(self, message):
         if message.equals(b"hi"):
             self.got += 1
 
+    def ended(self, answer):
+        if not answer.reason:
+            self.acknowledged += 1
+
     def write(self):
-        sender = self.session.sender
+        sender = self.session
         n = sender.output()
         while n:
             self.session.sent(n, self.now)
@@ -64,27 +72,27 @@ class Link:
         self.write()
 
     def publish_qos_0_aliased(self):
-        assert self.session.sender.publish(self.aliased, self.payload, 0x30)
+        assert self.session.publish(self.aliased, self.payload, 0x30)
         self.write()
 
     def publish_qos_0_full_topic(self):
-        assert self.session.sender.publish(self.full, self.payload, 0x31)
+        assert self.session.publish(self.full, self.payload, 0x31)
         self.write()
 
     def publish_qos_1_and_its_puback(self):
-        packet_id = self.session.sender.publish(self.aliased, self.payload, 0x32)
+        packet_id = self.session.publish(self.aliased, self.payload, 0x32)
         assert packet_id
         self.write()
         self.answer(0x40, packet_id)
-        assert not self.session.sender.outbox.count
+        assert not self.session.outbox.count
 
     def publish_qos_2_and_its_answers(self):
-        packet_id = self.session.sender.publish(self.aliased, self.payload, 0x34)
+        packet_id = self.session.publish(self.aliased, self.payload, 0x34)
         assert packet_id
         self.write()
         self.answer(0x50, packet_id)
         self.answer(0x70, packet_id)
-        assert not self.session.sender.outbox.count
+        assert not self.session.outbox.count
 
     def answer(self, first_byte, packet_id):
         self.puback[0] = first_byte
@@ -101,7 +109,7 @@ class Link:
         before = self.got
         self.give(EXACT, len(EXACT))
         self.give(PUBREL, 4)
-        assert self.got == before + 1 and not self.session.inbox.holds(7)
+        assert self.got == before + 1 and not self.session.inbox[0]
 
     def receive_qos_0_by_topic(self):
         before = self.got
@@ -119,13 +127,20 @@ class Link:
         self.give(RICH, len(RICH))
         assert self.got == before + 1
 
+    def receive_strictly(self):
+        before = self.got
+        self.session.strict = self.strict
+        self.give(TEXT, len(TEXT))
+        self.session.strict = None
+        assert self.got == before + 1
+
     def ping_and_its_answer(self):
         self.now += 60000
         self.session.tick(self.now)
-        assert self.session.timers.pinging
+        assert self.session.pinging
         self.write()
         self.give(PINGRESP, 2)
-        assert not self.session.timers.pinging
+        assert not self.session.pinging
 
     def idle(self):
         self.session.tick(self.now)
@@ -169,6 +184,7 @@ def main():
         "receive_qos_0_by_topic",
         "receive_by_an_alias",
         "receive_with_properties",
+        "receive_strictly",
         "ping_and_its_answer",
         "idle",
     ):

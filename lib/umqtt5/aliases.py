@@ -2,8 +2,6 @@
 
 from array import array
 
-from .errors import MQTTError
-
 _USUAL = 64  # bytes of a topic for which there is room from the start
 
 
@@ -29,24 +27,25 @@ class AliasTable:
     def resolve(self, packet, alias):
         """Keep the topic of `packet` for its alias, or put there what the alias stands for.
 
-        Raises MQTTError, 0x94 for an alias that we did not announce, 0x82 for one that stands
-        for nothing.
+        Returns 0, or a reason code: 0x94 for an alias that we did not announce, 0x82 for one that
+        stands for nothing.
         """
         if alias > len(self._topics):
-            raise MQTTError(0x94, "alias %d" % alias)  # [MQTT-3.1.2-26]
+            return 0x94  # [MQTT-3.1.2-26]
         alias -= 1
         size = packet.topic_end - packet.topic_at
         if not size:
             if not self._sizes[alias]:
-                raise MQTTError(0x82, "an alias that stands for nothing")
+                return 0x82
             packet.topic_buf = self._topics[alias]
             packet.topic_at = 0
             packet.topic_end = self._sizes[alias]
-            return
+            return 0
         if size > len(self._topics[alias]):
             self._topics[alias] = bytearray(size)
         self._sizes[alias] = size
         self._copy(self._topics[alias], packet)
+        return 0
 
     def _copy(self, topic, packet):
         at = packet.topic_at

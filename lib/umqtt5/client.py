@@ -1,33 +1,74 @@
-"""What a user holds in his hands: topics, subscriptions, messages, and the link below."""
+"""The client: what a user holds in his hands, and the loop that drives the session.
+
+It opens, reads, writes, waits and reconnects, and knows nothing of how a packet looks.
+"""
+
+import sys
+from errno import ECONNRESET, ETIMEDOUT
+from random import getrandbits
 
 from micropython import const
 
-from .encode import subscribe_size
-from .link import Link
-from .session import Session
+from .encode import counted
+from .errors import Guard
+from .session import CLOSING, CONNECTED, Session
 from .topics import Topic, encode_filter
-from .wire import encode_text, put_u32
+from .wire import encode_text, sized
 
+if sys.implementation.name == "cpython":
+    from .hosted import poll, sleep_ms, ticks_ms
+else:
+    from select import poll  # type: ignore[assignment]
+    from time import sleep_ms, ticks_ms
+
+_DOWN = const(0)
+_OPENING = const(1)
+_UP = const(2)
+_IN = const(1)
+_OUT = const(4)
 _MASK = const(0x3FFFFFFF)
 _BYTES = (bytes, bytearray, memoryview)
 
+# Pauses between tries are drawn from nothing up to a bound, which doubles from the first to
+# the longest. Only a link that was stable makes them begin anew: a broker that accepts and
+# drops would else be hammered.
+_FIRST_PAUSE = const(1000)  # ms
+_LONGEST_PAUSE = const(60000)
+_STABLE = const(30000)
 
-class Client(Link):
+
+class Client:
     """An MQTT 5.0 client whose memory is what its arguments say.
 
     Sizes in bytes: `rx` is the largest packet that can be received, which the broker is
-    told (Maximum Packet Size); `tx` holds what is on its way out and bounds CONNECT and
-    QoS 0 messages; `outbox` holds QoS 1 and 2 messages until they are acknowledged. `inflight`
-    is how many of these there may be, and how many unacknowledged ones the broker may send
-    (Receive Maximum). `aliases` is how many topic aliases we use, as far as the broker has
-    that many; `topic_alias_maximum` how many it may use, 64 bytes each. `timeout` in ms
-    bounds each wait. `keep_alive` and `session_expiry` are in seconds.
+    told (Maximum Packet Size); `tx` holds what is on its way out and bounds QoS 0 messages;
+    `outbox` holds QoS 1 and 2 messages until they are acknowledged. `inflight` is how many of
+    these there may be, and how many unacknowledged ones the broker may send (Receive
+    Maximum). `aliases` is how many topic aliases we use, as far as the broker has that many;
+    `topic_alias_maximum` how many it may use, 64 bytes each. `timeout` in ms bounds each
+    wait. `keep_alive` and `session_expiry` are in seconds.
+
+    `properties` go into CONNECT: user properties, request response information, request problem
+    information, see `properties.pack`. `strict` holds the broker to what most let pass: see `strict`.
 
     `transport(host, port)` returns the stream; see `tcp`. Raises ValueError for text that
     MQTT forbids (1.5.4).
+
+    Callbacks, each None or a function; what one raises goes to `on_error`:
+
+    - `on_state(client, connected, error)`: the link has come or gone. `error` is why, an
+      MQTTError or OSError, or None where we ended it. `client.packet` is the broker's CONNACK,
+      or the DISCONNECT by which it has ended the connection.
+    - `on_ack(answer)`: a QoS 1 or 2 message has ended: `answer.packet_id`, the broker's
+      `answer.reason`, 0x80 or more where it was refused, `answer.property(0x1F)` its words.
+    - `on_subscribed(subscription, answer)`, `on_unsubscribed(subscription, answer)`: the
+      broker has answered. An answer, and `client.packet`, is the next packet when the
+      callback has returned.
+    - `on_error(exception)`: a handler or a callback has raised. None prints it. A message
+      whose handler raises is acknowledged with 0x80, Unspecified error.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0915  what there is, named once
         self,
         host,
         port=1883,
@@ -43,6 +84,8 @@ class Client(Link):
         inflight=8,
         aliases=8,
         topic_alias_maximum=0,
+        properties=b"",
+        strict=False,
         timeout=10000,
         transport=None,
     ):
@@ -54,13 +97,51 @@ class Client(Link):
             from .aliases import AliasTable
 
             session.aliases = AliasTable(topic_alias_maximum)
+        if properties:
+            from .legal import connect
+
+            connect(session, properties)
+        if strict:
+            from .strict import Strict
+
+            session.strict = Strict(session)
         if user is not None:
             session.user = encode_text(user)
         if password is not None:
             session.password = password.encode() if isinstance(password, str) else password
-        super().__init__(session, transport, host, port, timeout)
+        session.on_connected = self._connected
+        session.owner = self  # type: ignore[assignment]
+        self.session = session
+        self.host = host
+        self.port = port
+        self.timeout = timeout
+        self._transport = transport
         self._topics = {}
         self._names = aliases
+        self._guard = Guard(OSError, self._drop)
+        self._stream = None
+        self._poller = poll()
+        self._watched = 0
+        self._link = _DOWN
+        self._wanted = False
+        self._busy = False  # in a round: handlers may run, which may not start another
+        self._idle = 0  # ms for which there is nothing to do
+        self._since = 0  # when the link came to be what it is
+        self._pause = 0  # ms until the next try
+        self._tries = 0
+        self.connects = 0
+        self.error = None  # why the last connection ended
+        self.on_state = self.on_ack = self.on_subscribed = self.on_unsubscribed = self.on_error = None
+        # whether to go where the broker says (4.11): True, or a function (reference) that returns
+        # (host, port), or None for not there; see `follow`
+        self.follow = None
+        self.auth = None  # how to authenticate beyond user and password (4.12), see `auth`
+        self.packet = session.packet
+        self._chores: list = []  # functions (now) that return the ms until they have something to do
+
+    @property
+    def connected(self):
+        return self.session.state == CONNECTED
 
     # ---- set up
 
@@ -72,24 +153,29 @@ class Client(Link):
         """What the broker publishes when this client is gone without a DISCONNECT (3.1.2.5).
 
         `delay` in seconds is how long it waits for the client to come back (3.1.3.2.2).
-        Takes effect with the next connection. Raises ValueError.
+        `properties`: content type, message expiry and the like, see `properties.pack`. Takes
+        effect with the next connection. Raises ValueError.
         """
         if not 0 <= qos <= 2:
             raise ValueError("qos is 0, 1 or 2")
+        wait = b""
         if delay:
-            properties = bytearray(5) + properties
-            properties[0] = 0x18
-            put_u32(properties, 1, delay)
-        flags = 0x04 | qos << 3 | (0x20 if retain else 0)
-        payload = bytes(payload if isinstance(payload, _BYTES) else _encode(payload))
-        self.session.will = (flags, bytes(properties), Topic(topic).name, payload)
+            wait = bytes((0x18, delay >> 24, delay >> 16 & 0xFF, delay >> 8 & 0xFF, delay & 0xFF))
+        if properties:
+            from .legal import WILL, check
+
+            check(properties + wait, WILL)
+        self.session.will = (
+            0x04 | qos << 3 | (0x20 if retain else 0),
+            counted(properties + wait) + sized(Topic(topic).name) + sized(_data(payload)),
+        )
 
     def subscribe(
         self, topic_filter, handler, qos=0, *, no_local=False, retain_as_published=False, retain_handling=0
     ):
         """Have `handler(message)` called for what matches; kept over reconnects.
 
-        The message is a `decode.Packet`, which lives until the handler returns; that
+        The message is a `packet.Packet`, which lives until the handler returns; that
         acknowledges it. `no_local` leaves out what this client publishes itself,
         `retain_as_published` leaves the retain flag as it was, `retain_handling` 1 sends
         retained messages only for a new subscription, 2 never (3.8.3.1).
@@ -97,17 +183,18 @@ class Client(Link):
         Returns a `Subscription` whose `reason` is the broker's answer, when it has come. May
         be called before `connect`. Raises ValueError.
         """
+        data = encode_filter(topic_filter)
         if not (0 <= qos <= 2 and 0 <= retain_handling <= 2):
             raise ValueError("qos and retain_handling are 0, 1 or 2")
-        data = encode_filter(topic_filter)
         if no_local and data.startswith(b"$share/"):  # [MQTT-3.8.3-4]
             raise ValueError("no_local is not for shared subscriptions")
-        self._sender.check_room(subscribe_size(data, _MASK))
+        if len(data) + 24 > len(self.session.tx):
+            raise ValueError("tx: %d bytes needed" % (len(data) + 24))
         if no_local:
             qos |= 4
         if retain_as_published:
             qos |= 8
-        return self.session.subscriptions.add(topic_filter, handler, qos | retain_handling << 4)
+        return self.session.subscriptions.add(data, handler, qos | retain_handling << 4)
 
     def on(self, topic_filter, qos=0, **options):
         """`subscribe` as a decorator."""
@@ -120,7 +207,9 @@ class Client(Link):
 
     def unsubscribe(self, topic_filter):
         """End a subscription. Raises ValueError where there is none."""
-        self.session.subscriptions.remove(topic_filter)
+        self.session.subscriptions.remove(encode_filter(topic_filter))
+
+    # ---- messages
 
     def publish(self, topic, payload, qos=0, retain=False, properties=b""):
         """Publish bytes or a str to a topic (a str, or a handle from `topic`).
@@ -136,15 +225,14 @@ class Client(Link):
         if not isinstance(topic, Topic):
             topic = self._named(topic)
         if not isinstance(payload, _BYTES):
-            payload = _encode(payload)
-        if properties:
-            if not isinstance(properties, _BYTES):
-                raise TypeError("properties are bytes, see umqtt5.properties.pack")
-            self._sender.properties = properties
+            payload = _data(payload)
+        if not isinstance(properties, _BYTES):
+            raise TypeError("properties are bytes, see umqtt5.properties.pack")
+        self.session.message_properties = properties  # type: ignore[assignment]
         qos = qos << 1 | 0x30  # the first byte of the packet
         if retain:
             qos |= 1
-        qos = self._sender.publish(topic, payload, qos)
+        qos = self.session.publish(topic, payload, qos)
         if qos:
             self._push()
         return qos
@@ -160,9 +248,240 @@ class Client(Link):
                 topic.alias = -1  # gone after this message: it would waste an alias
         return topic
 
+    def request(self, topic, payload, **options):
+        """Publish a request and return the payload of its answer: see `request.request`."""
+        from .request import request
 
-def _encode(text):
-    """What is published and is not bytes has to be str."""
-    if isinstance(text, str):
-        return text.encode()
+        return request(self, topic, payload, **options)
+
+    def respond(self, message, payload, **options):
+        """Answer a request: see `respond.respond`."""
+        from .respond import respond
+
+        return respond(self, message, payload, **options)
+
+    def responder(self, topic_filter, function, **options):
+        """Answer each request with what `function(message)` returns: see `respond.responder`."""
+        from .respond import responder
+
+        return responder(self, topic_filter, function, **options)
+
+    # ---- the link
+
+    def connect(self, wait=True):
+        """Connect, and from now on reconnect whenever `poll` finds the link gone.
+
+        Returns True where the broker has resumed the session. With `wait=False` it returns
+        at once and `poll` does it all. Raises OSError or MQTTError (the broker's reason code
+        and string) where this first try fails, and then does not try again by itself.
+        """
+        if self.auth or self.session.auth:
+            from .auth import attach
+
+            attach(self, self.auth)
+        if wait or not self._wanted:
+            self._wanted = True
+            self._pause = self._tries = 0
+        if not wait or self._busy:
+            return False
+        self.error = None
+        while self._wanted and not self.connected:
+            idle = self._step()
+            if self._link == _DOWN and self.error:
+                self._wanted = False
+                raise self.error
+            self._wait(idle)
+        return self.session.resumed
+
+    def reauthenticate(self, wait=True):
+        """Authenticate once more in the live connection, by `auth` (4.12.1).
+
+        Returns False where there is no connection or it is already under way. Other packets
+        flow meanwhile. Where it fails the connection is closed: raises what `on_state` is told.
+        With `wait=False`, and in a handler, it returns at once and `poll` does it.
+        """
+        from .auth import again
+
+        return again(self, wait)
+
+    def disconnect(self, reason=0, properties=b""):
+        """End the connection in good order, which deletes the will; `connect` begins anew.
+
+        `reason` 0x04 has the will published. `properties`: session expiry, reason string, user
+        properties. What they may be and what is raised: see `farewell`.
+        """
+        if reason or properties:
+            from .farewell import farewell
+
+            farewell(self, reason, properties)
+        self._wanted = False
+        self.session.close(0)
+        start = ticks_ms()
+        while self._link == _UP and (ticks_ms() - start) & _MASK < self.timeout:
+            if self._busy:  # out of a handler: what can be written now
+                self._push()
+                break
+            self._wait(self._step())
+        if self._link != _DOWN:
+            self._drop(None)
+
+    def poll(self, timeout=0):
+        """Receive, acknowledge, ping, reconnect for `timeout` ms; 0 is one round.
+
+        Returns True where the link is up. Handlers are called from here; in a handler it
+        returns at once.
+        """
+        start = ticks_ms()
+        while True:
+            idle = self._step()
+            left = timeout - ((ticks_ms() - start) & _MASK)
+            if left <= 0 or self._busy:
+                return self.session.state == CONNECTED
+            self._wait(min(idle, left))
+
+    def _push(self):
+        """Write now, and not at the next poll."""
+        with self._guard:
+            self._flush()
+
+    def _step(self):
+        """Do what there is to do now; returns for how many ms there is nothing, 0 for more now."""
+        if self._busy:
+            return 0
+        self._busy = True
+        self._idle = 0
+        try:
+            self._round()
+        finally:
+            self._busy = False
+        return self._idle
+
+    def _round(self):
+        with self._guard:
+            if self._link == _UP:
+                self._exchange(self.session)
+            else:
+                self._open(ticks_ms())
+        if self._chores:
+            self._do_chores()
+
+    def _do_chores(self):
+        for chore in self._chores:
+            self._idle = min(self._idle, chore(ticks_ms()))
+
+    def _open(self, now):
+        """The steps to a connection."""
+        waited = (now - self._since) & _MASK
+        if self._link == _OPENING:
+            for _ in self._poller.ipoll(0):
+                self.session.open(now)
+                self._link = _UP
+                self._flush()
+                return
+            self._idle = self.timeout - waited
+            if self._idle <= 0:
+                raise OSError(ETIMEDOUT, "no connection")
+            return
+        self._idle = max(0, self._pause - waited) if self._wanted else _MASK
+        if not self._idle:
+            self._since = now
+            self._stream = self._transport(self.host, self.port)
+            self._poller.register(self._stream, _OUT)
+            self._watched = _OUT
+            self._link = _OPENING
+
+    def _exchange(self, session):
+        framer = session.framer
+        if session.state == CLOSING:
+            framer.reset()  # what still comes is read and thrown away
+        n = None
+        if session.held:
+            session.parse()
+        else:
+            n = self._stream.readinto(framer.into, framer.want)
+            if n == 0:
+                raise OSError(ECONNRESET, "closed by the broker")
+            if n and session.state != CLOSING:
+                session.received(n, ticks_ms())
+        self._flush()
+        if self._link == _UP:  # no handler has ended it
+            self._idle = session.tick(ticks_ms())
+            self._flush()
+            if n:
+                self._idle = 0
+            if session.state == CLOSING and not session.output():
+                self._drop(session.error)
+
+    def _flush(self):
+        session = self.session
+        while self._link == _UP:
+            n = session.output()
+            if n:
+                n = self._stream.write(session.out, session.out_at, n)
+            if not n:
+                return
+            session.sent(n, ticks_ms())
+
+    def _wait(self, ms):
+        """Sleep until the stream is ready, for `ms` at most."""
+        if not ms:
+            return
+        if self._link == _DOWN:
+            sleep_ms(ms)
+            return
+        wanted = _IN
+        if self._link == _OPENING or self.session.held:
+            wanted = _OUT
+        elif self.session.pending():
+            wanted = _IN | _OUT
+        if wanted != self._watched:
+            self._poller.modify(self._stream, wanted)
+            self._watched = wanted
+        for _ in self._poller.ipoll(ms):
+            pass
+
+    def _connected(self):
+        self.connects += 1
+        self._since = ticks_ms()
+        self.error = None
+        self._tell(True)
+
+    def _drop(self, error):
+        """The link is gone."""
+        now = ticks_ms()
+        session = self.session
+        lived = (now - self._since) & _MASK if session.state >= CONNECTED else 0
+        if lived > _STABLE:
+            self._tries = 0
+        if self._stream is not None:
+            self._poller.unregister(self._stream)
+            self._stream.close()
+            self._stream = None
+        session.lost()
+        self._pause = getrandbits(16) * min(_LONGEST_PAUSE, _FIRST_PAUSE << self._tries) >> 16
+        if self._tries < 6:
+            self._tries += 1
+        self._link = _DOWN
+        self._idle = 0
+        self._since = now
+        self.error = session.error or error
+        session.error = None
+        self._tell(False)
+        if self.follow:
+            from .follow import moved
+
+            moved(self, lived)
+
+    def _tell(self, connected):
+        if self.on_state:
+            with self.session.guard:
+                self.on_state(self, connected, self.error)
+
+
+def _data(payload):
+    """What is published: bytes, or a str as UTF-8."""
+    if isinstance(payload, str):
+        return payload.encode()
+    if isinstance(payload, _BYTES):
+        return bytes(payload)
     raise TypeError("bytes or str expected")

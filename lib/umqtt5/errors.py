@@ -14,6 +14,8 @@ class MQTTError(Exception):
     transmit buffer) is no error: `publish` returns a false value.
     """
 
+    reference = None  # where the broker sends us (Server Reference), see `follow`
+
     def __init__(self, code, detail=""):
         super().__init__(code, detail)
         self.code = code

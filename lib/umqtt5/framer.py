@@ -1,6 +1,5 @@
 """Where one packet ends and the next begins, in a receive buffer of fixed size (2.1.4)."""
 
-from .errors import MQTTError
 from .wire import get_varint, varint_size
 
 
@@ -33,31 +32,27 @@ class Framer:
         self._have += n
 
     def next(self):
-        """True where a whole packet is there: `first` byte, and its rest from `at` to `end`.
+        """1 where a whole packet is there: its `first` byte, and its rest from `at` to `end`.
 
-        It counts as taken. Raises MQTTError, 0x81 where the length is malformed, 0x95 where
-        the packet is larger than `rx`.
+        It counts as taken. 0 where there is none yet; 0x81 where the length is malformed, 0x95
+        where the packet is larger than `rx`.
         """
         rx = self.rx
         at = self._at + 2
         if self._have < at:
-            return False
+            return 0
         size = rx[at - 1]
         if size > 0x7F:
             size = get_varint(rx, at - 1, self._have)
             if size < 0:
-                if size == -2:
-                    raise MQTTError(0x81, "malformed length")
-                return False
+                return 0x81 if size == -2 else 0
             at += varint_size(size) - 1
         if at + size > self._have:
-            if at - self._at + size > len(rx):
-                raise MQTTError(0x95, "%d bytes" % (at - self._at + size))
-            return False
+            return 0x95 if at - self._at + size > len(rx) else 0
         self.first = rx[self._at]
         self.at = at
         self._at = self.end = at + size
-        return True
+        return 1
 
     def settle(self):
         """No whole packet is left: choose where the next bytes land, and how many at most."""

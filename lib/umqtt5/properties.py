@@ -5,8 +5,10 @@ client.publish(topic, payload, properties=answer)
 message.property(RESPONSE_TOPIC)
 """
 
-from .props import kind
-from .wire import encode_text, put_u16, put_u32, put_varint, varint_size
+from struct import pack as pack_number
+
+from .packet import TABLE
+from .wire import encode_text, put_varint, sized
 
 PAYLOAD_FORMAT = 0x01
 MESSAGE_EXPIRY = 0x02
@@ -17,6 +19,9 @@ SUBSCRIPTION_IDENTIFIER = 0x0B
 SESSION_EXPIRY = 0x11
 ASSIGNED_CLIENT_IDENTIFIER = 0x12
 SERVER_KEEP_ALIVE = 0x13
+REQUEST_PROBLEM_INFORMATION = 0x17
+WILL_DELAY = 0x18
+REQUEST_RESPONSE_INFORMATION = 0x19
 RESPONSE_INFORMATION = 0x1A
 SERVER_REFERENCE = 0x1C
 REASON_STRING = 0x1F
@@ -25,23 +30,20 @@ USER_PROPERTY = 0x26
 
 def _one(identifier, value):
     """One property: its identifier, then the value in the type that the standard gives it."""
-    of = kind(identifier)
-    if of >= 5:
-        parts = value if of == 7 else (value,)
-        out = bytes((identifier,))
-        for part in parts:
-            data = bytes(part) if of == 6 else encode_text(part)
-            out += bytes((len(data) >> 8, len(data) & 0xFF)) + data
-        return out
-    if not 0 <= value <= (0, 1, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFF)[of]:
+    kind = TABLE[identifier] & 7
+    head = bytes((identifier,))
+    if kind == 7:
+        return head + sized(encode_text(value[0])) + sized(encode_text(value[1]))
+    if kind == 6:
+        return head + sized(bytes(value))
+    if kind == 5:
+        return head + sized(encode_text(value))
+    if not 0 <= value <= (0, 1, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFF)[kind]:
         raise ValueError("property 0x%02X: %d is out of range" % (identifier, value))
-    buf = bytearray(1 + (varint_size(value) if of == 4 else 1 << (of - 1)))
-    buf[0] = identifier
-    if of == 1:
-        buf[1] = value
-    else:
-        (put_u16, put_u32, put_varint)[of - 2](buf, 1, value)
-    return bytes(buf)
+    if kind == 4:
+        number = bytearray(4)
+        return head + number[: put_varint(number, 0, value)]
+    return head + pack_number((">B", ">H", ">I")[kind - 1], value)
 
 
 def pack(
@@ -51,13 +53,19 @@ def pack(
     content_type=None,
     response_topic=None,
     correlation_data=None,
+    session_expiry=None,
+    request_problem_information=None,
+    request_response_information=None,
+    reason_string=None,
     user=(),
 ):
-    """Properties of a PUBLISH (3.3.2.3) as bytes, for `publish(..., properties=)` or a will.
+    """Properties as bytes, for `publish(..., properties=)` and whatever else takes some.
 
-    `payload_format` 1 says that the payload is UTF-8; `message_expiry` is in seconds;
-    `correlation_data` is bytes, the other values are str; `user` is a list of pairs and
-    keeps its order. Raises ValueError for a value that the standard forbids.
+    Of a message and a will (3.3.2.3): `payload_format` 1 says that the payload is UTF-8;
+    `message_expiry` is in seconds; `correlation_data` is bytes, the others are str. Of
+    `Client` (3.1.2.11): `request_response_information` 1, `request_problem_information` 0. Of
+    `disconnect` (3.14.2.2): `session_expiry` in seconds, `reason_string`. `user` is a list of
+    pairs and keeps its order. Raises ValueError for a value that the standard forbids.
     """
     out = b""
     for identifier, value in (
@@ -66,6 +74,10 @@ def pack(
         (CONTENT_TYPE, content_type),
         (RESPONSE_TOPIC, response_topic),
         (CORRELATION_DATA, correlation_data),
+        (SESSION_EXPIRY, session_expiry),
+        (REQUEST_PROBLEM_INFORMATION, request_problem_information),
+        (REQUEST_RESPONSE_INFORMATION, request_response_information),
+        (REASON_STRING, reason_string),
     ):
         if value is not None:
             out += _one(identifier, value)

@@ -61,8 +61,8 @@ _LIMITS = {
 
 
 def limit(code, limits):
-    """The limit that keeps a PUBLISH from being sent, for a person."""
+    """The limit that keeps a PUBLISH from being sent, for a person. `limits` as `Session` has them."""
     text = _LIMITS[code]
     if code == 0x95:
-        return text % limits.maximum_packet_size
-    return text % limits.maximum_qos if code == 0x9B else text
+        return text % limits[6]
+    return text % limits[3] if code == 0x9B else text

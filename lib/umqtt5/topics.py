@@ -1,6 +1,6 @@
 """Topic names and topic filters (section 4.7): checked, encoded once, matched in place."""
 
-from .wire import encode_text, put_u16
+from .wire import encode_text
 
 
 class Topic:
@@ -17,42 +17,28 @@ class Topic:
             raise ValueError("not a topic name: %r" % name)  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]
         self.alias = 0
         self.epoch = 0
+        self.uses = 0  # how often it was published
         # what stands for topic and properties in a QoS 0 PUBLISH that goes out by its alias:
         # an empty topic, three bytes of properties, the alias
         self.head = bytearray(b"\x00\x00\x03\x23\x00\x00")
-
-    def take_alias(self, alias, epoch):
-        """From its next PUBLISH on, `alias` stands for this topic."""
-        self.alias = alias
-        self.epoch = epoch
-        put_u16(self.head, 4, alias)
 
 
 def encode_filter(text):
     """A topic filter as bytes. Raises ValueError where it is none (4.7.1, 4.8.2)."""
     data = encode_text(text)
-    name = data
-    if data.startswith(b"$share/"):
-        share = data[7:].split(b"/", 1)
-        # [MQTT-4.8.2-1], [MQTT-4.8.2-2]
-        if len(share) < 2 or not share[0] or b"+" in share[0] or b"#" in share[0]:
-            raise ValueError("not a shared topic filter: %r" % text)
-        name = share[1]
-    levels = name.split(b"/")
+    levels = data.split(b"/")
+    if levels[0] == b"$share":
+        # a share name and a filter [MQTT-4.8.2-1], [MQTT-4.8.2-2]
+        good = len(levels) > 2 and levels[1] and b"+" not in levels[1] and b"#" not in levels[1]
+        levels = levels[2:] if good else [b""]
+    good = levels != [b""]
     for level in levels:
         # a wildcard fills its level [MQTT-4.7.1-2], and # is the last [MQTT-4.7.1-1]
         if len(level) > 1 and (b"+" in level or b"#" in level):
-            raise ValueError("a wildcard fills a whole level: %r" % text)
-    if not name or b"#" in levels[:-1]:
+            good = False
+    if not good or b"#" in levels[:-1]:
         raise ValueError("not a topic filter: %r" % text)
     return data
-
-
-def matching_part(topic_filter):
-    """What a topic is compared with: the filter without `$share/name/`."""
-    if topic_filter.startswith(b"$share/"):
-        return topic_filter.split(b"/", 2)[2]
-    return topic_filter
 
 
 def matches(topic_filter, buf, at, end):

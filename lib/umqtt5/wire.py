@@ -1,7 +1,7 @@
 """Bytes: integers and strings into and out of a buffer at an offset (section 1.5).
 
-`put_*` write at `at` and return the offset behind what they wrote. Nothing here allocates,
-but for `encode_text`. The caller has made sure that there is room.
+`put_*` write at `at` and return the offset behind what they wrote; the caller has made sure
+that there is room. Nothing here allocates but `sized` and `encode_text`.
 """
 
 
@@ -14,18 +14,6 @@ def put_u16(buf, at, value):
 
 def get_u16(buf, at):
     return buf[at] << 8 | buf[at + 1]
-
-
-def put_u32(buf, at, value):
-    """Four Byte Integer (1.5.3). On a 32-bit board a value above 0x3FFFFFFF allocates."""
-    return put_u16(buf, put_u16(buf, at, value >> 16), value & 0xFFFF)
-
-
-def get_u32(buf, at):
-    """Four Byte Integer, at most 0x3FFFFFFF: the largest that no board allocates for."""
-    if buf[at] >= 0x40:
-        return 0x3FFFFFFF
-    return get_u16(buf, at) << 16 | get_u16(buf, at + 2)
 
 
 def varint_size(value):
@@ -62,12 +50,9 @@ def get_varint(buf, at, end):
     return -1
 
 
-def put_binary(buf, at, data):
-    """Binary Data or an encoded string: two bytes of length, then the bytes (1.5.4, 1.5.6)."""
-    at = put_u16(buf, at, len(data))
-    end = at + len(data)
-    buf[at:end] = data
-    return end
+def sized(data):
+    """Binary Data or an encoded string with its length in front, as new bytes (1.5.4, 1.5.6)."""
+    return bytes((len(data) >> 8, len(data) & 0xFF)) + data
 
 
 def utf8_ok(buf, at, end):
@@ -82,13 +67,9 @@ def utf8_ok(buf, at, end):
         rest = 1 + (lead >= 0xE0) + (lead >= 0xF0)
         if lead < 0xC2 or lead > 0xF4 or at + rest > end:
             return False
-        second = buf[at]
-        if (
-            (lead == 0xE0 and second < 0xA0)  # could be written shorter
-            or (lead == 0xED and second > 0x9F)  # surrogate
-            or (lead == 0xF0 and second < 0x90)  # could be written shorter
-            or (lead == 0xF4 and second > 0x8F)  # above U+10FFFF
-        ):
+        # the second byte tells what could be written shorter, surrogates, above U+10FFFF
+        lead = lead << 8 | buf[at]
+        if 0xE000 <= lead < 0xE0A0 or 0xED9F < lead < 0xEE00 or 0xF000 <= lead < 0xF090 or lead > 0xF48F:
             return False
         while rest:
             if buf[at] & 0xC0 != 0x80:
@@ -101,8 +82,6 @@ def utf8_ok(buf, at, end):
 def encode_text(text):
     """A str (or its UTF-8 bytes) as checked bytes. Raises ValueError where MQTT forbids it."""
     data = text.encode() if isinstance(text, str) else bytes(text)
-    if len(data) > 65535:
-        raise ValueError("a string is at most 65535 bytes")
-    if not utf8_ok(data, 0, len(data)):
-        raise ValueError("not UTF-8, or with a null character")
+    if len(data) > 65535 or not utf8_ok(data, 0, len(data)):
+        raise ValueError("not UTF-8 of at most 65535 bytes, or with a null character")
     return data

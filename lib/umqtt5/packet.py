@@ -1,0 +1,312 @@
+"""One packet out of the receive buffer, into fields that are used again (sections 2 and 3)."""
+
+from micropython import const
+
+from .topics import matches
+from .wire import get_u16, get_varint, utf8_ok, varint_size
+
+_U32 = const(3)
+_VARINT = const(4)
+_BINARY = const(6)
+_PAIR = const(7)
+
+# One byte a property identifier: its place in a 27-bit set << 3 | its type, 0 where the
+# standard has no such property (2.2.2.2). Types 1 to 3 are integers of 1, 2 and 4 bytes,
+# then the Variable Byte Integer, the string, Binary Data and the pair of strings.
+TABLE = (
+    b"\x00\x01\x0b\x15\x00\x00\x00\x00\x1d\x26\x00\x2c\x00\x00\x00\x00\x00\x33\x3d\x42\x00\x4d"
+    b"\x56\x59\x63\x69\x75\x00\x7d\x00\x00\x85\x00\x8a\x92\x9a\xa1\xa9\xb7\xbb\xc1\xc9\xd1"
+)
+_FLAGS = const(0x7302801)  # the properties of one byte, which is 0 or 1
+_NOT_ZERO = const(0x8A0020)  # Receive Maximum, Topic Alias, Maximum Packet Size, Subscription Identifier
+_USER = const(0x400000)  # User Property: the one that may always repeat
+_SUBSCRIPTION_IDENTIFIER = const(0x20)
+
+# Which of the 27 may stand in a packet that a server sends, by packet type. A server's
+# DISCONNECT has no Session Expiry Interval [MQTT-3.14.2-2].
+_CONNACK = const(0x7F7C7C0)
+_PUBLISH = const(0x48003F)
+_RESPONSE = const(0x410000)
+_DISCONNECT = const(0x418000)
+_AUTH = const(0x410600)
+_LEGAL = (
+    0,
+    0,
+    _CONNACK,
+    _PUBLISH,
+    _RESPONSE,
+    _RESPONSE,
+    _RESPONSE,
+    _RESPONSE,
+    0,
+    _RESPONSE,
+    0,
+    _RESPONSE,
+    0,
+    0,
+    _DISCONNECT,
+    _AUTH,
+)
+
+# One bit a packet type, for what its body consists of.
+_HAS_ID = const(0x0AF0)
+_REASON_FIRST = const(0xC0F4)  # and of all but CONNACK it may be left out, with what follows
+_REASON_LAST = const(0x0A00)
+_HAS_PROPERTIES = const(0x0A0C)
+
+# One byte a reason code, 0x00 to 0x19 and then 0x80 to 0xA2: in which packets the standard
+# allows it. One byte a packet type: its bit there.
+_CODES = (
+    b"\xff\x08\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x10\x00\x00\x00\x00"
+    b"\x00\x00\x40\x40\x3b\x21\x21\x3b\x01\x01\x01\x3b\x01\x21\x01\x20\x01\x20\x20\x38\x23\x1a"
+    b"\x04\x20\x20\x21\x20\x2b\x20\x23\x21\x21\x21\x21\x28\x21\x20\x28\x28"
+)
+_CODES_OF = b"\x00\x00\x01\x80\x02\x02\x04\x04\x00\x08\x00\x10\x00\x80\x20\x40"
+
+
+class Packet:
+    """One received packet; the message that a handler is given, the answer for `on_ack`.
+
+    It looks into the receive buffer: a handler may keep what `topic`, `payload` and
+    `property` return, which are copies, but not the packet itself, which is the next
+    packet when the handler has returned.
+
+    `qos`, `retain` and `dup` are as received; `len(message)` is the size of the payload.
+    `packet_id` and `reason` are those of an answer.
+    """
+
+    def __init__(self, buf):
+        self._buf = buf
+        self.packet_id = self.reason = self.qos = 0
+        self.retain = self.dup = self.session_present = False
+        self.legal = _LEGAL
+        self.seen = 0  # the set of properties that are there
+        self.value = 0  # the number in the property that was looked at last
+        self.topic_buf = buf  # where the topic is: that of an alias is in its table
+        self.topic_at = self.topic_end = 0
+        self.properties_at = self.properties_end = 0
+        self.payload_at = self.payload_end = 0
+
+    # ---- for the user
+
+    def __len__(self):
+        return self.payload_end - self.payload_at
+
+    @property
+    def topic(self):
+        """The topic name as a new str."""
+        return str(memoryview(self.topic_buf)[self.topic_at : self.topic_end], "utf-8")
+
+    @property
+    def payload(self):
+        """The payload as new bytes."""
+        return bytes(memoryview(self._buf)[self.payload_at : self.payload_end])
+
+    def equals(self, data):
+        """True where the payload is `data` (bytes); allocates nothing."""
+        at = self.payload_at
+        if len(self) != len(data):
+            return False
+        for b in data:
+            if self._buf[at] != b:
+                return False
+            at += 1
+        return True
+
+    def copy_into(self, buf, at=0):
+        """Copy the payload to `buf` from `at` and return its size; allocates nothing.
+
+        Raises ValueError where it does not fit.
+        """
+        if len(self) > len(buf) - at:
+            raise ValueError("payload of %d bytes" % len(self))
+        for i in range(self.payload_at, self.payload_end):
+            buf[at] = self._buf[i]
+            at += 1
+        return len(self)
+
+    def property(self, identifier, nth=0):
+        """The `nth` property with this identifier, None where there is none (2.2.2).
+
+        An int (at most 0x3FFFFFFF), a str, bytes for Binary Data, a pair of str for a user
+        property. Names for the identifiers are in `umqtt5.properties`.
+        """
+        at = self.find(identifier, nth)
+        if at < 0:
+            return None
+        kind = TABLE[identifier] & 7
+        if kind <= _VARINT:
+            return self.value
+        first = self._binary(at + 1)
+        if kind == _BINARY:
+            return first
+        if kind == _PAIR:
+            return str(first, "utf-8"), str(self._binary(at + 3 + len(first)), "utf-8")
+        return str(first, "utf-8")
+
+    def number(self, identifier, default):
+        """The number in a property, `default` where it is absent; allocates nothing."""
+        return default if self.find(identifier) < 0 else self.value
+
+    # ---- for the library
+
+    def matches(self, topic_filter):
+        """True where the topic matches a filter (bytes); allocates nothing."""
+        return matches(topic_filter, self.topic_buf, self.topic_at, self.topic_end)
+
+    def find(self, identifier, nth=0):
+        """The offset of the `nth` property of this number, -1 where there is none; sets `value`."""
+        at = self.properties_at
+        while at < self.properties_end:
+            after = self._walk(at)
+            if self._buf[at] == identifier:
+                if not nth:
+                    return at
+                nth -= 1
+            at = after
+        return -1
+
+    def ended(self, packet_id, reason):
+        """Stand for the answer that never came: a reason code of our own, no properties."""
+        self.packet_id = packet_id
+        self.reason = reason
+        self.properties_end = self.seen = 0
+
+    def _binary(self, at):
+        size = get_u16(self._buf, at)
+        return bytes(memoryview(self._buf)[at + 2 : at + 2 + size])
+
+    def _walk(self, at):
+        """The offset behind the property at `at`, past the end where it is malformed.
+
+        `value` becomes its number (at most 0x3FFFFFFF, the largest that no board allocates
+        for), 1 for what is no number.
+        """
+        buf = self._buf
+        end = self.properties_end
+        kind = TABLE[buf[at]] & 7
+        at += 1
+        self.value = 1
+        if kind <= _U32:
+            after = at + (1 << kind - 1)
+            if after <= end:
+                self.value = 0
+                while at < after:
+                    self.value = min(self.value, 0x3FFFFF) << 8 | buf[at]
+                    at += 1
+            return after
+        if kind == _VARINT:
+            self.value = get_varint(buf, at, end)
+            return at + varint_size(self.value) if self.value >= 0 else end + 1
+        while at + 2 <= end:
+            after = at + 2 + get_u16(buf, at)
+            if after > end or (kind != _BINARY and not utf8_ok(buf, at + 2, after)):
+                break
+            if kind != _PAIR:
+                return after
+            kind = 0  # of a pair the value is left
+            at = after
+        return end + 1
+
+    def _check(self, legal):
+        """Walk the properties; returns 0, or the reason code of what is wrong with them."""
+        at = self.properties_at
+        while at < self.properties_end:
+            kind = self._buf[at]
+            mask = TABLE[kind] if kind < 43 else 0
+            if not mask:
+                return 0x81
+            mask = 1 << (mask >> 3)
+            # [MQTT-3.3.4-4]
+            if not mask & legal or (
+                mask & self.seen and mask != _USER and (mask != _SUBSCRIPTION_IDENTIFIER or legal != _PUBLISH)
+            ):
+                return 0x82
+            at = self._walk(at)
+            if at > self.properties_end:
+                return 0x81
+            if (self.value > 1 and mask & _FLAGS) or (not self.value and mask & _NOT_ZERO):
+                return 0x94 if kind == 0x23 else 0x82
+            self.seen |= mask
+        return 0
+
+    def _topic(self, at, end):
+        """The topic of a PUBLISH at `at`; returns 0, or the reason code of what is wrong."""
+        self.topic_buf = self._buf
+        self.topic_at = self.topic_end = at + 2
+        if at + 2 <= end:
+            self.topic_end += get_u16(self._buf, at)
+        if at + 2 > end or self.topic_end > end:
+            return 0x81
+        if not utf8_ok(self._buf, at + 2, self.topic_end):  # [MQTT-3.3.2-1]
+            return 0x81
+        for i in range(at + 2, self.topic_end):
+            if self._buf[i] == 0x23 or self._buf[i] == 0x2B:  # [MQTT-3.3.2-2]
+                return 0x90
+        return 0
+
+    def parse(self, first, at, end):  # noqa: C901, PLR0915  each function more costs 100 bytes
+        """Take the packet with this first byte and its rest from `at` to `end`.
+
+        Returns 0, or the reason code of what is wrong with it (4.13).
+        """
+        kind = first >> 4
+        self.packet_id = self.reason = self.seen = self.qos = 0
+        self.properties_at = self.properties_end = 0
+        if kind == 3:
+            self.qos = first >> 1 & 3
+            self.retain = first & 1 == 1
+            self.dup = first & 8 == 8
+            if self.qos == 3 or (self.dup and not self.qos):  # [MQTT-3.3.1-2], [MQTT-3.3.1-4]
+                return 0x81
+            first = self._topic(at, end)
+            if first:
+                return first
+            at = self.topic_end
+        elif first & 15 != (2 if kind == 6 else 0):  # [MQTT-2.1.3-1]
+            return 0x81
+        if kind == 2:
+            if at == end or self._buf[at] > 1:  # [MQTT-3.2.2-1]
+                return 0x81
+            self.session_present = self._buf[at] == 1
+            at += 1
+        if _HAS_ID >> kind & 1 or self.qos:
+            if at + 2 > end:
+                return 0x81
+            self.packet_id = get_u16(self._buf, at)
+            if not self.packet_id:
+                return 0x82
+            at += 2
+        if _REASON_FIRST >> kind & 1 and at < end:
+            self.reason = self._buf[at]
+            at += 1
+        if _HAS_PROPERTIES >> kind & 1 or (at < end and kind != 13):
+            first = get_varint(self._buf, at, end)
+            at += varint_size(first)
+            if first < 0 or at + first > end:
+                return 0x81
+            self.properties_at = at
+            self.properties_end = at = at + first
+            first = self._check(self.legal[kind])
+            if first:
+                return first
+        if _REASON_LAST >> kind & 1:
+            if at == end:
+                return 0x81
+            self.reason = self._buf[at]
+            at += 1
+        if kind == 3:
+            self.payload_at = at
+            self.payload_end = end
+        elif at != end:
+            # more than one reason code, though we ask for one filter at a time
+            return 0x82 if _REASON_LAST >> kind & 1 else 0x81
+        return 0 if self._legal_reason(_CODES_OF[kind]) else 0x82
+
+    def _legal_reason(self, bit):
+        at = self.reason
+        if at > 0x7F:
+            at -= 102
+        elif at > 0x19:
+            return False
+        return at < 61 and _CODES[at] & bit
