@@ -1,21 +1,23 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from host_tests.judges import EXAMPLES
 from host_tests.judges import judges as bench
 from world import real_clock
 
-# the same examples in each run: what fails once fails always
+# the same examples in each run: what fails once fails always. `make judges EXAMPLES=1000` draws others
 settings.register_profile(
     "judges",
-    derandomize=True,
+    derandomize="EXAMPLES" not in os.environ,
     database=None,
     deadline=None,
-    max_examples=120,
+    max_examples=EXAMPLES,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("judges")

@@ -200,6 +200,7 @@ class Mqtt5:
         return out
 
     def decode(self, data: bytes) -> Packet:
+        hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
         try:
             found, size = self.module.read(memoryview(data))
         except Exception as error:
@@ -209,6 +210,8 @@ class Mqtt5:
             if type(error).__name__ != "PanicException":
                 raise
             raise RejectedError("panic") from error
+        finally:
+            sys.unraisablehook = hook
         if size != len(data):
             raise RejectedError(f"{size} of {len(data)} bytes")
         kind = type(found).__name__.removesuffix("Packet").upper()

@@ -220,6 +220,14 @@ class Reader:
         if 0x11 in self.packet.properties:
             self.fault("3.14.2.2.2 session expiry of a server", MALFORMED, PROTOCOL)  # [MQTT-3.14.2-2]
 
+    def auth(self) -> None:
+        # these tests ask for no authentication, so each is one too many
+        self.fault("3.15 AUTH without a method", PROTOCOL)
+        if (self.reason() if self.end else 0) == 0x19:
+            self.fault("3.15.2.1 a client's reason code", MALFORMED, PROTOCOL)
+        if self.at < self.end:
+            self.properties()
+
     def read(self) -> None:
         kind = self.kind
         if not kind:
@@ -228,10 +236,6 @@ class Reader:
             if self.flags != FLAGS.get(kind, 0):
                 self.fault("2.1.3 flags", MALFORMED)
             raise self.stop("2.1.2 a client's packet", PROTOCOL)
-        if kind == "AUTH":
-            if self.flags:
-                self.fault("2.1.3 flags", MALFORMED)
-            raise self.stop("3.15 AUTH without a method", PROTOCOL)
         if kind == "PUBLISH":
             self.publish()
             return
@@ -245,6 +249,8 @@ class Reader:
             self.connack()
         elif kind == "DISCONNECT":
             self.disconnect()
+        elif kind == "AUTH":
+            self.auth()
         if self.at < self.end:
             self.fault("2.1.4 bytes left over", MALFORMED)
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helper import message, packet
-from host_tests.judges import generate, packets, standard
+from host_tests.judges import MUTATIONS, generate, packets, standard
 from host_tests.judges.packets import KINDS, TYPES, Packet, RejectedError, split
 from world import World
 
@@ -314,7 +314,7 @@ def bent(draw: st.DrawFn) -> bytes:
 STREAM = st.lists(st.one_of(bent(), bent(), wild(), right()), min_size=1, max_size=3).map(b"".join)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=MUTATIONS)
 @given(data=STREAM, piece=st.sampled_from((1, 7, 1 << 20)))
 def test_the_client_rejects_what_the_standard_rejects(data: bytes, piece: int) -> None:
     scene = Scene(piece)
@@ -337,7 +337,7 @@ def test_the_client_rejects_what_the_standard_rejects(data: bytes, piece: int) -
         assert scene.got == server.delivered
 
 
-@settings(max_examples=1500)
+@settings(max_examples=MUTATIONS)
 @given(data=st.one_of(bent(), bent(), wild()))
 def test_where_the_judges_and_the_standard_differ_is_known(judges: list[Any], data: bytes) -> None:
     one, _ = standard.frame(data, 1 << 20)

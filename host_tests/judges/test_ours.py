@@ -70,11 +70,12 @@ def test_connect(
             "properties": generate.as_properties(properties) | ({0x18: delay} if delay else {}),
         }
     world.client.connect()
-    expected = {0x21: options["inflight"], 0x27: options["rx"]}
-    if options.get("session_expiry", 3600):
-        expected[0x11] = options.get("session_expiry", 3600)
-    if options.get("topic_alias_maximum"):
-        expected[0x22] = options["topic_alias_maximum"]
+    expected = {
+        0x21: options["inflight"],
+        0x27: options["rx"],
+        0x11: options.get("session_expiry", 3600),
+        0x22: options.get("topic_alias_maximum", 0),
+    }
     password = options.get("password")
     fields = {
         "client_id": options["client_id"],
