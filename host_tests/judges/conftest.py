@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from host_tests.judges import EXAMPLES
 from host_tests.judges import judges as bench
@@ -17,6 +17,8 @@ settings.register_profile(
     derandomize="EXAMPLES" not in os.environ,
     database=None,
     deadline=None,
+    # without the phase that explains a failure: it traces each line, which takes most of the time
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
     max_examples=EXAMPLES,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

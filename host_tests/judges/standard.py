@@ -123,14 +123,15 @@ class Reader:
             raise self.stop("2.2.2.2 unknown property", MALFORMED)
         if identifier not in LEGAL.get(self.kind, ()):
             self.fault("2.2.2.2 property out of place", MALFORMED)
+        repeats = identifier == USER or (identifier == SUBSCRIPTION_IDENTIFIER and self.kind == "PUBLISH")
+        if identifier in found and not repeats:
+            self.fault("2.2.2 property twice", PROTOCOL)
         value = self.value(kind)
         self.bounds(identifier, kind, value)
-        if identifier == USER or (identifier == SUBSCRIPTION_IDENTIFIER and self.kind == "PUBLISH"):
+        if repeats:
             found.setdefault(identifier, []).append(value)
-        elif identifier in found:
-            self.fault("2.2.2 property twice", PROTOCOL)
         else:
-            found[identifier] = [value] if identifier == SUBSCRIPTION_IDENTIFIER else value
+            found.setdefault(identifier, [value] if identifier == SUBSCRIPTION_IDENTIFIER else value)
 
     def bounds(self, identifier: int, kind: str, value: Any) -> None:
         if kind == "byte" and value > 1:
