@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test fuzz lint size setup lock clean
+.PHONY: help demo test judges fuzz lint size setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -17,6 +17,9 @@ demo: $(VENV)/demo ## three devices and a broker, live: [SECONDS=20] [BROKER=iot
 
 test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, devices
 	@$(RUN) -m host_tests $(ARGS)
+
+judges: $(VENV)/dev ## our packets before other libraries, more than in `make test`: [EXAMPLES=1000]
+	@EXAMPLES=$(or $(EXAMPLES),1000) $(RUN) -m host_tests host_tests/judges --timeout 0 $(ARGS)
 
 fuzz: $(VENV)/dev ## mutated streams into the session: [SECONDS=60]
 	@$(RUN) -m host_tests.fuzz.fuzz $(if $(SECONDS),--seconds $(SECONDS))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 # for each test; of mutated packets there are more
 EXAMPLES = int(os.environ.get("EXAMPLES", "120"))
-MUTATIONS = 12 * EXAMPLES
+MUTATIONS = 8 * EXAMPLES
 
 HERE = Path(__file__).parent
 for folder in (HERE.parent / "unit", HERE.parent.parent / "lib"):

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from world import real_clock
 
 from host_tests.judges import EXAMPLES
 from host_tests.judges import judges as bench
-from world import real_clock
 
 # the same examples in each run: what fails once fails always. `make judges EXAMPLES=1000` draws others
 settings.register_profile(
@@ -23,6 +23,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("judges")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:  # a failure is made small, which may take minutes
+        if "judges" in item.path.parts:
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture(scope="session")

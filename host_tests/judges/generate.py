@@ -53,13 +53,27 @@ PACKED = {
 }
 
 
-def packed() -> st.SearchStrategy[dict[str, Any]]:
+# and into CONNECT and DISCONNECT
+PACKED_CONNECT = {
+    "request_problem_information": (0x17, st.integers(0, 1)),
+    "request_response_information": (0x19, st.integers(0, 1)),
+    "user": (0x26, pairs()),
+}
+PACKED_DISCONNECT = {
+    "session_expiry": (0x11, U32),
+    "reason_string": (0x1F, text()),
+    "user": (0x26, pairs()),
+}
+_PACKED = {**PACKED, **PACKED_CONNECT, **PACKED_DISCONNECT}
+
+
+def packed(table: dict[str, Any] = PACKED) -> st.SearchStrategy[dict[str, Any]]:
     """Arguments for `pack`."""
-    return st.fixed_dictionaries({}, optional={name: values for name, (_, values) in PACKED.items()})
+    return st.fixed_dictionaries({}, optional={name: values for name, (_, values) in table.items()})
 
 
 def as_properties(arguments: dict[str, Any]) -> dict[int, Any]:
-    return {PACKED[name][0]: value for name, value in arguments.items()}
+    return {_PACKED[name][0]: value for name, value in arguments.items()}
 
 
 def _value(identifier: int) -> st.SearchStrategy[Any]:

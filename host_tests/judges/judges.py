@@ -37,7 +37,9 @@ class Ohmqtt:
         """Subscription Identifiers are a set to it."""
         packet = packet.copy()
         if SUBSCRIPTION_IDENTIFIER in packet.properties:
-            packet.properties[SUBSCRIPTION_IDENTIFIER] = sorted(set(packet.properties[SUBSCRIPTION_IDENTIFIER]))
+            packet.properties[SUBSCRIPTION_IDENTIFIER] = sorted(
+                set(packet.properties[SUBSCRIPTION_IDENTIFIER])
+            )
         return packet
 
     leaves = sees
@@ -97,7 +99,7 @@ class Ohmqtt:
             return {"packet_id": p.packet_id, "filters": list(p.topics)}
         if kind in ("SUBACK", "UNSUBACK"):
             return {"packet_id": p.packet_id, "reasons": [int(code) for code in p.reason_codes]}
-        return {"reason": int(p.reason_code)} if kind == "DISCONNECT" else {}
+        return {"reason": int(p.reason_code)} if kind in ("DISCONNECT", "AUTH") else {}
 
     def encode(self, packet: Packet) -> bytes | None:
         kind = packet.kind
@@ -112,7 +114,9 @@ class Ohmqtt:
         }
         if kind == "PINGRESP":
             return ohm.PONG
-        stem = {"CONNACK": "ConnAck", "PUBLISH": "Publish", "SUBACK": "SubAck", "UNSUBACK": "UnsubAck"}.get(kind)
+        stem = {"CONNACK": "ConnAck", "PUBLISH": "Publish", "SUBACK": "SubAck", "UNSUBACK": "UnsubAck"}.get(
+            kind
+        )
         stem = stem or (kind[:3].capitalize() + kind[3:].capitalize() if kind in ACKS else "Disconnect")
         properties = getattr(ohm_property, f"MQTT{stem}Props")(**values)
         make: Any = getattr(ohm, f"MQTT{stem}Packet")
@@ -168,7 +172,7 @@ class Mqtt5:
         self.module: Any = mqtt5
 
     def _defaults(self, kind: str) -> dict[int, Any]:
-        return {**_DEFAULTS, 0x11: 0} if kind == "CONNECT" else _DEFAULTS
+        return {**_DEFAULTS, 0x11: 0, 0x17: 1, 0x19: 0} if kind == "CONNECT" else _DEFAULTS
 
     def sees(self, packet: Packet) -> Packet:
         packet = packet.copy()
@@ -193,10 +197,6 @@ class Mqtt5:
             if identifier == SUBSCRIPTION_IDENTIFIER:
                 value = list(value)
             out[identifier] = value
-        if kind == "CONNECT":  # these two are there as booleans with a default
-            for identifier, default in ((0x17, 1), (0x19, 0)):
-                if out.get(identifier) == default:
-                    del out[identifier]
         return out
 
     def decode(self, data: bytes) -> Packet:
@@ -262,7 +262,7 @@ class Mqtt5:
             return {"packet_id": p.packet_id, "filters": list(p.patterns)}
         if kind in ("SUBACK", "UNSUBACK"):
             return {"packet_id": p.packet_id, "reasons": [int(code) for code in p.reason_codes]}
-        return {"reason": int(p.reason_code)} if kind == "DISCONNECT" else {}
+        return {"reason": int(p.reason_code)} if kind in ("DISCONNECT", "AUTH") else {}
 
     def encode(self, packet: Packet) -> bytes | None:
         m, kind = self.module, packet.kind
@@ -426,13 +426,15 @@ class MqttPacket:
         if kind in ACKS:
             return {"packet_id": p["messageId"], "reason": p["reasonCode"]}
         if kind == "SUBSCRIBE":
-            filters = [tuple(f[name] for name in ("topic", "qos", "nl", "rap", "rh")) for f in p["subscriptions"]]
+            filters = [
+                tuple(f[name] for name in ("topic", "qos", "nl", "rap", "rh")) for f in p["subscriptions"]
+            ]
             return {"packet_id": p["messageId"], "filters": filters}
         if kind == "UNSUBSCRIBE":
             return {"packet_id": p["messageId"], "filters": p["unsubscriptions"]}
         if kind in ("SUBACK", "UNSUBACK"):
             return {"packet_id": p["messageId"], "reasons": p["granted"]}
-        return {"reason": p["reasonCode"]} if kind == "DISCONNECT" else {}
+        return {"reason": p["reasonCode"]} if kind in ("DISCONNECT", "AUTH") else {}
 
     def encode(self, packet: Packet) -> bytes | None:
         fields = dict(packet.fields)

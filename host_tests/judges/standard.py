@@ -1,4 +1,4 @@
-"""The standard as a decoder of what a server sends, written for these tests: slow, and as strict as it can be.
+"""The standard as a decoder of what a server sends, written for these tests: slow, and as strict as can be.
 
 It collects all faults of a packet, for "the receiver can validate in any order" (4.13.2).
 """

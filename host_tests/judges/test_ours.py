@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from world import World
 
 from helper import message, packet
 from host_tests.judges import generate
-from host_tests.judges.packets import Packet, put_properties, split
+from host_tests.judges.packets import Packet, binary, put_properties, split
+from umqtt5 import stream
 from umqtt5.properties import pack
-from world import World
 
 SIZES: dict[str, Any] = {"tx": 8192, "outbox": 16384, "inflight": 16}
 
@@ -53,11 +55,16 @@ def judged(judges: list[Any], data: bytes, expected: Packet) -> None:
     will=st.none()
     | st.tuples(generate.topic(), generate.payload(), st.integers(0, 2), st.booleans(), generate.U32),
     properties=generate.packed(),
+    asked=generate.packed(generate.PACKED_CONNECT),
 )
 def test_connect(
-    judges: list[Any], options: dict[str, Any], will: tuple[Any, ...] | None, properties: dict[str, Any]
+    judges: list[Any],
+    options: dict[str, Any],
+    will: tuple[Any, ...] | None,
+    properties: dict[str, Any],
+    asked: dict[str, Any],
 ) -> None:
-    world = World(tx=8192, **options)
+    world = World(tx=8192, properties=pack(**asked), **options)
     expected_will = None
     if will:
         topic, payload, qos, retain, delay = will
@@ -75,6 +82,7 @@ def test_connect(
         0x27: options["rx"],
         0x11: options.get("session_expiry", 3600),
         0x22: options.get("topic_alias_maximum", 0),
+        **generate.as_properties(asked),
     }
     password = options.get("password")
     fields = {
@@ -161,7 +169,13 @@ def test_a_topic_published_again_is_an_alias_to_all_judges(judges: list[Any]) ->
             before = len(world.stream.written)
             world.client.publish("plant/one", b"%d" % number)
             (data,) = after(world, before)
-            fields = {"topic": "plant/one", "payload": b"%d" % number, "qos": 0, "retain": False, "dup": False}
+            fields = {
+                "topic": "plant/one",
+                "payload": b"%d" % number,
+                "qos": 0,
+                "retain": False,
+                "dup": False,
+            }
             judged(judges, data, aliases.expected(data, judges[0], fields | {"packet_id": 0}, {}))
         assert aliases.used == 2
 
@@ -268,7 +282,19 @@ def test_disconnect(judges: list[Any]) -> None:
     judged(judges, data, Packet("DISCONNECT", {"reason": 0}))
 
 
-def test_disconnect_with_a_reason(judges: list[Any]) -> None:
+@given(
+    reason=st.sampled_from(b"\x00\x04\x80\x81\x82\x83\x90\x93\x94\x95\x96\x97\x98\x99"),
+    properties=generate.packed(generate.PACKED_DISCONNECT),
+)
+def test_disconnect_as_the_user_wants_it(judges: list[Any], reason: int, properties: dict[str, Any]) -> None:
+    world = connected()
+    before = len(world.stream.written)
+    world.client.disconnect(reason, pack(**properties))
+    (data,) = split(world.stream.written[before:])
+    judged(judges, data, Packet("DISCONNECT", {"reason": reason}, generate.as_properties(properties)))
+
+
+def test_disconnect_for_a_fault(judges: list[Any]) -> None:
     for bad, reason in (
         (b"\x30\x80\x80\x80\x80\x01", 0x81),
         (b"\x20\x03\x00\x00\x00", 0x82),
@@ -283,3 +309,93 @@ def test_disconnect_with_a_reason(judges: list[Any]) -> None:
         world.client.poll()
         (data,) = split(stream.written[before:])
         judged(judges, data, Packet("DISCONNECT", {"reason": reason}))
+
+
+class Method:
+    """A method of authentication that says what it was given."""
+
+    method = "method"
+
+    def __init__(self, first: bytes, then: bytes) -> None:
+        self.first = first
+        self.then = then
+
+    def start(self) -> bytes:
+        return self.first
+
+    def challenge(self, data: bytes) -> bytes:
+        return self.then
+
+    def finish(self, data: bytes) -> None:
+        pass
+
+
+@given(first=st.binary(max_size=200), then=st.binary(max_size=200))
+def test_connect_and_auth_with_a_method(judges: list[Any], first: bytes, then: bytes) -> None:
+    world = World(**SIZES)
+    world.greeting = packet(0xF0, b"\x18", put_properties({0x15: "method"}))
+    world.client.auth = Method(first, then)
+    world.client.connect(wait=False)
+    for _ in range(3):
+        assert not world.client.poll()
+    connect, answer = split(world.stream.written)
+    for judge in judges:
+        seen = judge.decode(connect)
+        assert (seen.properties[0x15], seen.properties[0x16]) == ("method", first), judge.name
+    judged(judges, answer, Packet("AUTH", {"reason": 0x18}, {0x15: "method", 0x16: then}))
+    world.stream.inbox += connack({0x15: "method"})
+    world.client.poll()
+    before = len(world.stream.written)
+    assert world.client.reauthenticate(wait=False)
+    (again,) = after(world, before)
+    judged(judges, again, Packet("AUTH", {"reason": 0x19}, {0x15: "method", 0x16: first}))
+
+
+@given(packet_id=generate.IDENTIFIER, qos=st.integers(1, 2))
+def test_puback_and_pubrec_of_a_strict_client(judges: list[Any], packet_id: int, qos: int) -> None:
+    world = connected(strict=True)
+    world.client.on_error = lambda error: None
+    before = len(world.stream.written)
+    world.stream.inbox += message(b"a/b", b"\xff", qos, packet_id, b"\x01\x01")
+    (data,) = after(world, before)
+    judged(judges, data, Packet("PUBACK" if qos == 1 else "PUBREC", {"packet_id": packet_id, "reason": 0x99}))
+
+
+@given(topic=generate.topic(), payload=generate.payload(), client_id=generate.text(but="+#$").filter(bool))
+def test_a_request(judges: list[Any], topic: str, payload: bytes, client_id: str) -> None:
+    world = connected(client_id=client_id)
+    told: list[Any] = []
+    before = len(world.stream.written)
+    while not world.client.request(topic, payload, timeout=1000, on_answer=told.append):
+        for one in after(world, before):
+            if one[0] == 0x82:
+                world.stream.inbox += packet(0x90, one[2:4], b"\x00\x01")
+        world.client.poll()
+    data = after(world, before)[-1]
+    seen = judges[0].decode(data)
+    key = seen.properties[0x09]
+    fields = {"topic": topic, "payload": payload, "qos": seen["qos"], "retain": False, "dup": False}
+    fields["packet_id"] = seen["packet_id"]
+    target = f"reply/{client_id}"
+    judged(judges, data, Packet("PUBLISH", fields, {0x02: 1, 0x08: target, 0x09: key}))
+    world.stream.inbox += message(target.encode(), b"answer", properties=b"\x09" + binary(key))
+    world.client.poll()
+    assert [answer.payload for answer in told] == [b"answer"]
+
+
+@given(size=st.integers(0, 40000), qos=st.integers(0, 2), maximum=st.integers(0, 1))
+def test_a_payload_in_pieces(judges: list[Any], size: int, qos: int, maximum: int) -> None:
+    world = connected({0x22: maximum}, tx=256, outbox=512)
+    before = len(world.stream.written)
+    payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    stream.send(world.client, "large", BytesIO(payload), size, qos=qos)
+    written = -1
+    while written < len(world.stream.written):
+        written = len(world.stream.written)
+        world.client.poll()
+    (data,) = split(world.stream.written[before:])
+    seen = judges[0].decode(data)
+    fields = {"topic": "large", "payload": payload, "qos": qos, "retain": False, "dup": False}
+    fields["packet_id"] = seen["packet_id"]
+    alias = seen.properties.get(0x23)
+    judged(judges, data, Packet("PUBLISH", fields, {0x23: alias} if alias else {}))

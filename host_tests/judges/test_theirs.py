@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from world import World
 
 from helper import CONNACK, packet
 from host_tests.judges import generate, packets
 from host_tests.judges.packets import SUBSCRIPTION_IDENTIFIER, TYPES, USER, Packet, split
 from umqtt5 import MQTTError
-from world import World
 
 LARGEST = 0x3FFFFFFF  # of a number that `message.property` returns
 
