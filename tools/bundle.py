@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def bundle() -> dict[str, str]:
     body: list[ast.stmt] = []
     for name in CORE:
         body += _stripped(trees.pop(name), name, constants, inside=True)
-    files["core"] = _source(_once(body))
+    files["core"] = _source(_in_place(_once(body)))
     for name, tree in trees.items():
         if name not in NOT_ON_BOARDS:
             files[name] = _source(_stripped(tree, name, constants, inside=False))
@@ -159,6 +160,35 @@ def _once(body: Sequence[ast.stmt]) -> list[ast.stmt]:
             seen.add(name)
         out.append(node)
     return out
+
+
+def _in_place(body: list[ast.stmt]) -> list[ast.stmt]:
+    """A private constant that is used once goes where it is used: its name costs 50 bytes."""
+    loads = Counter(
+        n.id
+        for node in body
+        for n in ast.walk(node)
+        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+    )
+    values: dict[str, ast.expr] = {}
+    out = []
+    for node in body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=private)], value=ast.Constant() | ast.Tuple() as value) if (
+                private.startswith("_") and loads[private] == 1
+            ):
+                values[private] = value
+            case _:
+                out.append(_InPlace(values).visit(node))
+    return out
+
+
+class _InPlace(ast.NodeTransformer):
+    def __init__(self, values: dict[str, ast.expr]) -> None:
+        self.values = values
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.values.get(node.id, node)
 
 
 def _source(body: Sequence[ast.stmt]) -> str:

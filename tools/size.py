@@ -25,9 +25,13 @@ CORE = ("core", "__init__", "tcp")
 FEATURES = {
     "aliases": "topic aliases of the broker's",
     "auth": "enhanced authentication",
+    "blocking": "publish(wait=True)",
+    "brokers": "several brokers",
+    "counters": "counters of the link",
     "farewell": "DISCONNECT with reason and properties",
     "follow": "Server References",
     "legal": "checked properties of CONNECT and will",
+    "policy": "what gives way in a full outbox",
     "properties": "properties by name",
     "reasons": "reason codes in words",
     "request": "requests",
@@ -35,6 +39,8 @@ FEATURES = {
     "scram": "SCRAM-SHA-256",
     "stream": "payloads larger than the buffers",
     "strict": "strict=True",
+    "tls": "TLS",
+    "timeouts": "a bound for each wait",
 }
 
 _HELD_64 = """

@@ -98,7 +98,8 @@ class Peer:
     def publish(self, topic, payload, qos=0, retain=False, properties=b""):
         """What `Client.publish` does."""
         self.session.message_properties = properties
-        return self.session.publish(topic, payload, 0x30 | qos << 1 | (1 if retain else 0))
+        self.session.first_byte = 0x30 | qos << 1 | (1 if retain else 0)
+        return self.session.publish(topic, payload)
 
     def subscribe(self, topic_filter, handler, options=0):
         """What `Client.subscribe` does."""

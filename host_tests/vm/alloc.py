@@ -47,7 +47,8 @@ class Link:
         session.subscriptions.add(b"a/b/+", self.handle, 1)
         self.write()
         self.give(SUBACK, 6)
-        session.publish(self.aliased, self.payload, 0x30)
+        session.first_byte = 0x30
+        session.publish(self.aliased, self.payload)
         self.write()
 
     def handle(self, message):
@@ -72,22 +73,26 @@ class Link:
         self.write()
 
     def publish_qos_0_aliased(self):
-        assert self.session.publish(self.aliased, self.payload, 0x30)
+        self.session.first_byte = 0x30
+        assert self.session.publish(self.aliased, self.payload)
         self.write()
 
     def publish_qos_0_full_topic(self):
-        assert self.session.publish(self.full, self.payload, 0x31)
+        self.session.first_byte = 0x31
+        assert self.session.publish(self.full, self.payload)
         self.write()
 
     def publish_qos_1_and_its_puback(self):
-        packet_id = self.session.publish(self.aliased, self.payload, 0x32)
+        self.session.first_byte = 0x32
+        packet_id = self.session.publish(self.aliased, self.payload)
         assert packet_id
         self.write()
         self.answer(0x40, packet_id)
         assert not self.session.outbox.count
 
     def publish_qos_2_and_its_answers(self):
-        packet_id = self.session.publish(self.aliased, self.payload, 0x34)
+        self.session.first_byte = 0x34
+        packet_id = self.session.publish(self.aliased, self.payload)
         assert packet_id
         self.write()
         self.answer(0x50, packet_id)

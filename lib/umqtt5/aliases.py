@@ -51,3 +51,8 @@ class AliasTable:
         at = packet.topic_at
         for i in range(packet.topic_end - at):
             topic[i] = packet.topic_buf[at + i]
+
+
+def attach(session, slots):
+    """Announce so many aliases to the broker."""
+    session.aliases = AliasTable(slots)

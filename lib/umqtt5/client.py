@@ -10,7 +10,7 @@ from random import getrandbits
 from micropython import const
 
 from .encode import counted
-from .errors import Guard
+from .errors import Guard, MQTTError
 from .session import CLOSING, CONNECTED, Session
 from .topics import Topic, encode_filter
 from .wire import encode_text, sized
@@ -35,6 +35,9 @@ _BYTES = (bytes, bytearray, memoryview)
 _FIRST_PAUSE = const(1000)  # ms
 _LONGEST_PAUSE = const(60000)
 _STABLE = const(30000)
+# A broker that refuses us for what can't mend by itself is left alone for 10 to 18 minutes.
+_LASTING = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x9d"
+_LASTING_PAUSE = const(600000)
 
 
 class Client:
@@ -46,13 +49,15 @@ class Client:
     these there may be, and how many unacknowledged ones the broker may send (Receive
     Maximum). `aliases` is how many topic aliases we use, as far as the broker has that many;
     `topic_alias_maximum` how many it may use, 64 bytes each. `timeout` in ms bounds each
-    wait. `keep_alive` and `session_expiry` are in seconds.
+    wait, or is a dict of several: see `timeouts`. `keep_alive` and `session_expiry` are in seconds.
+    `when_full` is what gives way where the outbox is full: see `policy`; None for the new message.
 
     `properties` go into CONNECT: user properties, request response information, request problem
     information, see `properties.pack`. `strict` holds the broker to what most let pass: see `strict`.
 
-    `transport(host, port)` returns the stream; see `tcp`. Raises ValueError for text that
-    MQTT forbids (1.5.4).
+    `host` may be a list, tried in turn: see `brokers`. `ssl` is an SSLContext: see `tls`.
+    `transport(host, port)` returns the stream: see `tcp`; `ws` and `given` have others. Raises
+    ValueError for text that MQTT forbids (1.5.4).
 
     Callbacks, each None or a function; what one raises goes to `on_error`:
 
@@ -71,7 +76,7 @@ class Client:
     def __init__(  # noqa: PLR0915  what there is, named once
         self,
         host,
-        port=1883,
+        port=None,
         *,
         client_id="",
         user=None,
@@ -86,62 +91,94 @@ class Client:
         topic_alias_maximum=0,
         properties=b"",
         strict=False,
+        when_full=None,
         timeout=10000,
+        ssl=None,
         transport=None,
     ):
         if transport is None:
             from .tcp import connect as transport
+        if ssl:
+            from .tls import over
+
+            transport = over(transport, ssl)
         session = Session(encode_text(client_id), rx, tx, outbox, inflight, aliases, keep_alive, timeout)
         session.session_expiry = session_expiry
         if topic_alias_maximum:
-            from .aliases import AliasTable
+            from .aliases import attach
 
-            session.aliases = AliasTable(topic_alias_maximum)
+            attach(session, topic_alias_maximum)
         if properties:
-            from .legal import connect
+            from .legal import attach
 
-            connect(session, properties)
+            attach(session, properties)
         if strict:
-            from .strict import Strict
+            from .strict import attach
 
-            session.strict = Strict(session)
+            attach(session, strict)
+        if when_full:
+            from .policy import attach
+
+            attach(session, when_full)
         if user is not None:
             session.user = encode_text(user)
         if password is not None:
             session.password = password.encode() if isinstance(password, str) else password
+        if isinstance(timeout, dict):
+            from .timeouts import attach
+
+            timeout = attach(session, timeout)
         session.on_connected = self._connected
         session.owner = self  # type: ignore[assignment]
         self.session = session
         self.host = host
-        self.port = port
+        self.port = port or (8883 if ssl else 1883)
         self.timeout = timeout
         self._transport = transport
         self._topics = {}
-        self._names = aliases
         self._guard = Guard(OSError, self._drop)
-        self._stream = None
+        self.stream = None
         self._poller = poll()
-        self._watched = 0
+        self._watched = self._events = 0
+        self._pollable = self._opening = None
         self._link = _DOWN
         self._wanted = False
+        self._was_up = False  # since the connection began
         self._busy = False  # in a round: handlers may run, which may not start another
-        self._idle = 0  # ms for which there is nothing to do
+        self._idle = self._now = 0  # ms for which there is nothing to do, and since when
         self._since = 0  # when the link came to be what it is
         self._pause = 0  # ms until the next try
         self._tries = 0
         self.connects = 0
         self.error = None  # why the last connection ended
+        self.lasting = False  # that can't mend by itself: a wrong password, not authorized, banned
         self.on_state = self.on_ack = self.on_subscribed = self.on_unsubscribed = self.on_error = None
         # whether to go where the broker says (4.11): True, or a function (reference) that returns
         # (host, port), or None for not there; see `follow`
         self.follow = None
         self.auth = None  # how to authenticate beyond user and password (4.12), see `auth`
         self.packet = session.packet
-        self._chores: list = []  # functions (now) that return the ms until they have something to do
+        # what is loaded when it is used hooks in here: functions (now) that return the ms until they
+        # have something to do, and functions (client, lived) when a connection has ended
+        self._chores: list = []
+        self._drops: list = []
+        self._ticks = ticks_ms
+        if not isinstance(host, str):
+            from .brokers import attach
+
+            attach(self, host)
 
     @property
     def connected(self):
         return self.session.state == CONNECTED
+
+    def __enter__(self):
+        """`with Client(...) as client:` connects, and disconnects in the end."""
+        self.connect()
+        return self
+
+    def __exit__(self, *error):
+        self.disconnect()
 
     # ---- set up
 
@@ -211,13 +248,14 @@ class Client:
 
     # ---- messages
 
-    def publish(self, topic, payload, qos=0, retain=False, properties=b""):
+    def publish(self, topic, payload, qos=0, retain=False, properties=b"", wait=False):
         """Publish bytes or a str to a topic (a str, or a handle from `topic`).
 
         QoS 0: True where it went to the stream, False where there is no link or no room.
         QoS 1 and 2: its packet identifier, which `on_ack` tells of; it stays in the outbox until
         it is acknowledged, over reconnects. 0 where the outbox is full: poll, and try again.
-        `properties` is what `umqtt5.properties.pack` makes.
+        `properties` is what `umqtt5.properties.pack` makes. With `wait` True, or ms, it waits until
+        the message has arrived: see `blocking`.
 
         Raises MQTTError where a limit of the broker forbids it, ValueError where it could
         never fit into `tx` or `outbox`. Nothing is sent then, and the link lives on.
@@ -229,20 +267,26 @@ class Client:
         if not isinstance(properties, _BYTES):
             raise TypeError("properties are bytes, see umqtt5.properties.pack")
         self.session.message_properties = properties  # type: ignore[assignment]
-        qos = qos << 1 | 0x30  # the first byte of the packet
-        if retain:
-            qos |= 1
-        qos = self.session.publish(topic, payload, qos)
+        self.session.first_byte = qos << 1 | (0x31 if retain else 0x30)
+        if wait:
+            self._bound = self.timeout if wait is True else wait
+            return self._publish_and_wait(topic, payload)
+        qos = self.session.publish(topic, payload)
         if qos:
             self._push()
         return qos
+
+    def _publish_and_wait(self, topic, payload):
+        from .blocking import publish
+
+        return publish(self, topic, payload, self._bound)
 
     def _named(self, name):
         """The handle for a str; kept for as many of them as there may be aliases."""
         topic = self._topics.get(name)
         if topic is None:
             topic = Topic(name)
-            if len(self._topics) < self._names:
+            if len(self._topics) < len(self.session._aliased):
                 self._topics[name] = topic
             else:
                 topic.alias = -1  # gone after this message: it would waste an alias
@@ -339,6 +383,21 @@ class Client:
                 return self.session.state == CONNECTED
             self._wait(min(idle, left))
 
+    def next_deadline(self):
+        """For how many ms there is nothing to do, as of the last `poll`, unless the stream is ready.
+
+        A loop of one's own waits so long for `stream` to be ready for `events()`, then polls.
+        """
+        return max(0, self._idle - ((ticks_ms() - self._now) & _MASK))
+
+    def events(self):
+        """What `stream` is waited for: 1 to read, 4 to write, as in `select`."""
+        if self._link == _OPENING:
+            return self._events
+        if self.session.held:
+            return _OUT
+        return _IN | _OUT if self.session.pending() else _IN
+
     def _push(self):
         """Write now, and not at the next poll."""
         with self._guard:
@@ -371,13 +430,16 @@ class Client:
 
     def _open(self, now):
         """The steps to a connection."""
+        self._now = now
         waited = (now - self._since) & _MASK
         if self._link == _OPENING:
             for _ in self._poller.ipoll(0):
-                self.session.open(now)
-                self._link = _UP
-                self._flush()
-                return
+                self._events = self._opening() if self._opening else 0
+                if not self._events:
+                    self.session.open(now)
+                    self._link = _UP
+                    self._flush()
+                    return
             self._idle = self.timeout - waited
             if self._idle <= 0:
                 raise OSError(ETIMEDOUT, "no connection")
@@ -385,9 +447,14 @@ class Client:
         self._idle = max(0, self._pause - waited) if self._wanted else _MASK
         if not self._idle:
             self._since = now
-            self._stream = self._transport(self.host, self.port)
-            self._poller.register(self._stream, _OUT)
-            self._watched = _OUT
+            self.stream = self._transport(self.host, self.port)
+            if hasattr(self.stream, "pollable"):
+                self._pollable = self.stream.pollable
+            else:
+                self._pollable = self.stream
+            self._opening = self.stream.opening if hasattr(self.stream, "opening") else None
+            self._poller.register(self._pollable, _OUT)
+            self._watched = self._events = _OUT
             self._link = _OPENING
 
     def _exchange(self, session):
@@ -398,14 +465,15 @@ class Client:
         if session.held:
             session.parse()
         else:
-            n = self._stream.readinto(framer.into, framer.want)
+            n = self.stream.readinto(framer.into, framer.want)
             if n == 0:
                 raise OSError(ECONNRESET, "closed by the broker")
             if n and session.state != CLOSING:
                 session.received(n, ticks_ms())
         self._flush()
         if self._link == _UP:  # no handler has ended it
-            self._idle = session.tick(ticks_ms())
+            self._now = ticks_ms()
+            self._idle = session.tick(self._now)
             self._flush()
             if n:
                 self._idle = 0
@@ -417,31 +485,28 @@ class Client:
         while self._link == _UP:
             n = session.output()
             if n:
-                n = self._stream.write(session.out, session.out_at, n)
+                n = self.stream.write(session.out, session.out_at, n)
             if not n:
                 return
             session.sent(n, ticks_ms())
 
-    def _wait(self, ms):
-        """Sleep until the stream is ready, for `ms` at most."""
-        if not ms:
+    def _wait(self, wait):
+        """Sleep until the stream is ready, for `wait` ms at most."""
+        if not wait:
             return
         if self._link == _DOWN:
-            sleep_ms(ms)
+            sleep_ms(wait)
             return
-        wanted = _IN
-        if self._link == _OPENING or self.session.held:
-            wanted = _OUT
-        elif self.session.pending():
-            wanted = _IN | _OUT
+        wanted = self.events()
         if wanted != self._watched:
-            self._poller.modify(self._stream, wanted)
+            self._poller.modify(self._pollable, wanted)
             self._watched = wanted
-        for _ in self._poller.ipoll(ms):
+        for _ in self._poller.ipoll(wait):
             pass
 
     def _connected(self):
         self.connects += 1
+        self._was_up = True
         self._since = ticks_ms()
         self.error = None
         self._tell(True)
@@ -450,27 +515,33 @@ class Client:
         """The link is gone."""
         now = ticks_ms()
         session = self.session
-        lived = (now - self._since) & _MASK if session.state >= CONNECTED else 0
+        lived = max(1, (now - self._since) & _MASK) if self._was_up else 0
+        self._was_up = False
         if lived > _STABLE:
             self._tries = 0
-        if self._stream is not None:
-            self._poller.unregister(self._stream)
-            self._stream.close()
-            self._stream = None
+        if self.stream is not None:
+            self._poller.unregister(self._pollable)
+            self.stream.close()
+            self.stream = None
         session.lost()
+        self.error = session.error or error
+        self.lasting = not lived and isinstance(self.error, MQTTError) and self.error.code in _LASTING
         self._pause = getrandbits(16) * min(_LONGEST_PAUSE, _FIRST_PAUSE << self._tries) >> 16
+        if self.lasting:
+            self._pause = _LASTING_PAUSE + 8 * self._pause
         if self._tries < 6:
             self._tries += 1
         self._link = _DOWN
         self._idle = 0
         self._since = now
-        self.error = session.error or error
         session.error = None
         self._tell(False)
         if self.follow:
             from .follow import moved
 
             moved(self, lived)
+        for hook in self._drops:
+            hook(self, lived)
 
     def _tell(self, connected):
         if self.on_state:

@@ -33,7 +33,11 @@ def connect(session):
         0x22,
         len(session.aliases or b""),
     )
-    body = b"\x00\x04MQTT\x05" + pack(">BH", flags, session.keep_alive) + counted(properties)
+    body = (
+        b"\x00\x04MQTT\x05"
+        + bytes((flags, session.keep_alive >> 8, session.keep_alive & 0xFF))
+        + counted(properties)
+    )
     body += sized(session.client_id)  # this order [MQTT-3.1.3-1]
     if will:
         body += will[1]
@@ -45,7 +49,7 @@ def connect(session):
 
 def request(s, packet_id, identifier):
     """SUBSCRIBE (3.8) or UNSUBSCRIBE (3.10) with one filter, so that it has an identifier of its own."""
-    body = pack(">H", packet_id)
+    body = bytes((packet_id >> 8, packet_id & 0xFF))
     if not s.wanted:
         return counted(body + b"\x00" + sized(s.filter), b"\xa2")
     properties = bytearray(b"\x0b\0\0\0\0")

@@ -14,6 +14,7 @@ class MQTTError(Exception):
     transmit buffer) is no error: `publish` returns a false value.
     """
 
+    from_broker = False  # in its CONNACK or DISCONNECT
     reference = None  # where the broker sends us (Server Reference), see `follow`
 
     def __init__(self, code, detail=""):
@@ -41,7 +42,7 @@ class Guard:
     def __enter__(self):
         pass
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind, error, _):
         if isinstance(error, self._kind):
             self._handler(error)
             return True

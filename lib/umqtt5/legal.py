@@ -24,7 +24,7 @@ def check(block, legal):
     return packet
 
 
-def connect(session, block):
+def attach(session, block):
     """The properties that CONNECT has beside our limits."""
     packet = check(block, CONNECT)
     session.properties = bytes(block)

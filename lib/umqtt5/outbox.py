@@ -19,12 +19,13 @@ SENT = const(2)  # PUBLISH
 RELEASING = const(3)  # PUBREC has come, PUBREL has to go out
 RELEASED = const(4)  # PUBREL has gone out
 ENDED = const(5)  # and the user has to be told
-_HEAD = const(14)  # first byte 1, remaining length 4, topic length 2, packet id 2, properties 2 + 3
+HEAD = const(14)  # first byte 1, remaining length 4, topic length 2, packet id 2, properties 2 + 3
 
 
 class Outbox:
     """`size` bytes for messages, `slots` for how many there may be at once.
 
+    `order` has the slots of the `count` messages, oldest first, as a ring that begins at `head`.
     By slot: `states`, `topics`, the `sizes` of body and of `properties` in it, `bodies` where
     it begins, and `first_bytes` of the PUBLISH, with DUP, QoS and RETAIN, where a message
     that has ENDED has its reason code.
@@ -38,19 +39,20 @@ class Outbox:
         self.bodies = array("I", [0] * slots)
         self.sizes = array("I", [0] * slots)
         self.properties = array("I", [0] * slots)
-        self.oldest = 0  # its slot
-        self.count = 0
-        self._end = 0  # offset in the arena behind the newest
+        self.order = array("H", [0] * slots)
+        self.head = self.count = 0
+        self._newest = slots - 1
+        self.end = 0  # offset in the arena behind the newest
         self._passed = 0  # how many, from the oldest on, were dealt with in this connection
 
     def _reserve(self, size):
-        """Put `_end` behind `size` free bytes in one piece; False where there are none."""
+        """Put `end` behind `size` free bytes in one piece; False where there are none."""
         limit = len(self.arena)
         at = 0
         if self.count:
-            at = self.oldest
-            oldest = self.bodies[at] - _HEAD - len(self.topics[at].name)
-            at = self._end
+            at = self.order[self.head]
+            oldest = self.bodies[at] - HEAD - len(self.topics[at].name)
+            at = self.end
             if at <= oldest:
                 limit = oldest
             elif limit - at < size:
@@ -58,7 +60,7 @@ class Outbox:
                 limit = oldest
         if limit - at < size or self.count == len(self.states):
             return False
-        self._end = at + size
+        self.end = at + size
         return True
 
     def add(self, topic, payload, first_byte, properties):
@@ -67,20 +69,26 @@ class Outbox:
         `first_byte` is that of the PUBLISH.
         """
         size = len(properties) + len(payload)
-        slot = _HEAD + len(topic.name) + size
+        slot = HEAD + len(topic.name) + size
         if slot > len(self.arena):
             return -2
         if not self._reserve(slot):
             return -1
-        slot = (self.oldest + self.count) % len(self.states)
+        slot = (self.head + self.count) % len(self.order)
+        while True:  # an identifier rests for as long as it can
+            self._newest = (self._newest + 1) % len(self.order)
+            if not self.states[self._newest]:
+                break
+        self.order[slot] = self._newest
+        slot = self._newest
         self.first_bytes[slot] = first_byte
         self.topics[slot] = topic
-        self.bodies[slot] = self._end - size
+        self.bodies[slot] = self.end - size
         self.sizes[slot] = size
         self.properties[slot] = len(properties)
-        size = self._end - len(payload)
+        size = self.end - len(payload)
         self.arena[self.bodies[slot] : size] = properties
-        self.arena[size : self._end] = payload
+        self.arena[size : self.end] = payload
         self.states[slot] = QUEUED
         self.count += 1  # now that all of it is there
         return slot
@@ -88,7 +96,7 @@ class Outbox:
     def first(self, state):
         """The slot of the oldest message in this state, -1 for none."""
         for i in range(self._passed if state == QUEUED else 0, self.count):
-            slot = (self.oldest + i) % len(self.states)
+            slot = self.order[(self.head + i) % len(self.states)]
             if self.states[slot] == state:
                 if state == QUEUED:
                     self._passed = i
@@ -98,14 +106,19 @@ class Outbox:
         return -1
 
     def drop(self, slot):
-        """Forget a message and give its room back as soon as those before it are done."""
+        """Forget a message. Its bytes are room again when those before it are gone, too."""
         self.states[slot] = DONE
-        while self.count and not self.states[self.oldest]:
-            self.topics[self.oldest] = None
-            self.oldest = (self.oldest + 1) % len(self.states)
-            self.count -= 1
-            if self._passed:
-                self._passed -= 1
+        self.topics[slot] = None
+        i = 0
+        while self.order[(self.head + i) % len(self.order)] != slot:
+            i += 1
+        if i < self._passed:
+            self._passed -= 1
+        while i:  # those before it move up
+            self.order[(self.head + i) % len(self.order)] = self.order[(self.head + i - 1) % len(self.order)]
+            i -= 1
+        self.head = (self.head + 1) % len(self.order)
+        self.count -= 1
 
     def rewind(self, resumed):
         """A new connection: what was sent and not acknowledged is sent again, in order.

@@ -301,12 +301,9 @@ class Packet:
         elif at != end:
             # more than one reason code, though we ask for one filter at a time
             return 0x82 if _REASON_LAST >> kind & 1 else 0x81
-        return 0 if self._legal_reason(_CODES_OF[kind]) else 0x82
-
-    def _legal_reason(self, bit):
         at = self.reason
         if at > 0x7F:
             at -= 102
         elif at > 0x19:
-            return False
-        return at < 61 and _CODES[at] & bit
+            return 0x82
+        return 0 if at < 61 and _CODES[at] & _CODES_OF[kind] else 0x82

@@ -90,7 +90,7 @@ class Session:
         self.keep_alive = keep_alive
         self.session_expiry = 0  # seconds
         self.receive_maximum = inflight
-        self.timeout = timeout
+        self.timeouts = [timeout] * 4  # ms, by what is waited for: WRITE and so on
         self.clean_start = True
 
         self.framer = Framer(rx)
@@ -112,7 +112,9 @@ class Session:
         self.state = CLOSED
         self.error = None  # why it ends: the broker's words or ours, as an MQTTError
         self.resumed = self.held = False
-        self.message_properties = b""  # of the message that is published next
+        # of the message that is published next: QoS and RETAIN, and its properties
+        self.first_byte = 0x30
+        self.message_properties = b""
         self._raised = False  # the handler of this message has failed
 
         # what is written
@@ -123,6 +125,7 @@ class Session:
         self.owed = 0  # answers that the broker owes: PUBACK, SUBACK, UNSUBACK
         self.auth = None  # an Auth, where there is more than user and password
         self.strict = None  # a Strict, where the broker is held to more
+        self.policy = None  # a Policy, where older messages give way when the outbox is full
         self.response_information = None  # of the broker
         self.source = None  # of a payload that is written in pieces, see `stream`
         self._releasing = False  # a PUBREL of the connection before is due
@@ -142,7 +145,7 @@ class Session:
         self.pinging = False
 
         # counters, modulo 2**30; `saved` are the bytes that aliases saved
-        self.messages = self.bytes = self.resent = self.saved = 0
+        self.messages = self.bytes = self.resent = self.refused = self.saved = 0
         self.messages_received = self.bytes_received = 0
 
     # ---- a connection begins and ends
@@ -185,6 +188,7 @@ class Session:
         self.lost()
         self.state = CLOSING
         self.error = MQTTError(self.packet.reason, self.packet.property(0x1F) or "")
+        self.error.from_broker = True
         self.error.reference = self.packet.property(0x1C)
 
     def _failed(self, error):
@@ -375,6 +379,8 @@ class Session:
         return 0
 
     def _tell_ack(self):
+        if self.packet.reason >= 0x80:
+            self.refused += 1
         if self.owner.on_ack:
             with self.guard:
                 self.owner.on_ack(self.packet)
@@ -497,8 +503,9 @@ class Session:
 
     # ---- messages out
 
-    def publish(self, topic, payload, first_byte):
-        """See `Client.publish`. `first_byte` is that of the PUBLISH: QoS and RETAIN."""
+    def publish(self, topic, payload):
+        """See `Client.publish`. Its QoS, RETAIN and properties are attributes of the session."""
+        first_byte = self.first_byte
         at = self._tx_end + 8
         size = len(payload)
         if (
@@ -550,6 +557,8 @@ class Session:
         size += len(topic.name) + 4 + varint_size(size) + len(payload)
         self._allow(first_byte, 1 + size + varint_size(size))
         size = self.outbox.add(topic, payload, first_byte, self.message_properties)
+        if size == -1 and self.policy:
+            size = self.policy.add(topic, payload, first_byte)
         if size == -2:
             raise ValueError("outbox: the message is larger")
         return size + 1
@@ -689,19 +698,19 @@ class Session:
                 self._silence(now)
         return self._left
 
-    def _wait(self, which, waiting):
+    def _wait(self, kind, waiting):
         """Bound a wait, which starts when it is first seen to be `waiting`."""
         if not waiting:
-            self.since[which] = -1
+            self.since[kind] = -1
             return
-        if self.since[which] < 0:
-            self.since[which] = self._now & _MASK
-        left = self.timeout
-        if which == _PING and self._keep_alive:
+        if self.since[kind] < 0:
+            self.since[kind] = self._now & _MASK
+        left = self.timeouts[kind]
+        if kind == _PING and self._keep_alive:
             left = min(left, self._keep_alive * 5 >> 3)
-        left -= (self._now - self.since[which]) & _MASK
+        left -= (self._now - self.since[kind]) & _MASK
         if left <= 0:
-            raise OSError(ETIMEDOUT, _WORDS[which])
+            raise OSError(ETIMEDOUT, _WORDS[kind])
         self._left = min(self._left, left)
 
     def _silence(self, now):

@@ -53,3 +53,8 @@ class Strict:
         if qos == 1:
             self._unwritten += 1
         return open_ones >= session.receive_maximum
+
+
+def attach(session, strict):
+    """Have a session be strict."""
+    session.strict = Strict(session)
