@@ -21,8 +21,9 @@ test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, device
 judges: $(VENV)/dev ## our packets before other libraries, more than in `make test`: [EXAMPLES=1000]
 	@EXAMPLES=$(or $(EXAMPLES),1000) $(RUN) -m host_tests host_tests/judges --timeout 0 $(ARGS)
 
-fuzz: $(VENV)/dev ## mutated streams into the session: [SECONDS=60]
-	@$(RUN) -m host_tests.fuzz.fuzz $(if $(SECONDS),--seconds $(SECONDS))
+fuzz: $(VENV)/dev ## mutated streams into the client: [SECONDS=60] or [STREAMS=1000000], [SEED=7], [REPLAY=FILE]
+	@$(RUN) -m host_tests.fuzz.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STREAMS),--streams $(STREAMS)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay $(REPLAY))
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 	@$(RUN) -m tools lint

@@ -216,9 +216,17 @@ def test_messages():
         ("+ in the topic", message(b"a/+", b"x"), (0x81, 0x82, 0x90)),  # [MQTT-3.3.2-2]
         ("# as the topic", message(b"#", b"x"), (0x81, 0x82, 0x90)),
         ("no topic and no alias", message(b"", b"x"), PROTOCOL),
-        ("no topic and an alias that stands for nothing", message(b"", b"x", 0, 0, b"\x23\x00\x02"), PROTOCOL),
+        (
+            "no topic and an alias that stands for nothing",
+            message(b"", b"x", 0, 0, b"\x23\x00\x02"),
+            PROTOCOL,
+        ),
         ("alias 0", message(b"a", b"x", 0, 0, b"\x23\x00\x00"), (0x94,)),
-        ("an alias above our maximum", message(b"a", b"x", 0, 0, b"\x23\x00\x03"), (0x94,)),  # [MQTT-3.1.2-26]
+        (
+            "an alias above our maximum",
+            message(b"a", b"x", 0, 0, b"\x23\x00\x03"),
+            (0x94,),
+        ),  # [MQTT-3.1.2-26]
         ("the largest alias", message(b"a", b"x", 0, 0, b"\x23\xff\xff"), (0x94,)),
         ("Subscription Identifier 0", message(b"a", b"x", 0, 0, b"\x0b\x00"), PROTOCOL),
         (
