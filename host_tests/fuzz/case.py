@@ -86,7 +86,7 @@ class Run:
         self.errors: list[Exception] = []
         self.ends: list[Any] = []
         client.on_error = self.errors.append
-        client.on_state = lambda client, up, error: None if up else self.ends.append(error)
+        client.on_state = self.state
         client.on_ack = client.on_subscribed = client.on_unsubscribed = self.look
         client.subscribe("#", self.handle, 2)
         client.subscribe("gone", self.handle)
@@ -96,6 +96,18 @@ class Run:
         if case.profile == "auth":
             client.auth = Method()
         self.sizes = self.measure()
+
+    def state(self, client: Any, up: bool, error: Any) -> None:
+        """A fault ends with our DISCONNECT, unless it was the broker that ended it."""
+        if up:
+            return
+        self.ends.append(error)
+        link = self.world.stream
+        if isinstance(error, MQTTError) and not link.stalled:
+            by_broker = client.session.framer.first >> 4 in (2, 14) and client.packet.reason == error.code
+            ours = link.written.endswith(bytes((0xE0, 1, error.code)))
+            if not by_broker and not ours:
+                self.errors.append(AssertionError(f"ended without DISCONNECT: {error!r}"))
 
     # ---- the user
 

@@ -20,7 +20,8 @@ def fault(case: Case) -> str | None:
         last = traceback.extract_tb(error.__traceback__)[-1]
         # without what differs from stream to stream
         kind = str(error).split(":")[0] if isinstance(error, AssertionError) else ""
-        return f"{type(error).__name__} in {Path(last.filename).name}, {last.name}: {last.line} {kind[:40]}".strip()
+        where = f"{Path(last.filename).name}, {last.name}: {last.line}"
+        return f"{type(error).__name__} in {where} {kind[:40]}".strip()
     return None
 
 

@@ -349,7 +349,7 @@ def blocks():
             if len(value) == 1 and identifier != 0x0B:
                 yield "above 1", first, block[:1] + b"\x02", row, EITHER
     for identifier in (0x00, 0x04, 0x0A, 0x14, 0x20, 0x2B, 0x7F, 0xFF):
-        for name, first, before, behind in PACKETS:
+        for _, first, before, behind in PACKETS:
             row = bytes((len(before),)) + before, behind
             yield "unknown", first, bytes((identifier, 0, 0)), row, MALFORMED
 
