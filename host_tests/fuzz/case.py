@@ -15,7 +15,7 @@ from host_tests.judges.packets import split
 from umqtt5 import MQTTError, stream
 from umqtt5 import client as client_module
 from umqtt5.properties import pack
-from umqtt5.session import CLOSED, CLOSING
+from umqtt5.session import CLOSED, CLOSING, CONNECTED, CONNECTING
 
 _METHOD = b"\x15" + text(b"SCRAM-SHA-256")
 _WITH_METHOD = packet(0x20, b"\x00\x00", bytes((len(_METHOD),)), _METHOD)
@@ -75,9 +75,8 @@ class Run:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.world = world = World(
-            **{"rx": 160, "tx": 128, "outbox": 256, "inflight": 4} | PROFILES[case.profile]
-        )
+        options = {"rx": 160, "tx": 128, "outbox": 256, "inflight": 4, **PROFILES[case.profile]}
+        self.world = world = World(**options)
         client_module.getrandbits = lambda bits: 0  # no pause before the next connection
         world.greeting = b""
         world.piece = case.piece
@@ -223,6 +222,7 @@ class Run:
             self.legal(link.written)
         assert self.measure() == self.sizes, "a buffer grew"
         session = self.client.session
+        assert session.state in (CONNECTING, CONNECTED) or self.world.stream.closed, "it hangs"
         assert len(session.subscriptions.all) <= 5, "subscriptions grew"
         assert len(self.client._topics) <= 8 and len(self.client._chores) <= 3
 
