@@ -112,6 +112,7 @@ class Run:
 
     def handle(self, arrived: Any) -> None:
         """Look at all there is to see."""
+        assert self.client.connected, "a message without a connection"
         self.got.append((arrived.packet_id, arrived.topic))
         assert len(arrived.payload) == len(arrived)
         for identifier in range(1, 43):
@@ -124,6 +125,7 @@ class Run:
             self.allowed(self.client.publish, "out/answer", b"x", len(self.got) % 2)
 
     def begin(self, arrived: Any, size: int) -> Any:
+        assert self.client.connected, "a message without a connection"
         self.got.append((arrived.packet_id, arrived.topic))
         return None if size % 5 == 4 else lambda piece: None
 

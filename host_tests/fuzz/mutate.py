@@ -51,6 +51,15 @@ def _bend(chance: random.Random, body: bytearray) -> None:
             body[at] = chance.choice(_SPECIAL) if what == 5 else chance.randrange(256)
 
 
+def _stretched(chance: random.Random, profile: str) -> bytes:
+    """A PUBLISH whose topic or payload is as long as the buffers, or nearly, or more."""
+    rx = PROFILES[profile].get("rx", 160)
+    topic = b"t" * (rx - chance.randrange(12)) if chance.random() < 0.3 else b"a/b"
+    qos = chance.randrange(3)
+    rest = (b"\x00\x05" if qos else b"") + b"\x00" + bytes(rx + chance.randrange(-12, 200))
+    return frame(0x30 | qos << 1, len(topic).to_bytes(2, "big") + topic + rest)
+
+
 def _mutated(chance: random.Random, one: bytes) -> bytes:
     if chance.random() < 0.6:
         return one
@@ -65,8 +74,6 @@ def _mutated(chance: random.Random, one: bytes) -> bytes:
     if first >> 4 == 3 and chance.random() < 0.3:
         first ^= chance.choice((1, 2, 4, 6, 8))
     _bend(chance, body)
-    if chance.random() < 0.05:
-        body += bytes(chance.randrange(300))
     return frame(first, bytes(body))
 
 
@@ -84,7 +91,9 @@ def made(number: int) -> Case:
     chunks = []
     for place, one in enumerate(source):
         data = _mutated(chance, one)
-        if place == 0 and chance.random() < 0.8:  # what follows would else not be looked at
+        if one[0] >> 4 == 3 and chance.random() < 0.1:
+            data = _stretched(chance, profile)
+        if place == 0 and chance.random() < 0.9:  # what follows would else not be looked at
             data = chance.choice((one, accepted(profile)))
         if chunks and chance.random() < 0.3:
             chunks[-1] += data
