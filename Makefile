@@ -39,7 +39,7 @@ lock: $(VENV)/dev ## pin anew what pyproject.toml asks for
 	    --fork-strategy fewest --no-header --no-annotate --upgrade -o tools/requirements/$$set.txt; done
 
 clean: ## remove .venv, build and caches
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache tools/vm32/node_modules host_tests/judges/node_modules
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tools/vm32/node_modules host_tests/judges/node_modules
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

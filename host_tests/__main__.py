@@ -40,6 +40,7 @@ def main() -> int:
         ("tests with mosquitto", mosquitto),
         ("tests in the 32-bit VM", vm.install_32_bit),
         ("the judge mqtt-packet", lambda: npm.install(JUDGES)),
+        ("the judge mqtt5", lambda: None if sys.version_info >= (3, 11) else "it needs Python 3.11"),
     ):
         why = prepare()
         if why:

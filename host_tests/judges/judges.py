@@ -114,10 +114,11 @@ class Ohmqtt:
         }
         if kind == "PINGRESP":
             return ohm.PONG
-        stem = {"CONNACK": "ConnAck", "PUBLISH": "Publish", "SUBACK": "SubAck", "UNSUBACK": "UnsubAck"}.get(
-            kind
-        )
-        stem = stem or (kind[:3].capitalize() + kind[3:].capitalize() if kind in ACKS else "Disconnect")
+        stem = kind.capitalize()
+        if kind in ACKS:
+            stem = "Pub" + kind[3:].capitalize()
+        elif kind.endswith("ACK"):
+            stem = kind[:-3].capitalize() + "Ack"
         properties = getattr(ohm_property, f"MQTT{stem}Props")(**values)
         make: Any = getattr(ohm, f"MQTT{stem}Packet")
         fields = dict(packet.fields)

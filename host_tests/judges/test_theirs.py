@@ -41,17 +41,26 @@ def encodings(judges: list[Any], wanted: Packet) -> list[tuple[bytes, Packet]]:
     return list(out.items())
 
 
-def acks(client: Any) -> list[tuple[int, int]]:
-    """What `on_ack` is told: packet identifier and reason code."""
-    told: list[tuple[int, int]] = []
+def seen(answer: Any) -> dict[int, Any]:
+    """All properties, as a user finds them in a message or an answer."""
+    found: dict[int, Any] = {}
+    for identifier in TYPES:
+        values = []
+        while (value := answer.property(identifier, len(values))) is not None:
+            values.append(value)
+        if values:
+            found[identifier] = values if identifier in (USER, SUBSCRIPTION_IDENTIFIER) else values[0]
+    return found
 
-    def take(*answer: Any) -> None:
-        if len(answer) == 1:
-            told.append((answer[0].packet_id, answer[0].reason))
-        else:
-            told.append((answer[0], answer[1]))
 
-    client.on_ack = take
+def expected(properties: dict[int, Any]) -> dict[int, Any]:
+    return {i: min(value, LARGEST) if isinstance(value, int) else value for i, value in properties.items()}
+
+
+def acks(client: Any) -> list[Any]:
+    """What `on_ack` is told: packet identifier, reason code, properties."""
+    told: list[Any] = []
+    client.on_ack = lambda answer: told.append((answer.packet_id, answer.reason, seen(answer)))
     return told
 
 
@@ -77,12 +86,7 @@ def arrived(message: Any, wanted: Packet) -> None:
     assert message.topic == wanted["topic"]
     assert message.payload == wanted["payload"] and message.equals(wanted["payload"])
     assert (message.qos, message.retain, message.dup) == (wanted["qos"], wanted["retain"], wanted["dup"])
-    for identifier in TYPES:
-        value = wanted.properties.get(identifier)
-        several = value if identifier in (USER, SUBSCRIPTION_IDENTIFIER) and value else [value]
-        for nth, one in enumerate([*several, None]):
-            one = min(one, LARGEST) if isinstance(one, int) else one
-            assert message.property(identifier, nth) == one, hex(identifier)
+    assert seen(message) == expected(wanted.properties)
 
 
 @given(wanted=generate.publish())
@@ -132,11 +136,14 @@ def test_connack(judges: list[Any], wanted: Packet, few: bool) -> None:
     if few:
         limits[0x21] = min(limits.get(0x21, 3), 3)
     limits[0x27] = max(limits.get(0x27, 0xFFFFFFFF), 600)  # for what follows
-    for data, _ in encodings(judges, wanted):
+    for data, left in encodings(judges, wanted):
         world = World(client_id="", keep_alive=40, rx=8192, tx=4096, inflight=8)
         world.greeting = data
+        told: list[Any] = []
+        world.client.on_state = lambda client, up, error: told.append(seen(client.packet))  # noqa: B023
         world.client.connect()
         assert world.client.connected
+        assert told == [expected(left.properties)]
         obeys_publishing(world, limits)
         obeys_subscribing(world, limits)
         obeys_keep_alive(world, limits.get(0x13, 40))
@@ -208,31 +215,37 @@ def obeys_keep_alive(world: Any, seconds: int) -> None:
 
 @given(wanted=generate.connack(reasons=packets.REASONS["CONNACK"][1:]))
 def test_connack_that_refuses(judges: list[Any], wanted: Packet) -> None:
-    for data, _ in encodings(judges, wanted):
+    for data, left in encodings(judges, wanted):
         world = World(rx=8192)
         world.greeting = data
         with pytest.raises(MQTTError) as caught:
             world.client.connect()
-        assert caught.value.code == wanted["reason"]
-        assert caught.value.detail == wanted.properties.get(0x1F, "")
+        ended_with(caught.value, world.client.packet, left)
+
+
+def ended_with(error: Any, answer: Any, wanted: Packet) -> None:
+    """The broker's words for an end, as the user has them."""
+    assert error.code == wanted["reason"] and error.detail == wanted.properties.get(0x1F, "")
+    assert error.reference == wanted.properties.get(0x1C)
+    assert seen(answer) == expected(wanted.properties)
 
 
 @given(answer=st.data(), qos=st.integers(1, 2))
 def test_puback_pubrec_and_pubcomp(judges: list[Any], answer: st.DataObject, qos: int) -> None:
     wanted = answer.draw(generate.ack("PUBACK" if qos == 1 else "PUBREC", 1))
     completed = answer.draw(generate.ack("PUBCOMP", 1))
-    for data, _ in encodings(judges, wanted):
-        for last, _ in encodings(judges, completed):
+    for data, left in encodings(judges, wanted):
+        for last, last_left in encodings(judges, completed):
             world = connected()
             told = acks(world.client)
             assert world.client.publish("a", b"x", qos) == 1
             answers = give(world, data)
-            reason = wanted["reason"]
-            if qos == 2 and reason < 0x80:
+            end = left
+            if qos == 2 and wanted["reason"] < 0x80:
                 assert answers[-1] == b"\x62\x02\x00\x01" and not told
                 give(world, last)
-                reason = completed["reason"]
-            assert told == [(1, reason)]
+                end = last_left
+            assert told == [(1, end["reason"], expected(end.properties))]
 
 
 @given(wanted=generate.ack("PUBREL", 7))
@@ -253,25 +266,22 @@ def asked(world: Any) -> int:
 def test_suback_and_unsuback(judges: list[Any], answer: st.DataObject) -> None:
     world = connected()
     told: list[Any] = []
-    world.client.on_subscribed = lambda s, answer: told.append((s.filter, answer.reason, words(answer)))
+    world.client.on_subscribed = lambda s, answer: told.append((s.filter, answer.reason, seen(answer)))
     world.client.on_unsubscribed = world.client.on_subscribed
     world.client.subscribe("a", lambda m: None)
     wanted = answer.draw(generate.suback("SUBACK", asked(world)))
-    for data, _ in encodings(judges, wanted):
+    for data, left in encodings(judges, wanted):
         give(world, data)
-        assert told == [(b"a", wanted["reasons"][0], wanted.properties.get(0x1F))]
+        assert told == [(b"a", wanted["reasons"][0], expected(left.properties))]
         told.clear()
         world.client.unsubscribe("a")
         last = answer.draw(generate.suback("UNSUBACK", asked(world)))
-        give(world, answer.draw(st.sampled_from(encodings(judges, last)))[0])
-        assert told == [(b"a", last["reasons"][0], last.properties.get(0x1F))]
+        unsuback, left = answer.draw(st.sampled_from(encodings(judges, last)))
+        give(world, unsuback)
+        assert told == [(b"a", last["reasons"][0], expected(left.properties))]
         told.clear()
         world.client.subscribe("a", lambda m: None)
         assert asked(world) == wanted["packet_id"]
-
-
-def words(answer: Any) -> Any:
-    return answer.property(0x1F)
 
 
 def test_pingresp(judges: list[Any]) -> None:
@@ -281,7 +291,7 @@ def test_pingresp(judges: list[Any]) -> None:
 
 @given(wanted=generate.disconnect())
 def test_disconnect(judges: list[Any], wanted: Packet) -> None:
-    for data, _ in encodings(judges, wanted):
+    for data, left in encodings(judges, wanted):
         world = connected()
         told = []
         world.client.on_state = lambda client, up, error: told.append(error)  # noqa: B023
@@ -291,5 +301,43 @@ def test_disconnect(judges: list[Any], wanted: Packet) -> None:
         world.client.poll()
         world.client.poll()
         (error,) = told
-        assert error.code == wanted["reason"] and error.detail == wanted.properties.get(0x1F, "")
+        ended_with(error, world.client.packet, left)
         assert stream.closed and len(stream.written) == before
+
+
+class Method:
+    method = "method"
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+
+    def start(self) -> bytes:
+        return b""
+
+    def challenge(self, data: bytes) -> bytes:
+        self.heard.append(data)
+        return b"answer"
+
+    def finish(self, data: bytes) -> None:
+        self.heard.append(data)
+
+
+@given(
+    data=st.binary(min_size=1, max_size=200),
+    last=st.binary(min_size=1, max_size=200),
+    others=generate.properties("AUTH", but=(0x15, 0x16)),
+)
+def test_auth(judges: list[Any], data: bytes, last: bytes, others: dict[int, Any]) -> None:
+    challenge = Packet("AUTH", {"reason": 0x18}, {0x15: "method", 0x16: data, **others})
+    accepted = Packet("CONNACK", {"session_present": False, "reason": 0}, {0x15: "method", 0x16: last})
+    for greeting, _ in encodings(judges, challenge):
+        for connack, _ in encodings(judges, accepted):
+            world = World(rx=8192, tx=4096)
+            world.greeting = greeting
+            world.client.auth = method = Method()
+            world.client.connect(wait=False)
+            for _ in range(3):
+                world.client.poll()
+            assert split(world.stream.written)[-1][0] == 0xF0
+            world.stream.inbox += connack
+            assert world.client.poll() and method.heard == [data, last]

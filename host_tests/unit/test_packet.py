@@ -148,7 +148,11 @@ def test_finding_one_among_many():
 
 def test_a_four_byte_integer_that_would_allocate_is_read_as_the_largest_that_does_not():
     packet = Packet(b"")
-    for data, value in ((b"\xff\xff\xff\xff", 0x3FFFFFFF), (b"\x3f\xff\xff\xfe", 0x3FFFFFFE)):
+    for data, value in (
+        (b"\xff\xff\xff\xff", 0x3FFFFFFF),
+        (b"\x40\x00\x00\x00", 0x3FFFFFFF),
+        (b"\x3f\xff\xff\xfe", 0x3FFFFFFE),
+    ):
         look(b"\x02" + data, "publish", packet)
         assert packet.property(0x02) == value
 
