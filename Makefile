@@ -7,10 +7,10 @@ RUN := $(VENV)/bin/python
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test judges fuzz lint size setup lock clean
+.PHONY: help demo test judges conformance mutants fuzz soak lint size setup lock clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 demo: $(VENV)/demo ## three devices and a broker, live: [SECONDS=20] [BROKER=iotcore|mosquitto|mqtt://host:port]
 	@$(RUN) -m tools demo --broker "$(BROKER)" $(if $(SECONDS),--seconds $(SECONDS))
@@ -21,9 +21,18 @@ test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, device
 judges: $(VENV)/dev ## our packets before other libraries, more than in `make test`: [EXAMPLES=1000]
 	@EXAMPLES=$(or $(EXAMPLES),1000) $(RUN) -m host_tests host_tests/judges --timeout 0 $(ARGS)
 
+conformance: $(VENV)/dev ## the tests of each statement of the standard, written to docs/conformance.md
+	@$(RUN) -m tools conformance $(ARGS)
+
+mutants: $(VENV)/dev ## break the library for each statement, and see its tests fail
+	@$(RUN) -m tools mutants $(ARGS)
+
 fuzz: $(VENV)/dev ## mutated streams into the client: [SECONDS=60] or [STREAMS=1000000], [SEED=7], [REPLAY=FILE]
 	@$(RUN) -m host_tests.fuzz.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STREAMS),--streams $(STREAMS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay $(REPLAY))
+
+soak: $(VENV)/dev ## a device in 64 KB of heap behind a network that fails: [MESSAGES=100000] [SEED=1]
+	@$(RUN) -m host_tests.faults.soak $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 	@$(RUN) -m tools lint

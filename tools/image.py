@@ -10,10 +10,11 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tools.bundle import bundle, cross_compile
+from tools.bundle import bundle, compile_package, cross_compile
 from tools.paths import BOARDS, BUILD, FIRMWARE, LIB
 
 _STARTED_BY_NAME = {"boot.py", "main.py"}
@@ -45,16 +46,30 @@ def write(board: str, folder: Path, level: int = 2) -> None:
 
 
 def cached(board: str) -> Path:
-    """The folder of the image as the sources are now, compiled where it is not there yet."""
-    inputs = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *(BOARDS / board).glob("*.py"), *_TOOLS]
+    """The folder of a board's image as the sources are now, compiled where it is not there yet."""
+    inputs = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *(BOARDS / board).glob("*.py")]
+    return _cached(board, inputs, lambda folder: write(board, folder))
+
+
+def cached_program(path: Path) -> Path:
+    """The folder of the library and of a program, compiled."""
+
+    def fill(folder: Path) -> None:
+        compile_package(folder)
+        (folder / f"{path.stem}.mpy").write_bytes(cross_compile(path.stem, path.read_text()))
+
+    return _cached(path.stem, [*LIB.rglob("*.py"), path], fill)
+
+
+def _cached(name: str, inputs: list[Path], fill: Callable[[Path], object]) -> Path:
     digest = hashlib.sha256()
-    for path in sorted(inputs):
+    for path in sorted([*inputs, *_TOOLS]):
         digest.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
-    folder = BUILD / "image" / f"{board}-{digest.hexdigest()[:16]}"
+    folder = BUILD / "image" / f"{name}-{digest.hexdigest()[:16]}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(dir=folder.parent, prefix="new-"))
-        write(board, new)
+        fill(new)
         try:
             os.rename(new, folder)
         except OSError:  # somebody else was faster

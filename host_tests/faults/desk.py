@@ -1,0 +1,112 @@
+"""The side of the broker that no fault reaches: watches what the device sends, sends what it expects."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from host_tests.faults.proxy import Proxy
+from tools import image, vm
+from tools.broker import Address
+from umqtt5 import Client
+
+DEVICE = Path(__file__).with_name("device.py")
+
+
+class Run:
+    """One device behind a proxy, to its end. `up` counts what came from it, `report` is its own word."""
+
+    def __init__(self, broker: Address, proxy: Proxy, unique: str, count: int) -> None:
+        self._broker = broker
+        self._proxy = proxy
+        self._unique = unique
+        self._count = count
+        self.up: list[Counter[int]] = [Counter(), Counter(), Counter()]
+        self.report: dict[str, Any] = {}
+        self.lines: list[str] = []  # what the device has said besides
+        self._done = False
+
+    def _came(self, message: Any) -> None:
+        try:
+            qos, number = message.payload.split(b"/")
+            self.up[int(qos)][int(number)] += 1
+        except (ValueError, IndexError):
+            pass  # altered on its way
+
+    def _told(self, message: Any) -> None:
+        self._done = True
+
+    def play(
+        self,
+        heal_after: float,
+        seconds: float = 60,
+        heap: str = "64k",
+        every: int = 0,
+        progress: Callable[[int], None] | None = None,
+        **options: Any,
+    ) -> None:
+        """Let the device run; the faults end `heal_after` seconds after its start.
+
+        `every` ms it tells its free heap; `progress` is told how many messages have come.
+        """
+        client = Client(self._broker.host, self._broker.port, client_id=self._unique + "-desk", outbox=8192)
+        client.subscribe(self._unique + "/up/+", self._came, qos=2)
+        done = client.subscribe(self._unique + "/done", self._told, qos=1)
+        client.connect()
+        while done.reason is None:
+            client.poll(20)
+        settings = {
+            "host": self._proxy.address.host,
+            "port": self._proxy.address.port,
+            "unique": self._unique,
+            "count": self._count,
+            "seconds": seconds,
+            "every": every,
+            "options": options,
+        }
+        process = vm.start(
+            ["-m", "device", json.dumps(settings)], path=[image.cached_program(DEVICE)], heap=heap
+        )
+        try:
+            self._talk(client, process, heal_after, seconds, progress)
+            output, _ = process.communicate(timeout=seconds + 20)
+        finally:
+            vm.stop(process)
+            client.disconnect()
+        self.lines = output.splitlines()
+        assert self.lines and self.lines[-1].startswith("report "), output
+        self.report = json.loads(self.lines.pop().partition(" ")[2])
+
+    def _talk(
+        self,
+        client: Any,
+        process: subprocess.Popen[str],
+        heal_after: float,
+        seconds: float,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        start = time.monotonic()
+        numbers = [0, 0, 0]
+        healed = stopped = False
+        while time.monotonic() - start < seconds and not (stopped and not client.session.outbox.count):
+            if process.poll() is not None:
+                return
+            client.poll(5)
+            if not healed and time.monotonic() - start > heal_after:
+                self._proxy.heal()
+                healed = True
+            if sum(map(len, self.up)):  # its subscriptions are made
+                for qos in range(3):
+                    topic = f"{self._unique}/down/{qos}"
+                    number = numbers[qos]
+                    if number < self._count and client.publish(topic, b"%d/%d" % (qos, number), qos=qos):
+                        numbers[qos] += 1
+            if self._done and min(numbers) == self._count and not stopped:
+                stopped = client.publish(self._unique + "/stop", b"", qos=1) > 0
+            if progress:
+                progress(sum(map(len, self.up)) + sum(numbers))

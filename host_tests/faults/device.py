@@ -1,0 +1,132 @@
+"""Runs in the VM behind the proxy: publishes, receives, and tells what it saw, as lines of JSON.
+
+Its argument is a JSON object: host, port, unique, count, seconds, and `options` for Client.
+Upwards it sends `count` messages at each QoS, numbered; downwards it expects as many at each QoS,
+until a message comes to UNIQUE/stop. Memory is the same however many there are.
+"""
+
+import gc
+import json
+import sys
+from time import ticks_diff, ticks_ms, ticks_us
+
+from umqtt5 import Client
+from umqtt5.counters import Counters
+
+TIMEOUTS = {"connect": 2000, "connack": 2000, "answer": 2000, "write": 2000, "ping": 1000}
+
+
+class Arrivals:
+    """The messages of one QoS: how many in their order, how many a second time, how many late or altered."""
+
+    def __init__(self):
+        self.next = self.again = self.missing = self.strange = 0
+
+    def came(self, number):
+        if number == self.next:
+            self.next += 1
+        elif number < self.next:
+            self.again += 1
+        else:
+            self.missing += number - self.next
+            self.next = number + 1
+
+
+class Device:
+    def __init__(self, arguments):
+        self.count = arguments["count"]
+        self.arrivals = [Arrivals(), Arrivals(), Arrivals()]
+        self.numbers = [0, 0, 0]  # the next to send, by QoS
+        self.acknowledged = self.refused = self.longest = 0
+        self.waiting = 0  # sent and not acknowledged
+        self.stopped = self.told = False
+        unique = arguments["unique"]
+        self.client = client = Client(
+            arguments["host"],
+            arguments["port"],
+            client_id=unique,
+            keep_alive=2,
+            session_expiry=3600,
+            rx=512,
+            tx=512,
+            outbox=1024,
+            inflight=8,
+            aliases=4,
+            timeout=TIMEOUTS,
+            **(arguments.get("options") or {}),
+        )
+        client.longest_pause = 2000
+        client.on_ack = self.ended
+        client.on_state = lambda client, up, error: gc.collect()
+        client.subscribe(unique + "/down/+", self.came, 2)
+        client.subscribe(unique + "/stop", self.stop, 1)
+        self.topics = [client.topic("%s/up/%d" % (unique, qos)) for qos in range(3)]
+        self.done = client.topic(unique + "/done")
+
+    def came(self, message):
+        try:
+            qos, number = message.payload.split(b"/")
+            self.arrivals[int(qos)].came(int(number))
+        except (ValueError, IndexError):
+            self.arrivals[0].strange += 1  # altered on its way
+
+    def stop(self, message):
+        self.stopped = True
+
+    def ended(self, answer):
+        self.waiting -= 1
+        if answer.reason < 0x80:
+            self.acknowledged += 1
+        else:
+            self.refused += 1
+
+    def step(self):
+        client = self.client
+        for qos in range(3):
+            number = self.numbers[qos]
+            if number < self.count and client.publish(self.topics[qos], b"%d/%d" % (qos, number), qos):
+                self.numbers[qos] += 1
+                if qos:
+                    self.waiting += 1
+        if min(self.numbers) == self.count and not self.waiting and not self.told:
+            self.told = client.publish(self.done, b"", 1) > 0
+            self.waiting += 1
+        began = ticks_us()
+        client.poll(50)
+        self.longest = max(self.longest, ticks_diff(ticks_us(), began))
+
+
+def main(arguments):
+    gc.collect()  # as in a device's boot.py: what importing has left is no hole later
+    gc.threshold(4096)
+    device = Device(arguments)
+    counters = Counters(device.client)
+    device.client.connect(wait=False)
+    start = said = ticks_ms()
+    allowed = arguments["seconds"] * 1000
+    before = 0
+    while not device.stopped and ticks_diff(ticks_ms(), start) < allowed:
+        device.step()
+        if device.client.connects and not before:
+            gc.collect()
+            before = gc.mem_alloc()
+        if arguments.get("every") and ticks_diff(ticks_ms(), said) > arguments["every"]:
+            said = ticks_ms()
+            gc.collect()
+            print("heap", ticks_diff(said, start), gc.mem_free(), sum(device.numbers), device.client.connects)
+    device.client.disconnect()
+    device.client.error = None
+    gc.collect()
+    heap = [before, gc.mem_alloc()]
+    report = counters.read()
+    report["heap"] = heap
+    report["longest_poll"] = device.longest
+    report["acknowledged"] = device.acknowledged
+    report["refused_messages"] = device.refused
+    report["stopped"] = device.stopped
+    report["received"] = [[a.next, a.again, a.missing, a.strange] for a in device.arrivals]
+    print("report " + json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,128 @@
+"""`make soak`: many messages through a network that fails again and again, in one VM of 64 KB heap."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from host_tests.faults.desk import Run
+from host_tests.faults.proxy import Fault, before
+from tools import broker
+from tools.paths import BUILD
+
+HEAP = "64k"
+
+
+def weather(seed: int) -> object:
+    """Chooses the fault of each connection: most live for some seconds."""
+    numbers = random.Random(seed)
+
+    def choose(number: int) -> Fault:
+        kind = numbers.randrange(8)
+        after = numbers.randrange(200, 60_000)
+        if kind < 5:
+            return Fault(after=after, then=("reset", "close", "stall", "swallow", "reset")[kind])
+        if kind == 5:
+            return Fault(after=after, piece=numbers.choice((1, 3, 50)))
+        if kind == 6:
+            return Fault(after=after, jitter=0.01)
+        return Fault(silent=numbers.random() < 0.3, after=after * 4)
+
+    return choose
+
+
+def soak(messages: int, seed: int, seconds: float, show: bool) -> Run:
+    """Run it; a sixth of the messages at each QoS, each way."""
+    count = max(1, messages // 6)
+    choose = weather(seed)
+    with broker.Mosquitto("set_tcp_nodelay true", "max_queued_messages 0") as mosquitto:
+        with before(mosquitto.address, choose, seed) as proxy, Progress(disable=not show) as progress:  # type: ignore[arg-type]
+            task = progress.add_task("messages", total=6 * count)
+            run = Run(mosquitto.address, proxy, "s" + secrets.token_hex(4), count)
+            run.play(
+                heal_after=seconds * 0.8,
+                seconds=seconds,
+                heap=HEAP,
+                every=500,
+                progress=lambda n: progress.update(task, completed=n),
+            )
+    return run
+
+
+def samples(run: Run) -> list[tuple[float, int, int]]:
+    """Seconds, bytes of free heap, connections."""
+    rows = [line.split() for line in run.lines if line.startswith("heap ")]
+    return [(int(row[1]) / 1000, int(row[2]), int(row[4])) for row in rows]
+
+
+def faults(run: Run, messages: int) -> list[str]:
+    """What is not as it has to be, a line each."""
+    count = max(1, messages // 6)
+    report, lines = run.report, []
+    if not report["stopped"]:
+        lines.append("it has not come to its end in time")
+    if set(run.up[1]) != set(range(count)) or report["received"][1][:3:2] != [count, 0]:
+        lines.append("QoS 1: messages were lost")
+    if run.up[2] != dict.fromkeys(range(count), 1) or report["received"][2] != [count, 0, 0, 0]:
+        lines.append("QoS 2: messages were lost or doubled")
+    first, last = report["heap"]
+    if last > first + 512:
+        lines.append(f"the heap has grown from {first} to {last} bytes")
+    return lines
+
+
+def plot(run: Run) -> str:
+    """The free heap over time."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = samples(run)
+    figure, heap = pyplot.subplots(figsize=(9, 4), layout="constrained")
+    heap.plot(
+        [row[0] for row in rows], [row[1] for row in rows], label="bytes of heap free, after gc.collect()"
+    )
+    heap.set_ylim(bottom=0)
+    heap.set_xlabel("seconds")
+    heap.set_ylabel("bytes")
+    for i in range(1, len(rows)):
+        if rows[i][2] != rows[i - 1][2]:
+            heap.axvline(rows[i][0], color="lightgray", linewidth=0.6, zorder=0)
+    heap.set_title(
+        f"{run.report['messages'] + run.report['messages_received']:,} messages, "
+        f"{run.report['connects']} connections (gray lines), a VM of {HEAP} heap"
+    )
+    heap.legend(loc="lower right")
+    path = BUILD / "soak.png"
+    figure.savefig(path, dpi=110)
+    return f"{BUILD.name}/{path.name}"
+
+
+def main(
+    messages: Annotated[int, typer.Option(help="of all kinds together")] = 100_000,
+    seed: Annotated[int, typer.Option(help="of the faults")] = 1,
+    seconds: Annotated[float, typer.Option(help="the most that it may take")] = 1800,
+) -> None:
+    """Messages at each QoS, both ways, over TCP that fails. Writes build/soak.json and build/soak.png."""
+    run = soak(messages, seed, seconds, show=True)
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "soak.json").write_text(json.dumps({**run.report, "samples": samples(run)}, indent=2) + "\n")
+    typer.echo(json.dumps(run.report, indent=2))
+    free = [row[1] for row in samples(run)]
+    if free:
+        typer.echo(f"free heap: {free[0]} bytes at first, {min(free)} at least, {free[-1]} in the end")
+    typer.echo(f"longest poll(50): {run.report['longest_poll'] / 1000:.1f} ms")
+    typer.echo(f"written to build/soak.json and {plot(run)}")
+    if lines := faults(run, messages):
+        typer.echo("\n".join(lines), err=True)
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
