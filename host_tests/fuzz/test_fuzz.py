@@ -19,12 +19,12 @@ def back_off_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_mutated_streams_end_in_disconnect_or_go_on() -> None:
-    result = fuzz.batch(0, 4000)
+    result = fuzz.batch(0, 2000)
     assert not result.findings
     # deep enough: some streams are all right, the others end in each of these ways
-    assert result.endings["goes on"] > 200
+    assert result.endings["goes on"] > 100
     for code in ("0x81", "0x82", "0x94", "0x95"):
-        assert result.endings[code] > 20, result.endings
+        assert result.endings[code] > 10, result.endings
 
 
 def test_the_corpus_has_every_packet_and_property_of_a_broker() -> None:
@@ -55,10 +55,10 @@ def test_a_fault_is_found_made_small_and_played_again(monkeypatch: pytest.Monkey
         return reason
 
     monkeypatch.setattr(Packet, "_check", broken)
-    number, why = fuzz.batch(0, 1000).findings[0]
+    number, why = fuzz.batch(0, 300).findings[0]
     assert "IndexError" in why
     small = minimise.minimised(mutate.made(number))
-    assert len(small.chunks) == 2 and small.profile == "plain" and small.piece == 1000
+    assert sum(map(len, small.chunks)) < 100 and small.profile == "plain" and small.piece == 1000
     path = minimise.save(small, number, why)
     assert minimise.fault(minimise.load(path)) == why
     monkeypatch.undo()

@@ -204,7 +204,7 @@ def test_subscribe_and_unsubscribe(
     numbers = set()
     for name, options in wanted:
         if name.startswith("$share/"):
-            options["no_local"] = False  # which is not for these [MQTT-3.8.3-4]
+            options["no_local"] = False  # which is not for these
         before = len(world.stream.written)
         world.client.subscribe(name, print, **options)
         (data,) = after(world, before)
