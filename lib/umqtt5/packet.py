@@ -192,7 +192,7 @@ class Packet:
             if after <= end:
                 self.value = 0
                 while at < after:
-                    self.value = min(self.value, 0x3FFFFF) << 8 | buf[at]
+                    self.value = 0x3FFFFFFF if self.value > 0x3FFFFF else self.value << 8 | buf[at]
                     at += 1
             return after
         if kind == _VARINT:
@@ -217,10 +217,11 @@ class Packet:
             if not mask:
                 return 0x81
             mask = 1 << (mask >> 3)
+            if not mask & legal:
+                # 2.2.2.2; [MQTT-3.1.2-29] where we asked for no problem information
+                return 0x82 if mask & _RESPONSE and legal != _PUBLISH else 0x81
             # [MQTT-3.3.4-4]
-            if not mask & legal or (
-                mask & self.seen and mask != _USER and (mask != _SUBSCRIPTION_IDENTIFIER or legal != _PUBLISH)
-            ):
+            if mask & self.seen and mask != _USER and (mask != _SUBSCRIPTION_IDENTIFIER or legal != _PUBLISH):
                 return 0x82
             at = self._walk(at)
             if at > self.properties_end:
