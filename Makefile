@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test judges conformance mutants fuzz soak lint size setup lock clean
+.PHONY: help demo test judges conformance mutants fuzz soak lint size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -19,7 +19,7 @@ test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, device
 	@$(RUN) -m host_tests $(ARGS)
 
 judges: $(VENV)/dev ## our packets before other libraries, more than in `make test`: [EXAMPLES=1000]
-	@EXAMPLES=$(or $(EXAMPLES),1000) $(RUN) -m host_tests host_tests/judges --timeout 0 $(ARGS)
+	@$(RUN) -m host_tests.judges $(if $(EXAMPLES),--examples $(EXAMPLES))
 
 conformance: $(VENV)/dev ## the tests of each statement of the standard, written to docs/conformance.md
 	@$(RUN) -m tools conformance $(ARGS)
@@ -31,7 +31,7 @@ fuzz: $(VENV)/dev ## mutated streams into the client: [SECONDS=60] or [STREAMS=1
 	@$(RUN) -m host_tests.fuzz.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STREAMS),--streams $(STREAMS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay $(REPLAY))
 
-soak: $(VENV)/dev ## a device in 64 KB of heap behind a network that fails: [MESSAGES=100000] [SEED=1]
+soak: $(VENV)/dev $(VENV)/bench ## a device in 64 KB of heap behind a network that fails: [MESSAGES=100000] [SEED=1]
 	@$(RUN) -m host_tests.faults.soak $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
@@ -40,10 +40,13 @@ lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 size: $(VENV)/dev ## bytes of code and of heap
 	@$(RUN) -m tools size
 
+bench: $(VENV)/dev $(VENV)/bench ## rates, bytes and heap beside other clients: [ARGS="--quick --markdown"]
+	@$(RUN) -m tools bench $(ARGS)
+
 setup: $(VENV)/dev ## only the set-up
 
 lock: $(VENV)/dev ## pin anew what pyproject.toml asks for
-	@for set in demo dev; do \
+	@for set in demo dev bench; do \
 	  $(VENV)/bin/uv pip compile -q pyproject.toml --extra $$set --universal --python-version 3.10 \
 	    --fork-strategy fewest --no-header --no-annotate --upgrade -o tools/requirements/$$set.txt; done
 

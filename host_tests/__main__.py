@@ -6,11 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
+from host_tests.broker import scram_plugin
+from host_tests.judges.__main__ import JUDGES
 from tools import broker, conformance, npm, vm
-
-JUDGES = Path(__file__).parent / "judges"
 
 
 def _quietly(*command: str) -> bool:
@@ -21,23 +21,41 @@ def _quietly(*command: str) -> bool:
     return done.returncode == 0
 
 
-def mosquitto() -> str | None:
-    """Have mosquitto; returns why not."""
-    if broker.find_mosquitto():
+def _debian(there: Callable[[], object], *packages: str) -> str | None:
+    """Have packages of Debian's; returns why not."""
+    if there():
         return None
+    names = " ".join(packages)
     if not shutil.which("apt-get") or os.geteuid() != 0:
-        return "mosquitto is not on the PATH (apt-get install mosquitto)"
+        return f"not here (apt-get install {names})"
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
-    install = ("apt-get", "install", "-y", "--no-install-recommends", "mosquitto")
+    install = ("apt-get", "install", "-y", "--no-install-recommends", *packages)
     if _quietly(*install) or (_quietly("apt-get", "update") and _quietly(*install)):
         return None
-    return "mosquitto could not be installed"
+    return f"{names} could not be installed"
+
+
+def mosquitto() -> str | None:
+    return _debian(broker.find_mosquitto, "mosquitto")
+
+
+def ejabberd() -> str | None:
+    return _debian(broker.find_ejabberd, "ejabberd")
+
+
+def scram() -> str | None:
+    """What the SCRAM plugin of mosquitto is compiled with."""
+    return _debian(
+        scram_plugin.can_be_built, "mosquitto-dev", "libmosquitto-dev", "libssl-dev", "gcc", "libc6-dev"
+    )
 
 
 def main() -> int:
     skipped = []
     for what, prepare in (
         ("tests with mosquitto", mosquitto),
+        ("tests with ejabberd", ejabberd),
+        ("SCRAM with mosquitto", scram),
         ("tests in the 32-bit VM", vm.install_32_bit),
         ("the judge mqtt-packet", lambda: npm.install(JUDGES)),
         ("the judge mqtt5", lambda: None if sys.version_info >= (3, 11) else "it needs Python 3.11"),

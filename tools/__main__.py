@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from tools import conformance, demo, frames, lint, mutants, size
+from tools.bench import command as bench
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -12,6 +13,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="umqtt5's tools. Exit codes: 0 done, 1 it did not come out as it should, 2 wrong use.",
 )
+app.command("bench")(bench.main)
 app.command("conformance")(conformance.main)
 app.command("demo")(demo.main)
 app.command("frames")(frames.main)

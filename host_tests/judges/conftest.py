@@ -28,7 +28,7 @@ settings.load_profile("judges")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:  # a failure is made small, which may take minutes
         if "judges" in item.path.parts:
-            item.add_marker(pytest.mark.timeout(600))
+            item.add_marker(pytest.mark.timeout(0 if "EXAMPLES" in os.environ else 600))
 
 
 @pytest.fixture(scope="session")
