@@ -194,8 +194,9 @@ class Run:
     def reconnected(self) -> Any:
         for _ in range(3):
             self.client.poll()
-        if self.world.stream.closed:  # a refusal is waited for long
-            self.client.poll(700000)
+        if self.world.stream.closed:  # after some refusals the next try comes late
+            self.client.poll(self.client.next_deadline() + 1)
+            self.client.poll()
         return self.world.stream
 
     def ended(self) -> str:
