@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -75,14 +77,23 @@ class Run:
             ["-m", "device", json.dumps(settings)], path=[image.cached_program(DEVICE)], heap=heap
         )
         try:
+            reader = threading.Thread(target=self._read, args=(process,), daemon=True)
+            reader.start()
             self._talk(client, process, heal_after, seconds, progress)
-            output, _ = process.communicate(timeout=seconds + 20)
+            process.wait(seconds + 20)
+            reader.join(10)
         finally:
             vm.stop(process)
             client.disconnect()
-        self.lines = output.splitlines()
-        assert self.lines and self.lines[-1].startswith("report "), output
+        assert self.lines and self.lines[-1].startswith("report "), self.lines
         self.report = json.loads(self.lines.pop().partition(" ")[2])
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        """Take what the device says: a pipe that is full would hold it up."""
+        assert process.stdout
+        with contextlib.suppress(ValueError):  # closed by `stop`
+            for line in process.stdout:
+                self.lines.append(line.rstrip())
 
     def _talk(
         self,

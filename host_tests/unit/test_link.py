@@ -5,7 +5,7 @@ from errno import ECONNRESET, ETIMEDOUT
 from answering import Answers
 from world import World
 
-from helper import packet, raises
+from helper import message, packet, raises
 from umqtt5.brokers import attach
 from umqtt5.counters import Counters
 from umqtt5.errors import MQTTError
@@ -209,6 +209,47 @@ def test_a_fault_in_a_live_connection_can_mend():
     world.stream.inbox = b"\x00\x00"
     world.client.poll(5000)
     assert world.client.connects == 2 and not world.client.lasting
+
+
+def test_a_broker_that_ignores_our_receive_maximum_still_gets_on():
+    """As mosquitto 2.0: where a session is resumed it sends all that it has kept at once."""
+    world = World(inflight=4)
+    kept = list(range(1, 301))
+    taken = []  # PUBREC has come, PUBCOMP has not
+    got = []
+    world.client.subscribe("a", lambda m: got.append(m.payload), 2)
+
+    def connect(host, port):
+        stream = World.connect(world, host, port)
+        stream.inbox = packet(0x20, b"\x01" if len(world.streams) > 1 else b"\x00", b"\x00\x00")
+        for i in taken:
+            stream.inbox += b"\x62\x02" + bytes((i >> 8, i & 255))
+        for i in kept:
+            stream.inbox += message(b"a", b"%d" % i, 2, i)
+        stream.write_before = stream.write
+
+        def write(buf, at, n):
+            data = bytes(buf[at : at + n])
+            for j in range(len(data) - 3):
+                i = data[j + 2] << 8 | data[j + 3]
+                if data[j : j + 2] == b"\x70\x02" and i in taken:
+                    taken.remove(i)
+                if data[j : j + 2] == b"\x50\x02":  # PUBREC, answered as it should be
+                    if i in kept:
+                        kept.remove(i)
+                        taken.append(i)
+                        stream.inbox += b"\x62\x02" + bytes((i >> 8, i & 255))
+            return stream.write_before(buf, at, n)
+
+        stream.write = write
+        return stream
+
+    world.client._transport = connect
+    world.client.connect(wait=False)
+    while len(got) < 300 and world.now < 60_000:
+        world.client.poll(100)
+    assert got == [b"%d" % i for i in range(1, 301)], len(got)
+    assert len(world.streams) <= 6 and world.now < 10_000
 
 
 # ---- several brokers

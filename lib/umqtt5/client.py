@@ -37,9 +37,10 @@ _FIRST_PAUSE = const(1000)  # ms
 _STABLE = const(30000)
 # A broker that refuses us for what can't mend by itself is left alone for 10 to 18 minutes.
 _LASTING_PAUSE = const(600000)
-# QoS 2 messages that are remembered at least: mosquitto 2.0 has some 20 in flight by default,
-# whatever Receive Maximum we announce
-_REMEMBERED = const(32)
+# QoS 2 messages that are remembered at least. mosquitto 2.0 has some 20 in flight by default, whatever
+# Receive Maximum we announce, and sends all that it has kept at once where a session is resumed: it
+# is cut with 0x93 after so many, and soon goes on.
+_REMEMBERED = const(64)
 
 
 class Client:
@@ -523,14 +524,16 @@ class Client:
         session = self.session
         lived = max(1, (now - self._since) & _MASK) if self._was_up else 0
         self._was_up = False
-        if lived > _STABLE:
+        old = session.error
+        # one that sends more than it may has got on by what we took: see _REMEMBERED
+        if lived > _STABLE or (old and old.code == 0x93 and not old.from_broker):
             self._tries = 0
         if self.stream is not None:
             self._poller.unregister(self._pollable)
             self.stream.close()
             self.stream = None
         session.lost()
-        self.error = session.error or error
+        self.error = old or error
         self.lasting = not lived and getattr(self.error, "lasting", False)
         self._pause = min(self.longest_pause, _FIRST_PAUSE << self._tries)
         self._pause = (self._pause + (getrandbits(15) * self._pause >> 14)) // 3
