@@ -20,7 +20,7 @@ from tools.paths import LIB
 
 SOURCES = LIB / "umqtt5"
 CORE = "wire errors topics packet encode outbox framer subscriptions session client".split()
-NOT_ON_BOARDS = {"hosted"}
+NOT_ON_BOARDS = {"hosted", "hosted_aio"}
 
 
 def compile_package(folder: Path, level: int = 2) -> dict[str, int]:
