@@ -49,9 +49,18 @@ class Wait:
 
     def end(self, answer, error=None):
         self.key = _PLACE  # a packet identifier may be another's from now on
+        self.timeout = None
         self.answer = answer
         self.error = error
         self.event.set()
+
+    def left(self, now):
+        """The ms that it still has; it ends where there are none."""
+        left = self.timeout - ((now - self.since) & _MASK)
+        if left <= 0:
+            self.end(None, OSError(ETIMEDOUT, "no answer"))
+            return _MASK
+        return left
 
     def told(self, message):
         """The answer to a request has come, or None came of it."""
@@ -109,6 +118,7 @@ class Client:
         self._waits: list = []
         self._lines = ([], [], [])  # who waits for room: at QoS 0, in the outbox, for a request
         self._loop = None
+        self._left = 0  # ms until the next of them has waited long enough
         self._guard = Guard(Exception, self._broken)
         driver.on_state = self._state
         driver.on_ack = self._acked
@@ -173,9 +183,6 @@ class Client:
         try:
             for messages in list(self.open):
                 messages.close()
-            for wait in self._waits:
-                if wait.key != _END:
-                    wait.end(None, OSError(ENOTCONN, "disconnected"))
             if driver._link == _UP and self._loop:
                 await self._until(Wait(_END, None, 0))  # the bound for a write ends it
         finally:
@@ -214,15 +221,15 @@ class Client:
             if driver.session.pending():
                 self.wake()
             return None
-        wait = Wait(packet_id, timeout, driver._ticks())
+        wait = Wait(_PLACE, timeout, driver._ticks())
         self._waits.append(wait)
         try:
             if not packet_id:
-                await self._in_line(
-                    line, wait, lambda: driver.publish(topic, payload, qos, retain, properties), qos
-                )
+                arguments = (topic, payload, qos, retain, properties)
+                packet_id = await self._in_line(line, wait, driver.publish, arguments)
             self.wake()
             if qos:
+                wait.key = packet_id
                 await wait.over()
         finally:
             self._waits.remove(wait)
@@ -276,7 +283,7 @@ class Client:
         self._waits.append(wait)
         try:
             if self._lines[2] or not ask():
-                await self._in_line(self._lines[2], wait, ask, False)
+                await self._in_line(self._lines[2], wait, ask, ())
             self.wake()
             await wait.over()
         finally:
@@ -295,7 +302,7 @@ class Client:
         Returns and raises as `subscribe` does.
         """
         self._wanted()
-        return await self._answer(self.driver.responder(topic_filter, function, qos, **options), timeout)
+        return await self._answer(self.driver.responder(topic_filter, function, qos=qos, **options), timeout)
 
     # ---- who waits
 
@@ -317,8 +324,8 @@ class Client:
         """The broker's answer for a subscription, or for a filter that is unsubscribed."""
         return _good(await self._until(Wait(key, timeout, self.driver._ticks())))
 
-    async def _in_line(self, line, wait, send, keyed):
-        """Wait in line until `send()` has a true result: the first is woken with each round."""
+    async def _in_line(self, line, wait, send, arguments):
+        """Wait in line until `send` has a true result: the first is woken with each round."""
         session = self.driver.session
         line.append(wait)
         try:
@@ -326,11 +333,9 @@ class Client:
                 if session.subscriptions.pending and not session.pending():
                     self.wake()  # a request has to be preceded by its subscription
                 await wait.over()
-                done = send()
+                done = send(*arguments)
                 if done:
-                    if keyed:
-                        wait.key = done
-                    return
+                    return done
         finally:
             line.remove(wait)
             if line:
@@ -379,28 +384,31 @@ class Client:
 
     def _look(self, now):
         """One of the chores of a round: who has waited long enough; the ms until the next has."""
+        self._nudge()
+        self._left = _MASK
+        for wait in self._waits:
+            if wait.timeout is not None:
+                self._left = min(self._left, wait.left(now))
+            elif wait.key == _LINK or wait.key == _END:
+                self._linked(wait)
+        return self._left
+
+    def _nudge(self):
         for line in self._lines:
             if line:
                 line[0].event.set()
-        left = _MASK
+
+    def _linked(self, wait):
+        """For those that wait for the link to come or to go."""
         driver = self.driver
-        for wait in self._waits:
-            if wait.key == _LINK:
-                if driver.connected:
-                    wait.end(None)
-                elif driver._link == _DOWN and driver.error:
-                    driver._wanted = False
-                    wait.end(None, driver.error)
-            elif wait.key == _END:
-                if driver._link == _DOWN:
-                    wait.end(None)
-            elif wait.timeout is not None:
-                rest = wait.timeout - ((now - wait.since) & _MASK)
-                if rest > 0:
-                    left = min(left, rest)
-                elif not wait.event.is_set():
-                    wait.end(None, OSError(ETIMEDOUT, "no answer"))
-        return left
+        if wait.key == _END:
+            if driver._link == _DOWN:
+                wait.end(None)
+        elif driver.connected:
+            wait.end(None)
+        elif driver._link == _DOWN and driver.error:
+            driver._wanted = False
+            wait.end(None, driver.error)
 
     # ---- rounds
 
@@ -429,6 +437,8 @@ class Client:
         if self._loop:
             self._loop.stop()
             self._loop = None
+        for wait in self._waits:
+            wait.end(None, None if wait.key == _END else OSError(ENOTCONN, "disconnected"))
 
 
 def _good(answer):

@@ -61,10 +61,13 @@ class Loop:
                 self._loop.remove_writer(self._fd)
 
     def forget(self):
-        if self._events & _IN:
-            self._loop.remove_reader(self._fd)
-        if self._events & _OUT:
-            self._loop.remove_writer(self._fd)
+        try:
+            if self._events & _IN:
+                self._loop.remove_reader(self._fd)
+            if self._events & _OUT:
+                self._loop.remove_writer(self._fd)
+        except OSError:
+            pass  # it is closed: nothing is left of it
         self._events = 0
         self._stream = None
 

@@ -117,8 +117,14 @@ class Messages:
         return message
 
     async def __aenter__(self):
-        if self.subscription.reason is None:
-            await self._client._answer(self.subscription, None)
+        good = False
+        try:
+            if self.subscription.reason is None:
+                await self._client._answer(self.subscription, None)
+            good = not self._error
+        finally:
+            if not good:
+                self.close()
         if self._error:
             raise self._error
         return self
@@ -177,7 +183,11 @@ class Messages:
             if self._overflow == "oldest":
                 self._release(queue.pop(0))
                 self.dropped += 1
-            elif self._overflow == "newest" or not packet.qos or len(queue) >= self._size + self._client.held.places:
+            elif (
+                self._overflow == "newest"
+                or not packet.qos
+                or len(queue) >= self._size + self._client.held.places
+            ):
                 self._client.driver.session._raised = True  # that it is told so
                 self.dropped += 1
                 return
