@@ -23,7 +23,7 @@ BUDGETS = Path(__file__).with_name("budgets.toml")
 CORE = ("core", "__init__", "tcp")
 # the rest is loaded by who uses it
 FEATURES = {
-    "aio": "the client under asyncio, with the three below",
+    "aio": "the client under asyncio, and asyncio",
     "aliases": "topic aliases of the broker's",
     "auth": "enhanced authentication",
     "blocking": "publish(wait=True)",
@@ -32,8 +32,6 @@ FEATURES = {
     "farewell": "DISCONNECT with reason and properties",
     "follow": "Server References",
     "held": 'overflow="wait"',
-    "loop": "rounds under MicroPython's asyncio",
-    "messages": "iterators over messages",
     "legal": "checked properties of CONNECT and will",
     "policy": "what gives way in a full outbox",
     "properties": "properties by name",

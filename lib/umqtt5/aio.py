@@ -116,7 +116,7 @@ class Client:
         self.held = None  # the acknowledgements that wait, where there are some
         self.open: list = []  # the iterators over messages
         self._waits: list = []
-        self._lines = ([], [], [])  # who waits for room: at QoS 0, in the outbox, for a request
+        self._lines: tuple = ([], [], [])  # who waits for room: at QoS 0, in the outbox, for a request
         self._loop = None
         self._left = 0  # ms until the next of them has waited long enough
         self._guard = Guard(Exception, self._broken)
