@@ -7,10 +7,10 @@ RUN := $(VENV)/bin/python
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test fuzz soak lint size setup lock clean
+.PHONY: help demo test conformance mutants fuzz soak lint size bench setup lock clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 demo: $(VENV)/demo ## three devices and a broker, live: [SECONDS=20] [BROKER=iotcore|mosquitto|mqtt://host:port]
 	@$(RUN) -m tools demo --broker "$(BROKER)" $(if $(SECONDS),--seconds $(SECONDS))
@@ -18,10 +18,16 @@ demo: $(VENV)/demo ## three devices and a broker, live: [SECONDS=20] [BROKER=iot
 test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, devices
 	@$(RUN) -m host_tests $(ARGS)
 
+conformance: $(VENV)/dev ## the tests of each statement of the standard, written to docs/conformance.md
+	@$(RUN) -m tools conformance $(ARGS)
+
+mutants: $(VENV)/dev ## break the library for each statement, and see its tests fail
+	@$(RUN) -m tools mutants $(ARGS)
+
 fuzz: $(VENV)/dev ## mutated streams into the session: [SECONDS=60]
 	@$(RUN) -m host_tests.fuzz.fuzz $(if $(SECONDS),--seconds $(SECONDS))
 
-soak: $(VENV)/dev ## a device in 64 KB of heap behind a network that fails: [MESSAGES=100000] [SEED=1]
+soak: $(VENV)/dev $(VENV)/bench ## a device in 64 KB of heap behind a network that fails: [MESSAGES=100000] [SEED=1]
 	@$(RUN) -m host_tests.faults.soak $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
@@ -30,10 +36,13 @@ lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 size: $(VENV)/dev ## bytes of code and of heap
 	@$(RUN) -m tools size
 
+bench: $(VENV)/dev $(VENV)/bench ## rates, bytes and heap beside other clients: [ARGS="--quick --markdown"]
+	@$(RUN) -m tools bench $(ARGS)
+
 setup: $(VENV)/dev ## only the set-up
 
 lock: $(VENV)/dev ## pin anew what pyproject.toml asks for
-	@for set in demo dev; do \
+	@for set in demo dev bench; do \
 	  $(VENV)/bin/uv pip compile -q pyproject.toml --extra $$set --universal --python-version 3.10 \
 	    --fork-strategy fewest --no-header --no-annotate --upgrade -o tools/requirements/$$set.txt; done
 

@@ -23,6 +23,20 @@ def mosquitto() -> Iterator[broker.Address]:
         yield running.address
 
 
+@pytest.fixture(scope="session")
+def ejabberd() -> Iterator[broker.Address]:
+    if not broker.find_ejabberd():
+        pytest.skip("ejabberd is neither here nor could it be installed")
+    with broker.ejabberd() as address:
+        yield address
+
+
+@pytest.fixture(params=["iotcore", "mosquitto", "ejabberd"])
+def each_broker(request: pytest.FixtureRequest) -> broker.Address:
+    address: broker.Address = request.getfixturevalue(request.param)
+    return address
+
+
 @pytest.fixture(params=["iotcore", "mosquitto"])
 def any_broker(request: pytest.FixtureRequest) -> broker.Address:
     address: broker.Address = request.getfixturevalue(request.param)

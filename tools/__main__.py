@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from tools import demo, frames, lint, size
+from tools import conformance, demo, frames, lint, mutants, size
+from tools.bench import command as bench
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -12,9 +13,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="umqtt5's tools. Exit codes: 0 done, 1 it did not come out as it should, 2 wrong use.",
 )
+app.command("bench")(bench.main)
+app.command("conformance")(conformance.main)
 app.command("demo")(demo.main)
 app.command("frames")(frames.main)
 app.command("lint")(lint.main)
+app.command("mutants")(mutants.main)
 app.command("size")(size.main)
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import socket
@@ -96,6 +97,74 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
+def _wait_for(address: Address, process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
+    """Wait until a broker listens. Raises BrokerError with the end of its log where it does not."""
+    deadline = time.monotonic() + seconds
+    while not reachable(address):
+        if process.poll() is not None or time.monotonic() > deadline:
+            text = log.read_text(errors="replace") if log.exists() else ""
+            raise BrokerError(f"{address}: the broker did not start: {text.strip()[-300:]}")
+        time.sleep(0.02)
+
+
+_EJABBERD = """\
+loglevel: warning
+hosts: [localhost]
+listen:
+  - port: {port}
+    ip: "127.0.0.1"
+    module: mod_mqtt
+    backlog: 1000
+auth_method: [anonymous]
+anonymous_protocol: both
+modules:
+  mod_mqtt:
+    access_publish: {{"#": [allow: all]}}
+    access_subscribe: {{"#": [allow: all]}}
+    session_expiry: 5 minutes
+    max_queue: 1000
+"""
+
+
+def find_ejabberd() -> Path | None:
+    """The folder of ejabberd's compiled code, None where there is none, or no Erlang."""
+    found = sorted(Path("/usr/lib").glob("**/ejabberd-*/ebin/ejabberd.app"))
+    return found[-1].parent if found and shutil.which("erl") else None
+
+
+@contextlib.contextmanager
+def ejabberd() -> Iterator[Address]:
+    """ejabberd as a plain process, without its cluster and its control program. Raises BrokerError."""
+    code = find_ejabberd()
+    if code is None:
+        raise BrokerError("ejabberd is not installed: `apt-get install ejabberd`")
+    # whoever comes with any password is let in, but needs a user at its host
+    address = Address("127.0.0.1", free_port(), "tester@localhost", "any")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "ejabberd.yml").write_text(_EJABBERD.format(port=address.port))
+        process = subprocess.Popen(
+            ["erl", "-noinput", "-pa", code, "-mnesia", "dir", f'"{folder}/db"', "-s", "ejabberd"],
+            cwd=folder,
+            env=dict(
+                os.environ,
+                EJABBERD_CONFIG_PATH=str(folder / "ejabberd.yml"),
+                EJABBERD_LOG_PATH=str(folder / "ejabberd.log"),
+                ERL_CRASH_DUMP_SECONDS="0",
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            _wait_for(address, process, folder / "ejabberd.log", 60)
+            yield address
+        finally:
+            process.kill()
+            process.wait()
+
+
 class Mosquitto:
     """mosquitto with these lines of configuration behind its listener; can be stopped and restarted."""
 
@@ -124,16 +193,12 @@ class Mosquitto:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 10
-        while not reachable(self.address):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                text = (Path(self._folder.name) / "log").read_text(errors="replace")
-                raise BrokerError(f"mosquitto did not start: {text.strip()[-300:]}")
-            time.sleep(0.02)
+        _wait_for(self.address, self._process, Path(self._folder.name) / "log", 20)
 
-    def stop(self) -> None:
+    def stop(self, gently: bool = False) -> None:
+        """End it; `gently` lets it write what it keeps."""
         if self._process is not None:
-            self._process.kill()
+            self._process.terminate() if gently else self._process.kill()
             self._process.wait()
             self._process = None
 

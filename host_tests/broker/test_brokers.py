@@ -37,6 +37,8 @@ EVERYWHERE = [
 def play(interpreter: str, name: str, address: broker.Address) -> str:
     """Run a scenario to its end; returns what it printed."""
     arguments = [str(SCENARIOS), address.host, str(address.port), name]
+    if address.user is not None:
+        arguments += [address.user, address.password or ""]
     if interpreter == "vm":
         output = run_64(arguments, [LIB], heap="256k")
     else:
@@ -54,23 +56,21 @@ interpreters = pytest.mark.parametrize("interpreter", ["cpython", "vm"])
 
 @interpreters
 @pytest.mark.parametrize("name", EVERYWHERE)
-def test_scenario(name: str, interpreter: str, any_broker: broker.Address) -> None:
-    play(interpreter, name, any_broker)
+def test_scenario(name: str, interpreter: str, each_broker: broker.Address) -> None:
+    play(interpreter, name, each_broker)
 
 
+# iotcore keeps no sessions and knows no subscription options
 @interpreters
-def test_qos_2_over_cut_links_is_exactly_once(interpreter: str, mosquitto: broker.Address) -> None:
-    play(interpreter, "qos_2_over_cut_links_is_exactly_once", mosquitto)
-
-
-@interpreters
-def test_subscription_options_are_kept(interpreter: str, mosquitto: broker.Address) -> None:
-    play(interpreter, "subscription_options_are_kept", mosquitto)
-
-
-@interpreters
-def test_a_good_end_with_the_will(interpreter: str, mosquitto: broker.Address) -> None:
-    play(interpreter, "a_good_end_with_the_will", mosquitto)
+@pytest.mark.parametrize("choice", ["mosquitto", "ejabberd"])
+@pytest.mark.parametrize(
+    "name",
+    ["qos_2_over_cut_links_is_exactly_once", "subscription_options_are_kept", "a_good_end_with_the_will"],
+)
+def test_with_brokers_that_keep_sessions(
+    name: str, choice: str, interpreter: str, request: pytest.FixtureRequest
+) -> None:
+    play(interpreter, name, request.getfixturevalue(choice))
 
 
 def test_nothing_is_allocated_per_message(any_broker: broker.Address) -> None:

@@ -1,4 +1,4 @@
-"""The examples of docs/features.md do what the page says."""
+"""The examples of the pages do what the pages say."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ import pytest
 from tools.paths import LIB, ROOT
 
 UNIT = ROOT / "host_tests" / "unit"
-PAGE = (ROOT / "docs" / "features.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+PAGES = ("features.md", "link.md")
+
+
+def examples(page: str) -> list[str]:
+    text = (ROOT / "docs" / page).read_text()
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = [(page, i, block) for page in PAGES for i, block in enumerate(examples(page))]
 
 
 @pytest.fixture
@@ -31,13 +38,14 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(umqtt5, "Client", there, raising=False)
 
 
-def test_the_page_has_examples() -> None:
-    assert len(BLOCKS) == PAGE.count("\n## ") + 2
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_examples(page: str) -> None:
+    assert len(examples(page)) >= 5
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_example(block: str, scripted: None, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("page", "i", "block"), BLOCKS, ids=[f"{page}-{i}" for page, i, _ in BLOCKS])
+def test_example(page: str, i: int, block: str, scripted: None, capsys: pytest.CaptureFixture[str]) -> None:
     expected = re.findall(r"(?:^client\.\w+\(.*\)|print\(.*\)) {2}# (.+)$", block, re.MULTILINE)
-    exec(compile(block, "docs/features.md", "exec"), {})
+    exec(compile(block, f"docs/{page}", "exec"), {})
     assert capsys.readouterr().out.splitlines() == expected and expected
     assert "umqtt5" in sys.modules

@@ -79,7 +79,7 @@ def test_frames_of_what_runs_for_each_message_are_not_from_the_heap(file: str, t
 def test_help_names_every_command() -> None:
     done = tool("--help")
     assert done.returncode == 0
-    for command in ("demo", "frames", "lint", "size"):
+    for command in ("bench", "conformance", "demo", "frames", "lint", "mutants", "size"):
         assert command in done.stdout
 
 

@@ -3,6 +3,7 @@
 from binascii import a2b_base64, b2a_base64, unhexlify
 from hashlib import sha256
 
+from reading import string
 from world import Stream, World
 
 from helper import message, packet, text
@@ -99,12 +100,6 @@ class Answering(Stream):
         self.world.packets.append((first, body))
         self.inbox += self.world.answer(self, first, body)
         return True
-
-
-def string(body, at):
-    """The string or binary data at `at`, and the offset behind it."""
-    end = at + 2 + (body[at] << 8 | body[at + 1])
-    return body[at + 2 : end], end
 
 
 class Answers(World):

@@ -1,7 +1,7 @@
 """What the unit tests share. Runs on CPython and MicroPython alike, so there is no pytest here."""
 
-from umqtt5.session import Session
-from umqtt5.topics import encode_filter
+from umqtt5.session import CONNECTED, Session
+from umqtt5.topics import Topic, encode_filter
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 
@@ -48,9 +48,11 @@ class Peer:
             "aliases": 4,
             "keep_alive": 60,
             "timeout": 5000,
+            "session_expiry": 0,
         }
         sizes.update(options)
         self.now = 1000
+        self.topics = {}
         self.session = Session(
             sizes["client_id"],
             sizes["rx"],
@@ -61,6 +63,7 @@ class Peer:
             sizes["keep_alive"],
             sizes["timeout"],
         )
+        self.session.session_expiry = sizes["session_expiry"]
 
     def take(self, most=100000):
         """What the session writes, in pieces of at most `most` bytes."""
@@ -113,3 +116,21 @@ class Peer:
         """Let time pass; returns what `tick` says."""
         self.now += ms
         return self.session.tick(self.now)
+
+    def publish_to(self, name, payload, qos=0, retain=False, properties=b""):
+        """`publish` to a topic of this name; the same topic each time."""
+        topic = self.topics.setdefault(name, Topic(name))
+        return self.publish(topic, payload, qos, retain, properties)
+
+    def cut(self):
+        """The connection is gone."""
+        self.session.lost()
+
+    def close(self, reason=0):
+        """What `Client.disconnect` does."""
+        self.session.close(reason)
+
+    @property
+    def up(self):
+        """True from CONNACK to the end of the connection."""
+        return self.session.state == CONNECTED

@@ -198,7 +198,7 @@ def test_response_information_is_kept():
 
 
 def test_properties_of_a_will():
-    """[MQTT-3.3.2-13], [MQTT-3.3.2-19], [MQTT-3.3.2-14]"""
+    """[MQTT-3.3.2-14]"""
     world = World()
     block = pack(
         payload_format=1,

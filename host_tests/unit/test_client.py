@@ -202,7 +202,7 @@ def test_a_filter_that_does_not_fit_is_told_at_once():
     assert world.client.connected
 
 
-def test_a_link_that_is_never_silent_is_pinged_all_the_same():
+def test_a_link_that_is_never_silent_is_pinged_all_the_same():  # [MQTT-3.1.2-20]
     world = World(keep_alive=5)
     world.client.connect()
     for _ in range(1000):

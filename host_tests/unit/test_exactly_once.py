@@ -149,7 +149,7 @@ def test_two_cuts_in_a_row_lose_and_double_nothing():
             exchange([first, second])
 
 
-def test_qos_2_on_the_wire():  # [MQTT-4.3.3-1] to [MQTT-4.3.3-6]
+def test_qos_2_on_the_wire():  # [MQTT-4.3.3-2], [MQTT-4.3.3-4]
     peer = connected()
     ended = []
     peer.session.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))

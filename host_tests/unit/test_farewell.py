@@ -38,7 +38,7 @@ def test_properties_of_disconnect():
 
 
 def test_after_disconnect_nothing_more_is_sent():
-    """[MQTT-3.14.4-1], [MQTT-3.14.4-2]"""
+    """[MQTT-3.14.4-1]"""
     there = Answers()
     there.client.connect()
     there.client.disconnect(4)
@@ -65,7 +65,6 @@ def test_properties_that_have_no_place_in_disconnect():
 
 
 def test_a_session_that_expires_at_once_can_not_be_kept_in_the_end():
-    """[MQTT-3.1.2-23]"""
     world = connected(session_expiry=0)
     before = world.stream.written
     for seconds in (1, 0xFFFFFFFF):

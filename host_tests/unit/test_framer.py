@@ -30,6 +30,23 @@ def test_packets_are_found_however_the_bytes_arrive():
         assert feed(framer, stream * 3, most) == [b"\x30" + body for body in bodies] * 3, most
 
 
+def test_a_flood_is_read_in_whole_buffers():
+    """A read is a system call: the rest of a cut packet takes one, then the buffer is used again."""
+    framer = Framer(1024)
+    stream = packet(0x30, b"x" * 65) * 150
+    reads = left = 0
+    while left < len(stream):
+        n = min(framer.want, len(stream) - left)
+        framer.into[:n] = stream[left : left + n]
+        left += n
+        reads += 1
+        framer.landed(n)
+        while framer.next():
+            pass
+        framer.settle()
+    assert reads <= 2 * (1 + len(stream) // 1024), reads
+
+
 def test_a_packet_as_large_as_the_buffer():
     framer = Framer(256)
     largest = packet(0x30, b"x" * 253)

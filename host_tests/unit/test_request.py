@@ -37,7 +37,6 @@ def connected(**options):
 
 
 def test_a_request_returns_the_payload_of_its_answer():
-    """[MQTT-3.3.2-13]"""
     there = connected()
     assert there.client.request("a", b"x", timeout=1000) == b"answer 1"
     assert there.client.request("a", "é", timeout=1000) == b"answer 2"

@@ -156,10 +156,10 @@ def test_topics_beyond_the_brokers_aliases_go_out_in_full():  # [MQTT-3.2.2-17],
 
 def test_no_aliases_where_the_broker_has_none():  # [MQTT-3.2.2-18]
     peer = connected()
-    topic = Topic("a")
+    topic = Topic("a/long")
     peer.publish(topic, b"1")
     peer.publish(topic, b"2")
-    assert peer.take() == packet(0x30, text(b"a"), b"\x001") + packet(0x30, text(b"a"), b"\x002")
+    assert peer.take() == packet(0x30, text(b"a/long"), b"\x001") + packet(0x30, text(b"a/long"), b"\x002")
 
 
 def test_aliases_die_with_their_connection():  # [MQTT-3.3.2-7]
@@ -418,6 +418,16 @@ def test_one_message_for_several_subscriptions():
     assert got == [("a/b", b"1")] and also == [b"1"]
 
 
+def test_one_number_among_user_properties_that_repeat():
+    """What repeats is not the number: one handler is called, once."""
+    peer, got = subscribed("a/+")
+    user = b"\x26\x00\x01a\x00\x01b"
+    for properties in (user + user + b"\x0b\x01", b"\x0b\x01" + user + user, user + b"\x0b\x01" + user):
+        peer.give(message(b"x/y", b"1", properties=properties))
+    peer.give(message(b"x/y", b"no number", properties=user + user))
+    assert got == [("x/y", b"1")] * 3
+
+
 def test_qos_1_is_acknowledged_after_its_handler_in_order():  # [MQTT-4.3.2-4], [MQTT-4.6.0-2]
     peer, got = subscribed()
     stream = b"".join([message(b"a/b", b"%d" % i, 1, i) for i in (7, 3, 9)])
@@ -653,6 +663,10 @@ def test_malformed_packets_end_with_their_reason_code():
         (b"\x30\x04\x00\x01\xff\x00", 0x81),  # not UTF-8 [MQTT-3.3.2-1]
         (b"\x30\x04\x00\x01\x00\x00", 0x81),  # null character [MQTT-1.5.4-2]
         (b"\x30\x04\x00\x01#\x00", 0x90),  # [MQTT-3.3.2-2]
+        (b"\x30\x07\x00\x04\xc3\xa9/+\x00", 0x90),  # behind a character of two bytes
+        (b"\x30\x07\x00\x04a/\xc3b\x00", 0x81),  # half a character behind good ones
+        (b"\x30\x06\x00\x03a\x80b\x00", 0x81),
+        (b"\x30\x06\x00\x03a\x00b\x00", 0x81),  # [MQTT-1.5.4-2]
         (b"\x30\x03\x00\x00\x00", 0x82),  # no topic and no alias
         (b"\x32\x06\x00\x01a\x00\x00\x00", 0x82),  # packet identifier 0
         (b"\x32\x04\x00\x01a\x00", 0x81),

@@ -274,7 +274,7 @@ def test_what_nobody_takes_is_thrown_away_and_the_stream_goes_on():
     world.client.subscribe("other", lambda m: got.append(m.payload))
     world.stream.inbox = message(b"other", BIG, 1, 9) + message(b"other", b"ok")
     drive_in(world)
-    assert b"\x40\x03\x00\x09\x97" in world.stream.written and got == [b"ok"]
+    assert b"\x40\x03\x00\x09\x97" in world.stream.written and got == [b"ok"]  # [MQTT-3.4.2-1]
 
 
 def test_a_sink_that_raises_gets_no_more_and_the_broker_hears_of_it():

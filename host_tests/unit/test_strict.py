@@ -28,7 +28,7 @@ def arrives(world, data):
 
 
 def test_a_payload_that_is_not_the_text_it_says_is_refused():
-    """[MQTT-3.3.4-1]"""
+    """[MQTT-3.3.4-1], [MQTT-3.4.2-1], [MQTT-3.5.2-1]"""
     world, got, errors = connected()
     bad = b"\xff"
     assert arrives(world, message(b"a", bad, 1, 7, TEXT)) == b"\x40\x03\x00\x07\x99"

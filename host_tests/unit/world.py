@@ -78,7 +78,8 @@ class World:
         module.ticks_ms = lambda: self.now & 0x3FFFFFFF
         module.sleep_ms = self.sleep
         module.poll = Poller
-        self.client = Client("broker", client_id="c", transport=self.connect, **options)
+        options.setdefault("client_id", "c")
+        self.client = Client("broker", transport=self.connect, **options)
 
     def sleep(self, ms):
         assert 0 <= ms < 1 << 30, ms

@@ -61,14 +61,13 @@ class Framer:
             self.into = self.rx
             self.want = len(self.rx)
             return
-        size = 5  # of the cut packet, as far as it is known
-        if self._have - self._at >= 5:
-            size = get_varint(self.rx, self._at + 1, self._have)
-            size += 1 + varint_size(size)
+        size = get_varint(self.rx, self._at + 1, self._have)  # of the cut packet, where it is known
+        size = 5 if size < 0 else size + 1 + varint_size(size)
         if self._at and self._at + size > len(self.rx):
             self._have -= self._at
             for i in range(self._have):
                 self.rx[i] = self.rx[self._at + i]
             self._at = 0
+        # no more than the rest of it: then the next read lands at the base, in full size
         self.into = self._chunk
-        self.want = min(len(self._chunk), len(self.rx) - self._have)
+        self.want = min(len(self._chunk), self._at + size - self._have)

@@ -21,6 +21,7 @@ _FLAGS = const(0x7302801)  # the properties of one byte, which is 0 or 1
 _NOT_ZERO = const(0x8A0020)  # Receive Maximum, Topic Alias, Maximum Packet Size, Subscription Identifier
 _USER = const(0x400000)  # User Property: the one that may always repeat
 _SUBSCRIPTION_IDENTIFIER = const(0x20)
+_SEVERAL = const(0x8000000)  # one of them is there twice: behind the 27
 
 # Which of the 27 may stand in a packet that a server sends, by packet type. A server's
 # DISCONNECT has no Session Expiry Interval [MQTT-3.14.2-2].
@@ -82,6 +83,7 @@ class Packet:
         self.legal = _LEGAL
         self.seen = 0  # the set of properties that are there
         self.value = 0  # the number in the property that was looked at last
+        self.identifier = 0  # of the subscription, the last where there are several
         self.topic_buf = buf  # where the topic is: that of an alias is in its table
         self.topic_at = self.topic_end = 0
         self.properties_at = self.properties_end = 0
@@ -196,6 +198,9 @@ class Packet:
                     at += 1
             return after
         if kind == _VARINT:
+            if at < end and buf[at] < 0x80:
+                self.value = buf[at]
+                return at + 1
             self.value = get_varint(buf, at, end)
             return at + varint_size(self.value) if self.value >= 0 else end + 1
         while at + 2 <= end:
@@ -218,16 +223,20 @@ class Packet:
                 return 0x81
             mask = 1 << (mask >> 3)
             # [MQTT-3.3.4-4]
-            if not mask & legal or (
-                mask & self.seen and mask != _USER and (mask != _SUBSCRIPTION_IDENTIFIER or legal != _PUBLISH)
-            ):
+            if not mask & legal:
                 return 0x82
+            if mask & self.seen:
+                if mask != _USER and (mask != _SUBSCRIPTION_IDENTIFIER or legal != _PUBLISH):
+                    return 0x82
+                self.seen |= _SEVERAL
             at = self._walk(at)
             if at > self.properties_end:
                 return 0x81
             if (self.value > 1 and mask & _FLAGS) or (not self.value and mask & _NOT_ZERO):
                 return 0x94 if kind == 0x23 else 0x82
             self.seen |= mask
+            if kind == 0x0B:
+                self.identifier = self.value
         return 0
 
     def _topic(self, at, end):
@@ -238,12 +247,15 @@ class Packet:
             self.topic_end += get_u16(self._buf, at)
         if at + 2 > end or self.topic_end > end:
             return 0x81
-        if not utf8_ok(self._buf, at + 2, self.topic_end):  # [MQTT-3.3.2-1]
-            return 0x81
-        for i in range(at + 2, self.topic_end):
-            if self._buf[i] == 0x23 or self._buf[i] == 0x2B:  # [MQTT-3.3.2-2]
-                return 0x90
-        return 0
+        buf = self._buf
+        end = False
+        for at in range(self.topic_at, self.topic_end):
+            if not 0x2B < buf[at] < 0x80:  # letters, digits and `/` are all that most topics have
+                if buf[at] == 0x23 or buf[at] == 0x2B:  # [MQTT-3.3.2-2]
+                    return 0x90
+                end = True
+        # [MQTT-3.3.2-1]
+        return 0x81 if end and not utf8_ok(buf, self.topic_at, self.topic_end) else 0
 
     def parse(self, first, at, end):  # noqa: C901, PLR0915  each function more costs 100 bytes
         """Take the packet with this first byte and its rest from `at` to `end`.
@@ -281,24 +293,29 @@ class Packet:
             self.reason = self._buf[at]
             at += 1
         if _HAS_PROPERTIES >> kind & 1 or (at < end and kind != 13):
-            first = get_varint(self._buf, at, end)
-            at += varint_size(first)
+            first = self._buf[at] if at < end else 0x80
+            if first > 0x7F:
+                first = get_varint(self._buf, at, end)
+                at += varint_size(first) - 1
+            at += 1
             if first < 0 or at + first > end:
                 return 0x81
             self.properties_at = at
             self.properties_end = at = at + first
-            first = self._check(self.legal[kind])
             if first:
-                return first
+                first = self._check(self.legal[kind])
+                if first:
+                    return first
+        if kind == 3:
+            self.payload_at = at
+            self.payload_end = end
+            return 0
         if _REASON_LAST >> kind & 1:
             if at == end:
                 return 0x81
             self.reason = self._buf[at]
             at += 1
-        if kind == 3:
-            self.payload_at = at
-            self.payload_end = end
-        elif at != end:
+        if at != end:
             # more than one reason code, though we ask for one filter at a time
             return 0x82 if _REASON_LAST >> kind & 1 else 0x81
         at = self.reason

@@ -494,6 +494,8 @@ class Session:
             if reason and s.wanted:
                 self.subscriptions.answered(s, reason)
                 self._untold = True
+            elif reason == 0x95:
+                s.gone = True  # though the broker can't be told [MQTT-3.2.2-15]
             elif not self.put(data):
                 return
             else:
@@ -551,8 +553,6 @@ class Session:
 
     def _keep(self, topic, payload, first_byte):
         """Take a message into the outbox; returns its packet identifier, 0 for no room."""
-        if first_byte > 0x35:
-            raise ValueError("qos is 0, 1 or 2")
         size = len(self.message_properties)
         size += len(topic.name) + 4 + varint_size(size) + len(payload)
         self._allow(first_byte, 1 + size + varint_size(size))
@@ -565,6 +565,8 @@ class Session:
 
     def _allow(self, first_byte, size):
         """Raise MQTTError for the limit that a PUBLISH would break."""
+        if not 0x30 <= first_byte < 0x36:
+            raise ValueError("qos is 0, 1 or 2")
         reason = self._forbidden(first_byte, size)
         if reason:
             from .reasons import limit

@@ -7,6 +7,7 @@ carries one finds its handler by number, any other by its topic.
 from micropython import const
 
 _IDENTIFIER = const(0x20)  # as a bit of `Packet.seen`
+_ONE_OR_SEVERAL = const(0x8000020)
 
 
 class Subscription:
@@ -104,16 +105,19 @@ class Subscriptions:
 
     def deliver(self, packet):
         """Call the handlers of a message, each in `with guard:`."""
+        if packet.seen & _ONE_OR_SEVERAL == _IDENTIFIER:
+            self._call(packet.identifier - 1, packet)
+            return
         numbered = packet.seen & _IDENTIFIER
         i = 0
         while packet.find(0x0B, i) >= 0 if numbered else i < len(self.all):
-            place = packet.value - 1 if numbered else i
-            if place < len(self.all):
-                s = self.all[place]
-                if not s.gone and (numbered and not s.inherited or packet.matches(s.part)):
-                    self._call(s, packet)
+            self._call(packet.value - 1 if numbered else i, packet)
             i += 1
 
     def _call(self, s, packet):
-        with self.guard:
-            s.handler(packet)
+        """Call the handler of the one at place `s`."""
+        if s < len(self.all):
+            s = self.all[s]  # with a local more, the frame would come from the heap
+            if not s.gone and (packet.seen & _IDENTIFIER and not s.inherited or packet.matches(s.part)):
+                with self.guard:
+                    s.handler(packet)

@@ -47,8 +47,12 @@ def matches(topic_filter, buf, at, end):
     A wildcard in the first place does not match a topic that starts with `$` (4.7.2).
     """
     size = len(topic_filter)
-    if at < end and buf[at] == 0x24 and topic_filter[0] != 0x24:
-        return False
+    if at < end:
+        # most filters are told apart by their last character, if that is not a wildcard
+        if topic_filter[-1] > 0x2B and topic_filter[-1] != buf[end - 1]:
+            return False
+        if buf[at] == 0x24 and topic_filter[0] != 0x24:
+            return False
     i = 0
     while i < size:
         c = topic_filter[i]

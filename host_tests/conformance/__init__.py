@@ -1,0 +1,1 @@
+"""What the standard demands, and lines that break it."""

@@ -1,0 +1,116 @@
+"""`make bench`: what it writes, and the figures that are the same on every machine. Never rates."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.bench import aliases, command, peers
+from tools.bench.clients import CLIENTS
+from tools.bench.measure import KEYS
+from tools.bench.peers import PeerMissing
+from tools.paths import ROOT
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    into = tmp_path_factory.mktemp("bench")
+    options = ["--quick", "--client", "floor", "--markdown", "--into", str(into)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tools", "bench", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    # 1 where a bar is not met, which is not what is tested here
+    assert done.returncode in (0, 1), done.stderr
+    assert "| umqtt5 | floor |" in done.stdout, done.stdout + done.stderr
+    return json.loads((into / "bench.json").read_text())
+
+
+def test_each_client_has_each_figure(results: dict) -> None:
+    assert set(results["clients"]) == {"umqtt5", "floor"}
+    for client in results["clients"].values():
+        assert tuple(client) == KEYS
+        assert all(figure is not None and figure >= 0 for figure in client.values())
+        assert all(client[key] > 0 for key in KEYS if key.endswith("_per_s"))
+    assert results["skipped"] == {}
+
+
+def test_umqtt5_allocates_nothing_per_message(results: dict) -> None:
+    ours = results["clients"]["umqtt5"]
+    assert {key: ours[key] for key in KEYS if key.endswith("_bytes") and key != "wire_bytes"} == {
+        "qos0_bytes": 0,
+        "qos1_bytes": 0,
+        "qos2_bytes": 0,
+        "received_bytes": 0,
+        "idle_bytes": 0,
+    }
+    # nor anything that it gives back at once
+    assert set(results["allocated_total"]["umqtt5"].values()) == {0}
+
+
+def test_umqtt5_writes_once_with_eight_bytes_round_the_payload(results: dict) -> None:
+    ours = results["clients"]["umqtt5"]
+    assert (ours["wire_bytes"], ours["writes"]) == (8, 1)
+
+
+def test_what_grows_is_measured_at_1_10_and_100(results: dict) -> None:
+    assert {"subscriptions", "topics", "inflight"} <= set(results["scaling"])
+    for per in results["scaling"].values():
+        assert set(per) == {"1", "10", "100"} and min(per.values()) > 0
+
+
+def test_aliases_never_cost_more_than_they_save(results: dict) -> None:
+    """With a hundred topics in turn, other policies do."""
+    saved = results["aliases"]
+    assert saved["round_robin"]["umqtt5"] > 0 > saved["round_robin"]["least_recently_used"]
+    assert saved["zipf"]["umqtt5"] > saved["zipf"]["least_recently_used"] > saved["zipf"]["rotation"]
+
+
+def test_the_smallest_heap_is_found(results: dict) -> None:
+    assert 8 < results["heap"]["smallest_kb"] <= 128
+
+
+def test_policies_that_are_counted() -> None:
+    """Worked out by hand: one topic of 10 bytes, then nine in turn, where eight aliases never help."""
+    assert aliases.least_recently_used([0] * 5, 10) == aliases.rotation([0] * 5, 10) == 4 * 10 - 5 * 3
+    in_turn = list(range(9)) * 2
+    assert aliases.least_recently_used(in_turn, 10) == aliases.rotation(in_turn, 10) == -18 * 3
+    # 0 is used again before the ninth topic comes: it stays where the least recent goes
+    assert aliases.least_recently_used([*range(8), 0, 8, 0], 10) == 2 * 10 - 11 * 3
+    assert aliases.rotation([*range(8), 0, 8, 0], 10) == 10 - 11 * 3
+
+
+def test_a_peer_that_can_not_be_had_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network is needed: pip is told of an index that is an empty folder."""
+    pinned = tmp_path / "pinned"
+    pinned.mkdir()
+    (pinned / "nothing.txt").write_text("no-such-peer==1.0 --hash=sha256:" + "0" * 64 + "\n")
+    monkeypatch.setattr(peers, "PINNED", pinned)
+    monkeypatch.setattr(peers, "BUILD", tmp_path)
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        monkeypatch.setenv(name, tmp_path.as_uri())
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    with pytest.raises(PeerMissing, match="no-such-peer"):
+        peers.fetch("nothing")
+
+
+def test_every_peer_is_pinned_with_its_hash() -> None:
+    for client in CLIENTS:
+        if client.packages:
+            lines = (peers.PINNED / f"{client.name}.txt").read_text().splitlines()
+            assert lines and all("==" in line and "--hash=sha256:" in line for line in lines)
+
+
+def test_the_tables_of_the_docs_are_replaced_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "bench.md"
+    page.write_text("before\n" + command.BEGIN + "old\n" + command.END + "after\n")
+    command.write_docs("new\n", page)
+    command.write_docs("new\n", page)
+    assert page.read_text() == "before\n" + command.BEGIN + "\nnew\n\n" + command.END + "after\n"

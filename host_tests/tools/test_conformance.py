@@ -1,0 +1,174 @@
+"""The statements of the standard, the tests that cite them, and the mutants that prove it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import conformance, mutants
+from tools.conformance import Statement
+from tools.paths import ROOT
+
+STATEMENTS = """\
+id	applies_to	paraphrase
+MQTT-1.5.4-1	both	Text is UTF-8.
+MQTT-3.1.0-1	client	CONNECT comes first.
+MQTT-3.1.0-2	server	And once.
+MQTT-6.0.0-3	client	The subprotocol.
+"""
+EXCUSES = "id\twhy\nMQTT-6.0.0-3\tThere is none.\n"
+TESTS = '''\
+def test_text():
+    """A docstring. [MQTT-1.5.4-1]"""
+
+
+def test_first():  # [MQTT-3.1.0-1], [MQTT-3.1.0-2]
+    said = "[MQTT-9.9.9-9]"  # and [MQTT-1.5.4-1]
+    assert said
+
+
+class TestBoth:
+    def test_both(self):
+        # [MQTT-3.1.0-1]
+        pass
+'''
+
+
+def checkout(root: Path, tests: str = TESTS, excuses: str = EXCUSES) -> Path:
+    """A tree with four statements and these tests."""
+    folder = root / "host_tests" / "conformance"
+    folder.mkdir(parents=True)
+    (folder / "statements.tsv").write_text(STATEMENTS)
+    (folder / "excuses.tsv").write_text(excuses)
+    (root / "host_tests" / "test_x.py").write_text(tests)
+    return root
+
+
+def test_citations_are_found_by_test_function(tmp_path: Path) -> None:
+    statements, wrong = conformance.load(checkout(tmp_path))
+    assert wrong == []
+    where = "host_tests/test_x.py::test_"
+    assert statements["MQTT-1.5.4-1"].tests == [where + "first", where + "text"]
+    both = ["host_tests/test_x.py::TestBoth::test_both", where + "first"]
+    assert conformance.report(statements) == {
+        "MQTT-1.5.4-1": {"tests": [where + "first", where + "text"], "excused": None},
+        "MQTT-3.1.0-1": {"tests": both, "excused": None},
+        "MQTT-6.0.0-3": {"tests": [], "excused": "There is none."},
+    }
+
+
+@pytest.mark.parametrize(
+    ("tests", "excuses", "expected"),
+    [
+        (TESTS.replace("3.1.0-1", "3.1.0-9"), EXCUSES, "host_tests/test_x.py:5: there is no MQTT-3.1.0-9"),
+        (TESTS.replace("-1]", "-1, -2]"), EXCUSES, "host_tests/test_x.py:2: there is no MQTT-1.5.4-1, -2"),
+        (TESTS + "# [MQTT-3.1.0-1]\n", EXCUSES, "MQTT-3.1.0-1 is cited outside of a test"),
+        (
+            TESTS,
+            EXCUSES + "MQTT-1.5.4-1\tno\n",
+            "MQTT-1.5.4-1 is excused, and cited by host_tests/test_x.py::",
+        ),
+        (TESTS, EXCUSES + "MQTT-7.0.0-1\tno\n", "excuses.tsv: there is no MQTT-7.0.0-1"),
+        (TESTS, "id\twhy\n", "MQTT-6.0.0-3 has neither tests nor an excuse: The subprotocol."),
+        ("", EXCUSES, "MQTT-3.1.0-1 has neither tests nor an excuse: CONNECT comes first."),
+    ],
+)
+def test_what_is_wrong_is_named(tests: str, excuses: str, expected: str, tmp_path: Path) -> None:
+    _, wrong = conformance.load(checkout(tmp_path, tests, excuses))
+    assert any(expected in line for line in wrong), wrong
+
+
+def test_each_function_of_the_scenarios_may_cite(tmp_path: Path) -> None:
+    path = tmp_path / "scenarios.py"
+    path.write_text("def a_flood(host):\n    pass  # [MQTT-1.5.4-1]\n")
+    assert list(conformance.cited(path)) == [("a_flood", 2, "MQTT-1.5.4-1")]
+    played = "host_tests/broker/test_brokers.py::test_scenario"
+    test = "host_tests/broker/scenarios.py::a_flood"
+    assert conformance.outcome(test, {f"{played}[mosquitto-a_flood-vm]": "passed"}) == "passed"
+    assert conformance.outcome(test, {f"{played}[mosquitto-not_a_flood-vm]": "passed"}) == "not run"
+    assert (
+        conformance.outcome(test, {"host_tests/broker/test_brokers.py::test_a_flood[vm]": "failed"})
+        == "failed"
+    )
+
+
+def judged(**outcomes: str) -> list[str]:
+    statement = Statement("MQTT-3.1.0-1", "CONNECT comes first.", True, ["t.py::test_a", "t.py::test_b"])
+    named = {f"t.py::test_{name}": how for name, how in outcomes.items()}
+    return conformance.judge({statement.identifier: statement}, named)
+
+
+def test_a_cited_test_has_to_run_and_to_pass() -> None:
+    assert judged(a="passed", b="passed") == []
+    assert judged(a="passed", b="skipped") == []
+    assert judged(a="passed") == ["MQTT-3.1.0-1: t.py::test_b: not run"]
+    assert judged(a="passed", b="failed") == ["MQTT-3.1.0-1: t.py::test_b: failed"]
+    assert judged(a="skipped", b="skipped") == ["MQTT-3.1.0-1: no test of it has passed"]
+
+
+def test_the_parameters_of_a_test_count_together() -> None:
+    ends = {"t.py::test_a[1]": "passed", "t.py::test_a[2]": "skipped", "t.py::test_ab": "failed"}
+    assert conformance.outcome("t.py::test_a", ends) == "passed"
+    assert conformance.outcome("t.py::test_a", {**ends, "t.py::test_a[3]": "failed"}) == "failed"
+
+
+def test_outcomes_are_recorded(tmp_path: Path) -> None:
+    (tmp_path / "test_x.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\n"
+        "def broken():\n    yield\n    raise ValueError\n"
+        "def test_good(): pass\n"
+        "def test_bad(): assert False\n"
+        "def test_late(broken): pass\n"
+        "@pytest.mark.skip\n"
+        "def test_not(): pass\n"
+    )
+    written = tmp_path / "outcomes.json"
+    for workers in ("0", "2"):
+        command = [sys.executable, "-m", "pytest", "-q", "-n", workers, "--rootdir", str(tmp_path)]
+        plugin = ["-p", "host_tests.outcomes", "--outcomes", str(written), str(tmp_path)]
+        subprocess.run(command + plugin, cwd=ROOT, capture_output=True)
+        outcomes = {name.partition("::")[2]: how for name, how in json.loads(written.read_text()).items()}
+        expected = {"test_good": "passed", "test_bad": "failed", "test_late": "failed", "test_not": "skipped"}
+        assert outcomes == expected
+        written.unlink()
+
+
+# ---- this checkout
+
+
+def test_each_statement_has_a_test_or_an_excuse_and_the_page_is_up_to_date() -> None:
+    statements, wrong = conformance.load(ROOT)
+    assert wrong == []
+    assert len(statements) == 251 and len(conformance.report(statements)) == 134
+    assert (ROOT / conformance.PAGE).read_text() == conformance.page(statements), "run `make conformance`"
+
+
+def test_each_statement_has_a_mutant_that_can_be_made() -> None:
+    statements, _ = conformance.load(ROOT)
+    broken = set()
+    for mutant in mutants.load():
+        mutant.changed(ROOT)
+        broken |= set(mutant.breaks)
+    assert broken == {s.identifier for s in statements.values() if s.client and not s.excused}
+
+
+def test_mutants_that_nobody_sees_are_named() -> None:
+    seen, unseen = {"mutant": "x", "failed": ["test_a"]}, {"mutant": "y", "failed": []}
+    citing = {"A": ["test_a"], "B": ["test_a", "test_b"], "C": ["test_a"], "D": ["test_a"]}
+    found = {"A": [seen], "B": [seen], "C": [seen, unseen], "D": []}
+    assert list(mutants.judge(citing, found)) == [  # type: ignore[arg-type]
+        "B: test_b cites it, and never fails",
+        "C: no test that cites it fails with y",
+        "D: nothing breaks it",
+    ]
+
+
+def test_a_mutant_is_broken_and_seen() -> None:
+    command = [sys.executable, "-m", "tools", "mutants", "MQTT-3.3.2-10"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "1 mutants of 1 statements; nothing wrong" in done.stdout, done.stdout

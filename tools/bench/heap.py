@@ -1,0 +1,34 @@
+"""The smallest heap in which umqtt5 is imported, connects and publishes a hundred messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.bench.clients import VM_SIDE, compile_file
+from tools.bench.measure import MeasureFailed, run
+
+WANTED = 32  # KB
+
+
+def works(folder: Path, port: int, kilobytes: int) -> bool:
+    """True where a hundred publishes succeed in a heap of this size; `folder` has umqtt5."""
+    try:
+        run(f"import small; small.main({port})", folder, heap=f"{kilobytes}k", timeout=30)
+    except MeasureFailed:
+        return False
+    return True
+
+
+def smallest(folder: Path, port: int) -> int | None:
+    """KB, by bisection between 8 and 128; None where even the largest is too small."""
+    compile_file(VM_SIDE, VM_SIDE / "small.py", folder)
+    low, high = 8, 128
+    if not works(folder, port, high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if works(folder, port, middle):
+            high = middle
+        else:
+            low = middle
+    return high

@@ -1,0 +1,81 @@
+"""chumicro-mqtt: one slice of work a tick, no QoS 2."""
+
+from time import ticks_ms
+
+from chumicro_mqtt import MQTTClient
+from chumicro_sockets.sockets_factory import fixed_connector_factory
+
+ALIASES = False
+
+
+class Client:
+    def __init__(self, port, topic, payload, count, aliased):
+        self.count = count
+        self.topic = topic
+        self.payload = payload
+        self.acknowledged = 0
+        self.owed = 0
+        connector = fixed_connector_factory("127.0.0.1", port)
+        self.mqtt = mqtt = MQTTClient(transport_factory=connector, client_id="bench", rx_buffer_size=1024)
+        self.ready = False
+        mqtt.on_connect = self.came
+        mqtt.on_subscribe = self.came
+        mqtt.on_message = self.got
+        mqtt.connect()
+        self.until_ready()
+
+    def until_ready(self):
+        while not self.ready:
+            self.pump()
+            if self.mqtt.last_error:
+                raise self.mqtt.last_error
+
+    def came(self, *arguments):
+        self.ready = True
+
+    def got(self, topic, payload):
+        self.count.one()
+
+    def acked(self, topic, payload):
+        self.owed -= 1
+
+    def publish(self, topic, payload):
+        self.mqtt.publish(topic, payload)
+        self.pump()
+
+    def subscribe(self, topic):
+        self.ready = False
+        self.mqtt.subscribe(topic)
+        self.until_ready()
+
+    def qos0(self, n):
+        mqtt, topic, payload = self.mqtt, self.topic, self.payload
+        for _ in range(n):
+            mqtt.publish(topic, payload)
+            mqtt.handle(ticks_ms())
+
+    def qos1(self, n, most=1):
+        mqtt, topic, payload = self.mqtt, self.topic, self.payload
+        for _ in range(n):
+            self.owed += 1
+            mqtt.publish(topic, payload, qos=1, on_publish=self.acked)
+            mqtt.handle(ticks_ms())
+            while self.owed >= most:
+                mqtt.handle(ticks_ms())
+        while self.owed:
+            mqtt.handle(ticks_ms())
+
+    def window(self, n):
+        self.qos1(n, 20)
+
+    def pump(self):
+        now = ticks_ms()
+        if self.mqtt.check(now):
+            self.mqtt.handle(now)
+
+    def idle(self, n):
+        for _ in range(n):
+            self.pump()
+
+    def close(self):
+        self.mqtt.disconnect()

@@ -1,0 +1,44 @@
+"""umqtt.simple: one message at a time, no QoS 2."""
+
+from umqtt.simple import MQTTClient
+
+ALIASES = False
+
+
+class Client:
+    def __init__(self, port, topic, payload, count, aliased):
+        self.count = count
+        self.mqtt = MQTTClient(b"bench", "127.0.0.1", port, keepalive=60)
+        self.mqtt.set_callback(self.got)
+        self.mqtt.connect()
+        self.topic = topic.encode()
+        self.payload = payload
+
+    def got(self, topic, payload):
+        self.count.one()
+
+    def publish(self, topic, payload):
+        self.mqtt.publish(topic, payload)
+
+    def subscribe(self, topic):
+        self.mqtt.subscribe(topic)
+
+    def qos0(self, n):
+        mqtt, topic, payload = self.mqtt, self.topic, self.payload
+        for _ in range(n):
+            mqtt.publish(topic, payload)
+
+    def qos1(self, n):
+        mqtt, topic, payload = self.mqtt, self.topic, self.payload
+        for _ in range(n):
+            mqtt.publish(topic, payload, False, 1)
+
+    def pump(self):
+        self.mqtt.wait_msg()
+
+    def idle(self, n):
+        for _ in range(n):
+            self.mqtt.check_msg()
+
+    def close(self):
+        self.mqtt.disconnect()

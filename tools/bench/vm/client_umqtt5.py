@@ -1,0 +1,71 @@
+"""umqtt5 with its default sizes, but for what a window of twenty needs."""
+
+import umqtt5
+
+ALIASES = True
+
+
+class Client:
+    inflight = 8
+
+    def __init__(self, port, topic, payload, count, aliased):
+        self.count = count
+        self.acknowledged = 0
+        sizes = {"outbox": 256 * self.inflight, "inflight": self.inflight, "aliases": 8 * aliased}
+        self.mqtt = umqtt5.Client("127.0.0.1", port, client_id="bench", **sizes)
+        self.mqtt.on_ack = self.acked
+        self.mqtt.connect()
+        self.topic = self.mqtt.topic(topic)
+        self.payload = payload
+        if aliased:
+            self.mqtt.publish(self.topic, payload)
+
+    def acked(self, answer):
+        self.acknowledged += 1
+
+    def got(self, message):
+        self.count.one()
+
+    def publish(self, topic, payload):
+        self.mqtt.publish(topic, payload)
+
+    def subscribe(self, topic):
+        subscription = self.mqtt.subscribe(topic, self.got)
+        while subscription.reason is None:
+            self.mqtt.poll(0)
+
+    def qos0(self, n):
+        mqtt, topic, payload = self.mqtt, self.topic, self.payload
+        for _ in range(n):
+            while not mqtt.publish(topic, payload):
+                mqtt.poll(0)
+
+    def qos1(self, n, qos=1):
+        mqtt = self.mqtt
+        for _ in range(n):
+            self.acknowledged = 0
+            mqtt.publish(self.topic, self.payload, qos)
+            while not self.acknowledged:
+                mqtt.poll(0)
+
+    def qos2(self, n):
+        self.qos1(n, 2)
+
+    def window(self, n):
+        mqtt, topic, payload = self.mqtt, self.topic, self.payload
+        self.acknowledged = 0
+        for _ in range(n):
+            while not mqtt.publish(topic, payload, 1):
+                mqtt.poll(0)
+        while self.acknowledged < n:
+            mqtt.poll(0)
+
+    def pump(self):
+        self.mqtt.poll(0)
+
+    def idle(self, n):
+        for _ in range(n):
+            self.mqtt.poll(0)
+
+    def close(self):
+        self.mqtt.disconnect()

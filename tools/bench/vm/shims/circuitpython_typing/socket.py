@@ -1,0 +1,3 @@
+"""As `typing`."""
+
+CircuitPythonSocketType = InterfaceType = SocketpoolModuleType = SocketType = SSLContextType = None

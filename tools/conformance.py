@@ -1,0 +1,283 @@
+"""`make conformance`: which tests show that the client does what the standard demands of it.
+
+A test cites a statement by its number in its docstring or in a comment inside the function,
+`[MQTT-3.3.4-9]`. It may do so only where it would fail if the statement were broken, which
+`make mutants` tries.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tools.paths import BUILD, ROOT
+
+FOLDER = Path("host_tests") / "conformance"
+OUTCOMES = BUILD / "outcomes.json"  # of the last `make test`
+PAGE = Path("docs") / "conformance.md"
+
+_BROKERS = "host_tests/broker/test_brokers.py"  # runs the scenarios
+_CITATION = re.compile(r"\[(MQTT-[^\]]*)\]")
+_SECTIONS = {
+    "1.5": "Data types",
+    "2.1": "Fixed header",
+    "2.2": "Packet identifiers and properties",
+    "3.1": "CONNECT",
+    "3.2": "CONNACK",
+    "3.3": "PUBLISH",
+    "3.4": "PUBACK",
+    "3.5": "PUBREC",
+    "3.6": "PUBREL",
+    "3.7": "PUBCOMP",
+    "3.8": "SUBSCRIBE",
+    "3.10": "UNSUBSCRIBE",
+    "3.14": "DISCONNECT",
+    "3.15": "AUTH",
+    "4.1": "Session state",
+    "4.2": "Network connections",
+    "4.3": "Quality of service",
+    "4.4": "Delivery once more",
+    "4.5": "Receipt",
+    "4.6": "Order",
+    "4.7": "Topic names and topic filters",
+    "4.8": "Shared subscriptions",
+    "4.9": "Flow control",
+    "4.12": "Enhanced authentication",
+    "4.13": "Errors",
+    "6.0": "WebSocket",
+}
+
+
+@dataclass
+class Statement:
+    """One demand of the standard, in our words."""
+
+    identifier: str
+    words: str
+    client: bool
+    tests: list[str] = field(default_factory=list)
+    excused: str | None = None
+
+    @property
+    def section(self) -> str:
+        return ".".join(self.identifier.removeprefix("MQTT-").split(".")[:2])
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """A table of tab-separated values whose first line names its columns."""
+    return list(csv.DictReader(path.read_text().splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def load(root: Path) -> tuple[dict[str, Statement], list[str]]:
+    """All statements with the tests that cite them and the excuses; and what is wrong with these."""
+    statements = {
+        row["id"]: Statement(row["id"], row["paraphrase"], row["applies_to"] != "server")
+        for row in rows(root / FOLDER / "statements.tsv")
+    }
+    wrong = []
+    for row in rows(root / FOLDER / "excuses.tsv"):
+        if row["id"] not in statements:
+            wrong.append(f"excuses.tsv: there is no {row['id']}")
+        else:
+            statements[row["id"]].excused = row["why"]
+    for path in _files(root):
+        where = path.relative_to(root).as_posix()
+        for test, line, identifier in cited(path):
+            if identifier not in statements:
+                wrong.append(f"{where}:{line}: there is no {identifier}")
+            elif test is None:
+                wrong.append(f"{where}:{line}: {identifier} is cited outside of a test")
+            elif f"{where}::{test}" not in statements[identifier].tests:
+                statements[identifier].tests.append(f"{where}::{test}")
+    for statement in statements.values():
+        statement.tests.sort()
+        if statement.tests and statement.excused:
+            wrong.append(f"{statement.identifier} is excused, and cited by {statement.tests[0]}")
+        if statement.client and not statement.tests and not statement.excused:
+            wrong.append(f"{statement.identifier} has neither tests nor an excuse: {statement.words}")
+    return statements, wrong
+
+
+def _files(root: Path) -> list[Path]:
+    folder = root / "host_tests"
+    return sorted([*folder.rglob("test_*.py"), *folder.glob("broker/scenarios.py")])
+
+
+def cited(path: Path) -> Iterator[tuple[str | None, int, str]]:
+    """The test, line and number of each citation in a file; no test for one outside of all."""
+    text = path.read_text()
+    tree = ast.parse(text)
+    spans = list(_tests(tree, path.name == "scenarios.py"))
+    for line, comment in sorted([*_docstrings(tree), *_comments(text)]):
+        test = next((name for name, first, last in spans if first <= line <= last), None)
+        for identifier in _CITATION.findall(comment):
+            yield test, line, identifier
+
+
+def _tests(tree: ast.Module, scenarios: bool) -> Iterator[tuple[str, int, int]]:
+    """Name, first and last line of each test function. Each function of `scenarios.py` is one."""
+    for outer in tree.body:
+        inside = outer.body if isinstance(outer, ast.ClassDef) else [outer]
+        for node in inside:
+            if isinstance(node, ast.FunctionDef) and (scenarios or node.name.startswith("test_")):
+                name = node.name if node is outer else f"{getattr(outer, 'name', '')}::{node.name}"
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+                yield name, first, node.end_lineno or first
+
+
+def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+            yield node.body[0].lineno, ast.get_docstring(node) or ""
+
+
+def _comments(text: str) -> Iterator[tuple[int, str]]:
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+# ---- did they run
+
+
+def run(tests: list[str]) -> dict[str, str]:
+    """Run these tests; returns how each ended, by pytest's name."""
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "outcomes.json"
+        plugin = ["-p", "host_tests.outcomes", "--outcomes", str(written)]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "4", *plugin, *tests]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            typer.echo(done.stdout + done.stderr)
+        outcomes: dict[str, str] = json.loads(written.read_text()) if written.is_file() else {}
+    return outcomes
+
+
+def _to_run(test: str) -> str:
+    """What pytest is asked for: a scenario is run by a test of its own file."""
+    return _BROKERS if "scenarios.py" in test else test
+
+
+def outcome(test: str, outcomes: dict[str, str]) -> str:
+    """How a cited test ended, all its parameters together: passed, skipped, failed, not run."""
+    if "scenarios.py::" in test:
+        name = re.escape(test.partition("::")[2])
+        mine = re.compile(
+            rf"host_tests/broker/test_brokers\.py::test_(scenario\[.*\b{name}\b.*|{name}(\[.*)?)$"
+        )
+    else:
+        mine = re.compile(rf"{re.escape(test)}(\[.*)?$")
+    found = {how for name, how in outcomes.items() if mine.match(name)}
+    for how in ("failed", "passed", "skipped"):
+        if how in found:
+            return how
+    return "not run"
+
+
+def judge(statements: dict[str, Statement], outcomes: dict[str, str]) -> list[str]:
+    """What is wrong: cited tests that failed or did not run, statements of which none passed."""
+    wrong = []
+    for statement in statements.values():
+        if not statement.client or not statement.tests:
+            continue
+        ends = [outcome(test, outcomes) for test in statement.tests]
+        for test, how in zip(statement.tests, ends):
+            if how in ("failed", "not run"):
+                wrong.append(f"{statement.identifier}: {test}: {how}")
+        if "passed" not in ends:
+            wrong.append(f"{statement.identifier}: no test of it has passed")
+    return wrong
+
+
+# ---- what is written
+
+
+def report(statements: dict[str, Statement]) -> dict[str, dict[str, object]]:
+    return {s.identifier: {"tests": s.tests, "excused": s.excused} for s in statements.values() if s.client}
+
+
+def page(statements: dict[str, Statement]) -> str:
+    """docs/conformance.md."""
+    ours = [s for s in statements.values() if s.client]
+    shown = [s for s in ours if s.tests]
+    tests = {test for s in shown for test in s.tests}
+    lines = [
+        "# What the standard demands of a client, and the tests that show it",
+        "",
+        f"MQTT 5.0 has {len(statements)} normative statements, and {len(ours)} of them concern a client.",
+        f"{len(shown)} are shown by {len(tests)} tests, {len(ours) - len(shown)} are excused.",
+        "",
+        "`make conformance` writes this page from the tests and runs them; `make mutants` breaks the library",
+        "once or more for each statement, and sees the tests that cite it fail. The words are ours.",
+    ]
+    section = ""
+    for s in ours:
+        if s.section != section:
+            section = s.section
+            lines += [
+                "",
+                f"## {section} {_SECTIONS[section]}",
+                "",
+                "| statement | in our words | tests |",
+                "|---|---|---|",
+            ]
+        lines.append(f"| {s.identifier} | {s.words} | {_links(s)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _links(statement: Statement) -> str:
+    if not statement.tests:
+        return f"none: {statement.excused}"
+    links = []
+    for test in statement.tests:
+        path, _, name = test.partition("::")
+        links.append(f"[{name.removeprefix('test_').replace('_', ' ')}](../{path})")
+    return "<br>".join(links)
+
+
+def main(
+    check: Annotated[bool, typer.Option(help="Fail where docs/conformance.md is not up to date.")] = False,
+    from_results: Annotated[
+        bool, typer.Option(help="Take the results of the last `make test`, run nothing.")
+    ] = False,
+) -> None:
+    """The tests of each statement of the standard: run, and written to docs and build/conformance.json."""
+    statements, wrong = load(ROOT)
+    tests = sorted({test for s in statements.values() if s.client for test in s.tests})
+    if from_results:
+        if not OUTCOMES.is_file():
+            typer.echo(f"{OUTCOMES.relative_to(ROOT)} is missing: run `make test`")
+            raise typer.Exit(1)
+        outcomes = json.loads(OUTCOMES.read_text())
+    else:
+        outcomes = run(sorted({_to_run(test) for test in tests}))
+    wrong += judge(statements, outcomes)
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "conformance.json").write_text(json.dumps(report(statements), indent=2) + "\n")
+    text, path = page(statements), ROOT / PAGE
+    if not check:
+        path.write_text(text)
+    elif not path.is_file() or path.read_text() != text:
+        wrong.append(f"{PAGE} is not up to date: run `make conformance`")
+    for line in wrong:
+        typer.echo(line)
+    ours = [s for s in statements.values() if s.client]
+    typer.echo(
+        f"{len(ours)} statements concern a client: {sum(bool(s.tests) for s in ours)} are shown by "
+        f"{len(tests)} tests, {sum(s.excused is not None for s in ours)} are excused; "
+        f"{len(wrong) or 'nothing'} wrong"
+    )
+    raise typer.Exit(1 if wrong else 0)
