@@ -238,6 +238,46 @@ async def the_broker_restarts(host, port, unique):
         assert client.connects == 2
 
 
+async def cut_links_lose_nothing(host, port, unique):
+    """The link goes at any moment, also between a stream's being ready and the round for it."""
+    async with Client(host, port, client_id=unique, inflight=16) as client:
+        client.longest_pause = 10
+        other = Client(host, port, client_id=unique + "o")
+        numbers, sent = [], []
+        cuts = [0]
+
+        async def consume():
+            async with client.messages(unique, qos=2, queue=3, overflow="wait") as messages:
+                async for m in messages:
+                    numbers.append(int(m.payload))
+
+        async def produce(publisher, number):
+            while cuts[0] < 60:
+                number += 2
+                sent.append(number)
+                await publisher.publish(unique, b"%d" % number, qos=2)
+                # mosquitto 2.0 sends a backlog at once, whatever Receive Maximum says
+                while len(sent) - len(numbers) > 12:
+                    await asyncio.sleep(0.002)
+
+        async with other:
+            consumer = asyncio.create_task(consume())
+            await client.subscribe(unique + "/x", print)
+            producers = [asyncio.create_task(produce(client, 0)), asyncio.create_task(produce(other, 1))]
+            while cuts[0] < 60:
+                await asyncio.sleep(0.001 * (cuts[0] % 7))
+                if client.connected:
+                    client.driver._drop(OSError(104))  # as when the network goes: no DISCONNECT
+                    cuts[0] += 1
+            for producer in producers:
+                await producer
+            await until(lambda: len(numbers) >= len(sent))
+            assert sorted(numbers) == sorted(sent), (sorted(numbers), sorted(sent))
+            await until(lambda: client.connects > 60)
+            consumer.cancel()
+        assert not client._waits
+
+
 async def nobody_at_the_port(host, port, unique):
     try:
         async with Client(host, port, client_id=unique):

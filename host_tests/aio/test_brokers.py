@@ -86,6 +86,11 @@ def test_a_slow_consumer_loses_nothing_with_wait(interpreter: str, mosquitto: br
 
 
 @interpreters
+def test_cut_links_lose_nothing(interpreter: str, mosquitto: broker.Address) -> None:
+    play(interpreter, "cut_links_lose_nothing", mosquitto)
+
+
+@interpreters
 def test_the_broker_restarts_in_the_middle_of_a_loop(interpreter: str, mosquitto: object) -> None:
     with broker.Mosquitto() as restarted:
 

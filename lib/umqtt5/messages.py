@@ -119,14 +119,16 @@ class Messages:
     async def __aenter__(self):
         good = False
         try:
-            if self.subscription.reason is None:
-                await self._client._answer(self.subscription, None)
-            good = not self._error
+            # a message says as much as SUBACK, which may be behind more of them than there is room for
+            while self.subscription.reason is None and not self._queue and not self._ended:
+                self._event.clear()
+                await self._event.wait()
+            if self._error:
+                raise self._error
+            good = True
         finally:
             if not good:
                 self.close()
-        if self._error:
-            raise self._error
         return self
 
     async def __aexit__(self, *error):
@@ -154,7 +156,7 @@ class Messages:
         self._error = None
         if packet.reason >= 0x80:
             self._error = MQTTError(packet.reason, Answer(packet).detail)
-            self._event.set()
+        self._event.set()
 
     def resent(self):
         """The session goes on in a new connection: what was not acknowledged comes again."""
