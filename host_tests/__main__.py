@@ -61,8 +61,8 @@ def main() -> int:
         if why:
             skipped.append(f"skipped: {what}: {why}")
     # more at a time than there are cores: most of them wait for a broker or a clock
-    plugin = ["-p", "host_tests.outcomes", "--outcomes", str(conformance.OUTCOMES)]
-    command = [sys.executable, "-m", "pytest", "-n", "4", *plugin, *sys.argv[1:]]
+    options = ["-p", "host_tests.outcomes", "--outcomes", str(conformance.OUTCOMES)]
+    command = [sys.executable, "-m", "pytest", "-n", "4", *options, *sys.argv[1:]]
     code = subprocess.run(command).returncode
     if not sys.argv[1:]:  # all of them, so the statements can be judged by these
         judged = [sys.executable, "-m", "tools", "conformance", "--from-results", "--check"]

@@ -26,7 +26,7 @@ BUNDLES = {
     "aio": "messages loop aio".split(),
 }
 HOMES = {name: file for file, names in BUNDLES.items() for name in names}
-NOT_ON_BOARDS = {"hosted", "hosted_aio"}
+NOT_ON_BOARDS = {"hosted", "hosted_aio", "hosted_tls"}
 
 
 def compile_package(folder: Path, level: int = 2) -> dict[str, int]:
@@ -80,9 +80,7 @@ def _constants(tree: ast.Module) -> dict[str, int]:
     return found
 
 
-def _stripped(
-    tree: ast.Module, name: str, constants: dict[str, dict[str, int]], file: str
-) -> list[ast.stmt]:
+def _stripped(tree: ast.Module, name: str, constants: dict[str, dict[str, int]], file: str) -> list[ast.stmt]:
     """A module's statements without what a board does not need, for the file that it goes to."""
     known = dict(constants.get(name, {}))
     for node in ast.walk(tree):

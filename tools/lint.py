@@ -29,7 +29,7 @@ ignore_errors = true
 [mypy-umqtt5,umqtt5.*,app,app.*,sensors,sensors.*,actuators,actuators.*,pins,main,boot]
 ignore_errors = false
 
-[mypy-umqtt5.hosted,umqtt5.hosted_aio]
+[mypy-umqtt5.hosted,umqtt5.hosted_aio,umqtt5.hosted_tls]
 ignore_errors = true
 
 # only where there is a radio

@@ -31,18 +31,23 @@ FEATURES = {
     "counters": "counters of the link",
     "farewell": "DISCONNECT with reason and properties",
     "follow": "Server References",
+    "given": "a UART, a socket of the user's",
     "held": 'overflow="wait"',
+    "lasting": "errors that can't mend",
     "legal": "checked properties of CONNECT and will",
     "policy": "what gives way in a full outbox",
     "properties": "properties by name",
     "reasons": "reason codes in words",
     "request": "requests",
     "respond": "answers to requests",
+    "robust": "the calls of umqtt.robust",
     "scram": "SCRAM-SHA-256",
+    "simple": "the calls of umqtt.simple",
     "stream": "payloads larger than the buffers",
     "strict": "strict=True",
     "tls": "TLS",
     "timeouts": "a bound for each wait",
+    "ws": "WebSocket",
 }
 
 _HELD_64 = """

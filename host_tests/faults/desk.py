@@ -48,6 +48,7 @@ class Run:
         heap: str = "64k",
         every: int = 0,
         progress: Callable[[int], None] | None = None,
+        over: dict[str, str] | None = None,
         **options: Any,
     ) -> None:
         """Let the device run; the faults end `heal_after` seconds after its start.
@@ -68,6 +69,7 @@ class Run:
             "seconds": seconds,
             "every": every,
             "options": options,
+            "over": over,
         }
         process = vm.start(
             ["-m", "device", json.dumps(settings)], path=[image.cached_program(DEVICE)], heap=heap

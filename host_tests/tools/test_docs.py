@@ -49,3 +49,16 @@ def test_example(page: str, i: int, block: str, scripted: None, capsys: pytest.C
     exec(compile(block, f"docs/{page}", "exec"), {})
     assert capsys.readouterr().out.splitlines() == expected and expected
     assert "umqtt5" in sys.modules
+
+
+def test_the_example_for_umqtt_simple(
+    scripted: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from answering import Answers
+
+    from umqtt5 import simple
+
+    monkeypatch.setattr(simple.MQTTClient, "TRANSPORT", staticmethod(Answers().connect))
+    (block,) = examples("from-umqtt-simple.md")
+    exec(compile(block, "docs/from-umqtt-simple.md", "exec"), {})
+    assert capsys.readouterr().out == "(b'foo_topic', b'hello')\n"

@@ -13,6 +13,7 @@ from umqtt5.aliases import AliasTable
 from umqtt5.session import Session
 from umqtt5.strict import Strict
 from umqtt5.topics import Topic
+from umqtt5.ws import WebSocket
 
 CONNACK = b"\x20\x06\x00\x00\x03\x22\x00\x01"  # one topic alias
 SUBACK = b"\x90\x04\x80\x00\x00\x01"
@@ -151,6 +152,55 @@ class Link:
         self.session.tick(self.now)
 
 
+class Socket:
+    """A WebSocket whose stream below takes all and gives `inbox` again and again."""
+
+    def __init__(self):
+        self.inbox = b"\x02\x01a\x89\x01p\x80\x7e\x00\x7f" + b"b" * 127  # fragments round a ping
+        self.at = self.got = self.sent = 0
+        self.buf = bytearray(256)
+        self.packet = bytes(600)
+        self.web = web = WebSocket(self.connect, "/", "", 512)
+        web._below = self
+        web._seed = b"seed"
+        web._at = web._end = web._left = web._control_at = web._control_end = web._filled = 0
+        web._missing = 2
+        web._got = web._first = web._size = 0
+        web._fragments = web._tried = False
+
+    def connect(self, host, port):
+        return self
+
+    def readinto(self, buf, n):
+        if self.at == len(self.inbox):
+            self.at = 0
+            return None
+        n = min(n, len(self.inbox) - self.at)
+        for i in range(n):
+            buf[i] = self.inbox[self.at]
+            self.at += 1
+        return n
+
+    def write(self, buf, at, n):
+        self.sent += n
+        return n
+
+    def web_socket_read(self):
+        self.got = 0
+        self.sent = 0
+        n = self.web.readinto(self.buf, 256)
+        while n:
+            self.got += n
+            n = self.web.readinto(self.buf, 256)
+        assert self.got == 128 and self.sent == 7, (self.got, self.sent)
+
+    def web_socket_write(self):
+        self.sent = 0
+        assert self.web.write(self.packet, 0, 600) == 504
+        assert self.web.write(self.packet, 504, 96) == 96
+        assert self.sent == 608
+
+
 def allocated(function):
     """Bytes that one call allocates, once the first calls are over."""
     counter = getattr(micropython, "mem_total", gc.mem_alloc)
@@ -194,6 +244,10 @@ def main():
         "idle",
     ):
         function = getattr(link, name)
+        print(name, allocated(function), locked(function))
+    socket = Socket()
+    for name in ("web_socket_read", "web_socket_write"):
+        function = getattr(socket, name)
         print(name, allocated(function), locked(function))
 
 

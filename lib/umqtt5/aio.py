@@ -387,10 +387,7 @@ class Client:
         self._nudge()
         self._left = _MASK
         for wait in self._waits:
-            if wait.timeout is not None:
-                self._left = min(self._left, wait.left(now))
-            elif wait.key == _LINK or wait.key == _END:
-                self._linked(wait)
+            self._check(wait, now)
         return self._left
 
     def _nudge(self):
@@ -398,17 +395,20 @@ class Client:
             if line:
                 line[0].event.set()
 
-    def _linked(self, wait):
-        """For those that wait for the link to come or to go."""
+    def _check(self, wait, now):
+        """End a wait that is over, by its time or by what the link has become."""
         driver = self.driver
-        if wait.key == _END:
+        if wait.timeout is not None:
+            self._left = min(self._left, wait.left(now))
+        elif wait.key == _END:
             if driver._link == _DOWN:
                 wait.end(None)
-        elif driver.connected:
-            wait.end(None)
-        elif driver._link == _DOWN and driver.error:
-            driver._wanted = False
-            wait.end(None, driver.error)
+        elif wait.key == _LINK:
+            if driver.connected:
+                wait.end(None)
+            elif driver._link == _DOWN and driver.error:
+                driver._wanted = False
+                wait.end(None, driver.error)
 
     # ---- rounds
 

@@ -10,7 +10,7 @@ from random import getrandbits
 from micropython import const
 
 from .encode import counted
-from .errors import Guard, MQTTError
+from .errors import Guard
 from .session import CLOSING, CONNECTED, Session
 from .topics import Topic, encode_filter
 from .wire import encode_text, sized
@@ -36,7 +36,6 @@ _BYTES = (bytes, bytearray, memoryview)
 _FIRST_PAUSE = const(1000)  # ms
 _STABLE = const(30000)
 # A broker that refuses us for what can't mend by itself is left alone for 10 to 18 minutes.
-_LASTING = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x9d"
 _LASTING_PAUSE = const(600000)
 # QoS 2 messages that are remembered at least: mosquitto 2.0 has some 20 in flight by default,
 # whatever Receive Maximum we announce
@@ -470,6 +469,7 @@ class Client:
         n = None
         if session.held:
             session.parse()
+            n = not session.held  # read once more: what TLS has read before, poll does not see everywhere
         else:
             n = self.stream.readinto(framer.into, framer.want)
             if n == 0:
@@ -531,7 +531,7 @@ class Client:
             self.stream = None
         session.lost()
         self.error = session.error or error
-        self.lasting = not lived and isinstance(self.error, MQTTError) and self.error.code in _LASTING
+        self.lasting = not lived and getattr(self.error, "lasting", False)
         self._pause = min(self.longest_pause, _FIRST_PAUSE << self._tries)
         self._pause = (self._pause + (getrandbits(15) * self._pause >> 14)) // 3
         if self.lasting:

@@ -1,5 +1,8 @@
 """The error that carries an MQTT reason code, and a way to catch that costs no heap."""
 
+# reason codes that can't mend by themselves: a wrong password, not authorized, banned, malformed
+_LASTING = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x9d"
+
 
 class MQTTError(Exception):
     """The peer broke the protocol or refused, or a limit of the broker forbids a packet.
@@ -21,6 +24,10 @@ class MQTTError(Exception):
         super().__init__(code, detail)
         self.code = code
         self.detail = detail
+
+    @property
+    def lasting(self):
+        return self.code in _LASTING
 
     def __str__(self):
         from .reasons import name

@@ -1,6 +1,7 @@
 """What CPython lacks of MicroPython: `const`, ticks, streams, `ipoll`. Not put on a board."""
 
 import selectors
+import socket
 import sys
 import time
 import traceback
@@ -30,27 +31,27 @@ class Stream:
     """A non-blocking socket with the methods of a MicroPython stream."""
 
     def __init__(self, sock):
-        self._sock = sock
+        self.sock = sock
 
     def readinto(self, buf, n):
         if not n:
             return None  # recv_into takes 0 for all that fits
         try:
-            return self._sock.recv_into(buf, n)
+            return self.sock.recv_into(buf, n)
         except (BlockingIOError, InterruptedError):
             return None
 
     def write(self, buf, at, n):
         try:
-            return self._sock.send(memoryview(buf)[at : at + n])
+            return self.sock.send(memoryview(buf)[at : at + n])
         except (BlockingIOError, InterruptedError):
             return None
 
     def close(self):
-        self._sock.close()
+        self.sock.close()
 
     def fileno(self):
-        return self._sock.fileno()
+        return self.sock.fileno()
 
 
 class poll:  # noqa: N801  the name in MicroPython's select
@@ -69,9 +70,41 @@ class poll:  # noqa: N801  the name in MicroPython's select
         self._selector.unregister(stream)
 
     def ipoll(self, ms):
+        for key in self._selector.get_map().values():
+            # what TLS has read and decrypted is not in the socket any more
+            if (
+                key.events & selectors.EVENT_READ
+                and hasattr(key.fileobj, "pending")
+                and key.fileobj.pending()
+            ):
+                yield key.fileobj, 1
+                return
         for key, events in self._selector.select(ms / 1000):
             yield key.fileobj, (1 if events & 1 else 0) | (4 if events & 2 else 0)
 
     @staticmethod
     def _events(events):
         return (selectors.EVENT_READ if events & 1 else 0) | (selectors.EVENT_WRITE if events & 4 else 0)
+
+
+class File:
+    """An unbuffered, non-blocking file, such as a serial line, with the methods of a MicroPython stream."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def readinto(self, buf, n):
+        return self.file.readinto(memoryview(buf)[:n])
+
+    def write(self, buf, at, n):
+        return self.file.write(memoryview(buf)[at : at + n])
+
+    def fileno(self):
+        return self.file.fileno()
+
+
+def adapt(stream):
+    """What `given` was given, as a MicroPython stream."""
+    if isinstance(stream, socket.socket):
+        return Stream(stream)
+    return File(stream) if hasattr(stream, "fileno") else stream

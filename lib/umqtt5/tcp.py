@@ -5,10 +5,19 @@ begun: an object of MicroPython's stream protocol, with
 
 - `readinto(buf, n)`: at most `n` bytes to the base of `buf`; None where there are none yet,
   0 at the end of the stream,
-- `write(buf, at, n)`: how many of the `n` bytes from `buf[at]` on were taken; None for none,
+- `write(buf, at, n)`: how many of the `n` bytes from `buf[at]` on were taken; None for none, then
+  it is called with the same bytes again, and maybe more behind them,
 - `close()`,
 
-that `select.poll` can watch. Errors are OSError.
+that `select.poll` can watch. Errors are OSError; one with `lasting = True` can't mend by itself. It
+may have, too,
+
+- `opening()`: called when the stream is ready while the connection is opened; 0 when it is open,
+  else what to wait for, 1 to read, 4 to write,
+- `pollable`: what `poll` watches in its place,
+- `sock`: the socket below it, which TLS may wrap.
+
+docs/transports.md shows how to write one.
 """
 
 import socket

@@ -2,8 +2,9 @@
 
 `{"connect": 20000, "ping": 3000}`, in ms; what is not named has the 10 s of the default.
 
-- `connect`: until the transport is open, TLS and WebSocket included.
-- `connack`: until the broker has answered CONNECT, each step of an authentication by itself.
+- `connect`: until the transport is open, WebSocket included.
+- `connack`: until the broker has answered CONNECT, each step of an authentication by itself. On
+  MicroPython the handshake of TLS counts to this one, as it is done with the first bytes.
 - `answer`: until a PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK comes, whichever is the next.
 - `write`: until the stream takes a byte.
 - `ping`: until PINGRESP; at most five eighths of the Keep Alive, whatever this says.

@@ -1,0 +1,74 @@
+"""Certificates of an authority of our own, and mosquitto behind each transport."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+from host_tests.conftest import NO_MOSQUITTO
+from tools import broker
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Paths to PEM files."""
+
+    ca: str
+    stranger: str  # another authority, which has signed none of these
+    server: str  # for localhost, broker.local and 127.0.0.1
+    elsewhere: str  # for a host of another name
+    expired: str
+    future: str
+    client: str
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    folder: Path = tmp_path_factory.mktemp("certificates")
+    authority, other = trustme.CA(), trustme.CA()
+    now = datetime.datetime.now(datetime.timezone.utc)
+    year = datetime.timedelta(days=365)
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    other.cert_pem.write_to_path(folder / "stranger.pem")
+    names = ("localhost", "broker.local", "127.0.0.1")
+    made = {
+        "server": authority.issue_cert(*names),
+        "elsewhere": authority.issue_cert("elsewhere.example"),
+        "expired": authority.issue_cert(*names, not_before=now - 2 * year, not_after=now - year),
+        "future": authority.issue_cert(*names, not_before=now + year, not_after=now + 2 * year),
+        "client": authority.issue_cert("device@example.org"),
+    }
+    for name, issued in made.items():
+        issued.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
+    paths = {name: str(folder / f"{name}.pem") for name in made}
+    return Certificates(ca=str(folder / "ca.pem"), stranger=str(folder / "stranger.pem"), **paths)
+
+
+def tls_lines(certificates: Certificates, server: str = "server") -> list[str]:
+    path = getattr(certificates, server)
+    return [f"certfile {path}", f"keyfile {path}"]
+
+
+@pytest.fixture(scope="session")
+def listeners(certificates: Certificates) -> Iterator[dict[str, broker.Address]]:
+    """mosquitto by transport: tcp, tls, mutual, ws, wss."""
+    if not broker.find_mosquitto():
+        pytest.skip(NO_MOSQUITTO)
+    more = {
+        "tls": tls_lines(certificates),
+        "mutual": [*tls_lines(certificates), f"cafile {certificates.ca}", "require_certificate true"],
+        "ws": ["protocol websockets"],
+        "wss": ["protocol websockets", *tls_lines(certificates)],
+    }
+    lines = ["set_tcp_nodelay true", "max_queued_messages 2000"]
+    found = {}
+    for kind, extra in more.items():
+        found[kind] = broker.Address("127.0.0.1", broker.free_port())
+        lines += [f"listener {found[kind].port} {found[kind].host}", *extra]
+    with broker.Mosquitto(*lines) as running:
+        yield {"tcp": running.address, **found}
