@@ -5,7 +5,7 @@ use the queues below asyncio's streams, which allocate nothing; a task that wait
 in no queue, and is pushed when there is something to wait for. Nobody cancels them.
 """
 
-from asyncio import core  # type: ignore[attr-defined]  the stubs leave it out
+from asyncio import core  # type: ignore[attr-defined]
 
 from micropython import const
 
