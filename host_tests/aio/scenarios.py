@@ -266,14 +266,15 @@ async def cut_links_lose_nothing(host, port, unique):
             producers = [asyncio.create_task(produce(client, 0)), asyncio.create_task(produce(other, 1))]
             while cuts[0] < 60:
                 await asyncio.sleep(0.001 * (cuts[0] % 7))
-                if client.connected:
+                # also while the connection is being opened
+                if client.connected or (cuts[0] % 3 == 0 and client.driver.stream):
                     client.driver._drop(OSError(104))  # as when the network goes: no DISCONNECT
                     cuts[0] += 1
             for producer in producers:
                 await producer
             await until(lambda: len(numbers) >= len(sent))
             assert sorted(numbers) == sorted(sent), (sorted(numbers), sorted(sent))
-            await until(lambda: client.connects > 60)
+            await until(lambda: client.connects > 40)
             consumer.cancel()
         assert not client._waits
 

@@ -304,6 +304,22 @@ def test_one_that_waits_for_room_and_is_cancelled_lets_the_next_go() -> None:
     assert [body[-1:] for body in there.written(0x32)] == [b"0", b"2"]
 
 
+def test_one_that_is_cancelled_when_its_turn_comes_lets_the_next_go_at_once() -> None:
+    there = There(inflight=1)
+
+    async def main(client: Client) -> None:
+        there.silent = True
+        tasks = [asyncio.create_task(client.publish("a", b"%d" % i, qos=1)) for i in range(3)]
+        await asyncio.sleep(1)
+        client.on_ack = lambda answer: tasks[1].cancel()
+        there.silent = False
+        there.send(b"\x40\x02\x00\x01")
+        await asyncio.sleep(1)
+        assert tasks[2].done() and tasks[1].cancelled()
+
+    there.play(main)
+
+
 def test_disconnect_ends_who_waits_and_before_connect_nobody_does() -> None:
     there = There()
     there.silent = True
