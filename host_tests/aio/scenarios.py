@@ -1,6 +1,6 @@
 """What the client under asyncio does with a real broker. Runs on CPython and in the VM.
 
-`scenarios.py HOST PORT NAME`: each coroutine is a test of its own and gets the broker's host and
+`scenarios.py HOST PORT NAME ...`: each coroutine is a test of its own and gets the broker's host and
 port, and `unique`, a part of a topic that no other run has. It fails by an exception.
 """
 
@@ -279,6 +279,23 @@ async def cut_links_lose_nothing(host, port, unique):
         assert not client._waits
 
 
+async def a_try_that_hangs_is_given_up(host, port, unique, hole):
+    """Nobody answers at the port `hole`; the next try goes to the broker."""
+    client = Client(host, int(hole), client_id=unique, timeout={"connect": 300})
+    client.longest_pause = 10
+    errors = []
+
+    def state(client, connected, error):
+        errors.append(error)
+        client.driver.port = port
+
+    client.on_state = state
+    await client.connect(wait=False)
+    assert (await client.publish(unique, b"", qos=1)).reason in (0, 0x10)
+    assert errors[0].errno == ETIMEDOUT and errors[1] is None and client.connects == 1
+    await client.disconnect()
+
+
 async def nobody_at_the_port(host, port, unique):
     try:
         async with Client(host, port, client_id=unique):
@@ -330,11 +347,11 @@ async def idle_allocates_nothing(host, port, unique):
                 print("idle", keep_alive, total, held, rounds[0])
 
 
-async def main(host, port, name):
+async def main(host, port, name, *more):
     from os import urandom
 
     unique = "t" + "".join(["%02x" % b for b in urandom(4)])
-    await globals()[name](host, int(port), unique)
+    await globals()[name](host, int(port), unique, *more)
     print("done", name)
 
 

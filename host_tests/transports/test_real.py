@@ -41,9 +41,7 @@ def test_a_lost_link_comes_back(
 
 @interpreters
 @kinds
-def test_under_asyncio(
-    kind: str, interpreter: str, listeners: Listeners, certificates: Certificates
-) -> None:
+def test_under_asyncio(kind: str, interpreter: str, listeners: Listeners, certificates: Certificates) -> None:
     play(interpreter, "under_asyncio", listeners[kind], **options(kind, certificates))
 
 
