@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test conformance mutants fuzz soak lint size bench setup lock clean
+.PHONY: help demo test judges conformance mutants fuzz soak lint size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -18,14 +18,18 @@ demo: $(VENV)/demo ## three devices and a broker, live: [SECONDS=20] [BROKER=iot
 test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, devices
 	@$(RUN) -m host_tests $(ARGS)
 
+judges: $(VENV)/dev ## our packets before other libraries, more than in `make test`: [EXAMPLES=1000]
+	@$(RUN) -m host_tests.judges $(if $(EXAMPLES),--examples $(EXAMPLES))
+
 conformance: $(VENV)/dev ## the tests of each statement of the standard, written to docs/conformance.md
 	@$(RUN) -m tools conformance $(ARGS)
 
 mutants: $(VENV)/dev ## break the library for each statement, and see its tests fail
 	@$(RUN) -m tools mutants $(ARGS)
 
-fuzz: $(VENV)/dev ## mutated streams into the session: [SECONDS=60]
-	@$(RUN) -m host_tests.fuzz.fuzz $(if $(SECONDS),--seconds $(SECONDS))
+fuzz: $(VENV)/dev ## mutated streams into the client: [SECONDS=60] or [STREAMS=1000000], [SEED=7], [REPLAY=FILE]
+	@$(RUN) -m host_tests.fuzz.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STREAMS),--streams $(STREAMS)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay $(REPLAY))
 
 soak: $(VENV)/dev $(VENV)/bench ## a device in 64 KB of heap behind a network that fails: [MESSAGES=100000] [SEED=1]
 	@$(RUN) -m host_tests.faults.soak $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
@@ -47,7 +51,7 @@ lock: $(VENV)/dev ## pin anew what pyproject.toml asks for
 	    --fork-strategy fewest --no-header --no-annotate --upgrade -o tools/requirements/$$set.txt; done
 
 clean: ## remove .venv, build and caches
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache tools/vm32/node_modules
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tools/vm32/node_modules host_tests/judges/node_modules
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 
 from host_tests.broker import scram_plugin
-from tools import broker, conformance, vm
+from host_tests.judges.__main__ import JUDGES
+from tools import broker, conformance, npm, vm
 
 
 def _quietly(*command: str) -> bool:
@@ -56,6 +57,8 @@ def main() -> int:
         ("tests with ejabberd", ejabberd),
         ("SCRAM with mosquitto", scram),
         ("tests in the 32-bit VM", vm.install_32_bit),
+        ("the judge mqtt-packet", lambda: npm.install(JUDGES)),
+        ("the judge mqtt5", lambda: None if sys.version_info >= (3, 11) else "it needs Python 3.11"),
     ):
         why = prepare()
         if why:

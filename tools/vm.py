@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools import npm
 from tools.paths import LIB
 
 
@@ -85,15 +86,7 @@ def has_32_bit() -> bool:
 
 def install_32_bit() -> str | None:
     """Install the 32-bit VM where it is not; returns why it can't be."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        return "node and npm are not on the PATH"
-    installed = VM_32 / "node_modules" / ".package-lock.json"
-    lock = VM_32 / "package-lock.json"
-    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
-        return None
-    command = ["npm", "ci", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=VM_32, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return f"npm could not install it: {done.stdout.strip()[-500:]}" if done.returncode else None
+    return npm.install(VM_32)
 
 
 def run_32(code: str | Sequence[str], folders: Sequence[Path], timeout: float = 60) -> str:

@@ -1,159 +1,140 @@
-"""Mutated streams into a session: `make fuzz SECONDS=60`.
+"""Mutated streams into the client: `make fuzz SECONDS=60`, `make fuzz STREAMS=1000000 SEED=7`.
 
-Whatever arrives, a session goes on or ends with a DISCONNECT whose reason code the standard
-lists; it never raises, never stands still with bytes unread, never grows its buffers.
+Whatever arrives, the client goes on or ends with a DISCONNECT, raises nothing, writes only what a
+client may write, grows no buffer, and works again with its next connection: see `case`.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import random
 import time
-from typing import Annotated
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Optional
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from world import real_clock
 
-from helper import CONNACK, Peer, message, packet, text
-from umqtt5.aliases import AliasTable
-from umqtt5.session import CLOSING, CONNECTED
-from umqtt5.topics import Topic
+from host_tests.fuzz import minimise, mutate
 
-# the seeds: everything that a broker may say, right
-CORPUS = [
-    CONNACK,
-    packet(0x20, b"\x00\x00\x0e\x21\x00\x05\x22\x00\x03\x27\x00\x00\x01\x00\x24\x01"),
-    packet(0x20, b"\x01\x00\x00"),
-    packet(0x20, b"\x00\x87\x06\x1f", text(b"why")),
-    message(b"a/b", b"x"),
-    message(b"a/b", b"x" * 120, 1, 7, b"\x0b\x01"),
-    message(b"a/b", b"x", 2, 9, b"\x08\x00\x01r\x09\x00\x02cd\x26\x00\x01k\x00\x01v"),
-    message(b"a/b", b"x", 2, 9, flags=8),
-    message("é/ü".encode(), b"", 0, 0, b"\x01\x01\x02\x00\x00\x00\x05\x03\x00\x01t"),
-    message(b"a/b", b"x", 1, 4, b"\x23\x00\x01"),
-    message(b"", b"x", 0, 0, b"\x23\x00\x01"),
-    b"\x40\x02\x00\x01",
-    b"\x40\x03\x00\x02\x97",
-    b"\x50\x02\x00\x03",
-    b"\x62\x02\x00\x09",
-    b"\x70\x02\x00\x03",
-    packet(0x90, b"\x00\x01\x00\x01"),
-    packet(0xB0, b"\x00\x02\x00\x00"),
-    b"\xd0\x00",
-    packet(0xE0, b"\x8b\x06\x1f", text(b"bye")),
-]
+_BATCH = 500
+_ENOUGH = 10  # findings, after which it ends: most will be the same
 
 
-def mutate(chance: random.Random, data: bytes) -> bytes:
-    """Change some bytes: flip, drop, insert, double, swap for a number that is often special."""
-    out = bytearray(data)
-    for _ in range(chance.choice((0, 0, 1, 1, 2, 4))):
-        at = chance.randrange(len(out) + 1)
-        what = chance.randrange(5)
-        if what == 0 and at < len(out):
-            out[at] ^= 1 << chance.randrange(8)
-        elif what == 1:
-            del out[at : at + chance.randrange(1, 4)]
-        elif what == 2:
-            out[at:at] = chance.randbytes(chance.randrange(1, 4))
-        elif what == 3:
-            out[at:at] = out[at : at + 20]
-        elif at < len(out):
-            out[at] = chance.choice((0, 1, 2, 0x7F, 0x80, 0xFF))
-    return bytes(out)
+@dataclass
+class Result:
+    """What came of some streams; `findings` are the numbers of those that failed, and why."""
+
+    streams: int = 0
+    endings: Counter[str] = field(default_factory=Counter)
+    findings: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, other: Result) -> None:
+        self.streams += other.streams
+        self.endings += other.endings
+        self.findings += other.findings
 
 
-class Case:
-    """One session over some connections."""
-
-    def __init__(self, seed: int) -> None:
-        self.chance = chance = random.Random(seed)
-        self.peer = Peer(rx=chance.choice((64, 128, 256)), tx=chance.choice((64, 128)), inflight=3)
-        self.session = self.peer.session
-        if chance.random() < 0.5:
-            self.session.aliases = AliasTable(2)
-        self.topic = Topic("some/topic")
-        self.session.on_error = lambda error: None
-        self.peer.subscribe("a/b", self.handle, 2)
-        self.peer.subscribe("#", self.handle, 0)
-        sender = self.session
-        self.buffers = (self.session.rx, sender.tx, sender.outbox.arena)
-        self.sizes = [len(buffer) for buffer in self.buffers]
-
-    def handle(self, message_: object) -> None:
-        if self.chance.random() < 0.1:
-            raise ValueError("a handler that fails")
-        if self.chance.random() < 0.3:
-            self.peer.publish(self.topic, b"answer", qos=self.chance.randrange(3))
-
-    def write(self) -> None:
-        """The stream takes what it likes of what there is to write."""
-        sender = self.session
-        n = sender.output()
-        while n and self.chance.random() < 0.9:
-            self.session.sent(self.chance.randrange(1, n + 1), self.peer.now)
-            n = sender.output()
-
-    def step(self) -> None:
-        chance, peer = self.chance, self.peer
-        if chance.random() < 0.3:
-            peer.publish(self.topic, b"x" * chance.randrange(20), qos=chance.randrange(3))
-        if chance.random() < 0.05:
-            peer.now += chance.randrange(3000)
-            try:
-                self.session.tick(peer.now)
-            except OSError:
-                self.session.lost()
-        self.write()
-
-    def run(self) -> None:
-        chance, session = self.chance, self.session
-        for _ in range(chance.randrange(1, 4)):
-            session.open(self.peer.now)
-            self.write()
-            pieces = [CORPUS[0]] if chance.random() < 0.8 else []
-            pieces += [mutate(chance, chance.choice(CORPUS)) for _ in range(chance.randrange(12))]
-            data = b"".join(pieces)
-            while data and session.state in (1, CONNECTED):
-                if session.held:
-                    self.write()
-                    session.parse()
-                    continue
-                want = session.framer.want
-                assert want > 0, "it stands still"
-                n = min(want, len(data), chance.choice((1, 3, 50, 1000)))
-                session.framer.into[:n] = data[:n]
-                data = data[n:]
-                session.received(n, self.peer.now)
-                self.step()
-            if session.state == CLOSING:
-                assert session.error is not None
-                assert session.error.code >= 0x80 or not session.error.code
-            session.lost()
-            assert [len(buffer) for buffer in self.buffers] == self.sizes, "a buffer grew"
-
-
-def run(seconds: float, seed: int) -> int:
-    """Run cases one after the other for so long; returns how many. A failure names its seed."""
-    ends = time.monotonic() + seconds
-    count = 0
-    while time.monotonic() < ends:
+def batch(first: int, count: int = _BATCH) -> Result:
+    """Play the streams of these numbers."""
+    result = Result(count)
+    for number in range(first, first + count):
+        case = mutate.made(number)
         try:
-            Case(seed + count).run()
-        except Exception as error:
-            raise AssertionError(f"seed {seed + count}: {error!r}") from error
-        count += 1
-    return count
+            result.endings[minimise.play(case)] += 1
+        except Exception:
+            result.findings.append((number, minimise.fault(case) or "not a second time"))
+    real_clock()
+    return result
+
+
+def _batch(first_and_count: tuple[int, int]) -> Result:
+    return batch(*first_and_count)
+
+
+def _batches(seed: int, streams: int, seconds: float) -> Iterator[tuple[int, int]]:
+    ends = time.monotonic() + seconds
+    done = 0
+    while done < streams if streams else time.monotonic() < ends:
+        count = min(_BATCH, streams - done) if streams else _BATCH
+        yield seed + done, count
+        done += count
+
+
+def results(seed: int, streams: int, seconds: float) -> Iterator[Result]:
+    """Results as they come, from one process a core."""
+    jobs = os.cpu_count() or 1
+    with multiprocessing.Pool(jobs) as pool:
+        waiting = []
+        batches = _batches(seed, streams, seconds)
+        # a few ahead of the workers, so that the clock is looked at in time
+        for one in batches:
+            waiting.append(pool.apply_async(_batch, (one,)))
+            while len(waiting) >= 2 * jobs:
+                yield waiting.pop(0).get()
+        for left in waiting:
+            yield left.get()
+
+
+def told(console: Console, result: Result, seed: int, took: float) -> None:
+    table = Table("ended by", "streams", title=f"{result.streams} streams from {seed} on in {took:.0f} s")
+    for how, count in result.endings.most_common():
+        table.add_row(how, str(count))
+    console.print(table)
+    for number, why in result.findings:
+        path = minimise.save(minimise.minimised(mutate.made(number)), number, why)
+        console.print(f"[red]stream {number}[/]: {why}", highlight=False)
+        console.print(f"  once more: make fuzz REPLAY={path}", highlight=False, soft_wrap=True)
+        console.print(f"  or as it was: make fuzz SEED={number} STREAMS=1", highlight=False)
+
+
+def replayed(console: Console, path: Path) -> int:
+    try:
+        case = minimise.load(path)
+    except (OSError, ValueError) as error:
+        console.print(f"[red]{error}[/]")
+        return 2
+    why = minimise.fault(case)
+    console.print(f"[red]{why}[/]" if why else f"{path}: ended by {minimise.play(case)}")
+    return 1 if why else 0
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="for how long")] = 60,
-    seed: Annotated[int, typer.Option(help="the first seed; a failure names its own")] = 0,
+    seconds: Annotated[float, typer.Option(help="for how long", min=0)] = 60,
+    streams: Annotated[int, typer.Option(help="this many instead", min=0)] = 0,
+    seed: Annotated[Optional[int], typer.Option(help="the first number; else one by chance")] = None,
+    replay: Annotated[Optional[Path], typer.Option(help="a stream that was saved")] = None,
 ) -> None:
-    """Mutated streams into the session."""
-    ends = time.monotonic() + seconds
-    count = 0
-    while time.monotonic() < ends:
-        count += run(min(5, max(0.1, ends - time.monotonic())), seed + count)
-        print(f"{count} sessions", flush=True)
+    """Mutated streams into the client."""
+    console = Console()
+    if replay:
+        raise typer.Exit(replayed(console, replay))
+    seed = random.randrange(1 << 32) if seed is None else seed
+    start = time.monotonic()
+    total = Result()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=streams or seconds)
+        for result in results(seed, streams, seconds):
+            total.add(result)
+            took = time.monotonic() - start
+            rate = f"{total.streams} streams, {total.streams / took:.0f} a second, "
+            progress.update(
+                task,
+                completed=total.streams if streams else took,
+                description=rate + f"{len(total.findings)} findings",
+            )
+            if len(total.findings) >= _ENOUGH:
+                break
+    told(console, total, seed, time.monotonic() - start)
+    raise typer.Exit(1 if total.findings else 0)
 
 
 if __name__ == "__main__":

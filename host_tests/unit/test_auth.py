@@ -259,7 +259,7 @@ def test_what_is_no_auth_packet_of_a_server():
         (packet(0xF0, b"\x18\x05\x15" + text(b"words")), 0x81),
         (packet(0xF0, b"\x18\x08\x15" + text(b"words") + b"x"), 0x81),
         (packet(0xF0, b"\x18\x09\x15" + text(b"words") + b"\x1f"), 0x81),
-        (packet(0xF0, b"\x18\x0a\x15" + text(b"words") + b"\x01\x00"), 0x82),  # out of place
+        (packet(0xF0, b"\x18\x0a\x15" + text(b"words") + b"\x01\x00"), 0x81),  # out of place
         (packet(0xF0, b"\x18\x10" + (b"\x15" + text(b"words")) * 2), 0x82),
     ):
         error, written = said(line)

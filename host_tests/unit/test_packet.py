@@ -84,7 +84,7 @@ def test_each_property_stands_only_where_it_may():
             block = bytes((identifier,)) + value
             body = before + bytes((len(block),)) + block + behind
             reason = parsed(Packet(b""), bytes((first, len(body))) + body)
-            assert reason == (0 if name in where.split() else 0x82), (identifier, first)
+            assert reason == (0 if name in where.split() else 0x81), (identifier, first)  # 2.2.2.2
 
 
 def test_no_other_property_exists():
@@ -148,7 +148,11 @@ def test_finding_one_among_many():
 
 def test_a_four_byte_integer_that_would_allocate_is_read_as_the_largest_that_does_not():
     packet = Packet(b"")
-    for data, value in ((b"\xff\xff\xff\xff", 0x3FFFFFFF), (b"\x3f\xff\xff\xfe", 0x3FFFFFFE)):
+    for data, value in (
+        (b"\xff\xff\xff\xff", 0x3FFFFFFF),
+        (b"\x40\x00\x00\x00", 0x3FFFFFFF),
+        (b"\x3f\xff\xff\xfe", 0x3FFFFFFE),
+    ):
         look(b"\x02" + data, "publish", packet)
         assert packet.property(0x02) == value
 

@@ -685,7 +685,7 @@ def test_malformed_packets_end_with_their_reason_code():
         (b"\xd1\x00", 0x81),
         (b"\xe1\x00", 0x81),  # [MQTT-3.14.1-1]
         (b"\xe0\x01\x77", 0x82),  # [MQTT-3.14.2-1]
-        (b"\xe0\x07\x00\x05\x11\x00\x00\x00\x05", 0x82),  # session expiry from a server [MQTT-3.14.2-2]
+        (b"\xe0\x07\x00\x05\x11\x00\x00\x00\x05", 0x81),  # session expiry from a server [MQTT-3.14.2-2]
         (b"\x10\x00", 0x82),  # what only a client sends
         (b"\x82\x00", 0x82),
         (b"\xc0\x00", 0x82),

@@ -316,3 +316,21 @@ def test_a_malformed_head_of_a_large_message_ends_the_link():
         drive_in(world)
         assert bytes((0xE0, 1, code)) in world.streams[0].written, (data[:20], world.streams[0].written)
         assert sink.begun == []
+
+
+def test_a_message_in_pieces_is_acknowledged_whatever_is_told_meanwhile():
+    """What the session has to tell its user between two pieces is not the end of this message."""
+    for qos, answer in ((1, b"\x40\x02\x00\x09"), (2, b"\x50\x02\x00\x09")):
+        world = World(rx=256, session_expiry=100)
+        sink = Sink()
+        stream.receive(world.client, "big/+", sink.begin, qos=qos, maximum=10000)
+        whole = message(b"big/one", BIG, qos, 9)
+        world.greeting = CONNACK + whole[:200]  # after which subscriptions are asked for anew
+        world.client.connect()
+        for _ in range(3):
+            world.client.poll(0)
+        world.stream.written = b""
+        world.stream.inbox += whole[200:]
+        drive_in(world)
+        assert sink.done == [BIG]
+        assert world.stream.written == answer

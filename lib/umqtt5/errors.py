@@ -27,7 +27,7 @@ class MQTTError(Exception):
 
     @property
     def lasting(self):
-        return self.code in _LASTING
+        return self.from_broker and self.code in _LASTING
 
     def __str__(self):
         from .reasons import name

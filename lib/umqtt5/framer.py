@@ -70,4 +70,4 @@ class Framer:
             self._at = 0
         # no more than the rest of it: then the next read lands at the base, in full size
         self.into = self._chunk
-        self.want = min(len(self._chunk), self._at + size - self._have)
+        self.want = min(len(self._chunk), self._at + size - self._have, len(self.rx) - self._have)

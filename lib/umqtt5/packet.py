@@ -194,7 +194,7 @@ class Packet:
             if after <= end:
                 self.value = 0
                 while at < after:
-                    self.value = min(self.value, 0x3FFFFF) << 8 | buf[at]
+                    self.value = 0x3FFFFFFF if self.value > 0x3FFFFF else self.value << 8 | buf[at]
                     at += 1
             return after
         if kind == _VARINT:
@@ -222,9 +222,10 @@ class Packet:
             if not mask:
                 return 0x81
             mask = 1 << (mask >> 3)
-            # [MQTT-3.3.4-4]
             if not mask & legal:
-                return 0x82
+                # 2.2.2.2; [MQTT-3.1.2-29] where we asked for no problem information
+                return 0x82 if mask & _RESPONSE and legal != _PUBLISH else 0x81
+            # [MQTT-3.3.4-4]
             if mask & self.seen:
                 if mask != _USER and (mask != _SUBSCRIPTION_IDENTIFIER or legal != _PUBLISH):
                     return 0x82

@@ -198,6 +198,7 @@ class _StreamFramer(Framer):
         self._take = None
         self._left = -1  # bytes of the payload that are still to come, -1 where there is none
         self._again = False  # it is here already (QoS 2)
+        self._first_byte = self._packet_id = 0  # `session.packet` may be another by its end
         super().__init__(len(session.rx))
         session.rx = session.packet._buf = session.packet.topic_buf = self.rx
 
@@ -238,15 +239,16 @@ class _StreamFramer(Framer):
 
     def _acknowledge(self):
         """As `Session._publish` does."""
-        session, packet = self._session, self._session.packet
+        session = self._session
+        qos = self._first_byte >> 1 & 3
         reason = 0 if self._take or self._again else 0x97
         if session._raised:
             reason = 0x80
         self._take = None
-        if packet.qos == 2 and not reason and not self._again:
-            session._swap(0, packet.packet_id)
-        if packet.qos and session.state == CONNECTED:
-            session.ack(0x30 + 0x10 * packet.qos, packet.packet_id, reason)
+        if qos == 2 and not reason and not self._again:
+            session._swap(0, self._packet_id)
+        if qos and session.state == CONNECTED:
+            session.ack(0x30 + 0x10 * qos, self._packet_id, reason)
 
     def _head(self):
         """The packet at hand is larger than `rx`: begin with it as soon as its head is there.
@@ -259,6 +261,8 @@ class _StreamFramer(Framer):
         at += varint_size(size)
         end = at + size
         self.first = rx[self._at]
+        if session.state != CONNECTED:
+            return 0x82  # [MQTT-3.2.0-1]
         if self.first >> 4 != 3 or end - self._at > session.maximum_packet_size:
             return 0x95
         payload = at + 2
@@ -273,7 +277,8 @@ class _StreamFramer(Framer):
         if payload > end:
             return 0x81
         if size < 0 or payload > self._have:
-            return 0x95 if payload - self._at > len(rx) else 0
+            # where rx is full the head goes on behind it
+            return 0x95 if max(payload, self._have + 1) - self._at > len(rx) else 0
         packet = session.packet
         reason = packet.parse(self.first, at, payload) or session._resolve(packet)
         if reason:
@@ -283,6 +288,8 @@ class _StreamFramer(Framer):
             return 0x93
         session._raised = False
         session.messages_received += 1
+        self._first_byte = self.first
+        self._packet_id = packet.packet_id
         self._left = end - payload
         self._at = payload
         if not self._again:
