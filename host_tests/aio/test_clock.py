@@ -529,7 +529,7 @@ def test_while_it_waits_the_link_and_all_else_goes_on() -> None:
         there.send(*[to_c(i) for i in range(1, 4)], message(b"other", b"1", 1, 9), message(b"other", b"0"))
         await asyncio.sleep(3600)
         assert client.connects == 1 and client.connected and others == [b"1", b"0"]
-        # in the order of arrival [MQTT-4.6.0-2]: that of the other message, too
+        # in the order of arrival (4.6): that of the other message, too
         assert acknowledged(there) == [(1, 0)]
         assert (await client.publish("a", b"x", qos=1)).reason == 0
         assert await take(messages, 3) == [1, 2, 3]
