@@ -1,8 +1,9 @@
 """The library as it goes to a board: what every client loads in one file, the rest beside it.
 
 Each .mpy file repeats the names that it uses and costs a module's dictionary, and a constant is
-folded only within its file. So the modules below `client` become one, `core`. Constants become
-numbers in it, docstrings, annotations and CPython's side of an `if` go. No name is changed.
+folded only within its file. So the modules below `client` become one, `core`, and those of the
+client under asyncio another, `aio`. Constants become numbers in them, docstrings, annotations and
+CPython's side of an `if` go. No name is changed.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ from pathlib import Path
 from tools.paths import LIB
 
 SOURCES = LIB / "umqtt5"
-CORE = "wire errors topics packet encode outbox framer subscriptions session client".split()
-NOT_ON_BOARDS = {"hosted", "hosted_tls"}
+# the modules of each file that has several, each behind those that it needs
+BUNDLES = {
+    "core": "wire errors topics packet encode outbox framer subscriptions session client".split(),
+    "aio": "messages loop aio".split(),
+}
+HOMES = {name: file for file, names in BUNDLES.items() for name in names}
+NOT_ON_BOARDS = {"hosted", "hosted_aio", "hosted_tls"}
 
 
 def compile_package(folder: Path, level: int = 2) -> dict[str, int]:
@@ -46,17 +52,18 @@ def cross_compile(name: str, source: str, level: int = 2) -> bytes:
 
 
 def bundle() -> dict[str, str]:
-    """Source by name of file: `core`, and each module that is not in it."""
+    """Source by name of file: the bundles, and each module that is in none."""
     trees = {path.stem: ast.parse(path.read_text()) for path in sorted(SOURCES.glob("*.py"))}
-    constants = {name: _constants(tree) for name, tree in trees.items() if name in CORE}
+    constants = {name: _constants(tree) for name, tree in trees.items() if name in HOMES}
     files = {}
-    body: list[ast.stmt] = []
-    for name in CORE:
-        body += _stripped(trees.pop(name), name, constants, inside=True)
-    files["core"] = _source(_in_place(_once(body)))
+    for file, names in BUNDLES.items():
+        body: list[ast.stmt] = []
+        for name in names:
+            body += _stripped(trees.pop(name), name, constants, file)
+        files[file] = _source(_in_place(_once(body)))
     for name, tree in trees.items():
         if name not in NOT_ON_BOARDS:
-            files[name] = _source(_stripped(tree, name, constants, inside=False))
+            files[name] = _source(_stripped(tree, name, constants, name))
     return files
 
 
@@ -73,24 +80,22 @@ def _constants(tree: ast.Module) -> dict[str, int]:
     return found
 
 
-def _stripped(
-    tree: ast.Module, name: str, constants: dict[str, dict[str, int]], inside: bool
-) -> list[ast.stmt]:
-    """A module's statements without what a board does not need."""
+def _stripped(tree: ast.Module, name: str, constants: dict[str, dict[str, int]], file: str) -> list[ast.stmt]:
+    """A module's statements without what a board does not need, for the file that it goes to."""
     known = dict(constants.get(name, {}))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level and node.module in constants:
             for alias in node.names:
                 if alias.name in constants[node.module]:
                     known[alias.asname or alias.name] = constants[node.module][alias.name]
-    tree = _Strip(known, constants, inside).visit(tree)
+    tree = _Strip(known, file).visit(tree)
     ast.fix_missing_locations(tree)
     return tree.body
 
 
 class _Strip(ast.NodeTransformer):
-    def __init__(self, known: dict[str, int], core: dict[str, dict[str, int]], inside: bool) -> None:
-        self.known, self.core, self.inside = known, core, inside
+    def __init__(self, known: dict[str, int], file: str) -> None:
+        self.known, self.file = known, file
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if isinstance(node.ctx, ast.Load) and node.id in self.known:
@@ -131,12 +136,12 @@ class _Strip(ast.NodeTransformer):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
         if node.level and not node.module:
             for alias in node.names:
-                if alias.name in self.core:
-                    alias.asname, alias.name = alias.asname or alias.name, "core"
-        if node.level and node.module in self.core:
+                if alias.name in HOMES:
+                    alias.asname, alias.name = alias.asname or alias.name, HOMES[alias.name]
+        if node.level and node.module in HOMES:
             node.names = [alias for alias in node.names if (alias.asname or alias.name) not in self.known]
-            node.module = "core"
-            return node if node.names and not self.inside else None
+            node.module = HOMES[node.module]
+            return node if node.names and node.module != self.file else None
         return node
 
 
@@ -156,7 +161,7 @@ def _once(body: Sequence[ast.stmt]) -> list[ast.stmt]:
             names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
         for name in names:
             if name in seen:
-                raise ValueError(f"two of the modules in `core` have a {name}")
+                raise ValueError(f"two of the modules of a bundle have a {name}")
             seen.add(name)
         out.append(node)
     return out

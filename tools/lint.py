@@ -23,13 +23,13 @@ check_untyped_defs = true
 strict_optional = false
 explicit_package_bases = true
 cache_dir = {cache}
-# the stubs have errors of their own; hosted has names of CPython only
+# the stubs have errors of their own; hosted and hosted_aio have names of CPython only
 ignore_errors = true
 
 [mypy-umqtt5,umqtt5.*,app,app.*,sensors,sensors.*,actuators,actuators.*,pins,main,boot]
 ignore_errors = false
 
-[mypy-umqtt5.hosted,umqtt5.hosted_tls]
+[mypy-umqtt5.hosted,umqtt5.hosted_aio,umqtt5.hosted_tls]
 ignore_errors = true
 
 # only where there is a radio

@@ -23,6 +23,7 @@ BUDGETS = Path(__file__).with_name("budgets.toml")
 CORE = ("core", "__init__", "tcp")
 # the rest is loaded by who uses it
 FEATURES = {
+    "aio": "the client under asyncio, and asyncio",
     "aliases": "topic aliases of the broker's",
     "auth": "enhanced authentication",
     "blocking": "publish(wait=True)",
@@ -31,6 +32,7 @@ FEATURES = {
     "farewell": "DISCONNECT with reason and properties",
     "follow": "Server References",
     "given": "a UART, a socket of the user's",
+    "held": 'overflow="wait"',
     "lasting": "errors that can't mend",
     "legal": "checked properties of CONNECT and will",
     "policy": "what gives way in a full outbox",

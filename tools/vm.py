@@ -38,6 +38,7 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start a VM with this heap and module path; what it prints comes from `stdout`.
 
+    As on a board, what is frozen into the firmware (asyncio) is found behind the path.
     It is in a session of its own: Ctrl-C in the terminal reaches only us, who then end it.
     """
     environment = dict(os.environ, MICROPYPATH=os.pathsep.join([*map(str, path), ".frozen"]))

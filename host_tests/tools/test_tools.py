@@ -59,8 +59,10 @@ HOT = {
         "tick _silence sent output _spell _keep _take _plan _head _free_alias _set_alias "
         "deliver _call matches number _walk _check _topic _reserve first drop"
     ),
+    "aio": "_turn _look _nudge _check left watch due wake _at _unpark _io _time _dequeue forget",
     "aliases": "resolve",
     "auth": "run",
+    "held": "hold release ack _flush _run",
     "request": "run",
     "respond": "run",
     "strict": "check _one_too_many text_ok",

@@ -275,6 +275,31 @@ def a_line_comes_back(at):
     client.disconnect()
 
 
+def under_asyncio(at):
+    """The same by `umqtt5.aio`, with large messages and a link that is cut."""
+    import asyncio
+
+    from umqtt5 import aio
+
+    async def main():
+        topic = unique()
+        sizes = {"rx": 5000, "tx": 5000, "outbox": 10000}
+        client = aio.Client(at["host"], at["port"], transport=transport(at), client_id=topic, **sizes)
+        client.longest_pause = 10
+        async with client, client.messages(topic, qos=1) as messages:
+            for i in range(30):
+                data = pattern(150 * i)
+                sent = asyncio.create_task(client.publish(topic, data, qos=1))
+                if i % 10 == 5:
+                    client.driver._drop(OSError(104))  # as when the network goes: no DISCONNECT
+                message = await messages.__anext__()
+                assert message.payload == data
+                assert (await sent).reason == 0
+            assert client.connects == 4
+
+    asyncio.run(main())
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](json.loads(sys.argv[2]))
     print("done", sys.argv[1])

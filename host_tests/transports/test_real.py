@@ -40,6 +40,12 @@ def test_a_lost_link_comes_back(
 
 
 @interpreters
+@kinds
+def test_under_asyncio(kind: str, interpreter: str, listeners: Listeners, certificates: Certificates) -> None:
+    play(interpreter, "under_asyncio", listeners[kind], **options(kind, certificates))
+
+
+@interpreters
 def test_a_name_is_checked_too(interpreter: str, listeners: Listeners, certificates: Certificates) -> None:
     at = options("tls", certificates)
     play(interpreter, "it_comes_back", listeners["tls"], host="localhost", **at)

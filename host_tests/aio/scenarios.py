@@ -1,0 +1,359 @@
+"""What the client under asyncio does with a real broker. Runs on CPython and in the VM.
+
+`scenarios.py HOST PORT NAME ...`: each coroutine is a test of its own and gets the broker's host and
+port, and `unique`, a part of a topic that no other run has. It fails by an exception.
+"""
+
+import asyncio
+import sys
+from errno import ETIMEDOUT
+
+from umqtt5 import MQTTError
+from umqtt5.aio import Client
+
+
+async def until(condition):
+    """Wait until the condition holds; fails after ten seconds."""
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come")
+
+
+async def messages_of_each_qos_come_back(host, port, unique):
+    async with Client(host, port, client_id=unique) as client:
+        async with client.messages(unique + "/+", qos=2) as messages:
+            assert await client.publish(unique + "/a", b"zero") is None
+            assert (await client.publish(unique + "/b", "one é", qos=1)).reason == 0
+            assert (await client.publish(unique + "/c", bytes(range(256)), qos=2)).reason == 0
+            got = []
+            async for m in messages:
+                got.append((m.topic, m.payload, m.retain))
+                if len(got) == 3:
+                    break
+        # at QoS 2 it ends later than one of QoS 1 that was sent behind it
+        assert sorted(got) == [
+            (unique + "/a", b"zero", False),
+            (unique + "/b", "one é".encode(), False),
+            (unique + "/c", bytes(range(256)), False),
+        ]
+    assert not client.connected and client.error is None
+
+
+async def many_publish_at_once(host, port, unique):
+    """40 tasks, 8 places in the outbox, one queue."""
+    async with Client(host, port, client_id=unique) as client:
+        numbers = []
+
+        async def consume():
+            async for m in client.messages(unique, qos=1, queue=64):
+                numbers.append(int(m.payload))
+
+        consumer = asyncio.create_task(consume())
+        await client.subscribe(unique + "/x", print)  # answered behind the other
+
+        async def produce(i):
+            for n in range(3):
+                answer = await client.publish(unique, b"%d" % (100 * n + i), qos=1 + i % 2)
+                assert answer.reason == 0
+
+        await asyncio.gather(*[produce(i) for i in range(40)])
+        await until(lambda: len(numbers) == 120)
+        assert sorted(numbers) == sorted([100 * n + i for n in range(3) for i in range(40)])
+        consumer.cancel()
+        assert client.connects == 1
+
+
+async def a_slow_consumer_loses_nothing_with_wait(host, port, unique):
+    async with Client(host, port, client_id=unique, inflight=8, keep_alive=5) as client:
+        other = Client(host, port, client_id=unique + "o")
+        async with other, client.messages(unique, qos=2, queue=2, overflow="wait") as messages:
+
+            async def produce():
+                for i in range(60):
+                    await other.publish(unique, b"%d" % i, qos=1 if i % 2 else 2)
+
+            producer = asyncio.create_task(produce())
+            numbers = []
+            while len(numbers) < 60:
+                m = await messages.__anext__()
+                numbers.append(int(m.payload))
+                # a QoS 1 round trip while messages wait
+                assert (await client.publish(unique + "/seen", m.payload, qos=1)).reason < 0x80
+            await producer
+            for parity in (0, 1):
+                assert [n for n in numbers if n % 2 == parity] == list(range(parity, 60, 2)), numbers
+            assert messages.dropped == 0 and client.connects == 1
+
+
+async def a_full_queue_drops_what_it_is_told_to(host, port, unique):
+    async with Client(host, port, client_id=unique) as client:
+        oldest = client.messages(unique + "/a", qos=1, queue=3)
+        newest = client.messages(unique + "/b", qos=1, queue=3, overflow="newest")
+        await client.subscribe(unique + "/x", print)
+        for i in range(10):
+            await client.publish(unique + "/a", b"%d" % i, qos=1)
+            await client.publish(unique + "/b", b"%d" % i, qos=1)
+        await until(lambda: oldest.dropped == 7 and newest.dropped == 7)
+        for i in range(3):
+            assert int((await oldest.__anext__()).payload) == 7 + i
+            assert int((await newest.__anext__()).payload) == i
+        await client.publish(unique + "/b", b"after", qos=1)
+        assert (await newest.__anext__()).payload == b"after" and client.connects == 1
+
+
+async def requests_are_answered(host, port, unique):
+    async with Client(host, port, client_id=unique) as client:
+        await client.responder(unique + "/ask", lambda m: m.payload + b"!")
+        answers = await asyncio.gather(
+            *[client.request(unique + "/ask", b"%d" % i, timeout=9000, qos=i & 1) for i in range(12)]
+        )
+        assert answers == [b"%d!" % i for i in range(12)]
+        try:
+            await client.request(unique + "/nobody", b"", timeout=300)
+            raise AssertionError("who was that?")
+        except OSError as error:
+            assert error.errno == ETIMEDOUT
+
+
+async def a_loop_may_request_for_each_message(host, port, unique):
+    """The example of the documentation, with the queue full all the time."""
+    async with Client(host, port, client_id=unique) as client:
+        await client.responder(unique + "/next", lambda m: m.payload)
+
+        async def consume():
+            async with client.messages(unique + "/set", qos=1, queue=1, overflow="wait") as messages:
+                for i in range(12):
+                    m = await messages.__anext__()
+                    assert await client.request(unique + "/next", m.payload, timeout=9000) == b"%d" % i
+
+        consumer = asyncio.create_task(consume())
+        await asyncio.gather(*[client.publish(unique + "/set", b"%d" % i, qos=1) for i in range(12)])
+        await consumer
+        assert client.connects == 1
+
+
+async def cancelling_leaves_all_whole(host, port, unique):
+    async with Client(host, port, client_id=unique) as client:
+        got = []
+        await client.subscribe(unique, lambda m: got.append(m.payload), qos=1)
+        messages = client.messages(unique + "/m", qos=1)
+        for i in range(30):
+            tasks = [
+                asyncio.create_task(client.publish(unique, b"%d" % i, qos=1)),
+                asyncio.create_task(messages.__anext__()),
+                asyncio.create_task(client.request(unique + "/nobody", b"", timeout=200)),
+                asyncio.create_task(client.subscribe(unique + "/%d" % (i % 3), print)),
+            ]
+            await asyncio.sleep(0.001 * (i % 4))
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                try:
+                    await task
+                except (asyncio.CancelledError, OSError):
+                    pass
+        assert (await client.publish(unique, b"last", qos=1)).reason == 0
+        await until(lambda: got and got[-1] == b"last")
+        await client.publish(unique + "/m", b"still there", qos=1)
+        assert (await messages.__anext__()).payload == b"still there"
+        assert client.connected and client.connects == 1 and not client._waits
+
+
+async def an_exception_ends_its_task_only(host, port, unique):
+    async with Client(host, port, client_id=unique) as client:
+
+        async def fail():
+            async for m in client.messages(unique + "/bad", qos=1):
+                raise KeyError(m.topic)
+
+        task = asyncio.create_task(fail())
+        good = client.messages(unique + "/good", qos=1)
+        await client.subscribe(unique + "/x", print)
+        await client.publish(unique + "/bad", b"", qos=1)
+        try:
+            await task
+            raise AssertionError("no exception")
+        except KeyError:
+            pass
+        await client.publish(unique + "/good", b"", qos=1)
+        assert (await good.__anext__()).topic == unique + "/good" and client.connects == 1
+
+
+async def leaving_by_a_cancellation_is_clean(host, port, unique):
+    client = Client(host, port, client_id=unique, keep_alive=1)
+
+    async def forever():
+        async with client:
+            async for _ in client.messages(unique):
+                pass
+
+    for _ in range(3):
+        task = asyncio.create_task(forever())
+        await until(lambda: client.connected)
+        task.cancel()
+        try:
+            await task
+            raise AssertionError("not cancelled")
+        except asyncio.CancelledError:
+            pass
+        assert not client.connected and client.stream_is_gone()
+    # nothing goes on behind it
+    await asyncio.sleep(0.2)
+    assert client.connects == 3 and client._loop is None
+
+
+Client.stream_is_gone = lambda self: self.driver.stream is None
+
+
+async def a_silent_link_is_kept_alive(host, port, unique):
+    async with Client(host, port, client_id=unique, keep_alive=1) as client:
+        await asyncio.sleep(3)
+        assert client.connected and client.connects == 1
+
+
+async def the_broker_restarts(host, port, unique):
+    """Says when; who runs this restarts the broker then."""
+    async with Client(host, port, client_id=unique) as client:
+        got = []
+
+        async def consume():
+            async for m in client.messages(unique, qos=1):
+                got.append(m.payload)
+
+        consumer = asyncio.create_task(consume())
+        await client.subscribe(unique + "/x", print)
+        assert (await client.publish(unique, b"before", qos=1)).reason == 0
+        await until(lambda: got == [b"before"])
+        print("restart it")
+        await until(lambda: not client.connected)
+        lost = asyncio.create_task(client.publish(unique + "/stored", b"", qos=1))
+        await until(lambda: client.connected)
+        assert (await lost).reason in (0, 0x10)
+        await client.subscribe(unique + "/y", print)  # answered behind the one that is renewed
+        await client.publish(unique, b"after", qos=1)
+        await until(lambda: got == [b"before", b"after"])
+        consumer.cancel()
+        assert client.connects == 2
+
+
+async def cut_links_lose_nothing(host, port, unique):
+    """The link goes at any moment, also between a stream's being ready and the round for it."""
+    async with Client(host, port, client_id=unique, inflight=16) as client:
+        client.longest_pause = 10
+        other = Client(host, port, client_id=unique + "o")
+        numbers, sent = [], []
+        cuts = [0]
+
+        async def consume():
+            async with client.messages(unique, qos=2, queue=3, overflow="wait") as messages:
+                async for m in messages:
+                    numbers.append(int(m.payload))
+
+        async def produce(publisher, number):
+            while cuts[0] < 60:
+                number += 2
+                sent.append(number)
+                await publisher.publish(unique, b"%d" % number, qos=2)
+                # mosquitto 2.0 sends a backlog at once, whatever Receive Maximum says
+                while len(sent) - len(numbers) > 12:
+                    await asyncio.sleep(0.002)
+
+        async with other:
+            consumer = asyncio.create_task(consume())
+            await client.subscribe(unique + "/x", print)
+            producers = [asyncio.create_task(produce(client, 0)), asyncio.create_task(produce(other, 1))]
+            while cuts[0] < 60:
+                await asyncio.sleep(0.001 * (cuts[0] % 7))
+                # also while the connection is being opened
+                if client.connected or (cuts[0] % 3 == 0 and client.driver.stream):
+                    client.driver._drop(OSError(104))  # as when the network goes: no DISCONNECT
+                    cuts[0] += 1
+            for producer in producers:
+                await producer
+            await until(lambda: len(numbers) >= len(sent))
+            assert sorted(numbers) == sorted(sent), (sorted(numbers), sorted(sent))
+            await until(lambda: client.connects > 40)
+            consumer.cancel()
+        assert not client._waits
+
+
+async def a_try_that_hangs_is_given_up(host, port, unique, hole):
+    """Nobody answers at the port `hole`; the next try goes to the broker."""
+    client = Client(host, int(hole), client_id=unique, timeout={"connect": 300})
+    client.longest_pause = 10
+    errors = []
+
+    def state(client, connected, error):
+        errors.append(error)
+        client.driver.port = port
+
+    client.on_state = state
+    await client.connect(wait=False)
+    assert (await client.publish(unique, b"", qos=1)).reason in (0, 0x10)
+    assert errors[0].errno == ETIMEDOUT and errors[1] is None and client.connects == 1
+    await client.disconnect()
+
+
+async def nobody_at_the_port(host, port, unique):
+    try:
+        async with Client(host, port, client_id=unique):
+            raise AssertionError("connected to nobody")
+    except OSError as error:
+        assert error.errno in (111, 104), error
+
+
+async def the_broker_refuses(host, port, unique):
+    """Prints the broker's reason."""
+    try:
+        async with Client(host, port, client_id=unique, user="nobody", password="wrong"):
+            raise AssertionError("it let us in")
+    except MQTTError as error:
+        print("reason", hex(error.code), error)
+
+
+async def idle_allocates_nothing(host, port, unique):
+    """Only in the VM. Prints what asyncio itself takes to sleep once, what 10 s and 3 pings leave."""
+    import gc
+
+    from micropython import mem_total
+
+    for keep_alive, ms in ((60, 10000), (1, 3000)):
+        async with Client(host, port, client_id=unique, keep_alive=keep_alive) as client:
+            async with client.messages(unique, qos=1) as messages:
+                await client.publish(unique, b"x", qos=1)
+                await messages.__anext__()
+                await asyncio.sleep_ms(1500)
+                rounds = [0]
+                turn = client._loop._turn
+
+                def counted(turn=turn, rounds=rounds):
+                    rounds[0] += 1
+                    turn()
+
+                client._loop._turn = counted
+                await asyncio.sleep_ms(1)
+                before = mem_total()
+                await asyncio.sleep_ms(1)
+                once = mem_total() - before
+                gc.collect()
+                gc.disable()
+                rounds[0] = 0
+                total, held = mem_total(), gc.mem_alloc()
+                await asyncio.sleep_ms(ms)
+                total, held = mem_total() - total - once, gc.mem_alloc() - held
+                gc.enable()
+                print("idle", keep_alive, total, held, rounds[0])
+
+
+async def main(host, port, name, *more):
+    from os import urandom
+
+    unique = "t" + "".join(["%02x" % b for b in urandom(4)])
+    await globals()[name](host, int(port), unique, *more)
+    print("done", name)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
