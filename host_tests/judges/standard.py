@@ -52,6 +52,7 @@ class Reader:
         self.data = data[at + 1 :]
         self.at = 0
         self.end = len(self.data)
+        self.raw = b""  # of the last text
         self.faults: list[Fault] = []
         self.packet = Packet(self.kind)
 
@@ -87,7 +88,7 @@ class Reader:
                 raise self.stop("1.5.5 five bytes", MALFORMED)
 
     def text(self) -> str:
-        data = self.take(self.number(2))
+        self.raw = data = self.take(self.number(2))
         try:
             text = data.decode()
         except UnicodeDecodeError:
@@ -186,7 +187,7 @@ class Reader:
         if dup and not qos:
             self.fault("3.3.1.1 DUP at QoS 0", MALFORMED, PROTOCOL)
         topic = self.text()
-        if "+" in topic or "#" in topic:
+        if b"+" in self.raw or b"#" in self.raw:  # of one that is ill-formed, too
             self.fault("3.3.2.1 wildcard in a topic name", TOPIC_NAME, MALFORMED, PROTOCOL)
         packet_id = self.identifier() if qos else 0
         self.properties()
