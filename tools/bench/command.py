@@ -18,6 +18,7 @@ from tools.bench.peers import PeerMissing
 from tools.paths import BUILD, ROOT
 
 DOCS = ROOT / "docs" / "bench.md"
+README = ROOT / "README.md"
 BEGIN, END = "<!-- begin: make bench -->\n", "<!-- end: make bench -->\n"
 _ROUNDS, _SECONDS = 7, 0.25  # a rate is the best of rounds, each about this long
 _QUICK_ROUNDS, _QUICK_SECONDS = 1, 0.02
@@ -106,7 +107,7 @@ class _Bench:
 
 
 def write_docs(text: str, path: Path = DOCS) -> None:
-    """Put the tables between the markers of docs/bench.md."""
+    """Put the tables between the markers of a page."""
     old = path.read_text()
     before, _, rest = old.partition(BEGIN)
     _, _, after = rest.partition(END)
@@ -119,7 +120,9 @@ def main(
         list[str] | None, typer.Option("--client", help=f"only this one and {OURS}; may be repeated")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="print the tables as Markdown")] = False,
-    write: Annotated[bool, typer.Option("--write", help="put the tables into docs/bench.md")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="put the tables into docs/bench.md and README.md")
+    ] = False,
     into: Annotated[Path, typer.Option("--into", help="folder for bench.json and bench.png")] = BUILD,
 ) -> None:
     """Rates, bytes per message and heap of umqtt5 and its peers; also build/bench.json and .png.
@@ -149,6 +152,7 @@ def main(
     text = table.markdown(results)
     if write:
         write_docs(text)
+        write_docs(text.strip().split("\n\n")[0] + "\n", README)
     if markdown:
         typer.echo(text, nl=False)
     else:
