@@ -86,7 +86,11 @@ class Run:
             vm.stop(process)
             client.disconnect()
         assert self.lines and self.lines[-1].startswith("report "), self.lines
-        self.report = json.loads(self.lines.pop().partition(" ")[2])
+        for line in self.lines:
+            word, _, rest = line.partition(" ")
+            if word == "report":
+                name, _, value = rest.partition(" ")
+                self.report[name] = json.loads(value)
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         """Take what the device says: a pipe that is full would hold it up."""

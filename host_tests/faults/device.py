@@ -16,24 +16,32 @@ from umqtt5.counters import Counters
 TIMEOUTS = {"connect": 2000, "connack": 2000, "answer": 2000, "write": 2000, "ping": 1000}
 
 
+_WINDOW = 2048  # numbers of which it is known one by one whether they came
+
+
 class Arrivals:
     """The messages of one QoS: how many came, how many again, how many behind a later one, how many altered.
 
     mosquitto 2.0.11 may give up the order of QoS 2 where it sends again after a reconnect: what
-    came is a bit each.
+    came is a bit each, in a window that moves.
     """
 
-    def __init__(self, count):
-        self._seen = bytearray(count // 8 + 1)
+    def __init__(self):
+        self._seen = bytearray(_WINDOW // 8)
+        self._behind = 0  # the window: from here on
         self._last = -1
         self.once = self.again = self.late = self.strange = 0
 
     def came(self, number):
+        while number >= self._behind + _WINDOW:
+            self._seen[(self._behind >> 3) % len(self._seen)] = 0
+            self._behind += 8
+        place = (number >> 3) % len(self._seen)
         bit = 1 << (number & 7)
-        if self._seen[number >> 3] & bit:
+        if number < self._behind or self._seen[place] & bit:
             self.again += 1
             return
-        self._seen[number >> 3] |= bit
+        self._seen[place] |= bit
         self.once += 1
         if number < self._last:
             self.late += 1
@@ -57,12 +65,6 @@ def transport(over):
 
 class Device:
     def __init__(self, arguments):
-        self.count = arguments["count"]
-        self.arrivals = [Arrivals(self.count) for _ in range(3)]
-        self.numbers = [0, 0, 0]  # the next to send, by QoS
-        self.acknowledged = self.refused = self.longest = 0
-        self.waiting = 0  # sent and not acknowledged
-        self.stopped = self.told = False
         unique = arguments["unique"]
         self.client = client = Client(
             arguments["host"],
@@ -79,6 +81,12 @@ class Device:
             transport=transport(arguments.get("over")),
             **(arguments.get("options") or {}),
         )
+        self.count = arguments["count"]
+        self.arrivals = [Arrivals() for _ in range(3)]
+        self.numbers = [0, 0, 0]  # the next to send, by QoS
+        self.acknowledged = self.refused = self.longest = 0
+        self.waiting = 0  # sent and not acknowledged
+        self.stopped = self.told = False
         client.longest_pause = 2000
         client.on_ack = self.ended
         client.on_state = lambda client, up, error: gc.collect()
@@ -149,7 +157,8 @@ def main(arguments):
     report["refused_messages"] = device.refused
     report["stopped"] = device.stopped
     report["received"] = [[a.once, a.again, a.late, a.strange] for a in device.arrivals]
-    print("report " + json.dumps(report))
+    for name in report:  # a small heap has no room for all of it in one piece
+        print("report", name, json.dumps(report[name]))
 
 
 if __name__ == "__main__":
