@@ -16,6 +16,7 @@ def made(kind, there, *arguments, **options):
     """A client of theirs whose broker is `there`."""
     mqtt = kind(*(arguments or ("umqtt_client", "localhost")), **options)
     mqtt.TRANSPORT = there.connect
+    mqtt.delay = lambda i: there.sleep(2000)
     return mqtt
 
 
@@ -212,7 +213,7 @@ def test_robust_reconnects_by_itself():
 
 def test_robust_tries_every_delay_until_it_works():
     there, mqtt, _ = connected(robust.MQTTClient)
-    real = simple.sleep_ms
+    there.now = 5000
     there.stream.gone = True
     there.there = False
     sleep = there.sleep
@@ -221,13 +222,24 @@ def test_robust_tries_every_delay_until_it_works():
         sleep(ms)
         there.there = there.now > 9000
 
-    simple.sleep_ms = comes_back
-    try:
-        assert mqtt.check_msg() is None
-    finally:
-        simple.sleep_ms = real
+    there.sleep = comes_back
+    assert mqtt.check_msg() is None
     assert len(there.streams) == 2 and there.now >= 9000
-    assert [b - a for a, b in zip(there.times[1:], there.times[2:])] == [2000] * 5
+    assert [b - a for a, b in zip(there.times[1:], there.times[2:])] == [2000] * 3
+
+
+def test_robust_does_not_storm_a_broker_that_drops_it():
+    there, mqtt, _ = connected(robust.MQTTClient)
+    waits = []
+    mqtt.delay = waits.append
+    there.now += 5000
+    there.stream.gone = True
+    mqtt.check_msg()
+    assert waits == []  # it was up for a while
+    for _ in range(3):
+        there.stream.gone = True
+        mqtt.check_msg()
+    assert len(waits) == 3 and len(there.streams) == 5
 
 
 def test_robust_does_not_double_a_message_that_waits():

@@ -3,8 +3,13 @@
 from umqtt5.robust import MQTTClient
 """
 
+from micropython import const
+
 from . import simple
 from .simple import MQTTException  # noqa: F401  as there
+
+
+_MASK = const(0x3FFFFFFF)
 
 
 class MQTTClient(simple.MQTTClient):
@@ -13,6 +18,15 @@ class MQTTClient(simple.MQTTClient):
     A lost link is not raised: `reconnect` is called, every `DELAY` seconds until it works, and the
     call goes on. The session is the one there was: subscriptions that the broker has lost are made again.
     """
+
+    def reconnect(self):
+        """At once after a link that was up for `DELAY` seconds, else after as many.
+
+        Two devices of one name, each of which takes the other's place, would storm the broker.
+        """
+        if self._since >= 0 and (self._client._ticks() - self._since) & _MASK < self.DELAY * 1000:
+            self.delay(0)
+        return super().reconnect()
 
     def publish(self, topic, msg, retain=False, qos=0):
         taken = 0

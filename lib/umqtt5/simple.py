@@ -77,6 +77,7 @@ class MQTTClient:
         self.lw_retain = False
         self._client = None
         self._error = None  # why the link has ended, or what the callback has raised
+        self._since = -1  # when the link came up
         self._came = 0  # messages that no `wait_msg` has returned for
         # what a call waits for
         self._arguments = self._subscription = None
@@ -280,6 +281,7 @@ class MQTTClient:
             raise error
 
     def _connected(self):
+        self._since = self._client._ticks()
         self._client._connected()
         raise _Connected
 
