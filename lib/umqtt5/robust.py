@@ -8,7 +8,6 @@ from micropython import const
 from . import simple
 from .simple import MQTTException  # noqa: F401  as there
 
-
 _MASK = const(0x3FFFFFFF)
 
 
