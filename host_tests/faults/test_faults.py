@@ -56,10 +56,14 @@ def check(played: Run) -> None:
 
 
 def level(played: Run) -> None:
-    """The heap is what it was, and no poll hangs: `make soak` has the longest one's figure."""
+    """The heap is what it was, and no poll waits for what a fault keeps back.
+
+    That would be two seconds at least, the shortest of the bounds here; how long one takes on a quiet
+    machine is told by `make soak`.
+    """
     first, last = played.report["heap"]
     assert last <= first + 512, played.report
-    assert played.report["longest_poll"] < 1_000_000, played.report
+    assert played.report["longest_poll"] < 2_000_000, played.report
 
 
 @pytest.mark.parametrize("name", FAULTS)
