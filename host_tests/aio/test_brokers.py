@@ -89,7 +89,8 @@ def test_a_slow_consumer_loses_nothing_with_wait(interpreter: str, mosquitto: br
 
 @interpreters
 def test_cut_links_lose_nothing(interpreter: str, mosquitto: broker.Address) -> None:
-    play(interpreter, "cut_links_lose_nothing", mosquitto)
+    # the scenario keeps each number, and there are more of them the slower the machine is
+    play(interpreter, "cut_links_lose_nothing", mosquitto, heap="2m")
 
 
 @interpreters
