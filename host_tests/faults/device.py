@@ -16,6 +16,7 @@ from umqtt5.counters import Counters
 TIMEOUTS = {"connect": 2000, "connack": 2000, "answer": 2000, "write": 2000, "ping": 1000}
 
 
+_AT_ONCE = 8  # messages of each QoS between two polls
 _WINDOW = 2048  # numbers of which it is known one by one whether they came
 
 
@@ -114,7 +115,8 @@ class Device:
 
     def step(self):
         client = self.client
-        for qos in range(3):
+        for i in range(_AT_ONCE * 3):
+            qos = i % 3
             number = self.numbers[qos]
             if number < self.count and client.publish(self.topics[qos], b"%d/%d" % (qos, number), qos):
                 self.numbers[qos] += 1
