@@ -23,6 +23,8 @@ check_untyped_defs = true
 strict_optional = false
 explicit_package_bases = true
 cache_dir = {cache}
+# None in a class stands for what an instance may have later, and names differ by interpreter
+disable_error_code = assignment
 # the stubs have errors of their own; hosted and hosted_aio have names of CPython only
 ignore_errors = true
 

@@ -89,7 +89,7 @@ class Run:
         finally:
             vm.stop(process)
             client.disconnect()
-        assert self.lines and self.lines[-1].startswith("report "), self.lines
+        assert self.lines[-1:] == ["end"], self.lines
         for line in self.lines:
             word, _, rest = line.partition(" ")
             if word == "report":

@@ -10,14 +10,16 @@ import json
 import sys
 from time import ticks_diff, ticks_ms, ticks_us
 
-from umqtt5 import Client
-from umqtt5.counters import Counters
+gc.threshold(1024)  # as in a device's boot.py: what importing leaves behind is no hole later
+
+from umqtt5 import Client  # noqa: E402
+from umqtt5.counters import Counters  # noqa: E402
 
 TIMEOUTS = {"connect": 2000, "connack": 2000, "answer": 2000, "write": 2000, "ping": 1000}
 
 
 _AT_ONCE = 8  # messages of each QoS between two polls
-_WINDOW = 2048  # numbers of which it is known one by one whether they came
+_WINDOW = 1024  # numbers of which it is known one by one whether they came
 
 
 class Arrivals:
@@ -131,7 +133,7 @@ class Device:
 
 
 def main(arguments):
-    gc.collect()  # as in a device's boot.py: what importing has left is no hole later
+    gc.collect()
     gc.threshold(4096)
     device = Device(arguments)
     counters = Counters(device.client)
@@ -152,15 +154,24 @@ def main(arguments):
     device.client.error = None
     gc.collect()
     heap = [before, gc.mem_alloc()]
-    report = counters.read()
-    report["heap"] = heap
-    report["longest_poll"] = device.longest
-    report["acknowledged"] = device.acknowledged
-    report["refused_messages"] = device.refused
-    report["stopped"] = device.stopped
-    report["received"] = [[a.once, a.again, a.late, a.strange] for a in device.arrivals]
-    for name in report:  # a small heap has no room for all of it in one piece
-        print("report", name, json.dumps(report[name]))
+    # one by one: a small heap has no room for all of it in one piece
+    for name, value in (
+        ("heap", heap),
+        ("longest_poll", device.longest),
+        ("acknowledged", device.acknowledged),
+        ("refused_messages", device.refused),
+        ("stopped", device.stopped),
+        ("received", [[a.once, a.again, a.late, a.strange] for a in device.arrivals]),
+    ):
+        tell(name, value)
+    figures = counters.read()
+    for name in figures:
+        tell(name, figures[name])
+    print("end")
+
+
+def tell(name, value):
+    print("report", name, json.dumps(value))
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ def test_memory_is_fixed_at_the_start():
     world = World(rx=200, tx=200, outbox=300, inflight=3, aliases=2)
     world.client.connect()
     session = world.client.session
-    buffers = (session.rx, session.tx, session.outbox.arena)
+    buffers = (session.framer.rx, session.tx, session.outbox.arena)
     sizes = [len(buffer) for buffer in buffers]
     for i in range(200):
         world.client.publish("topic/%d" % (i % 5), b"x" * (i % 90), qos=i & 1)
@@ -253,7 +253,7 @@ def test_what_arrives_after_a_malformed_packet_is_thrown_away():
     world.stream.stalled = True
     world.stream.inbox = b"\x30\x04\x00\x01#\x00" + b"x" * 5000
     world.client.poll(100)
-    assert len(world.client.session.rx) == 100
+    assert len(world.client.session.framer.rx) == 100
     world.stream.stalled = False
     world.client.poll(100)
     assert world.streams[0].written.endswith(b"\xe0\x01\x90")

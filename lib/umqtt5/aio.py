@@ -23,7 +23,7 @@ from .topics import encode_filter
 if sys.implementation.name == "cpython":
     from .hosted_aio import Loop
 else:
-    from .loop import Loop  # type: ignore[assignment]
+    from .loop import Loop
 
 _MASK = const(0x3FFFFFFF)
 _DOWN = const(0)  # as in `client`

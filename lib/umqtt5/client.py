@@ -18,7 +18,7 @@ from .wire import encode_text, sized
 if sys.implementation.name == "cpython":
     from .hosted import poll, sleep_ms, ticks_ms
 else:
-    from select import poll  # type: ignore[assignment]
+    from select import poll
     from time import sleep_ms, ticks_ms
 
 _DOWN = const(0)
@@ -75,6 +75,13 @@ class Client:
     - `on_error(exception)`: a handler or a callback has raised. None prints it. A message
       whose handler raises is acknowledged with 0x80, Unspecified error.
     """
+
+    # what few change is the class's until then, which saves room as in Session
+    on_state = on_ack = on_subscribed = on_unsubscribed = on_error = None
+    # whether to go where the broker says (4.11): True, or a function (reference) that returns
+    # (host, port), or None for not there; see `follow`
+    follow = None
+    auth = None  # how to authenticate beyond user and password (4.12), see `auth`
 
     def __init__(  # noqa: PLR0915  what there is, named once
         self,
@@ -134,7 +141,7 @@ class Client:
         for _ in range(inflight, _REMEMBERED):
             session.inbox.append(0)
         session.on_connected = self._connected
-        session.owner = self  # type: ignore[assignment]
+        session.owner = self
         self.session = session
         self.host = host
         self.port = port or (8883 if ssl else 1883)
@@ -158,11 +165,6 @@ class Client:
         self.longest_pause = 60000  # ms between two tries, at most, unless the refusal can't mend
         self.error = None  # why the last connection ended
         self.lasting = False  # that can't mend by itself: a wrong password, not authorized, banned
-        self.on_state = self.on_ack = self.on_subscribed = self.on_unsubscribed = self.on_error = None
-        # whether to go where the broker says (4.11): True, or a function (reference) that returns
-        # (host, port), or None for not there; see `follow`
-        self.follow = None
-        self.auth = None  # how to authenticate beyond user and password (4.12), see `auth`
         self.packet = session.packet
         # what is loaded when it is used hooks in here: functions (now) that return the ms until they
         # have something to do, and functions (client, lived) when a connection has ended
@@ -272,7 +274,7 @@ class Client:
             payload = _data(payload)
         if not isinstance(properties, _BYTES):
             raise TypeError("properties are bytes, see umqtt5.properties.pack")
-        self.session.message_properties = properties  # type: ignore[assignment]
+        self.session.message_properties = properties
         self.session.first_byte = qos << 1 | (0x31 if retain else 0x30)
         if wait:
             self._bound = self.timeout if wait is True else wait

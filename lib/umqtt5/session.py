@@ -42,7 +42,7 @@ from .wire import put_u16, put_varint, varint_size
 if sys.implementation.name == "cpython":
     from .hosted import print_exception
 else:
-    from sys import print_exception  # type: ignore[assignment]
+    from sys import print_exception
 
 CLOSED = const(0)
 CONNECTING = const(1)
@@ -78,15 +78,24 @@ _WORDS = ("the broker takes no more bytes", "no CONNACK", "no PUBACK or SUBACK",
 class Session:
     """One client's session. Sizes are in bytes, `timeout` in ms, `keep_alive` in seconds."""
 
+    # What few change is the class's until then: it takes no room in the dict of an instance, whose
+    # steps of growth are large.
+    user = password = None
+    will = None  # (connect flags, the will's fields as they stand in CONNECT)
+    properties = b""  # of the CONNECT, beside our own
+    aliases = None  # an AliasTable, where the broker may use some
+    auth = None  # an Auth, where there is more than user and password
+    strict = None  # a Strict, where the broker is held to more
+    policy = None  # a Policy, where older messages give way when the outbox is full
+    source = None  # of a payload that is written in pieces, see `stream`
+    on_ack = on_subscribed = on_unsubscribed = on_error = None  # see `owner`
+
     def __init__(  # noqa: PLR0915  what there is, named once
         self, client_id, rx, tx, outbox, inflight, aliases, keep_alive, timeout
     ):
         if not 0 < inflight < 32768 or not 0 <= keep_alive < 65536 or min(rx, tx) < 64:
             raise ValueError("inflight 1 to 32767, keep_alive 0 to 65535, rx and tx from 64")
         self.client_id = client_id
-        self.user = self.password = None
-        self.will = None  # (connect flags, the will's fields as they stand in CONNECT)
-        self.properties = b""  # of the CONNECT, beside our own
         self.keep_alive = keep_alive
         self.session_expiry = 0  # seconds
         self.receive_maximum = inflight
@@ -94,20 +103,17 @@ class Session:
         self.clean_start = True
 
         self.framer = Framer(rx)
-        self.rx = self.framer.rx
         self.maximum_packet_size = rx  # what the broker is told
-        self.packet = Packet(self.rx)
+        self.packet = Packet(self.framer.rx)
         self.tx = bytearray(tx)
         self.outbox = Outbox(outbox, inflight)
         self.inbox = array("H", [0] * inflight)  # QoS 2 identifiers received and not released
         self.subscriptions = Subscriptions()
         self.guard = self.subscriptions.guard = Guard(Exception, self._failed)  # round the user's code
-        self.aliases = None  # an AliasTable, where the broker may use some
         self.limits = list(_DEFAULTS)
         self._aliased = [None] * aliases  # our topics, by alias
 
         self.owner = self  # whose callbacks are called: the client, where there is one
-        self.on_ack = self.on_subscribed = self.on_unsubscribed = self.on_error = None
         self.on_connected = None  # called when CONNACK has come, before anything behind it
         self.state = CLOSED
         self.error = None  # why it ends: the broker's words or ours, as an MQTTError
@@ -123,11 +129,7 @@ class Session:
         self._block_slot = -1  # whose record is written
         self._quota = self._short = 0  # `_short`: bytes of payload that the usual PUBLISH may have
         self.owed = 0  # answers that the broker owes: PUBACK, SUBACK, UNSUBACK
-        self.auth = None  # an Auth, where there is more than user and password
-        self.strict = None  # a Strict, where the broker is held to more
-        self.policy = None  # a Policy, where older messages give way when the outbox is full
         self.response_information = None  # of the broker
-        self.source = None  # of a payload that is written in pieces, see `stream`
         self._releasing = False  # a PUBREL of the connection before is due
         self._untold = False  # something has to be told to the user
 

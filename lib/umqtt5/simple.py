@@ -23,7 +23,7 @@ from .wire import encode_text
 if sys.implementation.name == "cpython":
     from .hosted import sleep_ms
 else:
-    from time import sleep_ms  # type: ignore[assignment]
+    from time import sleep_ms
 
 _MASK = const(0x3FFFFFFF)
 _FOR_EVER = const(0x1FFFFFFF)  # ms

@@ -199,8 +199,8 @@ class _StreamFramer(Framer):
         self._left = -1  # bytes of the payload that are still to come, -1 where there is none
         self._again = False  # it is here already (QoS 2)
         self._first_byte = self._packet_id = 0  # `session.packet` may be another by its end
-        super().__init__(len(session.rx))
-        session.rx = session.packet._buf = session.packet.topic_buf = self.rx
+        super().__init__(len(session.framer.rx))
+        session.packet._buf = session.packet.topic_buf = self.rx
 
     def reset(self):
         super().reset()

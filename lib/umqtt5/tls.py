@@ -180,7 +180,7 @@ class Stream:
 
 
 if sys.implementation.name == "cpython":
-    from .hosted_tls import Stream, make  # type: ignore[assignment]
+    from .hosted_tls import Stream, make
 
     def context(ca=None, cert=None, key=None, verify=True):  # noqa: F811
         trusts(ca, cert, key, verify)
