@@ -46,7 +46,7 @@ bench: $(VENV)/dev $(VENV)/bench ## rates, bytes and heap beside other clients: 
 setup: $(VENV)/dev ## only the set-up
 
 lock: $(VENV)/dev ## pin anew what pyproject.toml asks for
-	@for set in demo dev bench; do \
+	@for set in demo board monitor dev bench; do \
 	  $(VENV)/bin/uv pip compile -q pyproject.toml --extra $$set --universal --python-version 3.10 \
 	    --fork-strategy fewest --no-header --no-annotate --upgrade -o tools/requirements/$$set.txt; done
 
