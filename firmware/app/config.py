@@ -1,6 +1,7 @@
 """Reads `config.json` and checks it field by field, before anything is switched on."""
 
 import json
+import os
 
 from . import schema
 
@@ -28,6 +29,8 @@ def load(path, pins):
     if "+" in config["prefix"] or "#" in config["prefix"]:
         _wrong(path, "prefix", config["prefix"], schema.CONFIG["prefix"][4])
     _fields(path, "broker.", config["broker"], schema.BROKER)
+    if config["broker"]["tls"] is not None:
+        _tls(path, config["broker"]["tls"])
     _wifi(path, config["wifi"], pins)
     _list(path, "sensors", config["sensors"], schema.SENSOR, "kind", pins.READINGS)
     for index, actuator in enumerate(config["actuators"]):
@@ -89,6 +92,20 @@ def _list(path, what, found, table, key, known):
         if item["name"] in names:
             _wrong(path, where + ".name", item["name"], "a name that no other has")
         names.add(item["name"])
+
+
+def _tls(path, tls):
+    """The files lie beside the config."""
+    _fields(path, "broker.tls.", tls, schema.TLS)
+    if (tls["cert"] is None) != (tls["key"] is None):
+        raise ConfigError("%s: broker.tls: cert and key go together" % path)
+    folder = path[: path.rfind("/") + 1]
+    for field in tls:
+        if tls[field]:
+            try:
+                os.stat(folder + tls[field])
+            except OSError:
+                _wrong(path, "broker.tls." + field, tls[field], schema.TLS[field][4])
 
 
 def _wifi(path, wifi, pins):

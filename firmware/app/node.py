@@ -21,16 +21,17 @@ class Node:
         self._name = config["device"]
         broker = config["broker"]
         base = config["prefix"] + "/" + self._name
-        self._where = "%s:%d" % (broker["host"], broker["port"])
         self._client = client = Client(
             broker["host"],
             broker["port"],
+            ssl=_context(**broker["tls"]) if broker["tls"] else None,
             client_id=self._name,
             user=broker["user"],
             password=broker["password"],
             keep_alive=broker["keep_alive"],
             **pins.BUFFERS,
         )
+        self._where = "%s:%d" % (client.host, client.port)
         client.on_state = self._state
         client.on_subscribed = self._subscribed
         client.on_ack = self._acknowledged
@@ -75,6 +76,12 @@ class Node:
             from umqtt5.reasons import name
 
             print("%s: message %d: refused: %s" % (self._name, answer.packet_id, name(answer.reason)))
+
+
+def _context(ca, cert, key):
+    from umqtt5 import tls
+
+    return tls.context(ca, cert, key)
 
 
 def run(config, pins):

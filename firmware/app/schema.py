@@ -11,10 +11,17 @@ _NAME = "1 to 23 letters, digits, - or _"
 
 BROKER = {
     "host": (str, REQUIRED, 1, 253, "a host name or an address"),
-    "port": (int, 1883, 1, 65535, "a port number"),
+    "port": (int, None, 1, 65535, "a port number"),
     "user": (str, None, 0, 1024, "a user name"),
     "password": (str, None, 0, 1024, "a password"),
     "keep_alive": (int, 30, 5, 65535, "seconds, 5 or more"),
+    "tls": (dict, None, 0, 0, "an object with ca, and cert and key where the broker asks for them"),
+}
+
+TLS = {
+    "ca": (str, REQUIRED, 1, 64, "the name of a file on the device"),
+    "cert": (str, None, 1, 64, "the name of a file on the device"),
+    "key": (str, None, 1, 64, "the name of a file on the device"),
 }
 
 WIFI = {
