@@ -1,0 +1,130 @@
+"""`make deploy`: the library and the application onto a board, only what has changed.
+
+What is there is told by the hashes of the board's own files, never by what an earlier run has
+noted: so a run that was cut off is mended by the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from tools import board, image, mpremote, ports
+from tools.console import Serial
+from tools.problem import Problem
+
+_INVENTORY = Path(__file__).parent / "on_board" / "inventory.py"
+
+
+@dataclass
+class Plan:
+    """What is to be done so that a board holds an image: paths on the board."""
+
+    copied: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 by path of the files of an image."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def inventory(port: str, wanted: dict[str, str], mpy: int) -> dict[str, str]:
+    """SHA-256 by path of what the board holds in the folders of an image, and of their like.
+
+    A module as `.py` shadows the `.mpy` of its name, so both are looked for. Raises Problem where
+    the board can't load this version of `.mpy`.
+    """
+    roots = {path.split("/")[0] for path in wanted}
+    roots |= {f"{Path(root).stem}.{suffix}" for root in roots if "." in root for suffix in ("py", "mpy")}
+    said = mpremote.run(port, "exec", f"ROOTS={sorted(roots)!r}", "run", str(_INVENTORY))
+    lines = said.splitlines()
+    loads = [int(line[4:]) for line in lines if line.startswith("mpy ")]
+    if loads != [mpy]:
+        what = f"loads .mpy version {loads[0]}" if loads else "does not say which .mpy it loads"
+        raise Problem(f"{port}: its MicroPython {what}, these files are version {mpy}: `make flash` it")
+    found = [json.loads(line[5:]) for line in lines if line.startswith("file ")]
+    return {path: digest for path, digest in found}
+
+
+def plan(wanted: dict[str, str], found: dict[str, str]) -> Plan:
+    """What differs. Whatever else lies in the image's folders does not belong there."""
+    made = Plan(removed=sorted(set(found) - set(wanted)))
+    for path, digest in wanted.items():
+        (made.same if found.get(path) == digest else made.copied).append(path)
+    return made
+
+
+def put(port: str, folder: Path, made: Plan, each: Callable[[str], None] = lambda path: None) -> None:
+    """Carry it out: remove, make folders, copy; `each` is told what comes next."""
+    parents = {parent.as_posix() for path in made.copied for parent in Path(path).parents} - {"."}
+    first = ["import os"]
+    first += [f"os.remove({path!r})" for path in made.removed]
+    for path in sorted(parents):
+        first.append(f"try:\n os.mkdir({path!r})\nexcept OSError:\n pass")
+    # main.py last: what it imports is there when it is
+    order = sorted(made.copied, key=lambda path: (path == "main.py", path))
+    copies = [word for path in order for word in ("cp", str(folder / path), f":{path}", "+")][:-1]
+    mpremote.run(
+        port,
+        *("exec", "\n".join(first)),
+        *copies,
+        each_line=lambda line: each(line.rsplit(" :", 1)[-1]) if line.startswith("cp ") else None,
+    )
+
+
+def deploy(port: str, target: board.Board, console: Console) -> Plan:
+    """Bring a board to what the sources say, and verify it. Does not start it. Raises Problem."""
+    with console.status("compiling"):
+        folder = image.cached(target.key)
+    wanted = hashes(folder)
+    mpy = next(folder.rglob("*.mpy")).read_bytes()[1]
+    with console.status(f"{port}: looking at what is there"):
+        made = plan(wanted, inventory(port, wanted, mpy))
+    if made.copied or made.removed:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("copying", total=len(made.copied))
+
+            def each(path: str) -> None:
+                progress.update(task, advance=1, description=path)
+
+            put(port, folder, made, each)
+        with console.status(f"{port}: verifying"):
+            left = plan(wanted, inventory(port, wanted, mpy))
+        if left.copied or left.removed:
+            raise Problem(f"{port}: {', '.join(left.copied + left.removed)}: not as it was sent; do it again")
+    console.print(
+        f"{port}: {len(made.copied)} files copied, {len(made.removed)} removed, {len(made.same)} were there",
+        highlight=False,
+    )
+    return made
+
+
+def main(
+    board_key: Annotated[str, typer.Option("--board", help="a folder of boards/")],
+    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
+    start: Annotated[bool, typer.Option(help="start the application, and show its first lines")] = True,
+) -> None:
+    """Library and application, compiled, onto a board: only what has changed, with hashes verified."""
+    console = Console()
+    target = board.load(board_key)
+    chosen = ports.choose(port, target)
+    deploy(chosen, target, console)
+    if start:
+        with Serial(chosen) as serial:
+            serial.restart()
+            serial.show(sys.stdout, seconds=5)
