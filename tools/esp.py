@@ -106,9 +106,7 @@ def flash(port: str, board: Board, firmware: Path, console: Console, baud: int =
             if esp is not None:
                 with contextlib.suppress(OSError, SerialException):
                     esp._port.close()
-    console.print(
-        f"{port}: {firmware.name} written at {offset(board):#x} and verified", highlight=False
-    )
+    console.print(f"{port}: {firmware.name} written at {offset(board):#x} and verified", highlight=False)
 
 
 def _remedy(error: str, said: list[str]) -> str:
@@ -121,6 +119,11 @@ def _remedy(error: str, said: list[str]) -> str:
         return "no bootloader answers: hold BOOT, press RESET (or plug it in), let go, and do it again"
     if "md5" in text or "verif" in text:
         return "what was read back is not what was written: another cable or a lower BAUD= may do"
-    if "input/output" in text or "disconnected" in text or "readiness" in text or "stopped responding" in text:
+    if (
+        "input/output" in text
+        or "disconnected" in text
+        or "readiness" in text
+        or "stopped responding" in text
+    ):
         return "the board went away in the midst of it: plug it in and do it again, nothing is lost by that"
     return f"esptool says: {error.strip().splitlines()[0] if error.strip() else said[-1:]}"

@@ -11,7 +11,10 @@ from tools.problem import Problem
 
 # what mpremote or the board says: what to do
 _REMEDIES = (
-    ("failed to access", "can't be opened: is it plugged in, and is no other program using it? `make doctor` tells more"),
+    (
+        "failed to access",
+        "can't be opened: is it plugged in, and is no other program using it? `make doctor` tells more",
+    ),
     ("no device found", "no board there: plug it in with a data cable; `make doctor` tells more"),
     ("could not enter raw repl", "answers no MicroPython: press its reset button, or `make flash` it"),
     ("disconnected", "the board was pulled out or has restarted: plug it in and do it again"),

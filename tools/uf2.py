@@ -76,6 +76,8 @@ def flash(board: Board, firmware: Path, drive: Path, console: Console, seconds: 
     with console.status("the board takes it"):
         while (drive / INFO).exists():
             if time.monotonic() > ends:
-                raise Problem(f"{drive}: is still there: the board has not taken {firmware.name}; do it again")
+                raise Problem(
+                    f"{drive}: is still there: the board has not taken {firmware.name}; do it again"
+                )
             time.sleep(0.1)
     console.print(f"{drive}: {firmware.name} taken", highlight=False)

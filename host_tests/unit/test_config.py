@@ -46,7 +46,14 @@ def changed(**fields):
 
 def test_defaults_are_filled_in():
     settings = load(changed(sensors=[{"kind": "load"}], actuators=[{"name": "l", "pin": "lamp"}]))
-    assert settings["broker"] == {"host": "b", "port": 1883, "user": None, "password": None, "keep_alive": 30}
+    assert settings["broker"] == {
+        "host": "b",
+        "port": 1883,
+        "user": None,
+        "password": None,
+        "keep_alive": 30,
+        "tls": None,
+    }
     assert settings["prefix"] == "umqtt5"
     assert settings["sensors"] == [{"kind": "load", "name": "load", "period": 10}]
     assert settings["actuators"] == [{"kind": "switch", "name": "l", "pin": "lamp"}]
