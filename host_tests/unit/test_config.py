@@ -48,7 +48,7 @@ def test_defaults_are_filled_in():
     settings = load(changed(sensors=[{"kind": "load"}], actuators=[{"name": "l", "pin": "lamp"}]))
     assert settings["broker"] == {
         "host": "b",
-        "port": 1883,
+        "port": None,  # the client's own: 1883, or 8883 with TLS
         "user": None,
         "password": None,
         "keep_alive": 30,
