@@ -2,7 +2,9 @@
 
 import sys
 
-from tools.paths import LIB
+from tools.paths import FIRMWARE, LIB
 
-if str(LIB) not in sys.path:
-    sys.path.insert(0, str(LIB))  # so that tools may import umqtt5, which is not installed
+# so that tools may import umqtt5 and the device's own check of its config: neither is installed
+for folder in (FIRMWARE, LIB):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))

@@ -1,25 +1,95 @@
-"""The command line. One command a file; the Makefile only calls this."""
+"""The command line. One command a file; the Makefile only calls this.
+
+A command's module is imported when it is asked for: the demo needs few packages, a board more.
+"""
 
 from __future__ import annotations
 
-import typer
+import importlib
+import sys
 
-from tools import conformance, demo, frames, lint, mutants, size
-from tools.bench import command as bench
+import click
+import typer
+import typer.main
+from rich.console import Console
+from typer.core import TyperGroup
+
+from tools.problem import Problem
+
+# command: its module, which has `main`, or `app` where there are commands below it
+_COMMANDS = {
+    "demo": "tools.demo",
+    "flash": "tools.flash",
+    "deploy": "tools.deploy",
+    "provision": "tools.provision",
+    "repl": "tools.repl",
+    "logs": "tools.logs",
+    "ls": "tools.ls",
+    "erase": "tools.erase",
+    "size": "tools.size",
+    "bench": "tools.bench.command",
+    "lint": "tools.lint",
+    "conformance": "tools.conformance",
+    "mutants": "tools.mutants",
+    "frames": "tools.frames",
+}
+
+
+def _load(name: str) -> click.Command:
+    """The command; where its packages are not installed, one that says so."""
+    try:
+        module = importlib.import_module(_COMMANDS[name])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("tools"):
+            raise
+        return _missing(name, error.name)
+    if hasattr(module, "app"):
+        return typer.main.get_command(module.app)
+    one = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    one.command(name)(module.main)
+    return typer.main.get_command(one)
+
+
+def _missing(name: str, package: str) -> click.Command:
+    text = f"needs the package {package}: `make setup` installs all of them"
+
+    def callback() -> None:
+        raise Problem(f"{name} {text}")
+
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return click.Command(name, callback=callback, help=text, context_settings=anything)
+
+
+class _Lazily(TyperGroup):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _load(cmd_name) if cmd_name in _COMMANDS else None
+
 
 app = typer.Typer(
+    cls=_Lazily,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="umqtt5's tools. Exit codes: 0 done, 1 it did not come out as it should, 2 wrong use.",
 )
-app.command("bench")(bench.main)
-app.command("conformance")(conformance.main)
-app.command("demo")(demo.main)
-app.command("frames")(frames.main)
-app.command("lint")(lint.main)
-app.command("mutants")(mutants.main)
-app.command("size")(size.main)
+
+
+@app.callback()
+def _tools() -> None:
+    """umqtt5's tools. Exit codes: 0 done, 1 it did not come out as it should, 2 wrong use."""
+
+
+def main() -> None:
+    """Run the command; a Problem becomes one line."""
+    try:
+        app(prog_name="python -m tools")
+    except Problem as problem:
+        console = Console(stderr=True, soft_wrap=True)
+        console.print(str(problem), style="red", markup=False, highlight=False)
+        sys.exit(1)
+
 
 if __name__ == "__main__":
-    app(prog_name="python -m tools")
+    main()
