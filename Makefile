@@ -3,17 +3,42 @@ PYTHON ?= python3
 BROKER ?= iotcore
 VENV := .venv
 RUN := $(VENV)/bin/python
+DEVICE = $(if $(BOARD),--board "$(BOARD)",$(error BOARD= is missing, one of $(notdir $(wildcard boards/*)))) \
+  $(if $(PORT),--port "$(PORT)")
 # a colon in a folder's name would break these, as it breaks venv itself
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test judges conformance mutants fuzz soak lint size bench setup lock clean
+# a target is a command of tools/, never a file
+.PHONY: help demo flash deploy provision repl logs ls erase test judges conformance mutants fuzz soak lint size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 demo: $(VENV)/demo ## three devices and a broker, live: [SECONDS=20] [BROKER=iotcore|mosquitto|mqtt://host:port]
 	@$(RUN) -m tools demo --broker "$(BROKER)" $(if $(SECONDS),--seconds $(SECONDS))
+
+flash: $(VENV)/board ## a bare board becomes a device: BOARD=esp32 [PORT=] [FIRMWARE=file] [DRIVE=] [DRY=1] [ARGS="--set wifi.ssid=home"]
+	@$(RUN) -m tools flash $(DEVICE) $(if $(FIRMWARE),--firmware "$(FIRMWARE)") $(if $(DRIVE),--drive "$(DRIVE)") \
+	  $(if $(BAUD),--baud $(BAUD)) $(if $(DRY),--dry) $(ARGS)
+
+deploy: $(VENV)/board ## library and application onto it, only what has changed: BOARD=esp32 [PORT=]
+	@$(RUN) -m tools deploy $(DEVICE) $(ARGS)
+
+provision: $(VENV)/board ## its config and certificates: BOARD=esp32 [PORT=] [ARGS="--set broker.host=10.0.0.5 --ca ca.pem"]
+	@$(RUN) -m tools provision $(DEVICE) $(ARGS)
+
+repl: $(VENV)/board ## MicroPython's prompt on a board: [PORT=]
+	@$(RUN) -m tools repl $(if $(PORT),--port "$(PORT)") $(ARGS)
+
+logs: $(VENV)/board ## what a device says on its console: [PORT=] [SECONDS=] [ARGS=--restart]
+	@$(RUN) -m tools logs $(if $(PORT),--port "$(PORT)") $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+
+ls: $(VENV)/board ## the files on a board: [PORT=]
+	@$(RUN) -m tools ls $(if $(PORT),--port "$(PORT)") $(ARGS)
+
+erase: $(VENV)/board ## everything off a board, after a question: BOARD=esp32 [PORT=] [ARGS=--files]
+	@$(RUN) -m tools erase $(DEVICE) $(ARGS)
 
 test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, devices
 	@$(RUN) -m host_tests $(ARGS)

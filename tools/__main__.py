@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
+from typing import Annotated, Any, Optional
 
-import click
 import typer
 import typer.main
 from rich.console import Console
@@ -35,36 +36,40 @@ _COMMANDS = {
 }
 
 
-def _load(name: str) -> click.Command:
+def _load(name: str) -> Any:
     """The command; where its packages are not installed, one that says so."""
     try:
         module = importlib.import_module(_COMMANDS[name])
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("tools"):
             raise
-        return _missing(name, error.name)
+        return _single(name, _missing(name, error.name))
     if hasattr(module, "app"):
         return typer.main.get_command(module.app)
+    return _single(name, module.main)
+
+
+def _single(name: str, function: Callable[..., None]) -> Any:
     one = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    one.command(name)(module.main)
+    one.command(name)(function)
     return typer.main.get_command(one)
 
 
-def _missing(name: str, package: str) -> click.Command:
+def _missing(name: str, package: str) -> Callable[..., None]:
     text = f"needs the package {package}: `make setup` installs all of them"
 
-    def callback() -> None:
+    def instead(arguments: Annotated[Optional[list[str]], typer.Argument(hidden=True)] = None) -> None:
         raise Problem(f"{name} {text}")
 
-    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-    return click.Command(name, callback=callback, help=text, context_settings=anything)
+    instead.__doc__ = text
+    return instead
 
 
 class _Lazily(TyperGroup):
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         return _load(cmd_name) if cmd_name in _COMMANDS else None
 
 

@@ -1,2 +1,35 @@
-def main() -> None:
-    """x"""
+"""`make erase`: everything off a board."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from tools import board, esp, firmware, mpremote, ports
+from tools.problem import Problem
+
+
+def main(
+    board_key: Annotated[str, typer.Option("--board", help="a folder of boards/")],
+    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
+    files: Annotated[bool, typer.Option("--files", help="only the files: MicroPython stays")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Everything off a board, its config too: on an ESP32 the whole flash, on an RP2040 the files."""
+    console = Console(soft_wrap=True)
+    target = board.load(board_key)
+    chosen = ports.choose(port, target)
+    files = files or firmware.pinned(target).format == "uf2"
+    what = "all files" if files else "MicroPython and all files"
+    if not yes:
+        try:
+            typer.confirm(f"{chosen}: erase {what} of {target.name}?", abort=True)
+        except typer.Abort as abort:
+            raise Problem(f"{chosen}: nothing is erased; without a question: --yes") from abort
+    if files:
+        mpremote.run(chosen, "resume", "fs", "rm", "-r", ":/")
+    else:
+        esp.erase(chosen, target, console)
+    console.print(f"{chosen}: {what} erased; `make flash` makes a device of it again", highlight=False)

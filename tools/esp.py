@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,10 @@ def offset(board: Board) -> int:
 class _Log(TemplateLogger):  # type: ignore[misc]
     """esptool's words are kept for when it fails; its progress is shown."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self) -> None:
+        self.begin(None)
+
+    def begin(self, progress: Progress | None) -> None:
         self._progress = progress
         self._task: Any = None
         self.lines: list[str] = []
@@ -62,6 +64,8 @@ class _Log(TemplateLogger):  # type: ignore[misc]
     def progress_bar(
         self, cur_iter: int, total_iters: int, prefix: str = "", suffix: str = "", bar_length: int = 30
     ) -> None:
+        if self._progress is None:
+            return
         if self._task is None:
             self._task = self._progress.add_task("writing", total=total_iters)
         self._progress.update(self._task, completed=cur_iter, total=total_iters)
@@ -70,18 +74,58 @@ class _Log(TemplateLogger):  # type: ignore[misc]
         pass
 
 
+_log = _Log()
+log.set_logger(_log)
+
+
 @contextlib.contextmanager
 def _quietly(console: Console) -> Iterator[_Log]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        ours = _Log(progress)
-        log.set_logger(ours)
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield ours
+        _log.begin(progress)
+        yield _log
 
 
-def flash(port: str, board: Board, firmware: Path, console: Console, baud: int = BAUD) -> None:
-    """Check the chip, erase its flash, write the firmware and verify it, reset. Raises Problem."""
+def flash(
+    port: str,
+    board: Board,
+    firmware: Path,
+    console: Console,
+    baud: int = BAUD,
+    about_to_erase: Callable[[str], None] = lambda unique_id: None,
+) -> str:
+    """Check the chip, erase its flash, write the firmware and verify it, reset.
+
+    Returns its unique id as hex digits, which `about_to_erase` is told before. Raises Problem.
+    """
+    with _bootloader(port, board, console) as esp:
+        unique_id = bytes(esp.read_mac()).hex()
+        esp = run_stub(esp)
+        if baud > _ROM_BAUD:
+            esp.change_baud(baud)
+        attach_flash(esp)
+        about_to_erase(unique_id)
+        console.print(f"{port}: {esp.CHIP_NAME}: erasing its flash, up to a minute", highlight=False)
+        erase_flash(esp)
+        write_flash(esp, [(esp.BOOTLOADER_FLASH_OFFSET, str(firmware))], compress=True)
+        reset_chip(esp, "hard-reset")
+    console.print(f"{port}: {firmware.name} written at {offset(board):#x} and verified", highlight=False)
+    return unique_id
+
+
+def erase(port: str, board: Board, console: Console) -> None:
+    """Check the chip and erase all of its flash. Raises Problem."""
+    with _bootloader(port, board, console) as esp:
+        esp = run_stub(esp)
+        attach_flash(esp)
+        console.print(f"{port}: {esp.CHIP_NAME}: erasing its flash, up to a minute", highlight=False)
+        erase_flash(esp)
+        reset_chip(esp, "hard-reset")
+
+
+@contextlib.contextmanager
+def _bootloader(port: str, board: Board, console: Console) -> Iterator[Any]:
+    """The board in its ROM bootloader, of the chip that it should be."""
     esp = None
     with _quietly(console) as said:
         try:
@@ -92,21 +136,13 @@ def flash(port: str, board: Board, firmware: Path, console: Console, baud: int =
                     f"{port}: the chip is {esp.CHIP_NAME}, and boards/{board.key} is for {board.chip}: "
                     f"say which board it is with BOARD="
                 )
-            esp = run_stub(esp)
-            if baud > _ROM_BAUD:
-                esp.change_baud(baud)
-            attach_flash(esp)
-            console.print(f"{port}: {esp.CHIP_NAME}: erasing the flash", highlight=False)
-            erase_flash(esp)
-            write_flash(esp, [(esp.BOOTLOADER_FLASH_OFFSET, str(firmware))], compress=True)
-            reset_chip(esp, "hard-reset")
+            yield esp
         except (FatalError, SerialException, OSError) as error:
             raise Problem(f"{port}: {_remedy(str(error), said.lines)}") from error
         finally:
             if esp is not None:
                 with contextlib.suppress(OSError, SerialException):
                     esp._port.close()
-    console.print(f"{port}: {firmware.name} written at {offset(board):#x} and verified", highlight=False)
 
 
 def _remedy(error: str, said: list[str]) -> str:

@@ -34,6 +34,12 @@ def pinned(board: Board) -> Pinned:
     return board.firmware
 
 
+def cached(board: Board) -> Path | None:
+    """The file where it was downloaded already."""
+    path = cache() / pinned(board).file
+    return path if path.is_file() else None
+
+
 class _Bar:
     """What pooch wants of a progress bar."""
 

@@ -1,2 +1,252 @@
-def main() -> None:
-    """x"""
+"""`make provision`: a device's `config.json` and certificates, asked for, checked, written.
+
+What the device has is where the questions begin. A secret is never printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+from rich.console import Console
+from rich.prompt import IntPrompt, Prompt
+
+from tools import board, mpremote, ports, settings
+from tools.board import Board
+from tools.console import Serial
+from tools.problem import Problem
+
+_MISSING = "missing"
+# asked for, where the config has none: field, question, whether it is a secret
+_NETWORK = (("wifi.ssid", "name of the Wi-Fi network", False), ("wifi.password", "its password", True))
+_DEVICE = (
+    ("device", "name of the device", False),
+    ("broker.host", "the broker's host", False),
+    ("broker.port", "its port", False),
+    ("broker.user", "user at the broker, empty for none", False),
+)
+
+
+@dataclass
+class Wishes:
+    """What the caller said about a config."""
+
+    file: Path | None = None
+    assignments: list[str] = field(default_factory=list)
+    certificates: dict[str, Path] = field(default_factory=dict)  # by field of broker.tls
+    ask: bool = True
+
+
+@dataclass
+class Provision:
+    """What goes onto a device: its config, and the files that it names."""
+
+    config: dict[str, Any]
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+def present(port: str) -> Provision | None:
+    """What the device has now, None where it has no config, or none that can be read."""
+    try:
+        text = mpremote.run(port, "resume", "fs", "cat", f":{settings.CONFIG}", timeout=20)
+        found = Provision(settings.parse(text, settings.CONFIG))
+    except Problem:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        for name in _names(found.config):
+            path = Path(folder) / "file"
+            with contextlib.suppress(Problem):
+                mpremote.run(port, "resume", "fs", "cp", f":{name}", str(path), timeout=30)
+                found.files[name] = path.read_bytes()
+    return found
+
+
+def _names(config: dict[str, Any]) -> list[str]:
+    """The files that a config names."""
+    tls = config.get("broker", {}).get("tls") if isinstance(config.get("broker"), dict) else None
+    return (
+        [tls[f] for f in settings.CERTIFICATES if isinstance(tls.get(f), str)]
+        if isinstance(tls, dict)
+        else []
+    )
+
+
+def make(before: Provision | None, wishes: Wishes, target: Board, console: Console) -> Provision:
+    """What the device is to have: of before, of the file, of `--set`, of the answers. Raises Problem."""
+    made = Provision(settings.starting(target))
+    if before:
+        made.files.update(before.files)
+        made.config = settings.merged(made.config, before.config)
+    if wishes.file:
+        try:
+            text = wishes.file.read_text()
+        except OSError as error:
+            raise Problem(f"{wishes.file}: {error.strerror}: say --file with a file that is there") from error
+        made.config = settings.merged(made.config, settings.parse(text, str(wishes.file)))
+    for name, path in wishes.certificates.items():
+        settings.change(made.config, f"broker.tls.{name}", f"{name}.pem")
+        made.files[f"{name}.pem"] = _read(path)
+    asks = wishes.ask and sys.stdin.isatty()
+    for assignment in wishes.assignments:
+        if "=" not in assignment and asks:
+            settings.change(made.config, assignment, Prompt.ask(assignment, password=True, console=console))
+        else:
+            settings.change(made.config, *settings.split(assignment))
+    if asks:
+        _ask(made.config, target, console)
+    made.files = {name: made.files[name] for name in _names(made.config) if name in made.files}
+    _complete(made, target)
+    return made
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Problem(f"{path}: {error.strerror}") from error
+
+
+def _complete(made: Provision, target: Board) -> None:
+    try:
+        settings.check(made.config, made.files, target)
+    except Problem as problem:
+        text = str(problem)
+        if _MISSING in text and "--set" not in text:
+            text += f"; say it with --set {text.split(': ')[1]}=..., in a file, or where you can be asked"
+        raise Problem(text) from problem
+
+
+def _ask(config: dict[str, Any], target: Board, console: Console) -> None:
+    """Ask for what there is none of; what there is may stay by Return."""
+    for key, question, secret in (*(_NETWORK if target.wifi else ()), *_DEVICE):
+        now = _get(config, key)
+        if secret:
+            hint = " (Return keeps the one there is)" if now else ""
+            answer = Prompt.ask(
+                question + hint, password=True, console=console, default="", show_default=False
+            )
+        elif key.endswith("port"):
+            usual = 8883 if _get(config, "broker.tls") else 1883
+            answer = IntPrompt.ask(question, console=console, default=now or usual)
+        else:
+            default = now or {"device": f"{target.key}-1", "broker.user": ""}.get(key, ...)
+            answer = Prompt.ask(question, console=console, default=default)
+        if answer not in ("", None):
+            settings.change(config, key, answer)
+    if _get(config, "broker.user"):
+        hint = " (Return keeps the one there is)" if _get(config, "broker.password") else ""
+        answer = Prompt.ask(
+            f"its password{hint}", password=True, console=console, default="", show_default=False
+        )
+        if answer:
+            settings.change(config, "broker.password", answer)
+
+
+def _get(config: dict[str, Any], key: str) -> Any:
+    found: Any = config
+    for step in key.split("."):
+        found = found.get(step) if isinstance(found, dict) else None
+    return found
+
+
+def write(port: str, made: Provision, console: Console) -> None:
+    """Onto the device, whole or not at all: beside what is there, then renamed. Raises Problem."""
+    with _private_folder() as folder:
+        names = []
+        for name, data in {settings.CONFIG: json.dumps(made.config, indent=1).encode(), **made.files}.items():
+            (folder / name).write_bytes(data)
+            names.append(name)
+        names.reverse()  # the config last: it names the others
+        copies = [word for name in names for word in ("cp", str(folder / name), f":{name}.new", "+")]
+        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+        mpremote.run(port, *copies, "exec", _RENAME % (digests, names))
+    console.print(
+        f"{port}: {', '.join(sorted(names))} written for {made.config['device']}",
+        highlight=False,
+        markup=False,
+    )
+
+
+# FAT renames onto nothing that is there
+_RENAME = """
+import os
+from binascii import hexlify
+from hashlib import sha256
+for name, digest in %r.items():
+    with open(name + ".new", "rb") as file:
+        if hexlify(sha256(file.read()).digest()).decode() != digest:
+            raise OSError("not as it was sent; do it again")
+for name in %r:
+    try:
+        os.rename(name + ".new", name)
+    except OSError:
+        os.remove(name)
+        os.rename(name + ".new", name)
+"""
+
+
+@contextlib.contextmanager
+def _private_folder() -> Iterator[Path]:
+    """For secrets on their way: nobody else can read it."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o700)
+        yield Path(folder)
+
+
+def show(made: Provision, console: Console) -> None:
+    """Print it without its secrets."""
+    console.print_json(json.dumps(settings.shown(made.config)))
+
+
+def main(
+    board_key: Annotated[str, typer.Option("--board", help="a folder of boards/")],
+    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
+    assign: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--set", help="key=value, such as broker.host=10.0.0.5; without = you are asked, unseen"
+        ),
+    ] = None,
+    file: Annotated[Optional[Path], typer.Option(help="a config.json, whole or in part")] = None,
+    ca: Annotated[Optional[Path], typer.Option(help="TLS: who signed the broker's certificate")] = None,
+    cert: Annotated[Optional[Path], typer.Option(help="TLS: the device's own certificate")] = None,
+    key: Annotated[Optional[Path], typer.Option(help="TLS: the private key of it")] = None,
+    ask: Annotated[bool, typer.Option(help="ask for what is missing, in a terminal")] = True,
+    start: Annotated[bool, typer.Option(help="start the application, and show its first lines")] = True,
+) -> None:
+    """A device's config and certificates: questions, --set or a file; checked as the device checks them.
+
+    It begins with what the device has. Secrets are never printed.
+    """
+    console = Console()
+    target = board.load(board_key)
+    chosen = ports.choose(port, target)
+    made = make(present(chosen), wishes(assign, file, ca, cert, key, ask), target, console)
+    show(made, console)
+    write(chosen, made, console)
+    if start:
+        with Serial(chosen) as serial:
+            serial.restart()
+            serial.show(sys.stdout, seconds=5)
+
+
+def wishes(
+    assign: list[str] | None,
+    file: Path | None,
+    ca: Path | None,
+    cert: Path | None,
+    key: Path | None,
+    ask: bool,
+) -> Wishes:
+    """The options of a command line."""
+    given = {"ca": ca, "cert": cert, "key": key}
+    return Wishes(file, assign or [], {name: path for name, path in given.items() if path}, ask)

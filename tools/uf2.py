@@ -29,6 +29,11 @@ def _places(name: str) -> Iterator[Path]:
             yield Path(f"{letter}:/")
 
 
+def drive_names(board: Board) -> tuple[str, ...]:
+    """What the drive of a board is called."""
+    return _NAMES[board.chip]
+
+
 def find(board: Board, given: Path | None = None) -> Path | None:
     """The drive of a board in its bootloader, None where there is none."""
     places = [given] if given else [place for name in _NAMES[board.chip] for place in _places(name)]

@@ -69,6 +69,7 @@ class Board:
         self._chip, self._firmware, self._offset = chip, firmware, offset
         self._heap = heap
         self._raw = False  # in the raw REPL
+        self._in_frame = False  # of the ROM bootloader's protocol
         self._vm: subprocess.Popen[bytes] | None = None
         self._vm_fd = -1
         self._rom: socket.socket | None = None
@@ -136,10 +137,12 @@ class Board:
         if self._chip:
             if self._rom is None and data[:1] == b"\xc0":
                 self._start_rom()
-            elif self._rom is not None and data[:1] in b"\r\x03\x02":
+            elif self._rom is not None and not self._in_frame and data[:1] in b"\r\x03\x02":
                 self._rom.close()
                 self._rom = None
             if self._rom is not None:
+                # frames of SLIP begin and end with this byte
+                self._in_frame ^= bool(data.count(b"\xc0") & 1)
                 self._rom.sendall(data)
                 return
         if self._vm_fd < 0:
@@ -215,6 +218,7 @@ class Board:
 
     def _start_rom(self) -> None:
         self._end_vm()
+        self._in_frame = False
         self._rom, far = socket.socketpair()
         threading.Thread(
             target=handle_client,
