@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import TextIO
 
 import serial
+from rich.console import Console
 
 from tools.problem import Problem
 
 _BAUD = 115200
+_CONNECTED = b": connected to "
 
 
 class Serial:
@@ -39,6 +42,15 @@ class Serial:
         self.until(b">>> ", 5)
         self._guarded(lambda: self._serial.write(b"\x04"))
         self.until(b"soft reboot\r\n", 5)
+
+    def answers(self, seconds: float) -> bool:
+        """Whether MicroPython is there: what runs is stopped, and its prompt comes."""
+        self._guarded(lambda: self._serial.write(b"\r\x03\x03\x02"))
+        try:
+            self.until(b">>> ", seconds)
+        except Problem:
+            return False
+        return True
 
     def until(self, ending: bytes, seconds: float) -> bytes:
         """Read until this has come. Raises Problem where it does not within `seconds`."""
@@ -77,3 +89,18 @@ class Serial:
             action()  # type: ignore[operator]
         except (OSError, serial.SerialException) as error:
             raise Problem(f"{self._port}: the board is gone: plug it in and do it again") from error
+
+
+def show_first_lines(port: str, console: Console, seconds: float = 20) -> None:
+    """Restart the device, and show what it says until it is connected. Raises Problem."""
+    with Serial(port) as serial:
+        serial.restart()
+        said = serial.show(sys.stdout, seconds, until=_CONNECTED)
+        if _CONNECTED in said:
+            serial.show(sys.stdout, 0.3)
+        else:
+            console.print(
+                "it has no link yet: `make logs` shows more, `make provision` changes its config",
+                style="yellow",
+                highlight=False,
+            )

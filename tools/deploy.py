@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from tools import board, image, mpremote, ports
-from tools.console import Serial
+from tools.console import show_first_lines
 from tools.problem import Problem
+from tools.progress import bar
 
 _INVENTORY = Path(__file__).parent / "on_board" / "inventory.py"
 
@@ -96,7 +95,7 @@ def deploy(port: str, target: board.Board, console: Console) -> Plan:
     with console.status(f"{port}: looking at what is there"):
         made = plan(wanted, inventory(port, wanted, mpy))
     if made.copied or made.removed:
-        with Progress(console=console, transient=True) as progress:
+        with bar(console) as progress:
             task = progress.add_task("copying", total=len(made.copied))
 
             def each(path: str) -> None:
@@ -120,11 +119,9 @@ def main(
     start: Annotated[bool, typer.Option(help="start the application, and show its first lines")] = True,
 ) -> None:
     """Library and application, compiled, onto a board: only what has changed, with hashes verified."""
-    console = Console()
+    console = Console(soft_wrap=True)
     target = board.load(board_key)
     chosen = ports.choose(port, target)
     deploy(chosen, target, console)
     if start:
-        with Serial(chosen) as serial:
-            serial.restart()
-            serial.show(sys.stdout, seconds=5)
+        show_first_lines(chosen, console)

@@ -24,6 +24,7 @@ from serial import SerialException
 
 from tools.board import Board
 from tools.problem import Problem
+from tools.progress import bar
 
 BAUD = 460800
 _ROM_BAUD = 115200
@@ -81,7 +82,7 @@ log.set_logger(_log)
 @contextlib.contextmanager
 def _quietly(console: Console) -> Iterator[_Log]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with bar(console, *columns) as progress:
         _log.begin(progress)
         yield _log
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from tools.board import Board
 from tools.board import Firmware as Pinned
 from tools.problem import Problem
+from tools.progress import bar
 
 DOWNLOADS = "https://micropython.org/resources/firmware/"
 _ESP_IMAGE = 0xE9
@@ -90,7 +91,7 @@ def _download(wanted: Pinned, mirror: str, console: Console) -> Path:
     by_hand = f"or get {wanted.file} by other means and say FIRMWARE=..."
     pooch.get_logger().setLevel("ERROR")
     os.makedirs(cache(), exist_ok=True)
-    with Progress(*columns, console=console, transient=True) as progress:
+    with bar(console, *columns) as progress:
         downloader: Any = pooch.HTTPDownloader(progressbar=_Bar(progress, wanted.file), timeout=30)
         try:
             found = pooch.retrieve(

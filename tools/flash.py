@@ -6,7 +6,6 @@ that was cut off at any of them.
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,13 @@ from rich.console import Console
 
 from tools import board, esp, firmware, kept, mpremote, ports, provision, uf2
 from tools.board import Board
-from tools.console import Serial
+from tools.console import Serial, show_first_lines
 from tools.deploy import deploy
 from tools.problem import Problem
 from tools.provision import Provision, Wishes
 
 _BOOT = 60  # s: a first start formats the file system
 _DRIVE = 20  # s
-_FIRST_LINES = 20  # s
-_CONNECTED = b": connected to "
 
 
 @dataclass
@@ -154,32 +151,18 @@ def _flash_uf2(plan: Plan, port: str | None, file: Path, console: Console) -> No
 def _wait_for_micropython(plan: Plan, port: str | None, console: Console) -> str:
     """A board comes back with its file system made; some come back at another port."""
     ends = time.monotonic() + _BOOT
-    last: Problem | None = None
+    last = "press its reset button, and do it again"
     with console.status("waiting for MicroPython"):
         while time.monotonic() < ends:
             try:
                 there = ports.choose(port or plan.port, plan.board)
-                mpremote.run(there, "resume", "exec", "print('ready')", timeout=10)
-                return there
-            except Problem as problem:
-                last = problem
+                with Serial(there) as serial:
+                    if serial.answers(1):
+                        return there
+            except Problem as problem:  # the port itself may come and go
+                last = str(problem)
                 time.sleep(0.3)
     raise Problem(f"MicroPython has not come within {_BOOT} s: {last}")
-
-
-def show_first_lines(port: str, console: Console, seconds: float = _FIRST_LINES) -> None:
-    """Restart the device, and show what it says until it is connected."""
-    with Serial(port) as serial:
-        serial.restart()
-        said = serial.show(sys.stdout, seconds, until=_CONNECTED)
-        if _CONNECTED in said:
-            serial.show(sys.stdout, 0.3)
-        else:
-            console.print(
-                "it has no link yet: `make logs` shows more, `make provision` changes its config",
-                style="yellow",
-                highlight=False,
-            )
 
 
 def main(

@@ -20,12 +20,14 @@ import typer
 from rich.console import Console
 from rich.prompt import IntPrompt, Prompt
 
+from app import schema
 from tools import board, mpremote, ports, settings
 from tools.board import Board
-from tools.console import Serial
+from tools.console import Serial, show_first_lines
 from tools.problem import Problem
 
 _MISSING = "missing"
+_ANSWER = 3  # s in which MicroPython shows its prompt where there is one
 # asked for, where the config has none: field, question, whether it is a secret
 _NETWORK = (("wifi.ssid", "name of the Wi-Fi network", False), ("wifi.password", "its password", True))
 _DEVICE = (
@@ -57,6 +59,9 @@ class Provision:
 def present(port: str) -> Provision | None:
     """What the device has now, None where it has no config, or none that can be read."""
     try:
+        with Serial(port) as serial:
+            if not serial.answers(_ANSWER):
+                return None
         text = mpremote.run(port, "resume", "fs", "cat", f":{settings.CONFIG}", timeout=20)
         found = Provision(settings.parse(text, settings.CONFIG))
     except Problem:
@@ -105,6 +110,7 @@ def make(before: Provision | None, wishes: Wishes, target: Board, console: Conso
         _ask(made.config, target, console)
     made.files = {name: made.files[name] for name in _names(made.config) if name in made.files}
     _complete(made, target)
+    made.config = {field: made.config[field] for field in schema.CONFIG if field in made.config}
     return made
 
 
@@ -227,16 +233,14 @@ def main(
 
     It begins with what the device has. Secrets are never printed.
     """
-    console = Console()
+    console = Console(soft_wrap=True)
     target = board.load(board_key)
     chosen = ports.choose(port, target)
     made = make(present(chosen), wishes(assign, file, ca, cert, key, ask), target, console)
     show(made, console)
     write(chosen, made, console)
     if start:
-        with Serial(chosen) as serial:
-            serial.restart()
-            serial.show(sys.stdout, seconds=5)
+        show_first_lines(chosen, console)
 
 
 def wishes(

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn
 
 from tools.board import Board
 from tools.problem import Problem
+from tools.progress import bar
 
 INFO = "INFO_UF2.TXT"
 _NAMES = {"rp2040": ("RPI-RP2",), "rp2350": ("RP2350",)}
@@ -63,7 +64,7 @@ def flash(board: Board, firmware: Path, drive: Path, console: Console, seconds: 
     size = firmware.stat().st_size
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     try:
-        with Progress(*columns, console=console, transient=True) as progress, firmware.open("rb") as source:
+        with bar(console, *columns) as progress, firmware.open("rb") as source:
             task = progress.add_task(f"copying to {drive}", total=size)
             with (drive / firmware.name).open("wb") as target:
                 while piece := source.read(_PIECE):

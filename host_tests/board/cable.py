@@ -19,6 +19,7 @@ import time
 import tty
 from pathlib import Path
 
+from esp32_mock_bootloader.registers import mac_bytes_for_chip
 from esp32_mock_bootloader.server import BootloaderConnection, FlashImage, handle_client
 
 from tools import vm
@@ -67,6 +68,7 @@ class Board:
         self.drive = drive
         self.starts = 0  # of the VM
         self._chip, self._firmware, self._offset = chip, firmware, offset
+        self.unique_id = bytes(mac_bytes_for_chip(chip)) if chip else b"pico"
         self._heap = heap
         self._raw = False  # in the raw REPL
         self._in_frame = False  # of the ROM bootloader's protocol
@@ -174,7 +176,7 @@ class Board:
         self._vm = subprocess.Popen(
             [vm.executable(), "-X", f"heapsize={self._heap}", "-i", "-c", _START % (files,)],
             cwd=self.folder,
-            env=dict(os.environ, MICROPYPATH=path),
+            env=dict(os.environ, MICROPYPATH=path, UNIQUE_ID=self.unique_id.hex()),
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -237,7 +239,7 @@ class Board:
     def _look_at_drive(self) -> None:
         """The bootloader takes a firmware that is whole, and restarts."""
         assert self.drive
-        for path in self.drive.glob("*.uf2"):
+        for path in self.drive.iterdir():
             if path.read_bytes() == self._firmware:
                 path.unlink()
                 (self.drive / "INFO_UF2.TXT").unlink()
