@@ -13,6 +13,7 @@ from rich.console import Console
 from tools.problem import Problem
 
 _BAUD = 115200
+_AGAIN = 0.5  # s: a board that is still starting does not hear Ctrl-C
 _CONNECTED = b": connected to "
 
 
@@ -45,11 +46,17 @@ class Serial:
 
     def answers(self, seconds: float) -> bool:
         """Whether MicroPython is there: what runs is stopped, and its prompt comes."""
-        self._guarded(lambda: self._serial.write(b"\r\x03\x03\x02"))
-        try:
-            self.until(b">>> ", seconds)
-        except Problem:
-            return False
+        data = b""
+        ends = time.monotonic() + seconds
+        asked = -1.0
+        while b">>> " not in data:
+            now = time.monotonic()
+            if now > ends:
+                return False
+            if now - asked > _AGAIN:
+                asked = now
+                self._guarded(lambda: self._serial.write(b"\r\x03\x03\x02"))
+            data += self.read()
         return True
 
     def until(self, ending: bytes, seconds: float) -> bytes:

@@ -162,5 +162,5 @@ def _remedy(error: str, said: list[str]) -> str:
         or "readiness" in text
         or "stopped responding" in text
     ):
-        return "the board went away in the midst of it: plug it in and do it again, nothing is lost by that"
+        return "the board went away in the midst of it: plug it in and do it again, nothing is lost"
     return f"esptool says: {error.strip().splitlines()[0] if error.strip() else said[-1:]}"

@@ -121,6 +121,8 @@ def _flash_esp(
             had[0] = kept.kept(unique_id)
             if had[0]:
                 console.print("its config was kept by an earlier run", highlight=False)
+            else:
+                console.print("no config can be read from it: a new one is made", highlight=False)
 
     unique_id = esp.flash(port, plan.board, file, console, plan.baud, about_to_erase)
     return unique_id, had[0]

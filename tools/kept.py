@@ -1,6 +1,6 @@
 """What a board had before its flash was erased, until it has it again: a run may be cut off.
 
-In `build/kept/`, for nobody else to read, by the board's unique id.
+By the board's unique id, where this user's state is kept, for nobody else to read.
 """
 
 from __future__ import annotations
@@ -8,18 +8,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
+
+import platformdirs
 
 from tools import settings
-from tools.paths import BUILD
 from tools.provision import Provision
 
-_FOLDER = BUILD / "kept"
+
+def _folder(unique_id: str) -> Path:
+    return platformdirs.user_state_path("umqtt5") / unique_id
 
 
 def keep(unique_id: str, provision: Provision) -> None:
     """Keep it."""
-    folder = _FOLDER / unique_id
-    folder.mkdir(parents=True, exist_ok=True)
+    forget(unique_id)
+    folder = _folder(unique_id)
+    folder.mkdir(parents=True)
     os.chmod(folder, 0o700)
     for name, data in {settings.CONFIG: json.dumps(provision.config).encode(), **provision.files}.items():
         (folder / name).write_bytes(data)
@@ -27,7 +32,7 @@ def keep(unique_id: str, provision: Provision) -> None:
 
 def kept(unique_id: str) -> Provision | None:
     """What an earlier run has kept of this board."""
-    folder = _FOLDER / unique_id
+    folder = _folder(unique_id)
     try:
         config = settings.parse((folder / settings.CONFIG).read_text(), str(folder))
     except OSError:
@@ -38,4 +43,4 @@ def kept(unique_id: str) -> Provision | None:
 
 def forget(unique_id: str) -> None:
     """The board has it: nothing is kept here."""
-    shutil.rmtree(_FOLDER / unique_id, ignore_errors=True)
+    shutil.rmtree(_folder(unique_id), ignore_errors=True)

@@ -13,7 +13,7 @@ from tools.problem import Problem
 _REMEDIES = (
     (
         "failed to access",
-        "can't be opened: is it plugged in, and is no other program using it? `make doctor` tells more",
+        "can't be opened: another program has it, or it was pulled out; `make doctor` tells more",
     ),
     ("no device found", "no board there: plug it in with a data cable; `make doctor` tells more"),
     ("could not enter raw repl", "answers no MicroPython: press its reset button, or `make flash` it"),

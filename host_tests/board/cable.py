@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import select
+import shutil
 import socket
 import subprocess
 import termios
@@ -34,6 +35,7 @@ for name in %r:
 _REBOOT = b"MPY: soft reboot\r\n"
 _BOOTLOADER = 3  # the exit code of `machine.bootloader()`, see `modules/machine.py`
 _HALTED = 2
+_FILE_SYSTEM = 0x200000  # where MicroPython has it in 4 MB of flash
 _MODULES = Path(__file__).parent / "modules"
 
 
@@ -49,7 +51,8 @@ class Board:
 
     A `chip` of Espressif's has a ROM bootloader, and MicroPython only where `flash` holds
     `firmware` at `offset`. A `drive` is the folder of an RP2040's bootloader: the board has
-    MicroPython, and a port, as soon as `firmware` was copied there.
+    MicroPython, and a port, as soon as `firmware` was copied there. It is pulled out when so many
+    bytes have come; a new Board with the same `folder` and `flash` is the same, plugged in again.
     """
 
     def __init__(
@@ -60,11 +63,16 @@ class Board:
         firmware: bytes = b"",
         offset: int = 0,
         drive: Path | None = None,
+        flash: Flash | None = None,
+        pulled_after: int | None = None,
         heap: str = "256k",
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.flash = Flash()
+        self.flash = flash or Flash()
+        self.received = 0  # bytes that came through the port
+        self.pulled_out = threading.Event()
+        self._pulled_after = pulled_after
         self.drive = drive
         self.starts = 0  # of the VM
         self._chip, self._firmware, self._offset = chip, firmware, offset
@@ -78,12 +86,15 @@ class Board:
         self._fd, self._far = os.openpty()
         tty.setraw(self._far)
         self._name = os.ttyname(self._far)
-        self.port = self._name
+        # a name of its own: whoever still has the port of a board that was pulled out must not
+        # find the next board there
+        self.port = str(folder.parent / f"{folder.name}-port")
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        if drive:  # a port that comes and goes
-            self.port = str(folder.parent / f"{folder.name}-port")
+        if drive:
             self._show_drive()
+        else:
+            os.symlink(self._name, self.port)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -101,13 +112,18 @@ class Board:
             return
         self._stop.set()
         self._thread.join(10)
+        self._pull_out()
+
+    def _pull_out(self) -> None:
+        if self.pulled_out.is_set():
+            return
         self._end_vm()
         if self._rom:
             self._rom.close()
+        Path(self.port).unlink(missing_ok=True)
         for fd in (self._fd, self._far):
             os.close(fd)
-        if self.drive:
-            Path(self.port).unlink(missing_ok=True)
+        self.pulled_out.set()
 
     @property
     def runs_micropython(self) -> bool:
@@ -118,7 +134,7 @@ class Board:
     # ---- what goes on
 
     def _run(self) -> None:
-        if not self._chip and not self.drive:
+        if self.runs_micropython and not self.drive:
             self._start_vm(("boot", "main"))
         while not self._stop.is_set():
             if self.drive and not self.runs_micropython:
@@ -129,6 +145,10 @@ class Board:
                 with contextlib.suppress(OSError):
                     data = os.read(fd, 65536)
                     if fd == self._fd:
+                        self.received += len(data)
+                        if self._pulled_after is not None and self.received > self._pulled_after:
+                            self._pull_out()
+                            return
                         self._from_port(data)
                     elif fd == self._vm_fd:
                         self._from_vm(data)
@@ -167,6 +187,8 @@ class Board:
     # ---- the VM
 
     def _start_vm(self, files: tuple[str, ...]) -> None:
+        if self._chip and self.flash.data[_FILE_SYSTEM] == 0xFF:
+            self._format()
         master, slave = os.openpty()
         mode = termios.tcgetattr(slave)
         mode[1] &= ~termios.OPOST
@@ -186,6 +208,12 @@ class Board:
         os.close(slave)
         self._vm_fd = master
         self.starts += 1
+
+    def _format(self) -> None:
+        """The file system is in the flash: who erases one erases the other."""
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        self.flash.data[_FILE_SYSTEM] = 0
 
     def _watch_vm(self) -> None:
         """A VM that has ended is a board that reboots."""
@@ -239,7 +267,7 @@ class Board:
     def _look_at_drive(self) -> None:
         """The bootloader takes a firmware that is whole, and restarts."""
         assert self.drive
-        for path in self.drive.iterdir():
+        for path in set(self.drive.iterdir()) - {self.drive / "INFO_UF2.TXT"}:
             if path.read_bytes() == self._firmware:
                 path.unlink()
                 (self.drive / "INFO_UF2.TXT").unlink()

@@ -1,0 +1,121 @@
+"""What the tests with a board share: the tools as a person runs them, firmware, boards to plug in."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from host_tests.board.cable import Board as Cable
+from host_tests.board.cable import Flash
+from tools import board, esp
+from tools.broker import Address
+from tools.paths import ROOT
+
+_UF2 = bytes.fromhex("5546320a57515d9e")
+_FAMILY = 0xE48BFF56  # RP2040
+_SIZE = 60000  # bytes of a firmware in the tests
+
+
+def tool(*arguments: object, code: int = 0, **environment: str) -> str:
+    """Run `python -m tools ...`, check its exit code; returns what it said."""
+    return run([sys.executable, "-m", "tools", *map(str, arguments)], code, **environment)
+
+
+def run(command: Sequence[str], code: int = 0, **environment: str) -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=dict(os.environ, COLUMNS="200", **environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == code, done.stdout
+    assert "Traceback (most recent call last)" not in done.stdout, done.stdout
+    return done.stdout
+
+
+def problem(*arguments: object, **environment: str) -> str:
+    """Run a tool that fails; returns the line that it says."""
+    said = tool(*arguments, code=1, **environment).strip().splitlines()
+    return said[-1]
+
+
+def firmware(key: str) -> bytes:
+    """What looks like MicroPython for a board, as far as anybody looks before it runs."""
+    target = board.load(key)
+    assert target.firmware
+    body = bytearray(random.Random(key).randbytes(_SIZE))
+    if target.firmware.format == "uf2":
+        body[:8] = _UF2
+        body[28:32] = _FAMILY.to_bytes(4, "little")
+    else:
+        body[0] = 0xE9
+        body[12:14] = esp.chip_of(target).IMAGE_CHIP_ID.to_bytes(2, "little")
+    return bytes(body)
+
+
+@dataclass
+class Rig:
+    """One board of a kind, in a folder of the test's. `plug` it in, pull it out, plug it in again."""
+
+    key: str
+    folder: Path
+    broker: Address
+    flash: Flash = field(default_factory=Flash)
+
+    @property
+    def file(self) -> Path:
+        """The firmware, for `--firmware`."""
+        path = self.folder / f"micropython.{'uf2' if self.drive else 'bin'}"
+        if not path.exists():
+            path.write_bytes(firmware(self.key))
+        return path
+
+    @property
+    def drive(self) -> Path | None:
+        return self.folder / "drive" if board.load(self.key).chip.startswith("rp2") else None
+
+    @property
+    def files(self) -> Path:
+        """The board's own file system."""
+        return self.folder / "files"
+
+    def plug(self, pulled_after: int | None = None) -> Cable:
+        target = board.load(self.key)
+        content = firmware(self.key)
+        if self.drive:
+            return Cable(self.files, drive=self.drive, firmware=content, pulled_after=pulled_after)
+        return Cable(
+            self.files,
+            chip=target.chip,
+            firmware=content,
+            offset=esp.offset(target),
+            flash=self.flash,
+            pulled_after=pulled_after,
+        )
+
+    def options(self, cable: Cable) -> list[str]:
+        """Those of `flash` for this board."""
+        given = ["--board", self.key, "--port", cable.port, "--firmware", str(self.file)]
+        return given + (["--drive", str(self.drive)] if self.drive else [])
+
+    @property
+    def config(self) -> list[str]:
+        """Options that make a config for the broker of the test."""
+        fields = {
+            "device": "dut",
+            "prefix": "test",
+            "wifi.ssid": "home",
+            "wifi.password": "not for any eye",
+            "broker.host": self.broker.host,
+            "broker.port": self.broker.port,
+        }
+        return [word for key, value in fields.items() for word in ("--set", f"{key}={value}")]
