@@ -9,15 +9,19 @@ from collections.abc import Callable
 
 from tools.problem import Problem
 
+_GONE = "the board was pulled out or has restarted: plug it in and do it again"
 # what mpremote or the board says: what to do
 _REMEDIES = (
     (
         "failed to access",
-        "can't be opened: another program has it, or it was pulled out; `make doctor` tells more",
+        "can't be opened: another program has it, or it was pulled out: see to that and do it again",
     ),
     ("no device found", "no board there: plug it in with a data cable; `make doctor` tells more"),
     ("could not enter raw repl", "answers no MicroPython: press its reset button, or `make flash` it"),
-    ("disconnected", "the board was pulled out or has restarted: plug it in and do it again"),
+    ("disconnected", _GONE),
+    ("Input/output error", _GONE),
+    ("device reports readiness", _GONE),
+    ("SerialException", _GONE),
     ("No space left", "its file system is full: `make ls` shows what is there, `make erase` makes room"),
     ("ENOSPC", "its file system is full: `make ls` shows what is there, `make erase` makes room"),
     ("MemoryError", "the board has run out of memory: press its reset button and do it again"),
