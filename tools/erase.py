@@ -29,7 +29,7 @@ def main(
         except typer.Abort as abort:
             raise Problem(f"{chosen}: nothing is erased; without a question: --yes") from abort
     if files:
-        mpremote.run(chosen, "resume", "fs", "rm", "-r", ":/")
+        mpremote.run(chosen, "exec", "import os; os.chdir('/')", "fs", "rm", "-r", ":")
     else:
         esp.erase(chosen, target, console)
     console.print(f"{chosen}: {what} erased; `make flash` makes a device of it again", highlight=False)

@@ -25,9 +25,19 @@ from esp32_mock_bootloader.server import BootloaderConnection, FlashImage, handl
 
 from tools import vm
 
-# what MicroPython runs at the start, and then the REPL comes
+# What MicroPython runs at the start, and then the REPL comes. The board's folder is its root:
+# whatever it does to its files, this computer's own are out of its reach. What stands in for the
+# modules of a board is loaded and out of sight, as if it were built in.
 _START = """
-import os
+import os, sys, vfs
+vfs.umount("/")
+vfs.mount(vfs.VfsPosix(%r), "/stand_in")
+sys.path[:] = ["/stand_in", ".frozen"]
+import esp32, machine, network
+vfs.umount("/stand_in")
+vfs.mount(vfs.VfsPosix(%r), "/")
+os.chdir("/")
+sys.path[:] = ["", ".frozen", "/lib"]
 for name in %r:
     if name + ".py" in os.listdir():
         __import__(name)
@@ -35,7 +45,7 @@ for name in %r:
 _REBOOT = b"MPY: soft reboot\r\n"
 _BOOTLOADER = 3  # the exit code of `machine.bootloader()`, see `modules/machine.py`
 _HALTED = 2
-_FILE_SYSTEM = 0x200000  # where MicroPython has it in 4 MB of flash
+FILE_SYSTEM = 0x200000  # where MicroPython has it in 4 MB of flash
 _MODULES = Path(__file__).parent / "modules"
 
 
@@ -187,18 +197,18 @@ class Board:
     # ---- the VM
 
     def _start_vm(self, files: tuple[str, ...]) -> None:
-        if self._chip and self.flash.data[_FILE_SYSTEM] == 0xFF:
+        if self._chip and self.flash.data[FILE_SYSTEM] == 0xFF:
             self._format()
         master, slave = os.openpty()
         mode = termios.tcgetattr(slave)
         mode[1] &= ~termios.OPOST
         mode[3] &= ~termios.ECHO
         termios.tcsetattr(slave, termios.TCSANOW, mode)
-        path = os.pathsep.join(["", ".frozen", str(self.folder / "lib"), str(_MODULES)])
+        start = _START % (str(_MODULES), str(self.folder), files)
         self._vm = subprocess.Popen(
-            [vm.executable(), "-X", f"heapsize={self._heap}", "-i", "-c", _START % (files,)],
+            [vm.executable(), "-X", f"heapsize={self._heap}", "-i", "-c", start],
             cwd=self.folder,
-            env=dict(os.environ, MICROPYPATH=path, UNIQUE_ID=self.unique_id.hex()),
+            env=dict(os.environ, UNIQUE_ID=self.unique_id.hex()),
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -213,7 +223,7 @@ class Board:
         """The file system is in the flash: who erases one erases the other."""
         shutil.rmtree(self.folder)
         self.folder.mkdir()
-        self.flash.data[_FILE_SYSTEM] = 0
+        self.flash.data[FILE_SYSTEM] = 0
 
     def _watch_vm(self) -> None:
         """A VM that has ended is a board that reboots."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from host_tests.board.cable import Board as Cable
-from host_tests.board.rig import Rig, tool
+from host_tests.board.rig import Rig
 from tools import broker
 from tools.broker import Address
 
@@ -36,9 +36,9 @@ def plugged(tmp_path: Path) -> Iterator[Cable]:
 
 
 @pytest.fixture
-def deployed(plugged: Cable, address: Address, tmp_path: Path) -> Cable:
+def deployed(tmp_path: Path, address: Address) -> Iterator[Cable]:
     """A board that is a device already."""
     rig = Rig("esp32", tmp_path, address)
-    tool("deploy", "--board", "esp32", "--port", plugged.port, "--no-start")
-    tool("provision", "--board", "esp32", "--port", plugged.port, "--no-start", *rig.config)
-    return plugged
+    rig.prepare()
+    with Cable(rig.files) as cable:
+        yield cable

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from host_tests.board.cable import FILE_SYSTEM, Flash
 from host_tests.board.cable import Board as Cable
-from host_tests.board.cable import Flash
-from tools import board, esp
+from tools import board, esp, image
 from tools.broker import Address
 from tools.paths import ROOT
 
 _UF2 = bytes.fromhex("5546320a57515d9e")
 _FAMILY = 0xE48BFF56  # RP2040
+SECRET = "not for any eye"
 _SIZE = 60000  # bytes of a firmware in the tests
 
 
@@ -88,6 +91,22 @@ class Rig:
         """The board's own file system."""
         return self.folder / "files"
 
+    def prepare(self, **fields: object) -> None:
+        """Make it the device that it is when everything has been done; `fields` are of its config."""
+        if not self.drive:
+            content, at = firmware(self.key), esp.offset(board.load(self.key))
+            self.flash.data[at : at + len(content)] = content
+            self.flash.data[FILE_SYSTEM] = 0
+        shutil.copytree(image.cached(self.key), self.files, dirs_exist_ok=True)
+        settings = {
+            "device": "dut",
+            "prefix": "test",
+            "broker": {"host": self.broker.host, "port": self.broker.port},
+            "wifi": {"ssid": "home", "password": SECRET},
+            "sensors": [{"kind": "chip_temperature", "period": 10}],
+        }
+        (self.files / "config.json").write_text(json.dumps({**settings, **fields}))
+
     def plug(self, pulled_after: int | None = None) -> Cable:
         target = board.load(self.key)
         content = firmware(self.key)
@@ -114,7 +133,7 @@ class Rig:
             "device": "dut",
             "prefix": "test",
             "wifi.ssid": "home",
-            "wifi.password": "not for any eye",
+            "wifi.password": SECRET,
             "broker.host": self.broker.host,
             "broker.port": self.broker.port,
         }

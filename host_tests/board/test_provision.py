@@ -1,0 +1,145 @@
+"""`make provision`: what ends up on the device, and what is never shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from host_tests.board.cable import Board as Cable
+from host_tests.board.rig import SECRET, problem, tool
+from tools import board, settings
+from tools.problem import Problem
+
+
+def provision(cable: Cable, *more: object) -> str:
+    return tool("provision", "--board", "esp32", "--port", cable.port, "--no-start", *more)
+
+
+def config(cable: Cable) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((cable.folder / "config.json").read_text())
+    return found
+
+
+def test_a_field_is_set_and_the_others_stay(deployed: Cable) -> None:
+    said = provision(deployed, "--set", "sensors[0].period=3", "--set", "broker.password=12345678")
+    now = config(deployed)
+    assert now["sensors"][0]["period"] == 3
+    assert now["broker"]["password"] == "12345678"  # text, though it is all digits
+    assert now["wifi"] == {"ssid": "home", "password": SECRET}
+    assert SECRET not in said and "12345678" not in said and "config.json written for dut" in said
+
+
+def test_a_new_board_gets_all_that_it_can_measure_and_switch(plugged: Cable) -> None:
+    provision(
+        plugged,
+        *("--set", "device=new", "--set", "broker.host=b"),
+        *("--set", "wifi.ssid=home", "--set", "wifi.password=hush1234"),
+    )
+    target = board.load("esp32")
+    assert [sensor["kind"] for sensor in config(plugged)["sensors"]] == list(target.readings)
+    assert [actuator["pin"] for actuator in config(plugged)["actuators"]] == list(target.outputs)
+
+
+def test_what_is_missing_is_asked_for_by_name(plugged: Cable) -> None:
+    said = problem("provision", "--board", "esp32", "--port", plugged.port)
+    assert said.startswith("config.json: device: missing") and "--set device=..." in said
+    assert not (plugged.folder / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    "assignment, words",
+    [
+        ("broker.port=0", "config.json: broker.port: 0, expected a port number"),
+        ("colour=red", "config.json: colour: unknown"),
+        ("sensors[0].kind=nose", 'config.json: sensors[0].kind: "nose", expected one of'),
+        ("sensors[9].kind=x", "--set sensors[9].kind: there is no entry 9"),
+        ("sensors.kind=x", "--set sensors.kind: what it goes into is not an object"),
+        ("device", "--set device: expected key=value"),
+        ("a..b=1", "--set a..b: expected a path"),
+    ],
+)
+def test_what_the_device_would_refuse_is_not_written(deployed: Cable, assignment: str, words: str) -> None:
+    before = (deployed.folder / "config.json").read_bytes()
+    said = problem("provision", "--board", "esp32", "--port", deployed.port, "--set", assignment)
+    assert said.startswith(words)
+    assert (deployed.folder / "config.json").read_bytes() == before
+
+
+def test_a_file_in_part(deployed: Cable, tmp_path: Path) -> None:
+    part = tmp_path / "part.json"
+    part.write_text('{"broker": {"keep_alive": 99}}')
+    provision(deployed, "--file", part)
+    assert config(deployed)["broker"]["keep_alive"] == 99
+    assert config(deployed)["device"] == "dut"
+    part.write_text("{broker")
+    assert f"{part}: not JSON" in problem(
+        "provision", "--board", "esp32", "--port", deployed.port, "--file", part
+    )
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> dict[str, Path]:
+    authority = trustme.CA()
+    own = authority.issue_cert("dut")
+    paths = {name: tmp_path / f"my-{name}.pem" for name in ("ca", "cert", "key", "other")}
+    authority.cert_pem.write_to_path(paths["ca"])
+    own.cert_chain_pems[0].write_to_path(paths["cert"])
+    own.private_key_pem.write_to_path(paths["key"])
+    authority.issue_cert("other").private_key_pem.write_to_path(paths["other"])
+    return paths
+
+
+def _options(paths: dict[str, Path], key: str = "key") -> list[str]:
+    return ["--ca", str(paths["ca"]), "--cert", str(paths["cert"]), "--key", str(paths[key])]
+
+
+def test_certificates_go_along_and_stay(deployed: Cable, certificates: dict[str, Path]) -> None:
+    said = provision(deployed, *_options(certificates))
+    assert config(deployed)["broker"]["tls"] == {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
+    assert (deployed.folder / "key.pem").read_bytes() == certificates["key"].read_bytes()
+    assert "PRIVATE KEY" not in said
+    provision(deployed, "--set", "health=5")  # checked with the files that are there
+    assert config(deployed)["broker"]["tls"]["key"] == "key.pem"
+
+
+def test_a_key_of_another_certificate_is_refused(deployed: Cable, certificates: dict[str, Path]) -> None:
+    wrong = _options(certificates, "other")
+    said = problem("provision", "--board", "esp32", "--port", deployed.port, *wrong)
+    assert said.startswith("broker.tls.cert: its key is not the one")
+    assert not (deployed.folder / "key.pem").exists()
+
+
+def test_a_cut_leaves_the_old_config_whole(deployed: Cable) -> None:
+    path = deployed.folder / "config.json"
+    before = path.read_bytes()
+    deployed.unplug()
+    with Cable(deployed.folder) as cable:
+        provision(cable, "--set", "health=5")
+        whole = cable.received
+    path.write_bytes(before)
+    for share in (0.4, 0.55, 0.7):
+        with Cable(deployed.folder, pulled_after=int(whole * share)) as cable:
+            problem("provision", "--board", "esp32", "--port", cable.port, "--set", "health=5")
+        assert path.read_bytes() == before
+
+
+def test_paths_of_fields() -> None:
+    made: dict[str, Any] = {}
+    settings.change(made, "broker.tls.ca", "ca.pem")
+    settings.change(made, "sensors[0].kind", "load")
+    settings.change(made, "sensors.1.kind", "uptime")
+    assert made == {"broker": {"tls": {"ca": "ca.pem"}}, "sensors": [{"kind": "load"}, {"kind": "uptime"}]}
+    settings.change(made, "broker.tls", None)
+    settings.change(made, "sensors[0]", None)
+    assert made == {"broker": {}, "sensors": [{"kind": "uptime"}]}
+    with pytest.raises(Problem):
+        settings.change(made, "sensors.kind", 1)
+
+
+def test_secrets_are_hidden_wherever_they_are() -> None:
+    shown = json.dumps(settings.shown({"wifi": {"password": "a"}, "list": [{"token": "b", "host": "c"}]}))
+    assert '"a"' not in shown and '"b"' not in shown and '"c"' in shown
