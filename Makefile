@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a target is a command of tools/, never a file
-.PHONY: help demo flash deploy provision repl logs ls erase test judges conformance mutants fuzz soak lint size bench setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase test judges conformance mutants fuzz soak lint package size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -27,6 +27,10 @@ deploy: $(VENV)/board ## library and application onto it, only what has changed:
 
 provision: $(VENV)/board ## its config and certificates: BOARD=esp32 [PORT=] [ARGS="--set broker.host=10.0.0.5 --ca ca.pem"]
 	@$(RUN) -m tools provision $(DEVICE) $(ARGS)
+
+run: $(VENV)/board ## a program of yours on it, the library mounted: FILE=example.py [PORT=] [BOARD=]
+	@$(RUN) -m tools run $(if $(PORT),--port "$(PORT)") $(if $(BOARD),--board "$(BOARD)") $(ARGS) \
+	  "$(or $(FILE),$(error FILE= is missing, such as FILE=example.py))"
 
 repl: $(VENV)/board ## MicroPython's prompt on a board: [PORT=]
 	@$(RUN) -m tools repl $(if $(PORT),--port "$(PORT)") $(ARGS)
@@ -61,6 +65,9 @@ soak: $(VENV)/dev $(VENV)/bench ## a device in 64 KB of heap behind a network th
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 	@$(RUN) -m tools lint
+
+package: $(VENV)/board ## the library for mip, as source and compiled
+	@$(RUN) -m tools package $(ARGS)
 
 size: $(VENV)/dev ## bytes of code and of heap
 	@$(RUN) -m tools size
