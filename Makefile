@@ -1,6 +1,5 @@
 # `make demo` and `make test` do all their set-up: a .venv with pinned packages.
 PYTHON ?= python3
-BROKER ?= iotcore
 VENV := .venv
 RUN := $(VENV)/bin/python
 DEVICE = $(if $(BOARD),--board "$(BOARD)",$(error BOARD= is missing, one of $(notdir $(wildcard boards/*)))) \
@@ -10,13 +9,13 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a target is a command of tools/, never a file
-.PHONY: help demo flash deploy provision run repl logs ls erase test judges conformance mutants fuzz soak lint package size bench setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase doctor test judges conformance mutants fuzz soak lint package size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 demo: $(VENV)/demo ## three devices and a broker, live: [SECONDS=20] [BROKER=iotcore|mosquitto|mqtt://host:port]
-	@$(RUN) -m tools demo --broker "$(BROKER)" $(if $(SECONDS),--seconds $(SECONDS))
+	@$(RUN) -m tools demo --broker "$(or $(BROKER),iotcore)" $(if $(SECONDS),--seconds $(SECONDS))
 
 flash: $(VENV)/board ## a bare board becomes a device: BOARD=esp32 [PORT=] [FIRMWARE=file] [DRIVE=] [DRY=1] [ARGS="--set wifi.ssid=home"]
 	@$(RUN) -m tools flash $(DEVICE) $(if $(FIRMWARE),--firmware "$(FIRMWARE)") $(if $(DRIVE),--drive "$(DRIVE)") \
@@ -65,6 +64,10 @@ soak: $(VENV)/dev $(VENV)/bench ## a device in 64 KB of heap behind a network th
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 	@$(RUN) -m tools lint
+
+doctor: $(VENV)/board ## what is wrong, and what to do: [BOARD=] [PORT=] [BROKER=mqtt://user:password@host]
+	@$(RUN) -m tools doctor $(if $(BOARD),--board "$(BOARD)") $(if $(PORT),--port "$(PORT)") \
+	  $(if $(BROKER),--broker "$(BROKER)") $(ARGS)
 
 package: $(VENV)/board ## the library for mip, as source and compiled
 	@$(RUN) -m tools package $(ARGS)

@@ -28,6 +28,7 @@ _COMMANDS = {
     "logs": "tools.logs",
     "ls": "tools.ls",
     "erase": "tools.erase",
+    "doctor": "tools.doctor.command",
     "package": "tools.package",
     "size": "tools.size",
     "bench": "tools.bench.command",

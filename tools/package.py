@@ -27,7 +27,7 @@ _NAME = "umqtt5"
 
 def version() -> str:
     """The version of all that is here; pyproject.toml is where it is written."""
-    return str(tomlkit.parse((ROOT / "pyproject.toml").read_text())["project"]["version"])  # type: ignore[index]
+    return str(tomlkit.parse((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
 def committed() -> dict[Path, str]:

@@ -1,0 +1,1 @@
+"""`make doctor`: what stands between a person and a running device."""
