@@ -57,9 +57,9 @@ class Command:
     since: float = field(default_factory=time.monotonic)
 
 
-def shown(text: str) -> str:
+def shown(text: str, limit: int = MAX_NAME) -> str:
     """What anybody may have sent, made fit to be shown: short, and without control characters."""
-    return "".join(c if c.isprintable() else "?" for c in text[:MAX_NAME])
+    return "".join(c if c.isprintable() else "?" for c in text[:limit])
 
 
 class Watch:
