@@ -112,6 +112,7 @@ def serve(hub: Hub, port: int, console: Console) -> None:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
+        listener.listen()  # before the address is told
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}"
         console.print(f"{hub.address}, {hub.prefix}/: {url}", highlight=False, markup=False, soft_wrap=True)
         config = uvicorn.Config(
