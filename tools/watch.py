@@ -20,6 +20,8 @@ HISTORY = 40
 MAX_DEVICES = 500
 MAX_NAMES = 64  # readings or switches of a device
 MAX_NAME = 48  # characters
+# what can be commanded: the level of their topics
+PLATFORMS = ("switch", "valve", "light", "number")
 _TOO_LARGE = 1e15
 _COMMANDS = 100  # that are remembered
 
@@ -42,6 +44,7 @@ class DeviceState:
     times: dict[str, deque[float]] = field(default_factory=dict)  # s since the epoch
     health: dict[str, Any] = field(default_factory=dict)
     switches: dict[str, str] = field(default_factory=dict)
+    platforms: dict[str, str] = field(default_factory=dict)  # of each switch: its level in topics
     received: int = 0
     heard: float = 0.0  # s since the epoch
 
@@ -60,6 +63,15 @@ class Command:
 def shown(text: str, limit: int = MAX_NAME) -> str:
     """What anybody may have sent, made fit to be shown: short, and without control characters."""
     return "".join(c if c.isprintable() else "?" for c in text[:limit])
+
+
+def _state_of(payload: bytes) -> str:
+    """The state of an actuator: a word, a number, or what is in JSON; a valve's is ON where it is open."""
+    text = payload.decode(errors="replace")
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            text = str(json.loads(text).get("state"))
+    return {"open": "ON", "closed": "OFF"}.get(text, shown(text))
 
 
 class Watch:
@@ -99,7 +111,8 @@ class Watch:
         self._client.on_state = self._state
         self._client.subscribe(f"{prefix}/+/status", self._status, qos=1)
         self._client.subscribe(f"{prefix}/+/sensor/+", self._reading)
-        self._client.subscribe(f"{prefix}/+/switch/+", self._switch, qos=1)
+        for platform in PLATFORMS:
+            self._client.subscribe(f"{prefix}/+/{platform}/+", self._switch, qos=1)
         self._client.subscribe(f"{prefix}/+/health", self._health)
         self._client.subscribe(self._answers, self._answered, qos=1)
 
@@ -120,7 +133,8 @@ class Watch:
         with contextlib.suppress(OSError, MQTTError):
             self._client.poll(200)  # the devices that have just ended leave their wills
             for name, device in self.devices.items():
-                topics = [f"{name}/status", *(f"{name}/switch/{switch}" for switch in device.switches)]
+                topics = [f"{name}/status"]
+                topics += [f"{name}/{device.platforms[switch]}/{switch}" for switch in device.switches]
                 for topic in topics:
                     self._client.publish(f"{self._prefix}/{topic}", b"", qos=1, retain=True)
             self._client.poll(200)
@@ -134,7 +148,8 @@ class Watch:
         for old in list(self.commands)[:-_COMMANDS]:
             del self.commands[old]
         properties = pack(response_topic=self._answers, correlation_data=key)
-        topic = f"{self._prefix}/{device}/switch/{switch}/set"
+        known = self.devices.get(device, DeviceState()).platforms
+        topic = f"{self._prefix}/{device}/{known.get(switch, 'switch')}/{switch}/set"
         self.on_event(f"{device}: {switch}: {word} asked")
         if not self._client.publish(topic, word, qos=1, properties=properties):
             command.answer = {"ok": False, "error": "no room in our outbox"}
@@ -186,16 +201,17 @@ class Watch:
 
     def _switch(self, message: Any) -> None:
         device, levels = self._device(message)
-        state = shown(message.payload.decode(errors="replace"))
+        state = _state_of(message.payload)
         if not self._room(device.switches, levels[2]):
             return
+        device.platforms[levels[2]] = levels[1]
         if device.switches.get(levels[2]) not in (None, state):
             self.on_event(f"{levels[0]}: {levels[2]} is {state}")
         device.switches[levels[2]] = state
 
     def _health(self, message: Any) -> None:
         device, _ = self._device(message)
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             figures = json.loads(message.payload)
             if isinstance(figures, dict):
                 numbers = [(k, v) for k, v in figures.items() if isinstance(v, (int, float, str))]
@@ -211,7 +227,7 @@ class Watch:
             return
         try:
             answer = json.loads(message.payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         if isinstance(answer, dict):
             command.answer = answer

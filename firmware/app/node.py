@@ -2,7 +2,7 @@
 
 from time import ticks_ms
 
-from actuators import make as make_actuator
+from actuators import make as make_actuators
 from sensors import make as make_sensor
 from umqtt5 import Client
 
@@ -40,7 +40,8 @@ class Node:
         self._online = False  # whether it has been said
         self._net = Net(config["wifi"])
         self._telemetry = Telemetry(client, base, [make_sensor(s, pins) for s in config["sensors"]])
-        self._commands = Commands(client, base, [make_actuator(a, pins) for a in config["actuators"]])
+        self._commands = Commands(client, base, make_actuators(config["actuators"], pins))
+        self._commands.link(False, ticks_ms())
         self._health = Health(client, base, int(config["health"] * 1000))
 
     def step(self):
@@ -50,12 +51,16 @@ class Node:
             self._client.connect(wait=False)
         if self._client.connected and not self._online:
             self._online = self._client.publish(self._status, b"online", qos=1, retain=True) > 0
-        wait = min(_LONGEST_WAIT, self._telemetry.run(now), self._health.run(now))
-        self._commands.run()
-        self._client.poll(wait)
+        wait = min(self._telemetry.run(now), self._health.run(now), self._commands.run(now))
+        self._client.poll(min(_LONGEST_WAIT, wait))
+
+    def safe(self):
+        """Its actuators to their safe states: it is about to end."""
+        self._commands.safe(ticks_ms())
 
     def _state(self, client, connected, error):
         self._online = False
+        self._commands.link(connected, ticks_ms())
         if connected:
             print("%s: connected to %s" % (self._name, self._where))
             if not client.session.resumed:
@@ -87,5 +92,8 @@ def _context(ca, cert, key):
 def run(config, pins):
     """Never returns."""
     node = Node(config, pins)
-    while True:
-        node.step()
+    try:
+        while True:
+            node.step()
+    finally:
+        node.safe()

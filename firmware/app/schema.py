@@ -2,7 +2,8 @@
 
 A field is (type, default, smallest, largest, what is expected, for a person). The bounds
 are those of a number, or of the length of a string. A default of `REQUIRED` means that the
-field has to be there, of `None` that it may be absent.
+field has to be there, of `None` that it may be absent. The fields of an actuator are those of its
+kind, in `actuators`.
 """
 
 REQUIRED = ...
@@ -33,12 +34,6 @@ SENSOR = {
     "kind": (str, REQUIRED, 1, 32, "the kind of sensor"),
     "name": (str, None, 1, 23, _NAME),
     "period": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
-}
-
-ACTUATOR = {
-    "kind": (str, "switch", 1, 32, "the kind of actuator"),
-    "name": (str, REQUIRED, 1, 23, _NAME),
-    "pin": (str, REQUIRED, 1, 32, "the name of one of the board's outputs"),
 }
 
 CONFIG = {

@@ -68,6 +68,8 @@ HOSTILE = [
     ("health", b'{"x": ' + b"[" * 3000),
     ("status", b"\x1b[2J\x07<script>alert(1)</script>"),
     ("switch/lamp", b"[red]ON[/red]" * 100),
+    ("light/lamp", b'{"state": {"state": "ON"}}'),
+    ("light/lamp", b'{"a":' * 700),
 ]
 
 
@@ -169,3 +171,16 @@ def test_only_what_is_new_is_told_again(hub: Hub, stranger: Client) -> None:
     stranger.publish(f"{PREFIX}/one/sensor/load", b"2", qos=1)
     until(hub, lambda: hub.watch.devices["one"].readings["load"] == deque([1, 2]), stranger)
     assert [v for _, v in hub.state(first["now"])["devices"]["one"]["readings"]["load"]["points"]] == [2]
+
+
+def test_lights_and_valves_are_switched_at_their_own_topics(hub: Hub, stranger: Client) -> None:
+    heard: list[str] = []
+    stranger.subscribe(f"{PREFIX}/house/+/+/set", lambda message: heard.append(message.topic), qos=1)
+    stranger.publish(f"{PREFIX}/house/light/desk", b'{"state": "ON", "brightness": 9}', qos=1)
+    stranger.publish(f"{PREFIX}/house/valve/garden", b"open", qos=1)
+    until(hub, lambda: len(hub.watch.devices.get("house", DeviceState()).switches) == 2, stranger)
+    assert hub.watch.devices["house"].switches == {"desk": "ON", "garden": "ON"}
+    for name in ("desk", "garden"):
+        assert hub.switch("house", name, "OFF") is None
+    until(hub, lambda: len(heard) == 2, stranger)
+    assert heard == [f"{PREFIX}/house/light/desk/set", f"{PREFIX}/house/valve/garden/set"]

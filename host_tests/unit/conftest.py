@@ -23,3 +23,9 @@ def real_clock_afterwards():
     from world import real_clock
 
     real_clock()
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Tests run beside each other: what one writes is its own."""
+    monkeypatch.chdir(tmp_path)
