@@ -5,6 +5,7 @@ import os
 import time
 
 import actuators
+from actuators import schema
 from app import repeats
 from app.commands import Commands
 
@@ -62,7 +63,7 @@ class Device:
 
     def __init__(self, keep=4, path=None, output=None):
         self.output = output or Output()
-        config = {field: spec[1] for field, spec in actuators.module("switch").FIELDS.items()}
+        config = {field: spec[1] for field, spec in schema.FIELDS["switch"].items()}
         config.update(name="lamp", interlock=[])
         self.client = Client()
         switch = actuators.module("switch").Switch(config, self.output)
