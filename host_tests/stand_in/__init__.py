@@ -35,12 +35,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from esp32_mock_bootloader.registers import mac_bytes_for_chip
+
 from tools import vm
 
 MODULES = Path(__file__).parent / "modules"
 
 # exit codes of the process
 HALTED, BOOTLOADER, RESET, ASLEEP = 2, 3, 4, 5
+WATCHDOG = -9
 
 
 class Outside:
@@ -75,6 +78,11 @@ class Outside:
         self[f"pin-{pin}"] = levels + "01" * count
 
 
+def unique_id(chip: str) -> bytes:
+    """The MAC that the ROM bootloader tells of a chip of Espressif's; of another 8 bytes."""
+    return bytes(mac_bytes_for_chip(chip)) if chip.startswith("esp") else bytes.fromhex("e6614103e7452d2f")
+
+
 class Chip:
     """A VM with the stand-in, in `folder`, that runs `arguments` and starts again as a board would.
 
@@ -102,7 +110,7 @@ class Chip:
         self.slept: list[int] = []  # ms that it asked for
         self._patience = patience
         self._off = threading.Event()
-        given = {"STAND_IN_CHIP": chip, **(environment or {})}
+        given = {"STAND_IN_CHIP": chip, "UNIQUE_ID": unique_id(chip).hex(), **(environment or {})}
         self._start: Callable[[], subprocess.Popen[str]] = lambda: vm.start(
             arguments, path=[*path, MODULES], heap=heap, cwd=folder, environment=given
         )
@@ -119,13 +127,15 @@ class Chip:
             self._process.stdout.close()
             if self._off.is_set():
                 return
+            how, _, ms = self.outside["end"].partition("=")
+            if code == -9:  # ended in an interrupt, or by the watchdog
+                code = {"reset": RESET, "asleep": ASLEEP, "wdt": WATCHDOG}.get(how, code)
             self.ends.append(code)
             if code == ASLEEP:
-                asleep = int(self.outside["end"].partition("=")[2])
-                self.slept.append(asleep)
-                if not asleep or self._off.wait(asleep / 1000 * self._patience):
+                self.slept.append(int(ms))
+                if not int(ms) or self._off.wait(int(ms) / 1000 * self._patience):
                     return
-            elif code != RESET and self.outside["end"] != "wdt=1":
+            elif code not in (RESET, WATCHDOG):
                 return
             self._process = self._start()
 
