@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a target is a command of tools/, never a file
-.PHONY: help demo flash deploy provision run repl logs ls erase doctor test judges conformance mutants fuzz soak lint package size bench setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase monitor doctor test judges conformance mutants fuzz soak lint package size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -64,6 +64,9 @@ soak: $(VENV)/dev $(VENV)/bench ## a device in 64 KB of heap behind a network th
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 	@$(RUN) -m tools lint
+
+monitor: $(VENV)/monitor ## what the devices say, live: [BROKER=mqtt://host] [WEB=1] [ARGS="--prefix umqtt5 --alert 'kitchen/load>2'"]
+	@$(RUN) -m tools monitor $(if $(BROKER),--broker "$(BROKER)") $(if $(WEB),--web) $(ARGS)
 
 doctor: $(VENV)/board ## what is wrong, and what to do: [BOARD=] [PORT=] [BROKER=mqtt://user:password@host]
 	@$(RUN) -m tools doctor $(if $(BOARD),--board "$(BOARD)") $(if $(PORT),--port "$(PORT)") \

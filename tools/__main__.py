@@ -28,6 +28,7 @@ _COMMANDS = {
     "logs": "tools.logs",
     "ls": "tools.ls",
     "erase": "tools.erase",
+    "monitor": "tools.monitor.command",
     "doctor": "tools.doctor.command",
     "package": "tools.package",
     "size": "tools.size",
