@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a target is a command of tools/, never a file
-.PHONY: help demo flash deploy provision repl logs ls erase test judges conformance mutants fuzz soak lint size bench setup lock clean
+.PHONY: help demo flash deploy provision repl logs ls erase fleet doctor test judges conformance mutants fuzz soak lint size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -39,6 +39,13 @@ ls: $(VENV)/board ## the files on a board: [PORT=]
 
 erase: $(VENV)/board ## everything off a board, after a question: BOARD=esp32 [PORT=] [ARGS=--files]
 	@$(RUN) -m tools erase $(DEVICE) $(ARGS)
+
+fleet: $(VENV)/board $(VENV)/monitor ## many devices of one description: N=100 simulates so many [BROKER=] [SECONDS=]; [ARGS="init|make|flash|list|run"]
+	@$(RUN) -m tools fleet $(or $(ARGS),run $(if $(N),--count $(N)) --broker "$(BROKER)" $(if $(SECONDS),--seconds $(SECONDS)))
+
+doctor: $(VENV)/board $(VENV)/monitor ## what is wrong and what to type: [BOARD=] [PORT=] [BROKER=mqtts://user:password@host] [ARGS="--ca ca.pem"]
+	@$(RUN) -m tools doctor $(if $(BOARD),--board "$(BOARD)") $(if $(PORT),--port "$(PORT)") \
+	  $(if $(filter-out iotcore mosquitto,$(BROKER)),--broker "$(BROKER)") $(ARGS)
 
 test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, devices
 	@$(RUN) -m host_tests $(ARGS)

@@ -27,6 +27,8 @@ _COMMANDS = {
     "logs": "tools.logs",
     "ls": "tools.ls",
     "erase": "tools.erase",
+    "fleet": "tools.fleet.command",
+    "doctor": "tools.doctor.command",
     "size": "tools.size",
     "bench": "tools.bench.command",
     "lint": "tools.lint",
