@@ -167,7 +167,7 @@ def _line(error: ValidationError) -> str:
 
 def _fields(steps: tuple[int | str, ...]) -> list[str]:
     """The fields of the table at this place."""
-    tables = {
+    tables: dict[str, type[BaseModel]] = {
         "broker": Broker,
         "wifi": Wifi,
         "credentials": Credentials,
@@ -176,7 +176,7 @@ def _fields(steps: tuple[int | str, ...]) -> list[str]:
         "devices": Override,
     }
     named = [step for step in steps if isinstance(step, str)]
-    table: type[BaseModel] = tables[named[-1]] if named else Fleet
+    table = tables[named[-1]] if named else Fleet
     return sorted(table.model_fields)
 
 
