@@ -37,6 +37,7 @@ def name(case: Case) -> Iterator[Finding]:
         addresses = {info[4][0] for info in socket.getaddrinfo(there.host, there.port, 0, socket.SOCK_STREAM)}
     except OSError as error:
         text = f"{there.host}: no address: {error.strerror or error}"
+        case.cut = "it has no address"
         yield Finding(PROBLEM, "name", text, "check how it is written, or take its address (ping it)")
         return
     text = f"{there.host} is {', '.join(sorted(map(str, addresses)))}"
@@ -52,11 +53,12 @@ def name(case: Case) -> Iterator[Finding]:
 def port(case: Case) -> Iterator[Finding]:
     """Whether it takes connections."""
     there = case.endpoint
-    if there is None:
+    if there is None or case.cut:
         return
     try:
         socket.create_connection((there.host, there.port), _PATIENCE).close()
     except OSError as error:
+        case.cut = "nobody answers"
         yield Finding(PROBLEM, f"broker {there}", *_unreachable(there, error))
     else:
         yield Finding(OK, f"broker {there}", "takes connections")
@@ -77,7 +79,7 @@ def _unreachable(there: Endpoint, error: OSError) -> tuple[str, str]:
 def certificate(case: Case) -> Iterator[Finding]:
     """Whether its certificate holds, and for how long."""
     there = case.endpoint
-    if there is None or not there.tls:
+    if there is None or not there.tls or case.cut:
         return
     what = f"TLS of {there}"
     try:
@@ -87,9 +89,11 @@ def certificate(case: Case) -> Iterator[Finding]:
                 made = x509.load_der_x509_certificate(wrapped.getpeercert(True) or b"")
                 version = wrapped.version()
     except ssl.SSLCertVerificationError as error:
+        case.cut = "its certificate does not hold"
         yield Finding(PROBLEM, what, *_unverified(there, error))
         return
     except (OSError, ValueError) as error:
+        case.cut = "it speaks no TLS"
         remedy = "does it speak TLS at this port? 8883 is usual; mqtt:// is without"
         yield Finding(PROBLEM, what, f"no handshake: {getattr(error, 'reason', None) or error}", remedy)
         return
@@ -167,6 +171,10 @@ def mqtt(case: Case) -> Iterator[Finding]:
     there = case.endpoint
     if there is None:
         return
+    if case.cut:
+        remedy = "mend that, then `make doctor` again"
+        yield Finding(WARNING, "MQTT", f"not asked, user and password not tried: {case.cut}", remedy)
+        return
     what = f"MQTT at {there}"
     who = f"as {there.user}" if there.user is not None else "without a user"
     try:
@@ -182,7 +190,11 @@ def mqtt(case: Case) -> Iterator[Finding]:
         )
         client.connect()
     except MQTTError as error:
-        yield Finding(PROBLEM, what, f"refused {who}: {error}", _refusal(there, error.code))
+        if error.from_broker:
+            yield Finding(PROBLEM, what, f"refused {who}: {error}", _refusal(there, error.code))
+        else:
+            text, remedy = f"no MQTT 5 there: {error}", "is it a broker? take its port for MQTT over TCP"
+            yield Finding(PROBLEM, what, text, remedy)
         return
     except (OSError, LastingError, ValueError) as error:
         yield Finding(PROBLEM, what, f"no CONNACK: {error}", _silence(there, str(error)))

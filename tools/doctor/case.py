@@ -14,6 +14,7 @@ from tools.console import Serial
 from tools.problem import Problem
 from tools.provision import Provision
 
+NO_CONFIG = "none on the board"
 _FACTS = """
 import json, sys, time
 i = sys.implementation
@@ -52,6 +53,8 @@ class Case:
     broker: str | None = None
     certificates: dict[str, Path] = field(default_factory=dict)  # ca, cert, key
     drive: Path | None = None
+    # why the way to the broker ends where it does: what is behind it is not asked
+    cut: str | None = None
 
     @cached_property
     def there(self) -> list[ports.Port]:
@@ -102,7 +105,7 @@ class Case:
         try:
             text = mpremote.run(self.usable, "resume", "fs", "cat", f":{settings.CONFIG}", timeout=20)
         except Problem:
-            return Problem("none on the board")
+            return Problem(NO_CONFIG)
         try:
             settings.parse(text, settings.CONFIG)
         except Problem as problem:

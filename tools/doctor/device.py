@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tools import board, deploy, firmware, image, settings
 from tools.board import Board
-from tools.doctor.case import Case
+from tools.doctor.case import NO_CONFIG, Case
 from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
 from tools.problem import Problem
 from tools.provision import Provision
@@ -91,7 +91,8 @@ def config(case: Case) -> Iterator[Finding]:
         return
     remedy = f"make provision BOARD={case.board.key} PORT={case.usable}"
     if isinstance(case.config, Problem):
-        yield Finding(PROBLEM, settings.CONFIG, str(case.config), remedy)
+        level = WARNING if str(case.config) == NO_CONFIG else PROBLEM
+        yield Finding(level, settings.CONFIG, str(case.config), remedy)
         return
     found: Provision = case.config
     try:
