@@ -48,6 +48,7 @@ class Authority:
 
     def __init__(self, folder: Path, common_name: str = "umqtt5 fleet") -> None:
         """Takes the one in `folder`, or makes one. Raises Problem where it can't be read."""
+        private.folder(folder)
         cert, key = folder / "ca.pem", folder / "ca.key"
         self.made = not key.exists()
         if self.made:
