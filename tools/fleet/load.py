@@ -42,7 +42,7 @@ class Load:
         self.latencies: list[float] = []
         self.links_lost = 0  # our own
         self._prefix = prefix
-        self._waiting: dict[bytes, float] = {}
+        self._waiting: dict[bytes, tuple[str, float]] = {}
         self._number = 0
         self._client = client = Client(
             address.host,
@@ -82,7 +82,8 @@ class Load:
 
     @property
     def unanswered(self) -> int:
-        return len(self._waiting)
+        """How many commands may still be answered."""
+        return sum(self.devices[name].online for name, _ in self._waiting.values())
 
     def measure(self) -> None:
         """Count from here on."""
@@ -105,7 +106,7 @@ class Load:
         topic = f"{base}/switch/{switches[self._number % len(switches)]}/set"
         if self._client.publish(topic, b"TOGGLE", qos=1, properties=properties):
             self.asked += 1
-            self._waiting[key] = time.monotonic()
+            self._waiting[key] = name, time.monotonic()
 
     def close(self, forget: bool) -> None:
         """Say goodbye; with `forget` nothing of these devices stays retained on the broker."""
@@ -116,6 +117,8 @@ class Load:
 
     def _forget(self) -> None:
         ends = time.monotonic() + _GOODBYE
+        while self.online and time.monotonic() < ends:  # their wills are retained, too
+            self._client.poll(20)
         for name, device in self.devices.items():
             for topic in ("status", *(f"switch/{switch}" for switch in sorted(device.switches))):
                 while not self._client.publish(f"{self._prefix}/{name}/{topic}", b"", qos=1, retain=True):
@@ -162,10 +165,10 @@ class Load:
 
     def _answer(self, message: Any) -> None:
         device, _ = self._counted(message)
-        since = self._waiting.pop(message.property(CORRELATION_DATA) or b"", None)
-        if device is None or since is None:
+        waiting = self._waiting.pop(message.property(CORRELATION_DATA) or b"", None)
+        if device is None or waiting is None:
             return
-        self.latencies.append(time.monotonic() - since)
+        self.latencies.append(time.monotonic() - waiting[1])
         if _object(message.payload).get("ok") is not True:
             self.refused += 1
 

@@ -18,8 +18,7 @@ from tools.fleet.simulation import Stage
 from tools.problem import Problem
 
 _AT_ONCE = 20  # on their way to being online
-_PATIENCE = 60.0  # s for the last ones
-_ANSWER = 10.0  # s for answers that are still due at the end
+_ANSWER = 5.0  # s for answers that are still due at the end
 _SPARE = 256 * 1024 * 1024  # bytes of memory that stay free
 
 
@@ -30,6 +29,7 @@ class Pace:
     seconds: float
     rate: float  # devices a second that are started
     commands: float  # a second, over all devices
+    patience: float = 60  # s for the last ones to come online
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Run:
                 due = max(due + 1 / pace.rate, now - 1)
                 one = waiting.popleft()
                 self.devices[one.name] = simulation.start(one, self._folder / one.name)
-                ends = now + _PATIENCE
+                ends = now + pace.patience
             elif online == len(self._outfits) or now > ends > 0:
                 return
             else:
