@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from host_tests.board.rig import run as command
 from host_tests.board.rig import tool
 from host_tests.conftest import NO_MOSQUITTO
 from host_tests.fleet.conftest import Write
@@ -40,8 +41,8 @@ def test_eight_boards_with_their_certificates(described: Write, tmp_path: Path) 
         assert secret not in said + report.read_text()
 
 
-def test_make_fleet_needs_no_description_and_no_mosquitto(tmp_path: Path) -> None:
-    said = tool("fleet", "run", "--count", 3, "--seconds", 2, "--report", tmp_path / "report.json")
+def test_make_fleet_needs_no_description_and_no_mosquitto() -> None:
+    said = command(["make", "-s", "fleet", "N=3", "SECONDS=2"])
     assert "3 of 3 online" in said and "iotcore, plain TCP" in said
 
 

@@ -178,6 +178,9 @@ def run(
     seconds: Annotated[float, typer.Option(min=1, help="of measuring, when all are online")] = 30,
     rate: Annotated[float, typer.Option(min=0.1, help="devices started a second")] = 10,
     commands: Annotated[float, typer.Option(min=0, help="a second, over all devices")] = 10,
+    period: Annotated[
+        float, typer.Option(min=0.1, help="seconds between readings, without a description")
+    ] = simulation.PERIOD,
     ca: Annotated[Optional[Path], typer.Option(help="mqtts: who signed the broker's certificate")] = None,
     file: File = _FILE,
     report: Annotated[Path, typer.Option(help="where the figures go")] = _REPORT,
@@ -191,7 +194,7 @@ def run(
         signal.signal(number, _stop)
     console = Console()
     try:
-        done = _run(count, choice, Pace(seconds, rate, commands), ca, file, console)
+        done = _run(count, period, choice, Pace(seconds, rate, commands), ca, file, console)
     except KeyboardInterrupt:
         raise typer.Exit(130)
     except (OSError, MQTTError, vm.VmMissing) as error:
@@ -209,13 +212,21 @@ def _stop(number: int, _: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _run(count: int | None, choice: str, pace: Pace, ca: Path | None, file: Path, console: Console) -> Report:
+def _run(
+    count: int | None,
+    period: float,
+    choice: str,
+    pace: Pace,
+    ca: Path | None,
+    file: Path,
+    console: Console,
+) -> Report:
     BUILD.mkdir(exist_ok=True)
     _open_files((count or 100) * 2)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fleet-", dir=BUILD)))
         if count:
-            fleet = simulation.described(count, guarded=choice == "mosquitto")
+            fleet = simulation.described(count, choice == "mosquitto", period)
             fleet.prefix = f"umqtt5-fleet-{secrets.token_hex(3)}"  # a shared broker keeps runs apart
             store = Store(folder / "private")
         else:

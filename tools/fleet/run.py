@@ -73,6 +73,7 @@ class Run:
         waiting = deque(self._outfits)
         due = began = time.monotonic()
         ends = 0.0
+        looked = False
         while True:
             now = time.monotonic()
             online = self.load.online
@@ -85,7 +86,8 @@ class Run:
                 return
             else:
                 self.load.poll(20)
-            if online and len(self.devices) == len(self._outfits) // 2:
+            if not looked and online and len(self.devices) * 2 >= len(self._outfits):
+                looked = True
                 self._check_room()
             rate = self.load.messages / max(0.1, now - began)
             each(Now("starting", len(self.devices), len(self._outfits), self.load, rate))
@@ -123,12 +125,12 @@ class Run:
         finally:
             report.seconds = time.monotonic() - began
             report.messages = load.messages
-        late = time.monotonic() + _ANSWER
-        while load.unanswered and time.monotonic() < late:
-            load.poll(20)
 
     def _conclude(self, report: Report) -> None:
         load = self.load
+        late = time.monotonic() + _ANSWER
+        while load.unanswered and time.monotonic() < late:
+            load.poll(20)
         report.devices = len(self._outfits)
         report.online = load.online
         report.commands, report.answered, report.refused = load.asked, len(load.latencies), load.refused

@@ -21,7 +21,7 @@ from umqtt5 import tls
 
 # what every computer that runs the VM can tell of itself
 _READINGS = ("load", "memory_available", "disk_free", "uptime")
-_PERIOD = 1  # s
+PERIOD = 1.0  # s
 _LOCAL = "localhost"  # bears a name: some mbedTLS check no addresses
 
 
@@ -37,9 +37,9 @@ class Stage:
     everybody: bool = False
 
 
-def described(count: int, guarded: bool) -> Fleet:
+def described(count: int, guarded: bool, period: float = PERIOD) -> Fleet:
     """A fleet without a description: so many of this computer, with or without proof of who they are."""
-    sensors = [{"kind": kind, "period": _PERIOD} for kind in _READINGS]
+    sensors = [{"kind": kind, "period": period} for kind in _READINGS]
     return Fleet.model_validate(
         {
             "name": "vm-{number:03}",
@@ -48,7 +48,7 @@ def described(count: int, guarded: bool) -> Fleet:
             "broker": {"host": _LOCAL, "tls": guarded},
             "credentials": {"password": guarded, "certificate": guarded},
             "sensors": sensors,
-            "health": 2,
+            "health": 2 * period,
         }
     )
 
