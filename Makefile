@@ -1,6 +1,5 @@
 # `make demo` and `make test` do all their set-up: a .venv with pinned packages.
 PYTHON ?= python3
-BROKER ?= iotcore
 VENV := .venv
 RUN := $(VENV)/bin/python
 DEVICE = $(if $(BOARD),--board "$(BOARD)",$(error BOARD= is missing, one of $(notdir $(wildcard boards/*)))) \
@@ -10,13 +9,13 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a target is a command of tools/, never a file
-.PHONY: help demo flash deploy provision repl logs ls erase fleet doctor test judges conformance mutants fuzz soak lint size bench setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase fleet monitor doctor test judges conformance mutants fuzz soak lint package size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 demo: $(VENV)/demo ## three devices and a broker, live: [SECONDS=20] [BROKER=iotcore|mosquitto|mqtt://host:port]
-	@$(RUN) -m tools demo --broker "$(BROKER)" $(if $(SECONDS),--seconds $(SECONDS))
+	@$(RUN) -m tools demo --broker "$(or $(BROKER),iotcore)" $(if $(SECONDS),--seconds $(SECONDS))
 
 flash: $(VENV)/board ## a bare board becomes a device: BOARD=esp32 [PORT=] [FIRMWARE=file] [DRIVE=] [DRY=1] [ARGS="--set wifi.ssid=home"]
 	@$(RUN) -m tools flash $(DEVICE) $(if $(FIRMWARE),--firmware "$(FIRMWARE)") $(if $(DRIVE),--drive "$(DRIVE)") \
@@ -27,6 +26,10 @@ deploy: $(VENV)/board ## library and application onto it, only what has changed:
 
 provision: $(VENV)/board ## its config and certificates: BOARD=esp32 [PORT=] [ARGS="--set broker.host=10.0.0.5 --ca ca.pem"]
 	@$(RUN) -m tools provision $(DEVICE) $(ARGS)
+
+run: $(VENV)/board ## a program of yours on it, the library mounted: FILE=example.py [PORT=] [BOARD=]
+	@$(RUN) -m tools run $(if $(PORT),--port "$(PORT)") $(if $(BOARD),--board "$(BOARD)") $(ARGS) \
+	  "$(or $(FILE),$(error FILE= is missing, such as FILE=example.py))"
 
 repl: $(VENV)/board ## MicroPython's prompt on a board: [PORT=]
 	@$(RUN) -m tools repl $(if $(PORT),--port "$(PORT)") $(ARGS)
@@ -39,13 +42,6 @@ ls: $(VENV)/board ## the files on a board: [PORT=]
 
 erase: $(VENV)/board ## everything off a board, after a question: BOARD=esp32 [PORT=] [ARGS=--files]
 	@$(RUN) -m tools erase $(DEVICE) $(ARGS)
-
-fleet: $(VENV)/board $(VENV)/monitor ## many devices of one description: N=100 simulates so many [BROKER=] [SECONDS=]; [ARGS="init|make|flash|list|run"]
-	@$(RUN) -m tools fleet $(or $(ARGS),run $(if $(N),--count $(N)) --broker "$(BROKER)" $(if $(SECONDS),--seconds $(SECONDS)))
-
-doctor: $(VENV)/board $(VENV)/monitor ## what is wrong and what to type: [BOARD=] [PORT=] [BROKER=mqtts://user:password@host] [ARGS="--ca ca.pem"]
-	@$(RUN) -m tools doctor $(if $(BOARD),--board "$(BOARD)") $(if $(PORT),--port "$(PORT)") \
-	  $(if $(filter-out iotcore mosquitto,$(BROKER)),--broker "$(BROKER)") $(ARGS)
 
 test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, devices
 	@$(RUN) -m host_tests $(ARGS)
@@ -68,6 +64,19 @@ soak: $(VENV)/dev $(VENV)/bench ## a device in 64 KB of heap behind a network th
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 	@$(RUN) -m tools lint
+
+monitor: $(VENV)/monitor ## what the devices say, live: [BROKER=mqtt://host] [WEB=1] [ARGS="--prefix umqtt5 --alert 'kitchen/load>2'"]
+	@$(RUN) -m tools monitor $(if $(BROKER),--broker "$(BROKER)") $(if $(WEB),--web) $(ARGS)
+
+doctor: $(VENV)/board ## what is wrong, and what to do: [BOARD=] [PORT=] [BROKER=mqtts://user:password@host] [ARGS="--ca ca.pem"]
+	@$(RUN) -m tools doctor $(if $(BOARD),--board "$(BOARD)") $(if $(PORT),--port "$(PORT)") \
+	  $(if $(BROKER),--broker "$(BROKER)") $(ARGS)
+
+fleet: $(VENV)/board $(VENV)/monitor ## many devices of one description: N=100 simulates so many [BROKER=] [SECONDS=]; else [ARGS="init|make|list|flash|run"]
+	@$(RUN) -m tools fleet $(or $(ARGS),run $(if $(N),--count $(N)) $(if $(BROKER),--broker "$(BROKER)") $(if $(SECONDS),--seconds $(SECONDS)))
+
+package: $(VENV)/board ## the library for mip, as source and compiled
+	@$(RUN) -m tools package $(ARGS)
 
 size: $(VENV)/dev ## bytes of code and of heap
 	@$(RUN) -m tools size

@@ -50,12 +50,18 @@ def scram() -> str | None:
     )
 
 
+def chromium() -> str | None:
+    """A browser for the monitor's page."""
+    return _debian(lambda: shutil.which("chromium"), "chromium")
+
+
 def main() -> int:
     skipped = []
     for what, prepare in (
         ("tests with mosquitto", mosquitto),
         ("tests with ejabberd", ejabberd),
         ("SCRAM with mosquitto", scram),
+        ("the monitor's page in a browser", chromium),
         ("tests in the 32-bit VM", vm.install_32_bit),
         ("the judge mqtt-packet", lambda: npm.install(JUDGES)),
         ("the judge mqtt5", lambda: None if sys.version_info >= (3, 11) else "it needs Python 3.11"),

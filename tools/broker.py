@@ -7,16 +7,20 @@ import os
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tools.problem import Problem
 
-class BrokerError(RuntimeError):
+
+class BrokerError(Problem):
     """One line for a person: what is wrong and what to do."""
 
 
@@ -28,9 +32,25 @@ class Address:
     port: int
     user: str | None = None
     password: str | None = None
+    tls: bool = False
+    ca: Path | None = None  # who has signed its certificate, where the system does not know
+    cert: Path | None = None  # of our own, with its key
+    key: Path | None = None
 
     def __str__(self) -> str:
-        return f"mqtt://{self.host}:{self.port}"
+        return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
+
+    def context(self) -> Any:
+        """For `Client(ssl=)`: None without TLS. Raises BrokerError where a file can't be read."""
+        if not self.tls:
+            return None
+        try:
+            made = ssl.create_default_context(cafile=self.ca)
+            if self.cert:
+                made.load_cert_chain(self.cert, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise BrokerError(f"{self.ca or self.cert}: can't be read as a certificate: {error}") from error
+        return made
 
 
 def free_port() -> int:
@@ -211,18 +231,22 @@ class Mosquitto:
         self._folder.cleanup()
 
 
-def parse(url: str) -> Address:
-    """`mqtt://[user[:password]@]host[:port]`. Raises BrokerError."""
+def parse(url: str, ca: Path | None = None, cert: Path | None = None, key: Path | None = None) -> Address:
+    """`mqtt://[user[:password]@]host[:port]`, or `mqtts://` with TLS. Raises BrokerError."""
     parts = urlsplit(url)
+    tls = parts.scheme == "mqtts"
     try:
-        port = parts.port or 1883
+        port = parts.port or (8883 if tls else 1883)
     except ValueError:
         port = 0
-    if parts.scheme != "mqtt" or not parts.hostname or not port:
-        raise BrokerError(f"{url}: expected iotcore, mosquitto or mqtt://host:port")
+    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not port:
+        where = url.rpartition("@")[2]  # never a password
+        raise BrokerError(f"{where}: expected iotcore, mosquitto, mqtt://host:port or mqtts://host:port")
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
-    return Address(parts.hostname, port, user, password)
+    if not tls:
+        ca = cert = key = None
+    return Address(parts.hostname, port, user, password, tls, ca, cert, key)
 
 
 @contextlib.contextmanager

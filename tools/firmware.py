@@ -41,6 +41,11 @@ def cached(board: Board) -> Path | None:
     return path if path.is_file() else None
 
 
+def intact(board: Board, path: Path) -> bool:
+    """Whether a file is the pinned firmware."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() == pinned(board).sha256
+
+
 class _Bar:
     """What pooch wants of a progress bar."""
 
@@ -77,7 +82,7 @@ def get(board: Board, given: Path | None, mirror: str, console: Console, image_c
         if not given.is_file():
             raise Problem(f"FIRMWARE={given}: there is no such file")
         path = given
-        if hashlib.sha256(path.read_bytes()).hexdigest() != wanted.sha256:
+        if not intact(board, path):
             console.print(f"{path}: not the pinned {wanted.file}: taken, because you say so", highlight=False)
     else:
         path = _download(wanted, mirror, console)

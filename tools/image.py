@@ -23,7 +23,7 @@ _STARTED_BY_NAME = {"boot.py", "main.py"}
 def sources(board: str) -> dict[str, str]:
     """Source by path on the device."""
     files = {f"umqtt5/{name}.py": source for name, source in bundle().items()}
-    for path in sorted(FIRMWARE.rglob("*.py")):
+    for path in sorted(set(FIRMWARE.rglob("*.py")) - {FIRMWARE / "manifest.py"}):
         files[path.relative_to(FIRMWARE).as_posix()] = path.read_text()
     for path in sorted((BOARDS / board).glob("*.py")):
         files[path.name] = path.read_text()
@@ -49,6 +49,11 @@ def cached(board: str) -> Path:
     """The folder of a board's image as the sources are now, compiled where it is not there yet."""
     inputs = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *(BOARDS / board).glob("*.py")]
     return _cached(board, inputs, lambda folder: write(board, folder))
+
+
+def cached_library() -> Path:
+    """The folder of the library alone, compiled."""
+    return _cached("library", [*LIB.rglob("*.py")], compile_package)
 
 
 def cached_program(path: Path) -> Path:

@@ -16,6 +16,7 @@ from tools.paths import BUILD, FIRMWARE, LIB, ROOT
 
 _STUBBED = """\
 [mypy]
+exclude = manifest.py
 python_version = 3.12
 mypy_path = {lib}:{firmware}:{board}:{stubs}
 custom_typeshed_dir = {stubs}
@@ -64,6 +65,7 @@ def _types(one: Board) -> bool:
 def _compiles(one: Board) -> bool:
     """All that goes to a board passes mpy-cross for its architecture."""
     sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), one.folder / "pins.py"]
+    sources = [path for path in sources if path.name != "manifest.py"]
     with tempfile.TemporaryDirectory() as folder:
         target = str(Path(folder) / "out.mpy")
         for source in sources:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 from rich.console import Console
-from rich.prompt import IntPrompt, Prompt
+from rich.prompt import Prompt
 
 from app import schema
 from tools import board, mpremote, ports, settings
@@ -28,13 +28,14 @@ from tools.problem import Problem
 
 _MISSING = "missing"
 _ANSWER = 3  # s in which MicroPython shows its prompt where there is one
-# asked for, where the config has none: field, question, whether it is a secret
-_NETWORK = (("wifi.ssid", "name of the Wi-Fi network", False), ("wifi.password", "its password", True))
+# what a person is asked
+_NETWORK = (("wifi.ssid", "name of the Wi-Fi network"), ("wifi.password", "its password"))
 _DEVICE = (
-    ("device", "name of the device", False),
-    ("broker.host", "the broker's host", False),
-    ("broker.port", "its port", False),
-    ("broker.user", "user at the broker, empty for none", False),
+    ("device", "name of the device"),
+    ("broker.host", "the broker's host"),
+    ("broker.port", "its port"),
+    ("broker.user", "user at the broker, empty for none"),
+    ("broker.password", "the user's password"),
 )
 
 
@@ -132,29 +133,26 @@ def _complete(made: Provision, target: Board) -> None:
 
 
 def _ask(config: dict[str, Any], target: Board, console: Console) -> None:
-    """Ask for what there is none of; what there is may stay by Return."""
-    for key, question, secret in (*(_NETWORK if target.wifi else ()), *_DEVICE):
+    """Each of the questions, with what there is as its default."""
+    usual = {
+        "device": f"{target.key}-1",
+        "broker.port": "8883" if _get(config, "broker.tls") else "1883",
+        "broker.user": "",
+    }
+    for key, question in (*(_NETWORK if target.wifi else ()), *_DEVICE):
+        if key == "broker.password" and not _get(config, "broker.user"):
+            continue
         now = _get(config, key)
-        if secret:
-            hint = " (Return keeps the one there is)" if now else ""
+        if key.endswith("password"):
+            hint = ", Return keeps the one there is" if now else ", empty for none"
             answer = Prompt.ask(
-                question + hint, password=True, console=console, default="", show_default=False
+                question + hint, console=console, password=True, default="", show_default=False
             )
-        elif key.endswith("port"):
-            usual = 8883 if _get(config, "broker.tls") else 1883
-            answer = IntPrompt.ask(question, console=console, default=now or usual)
         else:
-            default = now or {"device": f"{target.key}-1", "broker.user": ""}.get(key, ...)
+            default: Any = usual.get(key, ...) if now is None else str(now)
             answer = Prompt.ask(question, console=console, default=default)
-        if answer not in ("", None):
-            settings.change(config, key, answer)
-    if _get(config, "broker.user"):
-        hint = " (Return keeps the one there is)" if _get(config, "broker.password") else ""
-        answer = Prompt.ask(
-            f"its password{hint}", password=True, console=console, default="", show_default=False
-        )
         if answer:
-            settings.change(config, "broker.password", answer)
+            settings.change(config, key, int(answer) if answer.isdigit() and key.endswith("port") else answer)
 
 
 def _get(config: dict[str, Any], key: str) -> Any:

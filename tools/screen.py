@@ -20,14 +20,8 @@ from rich.text import Text
 from sparklines import sparklines
 
 from tools.devices import Device
-from tools.watch import DeviceState, Watch
+from tools.watch import UNITS, DeviceState, Watch
 
-UNITS = {
-    "memory_available": "MiB",
-    "disk_free": "GB",
-    "uptime": "s",
-    "cpu_temperature": "°C",
-}
 SWITCHES = ("lamp", "relay")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import umqtt5  # noqa: F401  gives CPython the names that the device's code wants
 from app import config as device_config
 from tools.board import Board
 from tools.problem import Problem

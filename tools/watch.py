@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,17 +16,37 @@ from umqtt5 import Client, MQTTError
 from umqtt5.properties import CORRELATION_DATA, pack
 
 HISTORY = 40
+# more than that is dropped and counted: whoever may publish must not fill our memory
+MAX_DEVICES = 500
+MAX_NAMES = 64  # readings or switches of a device
+MAX_NAME = 48  # characters
+# what can be commanded: the level of their topics
+PLATFORMS = ("switch", "valve", "light", "number")
+_TOO_LARGE = 1e15
+_COMMANDS = 100  # that are remembered
+
+UNITS = {
+    "memory_available": "MiB",
+    "disk_free": "GB",
+    "uptime": "s",
+    "cpu_temperature": "°C",
+    "chip_temperature": "°C",
+    "wifi_signal": "dBm",
+}
 
 
 @dataclass
 class DeviceState:
-    """All that a device has said."""
+    """All that a device has said; of its readings the last so many, with the time of each."""
 
     status: str = "unknown"
     readings: dict[str, deque[float]] = field(default_factory=dict)
+    times: dict[str, deque[float]] = field(default_factory=dict)  # s since the epoch
     health: dict[str, Any] = field(default_factory=dict)
     switches: dict[str, str] = field(default_factory=dict)
+    platforms: dict[str, str] = field(default_factory=dict)  # of each switch: its level in topics
     received: int = 0
+    heard: float = 0.0  # s since the epoch
 
 
 @dataclass
@@ -39,23 +60,49 @@ class Command:
     since: float = field(default_factory=time.monotonic)
 
 
-class Watch:
-    """The desktop's side of the demo: umqtt5 itself, on CPython."""
+def shown(text: str, limit: int = MAX_NAME) -> str:
+    """What anybody may have sent, made fit to be shown: short, and without control characters."""
+    return "".join(c if c.isprintable() else "?" for c in text[:limit])
 
-    def __init__(self, broker: Address, prefix: str) -> None:
+
+def _state_of(payload: bytes) -> str:
+    """The state of an actuator: a word, a number, or what is in JSON; a valve's is ON where it is open."""
+    text = payload.decode(errors="replace")
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            text = str(json.loads(text).get("state"))
+    return {"open": "ON", "closed": "OFF"}.get(text, shown(text))
+
+
+class Watch:
+    """The desktop's side: umqtt5 itself, on CPython. What it hears may be anything.
+
+    `history` is how many values of a reading are kept. A `guest` leaves the broker as it was; else
+    what devices have left there is cleared at the end.
+    """
+
+    def __init__(self, broker: Address, prefix: str, history: int = HISTORY, guest: bool = False) -> None:
         self.devices: dict[str, DeviceState] = {}
         self.commands: dict[bytes, Command] = {}
+        self.linked = False
+        self.dropped = 0  # messages of devices and readings that there is no room for
         self._prefix = prefix
+        self._history = history
+        self._guest = guest
         # told in words what changes, but for readings
         self.on_event: Callable[[str], None] = lambda text: None
+        self.on_reading: Callable[[str, str, float], None] = lambda device, name, value: None
         self._number = 0
-        self._answers = f"{prefix}/watch/answer"
+        me = f"{prefix.replace('/', '-')}-watch" + (f"-{secrets.token_hex(3)}" if guest else "")
+        self._answers = f"{prefix}/watch/answer" + (f"/{secrets.token_hex(3)}" if guest else "")
         self._client = Client(
             broker.host,
             broker.port,
-            client_id=prefix.replace("/", "-") + "-watch",
+            client_id=me,
             user=broker.user,
             password=broker.password,
+            ssl=broker.context(),
+            session_expiry=0 if guest else 3600,
             rx=65536,
             tx=4096,
             outbox=16384,
@@ -64,7 +111,8 @@ class Watch:
         self._client.on_state = self._state
         self._client.subscribe(f"{prefix}/+/status", self._status, qos=1)
         self._client.subscribe(f"{prefix}/+/sensor/+", self._reading)
-        self._client.subscribe(f"{prefix}/+/switch/+", self._switch, qos=1)
+        for platform in PLATFORMS:
+            self._client.subscribe(f"{prefix}/+/{platform}/+", self._switch, qos=1)
         self._client.subscribe(f"{prefix}/+/health", self._health)
         self._client.subscribe(self._answers, self._answered, qos=1)
 
@@ -78,10 +126,15 @@ class Watch:
     def close(self) -> None:
         """Say goodbye, and leave nothing retained on a broker that others use."""
         self.on_event = lambda text: None
+        if self._guest:
+            with contextlib.suppress(OSError, MQTTError):
+                self._client.disconnect()
+            return
         with contextlib.suppress(OSError, MQTTError):
             self._client.poll(200)  # the devices that have just ended leave their wills
             for name, device in self.devices.items():
-                topics = [f"{name}/status", *(f"{name}/switch/{switch}" for switch in device.switches)]
+                topics = [f"{name}/status"]
+                topics += [f"{name}/{device.platforms[switch]}/{switch}" for switch in device.switches]
                 for topic in topics:
                     self._client.publish(f"{self._prefix}/{topic}", b"", qos=1, retain=True)
             self._client.poll(200)
@@ -92,49 +145,81 @@ class Watch:
         self._number += 1
         key = b"%d" % self._number
         self.commands[key] = command = Command(device, switch, word)
+        for old in list(self.commands)[:-_COMMANDS]:
+            del self.commands[old]
         properties = pack(response_topic=self._answers, correlation_data=key)
-        topic = f"{self._prefix}/{device}/switch/{switch}/set"
+        known = self.devices.get(device, DeviceState()).platforms
+        topic = f"{self._prefix}/{device}/{known.get(switch, 'switch')}/{switch}/set"
         self.on_event(f"{device}: {switch}: {word} asked")
         if not self._client.publish(topic, word, qos=1, properties=properties):
             command.answer = {"ok": False, "error": "no room in our outbox"}
         return command
 
     def _state(self, client: Any, connected: bool, error: Exception | None) -> None:
+        self.linked = connected
         if not connected and error is not None:
             self.on_event(f"link to the broker lost: {error}")
 
     def _device(self, message: Any) -> tuple[DeviceState, list[str]]:
-        levels = message.topic[len(self._prefix) + 1 :].split("/")
-        device = self.devices.setdefault(levels[0], DeviceState())
+        """Whose message it is, and the levels of its topic behind the prefix, to be shown."""
+        levels = [shown(level) for level in message.topic[len(self._prefix) + 1 :].split("/")]
+        device = self.devices.get(levels[0])
+        if device is None:
+            device = DeviceState()
+            if len(self.devices) < MAX_DEVICES:
+                self.devices[levels[0]] = device
+            else:
+                self.dropped += 1
         device.received += 1
+        device.heard = time.time()
         return device, levels
+
+    def _room(self, table: dict[str, Any], name: str) -> bool:
+        if name in table or len(table) < MAX_NAMES:
+            return True
+        self.dropped += 1
+        return False
 
     def _status(self, message: Any) -> None:
         device, levels = self._device(message)
-        status = message.payload.decode(errors="replace")
+        status = shown(message.payload.decode(errors="replace"))
         if status != device.status:
             self.on_event(f"{levels[0]}: {status}")
         device.status = status
 
     def _reading(self, message: Any) -> None:
         device, levels = self._device(message)
-        with contextlib.suppress(ValueError):
-            value = float(message.payload)
-            device.readings.setdefault(levels[2], deque(maxlen=HISTORY)).append(value)
+        try:
+            value = float(message.payload[:40])
+        except ValueError:
+            return
+        if not abs(value) < _TOO_LARGE or not self._room(device.readings, levels[2]):  # NaN, too
+            return
+        for table, what in ((device.readings, value), (device.times, device.heard)):
+            table.setdefault(levels[2], deque(maxlen=self._history)).append(what)
+        self.on_reading(levels[0], levels[2], value)
 
     def _switch(self, message: Any) -> None:
         device, levels = self._device(message)
-        state = message.payload.decode(errors="replace")
+        state = _state_of(message.payload)
+        if not self._room(device.switches, levels[2]):
+            return
+        device.platforms[levels[2]] = levels[1]
         if device.switches.get(levels[2]) not in (None, state):
             self.on_event(f"{levels[0]}: {levels[2]} is {state}")
         device.switches[levels[2]] = state
 
     def _health(self, message: Any) -> None:
         device, _ = self._device(message)
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             figures = json.loads(message.payload)
             if isinstance(figures, dict):
-                device.health = figures
+                numbers = [(k, v) for k, v in figures.items() if isinstance(v, (int, float, str))]
+                device.health = {
+                    shown(key): shown(value) if isinstance(value, str) else value
+                    for key, value in numbers[:MAX_NAMES]
+                    if isinstance(value, str) or abs(value) < _TOO_LARGE
+                }
 
     def _answered(self, message: Any) -> None:
         command = self.commands.get(message.property(CORRELATION_DATA) or b"")
@@ -142,9 +227,10 @@ class Watch:
             return
         try:
             answer = json.loads(message.payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         if isinstance(answer, dict):
             command.answer = answer
             if not answer.get("ok"):
-                self.on_event(f"{command.device}: {command.switch}: refused: {answer.get('error')}")
+                why = shown(str(answer.get("error")))
+                self.on_event(f"{command.device}: {command.switch}: refused: {why}")

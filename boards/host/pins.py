@@ -38,6 +38,38 @@ def output(name):
     return FileOutput(OUTPUTS[name])
 
 
+class _Level:
+    """PWM and pixels, as a number or a colour in a file."""
+
+    def __init__(self, path):
+        self._path = path
+        self._colour = (0, 0, 0)
+
+    def duty_u16(self, value):
+        """Like `machine.PWM.duty_u16`."""
+        with open(self._path, "w") as file:
+            file.write("%d\n" % value)
+
+    def fill(self, colour):
+        """Like `neopixel.NeoPixel.fill`."""
+        self._colour = colour
+
+    def write(self):
+        """Like `neopixel.NeoPixel.write`."""
+        with open(self._path, "w") as file:
+            file.write("%d %d %d\n" % self._colour)
+
+
+def pwm(name, frequency):
+    """PWM at the output of this name."""
+    return _Level(OUTPUTS[name])
+
+
+def pixels(name, count):
+    """A strip of NeoPixels at the output of this name."""
+    return _Level(OUTPUTS[name])
+
+
 def reset():
     """What a board does by a reset, a process does by its end: whoever started it decides."""
     sys.exit(1)

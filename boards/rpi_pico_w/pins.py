@@ -16,6 +16,18 @@ def output(name):
     return machine.Pin(OUTPUTS[name], machine.Pin.OUT, value=0)
 
 
+def pwm(name, frequency):
+    """PWM at the output of this name; it is off until it is told otherwise."""
+    return machine.PWM(machine.Pin(OUTPUTS[name], machine.Pin.OUT, value=0), freq=frequency, duty_u16=0)
+
+
+def pixels(name, count):
+    """A strip of NeoPixels at the output of this name."""
+    import neopixel
+
+    return neopixel.NeoPixel(machine.Pin(OUTPUTS[name], machine.Pin.OUT), count)
+
+
 def reset():
     machine.reset()
 

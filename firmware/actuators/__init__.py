@@ -1,8 +1,34 @@
-"""Actuators: `name`, `command(payload)`, which raises ValueError, and `state()`."""
+"""Actuators: what is switched, dimmed and moved. A kind's module is loaded when a config names it.
 
-from .switch import Switch
+An actuator has `name`, `platform` (its level in topics, as Home Assistant names it), and
+
+- `command(payload, now)`: obey, or raise ValueError and change nothing,
+- `run(now)`: what it does by itself (a fade, the end of its time); the ms until it has to run again,
+- `state()`: what is published, and `changes`, which counts up when that is another,
+- `safe(now)`: go where nothing bad can happen.
+
+`now` is of `ticks_ms`.
+"""
+
+# kind: its module
+KINDS = {
+    "switch": "switch",
+    "valve": "valve",
+    "light": "light",
+    "servo": "servo",
+    "pixels": "pixels",
+}
 
 
-def make(config, pins):
-    """The actuator that a checked entry of the config describes."""
-    return Switch(config["name"], pins.output(config["pin"]))
+def module(kind):
+    """The module of a kind: it has `FIELDS`, the fields of its config, and `make(config, pins)`."""
+    name = "actuators." + KINDS[kind]
+    return __import__(name, None, None, (name,))
+
+
+def make(configs, pins):
+    """The actuators that the checked entries of a config describe, each in its safe state."""
+    made = [module(config["kind"]).make(config, pins) for config in configs]
+    for actuator in made:
+        actuator.others = [other for other in made if other.name in actuator.interlock]
+    return made

@@ -1,27 +1,26 @@
-"""A lamp, a relay, whatever is on or off."""
+"""A relay, a pump, a plain output: on or off."""
 
-_ON = (b"ON", b"1")
-_OFF = (b"OFF", b"0")
+from .base import Actuator, fields
+
+FIELDS = fields(inverted=(bool, False, 0, 1, "true where the output is low when it is on"))
 
 
-class Switch:
+def make(config, pins):
+    return Switch(config, pins.output(config["pin"]))
+
+
+class Switch(Actuator):
     """`output` is a `machine.Pin` or whatever has its `value()`."""
 
-    def __init__(self, name, output):
-        self.name = name
+    def __init__(self, config, output):
+        super().__init__(config)
         self._output = output
+        self._inverted = config["inverted"]
+        self.on = bool(output.value()) != self._inverted
+        # it is as a restart has left it; `safe` says whether that may be
+        if self._safe != "HOLD":
+            self.write(self._safe == "ON")
+            self.on = self._safe == "ON"
 
-    def command(self, payload):
-        """ON, OFF or TOGGLE, in any case, or 1 or 0. Raises ValueError and changes nothing else."""
-        word = payload.upper() if len(payload) < 8 else b""
-        if word in _ON:
-            self._output.value(1)
-        elif word in _OFF:
-            self._output.value(0)
-        elif word == b"TOGGLE":
-            self._output.value(0 if self._output.value() else 1)
-        else:
-            raise ValueError("not understood, expected ON, OFF or TOGGLE")
-
-    def state(self):
-        return "ON" if self._output.value() else "OFF"
+    def write(self, on):
+        self._output.value(1 if on != self._inverted else 0)

@@ -1,52 +1,86 @@
 """Commands to actuators, their answers, and the states that follow.
 
-`<base>/switch/<name>/set` takes a command, `<base>/switch/<name>` has the state, retained. The
-answer to a command goes to its Response Topic with its Correlation Data, or else to
+`<base>/<platform>/<name>/set` takes a command, `<base>/<platform>/<name>` has the state, retained.
+The answer to a command goes to its Response Topic with its Correlation Data, or else to
 `<base>/answer`: {"ok": true, "name": ..., "state": ...}, with "error" where ok is false.
 """
 
 import json
+from time import ticks_diff, ticks_ms
+
+_IDLE = 1000  # ms
 
 
 class Commands:
-    """`actuators` have `name`, `command(payload)`, which raises ValueError, and `state()`."""
+    """`actuators` are as `actuators.make` returns them."""
 
     def __init__(self, client, base, actuators):
         self._client = client
         self._answer = base + "/answer"
-        self._actuators = actuators
-        self._topics = [client.topic("%s/switch/%s" % (base, a.name)) for a in actuators]
-        self._told = [None] * len(actuators)  # the state that was published last
+        self.actuators = actuators
+        self._topics = []
+        self._told = [-1] * len(actuators)  # `changes` at the state that was published last
+        self._lost = None  # ticks since when there is no link, None where there is one
+        self._safe = [False] * len(actuators)  # whether it went to its safe state since
         for i, actuator in enumerate(actuators):
-            topic = "%s/switch/%s/set" % (base, actuator.name)
-            client.subscribe(topic, self._handler(i), qos=1, retain_handling=2)
+            topic = "%s/%s/%s" % (base, actuator.platform, actuator.name)
+            self._topics.append(client.topic(topic))
+            client.subscribe(topic + "/set", self._handler(i), qos=1, retain_handling=2)
 
     def forget(self):
         """A new session: all states are published again."""
-        self._told = [None] * len(self._told)
+        for i in range(len(self._told)):
+            self._told[i] = -1
 
-    def run(self):
-        """Publish the states that changed."""
-        for i, actuator in enumerate(self._actuators):
-            state = actuator.state()
-            if state != self._told[i]:
-                if self._client.publish(self._topics[i], state, qos=1, retain=True):
-                    self._told[i] = state
+    def run(self, now):
+        """What actuators do by themselves, and the states that changed; the ms until it is due again."""
+        wait = _IDLE
+        if self._lost is not None:
+            self._to_safety(now)
+        for i in range(len(self.actuators)):
+            actuator = self.actuators[i]
+            wait = min(wait, actuator.run(now))
+            if actuator.changes != self._told[i]:
+                if self._client.publish(self._topics[i], actuator.state(), qos=1, retain=True):
+                    self._told[i] = actuator.changes
+        return wait
+
+    def link(self, connected, now):
+        """The link has come or gone: without it actuators go to their safe states, each at its time."""
+        if connected:
+            self._lost = None
+        elif self._lost is None:
+            self._lost = now
+            for i in range(len(self._safe)):
+                self._safe[i] = False
+
+    def _to_safety(self, now):
+        for i in range(len(self.actuators)):
+            actuator = self.actuators[i]
+            if not self._safe[i] and ticks_diff(now, self._lost) >= actuator.safe_after:
+                self._safe[i] = True
+                actuator.safe(now)
+
+    def safe(self, now):
+        """All of them at once: something is wrong with the program itself."""
+        for actuator in self.actuators:
+            actuator.safe(now)
 
     def _handler(self, i):
         def handle(message):
-            actuator = self._actuators[i]
+            actuator = self.actuators[i]
             answer = {"ok": True, "name": actuator.name}
+            now = ticks_ms()
             try:
                 if message.retain:  # old news: obeying it would switch behind a person's back
                     raise ValueError("a retained command is not obeyed")
-                actuator.command(message.payload)
+                actuator.command(message.payload, now)
             except ValueError as error:
                 answer["ok"] = False
                 answer["error"] = str(error)
                 print("command to %s: %s" % (actuator.name, error))
             answer["state"] = actuator.state()
             self._client.respond(message, json.dumps(answer), qos=1, topic=self._answer)
-            self.run()
+            self.run(now)
 
         return handle

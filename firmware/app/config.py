@@ -3,6 +3,8 @@
 import json
 import os
 
+from actuators import KINDS, module
+
 from . import schema
 
 
@@ -32,10 +34,8 @@ def load(path, pins):
     if config["broker"]["tls"] is not None:
         _tls(path, config["broker"]["tls"])
     _wifi(path, config["wifi"], pins)
-    _list(path, "sensors", config["sensors"], schema.SENSOR, "kind", pins.READINGS)
-    for index, actuator in enumerate(config["actuators"]):
-        _one_of(path, "actuators[%d].kind" % index, actuator, "kind", ("switch",))
-    _list(path, "actuators", config["actuators"], schema.ACTUATOR, "pin", pins.OUTPUTS)
+    _list(path, "sensors", config["sensors"], lambda kind: schema.SENSOR, "kind", pins.READINGS)
+    _actuators(path, config["actuators"], pins)
     return config
 
 
@@ -58,9 +58,9 @@ def _fields(path, where, found, table):
             found[field] = list(default) if kind is list else default
             continue
         right = isinstance(value, (int, float) if kind is float else kind)
-        if not right or isinstance(value, bool):
+        if not right or isinstance(value, bool) and kind is not bool:
             _wrong(path, where + field, value, expected)
-        if kind is not dict:
+        if kind not in (dict, bool):
             size = len(value) if kind in (str, list) else value
             if not low <= size <= high:
                 _wrong(path, where + field, value, expected)
@@ -77,14 +77,17 @@ def _one_of(path, field, found, key, known):
         _wrong(path, field, found[key], "one of " + ", ".join(sorted(known)))
 
 
-def _list(path, what, found, table, key, known):
-    """Check a list of sensors or actuators; `key` has to be `known` to the board."""
+def _list(path, what, found, fields, key, known):
+    """Check a list of sensors or actuators; `key` has to be `known` to the board.
+
+    `fields(kind)` is the table of a kind.
+    """
     names = set()
     for index, item in enumerate(found):
         where = "%s[%d]" % (what, index)
         if not isinstance(item, dict):
             _wrong(path, where, item, "an object")
-        _fields(path, where + ".", item, table)
+        _fields(path, where + ".", item, fields(item.get("kind")))
         _one_of(path, where + "." + key, item, key, known)
         if item["name"] is None:
             item["name"] = item["kind"]
@@ -92,6 +95,19 @@ def _list(path, what, found, table, key, known):
         if item["name"] in names:
             _wrong(path, where + ".name", item["name"], "a name that no other has")
         names.add(item["name"])
+    return names
+
+
+def _actuators(path, found, pins):
+    for index, item in enumerate(found):
+        _one_of(path, "actuators[%d].kind" % index, item, "kind", KINDS)
+    names = _list(path, "actuators", found, lambda kind: module(kind or "switch").FIELDS, "pin", pins.OUTPUTS)
+    for index, item in enumerate(found):
+        where = "actuators[%d]." % index
+        _one_of(path, where + "safe", item, "safe", ("ON", "OFF", "HOLD"))
+        for other in item["interlock"]:
+            if other not in names or other == item["name"]:
+                _wrong(path, where + "interlock", other, "the name of another actuator")
 
 
 def _tls(path, tls):

@@ -1,19 +1,24 @@
-"""How the device is: free heap, uptime, what it has sent, how often it had to reconnect."""
+"""How the device is: its heap, its link, how often and why it was reset."""
 
 import gc
 import json
 from time import ticks_add, ticks_diff, ticks_ms
 
+from umqtt5.counters import CAUSES, Counters
+
 
 class Health:
-    """Publishes `<base>/health` every `period` ms, as JSON."""
+    """Publishes `<base>/health` every `period` ms, as JSON. `reset` is why the board was reset."""
 
-    def __init__(self, client, base, period):
+    def __init__(self, client, base, period, reset):
         self._client = client
         self._topic = client.topic(base + "/health")
         self._period = period
+        self._reset = reset
         self._due = self._last = ticks_ms()
         self._up = 0  # ms, counted here because ticks wrap
+        self._least = gc.mem_free()
+        self._counters = Counters(client)
 
     def run(self, now):
         """Publish where it is due; returns the ms until it is."""
@@ -24,16 +29,31 @@ class Health:
             self._client.publish(self._topic, json.dumps(self.figures()))
         return ticks_diff(self._due, now)
 
+    @property
+    def up(self):
+        """ms since the start."""
+        return self._up
+
     def figures(self):
-        """What is published: bytes, seconds, counts."""
+        """What is published: bytes, seconds, ms, counts."""
         client = self._client
         gc.collect()
-        return {
+        free = gc.mem_free()
+        self._least = min(self._least, free)
+        figures = {
             "uptime": self._up // 1000,
-            "heap_free": gc.mem_free(),
+            "heap_free": free,
             "heap_used": gc.mem_alloc(),
+            "heap_least": self._least,
             "messages": client.session.messages,
             "bytes": client.session.bytes,
             "alias_saved": client.session.saved,
             "connects": client.connects,
+            "stall": self._counters.stall,
+            "reset": self._reset,
         }
+        for cause in CAUSES:
+            if self._counters.drops[cause]:
+                figures["drops_" + cause] = self._counters.drops[cause]
+        self._counters.stall = 0  # the longest since the last time
+        return figures

@@ -2,22 +2,28 @@
 
 from time import ticks_ms
 
-from actuators import make as make_actuator
+from actuators import make as make_actuators
 from sensors import make as make_sensor
 from umqtt5 import Client
 
+from . import crash
 from .commands import Commands
 from .health import Health
 from .net import Net
 from .telemetry import Telemetry
 
 _LONGEST_WAIT = 1000  # ms
+_GOOD = 300000  # ms after which a start counts as good
 
 
 class Node:
-    """`config` as `config.load` returns it, `pins` the board's module."""
+    """`config` as `config.load` returns it, `pins` the board's module.
 
-    def __init__(self, config, pins):
+    In safe mode, after too many crashes, there are no sensors and no actuators: what is left can
+    still be asked what has happened, and be mended.
+    """
+
+    def __init__(self, config, pins, safe_mode=False):
         self._name = config["device"]
         broker = config["broker"]
         base = config["prefix"] + "/" + self._name
@@ -39,23 +45,67 @@ class Node:
         self._status = client.topic(base + "/status")
         self._online = False  # whether it has been said
         self._net = Net(config["wifi"])
-        self._telemetry = Telemetry(client, base, [make_sensor(s, pins) for s in config["sensors"]])
-        self._commands = Commands(client, base, [make_actuator(a, pins) for a in config["actuators"]])
-        self._health = Health(client, base, int(config["health"] * 1000))
+        sensors = () if safe_mode else config["sensors"]
+        self._telemetry = Telemetry(client, base, [make_sensor(s, pins) for s in sensors])
+        actuators = () if safe_mode else config["actuators"]
+        self._commands = Commands(client, base, make_actuators(actuators, pins))
+        now = ticks_ms()
+        self._commands.link(False, now)
+        reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
+        self._health = Health(client, base, int(config["health"] * 1000), reset)
+        self._clock = None
+        if config["ntp"] and hasattr(pins, "set_clock"):
+            from .clock import Clock
+
+            self._clock = Clock(config["ntp"], pins.set_clock)
+        self._needs_time = self._clock and broker["tls"]  # a certificate is checked against the clock
+        self._crash = client.topic(base + "/crash")
+        self._told = 0  # the packet identifier of the crash that is told
+        self._good = False
+        self._safe_mode = safe_mode
+        if safe_mode:
+            print("%s: safe mode: it has crashed %d times" % (self._name, crash.TOO_OFTEN))
+        self._watchdog = None
+        if config["watchdog"] and hasattr(pins, "watchdog"):
+            from .watchdog import Watchdog
+
+            self._watchdog = Watchdog(pins.watchdog, int(config["reset_after"] * 1000), now)
 
     def step(self):
         """One round: read, publish, obey. Takes as long as there is nothing to do, a second at most."""
         now = ticks_ms()
-        if self._net.up():
-            self._client.connect(wait=False)
-        if self._client.connected and not self._online:
-            self._online = self._client.publish(self._status, b"online", qos=1, retain=True) > 0
-        wait = min(_LONGEST_WAIT, self._telemetry.run(now), self._health.run(now))
-        self._commands.run()
-        self._client.poll(wait)
+        client = self._client
+        up = self._net.up()
+        if up and self._clock and self._clock.run(now):
+            print("%s: the clock is set" % self._name)
+        if up and not (self._needs_time and not self._clock.right):
+            client.connect(wait=False)
+        if client.connected:
+            self._tell()
+        wait = min(self._telemetry.run(now), self._health.run(now), self._commands.run(now))
+        client.poll(min(_LONGEST_WAIT, wait))
+        if self._watchdog:
+            self._watchdog.progress(now, client.connected)
+        if not self._good and self._health.up > _GOOD:
+            self._good = True
+            crash.good()
+
+    def _tell(self):
+        """What is said once a connection, and once a crash."""
+        if not self._online:
+            word = b"safe mode" if self._safe_mode else b"online"
+            self._online = self._client.publish(self._status, word, qos=1, retain=True) > 0
+            if not self._told:
+                text = crash.read()
+                self._told = self._client.publish(self._crash, text, qos=1, retain=True) if text else -1
+
+    def safe(self):
+        """Its actuators to their safe states: it is about to end."""
+        self._commands.safe(ticks_ms())
 
     def _state(self, client, connected, error):
         self._online = False
+        self._commands.link(connected, ticks_ms())
         if connected:
             print("%s: connected to %s" % (self._name, self._where))
             if not client.session.resumed:
@@ -72,6 +122,9 @@ class Node:
             print("%s: %s: refused: %s" % (self._name, what, name(answer.reason)))
 
     def _acknowledged(self, answer):
+        if answer.packet_id == self._told:
+            crash.told()
+            self._told = -1
         if answer.reason >= 0x80:
             from umqtt5.reasons import name
 
@@ -84,8 +137,11 @@ def _context(ca, cert, key):
     return tls.context(ca, cert, key)
 
 
-def run(config, pins):
+def run(config, pins, safe_mode):
     """Never returns."""
-    node = Node(config, pins)
-    while True:
-        node.step()
+    node = Node(config, pins, safe_mode)
+    try:
+        while True:
+            node.step()
+    finally:
+        node.safe()

@@ -2,7 +2,8 @@
 
 A field is (type, default, smallest, largest, what is expected, for a person). The bounds
 are those of a number, or of the length of a string. A default of `REQUIRED` means that the
-field has to be there, of `None` that it may be absent.
+field has to be there, of `None` that it may be absent. The fields of an actuator are those of its
+kind, in `actuators`.
 """
 
 REQUIRED = ...
@@ -35,12 +36,6 @@ SENSOR = {
     "period": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
 }
 
-ACTUATOR = {
-    "kind": (str, "switch", 1, 32, "the kind of actuator"),
-    "name": (str, REQUIRED, 1, 23, _NAME),
-    "pin": (str, REQUIRED, 1, 32, "the name of one of the board's outputs"),
-}
-
 CONFIG = {
     "device": (str, REQUIRED, 1, 23, _NAME),
     "prefix": (str, "umqtt5", 1, 64, "a topic without + and #"),
@@ -49,4 +44,7 @@ CONFIG = {
     "sensors": (list, (), 0, 32, "a list of sensors"),
     "actuators": (list, (), 0, 32, "a list of actuators"),
     "health": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
+    "ntp": (list, ("pool.ntp.org", "time.google.com"), 0, 4, "names of time servers, none for no time"),
+    "watchdog": (bool, True, 0, 1, "true or false"),
+    "reset_after": (float, 3600, 0, 86400, "seconds without a link, 0 for never"),
 }

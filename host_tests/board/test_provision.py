@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import trustme
 from host_tests.board.cable import Board as Cable
 from host_tests.board.rig import SECRET, problem, tool
 from tools import board, settings
+from tools.paths import ROOT
 from tools.problem import Problem
 
 
@@ -143,3 +148,34 @@ def test_paths_of_fields() -> None:
 def test_secrets_are_hidden_wherever_they_are() -> None:
     shown = json.dumps(settings.shown({"wifi": {"password": "a"}, "list": [{"token": "b", "host": "c"}]}))
     assert '"a"' not in shown and '"b"' not in shown and '"c"' in shown
+
+
+def test_a_person_is_asked_and_sees_no_password(plugged: Cable) -> None:
+    command = [sys.executable, "-m", "tools", "provision", "--board", "esp32", "--port", plugged.port]
+    answers = [
+        ("Wi-Fi network", "home"),
+        ("its password", "typed unseen"),
+        ("name of the device", ""),  # Return takes what is offered
+        ("broker's host", "broker.lan"),
+        ("its port", "1884"),
+        ("user at the broker", "me"),
+        ("user's password", "unseen, too"),
+    ]
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execv(command[0], [*command, "--no-start"])
+    said = b""
+    for question, answer in answers:
+        while question.encode() not in said.rpartition(b"\n")[2]:
+            said += os.read(fd, 4096)
+        os.write(fd, answer.encode() + b"\n")
+    with contextlib.suppress(OSError):  # EIO: it has ended
+        while True:
+            said += os.read(fd, 4096)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said.decode()
+    assert b"unseen" not in said
+    made = config(plugged)
+    assert made["wifi"] == {"ssid": "home", "password": "typed unseen"}
+    assert made["device"] == "esp32-1"
+    assert made["broker"] == {"host": "broker.lan", "port": 1884, "user": "me", "password": "unseen, too"}

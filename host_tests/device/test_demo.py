@@ -83,7 +83,7 @@ def test_the_demo_without_a_broker() -> None:
     assert "nobody answers there; is the broker running?" in done.stdout
     done = demo("--broker", "rabbit", "--seconds", "10")
     assert done.returncode == 1
-    assert "expected iotcore, mosquitto or mqtt://host:port" in done.stdout
+    assert "expected iotcore, mosquitto, mqtt://host:port or mqtts://host:port" in done.stdout
 
 
 class Terminal:

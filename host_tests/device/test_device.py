@@ -41,16 +41,28 @@ def test_it_publishes_and_obeys(any_broker: broker.Address, at_desk: Desk, tmp_p
         assert at_desk.dut.health["connects"] == 1
 
 
-@pytest.mark.parametrize("word", ["", "ONE", "{}", "ON" * 300, "é", "-1"])
+WORDS = "not understood, expected ON, OFF or TOGGLE"
+
+
+@pytest.mark.parametrize(
+    "word, error",
+    [(word, WORDS) for word in ("", "ONE", "{}", "é", "-1")]
+    + [
+        ("ON" * 300, "600 bytes, expected 256 at most"),
+        ('{"state": "ON"', "not JSON; check commas, quotes and brackets"),
+        ('{"state": "OFF", "speed": 9}', "speed: unknown to lamp"),
+        ('{"state": "OFF", "for": -1}', "for: expected a number, 0.1 to 86400"),
+    ],
+)
 def test_a_command_that_is_not_understood(
-    word: str, any_broker: broker.Address, at_desk: Desk, tmp_path: Path
+    word: str, error: str, any_broker: broker.Address, at_desk: Desk, tmp_path: Path
 ) -> None:
     with device(tmp_path, any_broker) as running:
         at_desk.until(lambda: everything_is_there(at_desk))
         at_desk.command("lamp", "ON")
         answer = at_desk.command("lamp", word)
         assert answer["ok"] is False
-        assert answer["error"] == "not understood, expected ON, OFF or TOGGLE"
+        assert answer["error"] == error
         assert answer["state"] == running.output("lamp") == "ON"
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ for folder in (HERE, HERE.parent.parent / "lib", HERE.parent.parent / "firmware"
 time.ticks_ms = lambda: time.monotonic_ns() // 1_000_000
 time.ticks_diff = lambda a, b: a - b
 time.ticks_add = lambda a, b: a + b
+sys.print_exception = lambda error, file: file.write("".join(traceback.format_exception(error)).encode())
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +25,9 @@ def real_clock_afterwards():
     from world import real_clock
 
     real_clock()
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Tests run beside each other: what one writes is its own."""
+    monkeypatch.chdir(tmp_path)

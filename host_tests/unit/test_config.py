@@ -56,7 +56,9 @@ def test_defaults_are_filled_in():
     }
     assert settings["prefix"] == "umqtt5"
     assert settings["sensors"] == [{"kind": "load", "name": "load", "period": 10}]
-    assert settings["actuators"] == [{"kind": "switch", "name": "l", "pin": "lamp"}]
+    actuator = settings["actuators"][0]
+    assert actuator["kind"] == "switch" and actuator["max_on"] == 0 and actuator["interlock"] == []
+    assert actuator["inverted"] is False and actuator["safe"] == "HOLD"
 
 
 def test_no_file():
@@ -90,7 +92,9 @@ def test_an_unknown_kind_is_named_with_those_there_are():
         'sensors[1].kind: "dht99", expected one of load, uptime'
     )
     actuators = [{"name": "x", "pin": "lamp", "kind": "laser"}]
-    assert line(changed(actuators=actuators)) == 'actuators[0].kind: "laser", expected one of switch'
+    assert line(changed(actuators=actuators)) == (
+        'actuators[0].kind: "laser", expected one of light, pixels, servo, switch, valve'
+    )
     assert line(changed(actuators=[{"name": "x", "pin": "moon"}])) == (
         'actuators[0].pin: "moon", expected one of lamp'
     )
@@ -123,3 +127,20 @@ def test_a_radio_only_where_the_board_has_one():
     assert load(changed(wifi=wifi), Board)["wifi"] == wifi
     assert "this board has none" in line(changed(wifi=wifi))
     assert line(changed(wifi={"password": "x"}), Board).startswith("wifi.ssid: missing")
+
+
+def test_actuators_have_the_fields_of_their_kind():
+    def said(*actuators):
+        return line(changed(actuators=list(actuators)))
+
+    a = {"name": "a", "pin": "lamp"}
+    assert said(dict(a, fade=1)).startswith("actuators[0].fade: unknown, expected one of interlock, inverted")
+    assert said(dict(a, kind="light", fade=61)) == "actuators[0].fade: 61, expected seconds, 0 to 60"
+    assert said(dict(a, inverted=1)).startswith("actuators[0].inverted: 1, expected true where")
+    assert said(dict(a, safe="MAYBE")).startswith("actuators[0].safe")
+    assert said(dict(a, safe="NO")) == 'actuators[0].safe: "NO", expected one of HOLD, OFF, ON'
+    assert said(dict(a, interlock=["b"])) == (
+        'actuators[0].interlock: "b", expected the name of another actuator'
+    )
+    assert said(dict(a, interlock=["a"])).startswith('actuators[0].interlock: "a"')
+    load(changed(actuators=[dict(a, interlock=["b"]), {"name": "b", "pin": "lamp", "kind": "valve"}]))

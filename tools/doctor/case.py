@@ -129,25 +129,14 @@ class Case:
 
 
 def _named(url: str, certificates: dict[str, Path]) -> Endpoint:
-    secure = url.startswith("mqtts://")
-    if not secure and not url.startswith("mqtt://"):
-        raise Problem(f"{url.split('@')[-1]}: expected mqtt://[user:password@]host[:port], or mqtts://")
-    try:
-        address = parse("mqtt://" + url.split("://", 1)[1])
-    except RuntimeError as error:
-        raise Problem(
-            f"{url.split('@')[-1]}: expected mqtt://[user:password@]host[:port], or mqtts://"
-        ) from error
-    port = address.port
-    if secure and not url.rstrip("/").endswith(f":{port}"):
-        port = 8883
+    address = parse(url)
     files = {}
     for name, path in certificates.items():
         try:
             files[name] = path.read_bytes()
         except OSError as error:
             raise Problem(f"--{name} {path}: {error.strerror}") from error
-    made = Endpoint(address.host, port, secure or "ca" in files, address.user, address.password)
+    made = Endpoint(address.host, address.port, address.tls, address.user, address.password)
     return replace(made, ca=files.get("ca"), cert=files.get("cert"), key=files.get("key"))
 
 

@@ -53,6 +53,10 @@ class Sensor(_Table):
 
 
 class Actuator(_Table):
+    """Its other fields are those of its kind, which the device's own check knows."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
     name: str
     pin: str
     kind: Optional[str] = None
@@ -92,6 +96,9 @@ class Fleet(_Table):
     sensors: Optional[list[Sensor]] = None  # None: all that the board can measure
     actuators: Optional[list[Actuator]] = None
     health: Number = 60
+    ntp: Optional[list[str]] = None  # None: as the device has it by itself
+    watchdog: Optional[bool] = None
+    reset_after: Annotated[Optional[float], Field(ge=0, le=86400, strict=False)] = None
     devices: list[Override] = []
 
     @field_validator("name")

@@ -57,9 +57,9 @@ def acl_file(prefix: str) -> str:
     """Each device below its own base, and the desk everywhere below the prefix."""
     return (
         "# %u is who has connected: a device writes below its own base and nowhere else,\n"
-        "# and hears the commands to its own switches and nothing else\n"
+        "# and hears the commands to its own actuators and nothing else\n"
         f"pattern write {prefix}/%u/#\n"
-        f"pattern read {prefix}/%u/switch/+/set\n"
+        f"pattern read {prefix}/%u/+/+/set\n"
         "\n"
         "# sees and switches all of them\n"
         f"user {DESK}\n"

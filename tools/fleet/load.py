@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tools.broker import Address
+from tools.watch import PLATFORMS
 from umqtt5 import Client, MQTTError
 from umqtt5.properties import CORRELATION_DATA, pack
 
-_SWITCHES = 16  # of one device that are remembered
+_ACTUATORS = 16  # of one device that are remembered
+# those that TOGGLE does no harm to: a servo has no such thing
+_COMMANDED = ("switch", "light", "valve")
 _GOODBYE = 5.0  # s
 
 
@@ -28,7 +31,7 @@ class Heard:
     went_offline: int = 0
     connects: int = 0
     heap_free: int = 0
-    switches: set[str] = field(default_factory=set)
+    actuators: set[str] = field(default_factory=set)  # each as platform/name
 
 
 class Load:
@@ -59,7 +62,8 @@ class Load:
         client.on_state = self._state
         client.subscribe(f"{prefix}/+/status", self._status, qos=1)
         client.subscribe(f"{prefix}/+/sensor/+", self._counted)
-        client.subscribe(f"{prefix}/+/switch/+", self._switch, qos=1)
+        for platform in PLATFORMS:
+            client.subscribe(f"{prefix}/+/{platform}/+", self._actuator, qos=1)
         client.subscribe(f"{prefix}/+/health", self._health)
         client.subscribe(f"{prefix}/+/answer", self._answer, qos=1)
 
@@ -92,18 +96,18 @@ class Load:
         self._waiting.clear()
 
     def command(self, name: str) -> None:
-        """Switch something of a device; its answer is looked for.
+        """Toggle something of a device; its answer is looked for.
 
         It is asked to answer below its own base, which is where its broker lets it write.
         """
-        switches = sorted(self.devices[name].switches)
-        if not switches:
+        own = sorted(one for one in self.devices[name].actuators if one.split("/")[0] in _COMMANDED)
+        if not own:
             return
         self._number += 1
         key = b"%d" % self._number
         base = f"{self._prefix}/{name}"
         properties = pack(response_topic=f"{base}/answer", correlation_data=key)
-        topic = f"{base}/switch/{switches[self._number % len(switches)]}/set"
+        topic = f"{base}/{own[self._number % len(own)]}/set"
         if self._client.publish(topic, b"TOGGLE", qos=1, properties=properties):
             self.asked += 1
             self._waiting[key] = name, time.monotonic()
@@ -120,7 +124,7 @@ class Load:
         while self.online and time.monotonic() < ends:  # their wills are retained, too
             self._client.poll(20)
         for name, device in self.devices.items():
-            for topic in ("status", *(f"switch/{switch}" for switch in sorted(device.switches))):
+            for topic in ("status", *sorted(device.actuators)):
                 while not self._client.publish(f"{self._prefix}/{name}/{topic}", b"", qos=1, retain=True):
                     if time.monotonic() > ends:
                         return
@@ -150,10 +154,10 @@ class Load:
         device.online = online
         device.was_online = device.was_online or online
 
-    def _switch(self, message: Any) -> None:
+    def _actuator(self, message: Any) -> None:
         device, levels = self._counted(message)
-        if device is not None and len(device.switches) < _SWITCHES:
-            device.switches.add(levels[2])
+        if device is not None and len(device.actuators) < _ACTUATORS:
+            device.actuators.add(f"{levels[1]}/{levels[2]}")
 
     def _health(self, message: Any) -> None:
         device, _ = self._counted(message)

@@ -85,6 +85,9 @@ def _outfit(fleet: Fleet, device: Device, store: Store, password: str | None, ca
             usual[field_name] if own is None else [entry.model_dump(exclude_none=True) for entry in own]
         )
     config["health"] = device.health
+    for field_name in ("ntp", "watchdog", "reset_after"):
+        if getattr(fleet, field_name) is not None:
+            config[field_name] = getattr(fleet, field_name)
     return Outfit(device.name, target, config, certificates)
 
 

@@ -58,11 +58,8 @@ def stage(
     choice: str, fleet: Fleet, store: Store, names: list[str], ca: Path | None, folder: Path
 ) -> Iterator[Stage]:
     """A broker by its name or URL; mosquitto asks for what the description says. Raises Problem."""
-    try:
-        with contextlib.ExitStack() as stack:
-            yield _stage(stack, choice, fleet, store, names, ca, folder)
-    except broker.BrokerError as error:
-        raise Problem(str(error)) from error
+    with contextlib.ExitStack() as stack:
+        yield _stage(stack, choice, fleet, store, names, ca, folder)
 
 
 def _stage(
@@ -92,15 +89,12 @@ def _stage(
         address = Address(host, running.address.port, user, desk)
         own_ca = store.authority.pem if fleet.broker.tls else None
         return Stage(address, own_ca, fleet.broker.tls and fleet.credentials.certificate)
-    secure = choice.startswith("mqtts://")
-    given = broker.parse("mqtt://" + choice[8:]) if secure else broker.parse(choice)
-    if secure and not choice.rstrip("/").endswith(f":{given.port}"):
-        given = replace(given, port=8883)
+    given = broker.parse(choice)
     if not broker.reachable(given, 5):
-        raise Problem(f"{choice.split('@')[-1]}: nobody answers there; `make doctor BROKER=...` tells more")
+        raise Problem(f"{given}: nobody answers there; `make doctor BROKER=...` tells more")
     address = given if given.user else replace(given, user=user, password=desk)
     trusted = None
-    if secure:
+    if given.tls:
         try:
             trusted = ca.read_bytes() if ca else store.authority.pem
         except OSError as error:
@@ -122,6 +116,7 @@ def on_this_computer(one: Outfit, here: Stage) -> Outfit:
     target = board.load("host")
     config = copy.deepcopy(one.config)
     config.pop("wifi", None)
+    config["ntp"] = []  # this computer's clock is right, and a hundred would ask at once
     where = config["broker"]
     where.update(host=here.address.host, port=here.address.port)
     if here.everybody:

@@ -37,6 +37,6 @@ def walk(path, piece):
         print("file", json.dumps([path, digest(path, piece)]))
 
 
-print("mpy", sys.implementation._mpy & 0xFF)  # type: ignore[attr-defined]
-for root in ROOTS:  # type: ignore[name-defined]  # noqa: F821
+print("mpy", sys.implementation._mpy & 0xFF)
+for root in ROOTS:  # noqa: F821
     walk(root, bytearray(512))

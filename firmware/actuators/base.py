@@ -1,0 +1,183 @@
+"""What all actuators have in common: words, limits of time, interlocks, a safe state."""
+
+import json
+from time import ticks_add, ticks_diff
+
+IDLE = 1000  # ms
+_LONGEST = 256  # bytes of a command
+_ON = (b"ON", b"1", b"TRUE", b"OPEN")
+_OFF = (b"OFF", b"0", b"FALSE", b"CLOSE")
+_WORDS = "not understood, expected ON, OFF or TOGGLE"
+
+_SECONDS = "seconds, 0 to 86400; 0 for none"
+# fields that each kind has; as in app.schema
+FIELDS = {
+    "kind": (str, "switch", 1, 32, "the kind of actuator"),
+    "name": (str, ..., 1, 23, "1 to 23 letters, digits, - or _"),
+    "pin": (str, ..., 1, 32, "the name of one of the board's outputs"),
+    "max_on": (float, 0, 0, 86400, _SECONDS),
+    "min_off": (float, 0, 0, 86400, _SECONDS),
+    "interlock": (list, (), 0, 8, "names of actuators that have to be off"),
+    "safe": (str, "HOLD", 2, 4, "ON, OFF or HOLD"),
+    "safe_after": (float, 60, 0, 86400, "seconds without a link, 0 to 86400"),
+}
+
+
+def fields(**more):
+    """The fields of a kind: those of all, and its own."""
+    made = dict(FIELDS)
+    made.update(more)
+    return made
+
+
+class Actuator:
+    """On or off. A kind overrides `write`, and `set` and `state` where it has more than that."""
+
+    platform = "switch"
+    takes = ()  # fields of a command in JSON, beside `state` and `for`
+
+    def __init__(self, config):
+        self.name = config["name"]
+        self.interlock = config["interlock"]
+        self.others = []
+        self.on = False
+        self.changes = 0
+        self._max_on = int(config["max_on"] * 1000)
+        self._min_off = int(config["min_off"] * 1000)
+        self._safe = config["safe"]
+        self.safe_after = int(config["safe_after"] * 1000)
+        self._until = None  # ticks at which it goes off
+        self._rests = None  # ticks until which it stays off
+
+    # ---- of a kind
+
+    def write(self, on):
+        """Carry it out."""
+
+    def set(self, wish, now):
+        """Carry out what of `takes` is in `wish`. Raises ValueError before anything is changed."""
+
+    def state(self):
+        """What is published, retained."""
+        return "ON" if self.on else "OFF"
+
+    def number(self, value, now):
+        """A plain number, where a kind knows what that means."""
+        raise ValueError(_WORDS)
+
+    # ---- of all
+
+    def command(self, payload, now):
+        """ON, OFF, TOGGLE in any case, 1, 0, a number, or JSON with `state` and what the kind knows.
+
+        `for` in JSON: seconds after which it goes off by itself. Raises ValueError.
+        """
+        if len(payload) > _LONGEST:
+            raise ValueError("%d bytes, expected %d at most" % (len(payload), _LONGEST))
+        payload = bytes(payload).strip()
+        if payload[:1] == b"{":
+            self._wish(payload, now)
+            return
+        word = payload.upper()
+        if word in _ON or word in _OFF:
+            self.switch(word in _ON, now)
+        elif word == b"TOGGLE":
+            self.switch(not self.on, now)
+        else:
+            try:
+                value = float(payload)
+            except ValueError:
+                raise ValueError(_WORDS)
+            self.number(value, now)
+
+    def _wish(self, payload, now):
+        try:
+            wish = json.loads(payload)
+        except ValueError:
+            raise ValueError("not JSON; check commas, quotes and brackets")
+        if not wish:
+            raise ValueError(_WORDS)
+        word = wish.pop("state", None)
+        seconds = wish.pop("for", None)
+        if seconds is not None:
+            seconds = limited("for", seconds, 0.1, 86400)
+        for field in wish:
+            if field not in self.takes:
+                raise ValueError("%s: unknown to %s" % (field, self.name))
+        on = True if word is None else word_of(word, self.on)
+        self.allowed(on, now)
+        self.set(wish, now)
+        self.switch(on, now, seconds)
+
+    def allowed(self, on, now):
+        """Raises ValueError where it may not be switched so now."""
+        if not on or self.on:
+            return
+        for other in self.others:
+            if other.on:
+                raise ValueError("%s is on" % other.name)
+        if self._rests is not None and ticks_diff(self._rests, now) > 0:
+            raise ValueError("it rests, %d s more" % (ticks_diff(self._rests, now) // 1000 + 1))
+
+    def switch(self, on, now, seconds=None):
+        """On or off, within its limits; raises ValueError. `seconds`: for how long it is on."""
+        self.allowed(on, now)
+        if on:
+            limit = int(seconds * 1000) if seconds else 0
+            if self._max_on and not 0 < limit < self._max_on:
+                limit = self._max_on
+            # a command that repeats what is does not make it longer than the limit
+            if not self.on or seconds:
+                self._until = ticks_add(now, limit) if limit else None
+        else:
+            if self.on and self._min_off:
+                self._rests = ticks_add(now, self._min_off)
+            self._until = None
+        self.write(on)
+        if on != self.on:
+            self.on = on
+            self.changes += 1
+
+    def run(self, now):
+        """What is due; the ms until it has to run again."""
+        if self._rests is not None and ticks_diff(self._rests, now) <= 0:
+            self._rests = None  # ticks come round: an old time must not look like a new one
+        if self._until is None:
+            return IDLE
+        left = ticks_diff(self._until, now)
+        if left <= 0:
+            print("%s: its time is over" % self.name)
+            self.switch(False, now)
+            return IDLE
+        return min(left, IDLE)
+
+    def safe(self, now):
+        """To its safe state, interlocks and rests or not; `HOLD` leaves it as it is."""
+        if self._safe == "HOLD" or self.on == (self._safe == "ON"):
+            return
+        print("%s: to its safe state, %s" % (self.name, self._safe))
+        self._rests = None
+        others, self.others = self.others, []
+        self.switch(self._safe == "ON", now)
+        self.others = others
+
+
+def word_of(word, now):
+    """True for what means on, False for off."""
+    if isinstance(word, str):
+        code = word.upper().encode()
+        if code in _ON:
+            return True
+        if code in _OFF:
+            return False
+        if code == b"TOGGLE":
+            return not now
+    raise ValueError("state: expected ON, OFF or TOGGLE")
+
+
+def limited(field, value, low, high):
+    """A number of a command, within its bounds. Raises ValueError."""
+    right = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not right or not low <= value <= high:
+        raise ValueError("%s: expected a number, %s to %s" % (field, low, high))
+    return value

@@ -1,0 +1,21 @@
+"""The hardware watchdog, fed on progress only: a hung program is reset, and so is a hung radio."""
+
+from time import ticks_diff
+
+_TIMEOUT = 8000  # ms; the RP2040 counts to 8388
+
+
+class Watchdog:
+    """`start(ms)` is the board's; `patience`: ms without a link until it is not fed, 0 for ever."""
+
+    def __init__(self, start, patience, now):
+        self._dog = start(_TIMEOUT)
+        self._patience = patience
+        self._linked = now
+
+    def progress(self, now, linked):
+        """A round of the loop has come to its end."""
+        if linked:
+            self._linked = now
+        if not self._patience or ticks_diff(now, self._linked) < self._patience:
+            self._dog.feed()

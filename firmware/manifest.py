@@ -1,0 +1,12 @@
+# The library, the application and a board's pins, frozen into a MicroPython of your own: less RAM,
+# nothing to copy. In the folder of the port:
+#   UMQTT5_BOARD=esp32 make BOARD=ESP32_GENERIC FROZEN_MANIFEST=.../firmware/manifest.py
+import os
+
+include("$(PORT_DIR)/boards/manifest.py")  # what the port itself freezes, asyncio among it
+include("../lib/manifest.py")
+for name in ("app", "sensors", "actuators"):
+    package(name, opt=2)
+for name in ("boot.py", "main.py"):
+    module(name)
+module("pins.py", base_path="../boards/" + os.environ["UMQTT5_BOARD"], opt=2)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from host_tests.device.devices import PREFIX, device
+from tools import broker
+from tools.broker import Mosquitto
+from tools.devices import Device
+
+
+@pytest.fixture
+def own_broker() -> Iterator[Mosquitto]:
+    """A broker of the test's own, which it may stop and start."""
+    if not broker.find_mosquitto():
+        pytest.skip("mosquitto is not installed")
+    with Mosquitto() as running:
+        yield running
+
+
+@pytest.fixture
+def dut(own_broker: Mosquitto, tmp_path: Path) -> Iterator[Device]:
+    """A device that publishes and obeys: the real firmware in the VM."""
+    with device(tmp_path / "dut", own_broker.address) as running:
+        yield running
+
+
+@pytest.fixture
+def prefix() -> str:
+    return PREFIX

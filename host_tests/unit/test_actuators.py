@@ -1,0 +1,315 @@
+"""Actuators on a simulated clock: what they obey, what they refuse, what they do by themselves."""
+
+import json
+
+import actuators
+from helper import raises
+
+
+class Pin:
+    def __init__(self):
+        self.level = 0
+        self.written = []
+
+    def value(self, level=None):
+        if level is None:
+            return self.level
+        self.level = level
+        self.written.append(level)
+
+
+class Pwm:
+    def __init__(self):
+        self.duties = []
+
+    def duty_u16(self, value):
+        assert 0 <= value <= 65535
+        self.duties.append(value)
+
+
+class Strip:
+    shown = colour = None
+
+    def fill(self, colour):
+        self.colour = colour
+
+    def write(self):
+        self.shown = self.colour
+
+
+class Pins:
+    def __init__(self):
+        self.made = {}
+
+    def output(self, name):
+        return self.made.setdefault(name, Pin())
+
+    def pwm(self, name, frequency):
+        return self.made.setdefault(name, Pwm())
+
+    def pixels(self, name, count):
+        return self.made.setdefault(name, Strip())
+
+
+def make(*configs):
+    """The actuators, with the defaults that the check of a config fills in, and the pins."""
+    checked = []
+    for given in configs:
+        config = dict(given)
+        for field, spec in actuators.module(config.get("kind", "switch")).FIELDS.items():
+            if field not in config:
+                config[field] = list(spec[1]) if spec[0] is list else spec[1]
+        if config["pin"] is ...:
+            config["pin"] = config["name"]
+        checked.append(config)
+    pins = Pins()
+    return actuators.make(checked, pins), pins.made
+
+
+def one(**config):
+    config["name"] = "x"
+    made, pins = make(config)
+    return made[0], pins["x"]
+
+
+def refuses(actuator, payload, words, now=0):
+    """Refused with these words, and nothing has changed."""
+    before = actuator.state(), actuator.changes
+    assert str(raises(ValueError, actuator.command, payload, now)) == words
+    assert (actuator.state(), actuator.changes) == before
+
+
+def test_words():
+    switch, pin = one()
+    for word, on in ((b"ON", 1), (b"off", 0), (b"1", 1), (b"0", 0), (b"Toggle", 1), (b" OFF\n", 0)):
+        switch.command(word, 0)
+        assert pin.level == on
+    switch.command(b'{"state": "ON"}', 0)
+    assert switch.state() == "ON"
+    assert switch.changes == 7
+
+
+def test_words_that_are_none():
+    switch, pin = one()
+    words = "not understood, expected ON, OFF or TOGGLE"
+    for payload in (b"", b"ONE", b"-1", b"{}", b"nan", b"\xff\xfe"):
+        refuses(switch, payload, words)
+    refuses(switch, b"ON" * 50000, "100000 bytes, expected 256 at most")
+    refuses(switch, b"{", "not JSON; check commas, quotes and brackets")
+    refuses(switch, b'{"state": "MAYBE"}', "state: expected ON, OFF or TOGGLE")
+    refuses(switch, b'{"state": 1}', "state: expected ON, OFF or TOGGLE")
+    refuses(switch, b'{"state": "ON", "colour": 1}', "colour: unknown to x")
+    refuses(switch, b'{"state": "ON", "for": "long"}', "for: expected a number, 0.1 to 86400")
+    assert pin.written == []
+
+
+def test_a_repeated_command_changes_nothing():
+    switch, pin = one()
+    switch.command(b"ON", 0)
+    switch.command(b"ON", 1)
+    assert switch.changes == 1
+
+
+def test_inverted():
+    switch, pin = one(inverted=True, safe="OFF")
+    assert pin.level == 1 and switch.state() == "OFF"
+    switch.command(b"ON", 0)
+    assert pin.level == 0 and switch.state() == "ON"
+
+
+def test_its_time_is_bounded():
+    pump, pin = one(max_on=60)
+    pump.command(b"ON", 1000)
+    assert pump.run(1000) == 1000
+    pump.command(b"ON", 50000)  # said again: that does not make it longer
+    assert pump.run(60500) == 500
+    assert pin.level == 1
+    pump.run(61000)
+    assert pin.level == 0 and pump.state() == "OFF" and pump.changes == 2
+    pump.command(b"ON", 70000)
+    pump.run(129999)
+    assert pin.level == 1
+    pump.run(130000)
+    assert pin.level == 0
+
+
+def test_on_for_some_time():
+    switch, pin = one(max_on=60)
+    switch.command(b'{"state": "ON", "for": 2.5}', 0)
+    switch.run(2499)
+    assert pin.level == 1
+    switch.run(2500)
+    assert pin.level == 0
+    switch.command(b'{"state": "ON", "for": 600}', 0)  # within its limit
+    switch.run(60000)
+    assert pin.level == 0
+
+
+def test_switched_off_by_hand_its_time_is_forgotten():
+    switch, pin = one(max_on=60)
+    switch.command(b"ON", 0)
+    switch.command(b"OFF", 30000)
+    switch.run(60000)
+    assert switch.changes == 2
+
+
+def test_it_rests():
+    pump, pin = one(min_off=10)
+    pump.command(b"ON", 0)
+    pump.command(b"OFF", 1000)
+    refuses(pump, b"ON", "it rests, 6 s more", 6000)
+    pump.run(11000)
+    pump.command(b"ON", 11000)
+    assert pin.level == 1
+
+
+def test_one_excludes_the_other():
+    (up, down), pins = make({"name": "up", "interlock": ["down"]}, {"name": "down", "interlock": ["up"]})
+    up.command(b"ON", 0)
+    refuses(down, b"ON", "up is on")
+    up.command(b"OFF", 0)
+    down.command(b"ON", 0)
+    refuses(up, b"TOGGLE", "down is on")
+    assert (pins["up"].level, pins["down"].level) == (0, 1)
+
+
+def test_safe_states():
+    pump, pin = one(safe="OFF", max_on=60)
+    pump.command(b"ON", 0)
+    pump.safe(10)
+    assert pin.level == 0 and pump.changes == 2
+    alarm, pin = one(safe="ON")
+    assert pin.level == 1  # from the start
+    alarm.command(b"OFF", 0)
+    alarm.safe(10)
+    assert pin.level == 1
+    lamp, pin = one()
+    lamp.command(b"ON", 0)
+    lamp.safe(10)
+    assert pin.level == 1
+
+
+def test_a_safe_state_is_above_rests_and_interlocks():
+    (fan, heater), pins = make(
+        {"name": "fan", "safe": "ON", "min_off": 60, "interlock": ["heater"]}, {"name": "heater"}
+    )
+    fan.command(b"OFF", 0)
+    heater.command(b"ON", 0)
+    fan.safe(10)
+    assert pins["fan"].level == 1
+
+
+def test_a_valve_closes_by_itself():
+    valve, pin = one(kind="valve")
+    valve.command(b"OPEN", 0)
+    assert valve.state() == "open" and pin.level == 1
+    valve.run(3600000)
+    assert valve.state() == "closed" and pin.level == 0
+
+
+def test_a_light_fades():
+    light, pwm = one(kind="light", fade=1)
+    light.command(b"ON", 0)
+    assert light.run(0) == 20
+    light.run(500)
+    assert 0.2 * 65535 < pwm.duties[-1] < 0.3 * 65535  # half the level, a quarter of the power
+    assert light.run(1000) == 1000
+    assert pwm.duties[-1] == 65535
+    assert pwm.duties == sorted(pwm.duties)
+    light.command(b"OFF", 2000)
+    light.run(2000)
+    light.run(3000)
+    assert pwm.duties[-1] == 0
+    assert json.loads(light.state()) == {"state": "OFF", "brightness": 255}
+
+
+def test_a_light_is_told_how_bright():
+    light, pwm = one(kind="light", fade=0)
+    light.command(b"128", 0)
+    assert json.loads(light.state()) == {"state": "ON", "brightness": 128}
+    assert pwm.duties[-1] == 128 * 128 * 65535 // 65025
+    light.command(b'{"brightness": 10, "transition": 2}', 0)
+    light.run(0)
+    light.run(1000)
+    assert pwm.duties[-1] == 69 * 69 * 65535 // 65025
+    light.run(2000)
+    assert pwm.duties[-1] == 10 * 10 * 65535 // 65025
+    light.command(b"0", 3000)
+    assert (
+        light.state() == '{"state": "OFF", "brightness": 10}' or json.loads(light.state())["state"] == "OFF"
+    )
+    for payload, words in (
+        (b"256", "brightness: expected a number, 0 to 255"),
+        (b"-1", "brightness: expected a number, 0 to 255"),
+        (b'{"brightness": 0}', "brightness: expected a number, 1 to 255"),
+        (b'{"brightness": true}', "brightness: expected a number, 1 to 255"),
+        (b'{"brightness": 9, "transition": 1e9}', "transition: expected a number, 0 to 60"),
+    ):
+        refuses(light, payload, words)
+
+
+def test_a_light_that_may_not_be_too_bright():
+    light, pwm = one(kind="light", fade=0, most=51)
+    light.command(b"ON", 0)
+    assert pwm.duties[-1] == 51 * 51 * 65535 // 65025
+
+
+def test_a_fade_that_is_turned_round_goes_on_from_where_it_is():
+    light, pwm = one(kind="light", fade=1)
+    light.command(b"ON", 0)
+    light.run(0)
+    light.run(500)
+    half = pwm.duties[-1]
+    light.command(b"OFF", 500)
+    light.run(510)
+    light.run(530)
+    assert 0 < pwm.duties[-1] < half
+
+
+def test_a_servo():
+    servo, pwm = one(kind="servo", high=90, rest=10, safe="OFF")
+    assert servo.state() == "unknown" and pwm.duties == [0]
+    servo.command(b"45", 0)
+    assert servo.state() == "45"
+    assert pwm.duties[-1] == 1000 * 65535 // 20000  # 500 us and a quarter of 2000
+    refuses(servo, b"91", "angle: expected a number, 0 to 90")
+    refuses(servo, b"nan", "angle: expected a number, 0 to 90")
+    servo.run(999)
+    assert pwm.duties[-1] > 0
+    servo.run(1000)  # let go: it hums and heats no more
+    assert pwm.duties[-1] == 0 and servo.state() == "45"
+    servo.command(b'{"angle": 30}', 2000)
+    assert servo.state() == "30"
+    servo.safe(3000)
+    assert servo.state() == "10"
+    refuses(one(kind="servo")[0], b"ON", "expected an angle, 0 to 180")
+
+
+def test_pixels():
+    strip, pixels = one(kind="pixels", count=8, most=255)
+    assert pixels.shown == (0, 0, 0)
+    strip.command(b"#ff8000", 0)
+    assert pixels.shown == (255, 128, 0)
+    strip.command(b'{"color": {"r": 0, "g": 255, "b": 10}, "brightness": 51}', 0)
+    assert pixels.shown == (0, 51, 2)
+    state = json.loads(strip.state())
+    assert state["state"] == "ON" and state["color"] == {"r": 0, "g": 255, "b": 10}
+    strip.command(b"OFF", 0)
+    assert pixels.shown == (0, 0, 0)
+    strip.command(b"ON", 0)
+    assert pixels.shown == (0, 51, 2)
+    refuses(strip, b"#ff80zz", "expected a colour as #rrggbb")
+    refuses(strip, b'{"color": [1, 2, 3]}', "color: expected an object with r, g and b")
+    refuses(strip, b'{"color": {"r": 1, "g": 2, "b": 300}}', "color.b: expected a number, 0 to 255")
+
+
+def test_ticks_that_come_round():
+    from time import ticks_add
+
+    start = ticks_add(0, -500)  # half a second before they do
+    pump, pin = one(max_on=1)
+    pump.command(b"ON", start)
+    pump.run(ticks_add(start, 999))
+    assert pin.level == 1
+    pump.run(ticks_add(start, 1000))
+    assert pin.level == 0

@@ -1,0 +1,1 @@
+"""`make monitor`: what the devices on a broker say, in the terminal or on a page."""

@@ -1,0 +1,188 @@
+"""The monitor in a terminal: Textual, with plots."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Button, DataTable, Footer, Header, Label, RichLog, Static
+from textual_plotext import PlotextPlot
+
+from tools.monitor.hub import Hub
+from tools.watch import UNITS
+
+_POLL = 0.05  # s
+_SHOW = 0.5  # s
+_PLOT = 300.0  # s that a plot shows at most
+
+
+class Monitor(App[None]):
+    """Devices at the left, the chosen one at the right, what happens below."""
+
+    TITLE = "umqtt5 monitor"
+    CSS = """
+    #devices { width: 44; }
+    #readings { height: auto; max-height: 10; }
+    #plot { height: 1fr; min-height: 8; }
+    #switches { height: auto; }
+    #switches Button { margin: 0 1; min-width: 12; }
+    #health { height: auto; color: $text-muted; padding: 0 1; }
+    #log { height: 8; border-top: solid $primary; }
+    #banner { display: none; width: 100%; background: $error; color: $text; padding: 0 1; }
+    #banner.shown { display: block; }
+    """
+    BINDINGS = [
+        Binding("q", "quit", "quit"),
+        Binding("1", "flip(0)", "first switch"),
+        Binding("2", "flip(1)", "second switch"),
+        Binding("3", "flip(2)", "third switch", show=False),
+        Binding("4", "flip(3)", "fourth switch", show=False),
+        Binding("n", "next_reading", "next plot"),
+    ]
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__()
+        self.hub = hub
+        self.device = ""  # the chosen one
+        self.reading = ""
+        self._said = 0.0
+        self._rows: dict[str, Any] = {}
+        self._switches: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        yield Header(show_clock=True)
+        yield Static("", id="banner", markup=False)
+        with Horizontal():
+            yield DataTable(id="devices", cursor_type="row", zebra_stripes=True)
+            with Vertical():
+                with VerticalScroll(id="detail"):
+                    yield Label("no device yet", id="name", markup=False)
+                    yield DataTable(id="readings", cursor_type="row")
+                    yield PlotextPlot(id="plot")
+                    yield Horizontal(id="switches")
+                    yield Static("", id="health", markup=False)
+        yield RichLog(id="log", markup=False, wrap=True)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self.sub_title = f"{self.hub.address} {self.hub.prefix}/"
+        self.query_one("#devices", DataTable).add_columns("device", "status", "heard", "alerts")
+        self.query_one("#readings", DataTable).add_columns("reading", "now", "unit", "lowest", "highest")
+        self.set_interval(_POLL, self.hub.poll)
+        self.set_interval(_SHOW, self.show_all)
+        self.query_one("#devices").focus()
+
+    # ---- what is chosen
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        key = str(event.row_key.value) if event.row_key else ""
+        if event.data_table.id == "devices" and key != self.device:
+            self.device, self.reading = key, ""
+            self.query_one("#readings", DataTable).clear()
+            self._switches = []
+            self.show_all()
+        elif event.data_table.id == "readings" and key:
+            self.reading = key
+
+    def action_next_reading(self) -> None:
+        names = sorted(self._state.readings) if self._state else []
+        if names:
+            at = names.index(self.reading) + 1 if self.reading in names else 0
+            self.query_one("#readings", DataTable).move_cursor(row=at % len(names))
+
+    def action_flip(self, index: int) -> None:
+        names = sorted(self._state.switches) if self._state else []
+        if index < len(names):
+            self._command(names[index])
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self._command(str(event.button.name))
+
+    def _command(self, switch: str) -> None:
+        why = self.hub.switch(self.device, switch, "TOGGLE")
+        if why:
+            self.notify(f"{self.device} {switch}: {why}", severity="error")
+
+    # ---- what is shown
+
+    @property
+    def _state(self) -> Any:
+        return self.hub.watch.devices.get(self.device)
+
+    def show_all(self) -> None:
+        banner = self.query_one("#banner", Static)
+        banner.update(f"no link to {self.hub.address}: trying again")
+        banner.set_class(not self.hub.watch.linked, "shown")
+        self._show_devices()
+        if self._state:
+            self._show_device()
+        log = self.query_one("#log", RichLog)
+        for at, text in list(self.hub.events):
+            if at > self._said:
+                self._said = at
+                log.write(f"{time.strftime('%H:%M:%S', time.localtime(at))}  {text}")
+
+    def _show_devices(self) -> None:
+        table = self.query_one("#devices", DataTable)
+        columns = list(table.columns)
+        for name, device in sorted(self.hub.watch.devices.items()):
+            ago = f"{time.time() - device.heard:.0f} s"
+            row = (name, device.status, ago, ", ".join(self.hub.alerts.of(name)))
+            if name not in self._rows:
+                self._rows[name] = table.add_row(*row, key=name)
+            for column, cell in zip(columns, row):
+                table.update_cell(self._rows[name], column, cell)
+
+    def _show_device(self) -> None:
+        device = self._state
+        self.query_one("#name", Label).update(f"{self.device}  {device.status}")
+        table = self.query_one("#readings", DataTable)
+        columns = list(table.columns)
+        for name, values in sorted(device.readings.items()):
+            row = (
+                name,
+                f"{values[-1]:g}",
+                UNITS.get(name, ""),
+                f"{min(values):g}",
+                f"{max(values):g}",
+            )
+            if name not in table.rows:
+                table.add_row(*row, key=name)
+            for column, cell in zip(columns, row):
+                table.update_cell(name, column, cell)
+        self._show_plot(device)
+        self._show_switches(device)
+        health = ", ".join(f"{key} {value}" for key, value in device.health.items())
+        self.query_one("#health", Static).update(health)
+
+    def _show_plot(self, device: Any) -> None:
+        if self.reading not in device.readings:
+            self.reading = min(device.readings, default="")
+        plot = self.query_one("#plot", PlotextPlot)
+        plot.plt.clear_data()
+        if self.reading:
+            now = time.time()
+            points = [
+                (at - now, value)
+                for at, value in zip(device.times[self.reading], device.readings[self.reading])
+                if now - at < _PLOT
+            ]
+            plot.plt.title(f"{self.reading} {UNITS.get(self.reading, '')}, last {_PLOT:.0f} s")
+            if points:
+                plot.plt.plot([at for at, _ in points], [value for _, value in points], marker="braille")
+        plot.refresh()
+
+    def _show_switches(self, device: Any) -> None:
+        names = sorted(device.switches)
+        row = self.query_one("#switches", Horizontal)
+        if names != self._switches:
+            self._switches = names
+            row.remove_children()
+            row.mount(*(Button("", name=name) for name in names))
+        for button in row.query(Button):
+            state = device.switches.get(str(button.name), "")
+            button.label = f"{button.name} {state}"
+            button.variant = "success" if state == "ON" else "default"
