@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ import pytest
 from host_tests.device.devices import PREFIX, Desk, desk, device, said
 from tools import broker
 from tools.devices import Device, config
-
-
-@pytest.fixture
-def at_desk(any_broker: broker.Address) -> Iterator[Desk]:
-    with desk(any_broker) as here:
-        yield here
 
 
 def everything_is_there(here: Desk) -> bool:

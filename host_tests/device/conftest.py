@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from host_tests.device.devices import Desk, desk
+from tools import broker
+
+
+@pytest.fixture
+def at_desk(any_broker: broker.Address) -> Iterator[Desk]:
+    with desk(any_broker) as here:
+        yield here
