@@ -112,5 +112,7 @@ def clock_of_board(case: Case) -> Iterator[Finding]:
     secure = case.endpoint is not None and case.endpoint.of_device and case.endpoint.tls
     if secure and year < _YEAR_OF_THIS:
         text = f"says {year}, was never set: a broker's certificate that begins later is refused"
-        remedy = "let it reach a time server (ntp in its config), or take certificates as make fleet makes them"
+        remedy = (
+            "let it reach a time server (ntp in its config), or take certificates as make fleet makes them"
+        )
         yield Finding(WARNING, "clock of the board", text, remedy)
