@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a target is a command of tools/, never a file
-.PHONY: help demo flash deploy provision run repl logs ls erase monitor doctor test judges conformance mutants fuzz soak lint package size bench setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase fleet monitor doctor test judges conformance mutants fuzz soak lint package size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -68,9 +68,12 @@ lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 monitor: $(VENV)/monitor ## what the devices say, live: [BROKER=mqtt://host] [WEB=1] [ARGS="--prefix umqtt5 --alert 'kitchen/load>2'"]
 	@$(RUN) -m tools monitor $(if $(BROKER),--broker "$(BROKER)") $(if $(WEB),--web) $(ARGS)
 
-doctor: $(VENV)/board ## what is wrong, and what to do: [BOARD=] [PORT=] [BROKER=mqtt://user:password@host]
+doctor: $(VENV)/board ## what is wrong, and what to do: [BOARD=] [PORT=] [BROKER=mqtts://user:password@host] [ARGS="--ca ca.pem"]
 	@$(RUN) -m tools doctor $(if $(BOARD),--board "$(BOARD)") $(if $(PORT),--port "$(PORT)") \
 	  $(if $(BROKER),--broker "$(BROKER)") $(ARGS)
+
+fleet: $(VENV)/board $(VENV)/monitor ## many devices of one description: N=100 simulates so many [BROKER=] [SECONDS=]; else [ARGS="init|make|list|flash|run"]
+	@$(RUN) -m tools fleet $(or $(ARGS),run $(if $(N),--count $(N)) $(if $(BROKER),--broker "$(BROKER)") $(if $(SECONDS),--seconds $(SECONDS)))
 
 package: $(VENV)/board ## the library for mip, as source and compiled
 	@$(RUN) -m tools package $(ARGS)

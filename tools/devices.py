@@ -57,6 +57,10 @@ class Device:
             pass  # closed by `stop`
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         return self._process.poll() is None
 

@@ -7,6 +7,7 @@ import json
 import re
 import ssl
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,15 @@ import umqtt5  # noqa: F401  gives CPython the names that the device's code want
 from app import config as device_config
 from tools.board import Board
 from tools.problem import Problem
+
+# the kinds of actuators import these when a config that names them is checked
+for _name, _ticks in (
+    ("ticks_ms", lambda: time.monotonic_ns() // 1_000_000),
+    ("ticks_add", lambda a, b: a + b),
+    ("ticks_diff", lambda a, b: a - b),
+):
+    if not hasattr(time, _name):
+        setattr(time, _name, _ticks)
 
 CONFIG = "config.json"
 # fields of broker.tls, each the name of a file beside the config

@@ -1,1 +1,1 @@
-"""`make doctor`: what stands between a person and a running device."""
+"""`make doctor`: what is wrong between this computer, a board and a broker, and what to type."""

@@ -1,69 +1,94 @@
-"""The command `doctor`."""
+"""`make doctor`: all checks, one line for each finding."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from tools import board, ports
-from tools import broker as brokers
-from tools.doctor import cable, computer, link
+from tools import board
+from tools.doctor import broker, clock, computer, device, serial_ports
+from tools.doctor.case import Case
 from tools.doctor.finding import OK, PROBLEM, WARNING, Check, Finding, examine
+from tools.problem import Problem
 
+CHECKS = (
+    Check(computer.python),
+    Check(computer.packages),
+    Check(computer.disk),
+    Check(computer.programs),
+    Check(clock.clock, 30),
+    Check(device.cached_firmware),
+    Check(serial_ports.grabbers),
+    Check(serial_ports.boards),
+    Check(serial_ports.permissions),
+    Check(serial_ports.boot_drive),
+    Check(device.micropython, 60),
+    Check(device.application, 120),
+    Check(device.config, 90),
+    Check(device.clock_of_board),
+    Check(broker.name),
+    Check(broker.port),
+    Check(broker.certificate),
+    Check(broker.mqtt, 30),
+)
 _STYLES = {OK: "green", WARNING: "yellow", PROBLEM: "red"}
-
-
-def checks(target: board.Board | None, port: str | None, address: brokers.Address | None) -> list[Check]:
-    """What can be looked at, with what the caller has named."""
-    made: list[Check] = [computer.python, computer.packages, computer.room, computer.clock]
-    if target:
-        made += [lambda: computer.cached(target), lambda: cable.drive(target)]
-    made.append(cable.serial_ports if port is None else lambda: cable.permission(port))
-    made.append(lambda: _devices(port, target))
-    if address:
-        made.append(lambda: link.broker(address))
-    return made
-
-
-def _devices(port: str | None, target: board.Board | None) -> Iterator[Finding]:
-    there = [port] if port else [found.device for found in ports.found()]
-    for one in there:
-        if not list(finding for finding in cable.permission(one) if finding.level == PROBLEM):
-            yield from cable.device(one, target)
 
 
 def main(
     board_key: Annotated[Optional[str], typer.Option("--board", help="a folder of boards/")] = None,
-    port: Annotated[Optional[str], typer.Option(help="only this serial port")] = None,
-    broker: Annotated[
-        Optional[str], typer.Option(help="mqtt://[user:password@]host[:port], or mqtts:// with TLS")
+    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
+    broker_url: Annotated[
+        Optional[str],
+        typer.Option(
+            "--broker", help="mqtt://[user:password@]host[:port], or mqtts://; else the board's own"
+        ),
     ] = None,
     ca: Annotated[Optional[Path], typer.Option(help="TLS: who signed the broker's certificate")] = None,
-    cert: Annotated[Optional[Path], typer.Option(help="TLS: a certificate of one's own")] = None,
+    cert: Annotated[Optional[Path], typer.Option(help="TLS: a certificate of ours")] = None,
     key: Annotated[Optional[Path], typer.Option(help="TLS: the private key of it")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="a line of JSON for each finding")] = False,
+    drive: Annotated[Optional[Path], typer.Option(help="RP2040: where its drive is mounted")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
 ) -> None:
-    """What stands between you and a running device, each with its remedy. Exit code 1 for a problem.
+    """What is wrong between this computer, a board and a broker, and what to type.
 
-    An application that runs on a board is stopped to look at it; `make logs ARGS=--restart` starts it.
+    A board that is asked is stopped for that, and started again. Exit code 1 where there is a problem.
     """
+    given = {"ca": ca, "cert": cert, "key": key}
+    case = Case(
+        board.load(board_key) if board_key else None,
+        port,
+        broker_url,
+        {name: path for name, path in given.items() if path},
+        drive,
+    )
+    if broker_url:
+        assert case.endpoint  # a URL that can't be read is wrong use, not a finding
     console = Console(soft_wrap=True)
-    target = board.load(board_key) if board_key else None
-    address = brokers.parse(broker, ca, cert, key) if broker else None
-    bad = False
-    for finding in examine(checks(target, port, address)):
-        bad = bad or finding.level == PROBLEM
-        if as_json:
-            typer.echo(json.dumps(asdict(finding)))
-            continue
-        console.print(f"{finding.level:8}", style=_STYLES[finding.level], end="")
-        console.print(f"{finding.what}: {finding.text}", markup=False, highlight=False)
-        if finding.remedy:
-            console.print(f"{'':8}-> {finding.remedy}", markup=False, highlight=False)
-    raise typer.Exit(1 if bad else 0)
+    found = []
+    for finding in examine(case, CHECKS):
+        found.append(finding)
+        if not as_json:
+            console.print(_line(finding))
+    try:
+        case.leave()
+    except Problem as problem:
+        found.append(Finding(WARNING, "board", str(problem), "press its reset button"))
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=1))
+    elif case.endpoint is None:
+        console.print("no broker was named: make doctor BROKER=mqtt://host, or mqtts://", style="dim")
+    raise typer.Exit(1 if any(one.level == PROBLEM for one in found) else 0)
+
+
+def _line(one: Finding) -> Text:
+    line = Text(f"{one.level:8}", style=_STYLES[one.level])
+    line.append(f" {one.what}: {one.text}", style="default")
+    if one.remedy:
+        line.append(f" → {one.remedy}", style="bold default")
+    return line

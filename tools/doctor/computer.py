@@ -1,104 +1,102 @@
-"""This computer: Python, packages, room, clock."""
+"""This computer: Python, packages, room, programs."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import shutil
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from tools import firmware
-from tools.board import Board
+from packaging.requirements import InvalidRequirement, Requirement
+
+from tools import broker, vm
+from tools.doctor.case import Case
 from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
 from tools.paths import ROOT
 
-_ROOM = 500_000_000  # bytes
-_DRIFT = 60  # s that certificates and people bear
-_TIMEOUT = 5  # s
-_LOCKED = ROOT / "tools" / "requirements" / "board.txt"
+_NEEDED = (3, 10)
+_LITTLE, _TOO_LITTLE = 500, 50  # MB
+_SETS = ("demo", "board", "monitor", "dev", "bench")
 
 
-def python() -> Iterator[Finding]:
-    version = ".".join(map(str, sys.version_info[:3]))
-    yield Finding(OK, "Python", f"{version} at {sys.executable}")
-
-
-def pinned(requirements: Path) -> Iterator[tuple[str, str]]:
-    """Name and version of each package that is locked for this Python."""
-    for line in requirements.read_text().splitlines():
-        requirement, _, marker = line.partition(";")
-        name, equals, version = requirement.strip().partition("==")
-        if equals and not marker:  # those with a marker are for other systems
-            yield name, version
-
-
-def packages(requirements: Path = _LOCKED) -> Iterator[Finding]:
-    wrong = []
-    count = 0
-    for name, version in pinned(requirements):
-        count += 1
-        try:
-            found = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found = "missing"
-        if found != version:
-            wrong.append(f"{name} {found} instead of {version}")
-    if wrong:
-        yield Finding(
-            PROBLEM, "packages", ", ".join(wrong), "`make clean setup` installs them as they are pinned"
-        )
+def python(case: Case) -> Iterator[Finding]:
+    """Its version, and whether it is the project's own."""
+    text = f"{sys.version.split()[0]} in {sys.prefix}"
+    if sys.version_info < _NEEDED:
+        yield Finding(PROBLEM, "Python", text, "rm -r .venv && make PYTHON=python3.12 setup")
+    elif Path(sys.prefix) != ROOT / ".venv":
+        yield Finding(WARNING, "Python", f"{text}, not the project's .venv", "run it as `make doctor`")
     else:
-        yield Finding(OK, "packages", f"all {count} as they are pinned")
+        yield Finding(OK, "Python", text)
 
 
-def room() -> Iterator[Finding]:
-    free = shutil.disk_usage(ROOT).free
-    text = f"{free / 1e9:.1f} GB free"
-    if free < _ROOM:
-        yield Finding(WARNING, "disk", text, "make room: packages and firmware take some hundred MB")
-    else:
-        yield Finding(OK, "disk", text)
+def packages(case: Case) -> Iterator[Finding]:
+    """Those that were installed have the versions that are pinned."""
+    yield from compare(ROOT / "tools" / "requirements", Path(sys.prefix))
 
 
-def clock(url: str = firmware.DOWNLOADS) -> Iterator[Finding]:
-    """The date that a web server tells beside ours; whether downloads can come is told with it."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_TIMEOUT) as answer:
-            date = answer.headers["Date"]
-    except urllib.error.HTTPError as error:
-        date = error.headers["Date"]
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        yield Finding(
-            WARNING,
-            "downloads",
-            f"{url} does not answer: {reason}",
-            "FIRMWARE=file flashes what you have, offline",
-        )
-        return
-    yield Finding(OK, "downloads", f"{url} answers")
-    if date:
-        drift = time.time() - parsedate_to_datetime(date).timestamp()
-        if abs(drift) > _DRIFT:
-            text = f"{abs(drift):,.0f} s {'fast' if drift > 0 else 'slow'}"
-            yield Finding(PROBLEM, "clock", text, "set it: certificates count as expired, or not yet valid")
+def compare(requirements: Path, environment: Path) -> Iterator[Finding]:
+    """Each set that `make` has installed into an environment, against its pins."""
+    for name in _SETS:
+        stamp, path = environment / name, requirements / f"{name}.txt"
+        if not stamp.exists() or not path.exists():
+            continue
+        wrong, total = [], 0
+        for line in path.read_text().splitlines():
+            try:
+                pinned = Requirement(line)
+            except InvalidRequirement:
+                continue
+            if pinned.marker and not pinned.marker.evaluate():
+                continue
+            total += 1
+            have = _version(pinned.name)
+            if have is None or not pinned.specifier.contains(have, prereleases=True):
+                wrong.append(f"{pinned.name} {have or 'missing'} ({pinned.specifier} is pinned)")
+        what = f"packages of {name}"
+        if wrong:
+            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            remedy = f"touch tools/requirements/{name}.txt && make setup"
+            yield Finding(PROBLEM, what, ", ".join(wrong[:3]) + more, remedy)
         else:
-            yield Finding(OK, "clock", "right to the minute")
+            yield Finding(OK, what, f"{total} as pinned")
 
 
-def cached(board: Board) -> Iterator[Finding]:
-    """The board's firmware in the cache."""
-    if board.firmware is None:
-        return
-    path = firmware.cached(board)
-    if path is None:
-        yield Finding(OK, "firmware", f"{board.firmware.file} is not here yet: `make flash` downloads it")
-    elif not firmware.intact(board, path):
-        yield Finding(WARNING, "firmware", f"{path} is damaged", "`make flash` downloads it anew")
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def disk(case: Case) -> Iterator[Finding]:
+    """Room for packages, firmware and builds."""
+    yield room(shutil.disk_usage(ROOT).free // 1_000_000)
+
+
+def room(free: int) -> Finding:
+    """What so many MB mean."""
+    level = PROBLEM if free < _TOO_LITTLE else WARNING if free < _LITTLE else OK
+    return Finding(level, "disk", f"{free:,} MB free", "" if level == OK else "make clean, or make room")
+
+
+def programs(case: Case) -> Iterator[Finding]:
+    """make, the MicroPython VM, mosquitto."""
+    path = shutil.which("make")
+    if path:
+        yield Finding(OK, "make", path)
     else:
-        yield Finding(OK, "firmware", f"{path}")
+        yield Finding(
+            WARNING, "make", "not on the PATH", f"sudo apt-get install make, or {sys.executable} -m tools"
+        )
+    try:
+        yield Finding(OK, "MicroPython VM", vm.executable())
+    except vm.VmMissing as error:
+        yield Finding(WARNING, "MicroPython VM", str(error), "make demo and make fleet need it: make setup")
+    found = broker.find_mosquitto()
+    if found:
+        yield Finding(OK, "mosquitto", found)
+    else:
+        text = "not here; make demo and make fleet have another broker"
+        yield Finding(OK, "mosquitto", text)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from host_tests.conftest import NO_MOSQUITTO
+from tools import broker
+from tools.fleet import guard
+
+
+class Brokers:
+    """mosquitto as a person may have set it up, well or not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        authority, stranger = trustme.CA(), trustme.CA()
+        now = datetime.datetime.now(datetime.timezone.utc)
+        day = datetime.timedelta(days=1)
+        self.ca, self.stranger = folder / "ca.pem", folder / "stranger.pem"
+        authority.cert_pem.write_to_path(self.ca)
+        stranger.cert_pem.write_to_path(self.stranger)
+        years = {"not_before": now - 800 * day, "not_after": now - 400 * day}
+        issued = {
+            "good": authority.issue_cert("localhost", not_after=now + 400 * day),
+            "ends_soon": authority.issue_cert("localhost", not_after=now + 9 * day),
+            "expired": authority.issue_cert("localhost", **years),
+            "of_future": authority.issue_cert(
+                "localhost", not_before=now + 9 * day, not_after=now + 99 * day
+            ),
+            "elsewhere": authority.issue_cert("elsewhere.example"),
+            "client": authority.issue_cert("doctor"),
+        }
+        for name, one in issued.items():
+            one.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
+        (folder / "passwords").write_text(guard.password_file({"me": "the right one"}, ""))
+
+    @contextmanager
+    def running(self, *lines: str, certificate: str | None = None, guarded: bool = False) -> Iterator[int]:
+        """Start one; yields its port."""
+        made = list(lines)
+        if certificate:
+            path = self.folder / f"{certificate}.pem"
+            made += [f"certfile {path}", f"keyfile {path}"]
+        if guarded:
+            made.append(f"password_file {self.folder / 'passwords'}")
+        with broker.Mosquitto(*made, anonymous=not guarded) as running:
+            yield running.address.port
+
+
+@pytest.fixture(scope="session")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Brokers:
+    if not broker.find_mosquitto():
+        pytest.skip(NO_MOSQUITTO)
+    return Brokers(tmp_path_factory.mktemp("brokers"))

@@ -1,0 +1,124 @@
+"""What `make doctor` says of brokers: real ones, set up well and badly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from host_tests.board.rig import tool
+from host_tests.doctor.conftest import Brokers
+from tools import broker as brokers_of_tools
+from tools.doctor import broker
+from tools.doctor.case import Case
+from tools.doctor.finding import OK, PROBLEM, WARNING, Check, Finding, examine
+
+_CHECKS = [Check(look) for look in (broker.name, broker.port, broker.certificate, broker.mqtt)]
+
+
+def examined(url: str, ca: Path | None = None, client: Path | None = None) -> list[Finding]:
+    certificates = {"ca": ca} if ca else {}
+    if client:
+        certificates.update(cert=client, key=client)
+    return list(examine(Case(broker=url, certificates=certificates), _CHECKS))
+
+
+def the_problem(found: list[Finding]) -> Finding:
+    problems = [one for one in found if one.level == PROBLEM]
+    assert len(problems) == 1, found
+    assert problems[0].remedy
+    return problems[0]
+
+
+def test_a_good_broker_is_told_with_its_limits(brokers: Brokers) -> None:
+    with brokers.running("max_topic_alias 7", certificate="good", guarded=True) as port:
+        found = examined(f"mqtts://me:the%20right%20one@localhost:{port}", brokers.ca)
+    assert {one.level for one in found} == {OK}
+    text = "\n".join(one.text for one in found)
+    assert "127.0.0.1" in text and "takes us as me" in text
+    assert "QoS up to 2" in text and "7 topic aliases" in text
+    assert "399 days" in text or "400 days" in text
+    assert "right" not in text
+
+
+def test_a_wrong_password_is_told_and_not_printed(brokers: Brokers) -> None:
+    with brokers.running(guarded=True) as port:
+        found = examined(f"mqtt://me:some-secret@localhost:{port}")
+    problem = the_problem(found)
+    assert "refused as me: Not authorized" in problem.text and "password" in problem.remedy
+    assert not any("some-secret" in repr(one) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "ca", "text"),
+    [
+        ("expired", "ca", "its certificate ended on 20"),
+        ("of_future", "ca", "its certificate begins on 20"),
+        ("elsewhere", "ca", "is for elsewhere.example, not for localhost"),
+        ("good", "stranger", "trustme"),
+        ("good", None, "not by an authority that this computer trusts"),
+    ],
+)
+def test_a_certificate_that_does_not_hold(
+    brokers: Brokers, certificate: str, ca: str | None, text: str
+) -> None:
+    with brokers.running(certificate=certificate, guarded=True) as port:
+        found = examined(f"mqtts://me:x@localhost:{port}", getattr(brokers, ca) if ca else None)
+    assert text in the_problem(found).text
+    # a password goes to nobody who can't show who he is
+    assert found[-1].level == WARNING and "not tried" in found[-1].text
+
+
+def test_a_certificate_that_ends_soon_is_a_warning(brokers: Brokers) -> None:
+    with brokers.running(certificate="ends_soon") as port:
+        found = examined(f"mqtts://localhost:{port}", brokers.ca)
+    assert [one.level for one in found if "TLS" in one.what] == [WARNING]
+    assert not any(one.level == PROBLEM for one in found)
+
+
+def test_a_broker_that_wants_a_certificate_of_ours(brokers: Brokers) -> None:
+    lines = (f"cafile {brokers.ca}", "require_certificate true")
+    with brokers.running(*lines, certificate="good") as port:
+        url = f"mqtts://localhost:{port}"
+        assert "--cert" in the_problem(examined(url, brokers.ca)).remedy
+        with_ours = examined(url, brokers.ca, brokers.folder / "client.pem")
+        assert {one.level for one in with_ours} == {OK}
+
+
+def test_tls_where_there_is_none_and_none_where_there_is(brokers: Brokers) -> None:
+    with brokers.running() as port:
+        assert "mqtt:// is without" in the_problem(examined(f"mqtts://localhost:{port}", brokers.ca)).remedy
+    with brokers.running(certificate="good") as port:
+        assert "mqtts:// is with" in the_problem(examined(f"mqtt://localhost:{port}")).remedy
+
+
+def test_limits_that_our_device_can_not_live_with(brokers: Brokers) -> None:
+    with brokers.running("max_qos 0", "retain_available false") as port:
+        warning = examined(f"mqtt://localhost:{port}")[-1]
+    assert warning.level == WARNING
+    assert warning.text.endswith("our device uses QoS 1 and retained messages")
+
+
+def test_a_closed_port() -> None:
+    problem = the_problem(examined(f"mqtt://localhost:{brokers_of_tools.free_port()}"))
+    assert problem.text == "nobody listens there" and "start the broker" in problem.remedy
+
+
+def test_no_route() -> None:
+    problem = the_problem(examined("mqtt://255.255.255.255"))  # no computer has it
+    assert problem.text == "no route to it" and "network" in problem.remedy
+
+
+def test_a_name_that_leads_nowhere() -> None:
+    problem = the_problem(examined("mqtt://no-such-host.invalid"))
+    assert problem.what == "name" and "no-such-host.invalid: no address" in problem.text
+
+
+def test_the_command_tells_machines_and_its_exit_code(brokers: Brokers) -> None:
+    with brokers.running(guarded=True) as port:
+        wrong = tool("doctor", "--broker", f"mqtt://me:wrong@localhost:{port}", "--json", code=1)
+        assert any(one["level"] == PROBLEM and "MQTT" in one["what"] for one in json.loads(wrong))
+        good = tool("doctor", "--broker", f"mqtt://me:the%20right%20one@localhost:{port}")
+        assert "takes us as me" in good and "problem " not in good
+    assert "expected mqtt://" in tool("doctor", "--broker", "localhost", code=1)

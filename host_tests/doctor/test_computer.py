@@ -1,0 +1,117 @@
+"""What `make doctor` says of this computer, and how it runs its checks."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import ntplib
+import pytest
+
+from tools.doctor import clock, computer
+from tools.doctor.case import Case
+from tools.doctor.finding import OK, PROBLEM, WARNING, Check, Finding, examine
+
+
+def test_packages_are_compared_with_their_pins(tmp_path: Path) -> None:
+    for name in ("demo", "board"):
+        (tmp_path / name).touch()  # what make leaves where it has installed a set
+    (tmp_path / "demo.txt").write_text(f"rich=={version('rich')}\nnever-heard-of==1 ; python_version < '3'\n")
+    (tmp_path / "board.txt").write_text("rich==0.1\nno-such-package==1.0\n")
+    (tmp_path / "bench.txt").write_text("not-installed==1.0\n")  # and nobody has asked for it
+    good, wrong = computer.compare(tmp_path, tmp_path)
+    assert good == Finding(OK, "packages of demo", "1 as pinned")
+    assert wrong.level == PROBLEM and "make setup" in wrong.remedy
+    assert f"rich {version('rich')} (==0.1 is pinned)" in wrong.text
+    assert "no-such-package missing" in wrong.text
+
+
+def test_little_room_is_told() -> None:
+    assert [computer.room(free).level for free in (10, 400, 40_000)] == [PROBLEM, WARNING, OK]
+
+
+# ---- how checks are run
+
+
+def test_a_check_that_fails_or_hangs_keeps_no_other_from_being_run() -> None:
+    forever = threading.Event()
+
+    def hangs(case: Case) -> Iterator[Finding]:
+        yield Finding(OK, "first", "said before")
+        forever.wait()
+
+    def fails(case: Case) -> Iterator[Finding]:
+        raise RuntimeError("not today")
+
+    def works(case: Case) -> Iterator[Finding]:
+        yield Finding(OK, "it", "works")
+
+    found = list(examine(Case(), [Check(hangs, 0.2), Check(fails), Check(works)]))
+    forever.set()
+    assert [(one.level, one.what) for one in found] == [
+        (OK, "first"),
+        (PROBLEM, "hangs"),
+        (PROBLEM, "fails"),
+        (OK, "it"),
+    ]
+    assert "no answer within 0.2 s" in found[1].text and found[2].text == "not today"
+
+
+# ---- the clock
+
+
+@pytest.fixture
+def web() -> Iterator[int]:
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def time_server() -> Iterator[int]:
+    """Answers one request after the other with the time, as RFC 5905 has it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
+        here.bind(("127.0.0.1", 0))
+
+        def serve() -> None:
+            while True:
+                try:
+                    request, where = here.recvfrom(256)
+                except OSError:
+                    return
+                now = ntplib.system_to_ntp_time(time.time())
+                stamp = struct.pack("!II", int(now), int(now % 1 * 2**32))
+                here.sendto(bytes((0x24, 1, 0, 0xEC)) + bytes(20) + request[40:48] + stamp + stamp, where)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield here.getsockname()[1]
+
+
+@pytest.mark.parametrize(("off", "level"), [(0, OK), (60, WARNING), (-60, WARNING), (90_000, PROBLEM)])
+def test_a_clock_that_is_off(web: int, off: int, level: str) -> None:
+    found = clock.compared({"web": lambda: clock.by_http("127.0.0.1", web)}, lambda: time.time() + off)
+    assert found.level == level and "by web" in found.text
+    if off:
+        assert found.remedy and ("ahead" if off > 0 else "behind") in found.text
+
+
+def test_the_next_source_is_asked_where_one_is_silent(time_server: int) -> None:
+    sources = {
+        "web": lambda: clock.by_http("127.0.0.1", 1),
+        "ntp": lambda: clock.by_ntp("127.0.0.1", time_server),
+    }
+    assert clock.compared(sources).text.endswith("by ntp")
+    assert clock.compared(sources, lambda: time.time() + 1000).level == PROBLEM
+
+
+def test_a_clock_that_nobody_can_judge_is_a_warning() -> None:
+    found = clock.compared({"web": lambda: clock.by_http("127.0.0.1", 1)}, lambda: 0.0)
+    assert found.level == WARNING and "1970-01-01 00:00 UTC" in found.text

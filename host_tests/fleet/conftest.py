@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+DESCRIPTION = """\
+name = "greenhouse-{number:03}"
+count = 3
+board = "esp32"
+prefix = "farm"
+health = 30
+
+[broker]
+host = "localhost"
+tls = true
+
+[wifi]
+ssid = "home"
+password = "not for any eye"
+
+[credentials]
+password = true
+certificate = true
+
+[[sensors]]
+kind = "chip_temperature"
+period = 1
+
+[[actuators]]
+name = "pump"
+pin = "relay"
+"""
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Write:
+    """Write the description, with pieces of it replaced; returns its path."""
+
+    def write(*changes: tuple[str, str]) -> Path:
+        text = DESCRIPTION
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        path = tmp_path / "fleet.toml"
+        path.write_text(text)
+        return path
+
+    return write

@@ -1,0 +1,100 @@
+"""`fleet.toml`: one line for each mistake, with the field and what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from host_tests.board.rig import tool
+from host_tests.fleet.conftest import Write
+from tools.fleet import description
+from tools.fleet.outfit import outfits
+from tools.fleet.store import Store
+from tools.problem import Problem
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('board = "esp32"\n', "", "board: missing"),
+        ("count = 3", "count = -1", "count: -1, expected greater than or equal to 0"),
+        ("count = 3", 'count = "3"', "count: '3', expected a valid integer"),
+        ("count = 3", "cuont = 3", "cuont: unknown, expected one of actuators, board, broker,"),
+        (
+            "tls = true",
+            "tls = true\nport = 99999",
+            "broker.port: 99999, expected less than or equal to 65535",
+        ),
+        ("tls = true", "tsl = true", "broker.tsl: unknown, expected one of ca, host, keep_alive, port, tls"),
+        ("{number:03}", "1", "name: 'greenhouse-1', expected a name with the number in it"),
+        ("{number:03}", "{nubmer}", "name: 'greenhouse-{nubmer}', expected a name with the number in it"),
+        ("{number:03}", "{number:030}", "expected 1 to 23 letters, digits, - or _"),
+        ('"farm"', '"farm/#"', "prefix: 'farm/#', expected a topic without + and #"),
+        ("tls = true", "tls = false", "expected broker.tls = true where credentials.certificate is"),
+        ("period = 1", "period = 0", "sensors[0].period: 0, expected greater than or equal to 0.1"),
+        ("[wifi]", "[[devices]]\nnumber = 9\n[wifi]", "devices[0].number: 9, expected 1 to 3"),
+        ("count = 3", "count = 0", "count: 0, and no [[devices]]; expected at least one device"),
+        ("count = 3", "count =", "not TOML: "),
+        ('"not for any eye"', "42", "wifi.password: expected a valid string"),
+    ],
+)
+def test_a_mistake_is_one_line(described: Write, old: str, new: str, line: str) -> None:
+    path = described((old, new))
+    with pytest.raises(Problem) as caught:
+        description.load(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: ") and line in text and "\n" not in text
+    assert "not for any eye" not in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('"chip_temperature"', '"humidity"', "greenhouse-001: sensors[0].kind: "),
+        ('pin = "relay"', 'pin = "D7"', "greenhouse-001: actuators[0].pin: "),
+        ('board = "esp32"', 'board = "esp33"', "greenhouse-001: BOARD=esp33: there are esp32,"),
+        ('name = "pump"', 'name = "pump 1"', "greenhouse-001: actuators[0].name: "),
+    ],
+)
+def test_what_the_device_would_refuse_is_refused(
+    described: Write, tmp_path: Path, old: str, new: str, line: str
+) -> None:
+    path = described((old, new))
+    fleet = description.load(path)
+    with pytest.raises(Problem) as caught:
+        outfits(fleet, Store(tmp_path / "private"), path)
+    assert str(caught.value).startswith(f"{path}: {line}")
+
+
+def test_devices_that_differ(described: Write) -> None:
+    more = """
+[[devices]]
+number = 2
+health = 5
+
+[[devices]]
+name = "roof"
+board = "rpi_pico_w"
+"""
+    path = described(('pin = "relay"\n', 'pin = "relay"\n' + more))
+    made = description.devices(description.load(path))
+    assert [(one.name, one.board, one.health) for one in made] == [
+        ("greenhouse-001", "esp32", 30),
+        ("greenhouse-002", "esp32", 5),
+        ("greenhouse-003", "esp32", 30),
+        ("roof", "rpi_pico_w", 30),
+    ]
+
+
+def test_init_writes_one_that_can_be_made(tmp_path: Path) -> None:
+    path = tmp_path / "new.toml"
+    tool("fleet", "init", "--board", "rpi_pico_w", "--count", 4, "--host", "10.0.0.5", "--file", path)
+    assert path.stat().st_mode & 0o777 == 0o600  # it gets the password of a network
+    tool("fleet", "make", "--file", path, "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "greenhouse-004" / "config.json").exists()
+    assert "is there already" in tool("fleet", "init", "--file", path, code=1)
+
+
+def test_without_a_description_it_says_how_to_get_one(tmp_path: Path) -> None:
+    assert "`make fleet ARGS=init`" in tool("fleet", "make", "--file", tmp_path / "none.toml", code=1)

@@ -1,0 +1,124 @@
+"""A fleet onto boards, one after the other: the real esptool and mpremote, boards on a cable."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from host_tests.board import rig as rigs
+from host_tests.board.cable import Flash
+from host_tests.board.rig import Rig, tool
+from host_tests.fleet.conftest import Write
+from tools import broker
+from tools.paths import ROOT
+
+
+class Line:
+    """The command as it runs, and its output as it comes."""
+
+    def __init__(self, log: Path, *arguments: object) -> None:
+        self._log = log
+        self._process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "tools", "fleet", "flash", *map(str, arguments)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log.open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def until(self, condition: Callable[[], object]) -> None:
+        ends = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < ends, self.said
+            time.sleep(0.05)
+
+    def wait(self) -> int:
+        return self._process.wait(60)
+
+    def cut(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    yield
+
+
+def test_one_board_after_the_other_and_a_run_that_was_cut_goes_on(described: Write, tmp_path: Path) -> None:
+    path = described(("count = 3", "count = 2"))
+    rig = Rig("esp32", tmp_path, broker.Address("localhost", 1))
+    port = f"{tmp_path / 'files'}-port"
+    options = ("--file", path, "--out", tmp_path / "out", "--port", port, "--firmware", rig.file)
+    line = Line(tmp_path / "log", *options)
+    with rig.plug():
+        line.until(lambda: "label: greenhouse-001 · ESP32 · localhost" in line.said)
+        config = json.loads((rig.files / "config.json").read_text())
+        assert config["device"] == config["broker"]["user"] == "greenhouse-001"
+        own = tmp_path / "out" / "greenhouse-001"
+        for name in ("ca.pem", "cert.pem", "key.pem"):
+            assert (rig.files / name).read_bytes() == (own / name).read_bytes()
+        assert (rig.files / "main.py").exists()
+        # as long as it is plugged in, it gets no second name
+        time.sleep(1)
+        assert json.loads((rig.files / "config.json").read_text()) == config
+        line.cut()
+    assert config["broker"]["password"] not in line.said and "PRIVATE" not in line.said
+
+    states = {
+        one["name"]: one["state"] for one in json.loads(tool("fleet", "list", "--file", path, "--json"))
+    }
+    assert states["greenhouse-001"].startswith("20") and states["greenhouse-002"] == "not flashed"
+
+    line = Line(tmp_path / "log", *options)
+    rig.flash = Flash()  # another board
+    with rig.plug():
+        assert line.wait() == 0, line.said
+    assert "greenhouse-001 (" not in line.said
+    config = json.loads((rig.files / "config.json").read_text())
+    assert config["device"] == "greenhouse-002"
+    assert "all are flashed" in tool("fleet", "flash", *options)
+
+    # whoever has changed in the description is due again, and nobody else
+    path = described(
+        ("count = 3", "count = 2"), ('"relay"\n', '"relay"\n\n[[devices]]\nnumber = 2\nhealth = 5\n')
+    )
+    listed = tool("fleet", "list", "--file", path).splitlines()
+    assert "changed since" not in listed[0] and listed[1].endswith("changed since")
+
+
+def test_a_board_of_an_earlier_life_keeps_nothing_of_it(described: Write, tmp_path: Path) -> None:
+    rig = Rig("esp32", tmp_path, broker.Address("10.0.0.9", 1999))
+    micropython = rigs.firmware("esp32")
+    rig.flash.data[0x1000 : 0x1000 + len(micropython)] = micropython
+    rig.flash.data[0x200000] = 0  # with a file system
+    rig.files.mkdir()
+    old = {"host": "10.0.0.9", "port": 1999, "user": "old", "keep_alive": 7}
+    (rig.files / "config.json").write_text(json.dumps({"device": "old", "prefix": "old", "broker": old}))
+    with rig.plug() as cable:
+        plain = described(
+            ("count = 3", "count = 1"),
+            ("tls = true", ""),
+            ("password = true\ncertificate = true", "password = false\ncertificate = false"),
+        )
+        options = ("--file", plain, "--out", tmp_path / "out", "--port", cable.port, "--firmware", rig.file)
+        tool("fleet", "flash", *options)
+        config = json.loads((rig.files / "config.json").read_text())
+    assert config["device"] == "greenhouse-001" and config["prefix"] == "farm"
+    assert config["broker"] == {"host": "localhost"}
+
+
+def test_a_name_that_is_not_of_this_fleet(described: Write, tmp_path: Path) -> None:
+    options = ("--file", described(), "--out", tmp_path / "out")
+    assert "shed-9: no device of this fleet" in tool("fleet", "flash", "shed-9", *options, code=1)

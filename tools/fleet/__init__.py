@@ -1,0 +1,1 @@
+"""`make fleet`: many devices from one description, flashed onto boards or simulated."""
