@@ -5,7 +5,8 @@ Where no server answers, the next of the list is asked. The time is in UTC.
 
 import socket
 import struct
-from time import ticks_diff, ticks_ms
+from random import getrandbits
+from time import ticks_diff
 
 _PORT = 123
 _PATIENCE = 3000  # ms for an answer
@@ -50,7 +51,7 @@ class Clock:
             self._socket.setblocking(False)
             self._socket.connect(address)
             # what comes back has this in it: an answer to somebody else's question is none
-            self._mark = struct.pack("!II", ticks_ms() & 0x3FFFFFFF, id(self) & 0x3FFFFFFF)
+            self._mark = struct.pack("!II", getrandbits(30), getrandbits(30))
             self._socket.send(b"\x23" + bytes(39) + self._mark)
         except OSError:
             self._close()
