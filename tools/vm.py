@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools import npm
@@ -35,17 +35,20 @@ def start(
     path: Sequence[Path] = (LIB,),
     heap: str = "128k",
     cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """Start a VM with this heap and module path; what it prints comes from `stdout`.
+
+    `environment` is added to this process's own.
 
     As on a board, what is frozen into the firmware (asyncio) is found behind the path.
     It is in a session of its own: Ctrl-C in the terminal reaches only us, who then end it.
     """
-    environment = dict(os.environ, MICROPYPATH=os.pathsep.join([*map(str, path), ".frozen"]))
+    search = os.pathsep.join([*map(str, path), ".frozen"])
     return subprocess.Popen(
         [executable(), "-X", f"heapsize={heap}", *arguments],
         cwd=cwd,
-        env=environment,
+        env={**os.environ, **(environment or {}), "MICROPYPATH": search},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

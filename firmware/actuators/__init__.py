@@ -10,19 +10,10 @@ An actuator has `name`, `platform` (its level in topics, as Home Assistant names
 `now` is of `ticks_ms`.
 """
 
-# kind: its module
-KINDS = {
-    "switch": "switch",
-    "valve": "valve",
-    "light": "light",
-    "servo": "servo",
-    "pixels": "pixels",
-}
-
 
 def module(kind):
-    """The module of a kind: it has `FIELDS`, the fields of its config, and `make(config, pins)`."""
-    name = "actuators." + KINDS[kind]
+    """The module of a kind: it has `make(config, pins)`."""
+    name = "actuators." + kind
     return __import__(name, None, None, (name,))
 
 

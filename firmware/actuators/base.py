@@ -9,26 +9,6 @@ _ON = (b"ON", b"1", b"TRUE", b"OPEN")
 _OFF = (b"OFF", b"0", b"FALSE", b"CLOSE")
 _WORDS = "not understood, expected ON, OFF or TOGGLE"
 
-_SECONDS = "seconds, 0 to 86400; 0 for none"
-# fields that each kind has; as in app.schema
-FIELDS = {
-    "kind": (str, "switch", 1, 32, "the kind of actuator"),
-    "name": (str, ..., 1, 23, "1 to 23 letters, digits, - or _"),
-    "pin": (str, ..., 1, 32, "the name of one of the board's outputs"),
-    "max_on": (float, 0, 0, 86400, _SECONDS),
-    "min_off": (float, 0, 0, 86400, _SECONDS),
-    "interlock": (list, (), 0, 8, "names of actuators that have to be off"),
-    "safe": (str, "HOLD", 2, 4, "ON, OFF or HOLD"),
-    "safe_after": (float, 60, 0, 86400, "seconds without a link, 0 to 86400"),
-}
-
-
-def fields(**more):
-    """The fields of a kind: those of all, and its own."""
-    made = dict(FIELDS)
-    made.update(more)
-    return made
-
 
 class Actuator:
     """On or off. A kind overrides `write`, and `set` and `state` where it has more than that."""

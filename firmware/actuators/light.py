@@ -3,16 +3,10 @@
 import json
 from time import ticks_diff
 
-from .base import Actuator, fields, limited
+from .base import Actuator, limited
 
 _STEP = 20  # ms between two steps of a fade
 _FULL = 255
-
-FIELDS = fields(
-    frequency=(int, 1000, 10, 40000, "Hz, 10 to 40000"),
-    fade=(float, 0.3, 0, 60, "seconds, 0 to 60"),
-    most=(int, _FULL, 1, _FULL, "the brightest it may be, 1 to 255"),
-)
 
 
 def make(config, pins):

@@ -2,14 +2,9 @@
 
 import json
 
-from .base import Actuator, fields, limited
+from .base import Actuator, limited
 
 _FULL = 255
-
-FIELDS = fields(
-    count=(int, 1, 1, 300, "how many pixels, 1 to 300"),
-    most=(int, _FULL, 1, _FULL, "the brightest they may be, 1 to 255: a strip takes 60 mA a pixel"),
-)
 
 
 def make(config, pins):

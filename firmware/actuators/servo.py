@@ -2,18 +2,9 @@
 
 from time import ticks_add, ticks_diff
 
-from .base import Actuator, fields, limited
+from .base import Actuator, limited
 
 _PERIOD = 20000  # us
-
-FIELDS = fields(
-    low=(float, 0, 0, 360, "the smallest angle, degrees"),
-    high=(float, 180, 0, 360, "the largest angle, degrees"),
-    low_us=(int, 500, 200, 2800, "us of the pulse at 0 degrees, 200 to 2800"),
-    high_us=(int, 2500, 200, 2800, "us of the pulse at 180 degrees, 200 to 2800"),
-    rest=(float, 90, 0, 360, "the angle where nothing bad can happen, degrees"),
-    release=(float, 1, 0, 3600, "seconds after which it is let go, 0 for never"),
-)
 
 
 def make(config, pins):

@@ -1,8 +1,6 @@
 """A relay, a pump, a plain output: on or off."""
 
-from .base import Actuator, fields
-
-FIELDS = fields(inverted=(bool, False, 0, 1, "true where the output is low when it is on"))
+from .base import Actuator
 
 
 def make(config, pins):

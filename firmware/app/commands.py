@@ -2,20 +2,24 @@
 
 `<base>/<platform>/<name>/set` takes a command, `<base>/<platform>/<name>` has the state, retained.
 The answer to a command goes to its Response Topic with its Correlation Data, or else to
-`<base>/answer`: {"ok": true, "name": ..., "state": ...}, with "error" where ok is false.
+`<base>/answer`: {"ok": true, "name": ..., "state": ...}, with "error" where ok is false. A command
+that was carried out before, and one whose time is over, are not carried out: see `repeats`.
 """
 
 import json
 from time import ticks_diff, ticks_ms
 
+from .repeats import can_be_repeated, expired, key_of
+
 _IDLE = 1000  # ms
 
 
 class Commands:
-    """`actuators` are as `actuators.make` returns them."""
+    """`actuators` are as `actuators.make` returns them, `repeats` a Repeats."""
 
-    def __init__(self, client, base, actuators):
+    def __init__(self, client, base, actuators, repeats):
         self._client = client
+        self._repeats = repeats
         self._answer = base + "/answer"
         self.actuators = actuators
         self._topics = []
@@ -68,19 +72,35 @@ class Commands:
 
     def _handler(self, i):
         def handle(message):
-            actuator = self.actuators[i]
-            answer = {"ok": True, "name": actuator.name}
             now = ticks_ms()
-            try:
-                if message.retain:  # old news: obeying it would switch behind a person's back
-                    raise ValueError("a retained command is not obeyed")
-                actuator.command(message.payload, now)
-            except ValueError as error:
-                answer["ok"] = False
-                answer["error"] = str(error)
-                print("command to %s: %s" % (actuator.name, error))
-            answer["state"] = actuator.state()
-            self._client.respond(message, json.dumps(answer), qos=1, topic=self._answer)
+            key = key_of(message, self.actuators[i].name)
+            text = self._repeats.find(key) if key else None
+            if not text:
+                text = json.dumps(self._carry_out(self.actuators[i], message, key, text is not None, now))
+                if key:
+                    self._repeats.done(key, text)
+            self._client.respond(message, text, qos=1, topic=self._answer)
             self.run(now)
 
         return handle
+
+    def _carry_out(self, actuator, message, key, begun, now):
+        """The answer; `begun`: it was about to be carried out when the power went."""
+        answer = {"ok": True, "name": actuator.name}
+        try:
+            payload = message.payload
+            if message.retain:  # old news: obeying it would switch behind a person's back
+                raise ValueError("a retained command is not obeyed")
+            if expired(message):
+                raise ValueError("too late, it has expired")
+            if key and not can_be_repeated(payload):
+                if begun:
+                    raise ValueError("cut off in the midst of it: look at its state, and say ON or OFF")
+                self._repeats.begin(key)
+            actuator.command(payload, now)
+        except ValueError as error:
+            answer["ok"] = False
+            answer["error"] = str(error)
+            print("command to %s: %s" % (actuator.name, error))
+        answer["state"] = actuator.state()
+        return answer

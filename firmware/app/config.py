@@ -3,7 +3,7 @@
 import json
 import os
 
-from actuators import KINDS, module
+from actuators.schema import FIELDS
 
 from . import schema
 
@@ -100,8 +100,8 @@ def _list(path, what, found, fields, key, known):
 
 def _actuators(path, found, pins):
     for index, item in enumerate(found):
-        _one_of(path, "actuators[%d].kind" % index, item, "kind", KINDS)
-    names = _list(path, "actuators", found, lambda kind: module(kind or "switch").FIELDS, "pin", pins.OUTPUTS)
+        _one_of(path, "actuators[%d].kind" % index, item, "kind", FIELDS)
+    names = _list(path, "actuators", found, lambda kind: FIELDS[kind or "switch"], "pin", pins.OUTPUTS)
     for index, item in enumerate(found):
         where = "actuators[%d]." % index
         _one_of(path, where + "safe", item, "safe", ("ON", "OFF", "HOLD"))

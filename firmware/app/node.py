@@ -10,6 +10,7 @@ from . import crash
 from .commands import Commands
 from .health import Health
 from .net import Net
+from .repeats import Repeats
 from .telemetry import Telemetry
 
 _LONGEST_WAIT = 1000  # ms
@@ -48,7 +49,8 @@ class Node:
         sensors = () if safe_mode else config["sensors"]
         self._telemetry = Telemetry(client, base, [make_sensor(s, pins) for s in sensors])
         actuators = () if safe_mode else config["actuators"]
-        self._commands = Commands(client, base, make_actuators(actuators, pins))
+        repeats = Repeats(config["remember"], "repeats" if config["remember_on_flash"] else None)
+        self._commands = Commands(client, base, make_actuators(actuators, pins), repeats)
         now = ticks_ms()
         self._commands.link(False, now)
         reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"

@@ -44,6 +44,8 @@ CONFIG = {
     "sensors": (list, (), 0, 32, "a list of sensors"),
     "actuators": (list, (), 0, 32, "a list of actuators"),
     "health": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
+    "remember": (int, 8, 1, 64, "how many commands, 1 to 64"),
+    "remember_on_flash": (bool, False, 0, 1, "true or false"),
     "ntp": (list, ("pool.ntp.org", "time.google.com"), 0, 4, "names of time servers, none for no time"),
     "watchdog": (bool, True, 0, 1, "true or false"),
     "reset_after": (float, 3600, 0, 86400, "seconds without a link, 0 for never"),

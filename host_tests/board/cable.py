@@ -20,9 +20,9 @@ import time
 import tty
 from pathlib import Path
 
-from esp32_mock_bootloader.registers import mac_bytes_for_chip
 from esp32_mock_bootloader.server import BootloaderConnection, FlashImage, handle_client
 
+from host_tests.stand_in import BOOTLOADER, HALTED, MODULES, Outside, unique_id
 from tools import vm
 
 # What MicroPython runs at the start, and then the REPL comes. The board's folder is its root:
@@ -33,7 +33,8 @@ import os, sys, vfs
 vfs.umount("/")
 vfs.mount(vfs.VfsPosix(%r), "/stand_in")
 sys.path[:] = ["/stand_in", ".frozen"]
-import esp32, machine, network
+import dht, ds18x20, machine, neopixel, network, onewire
+__import__("rp2" if "rp2" in (os.getenv("STAND_IN_CHIP") or "") else "esp32")
 vfs.umount("/stand_in")
 vfs.mount(vfs.VfsPosix(%r), "/")
 os.chdir("/")
@@ -43,10 +44,7 @@ for name in %r:
         __import__(name)
 """
 _REBOOT = b"MPY: soft reboot\r\n"
-_BOOTLOADER = 3  # the exit code of `machine.bootloader()`, see `modules/machine.py`
-_HALTED = 2
 FILE_SYSTEM = 0x200000  # where MicroPython has it in 4 MB of flash
-_MODULES = Path(__file__).parent / "modules"
 
 
 class Flash(FlashImage):  # type: ignore[misc]
@@ -86,7 +84,10 @@ class Board:
         self.drive = drive
         self.starts = 0  # of the VM
         self._chip, self._firmware, self._offset = chip, firmware, offset
-        self.unique_id = bytes(mac_bytes_for_chip(chip)) if chip else b"pico"
+        self._mcu = "rp2040" if drive else chip or "esp32"  # that the stand-in is
+        self.unique_id = unique_id(self._mcu)
+        self.outside = Outside(folder.parent / f"{folder.name}-outside")  # of the chip
+        self.outside.folder.mkdir(exist_ok=True)
         self._heap = heap
         self._raw = False  # in the raw REPL
         self._in_frame = False  # of the ROM bootloader's protocol
@@ -204,11 +205,16 @@ class Board:
         mode[1] &= ~termios.OPOST
         mode[3] &= ~termios.ECHO
         termios.tcsetattr(slave, termios.TCSANOW, mode)
-        start = _START % (str(_MODULES), str(self.folder), files)
+        start = _START % (str(MODULES), str(self.folder), files)
         self._vm = subprocess.Popen(
             [vm.executable(), "-X", f"heapsize={self._heap}", "-i", "-c", start],
             cwd=self.folder,
-            env=dict(os.environ, UNIQUE_ID=self.unique_id.hex()),
+            env=dict(
+                os.environ,
+                UNIQUE_ID=self.unique_id.hex(),
+                STAND_IN=str(self.outside.folder),
+                STAND_IN_CHIP=self._mcu,
+            ),
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -234,12 +240,12 @@ class Board:
             while select.select([self._vm_fd], [], [], 0)[0]:
                 self._write(self._fd, os.read(self._vm_fd, 65536))
         self._end_vm()
-        if code == _BOOTLOADER and self.drive:
+        if code == BOOTLOADER and self.drive:
             Path(self.port).unlink(missing_ok=True)
             self._show_drive()
             return
         self._write(self._fd, _REBOOT)
-        if code == _HALTED:
+        if code == HALTED:
             self._start_vm(())
         elif self._raw:
             self._start_vm(("boot",))

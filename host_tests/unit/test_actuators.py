@@ -3,6 +3,7 @@
 import json
 
 import actuators
+from actuators import schema
 from helper import raises
 
 
@@ -56,7 +57,7 @@ def make(*configs):
     checked = []
     for given in configs:
         config = dict(given)
-        for field, spec in actuators.module(config.get("kind", "switch")).FIELDS.items():
+        for field, spec in schema.FIELDS[config.get("kind", "switch")].items():
             if field not in config:
                 config[field] = list(spec[1]) if spec[0] is list else spec[1]
         if config["pin"] is ...:

@@ -1,0 +1,47 @@
+"""The fields of each kind of actuator, as in `app.schema`; read by the check, and then let go."""
+
+_SECONDS = "seconds, 0 to 86400; 0 for none"
+_INVERTED = (bool, False, 0, 1, "true where the output is low when it is on")
+_BRIGHTEST = (int, 255, 1, 255, "the brightest it may be, 1 to 255")
+_ANGLE = "an angle, degrees"
+_PULSE = "us of a pulse, 200 to 2800"
+
+
+def fields(**more):
+    """The fields of a kind: those of all, and its own."""
+    made = {
+        "kind": (str, "switch", 1, 32, "the kind of actuator"),
+        "name": (str, ..., 1, 23, "1 to 23 letters, digits, - or _"),
+        "pin": (str, ..., 1, 32, "the name of one of the board's outputs"),
+        "max_on": (float, 0, 0, 86400, _SECONDS),
+        "min_off": (float, 0, 0, 86400, _SECONDS),
+        "interlock": (list, (), 0, 8, "names of actuators that have to be off"),
+        "safe": (str, "HOLD", 2, 4, "ON, OFF or HOLD"),
+        "safe_after": (float, 60, 0, 86400, "seconds without a link, 0 to 86400"),
+    }
+    made.update(more)
+    return made
+
+
+FIELDS = {
+    "switch": fields(inverted=_INVERTED),
+    "valve": fields(
+        inverted=_INVERTED,
+        max_on=(float, 3600, 1, 86400, "seconds that it may be open, 1 to 86400"),
+        safe=(str, "OFF", 2, 4, "ON, OFF or HOLD"),
+    ),
+    "light": fields(
+        frequency=(int, 1000, 10, 40000, "Hz, 10 to 40000"),
+        fade=(float, 0.3, 0, 60, "seconds, 0 to 60"),
+        most=_BRIGHTEST,
+    ),
+    "servo": fields(
+        low=(float, 0, 0, 360, _ANGLE),
+        high=(float, 180, 0, 360, _ANGLE),
+        low_us=(int, 500, 200, 2800, _PULSE),
+        high_us=(int, 2500, 200, 2800, _PULSE),
+        rest=(float, 90, 0, 360, _ANGLE),
+        release=(float, 1, 0, 3600, "seconds after which it is let go, 0 for never"),
+    ),
+    "pixels": fields(count=(int, 1, 1, 300, "how many pixels, 1 to 300"), most=_BRIGHTEST),
+}

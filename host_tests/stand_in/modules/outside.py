@@ -1,0 +1,59 @@
+"""What is outside of the chip: a folder of small files that a test reads and writes while the VM runs.
+
+`STAND_IN` is the path of the folder, else it is `stand_in` where the process runs. `__init__.py`
+beside this folder says what the files are.
+"""
+
+import json
+import os
+
+CHIP = os.getenv("STAND_IN_CHIP") or "esp32"
+RP2 = CHIP[:3] == "rp2"
+
+_FOLDER = os.getenv("STAND_IN")
+if _FOLDER:
+    # a file system of its own, mounted nowhere: the program on the board never sees it
+    import vfs
+
+    _files = vfs.VfsPosix(_FOLDER)
+    _open, _remove, _at = _files.open, _files.remove, "/"
+else:
+    _open, _remove, _at = open, os.remove, "stand_in/"
+
+
+def text(name):
+    """The content of a file, None where there is none."""
+    try:
+        with _open(_at + name, "r") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def put(name, content):
+    if not _FOLDER:
+        try:
+            os.mkdir("stand_in")
+        except OSError:
+            pass
+    with _open(_at + name, "w") as file:
+        file.write(content)
+
+
+def remove(name):
+    try:
+        _remove(_at + name)
+    except OSError:
+        pass
+
+
+def data(name):
+    """The JSON in a file, None where there is none."""
+    found = text(name)
+    return None if found is None else json.loads(found)
+
+
+def octets(name):
+    """The bytes that are written in a file as hexadecimal digits, None where there is none."""
+    found = text(name)
+    return None if found is None else bytes.fromhex(found.strip())
