@@ -122,7 +122,7 @@ def test_a_device_that_does_not_come_is_named(iotcore: broker.Address, tmp_path:
 def test_a_link_that_is_lost_is_told(tmp_path: Path) -> None:
     if not broker.find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
-    restarted = []
+    restarted: list[bool] = []
     with broker.Mosquitto() as here:
 
         def each(running: Run, now: Now) -> None:
