@@ -24,11 +24,11 @@ class Brokers:
         self.ca, self.stranger = folder / "ca.pem", folder / "stranger.pem"
         authority.cert_pem.write_to_path(self.ca)
         stranger.cert_pem.write_to_path(self.stranger)
-        years = {"not_before": now - 800 * day, "not_after": now - 400 * day}
+        ended = now - 400 * day
         issued = {
             "good": authority.issue_cert("localhost", not_after=now + 400 * day),
             "ends_soon": authority.issue_cert("localhost", not_after=now + 9 * day),
-            "expired": authority.issue_cert("localhost", **years),
+            "expired": authority.issue_cert("localhost", not_before=ended - 99 * day, not_after=ended),
             "of_future": authority.issue_cert(
                 "localhost", not_before=now + 9 * day, not_after=now + 99 * day
             ),

@@ -121,4 +121,4 @@ def test_the_command_tells_machines_and_its_exit_code(brokers: Brokers) -> None:
         assert any(one["level"] == PROBLEM and "MQTT" in one["what"] for one in json.loads(wrong))
         good = tool("doctor", "--broker", f"mqtt://me:the%20right%20one@localhost:{port}")
         assert "takes us as me" in good and "problem " not in good
-    assert "expected mqtt://" in tool("doctor", "--broker", "localhost", code=1)
+    assert "mqtts://host:port" in tool("doctor", "--broker", "localhost", code=1)

@@ -39,6 +39,8 @@ def test_each_device_gets_its_own(described: Write, tmp_path: Path) -> None:
         passwords.add(config["broker"]["password"])
         cert = x509.load_pem_x509_certificate((out / name / "cert.pem").read_bytes())
         assert cert.subject.rfc4514_string() == f"CN={name}"
+        # a board whose clock was never set must not take it for one of the future
+        assert cert.not_valid_before_utc.year == 2000
         key = cert.public_key()
         assert isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"
     assert len(passwords) == 3 and min(map(len, passwords)) == 32

@@ -26,7 +26,8 @@ from tools.fleet.store import Store
 def test_eight_boards_with_their_certificates(described: Write, tmp_path: Path) -> None:
     if not broker.find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
-    path, report = described(("count = 3", "count = 8")), tmp_path / "report.json"
+    light = '"relay"\n\n[[actuators]]\nname = "shelf"\nkind = "light"\npin = "lamp"\n'
+    path, report = described(("count = 3", "count = 8"), ('"relay"\n', light)), tmp_path / "report.json"
     options = ("--broker", "mosquitto", "--seconds", 4, "--commands", 10, "--report", report)
     said = tool("fleet", "run", "--file", path, *options)
     found = json.loads(report.read_text())
@@ -121,7 +122,7 @@ def test_a_device_that_does_not_come_is_named(iotcore: broker.Address, tmp_path:
 def test_a_link_that_is_lost_is_told(tmp_path: Path) -> None:
     if not broker.find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
-    restarted = []
+    restarted: list[bool] = []
     with broker.Mosquitto() as here:
 
         def each(running: Run, now: Now) -> None:

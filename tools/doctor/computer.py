@@ -22,10 +22,11 @@ _SETS = ("demo", "board", "monitor", "dev", "bench")
 
 def python(case: Case) -> Iterator[Finding]:
     """Its version, and whether it is the project's own."""
-    text = f"{sys.version.split()[0]} in {sys.prefix}"
+    own = Path(sys.prefix) == ROOT / ".venv"
+    text = f"{sys.version.split()[0]} in {'.venv' if own else sys.prefix}"
     if sys.version_info < _NEEDED:
         yield Finding(PROBLEM, "Python", text, "rm -r .venv && make PYTHON=python3.12 setup")
-    elif Path(sys.prefix) != ROOT / ".venv":
+    elif not own:
         yield Finding(WARNING, "Python", f"{text}, not the project's .venv", "run it as `make doctor`")
     else:
         yield Finding(OK, "Python", text)
@@ -91,7 +92,8 @@ def programs(case: Case) -> Iterator[Finding]:
             WARNING, "make", "not on the PATH", f"sudo apt-get install make, or {sys.executable} -m tools"
         )
     try:
-        yield Finding(OK, "MicroPython VM", vm.executable())
+        vm.executable()
+        yield Finding(OK, "MicroPython VM", "beside this Python")
     except vm.VmMissing as error:
         yield Finding(WARNING, "MicroPython VM", str(error), "make demo and make fleet need it: make setup")
     found = broker.find_mosquitto()
