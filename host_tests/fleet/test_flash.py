@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -56,6 +57,18 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     yield
 
 
+def of_an_earlier_life(rig: Rig) -> Flash:
+    """Another board, which was a device already: nothing of that may stay."""
+    flash, micropython = Flash(), rigs.firmware("esp32")
+    flash.data[0x1000 : 0x1000 + len(micropython)] = micropython
+    flash.data[0x200000] = 0  # with a file system
+    shutil.rmtree(rig.files)
+    rig.files.mkdir()
+    old = {"host": "10.0.0.9", "port": 1999, "user": "old", "keep_alive": 7}
+    (rig.files / "config.json").write_text(json.dumps({"device": "old", "prefix": "old", "broker": old}))
+    return flash
+
+
 def test_one_board_after_the_other_and_a_run_that_was_cut_goes_on(described: Write, tmp_path: Path) -> None:
     path = described(("count = 3", "count = 2"))
     rig = Rig("esp32", tmp_path, broker.Address("localhost", 1))
@@ -82,12 +95,13 @@ def test_one_board_after_the_other_and_a_run_that_was_cut_goes_on(described: Wri
     assert states["greenhouse-001"].startswith("20") and states["greenhouse-002"] == "not flashed"
 
     line = Line(tmp_path / "log", *options)
-    rig.flash = Flash()  # another board
+    rig.flash = of_an_earlier_life(rig)
     with rig.plug():
         assert line.wait() == 0, line.said
     assert "greenhouse-001 (" not in line.said
     config = json.loads((rig.files / "config.json").read_text())
-    assert config["device"] == "greenhouse-002"
+    assert config["device"] == "greenhouse-002" and config["prefix"] == "farm"
+    assert "port" not in config["broker"] and "keep_alive" not in config["broker"]
     assert "all are flashed" in tool("fleet", "flash", *options)
 
     # whoever has changed in the description is due again, and nobody else
@@ -96,27 +110,6 @@ def test_one_board_after_the_other_and_a_run_that_was_cut_goes_on(described: Wri
     )
     listed = tool("fleet", "list", "--file", path).splitlines()
     assert "changed since" not in listed[0] and listed[1].endswith("changed since")
-
-
-def test_a_board_of_an_earlier_life_keeps_nothing_of_it(described: Write, tmp_path: Path) -> None:
-    rig = Rig("esp32", tmp_path, broker.Address("10.0.0.9", 1999))
-    micropython = rigs.firmware("esp32")
-    rig.flash.data[0x1000 : 0x1000 + len(micropython)] = micropython
-    rig.flash.data[0x200000] = 0  # with a file system
-    rig.files.mkdir()
-    old = {"host": "10.0.0.9", "port": 1999, "user": "old", "keep_alive": 7}
-    (rig.files / "config.json").write_text(json.dumps({"device": "old", "prefix": "old", "broker": old}))
-    with rig.plug() as cable:
-        plain = described(
-            ("count = 3", "count = 1"),
-            ("tls = true", ""),
-            ("password = true\ncertificate = true", "password = false\ncertificate = false"),
-        )
-        options = ("--file", plain, "--out", tmp_path / "out", "--port", cable.port, "--firmware", rig.file)
-        tool("fleet", "flash", *options)
-        config = json.loads((rig.files / "config.json").read_text())
-    assert config["device"] == "greenhouse-001" and config["prefix"] == "farm"
-    assert config["broker"] == {"host": "localhost"}
 
 
 def test_a_name_that_is_not_of_this_fleet(described: Write, tmp_path: Path) -> None:
