@@ -1,6 +1,7 @@
 # The library, the application and a board's pins, frozen into a MicroPython of your own: less RAM,
 # nothing to copy. In the folder of the port:
 #   UMQTT5_BOARD=esp32 make BOARD=ESP32_GENERIC FROZEN_MANIFEST=.../firmware/manifest.py
+import ast
 import os
 
 include("$(PORT_DIR)/boards/manifest.py")  # what the port itself freezes, asyncio among it
@@ -9,4 +10,10 @@ for name in ("app", "sensors", "actuators"):
     package(name, opt=2)
 for name in ("boot.py", "main.py"):
     module(name)
-module("pins.py", base_path="../boards/" + os.environ["UMQTT5_BOARD"], opt=2)
+board = "../boards/" + os.environ["UMQTT5_BOARD"]
+module("pins.py", base_path=board, opt=2)
+with open(board + "/board.toml") as file:
+    for line in file:
+        if line.startswith("shared = "):
+            for name in ast.literal_eval(line[9:]):
+                module(name + ".py", base_path="../boards/shared", opt=2)

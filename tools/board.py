@@ -1,7 +1,7 @@
 """A board as its folder in `boards/` describes it.
 
-Its `pins.py` imports what only the board has, so the names of its readings and outputs are read
-from the syntax tree.
+Its modules import what only the board has, so what they say of it, names in capitals, is read from
+the syntax tree.
 """
 
 from __future__ import annotations
@@ -43,10 +43,20 @@ class Board:
     mpy_arch: str
     stubs: str
     firmware: Firmware | None
-    wifi: bool
-    readings: tuple[str, ...]
-    outputs: tuple[str, ...]
+    said: dict[str, Any]  # the names in capitals of its modules; of functions only the keys
     heap: str = "128k"
+
+    @property
+    def wifi(self) -> bool:
+        return bool(self.said["WIFI"])
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        return tuple(self.said["READINGS"])
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(self.said["OUTPUTS"])
 
     @property
     def folder(self) -> Path:
@@ -55,11 +65,7 @@ class Board:
     @property
     def pins(self) -> Any:
         """What the device's own check of a config wants to know of `pins.py`."""
-        return SimpleNamespace(
-            WIFI=self.wifi,
-            READINGS=dict.fromkeys(self.readings),
-            OUTPUTS=dict.fromkeys(self.outputs),
-        )
+        return SimpleNamespace(**self.said)
 
 
 def names() -> list[str]:
@@ -73,7 +79,6 @@ def load(key: str) -> Board:
     if key not in names():
         raise Problem(f"BOARD={key or '...'}: there are {', '.join(names())}")
     found = tomlkit.parse(path.read_text()).unwrap()
-    pins = _assigned(ast.parse((BOARDS / key / "pins.py").read_text()))
     try:
         firmware = Firmware(**found["firmware"]) if "firmware" in found else None
         return Board(
@@ -83,27 +88,54 @@ def load(key: str) -> Board:
             mpy_arch=found["mpy_arch"],
             stubs=found["stubs"],
             firmware=firmware,
-            wifi=bool(pins["WIFI"]),
-            readings=tuple(pins["READINGS"]),
-            outputs=tuple(pins["OUTPUTS"]),
+            said=_said(modules(key)),
             heap=found.get("heap", "128k"),
         )
-    except (KeyError, TypeError) as error:
-        raise Problem(f"boards/{key}: {error}; see docs/device.md for what a board needs") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise Problem(f"boards/{key}: {error}; see docs/boards.md for what a board needs") from error
 
 
-def _assigned(module: ast.Module) -> dict[str, Any]:
-    """WIFI, and the keys of READINGS and OUTPUTS, those that are added later too."""
-    found: dict[str, Any] = {"READINGS": [], "OUTPUTS": []}
-    for statement in ast.walk(module):
-        if not isinstance(statement, ast.Assign):
-            continue
-        target = statement.targets[0]
-        if isinstance(target, ast.Name) and target.id == "WIFI":
-            found["WIFI"] = ast.literal_eval(statement.value)
-        elif isinstance(target, ast.Name) and target.id in found and isinstance(statement.value, ast.Dict):
-            found[target.id] += [ast.literal_eval(key) for key in statement.value.keys if key]
-        elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
-            if target.value.id in ("READINGS", "OUTPUTS"):
-                found[target.value.id].append(ast.literal_eval(target.slice))
+def modules(key: str) -> list[Path]:
+    """The modules of a board: its own, and those that it shares with others."""
+    found = tomlkit.parse((BOARDS / key / "board.toml").read_text())
+    shared = [BOARDS / "shared" / f"{name}.py" for name in found.get("shared", ())]
+    return [*shared, *sorted((BOARDS / key).glob("*.py"))]
+
+
+def _said(paths: list[Path]) -> dict[str, Any]:
+    """The names in capitals; where a value is a function only the keys are known. Raises ValueError."""
+    found: dict[str, Any] = {}
+    for path in paths:
+        for statement in ast.walk(ast.parse(path.read_text())):
+            if isinstance(statement, ast.AnnAssign):
+                targets, value = [statement.target], statement.value
+            elif isinstance(statement, ast.Assign):
+                targets, value = statement.targets, statement.value
+            else:
+                continue
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id.isupper() and target.id[0] != "_":
+                    found[target.id] = _value(value)
+                elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+                    if target.value.id in found:  # one more, such as a reading that not all have
+                        found[target.value.id][ast.literal_eval(target.slice)] = None
+    for name in NEEDED:
+        if name not in found:
+            raise KeyError(f"{name} is missing in pins.py")
     return found
+
+
+NEEDED = ("WIFI", "BUFFERS", "READINGS", "OUTPUTS", "BUSES", "ATTENUATIONS", "IN", "OUT", "ANALOG", "WHY")
+
+
+def _value(value: ast.expr | None) -> Any:
+    if isinstance(value, ast.Dict):
+        return {ast.literal_eval(k): _literal(v) for k, v in zip(value.keys, value.values) if k}
+    return _literal(value)
+
+
+def _literal(value: ast.expr | None) -> Any:
+    try:
+        return ast.literal_eval(value) if value else None
+    except ValueError:
+        return None

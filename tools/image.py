@@ -1,4 +1,4 @@
-"""What a device holds, as files: the library in one bundle, the application and the board's pins.
+"""What a device holds, as files: the library in one bundle, the application, the board's own modules.
 
 Compiled, as on every board: to compile on the device takes a heap that few have. `boot.py`
 and `main.py` stay source, for the interpreter runs them by these names.
@@ -14,8 +14,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tools import board as boards
 from tools.bundle import bundle, compile_package, cross_compile
-from tools.paths import BOARDS, BUILD, FIRMWARE, LIB
+from tools.paths import BUILD, FIRMWARE, LIB
 
 _STARTED_BY_NAME = {"boot.py", "main.py"}
 
@@ -25,7 +26,7 @@ def sources(board: str) -> dict[str, str]:
     files = {f"umqtt5/{name}.py": source for name, source in bundle().items()}
     for path in sorted(set(FIRMWARE.rglob("*.py")) - {FIRMWARE / "manifest.py"}):
         files[path.relative_to(FIRMWARE).as_posix()] = path.read_text()
-    for path in sorted((BOARDS / board).glob("*.py")):
+    for path in boards.modules(board):
         files[path.name] = path.read_text()
     return files
 
@@ -47,7 +48,7 @@ def write(board: str, folder: Path, level: int = 2) -> None:
 
 def cached(board: str) -> Path:
     """The folder of a board's image as the sources are now, compiled where it is not there yet."""
-    inputs = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *(BOARDS / board).glob("*.py")]
+    inputs = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *boards.modules(board)]
     return _cached(board, inputs, lambda folder: write(board, folder))
 
 

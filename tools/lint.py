@@ -12,13 +12,13 @@ import typer
 
 from tools import board
 from tools.board import Board
-from tools.paths import BUILD, FIRMWARE, LIB, ROOT
+from tools.paths import BOARDS, BUILD, FIRMWARE, LIB, ROOT
 
 _STUBBED = """\
 [mypy]
 exclude = manifest.py
 python_version = 3.12
-mypy_path = {lib}:{firmware}:{board}:{stubs}
+mypy_path = {lib}:{firmware}:{board}:{shared}:{stubs}
 custom_typeshed_dir = {stubs}
 no_site_packages = true
 check_untyped_defs = true
@@ -30,7 +30,7 @@ disable_error_code = assignment
 # the stubs have errors of their own; hosted and hosted_aio have names of CPython only
 ignore_errors = true
 
-[mypy-umqtt5,umqtt5.*,app,app.*,sensors,sensors.*,actuators,actuators.*,pins,main,boot]
+[mypy-umqtt5,umqtt5.*,app,app.*,sensors,sensors.*,actuators,actuators.*,pins,hardware,espressif,raspberry,main,boot]
 ignore_errors = false
 
 [mypy-umqtt5.hosted,umqtt5.hosted_aio,umqtt5.hosted_tls]
@@ -57,14 +57,14 @@ def _types(one: Board) -> bool:
     config = BUILD / f"mypy-{one.key}.ini"
     stubs = _stubs(one)
     cache = ROOT / ".mypy_cache" / one.key
-    config.write_text(_STUBBED.format(lib=LIB, firmware=FIRMWARE, board=one.folder, stubs=stubs, cache=cache))
-    sources = [str(LIB / "umqtt5"), str(FIRMWARE), str(one.folder)]
+    config.write_text(_STUBBED.format(lib=LIB, firmware=FIRMWARE, board=one.folder, shared=BOARDS / "shared", stubs=stubs, cache=cache))
+    sources = [str(LIB / "umqtt5"), str(FIRMWARE), *map(str, board.modules(one.key))]
     return _run(f"types for {one.key}", ["-m", "mypy", "--config-file", str(config), *sources])
 
 
 def _compiles(one: Board) -> bool:
     """All that goes to a board passes mpy-cross for its architecture."""
-    sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), one.folder / "pins.py"]
+    sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *board.modules(one.key)]
     sources = [path for path in sources if path.name != "manifest.py"]
     with tempfile.TemporaryDirectory() as folder:
         target = str(Path(folder) / "out.mpy")

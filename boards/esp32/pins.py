@@ -1,49 +1,20 @@
 """ESP32 boards with the usual lamp on GPIO 2."""
 
-import esp32
-import machine
-import network
+from espressif import *
+from hardware import *
 
 WIFI = True
 BUFFERS = {"rx": 1024, "tx": 1024, "outbox": 2048, "inflight": 8, "aliases": 16}
 OUTPUTS = {"lamp": 2, "relay": 26}
+BUSES = {"i2c": (0, 22, 21)}  # number, SCL, SDA
+NAMES.update(OUTPUTS)
 
-
-def output(name):
-    """The output of this name, one of `OUTPUTS`; it is off until it is told otherwise."""
-    return machine.Pin(OUTPUTS[name], machine.Pin.OUT, value=0)
-
-
-def pwm(name, frequency):
-    """PWM at the output of this name; it is off until it is told otherwise."""
-    return machine.PWM(machine.Pin(OUTPUTS[name], machine.Pin.OUT, value=0), freq=frequency, duty_u16=0)
-
-
-def pixels(name, count):
-    """A strip of NeoPixels at the output of this name."""
-    import neopixel
-
-    return neopixel.NeoPixel(machine.Pin(OUTPUTS[name], machine.Pin.OUT), count)
-
-
-def reset():
-    machine.reset()
-
-
-def halt():
-    """Back to the REPL: a person has to mend something."""
-
-
-def _chip_temperature():
-    return (esp32.raw_temperature() - 32) / 1.8
-
-
-def _wifi_signal():
-    return network.WLAN(network.STA_IF).status("rssi")
-
-
-# kind: (read, unit, device class as Home Assistant names it)
-READINGS = {
-    "chip_temperature": (_chip_temperature, "°C", "temperature"),
-    "wifi_signal": (_wifi_signal, "dBm", "signal_strength"),
+# which pins can do what, and why the others can't
+IN = "0-5 12-19 21-23 25-27 32-39"
+OUT = "0-5 12-19 21-23 25-27 32-33"
+ANALOG = "32-39"
+WHY = {
+    "6-11": "the flash is wired to it",
+    "34-39": "it is an input only, without a pull",
+    "0-31": "it can't measure while the Wi-Fi is on",
 }

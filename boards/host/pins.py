@@ -1,6 +1,7 @@
-"""This computer as a board: what Linux tells of itself, and outputs that are files.
+"""This computer as a board: what Linux tells of itself, and pins that are files.
 
-`lamp` and `relay` are files in the folder where the device runs: `tail -F lamp` watches one.
+They are in the folder where the device runs: `tail -F lamp` watches an output, `echo 1 > door`
+changes an input, `echo 1.65 > level` is a voltage at an analog one.
 """
 
 import os
@@ -9,6 +10,10 @@ import sys
 WIFI = False
 BUFFERS = {"rx": 1024, "tx": 1024, "outbox": 2048, "inflight": 8, "aliases": 16}
 OUTPUTS = {"lamp": "lamp", "relay": "relay"}
+BUSES: dict = {}
+ATTENUATIONS: dict = {}
+IN = OUT = ANALOG = "any"  # a file of any name
+WHY: dict = {}
 
 _ZONES = "/sys/class/thermal"
 
@@ -68,6 +73,35 @@ def pwm(name, frequency):
 def pixels(name, count):
     """A strip of NeoPixels at the output of this name."""
     return _Level(OUTPUTS[name])
+
+
+class _Input:
+    """An input whose level is the number in a file; `pull` is what it is without one."""
+
+    def __init__(self, path, pull):
+        self._path = path
+        self._pull = 1 if pull == "up" else 0
+
+    def value(self):
+        """Like `machine.Pin.value`."""
+        try:
+            return 1 if _first_number(self._path) else 0
+        except (OSError, ValueError, IndexError):
+            return self._pull
+
+
+def digital(name, pull):
+    """An input."""
+    return _Input(name, pull)
+
+
+def on_edge(pin, handler, edge):
+    """Files make no interrupts: who wants to know looks."""
+
+
+def analog(name, attenuation):
+    """A function that tells the volts in a file."""
+    return lambda: _first_number(name)
 
 
 def reset():

@@ -1,52 +1,15 @@
 """Raspberry Pi Pico 2 W: the lamp is the LED on the radio chip."""
 
-import machine
-import network
+from hardware import *
+from raspberry import *
 
 WIFI = True
 BUFFERS = {"rx": 1024, "tx": 1024, "outbox": 2048, "inflight": 8, "aliases": 16}
 OUTPUTS = {"lamp": "LED", "relay": 15}
+BUSES = {"i2c": (0, 5, 4)}  # number, SCL, SDA
+NAMES.update(OUTPUTS)
 
-_VOLTS = 3.3 / 65535
-_sensor = machine.ADC(4)
-
-
-def output(name):
-    """The output of this name, one of `OUTPUTS`; it is off until it is told otherwise."""
-    return machine.Pin(OUTPUTS[name], machine.Pin.OUT, value=0)
-
-
-def pwm(name, frequency):
-    """PWM at the output of this name; it is off until it is told otherwise."""
-    return machine.PWM(machine.Pin(OUTPUTS[name], machine.Pin.OUT, value=0), freq=frequency, duty_u16=0)
-
-
-def pixels(name, count):
-    """A strip of NeoPixels at the output of this name."""
-    import neopixel
-
-    return neopixel.NeoPixel(machine.Pin(OUTPUTS[name], machine.Pin.OUT), count)
-
-
-def reset():
-    machine.reset()
-
-
-def halt():
-    """Back to the REPL: a person has to mend something."""
-
-
-def _chip_temperature():
-    # RP2350 datasheet, 12.4.6: 0.706 V at 27 degrees, 1.721 mV less for each degree more
-    return 27 - (_sensor.read_u16() * _VOLTS - 0.706) / 0.001721
-
-
-def _wifi_signal():
-    return network.WLAN(network.STA_IF).status("rssi")
-
-
-# kind: (read, unit, device class as Home Assistant names it)
-READINGS = {
-    "chip_temperature": (_chip_temperature, "°C", "temperature"),
-    "wifi_signal": (_wifi_signal, "dBm", "signal_strength"),
-}
+# which pins can do what, and why the others can't
+IN = OUT = "0-22 26-28"
+ANALOG = "26-28"
+WHY = {"23-25": "the radio is wired to it", "29": "the radio is wired to it"}

@@ -187,6 +187,7 @@ class Freezer:
 @pytest.mark.parametrize("key", [key for key in board.names() if key != "host"])
 def test_the_manifest_freezes_what_a_board_is_given(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UMQTT5_BOARD", key)
+    monkeypatch.chdir(FIRMWARE)  # as MicroPython's build does for each manifest
     freezer = Freezer()
     freezer.run(FIRMWARE / "manifest.py")
     assert freezer.included == ["$(PORT_DIR)/boards/manifest.py"]

@@ -1,0 +1,44 @@
+"""What the chips of Espressif's have in common, beside `hardware`."""
+
+import esp32
+import machine
+from hardware import _line, wifi_signal
+
+# dB: volts up to which a pin is measured, about
+ATTENUATIONS = {"0": 0.95, "2.5": 1.25, "6": 1.75, "11": 2.45}
+
+
+def analog(pin, attenuation):
+    """A function that measures the volts at a pin, by the chip's own calibration."""
+    levels = {
+        "0": machine.ADC.ATTN_0DB,
+        "2.5": machine.ADC.ATTN_2_5DB,
+        "6": machine.ADC.ATTN_6DB,
+        "11": machine.ADC.ATTN_11DB,
+    }
+    adc = machine.ADC(machine.Pin(_line(pin)), atten=levels[attenuation or "11"])
+    return lambda: adc.read_uv() / 1000000
+
+
+def chip_temperature():
+    """Degrees Celsius."""
+    if hasattr(esp32, "mcu_temperature"):
+        return esp32.mcu_temperature()
+    return (esp32.raw_temperature() - 32) / 1.8
+
+
+def remember(data):
+    """Keep up to 2048 bytes over resets and deep sleep, but not without power."""
+    machine.RTC().memory(data)
+
+
+def remembered():
+    """What was kept, b"" where nothing was."""
+    return machine.RTC().memory()
+
+
+# kind: (read, unit, device class as Home Assistant names it)
+READINGS = {
+    "chip_temperature": (chip_temperature, "°C", "temperature"),
+    "wifi_signal": (wifi_signal, "dBm", "signal_strength"),
+}

@@ -1,0 +1,48 @@
+"""What the RP2040 and the RP2350 have in common, beside `hardware`."""
+
+import machine
+from hardware import _line, wifi_signal
+
+ATTENUATIONS: dict = {}  # the chip has none: 0 to 3.3 V
+
+_VOLTS = 3.3 / 65535
+_LARGEST = 24  # bytes that `remember` takes
+_thermometer = machine.ADC(machine.ADC.CORE_TEMP)
+
+
+def analog(pin, attenuation):
+    """A function that measures the volts at a pin."""
+    adc = machine.ADC(machine.Pin(_line(pin)))
+    return lambda: adc.read_u16() * _VOLTS
+
+
+def chip_temperature():
+    """Degrees Celsius."""
+    # both data sheets: 0.706 V at 27 degrees, 1.721 mV less for each degree more
+    return 27 - (_thermometer.read_u16() * _VOLTS - 0.706) / 0.001721
+
+
+def remember(data):
+    """Keep up to 24 bytes over resets and deep sleep, but not without power."""
+    words = machine.mem_backup()
+    if len(data) > _LARGEST:
+        raise ValueError("only %d bytes are kept" % _LARGEST)
+    words[0] = 0x6D350000 + len(data)
+    for i in range((len(data) + 3) // 4):
+        words[1 + i] = int.from_bytes(bytes(data[4 * i : 4 * i + 4]), "little")
+
+
+def remembered():
+    """What was kept, b"" where nothing was."""
+    words = machine.mem_backup()
+    if words[0] >> 16 != 0x6D35:  # what happened to be there
+        return b""
+    kept = b"".join(int(words[i]).to_bytes(4, "little") for i in range(1, 1 + _LARGEST // 4))
+    return kept[: words[0] & 0xFFFF]
+
+
+# kind: (read, unit, device class as Home Assistant names it)
+READINGS = {
+    "chip_temperature": (chip_temperature, "°C", "temperature"),
+    "wifi_signal": (wifi_signal, "dBm", "signal_strength"),
+}

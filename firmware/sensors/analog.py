@@ -1,0 +1,56 @@
+"""A voltage at a pin, as what it stands for: volts times `scale` plus `offset`."""
+
+from . import MEASUREMENT, REQUIRED, fields
+
+VOLTS = {
+    "pin": (object, REQUIRED, 0, 0, "a pin that measures"),
+    "samples": (int, 8, 1, 64, "how many are averaged, 1 to 64"),
+    "attenuation": (str, None, 1, 3, "one of the chip's"),
+}
+FIELDS = fields(
+    scale=(float, 1, -1e9, 1e9, "a number"),
+    offset=(float, 0, -1e9, 1e9, "a number"),
+    unit=(str, "V", 0, 16, "a unit"),
+    device_class=(str, None, 0, 32, "a device class of Home Assistant's"),
+    **VOLTS
+)
+PINS = {"pin": "ANALOG"}
+
+
+def check(config, pins):
+    if config["attenuation"] is not None and config["attenuation"] not in pins.ATTENUATIONS:
+        known = ", ".join(sorted(pins.ATTENUATIONS, key=float))
+        return "attenuation", "one of " + known if known else "no such field on this chip"
+
+
+def make(config, pins):
+    return Analog(config, pins.analog(config["pin"], config["attenuation"]))
+
+
+def average(measure, samples):
+    """The mean of so many measurements."""
+    total = 0.0
+    for _ in range(samples):
+        total += measure()
+    return total / samples
+
+
+class Analog:
+    """`volts` is a function."""
+
+    def __init__(self, config, volts):
+        unit = config["unit"]
+        device_class = config["device_class"]
+        if device_class is None:
+            device_class = "voltage" if unit in ("V", "mV") else ""
+        self.quantities = ((config["name"], unit, device_class, 2, MEASUREMENT),)
+        self._volts = volts
+        self._samples = config["samples"]
+        self._scale = config["scale"]
+        self._offset = config["offset"]
+
+    def start(self):
+        return 0
+
+    def read(self, values):
+        values[0] = average(self._volts, self._samples) * self._scale + self._offset

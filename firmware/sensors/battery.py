@@ -1,0 +1,42 @@
+"""A battery behind a voltage divider: volts, and percent between two voltages."""
+
+from . import MEASUREMENT, fields
+from .analog import PINS, VOLTS, average, check
+
+__all__ = ("FIELDS", "PINS", "check", "make")
+
+FIELDS = fields(
+    divider=(float, 2, 1, 1000, "how many times more volts than at the pin, 1 or more"),
+    empty=(float, 3.3, 0, 1000, "volts of an empty battery"),
+    full=(float, 4.2, 0, 1000, "volts of a full battery"),
+    **VOLTS
+)
+FIELDS["period"] = (float, 60, 0.1, 86400, "seconds, 0.1 to 86400")
+
+
+def make(config, pins):
+    return Battery(config, pins.analog(config["pin"], config["attenuation"]))
+
+
+class Battery:
+    """`volts` is a function."""
+
+    quantities = (
+        ("voltage", "V", "voltage", 2, MEASUREMENT),
+        ("level", "%", "battery", 0, MEASUREMENT),
+    )
+
+    def __init__(self, config, volts):
+        self._volts = volts
+        self._samples = config["samples"]
+        self._divider = config["divider"]
+        self._empty = config["empty"]
+        self._range = (config["full"] - config["empty"]) or 1
+
+    def start(self):
+        return 0
+
+    def read(self, values):
+        volts = average(self._volts, self._samples) * self._divider
+        values[0] = volts
+        values[1] = min(100, max(0, (volts - self._empty) / self._range * 100))

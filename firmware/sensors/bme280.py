@@ -1,0 +1,126 @@
+"""BME280: temperature, humidity and pressure; and the BMP280, which has no humidity.
+
+By Bosch's data sheet BST-BME280-DS002: the compensation of 4.2.3, in integers.
+"""
+
+import struct
+
+from . import MEASUREMENT, REQUIRED, fields
+
+FIELDS = fields(
+    bus=(str, "i2c", 1, 16, "the name of one of the board's buses"),
+    address=(int, 0x76, 0x76, 0x77, "118 or 119"),
+)
+
+_TIME = 10  # ms, each value measured once
+
+
+def make(config, pins):
+    return Bme280(pins.i2c(config["bus"]), config["address"])
+
+
+class Bme280:
+    """`bus` is a `machine.I2C`."""
+
+    quantities = (
+        ("temperature", "°C", "temperature", 2, MEASUREMENT),
+        ("humidity", "%", "humidity", 1, MEASUREMENT),
+        ("pressure", "hPa", "atmospheric_pressure", 2, MEASUREMENT),
+    )
+
+    def __init__(self, bus, address):
+        self._bus = bus
+        self._address = address
+        self._trim = None
+        self._raw = bytearray(8)
+        self._byte = bytearray(1)
+
+    def start(self):
+        if self._trim is None:
+            self._begin()
+        if self._trim[1]:
+            self._write(0xF2, 1)  # humidity once; taken over with the next write
+        self._write(0xF4, 0x25)  # temperature and pressure once, now
+        return _TIME
+
+    def _begin(self):
+        """Its trimming, which lasts."""
+        bus, address = self._bus, self._address
+        chip = bus.readfrom_mem(address, 0xD0, 1)[0]
+        if chip not in (0x60, 0x58):
+            raise ValueError("no BME280: its id is 0x%02x" % chip)
+        low = struct.unpack("<HhhHhhhhhhhh", bus.readfrom_mem(address, 0x88, 24))
+        if not low[0] or not low[3]:
+            raise ValueError("no trimming")
+        high = ()
+        if chip == 0x60:
+            h = bus.readfrom_mem(address, 0xE1, 7)
+            high = (
+                bus.readfrom_mem(address, 0xA1, 1)[0],
+                struct.unpack("<h", h[:2])[0],
+                h[2],
+                _signed(h[3]) * 16 | h[4] & 15,
+                _signed(h[5]) * 16 | h[4] >> 4,
+                _signed(h[6]),
+            )
+        self._trim = low, high
+
+    def _write(self, register, value):
+        self._byte[0] = value
+        self._bus.writeto_mem(self._address, register, self._byte)
+
+    def read(self, values):
+        bus, raw = self._bus, self._raw
+        try:
+            bus.readfrom_mem_into(self._address, 0xF3, self._byte)
+            if self._byte[0] & 8:
+                raise OSError("still measuring")
+            bus.readfrom_mem_into(self._address, 0xF7, raw)
+        except OSError:
+            self._trim = None  # another may be there when it comes back
+            raise
+        t = raw[3] << 12 | raw[4] << 4 | raw[5] >> 4
+        p = raw[0] << 12 | raw[1] << 4 | raw[2] >> 4
+        if t == 0x80000 or p == 0x80000:
+            self._trim = None
+            raise ValueError("it has not measured")
+        low, high = self._trim
+        fine = _fine(low, t)
+        values[0] = ((fine * 5 + 128) >> 8) / 100
+        values[1] = _humidity(high, raw[6] << 8 | raw[7], fine) / 1024 if high else None
+        values[2] = _pressure(low, p, fine) / 25600
+
+
+def _signed(octet):
+    return octet - 256 if octet > 127 else octet
+
+
+def _fine(trim, t):
+    """The temperature as the others want it."""
+    t1, t2, t3 = trim[0], trim[1], trim[2]
+    a = ((t >> 3) - (t1 << 1)) * t2 >> 11
+    b = (t >> 4) - t1
+    return a + ((b * b >> 12) * t3 >> 14)
+
+
+def _pressure(trim, p, fine):
+    """In Pa / 256."""
+    a = fine - 128000
+    b = a * a * trim[8] + (a * trim[7] << 17) + (trim[6] << 35)
+    a = (a * a * trim[5] >> 8) + (a * trim[4] << 12)
+    a = ((1 << 47) + a) * trim[3] >> 33
+    if not a:
+        raise ValueError("trimming")
+    p = ((1048576 - p << 31) - b) * 3125 // a
+    return (p + (trim[11] * (p >> 13) * (p >> 13) >> 25) + (trim[10] * p >> 19) >> 8) + (trim[9] << 4)
+
+
+def _humidity(trim, h, fine):
+    """In % / 1024."""
+    h1, h2, h3, h4, h5, h6 = trim
+    v = fine - 76800
+    a = (h << 14) - (h4 << 20) - h5 * v + 16384 >> 15
+    b = ((v * h6 >> 10) * ((v * h3 >> 11) + 32768) >> 10) + 2097152
+    v = a * (b * h2 + 8192 >> 14)
+    v -= ((v >> 15) * (v >> 15) >> 7) * h1 >> 4
+    return min(max(v, 0), 419430400) >> 12

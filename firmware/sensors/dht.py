@@ -1,0 +1,45 @@
+"""DHT11 and DHT22 (AM2302): temperature and humidity on one pin, by MicroPython's own driver."""
+
+from . import MEASUREMENT, REQUIRED, fields
+
+FIELDS = fields(
+    pin=(object, REQUIRED, 0, 0, "a pin"),
+    # the DHT22 measures every two seconds
+    period=(float, 10, 2, 86400, "seconds, 2 to 86400"),
+)
+PINS = {"pin": "OUT"}  # it is driven, too
+
+
+def make(config, pins):
+    import dht
+
+    driver = dht.DHT11 if config["kind"] == "dht11" else dht.DHT22
+    return Dht(driver(pins.wire(config["pin"])))
+
+
+class Dht:
+    """`driver` is a `dht.DHT11` or `dht.DHT22`."""
+
+    quantities = (
+        ("temperature", "°C", "temperature", 1, MEASUREMENT),
+        ("humidity", "%", "humidity", 1, MEASUREMENT),
+    )
+
+    def __init__(self, driver):
+        self._driver = driver
+
+    def start(self):
+        return 0
+
+    def read(self, values):
+        try:
+            self._driver.measure()
+        except OSError:
+            raise
+        except Exception as error:  # the driver's own for a wrong sum
+            raise ValueError(str(error))
+        humidity = self._driver.humidity()
+        if not 0 <= humidity <= 100:
+            raise ValueError("humidity %s" % humidity)
+        values[0] = self._driver.temperature()
+        values[1] = humidity

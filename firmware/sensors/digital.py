@@ -1,0 +1,64 @@
+"""A contact, a button, a motion detector: ON or OFF, told as soon as it holds for `debounce`."""
+
+from time import ticks_diff, ticks_ms
+
+from . import REQUIRED, fields
+
+FIELDS = fields(
+    pin=(object, REQUIRED, 0, 0, "a pin"),
+    pull=(str, "up", 2, 4, "up, down or none"),
+    invert=(bool, False, 0, 1, "true or false"),
+    debounce=(float, 0.05, 0, 60, "seconds, 0 to 60"),
+    device_class=(str, "", 0, 32, "a device class of Home Assistant's"),
+    period=(float, 300, 0.1, 86400, "seconds, 0.1 to 86400"),
+    qos=(int, 1, 0, 2, "0, 1 or 2"),
+)
+PINS = {"pin": "IN"}
+CHOICES = {"pull": ("up", "down", "none")}
+
+_LOOK = 50  # ms; an interrupt does not end the wait for the network
+
+
+def make(config, pins):
+    return Digital(config, pins.digital(config["pin"], config["pull"]), pins.on_edge)
+
+
+class Digital:
+    """`pin` is a `machine.Pin`; `on_edge(pin, handler, edge)` is the board's."""
+
+    def __init__(self, config, pin, on_edge):
+        self.quantities = ((config["name"], "", config["device_class"], 0, None),)
+        self.changed = False
+        self._pin = pin
+        self._invert = 1 if config["invert"] else 0
+        self._debounce = int(config["debounce"] * 1000)
+        self._level = None  # as it holds
+        self._seen = None  # as it was last
+        self._since = 0  # ticks
+        self._edge = False
+        on_edge(pin, self._interrupt, "both")
+
+    def _interrupt(self, pin):
+        self._edge = True
+
+    def look(self, now):
+        level = self._pin.value() ^ self._invert
+        if self._edge or level != self._seen:
+            self._edge = False
+            self._seen, self._since = level, now
+        if level == self._level:
+            return _LOOK
+        left = self._debounce - ticks_diff(now, self._since)
+        if self._level is not None and left > 0:
+            return left
+        self._level = level
+        self.changed = True
+        return _LOOK
+
+    def start(self):
+        if self._level is None:
+            self.look(ticks_ms())
+        return 0
+
+    def read(self, values):
+        values[0] = "ON" if self._level else "OFF"

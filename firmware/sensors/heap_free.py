@@ -1,0 +1,22 @@
+"""Bytes of the heap that are free, after a collection."""
+
+import gc
+
+from . import MEASUREMENT, fields
+
+FIELDS = fields(period=(float, 60, 0.1, 86400, "seconds, 0.1 to 86400"))
+
+
+def make(config, pins):
+    return HeapFree()
+
+
+class HeapFree:
+    quantities = (("heap_free", "B", "data_size", 0, MEASUREMENT),)
+
+    def start(self):
+        return 0
+
+    def read(self, values):
+        gc.collect()
+        values[0] = gc.mem_free()

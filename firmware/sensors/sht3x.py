@@ -1,0 +1,52 @@
+"""SHT30, SHT31, SHT35: temperature and humidity, by Sensirion's data sheet."""
+
+from . import MEASUREMENT, fields
+
+FIELDS = fields(
+    bus=(str, "i2c", 1, 16, "the name of one of the board's buses"),
+    address=(int, 0x44, 0x44, 0x45, "68 or 69"),
+)
+
+_TIME = 16  # ms, at high repeatability
+_MEASURE = b"\x24\x00"  # once, at high repeatability, and the clock is not held
+
+
+def make(config, pins):
+    return Sht3x(pins.i2c(config["bus"]), config["address"])
+
+
+class Sht3x:
+    """`bus` is a `machine.I2C`."""
+
+    quantities = (
+        ("temperature", "°C", "temperature", 2, MEASUREMENT),
+        ("humidity", "%", "humidity", 1, MEASUREMENT),
+    )
+
+    def __init__(self, bus, address):
+        self._bus = bus
+        self._address = address
+        self._raw = bytearray(6)
+
+    def start(self):
+        self._bus.writeto(self._address, _MEASURE)
+        return _TIME
+
+    def read(self, values):
+        raw = self._raw
+        self._bus.readfrom_into(self._address, raw)
+        if crc(raw, 0, 2) != raw[2] or crc(raw, 3, 5) != raw[5]:
+            raise ValueError("wrong check sum")
+        values[0] = (raw[0] << 8 | raw[1]) * 175 / 65535 - 45
+        values[1] = (raw[3] << 8 | raw[4]) * 100 / 65535
+
+
+def crc(data, start, end):
+    """x^8 + x^5 + x^4 + 1, beginning with 0xFF."""
+    value = 0xFF
+    for i in range(start, end):
+        value ^= data[i]
+        for _ in range(8):
+            value = value << 1 ^ (0x31 if value & 0x80 else 0)
+            value &= 0xFF
+    return value
