@@ -22,6 +22,7 @@ MAX_NAMES = 64  # readings or switches of a device
 MAX_NAME = 48  # characters
 # what can be commanded: the level of their topics
 PLATFORMS = ("switch", "valve", "light", "number")
+_LINE = 200  # characters of an error
 _TOO_LARGE = 1e15
 _COMMANDS = 100  # that are remembered
 
@@ -111,6 +112,7 @@ class Watch:
         self._client.on_state = self._state
         self._client.subscribe(f"{prefix}/+/status", self._status, qos=1)
         self._client.subscribe(f"{prefix}/+/sensor/+", self._reading)
+        self._client.subscribe(f"{prefix}/+/sensor/+/+", self._reading)  # of one with several quantities
         for platform in PLATFORMS:
             self._client.subscribe(f"{prefix}/+/{platform}/+", self._switch, qos=1)
         self._client.subscribe(f"{prefix}/+/health", self._health)
@@ -189,15 +191,21 @@ class Watch:
 
     def _reading(self, message: Any) -> None:
         device, levels = self._device(message)
+        name = "/".join(levels[2:])
+        if levels[3:] == ["error"]:
+            text = shown(bytes(message.payload[:_LINE]).decode(errors="replace"))
+            if text:
+                self.on_event(f"{levels[0]}: sensor {levels[2]}: {text}")
+            return
         try:
             value = float(message.payload[:40])
         except ValueError:
             return
-        if not abs(value) < _TOO_LARGE or not self._room(device.readings, levels[2]):  # NaN, too
+        if not abs(value) < _TOO_LARGE or not self._room(device.readings, name):  # NaN, too
             return
         for table, what in ((device.readings, value), (device.times, device.heard)):
-            table.setdefault(levels[2], deque(maxlen=self._history)).append(what)
-        self.on_reading(levels[0], levels[2], value)
+            table.setdefault(name, deque(maxlen=self._history)).append(what)
+        self.on_reading(levels[0], name, value)
 
     def _switch(self, message: Any) -> None:
         device, levels = self._device(message)

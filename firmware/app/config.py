@@ -4,6 +4,8 @@ import json
 import os
 
 from actuators.schema import FIELDS
+from sensors import KINDS as SENSORS
+from sensors import module as sensor_module
 
 from . import schema
 
@@ -34,7 +36,7 @@ def load(path, pins):
     if config["broker"]["tls"] is not None:
         _tls(path, config["broker"]["tls"])
     _wifi(path, config["wifi"], pins)
-    _list(path, "sensors", config["sensors"], lambda kind: schema.SENSOR, "kind", pins.READINGS)
+    _sensors(path, config["sensors"], pins)
     _actuators(path, config["actuators"], pins)
     return config
 
@@ -60,7 +62,7 @@ def _fields(path, where, found, table):
         right = isinstance(value, (int, float) if kind is float else kind)
         if not right or isinstance(value, bool) and kind is not bool:
             _wrong(path, where + field, value, expected)
-        if kind not in (dict, bool):
+        if kind not in (dict, bool, object):
             size = len(value) if kind in (str, list) else value
             if not low <= size <= high:
                 _wrong(path, where + field, value, expected)
@@ -108,6 +110,59 @@ def _actuators(path, found, pins):
         for other in item["interlock"]:
             if other not in names or other == item["name"]:
                 _wrong(path, where + "interlock", other, "the name of another actuator")
+
+
+def _sensors(path, found, pins):
+    known = list(SENSORS) + list(pins.READINGS)
+    for index, item in enumerate(found):
+        _one_of(path, "sensors[%d].kind" % index, item, "kind", known)
+    _list(path, "sensors", found, lambda kind: sensor_module(kind).FIELDS, "kind", known)
+    for index, item in enumerate(found):
+        where = "sensors[%d]." % index
+        kind = sensor_module(item["kind"])
+        for field, use in getattr(kind, "PINS", {}).items():
+            _pin(path, where + field, item[field], use, pins)
+        for field, words in getattr(kind, "CHOICES", {}).items():
+            _one_of(path, where + field, item, field, words)
+        if "bus" in item and item["bus"] not in pins.BUSES:
+            buses = ", ".join(sorted(pins.BUSES))
+            _wrong(path, where + "bus", item["bus"], buses or "no such sensor: this board has no bus")
+        wrong = kind.check(item, pins) if hasattr(kind, "check") else None
+        if wrong:
+            _wrong(path, where + wrong[0], item[wrong[0]], wrong[1])
+
+
+_USES = {"IN": "an input", "OUT": "an output", "ANALOG": "measured"}
+
+
+def _pin(path, where, pin, use, pins):
+    """A number of the chip's that can be used so, or a name of the board's."""
+    pins_that_can = getattr(pins, use)
+    named = isinstance(pin, str)
+    if pins_that_can == "any":
+        if named and 0 < len(pin) < 24 and "/" not in pin and pin not in ("config.json", "."):
+            return
+        _wrong(path, where, pin, "the name of a file, 1 to 23 letters")
+    number = pins.OUTPUTS.get(pin) if named else pin
+    if not isinstance(number, int) or isinstance(number, bool):
+        _wrong(path, where, pin, "a number of one of its pins: " + pins_that_can)
+    if not _within(number, pins_that_can):
+        for numbers in pins.WHY:
+            if _within(number, numbers) and not (use != "ANALOG" and "measure" in pins.WHY[numbers]):
+                raise ConfigError(
+                    "%s: %s: GPIO %d can't be %s, for %s; expected one of %s"
+                    % (path, where, number, _USES[use], pins.WHY[numbers], pins_that_can)
+                )
+        _wrong(path, where, pin, "one of " + pins_that_can)
+
+
+def _within(number, numbers):
+    """Whether it is one of these, such as "0-5 12 32-39"."""
+    for part in numbers.split():
+        low, _, high = part.partition("-")
+        if int(low) <= number <= int(high or low):
+            return True
+    return False
 
 
 def _tls(path, tls):

@@ -3,7 +3,6 @@
 from time import ticks_ms
 
 from actuators import make as make_actuators
-from sensors import make as make_sensor
 from umqtt5 import Client
 
 from . import crash
@@ -47,7 +46,7 @@ class Node:
         self._online = False  # whether it has been said
         self._net = Net(config["wifi"])
         sensors = () if safe_mode else config["sensors"]
-        self._telemetry = Telemetry(client, base, [make_sensor(s, pins) for s in sensors])
+        self._telemetry = Telemetry(client, base, sensors, pins)
         actuators = () if safe_mode else config["actuators"]
         repeats = Repeats(config["remember"], "repeats" if config["remember_on_flash"] else None)
         self._commands = Commands(client, base, make_actuators(actuators, pins), repeats)
@@ -102,8 +101,9 @@ class Node:
                 self._told = self._client.publish(self._crash, text, qos=1, retain=True) if text else -1
 
     def safe(self):
-        """Its actuators to their safe states: it is about to end."""
+        """Its actuators to their safe states, what it counts into its file: it is about to end."""
         self._commands.safe(ticks_ms())
+        self._telemetry.save()
 
     def _state(self, client, connected, error):
         self._online = False

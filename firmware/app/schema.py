@@ -2,8 +2,8 @@
 
 A field is (type, default, smallest, largest, what is expected, for a person). The bounds
 are those of a number, or of the length of a string. A default of `REQUIRED` means that the
-field has to be there, of `None` that it may be absent. The fields of an actuator are those of its
-kind, in `actuators`.
+field has to be there, of `None` that it may be absent. The fields of a sensor and of an actuator are those
+of its kind, in `sensors` and `actuators`.
 """
 
 REQUIRED = ...
@@ -28,12 +28,6 @@ TLS = {
 WIFI = {
     "ssid": (str, REQUIRED, 1, 32, "the name of the network"),
     "password": (str, "", 0, 64, "its password"),
-}
-
-SENSOR = {
-    "kind": (str, REQUIRED, 1, 32, "the kind of sensor"),
-    "name": (str, None, 1, 23, _NAME),
-    "period": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
 }
 
 CONFIG = {

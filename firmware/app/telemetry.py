@@ -1,46 +1,226 @@
-"""Each sensor is read at its period and its value published."""
+"""Sensors are measured at their periods, and what is worth it is published.
+
+`<base>/sensor/<name>` has the value of a sensor with one quantity; one with several has
+`<base>/sensor/<name>/<key>` for each, so that a value is a plain number there too.
+`<base>/sensor/<name>/error` says why a sensor fails, retained, and is withdrawn when it works again.
+"""
 
 from time import ticks_add, ticks_diff, ticks_ms
 
+from sensors import module
+from umqtt5 import MQTTError
 
-def text(value):
-    """A reading as people write it: an int as it is, a float with two decimals."""
-    return "%.2f" % value if isinstance(value, float) else str(value)
+_LONGEST = 1000  # ms
+_PATIENCE = 300000  # ms, the longest pause after a failure, where the period is not longer
+
+
+def text(value, decimals):
+    """A value as people write it: words as they are, a whole number without decimals."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return str(value)
+    return "%.*f" % (decimals, value)
 
 
 class Telemetry:
-    """`sensors` have `name`, `period` in ms and `read()`; topics are `<base>/sensor/<name>`."""
+    """`configs` are the checked entries of the config, `pins` the board's module."""
 
-    def __init__(self, client, base, sensors):
-        self._client = client
-        self._sensors = sensors
-        self._topics = [client.topic("%s/sensor/%s" % (base, s.name)) for s in sensors]
-        self._due = [ticks_ms()] * len(sensors)
-        self._failed: list = [None] * len(sensors)
+    def __init__(self, client, base, configs, pins):
+        self._sensors = [Sensor(client, base, config, pins) for config in configs]
 
     def run(self, now):
-        """Read and publish what is due; returns the ms until the next is.
-
-        A sensor that fails is reported once and tried again at its next period.
-        """
-        wait = 1000
-        for i in range(len(self._sensors)):
-            if ticks_diff(self._due[i], now) <= 0:
-                self._due[i] = ticks_add(now, self._sensors[i].period)
-                self._read(i)
-            wait = min(wait, ticks_diff(self._due[i], now))
+        """Measure and publish what is due; returns the ms until something is."""
+        wait = _LONGEST
+        for sensor in self._sensors:
+            wait = min(wait, sensor.run(now))
         return max(0, wait)
 
-    def _read(self, i):
-        sensor = self._sensors[i]
+    def again(self, now):
+        """All that is measured is due now."""
+        for sensor in self._sensors:
+            sensor.again(now)
+
+    def read(self):
+        """True where each sensor has been read since `again`, or has failed."""
+        for sensor in self._sensors:
+            if not sensor.done:
+                return False
+        return True
+
+    def save(self):
+        """What sensors would lose by a reset is written down."""
+        for sensor in self._sensors:
+            sensor.save()
+
+    def table(self):
+        """For each quantity, where its sensor is there:
+        (name, key, topic, unit, device class, state class, decimals, expiry in s or None)."""
+        for sensor in self._sensors:
+            for i, (key, unit, device_class, _, state_class) in enumerate(sensor.quantities):
+                topic = sensor.topics[i].name.decode()
+                about = (key, topic, unit, device_class, state_class, sensor.decimals[i], sensor.expiry)
+                yield (sensor.name,) + about
+
+
+class Sensor:
+    """One sensor with what the config asks of it."""
+
+    def __init__(self, client, base, config, pins):
+        self.name = config["name"]
+        self.expiry = config["expiry"]
+        self.done = False
+        self._client = client
+        self._period = int(config["period"] * 1000)
+        self._keep = config["smoothing"]
+        self._dead_band = config["dead_band"]
+        self._max_silence = int(config["max_silence"] * 1000)
+        self._qos = config["qos"]
+        self._retain = config["retain"]
+        self._properties = b"" if self.expiry is None else b"\x02" + self.expiry.to_bytes(4, "big")
+        self._driver = driver = module(config["kind"]).make(config, pins)
+        self._events = hasattr(driver, "changed")
+        self.quantities = quantities = driver.quantities
+        topic = "%s/sensor/%s" % (base, self.name)
+        if len(quantities) == 1:
+            self.topics = [client.topic(topic)]
+        else:
+            self.topics = [client.topic("%s/%s" % (topic, quantity[0])) for quantity in quantities]
+        self._error_topic = topic + "/error"
+        wished = config["precision"]
+        self.decimals = [q[3] if wished is None else wished for q in quantities]
+        self._values: list = [None] * len(quantities)
+        self._smooth: list = [None] * len(quantities)
+        self._sent: list = [None] * len(quantities)
+        self._sent_at = [0] * len(quantities)
+        self._due = ticks_ms()
+        self._measuring = False
+        self._failures = 0
+        self._failed = None  # what it said
+        self._unsaid = True  # the broker may still have an error, of before the start
+
+    def run(self, now):
+        """Returns the ms until it wants to run again."""
+        wait = _LONGEST
+        if self._events:
+            wait = self._look(now)
+        if ticks_diff(self._due, now) <= 0:
+            self._step(now)
+        return min(wait, ticks_diff(self._due, now))
+
+    def again(self, now):
+        self.done = False
+        if not self._measuring:
+            self._due = now
+
+    def save(self):
+        if hasattr(self._driver, "save"):
+            try:
+                self._driver.save()
+            except OSError as error:
+                print("sensor %s: not saved: %s" % (self.name, error))
+
+    def _look(self, now):
         try:
-            value = text(sensor.read())
+            wait = self._driver.look(now)
         except Exception as error:
-            if self._failed[i] != str(error):
-                self._failed[i] = str(error)
-                print("sensor %s: %s: %s" % (sensor.name, type(error).__name__, error))
+            self._fail(error, now)
+            return _LONGEST
+        if self._driver.changed:
+            self._due = now  # told at once
+        return wait
+
+    def _step(self, now):
+        try:
+            if not self._measuring:
+                wait = self._driver.start()
+                if wait > 0:
+                    self._measuring = True
+                    self._due = ticks_add(now, wait)
+                    return
+            self._measuring = False
+            self._driver.read(self._values)
+            for i in range(len(self._values)):
+                self._take(i)
+            self._publish(now)  # which the broker's limits may forbid
+            self._works()
+        except Exception as error:
+            self._fail(error, now)
             return
-        if self._failed[i]:
-            self._failed[i] = None
-            print("sensor %s: works again" % sensor.name)
-        self._client.publish(self._topics[i], value)
+        self._due = ticks_add(now, self._period)
+        self.done = True
+
+    def _take(self, i):
+        """A new value into the smoothed one."""
+        value = self._values[i]
+        if value is None or isinstance(value, str):
+            self._smooth[i] = value
+            return
+        if value - value != 0:  # of inf and nan it is nan
+            raise ValueError("not a number")
+        if self._keep and self._smooth[i] is not None:
+            value += self._keep * (self._smooth[i] - value)
+        self._smooth[i] = value
+
+    # ---- failures
+
+    def _fail(self, error, now):
+        """Say it once, and try again later and later."""
+        self._measuring = False
+        self.done = True
+        for i in range(len(self._smooth)):
+            self._smooth[i] = None  # what comes after has nothing to do with what was before
+        pause = max(self._period, min(_PATIENCE, self._period << min(self._failures, 12)))
+        self._failures += 1
+        self._due = ticks_add(now, pause)
+        said = "%s: %s" % (type(error).__name__, error)
+        if said != self._failed:
+            self._failed = said
+            self._unsaid = True
+            print("sensor %s: %s" % (self.name, said))
+        if self._unsaid:
+            self._unsaid = not self._say(said)
+
+    def _works(self):
+        if self._failed:
+            print("sensor %s: works again" % self.name)
+            self._unsaid = True
+        self._failed = None
+        self._failures = 0
+        if self._unsaid:
+            self._unsaid = not self._say("")
+
+    def _say(self, error):
+        topic = self._client.topic(self._error_topic)
+        topic.alias = -1  # so seldom that an alias would be wasted
+        try:
+            return self._client.publish(topic, error, retain=True)
+        except (MQTTError, ValueError):  # a broker that retains nothing
+            return True
+
+    # ---- what is worth it
+
+    def _publish(self, now):
+        told = True
+        changed = self._events and self._driver.changed
+        for i in range(len(self._smooth)):
+            value = self._smooth[i]
+            if value is None or not (changed or self._worth(i, value, now)):
+                continue
+            payload = text(value, self.decimals[i])
+            if self._client.publish(
+                self.topics[i], payload, qos=self._qos, retain=self._retain, properties=self._properties
+            ):
+                self._sent[i], self._sent_at[i] = value, now
+            else:
+                told = False
+        if changed and (told or not self._qos):
+            self._driver.changed = False
+
+    def _worth(self, i, value, now):
+        band, sent = self._dead_band, self._sent[i]
+        if band is None or sent is None or ticks_diff(now, self._sent_at[i]) >= self._max_silence:
+            return True
+        if isinstance(value, str) or not band:
+            return value != sent
+        return abs(value - sent) > band

@@ -12,7 +12,13 @@ class Pins:
 
     WIFI = False
     READINGS = {"load": None, "uptime": None}
-    OUTPUTS = {"lamp": 1}
+    OUTPUTS = {"lamp": 2}
+    BUSES = {"i2c": (0, 22, 21)}
+    ATTENUATIONS = {"0": 1, "11": 2.45}
+    IN = "0-5 12-19 32-39"
+    OUT = "0-5 12-19 32-33"
+    ANALOG = "32-39"
+    WHY = {"6-11": "the flash is wired to it", "34-39": "it is an input only", "0-31": "it can't measure here"}
 
 
 class Board(Pins):
@@ -55,7 +61,20 @@ def test_defaults_are_filled_in():
         "tls": None,
     }
     assert settings["prefix"] == "umqtt5"
-    assert settings["sensors"] == [{"kind": "load", "name": "load", "period": 10}]
+    assert settings["sensors"] == [
+        {
+            "kind": "load",
+            "name": "load",
+            "period": 10,
+            "smoothing": 0,
+            "dead_band": None,  # each reading is published
+            "max_silence": 3600,
+            "precision": None,  # that of its kind
+            "qos": 0,
+            "expiry": None,
+            "retain": False,
+        }
+    ]
     actuator = settings["actuators"][0]
     assert actuator["kind"] == "switch" and actuator["max_on"] == 0 and actuator["interlock"] == []
     assert actuator["inverted"] is False and actuator["safe"] == "HOLD"
@@ -89,7 +108,8 @@ def test_unknown_fields_are_named_with_those_there_are():
 
 def test_an_unknown_kind_is_named_with_those_there_are():
     assert line(changed(sensors=[{"kind": "load"}, {"kind": "dht99"}])) == (
-        'sensors[1].kind: "dht99", expected one of load, uptime'
+        'sensors[1].kind: "dht99", expected one of analog, battery, bme280, dht11, dht22, digital, '
+        "ds18b20, heap_free, load, pulse, sht3x, uptime"
     )
     actuators = [{"name": "x", "pin": "lamp", "kind": "laser"}]
     assert line(changed(actuators=actuators)) == (
@@ -144,3 +164,58 @@ def test_actuators_have_the_fields_of_their_kind():
     )
     assert said(dict(a, interlock=["a"])).startswith('actuators[0].interlock: "a"')
     load(changed(actuators=[dict(a, interlock=["b"]), {"name": "b", "pin": "lamp", "kind": "valve"}]))
+
+
+def sensor(**fields):
+    """The line that a config with this sensor gets, without its beginning."""
+    text = line(changed(sensors=[fields]))
+    assert text.startswith("sensors[0].")
+    return text[len("sensors[0].") :]
+
+
+def test_each_kind_of_sensor_has_its_fields():
+    checked = load(changed(sensors=[{"kind": "ds18b20", "pin": 4}, {"kind": "bme280", "name": "air"}]))
+    wire, air = checked["sensors"]
+    assert wire["address"] is None and "bus" not in wire
+    assert air["bus"] == "i2c" and air["address"] == 0x76
+    assert sensor(kind="bme280", pin=4).startswith("pin: unknown, expected one of address, bus, dead_band")
+    assert sensor(kind="dht22") == "pin: missing, expected a pin"
+    assert sensor(kind="bme280", address=0x20) == "address: 32, expected 118 or 119"
+    assert sensor(kind="bme280", bus="spi") == 'bus: "spi", expected i2c'
+    assert sensor(kind="dht22", pin=4, period=0.5) == "period: 0.5, expected seconds, 2 to 86400"
+    assert sensor(kind="digital", pin=4, pull="left") == 'pull: "left", expected one of down, none, up'
+    assert sensor(kind="ds18b20", pin=4, address="x" * 16).endswith("expected 16 hexadecimal digits")
+    assert sensor(kind="analog", pin=34, attenuation="7") == 'attenuation: "7", expected one of 0, 11'
+    assert sensor(kind="load", qos=3) == "qos: 3, expected 0, 1 or 2"
+    assert sensor(kind="load", smoothing=1) == "smoothing: 1, expected 0 for none, to 0.99"
+    assert sensor(kind="load", retain=1) == "retain: 1, expected true or false"
+
+
+def test_a_pin_that_can_not_is_refused_with_the_reason():
+    assert sensor(kind="digital", pin=6) == (
+        "pin: GPIO 6 can't be an input, for the flash is wired to it; expected one of 0-5 12-19 32-39"
+    )
+    assert sensor(kind="dht22", pin=35) == (
+        "pin: GPIO 35 can't be an output, for it is an input only; expected one of 0-5 12-19 32-33"
+    )
+    assert sensor(kind="analog", pin=4) == (
+        "pin: GPIO 4 can't be measured, for it can't measure here; expected one of 32-39"
+    )
+    assert sensor(kind="digital", pin=60) == "pin: 60, expected one of 0-5 12-19 32-39"
+    assert sensor(kind="digital", pin=True) == "pin: true, expected a pin"
+    for pin in ("moon", 1.5, [], {}):
+        assert "expected a number of one of its pins: 0-5 12-19 32-39" in sensor(kind="digital", pin=pin)
+    load(changed(sensors=[{"kind": "digital", "pin": "lamp"}]))  # a name of the board's
+
+
+def test_on_this_computer_a_pin_is_a_file():
+    class Host(Pins):
+        BUSES: dict = {}
+        IN = OUT = ANALOG = "any"
+
+    load(changed(sensors=[{"kind": "digital", "pin": "door"}]), Host)
+    for pin in (4, "", "../x", "config.json"):
+        text = line(changed(sensors=[{"kind": "digital", "pin": pin}]), Host)
+        assert text.endswith("expected the name of a file, 1 to 23 letters")
+    text = line(changed(sensors=[{"kind": "sht3x"}]), Host)
+    assert text == 'sensors[0].bus: "i2c", expected no such sensor: this board has no bus'

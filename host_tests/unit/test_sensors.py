@@ -1,0 +1,449 @@
+"""Drivers of sensors against the bytes of their data sheets, and counted and switched events."""
+
+import os
+
+from helper import raises
+from sensors import FIELDS, bme280, digital, ds18b20, module, pulse, sht3x
+
+
+class Clock:
+    now = 1000
+
+
+for _module in (ds18b20, digital, pulse):
+    _module.ticks_ms = lambda: Clock.now
+    _module.ticks_diff = lambda a, b: a - b
+
+
+def measured(driver):
+    values = [None] * len(driver.quantities)
+    driver.read(values)
+    return values
+
+
+def settings(kind, **given):
+    """A checked config of a kind."""
+    made = {name: field[1] for name, field in module(kind).FIELDS.items()}
+    made.update(given)
+    made.update(kind=kind, name=given.get("name", kind))
+    return made
+
+
+# ---- SHT3x: Sensirion's data sheet, 4.12 and 4.13
+
+
+class Bus:
+    """A `machine.I2C` with one device: registers, or an answer to whatever was written."""
+
+    def __init__(self, registers=None, answer=b""):
+        self.registers = registers or {}
+        self.answer = answer
+        self.written = []
+        self.error = None
+
+    def _there(self):
+        if self.error:
+            raise OSError(self.error)
+
+    def writeto(self, address, data):
+        self._there()
+        self.written.append(bytes(data))
+
+    def readfrom_into(self, address, buf):
+        self._there()
+        buf[:] = self.answer[: len(buf)]
+
+    def writeto_mem(self, address, register, data):
+        self._there()
+        self.written.append(bytes([register]) + bytes(data))
+
+    def readfrom_mem_into(self, address, register, buf):
+        self._there()
+        for i in range(len(buf)):
+            buf[i] = self.registers.get(register + i, 0)
+
+    def readfrom_mem(self, address, register, size):
+        buf = bytearray(size)
+        self.readfrom_mem_into(address, register, buf)
+        return bytes(buf)
+
+
+def checked(word):
+    data = bytes([word >> 8, word & 255])
+    return data + bytes([sht3x.crc(data, 0, 2)])
+
+
+def test_the_check_sum_of_the_data_sheet():
+    assert sht3x.crc(b"\xbe\xef", 0, 2) == 0x92
+
+
+def test_sht3x_at_the_ends_of_its_range_and_below_zero():
+    bus = Bus()
+    driver = sht3x.Sht3x(bus, 0x44)
+    for words, wanted in (
+        ((0, 0), (-45, 0)),
+        ((0xFFFF, 0xFFFF), (130, 100)),
+        ((0x6666, 0x8000), (25.0, 50.0)),
+        ((0x2666, 0x4000), (-18.75, 25.0)),
+    ):
+        bus.answer = checked(words[0]) + checked(words[1])
+        assert driver.start() >= 15  # ms: the longest of the data sheet is 15.5
+        got = measured(driver)
+        assert abs(got[0] - wanted[0]) < 0.005 and abs(got[1] - wanted[1]) < 0.005, got
+    assert bus.written[0] == b"\x24\x00"
+
+
+def test_sht3x_with_a_flipped_bit_and_not_there():
+    bus = Bus(answer=checked(0x6666) + checked(0x8000))
+    driver = sht3x.Sht3x(bus, 0x44)
+    for i in range(6):
+        good = bus.answer
+        bus.answer = good[:i] + bytes([good[i] ^ 4]) + good[i + 1 :]
+        assert str(raises(ValueError, measured, driver)) == "wrong check sum"
+        bus.answer = good
+    bus.error = 19
+    raises(OSError, driver.start)
+
+
+# ---- BME280: Bosch's data sheets of the BMP280 (3.12) and the BME280 (4.2.3)
+
+TRIM = (27504, 26435, -1000, 36477, -10685, 3024, 2855, 140, -7, 15500, -14600, 6000)
+HUMIDITY = (75, 359, 0, 340, 50, 30)  # of a part on a desk
+
+
+def octets(value):
+    return [value & 255, value >> 8 & 255]
+
+
+def bme(chip=0x60, t=519888, p=415148, h=30000):
+    """A bus with the example of the data sheet."""
+    registers = {0xD0: chip}
+    for i, value in enumerate(TRIM):
+        registers[0x88 + 2 * i], registers[0x89 + 2 * i] = octets(value)
+    h1, h2, h3, h4, h5, h6 = HUMIDITY
+    registers[0xA1] = h1
+    registers[0xE1], registers[0xE2] = octets(h2)
+    registers[0xE3] = h3
+    registers[0xE4], registers[0xE5], registers[0xE6] = h4 >> 4, h4 & 15 | (h5 & 15) << 4, h5 >> 4
+    registers[0xE7] = h6
+    for at, value in ((0xF7, p), (0xFA, t)):
+        registers[at] = value >> 12
+        registers[at + 1] = value >> 4 & 255
+        registers[at + 2] = (value & 15) << 4
+    registers[0xFD], registers[0xFE] = h >> 8, h & 255
+    return Bus(registers)
+
+
+def percent(t, h):
+    """Humidity by the other formula of the data sheet, in floating point."""
+    t1, t2, t3 = TRIM[:3]
+    h1, h2, h3, h4, h5, h6 = HUMIDITY
+    a = (t / 16384 - t1 / 1024) * t2
+    b = (t / 131072 - t1 / 8192) ** 2 * t3
+    x = a + b - 76800
+    x = (h - (h4 * 64 + h5 / 16384 * x)) * (
+        h2 / 65536 * (1 + h6 / 67108864 * x * (1 + h3 / 67108864 * x))
+    )
+    return max(0, min(100, x * (1 - h1 * x / 524288)))
+
+
+def test_bme280_computes_the_example_of_the_data_sheet():
+    bus = bme()
+    driver = bme280.Bme280(bus, 0x76)
+    assert driver.start() >= 10  # ms: 9.3 by appendix 9.1
+    t, h, p = measured(driver)
+    assert abs(t - 25.08) < 0.001
+    assert abs(p - 1006.5327) < 0.0005
+    assert abs(h - percent(519888, 30000)) < 0.05 and 20 < h < 80
+    # humidity is taken over by the write to 0xF4, so it comes before
+    assert bus.written == [b"\xf2\x01", b"\xf4\x25"]
+
+
+def test_bme280_below_zero_and_at_the_ends_of_humidity():
+    for t, h in ((300000, 30000), (519888, 0), (519888, 65535), (400000, 40000)):
+        driver = bme280.Bme280(bme(t=t, h=h), 0x76)
+        driver.start()
+        got = measured(driver)
+        assert abs(got[1] - percent(t, h)) < 0.1
+    driver = bme280.Bme280(bme(t=300000), 0x76)
+    driver.start()
+    assert -50 < measured(driver)[0] < -40
+
+
+def test_a_bmp280_has_no_humidity():
+    driver = bme280.Bme280(bme(chip=0x58), 0x76)
+    driver.start()
+    assert measured(driver)[1] is None
+
+
+def test_what_is_no_bme280_or_has_not_measured():
+    driver = bme280.Bme280(bme(chip=0x55), 0x76)
+    assert str(raises(ValueError, driver.start)) == "no BME280: its id is 0x55"
+    driver = bme280.Bme280(bme(t=0x80000, p=0x80000), 0x76)
+    driver.start()
+    assert str(raises(ValueError, measured, driver)) == "it has not measured"
+    bus = bme()
+    bus.registers[0xF3] = 8
+    driver = bme280.Bme280(bus, 0x76)
+    driver.start()
+    assert str(raises(OSError, measured, driver)) == "still measuring"
+    raises(ValueError, bme280.Bme280(Bus({0xD0: 0x60}), 0x76).start)
+
+
+def test_a_bme280_that_goes_and_comes_back_is_trimmed_anew():
+    bus = bme()
+    driver = bme280.Bme280(bus, 0x76)
+    driver.start()
+    bus.error = 110
+    raises(OSError, measured, driver)
+    bus.error = None
+    driver.start()
+    assert abs(measured(driver)[0] - 25.08) < 0.001
+
+
+# ---- DS18B20: Maxim's data sheet, table 1, and the scratchpad after power-up
+
+
+class Thermometers:
+    """`ds18x20.DS18X20` as it is documented."""
+
+    def __init__(self, **temperatures):
+        self.temperatures = temperatures
+        self.buf = bytearray(b"\x91\x01\x4b\x46\x7f\xff\x0c\x10\x25")
+        self.conversions = 0
+
+    def scan(self):
+        return [bytearray(bytes.fromhex(rom[1:])) for rom in sorted(self.temperatures)]
+
+    def convert_temp(self):
+        if not self.temperatures:
+            raise Exception()  # OneWireError says nothing
+        self.conversions += 1
+
+    def read_temp(self, rom):
+        rom = "a" + "".join("%02x" % octet for octet in rom)
+        if self.temperatures.get(rom) is None:
+            raise Exception("CRC error")
+        return self.temperatures[rom]
+
+
+ONE, TWO = "28ff641e0f5c7a31", "28ff4c9a0f5c7a02"
+
+
+def test_thermometers_on_one_wire_measure_together():
+    wires = Thermometers(a28ff641e0f5c7a31=-10.125, a28ff4c9a0f5c7a02=125.0)
+    wire = ds18b20.Wire(wires)
+    one, two = ds18b20.Ds18b20(wire, ONE), ds18b20.Ds18b20(wire, TWO)
+    assert one.start() == 750
+    Clock.now += 300
+    assert two.start() == 450 and wires.conversions == 1
+    Clock.now += 450
+    assert measured(one) == [-10.125] and measured(two) == [125.0]
+    assert one.start() == 750 and wires.conversions == 2
+
+
+def test_the_only_thermometer_needs_no_address():
+    driver = ds18b20.Ds18b20(ds18b20.Wire(Thermometers(a28ff641e0f5c7a31=21.5)), None)
+    driver.start()
+    assert measured(driver) == [21.5]
+    several = ds18b20.Wire(Thermometers(a28ff641e0f5c7a31=1, a28ff4c9a0f5c7a02=2))
+    error = raises(ValueError, ds18b20.Ds18b20(several, None).start)
+    assert str(error) == "set address to one of %s, %s" % (TWO, ONE)
+
+
+def test_thermometers_that_are_missing_or_garbled():
+    wire = ds18b20.Wire(Thermometers())
+    assert str(raises(ValueError, ds18b20.Ds18b20(wire, None).start)) == "no thermometer on the wire"
+    assert str(raises(OSError, ds18b20.Ds18b20(wire, ONE).start)) == "nobody answers on the wire"
+    garbled = ds18b20.Ds18b20(ds18b20.Wire(Thermometers(a28ff641e0f5c7a31=None)), ONE)
+    garbled.start()
+    assert str(raises(OSError, measured, garbled)) == "CRC error"
+
+
+def test_85_degrees_of_a_thermometer_that_has_just_got_power_are_none():
+    wires = Thermometers(a28ff641e0f5c7a31=85.0)
+    driver = ds18b20.Ds18b20(ds18b20.Wire(wires), ONE)
+    wires.buf[:] = b"\x50\x05\x4b\x46\x7f\xff\x0c\x10\x1c"
+    assert "has lost its power" in str(raises(ValueError, measured, driver))
+    wires.buf[6] = 0x10  # after a conversion
+    assert measured(driver) == [85.0]
+
+
+# ---- DHT
+
+
+class Dht:
+    def __init__(self, temperature, humidity, error=None):
+        self._values, self._error = (temperature, humidity), error
+
+    def measure(self):
+        if self._error:
+            raise self._error
+
+    def temperature(self):
+        return self._values[0]
+
+    def humidity(self):
+        return self._values[1]
+
+
+def test_dht_tells_both_or_what_is_wrong():
+    from sensors.dht import Dht as Driver
+
+    assert measured(Driver(Dht(-10.1, 65.2))) == [-10.1, 65.2]
+    raises(OSError, measured, Driver(Dht(0, 0, OSError(110))))
+    assert str(raises(ValueError, measured, Driver(Dht(0, 0, Exception("checksum error"))))) == "checksum error"
+    raises(ValueError, measured, Driver(Dht(20, 6553.5)))  # all ones: no sensor is so wet
+
+
+# ---- analog and battery
+
+
+def test_analog_is_the_mean_scaled():
+    from sensors.analog import Analog
+
+    volts = [1.0, 2.0, 1.5, 1.5]
+    config = settings("analog", samples=4, scale=10, offset=-5, unit="bar")
+    driver = Analog(config, lambda: volts.pop())
+    assert measured(driver) == [10.0] and not volts
+    assert driver.quantities[0][:3] == ("analog", "bar", "")
+    assert Analog(settings("analog"), None).quantities[0][:3] == ("analog", "V", "voltage")
+
+
+def test_battery_in_volts_and_percent_between_two_points():
+    from sensors.battery import Battery
+
+    config = settings("battery", divider=2, empty=3.3, full=4.3)
+    for pin, wanted in ((1.9, (3.8, 50)), (1.0, (2.0, 0)), (2.5, (5.0, 100))):
+        got = measured(Battery(config, lambda pin=pin: pin))
+        assert abs(got[0] - wanted[0]) < 1e-5 and abs(got[1] - wanted[1]) < 0.001
+
+
+# ---- events
+
+
+class Pin:
+    """A `machine.Pin` and its interrupt."""
+
+    def __init__(self, level=1):
+        self.level = level
+        self.handler = None
+
+    def value(self):
+        return self.level
+
+    def set(self, level):
+        self.level = level
+        self.handler(self)
+
+    def on_edge(self, pin, handler, edge):
+        assert pin is self
+        self.handler, self.edge = handler, edge
+
+
+def test_a_contact_is_told_when_it_has_stopped_bouncing():
+    pin = Pin(1)
+    driver = digital.Digital(settings("digital", debounce=0.05, invert=True), pin, pin.on_edge)
+    driver.look(Clock.now)
+    assert driver.changed and measured(driver) == ["OFF"]
+    driver.changed = False
+    for level in (0, 1, 0):
+        Clock.now += 10
+        pin.set(level)
+        driver.look(Clock.now)
+        assert not driver.changed
+    Clock.now += 49
+    assert driver.look(Clock.now) == 1 and not driver.changed
+    Clock.now += 1
+    driver.look(Clock.now)
+    assert driver.changed and measured(driver) == ["ON"]
+
+
+def test_a_bounce_that_only_the_interrupt_saw_begins_the_time_anew():
+    pin = Pin(0)
+    driver = digital.Digital(settings("digital", debounce=0.05), pin, pin.on_edge)
+    driver.look(Clock.now)
+    driver.changed = False
+    pin.set(1)
+    driver.look(Clock.now)
+    Clock.now += 40
+    pin.set(0)
+    pin.set(1)
+    driver.look(Clock.now)
+    Clock.now += 40
+    driver.look(Clock.now)
+    assert not driver.changed
+    Clock.now += 10
+    driver.look(Clock.now)
+    assert driver.changed
+
+
+def pulses(**given):
+    pin = Pin()
+    return pin, pulse.Pulse(settings("pulse", **given), pin, pin.on_edge)
+
+
+def clean(name="pulse"):
+    for path in ("pulse-" + name, "pulse-%s.new" % name):
+        try:
+            os.remove(path)
+        except OSError:
+            pass
+
+
+def test_pulses_are_counted_and_their_rate_is_told():
+    clean()
+    pin, driver = pulses(per_unit=2, rate_time=60)
+    for _ in range(10):
+        pin.set(0)
+    Clock.now += 30_000
+    assert measured(driver) == [5, 10]  # of units, and units a minute
+    Clock.now += 30_000
+    assert measured(driver) == [5, 0]
+    assert pin.edge == "falling"
+
+
+def test_pulses_that_come_too_fast_are_a_bounce():
+    clean()
+    pin, driver = pulses(debounce=0.02)
+    for wait in (0, 5, 5, 25, 19, 1):
+        Clock.now += wait
+        pin.set(0)
+    assert measured(driver)[0] == 3
+
+
+def test_the_count_outlives_a_restart():
+    clean()
+    pin, driver = pulses()
+    for _ in range(7):
+        pin.set(0)
+    driver.save()
+    assert measured(pulses()[1])[0] == 7
+    pin, driver = pulses(save=10)
+    pin.set(0)
+    Clock.now += 10_000
+    measured(driver)  # by itself, when its time has come
+    assert measured(pulses()[1])[0] == 8
+    clean()
+
+
+def test_a_power_cut_while_the_count_is_written_loses_nothing_before():
+    clean()
+    for half in ("", "12"):  # the new file is not whole
+        with open("pulse-pulse", "w") as file:
+            file.write("11\n")
+        with open("pulse-pulse.new", "w") as file:
+            file.write(half)
+        assert measured(pulses()[1])[0] == 11
+    os.remove("pulse-pulse")  # the old is gone, the new is not yet renamed
+    with open("pulse-pulse.new", "w") as file:
+        file.write("12\n")
+    assert measured(pulses()[1])[0] == 12
+    clean()
+
+
+def test_all_kinds_have_the_fields_that_all_have():
+    from sensors import KINDS
+
+    for kind in KINDS:
+        assert set(FIELDS) <= set(module(kind).FIELDS), kind

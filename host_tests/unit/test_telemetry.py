@@ -1,0 +1,277 @@
+"""What of a sensor is published, and when, on a simulated clock."""
+
+import sensors
+from app import telemetry
+from app.telemetry import Telemetry
+from umqtt5 import MQTTError
+from umqtt5.topics import Topic
+
+
+class Driver:
+    """A sensor whose next value or error the test sets."""
+
+    quantities = (("x", "V", "voltage", 2, "measurement"),)
+
+    def __init__(self, *keys):
+        if keys:
+            self.quantities = tuple((key, "V", "voltage", 1, "measurement") for key in keys)
+        self.next = [1.0]
+        self.takes = 0
+        self.starts = 0
+        self.reads = 0
+        self.fails = None
+
+    def start(self):
+        self.starts += 1
+        return self.takes
+
+    def read(self, values):
+        self.reads += 1
+        if self.fails:
+            raise self.fails
+        values[:] = self.next
+
+
+class Event(Driver):
+    changed = False
+    quantities = (("door", "", "door", 0, None),)
+
+    def look(self, now):
+        return 50
+
+
+class Client:
+    def __init__(self):
+        self.sent = []
+        self.up = True
+        self.forbids = None
+
+    def topic(self, name):
+        return Topic(name)
+
+    def publish(self, topic, payload, qos=0, retain=False, properties=b""):
+        if self.forbids:
+            raise self.forbids
+        if not self.up:
+            return 0
+        name = topic.name.decode()
+        if not (name.endswith("/error") and not payload):
+            self.options = (qos, retain, bytes(properties))
+            self.sent.append((name[len("p/dut/sensor/") :], payload))
+        return 1
+
+
+class World:
+    """A device with one sensor on a clock that `after` moves."""
+
+    def __init__(self, driver=None, **config):
+        self.now = 1000
+        self.client = Client()
+        self.driver = driver or Driver()
+        telemetry.ticks_ms = lambda: self.now
+        telemetry.ticks_diff = lambda a, b: a - b
+        telemetry.ticks_add = lambda a, b: a + b
+        telemetry.module = lambda kind: self
+        made = {name: field[1] for name, field in sensors.FIELDS.items()}
+        made.update(kind="x", name="s", period=10)
+        made.update(config)
+        self.telemetry = Telemetry(self.client, "p/dut", [made], None)
+
+    def make(self, config, pins):
+        return self.driver
+
+    def after(self, ms, *values):
+        """Let time pass; returns what was published meanwhile."""
+        if values:
+            self.driver.next = list(values)
+        before = len(self.client.sent)
+        ends = self.now + ms
+        while True:
+            wait = self.telemetry.run(self.now)
+            assert wait >= 0
+            if self.now + wait >= ends:
+                break
+            self.now += max(1, wait)
+        self.now = ends
+        self.telemetry.run(self.now)
+        return [payload for _, payload in self.client.sent[before:]]
+
+
+def test_each_reading_is_published_at_its_period():
+    world = World()
+    assert world.after(0) == ["1.00"]
+    assert world.after(30_000, 2.25) == ["2.25", "2.25", "2.25"]
+    assert world.client.sent[-1] == ("s", "2.25")
+
+
+def test_values_are_written_with_the_wished_decimals():
+    assert World(precision=0).after(0, 2.6) == ["3"]
+    assert World(precision=3).after(0, 2.6) == ["2.600"]
+    assert World(precision=3).after(0, 7) == ["7"]
+    assert World(Driver("a")).after(0, -0.26) == ["-0.3"]
+
+
+def test_several_quantities_have_a_topic_each():
+    world = World(Driver("temperature", "humidity"))
+    world.after(0, 20.0, 55.0)
+    assert world.client.sent == [("s/temperature", "20.0"), ("s/humidity", "55.0")]
+
+
+def test_a_quantity_that_is_not_there_is_not_published():
+    world = World(Driver("temperature", "humidity"))
+    world.after(0, 20.0, None)
+    assert world.client.sent == [("s/temperature", "20.0")]
+
+
+def test_a_sensor_that_takes_its_time_holds_up_nothing():
+    world = World()
+    world.driver.takes = 750
+    assert world.after(0) == []
+    assert world.telemetry.run(world.now) == 750
+    assert world.after(749) == []
+    assert world.after(1) == ["1.00"]
+
+
+def test_smoothing_follows_slowly():
+    world = World(smoothing=0.5)
+    assert world.after(0, 0.0) == ["0.00"]
+    assert world.after(10_000, 8.0) == ["4.00"]
+    assert world.after(10_000) == ["6.00"]
+
+
+def test_within_the_dead_band_nothing_is_said_until_the_silence_is_too_long():
+    world = World(dead_band=0.5, max_silence=60)
+    assert world.after(0, 10.0) == ["10.00"]
+    assert world.after(10_000, 10.5) == []
+    assert world.after(10_000, 10.51) == ["10.51"]
+    assert world.after(59_000, 10.3) == []
+    assert world.after(1_000) == ["10.30"]
+
+
+def test_slow_creeping_is_told_too():
+    world = World(dead_band=0.5)
+    sent = []
+    for i in range(11):
+        sent += world.after(10_000, i / 10)
+    assert len(sent) == 2  # at 0.0 or 0.1, and when it is more than half a volt on
+
+
+def test_a_dead_band_of_0_tells_each_change():
+    world = World(dead_band=0)
+    assert world.after(0, 1.0) == ["1.00"]
+    assert world.after(10_000) == []
+    assert world.after(10_000, 1.25) == ["1.25"]
+
+
+def test_what_was_not_sent_is_sent_with_the_next_reading():
+    world = World(dead_band=0)
+    world.client.up = False
+    assert world.after(0, 1.0) == []
+    world.client.up = True
+    assert world.after(10_000) == ["1.00"]
+
+
+def test_qos_retain_and_expiry_are_those_of_the_config():
+    world = World(qos=2, retain=True, expiry=0x12345)
+    world.after(0)
+    assert world.client.options == (2, True, b"\x02\x00\x01\x23\x45")
+
+
+def test_a_failure_is_told_once_and_tried_again_later_and_later():
+    world = World()
+    world.driver.fails = OSError(110)
+    world.after(0)
+    assert len(world.client.sent) == 1 and world.client.sent[0][0] == "s/error"
+    assert world.client.sent[0][1].startswith("OSError: ") and world.client.options[1]
+    world.after(600_000)
+    assert len(world.client.sent) == 1
+    # at once, after 10, 20, 40, 80 and 160 s, and then every 300 s
+    assert world.driver.reads == 6
+    world.after(3_000_000)
+    assert world.driver.reads == 6 + 10
+
+
+def test_another_failure_is_told_too_and_that_it_works_again():
+    world = World()
+    world.driver.fails = OSError(110)
+    world.after(0)
+    world.driver.fails = ValueError("wrong check sum")
+    assert world.after(10_000) == ["ValueError: wrong check sum"]
+    world.driver.fails = None
+    assert world.after(20_000) == ["1.00"]
+    assert world.after(10_000) == ["1.00"]  # at its period again
+
+
+def test_a_failure_without_a_link_is_told_when_there_is_one():
+    world = World()
+    world.client.up = False
+    world.driver.fails = OSError(110)
+    world.after(0)
+    world.client.up = True
+    assert len(world.after(10_000)) == 1
+
+
+def test_what_is_no_number_is_a_failure():
+    world = World()
+    for value in (float("nan"), float("inf"), float("-inf")):
+        world = World()
+        assert world.after(0, value) == ["ValueError: not a number"]
+
+
+def test_smoothing_begins_anew_after_a_failure():
+    world = World(smoothing=0.9)
+    world.after(0, 100.0)
+    world.driver.fails = OSError(5)
+    world.after(10_000)
+    world.driver.fails = None
+    assert world.after(10_000, 0.0) == ["0.00"]
+
+
+def test_a_limit_of_the_brokers_is_a_failure_of_this_sensor_only():
+    world = World(retain=True)
+    world.client.forbids = MQTTError(0x9A)  # Retain not supported
+    world.after(60_000)
+    assert world.driver.reads == 3
+    world.client.forbids = None
+    assert world.after(10_000) == ["1.00"]
+
+
+def test_an_event_is_published_at_once():
+    world = World(Event(), period=300, qos=1)
+    assert world.after(0, "OFF") == ["OFF"]
+    assert world.telemetry.run(world.now) == 50
+    world.driver.changed = True
+    assert world.after(0, "ON") == ["ON"]
+    assert not world.driver.changed
+    assert world.after(1_000) == []
+
+
+def test_an_event_that_found_no_room_is_not_lost():
+    world = World(Event(), period=300, qos=1)
+    world.after(0, "OFF")
+    world.client.up = False
+    world.driver.changed = True
+    world.after(500, "ON")
+    assert world.driver.changed
+    world.client.up = True
+    assert world.after(50) == ["ON"]
+
+
+def test_a_battery_of_sensors_is_read_on_demand():
+    world = World(period=3600)
+    world.driver.takes = 750
+    world.after(1000)
+    world.telemetry.again(world.now)
+    assert not world.telemetry.read()
+    world.after(749)
+    assert not world.telemetry.read()
+    world.after(1)
+    assert world.telemetry.read()
+
+
+def test_the_table_for_discovery():
+    world = World(Driver("temperature", "humidity"), expiry=90, precision=3)
+    assert list(world.telemetry.table()) == [
+        ("s", key, "p/dut/sensor/s/" + key, "V", "voltage", "measurement", 3, 90)
+        for key in ("temperature", "humidity")
+    ]
