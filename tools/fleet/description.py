@@ -47,6 +47,10 @@ class Wifi(_Table):
 
 
 class Sensor(_Table):
+    """Its other fields are those of its kind, which the device's own check knows."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
     kind: str
     name: Optional[str] = None
     period: Optional[Number] = None

@@ -130,8 +130,9 @@ def on_this_computer(one: Outfit, here: Stage) -> Outfit:
             where["tls"].update(cert="cert.pem", key="key.pem")
     for index, sensor in enumerate(config["sensors"]):
         if sensor["kind"] not in _READINGS:
-            sensor.setdefault("name", sensor["kind"])
-            sensor["kind"] = _READINGS[index % len(_READINGS)]
+            # what else it says is of its own kind
+            played = {"kind": _READINGS[index % len(_READINGS)], "name": sensor.get("name") or sensor["kind"]}
+            config["sensors"][index] = {**played, "period": sensor.get("period", 10)}
     for index, actuator in enumerate(config["actuators"]):
         actuator["pin"] = target.outputs[index % len(target.outputs)]
     return Outfit(one.name, target, config, certificates)
