@@ -95,7 +95,8 @@ class Watch:
         self.on_reading: Callable[[str, str, float], None] = lambda device, name, value: None
         self._number = 0
         me = f"{prefix.replace('/', '-')}-watch" + (f"-{secrets.token_hex(3)}" if guest else "")
-        self._answers = f"{prefix}/watch/answer" + (f"/{secrets.token_hex(3)}" if guest else "")
+        # devices answer at a topic of their own, where a broker lets them write: ours are told apart
+        self._mark = secrets.token_bytes(6)
         self._client = Client(
             broker.host,
             broker.port,
@@ -116,7 +117,7 @@ class Watch:
         for platform in PLATFORMS:
             self._client.subscribe(f"{prefix}/+/{platform}/+", self._switch, qos=1)
         self._client.subscribe(f"{prefix}/+/health", self._health)
-        self._client.subscribe(self._answers, self._answered, qos=1)
+        self._client.subscribe(f"{prefix}/+/answer", self._answered, qos=1)
 
     def connect(self) -> None:
         """Raises OSError or MQTTError."""
@@ -145,11 +146,11 @@ class Watch:
     def command(self, device: str, switch: str, word: str) -> Command:
         """Send a command; its answer is looked for in `commands`."""
         self._number += 1
-        key = b"%d" % self._number
+        key = self._mark + b"%d" % self._number
         self.commands[key] = command = Command(device, switch, word)
         for old in list(self.commands)[:-_COMMANDS]:
             del self.commands[old]
-        properties = pack(response_topic=self._answers, correlation_data=key)
+        properties = pack(response_topic=f"{self._prefix}/{device}/answer", correlation_data=key)
         known = self.devices.get(device, DeviceState()).platforms
         topic = f"{self._prefix}/{device}/{known.get(switch, 'switch')}/{switch}/set"
         self.on_event(f"{device}: {switch}: {word} asked")
