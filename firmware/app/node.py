@@ -110,6 +110,7 @@ class Node:
         self._commands.link(connected, ticks_ms())
         if connected:
             print("%s: connected to %s" % (self._name, self._where))
+            self._telemetry.linked(ticks_ms())
             if not client.session.resumed:
                 self._commands.forget()
         else:

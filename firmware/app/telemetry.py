@@ -41,6 +41,12 @@ class Telemetry:
         for sensor in self._sensors:
             sensor.again(now)
 
+    def linked(self, now):
+        """The link is there: what could not be told is due now."""
+        for sensor in self._sensors:
+            if sensor.missed:
+                sensor.again(now)
+
     def read(self):
         """True where each sensor has been read since `again`, or has failed."""
         for sensor in self._sensors:
@@ -70,6 +76,7 @@ class Sensor:
         self.name = config["name"]
         self.expiry = config["expiry"]
         self.done = False
+        self.missed = False  # something was worth telling, and could not be told
         self._client = client
         self._period = int(config["period"] * 1000)
         self._keep = config["smoothing"]
@@ -214,6 +221,7 @@ class Sensor:
                 self._sent[i], self._sent_at[i] = value, now
             else:
                 told = False
+        self.missed = not told
         if changed and (told or not self._qos):
             self._driver.changed = False
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -167,6 +168,10 @@ class Chip:
 
         self.until(look, timeout)
         return found[0]
+
+    def interrupt(self) -> None:
+        """Ctrl-C at the console."""
+        self._process.send_signal(signal.SIGINT)
 
     def power_off(self) -> None:
         self._off.set()

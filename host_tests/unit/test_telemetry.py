@@ -171,6 +171,17 @@ def test_what_was_not_sent_is_sent_with_the_next_reading():
     assert world.after(10_000) == ["1.00"]
 
 
+def test_what_was_missed_is_told_as_soon_as_there_is_a_link():
+    world = World(period=3600)
+    world.client.up = False
+    world.after(0, 1.0)
+    world.client.up = True
+    world.telemetry.linked(world.now)
+    assert world.after(0, 2.0) == ["2.00"]
+    world.telemetry.linked(world.now)  # a link that was lost between two readings: nothing was missed
+    assert world.after(0) == []
+
+
 def test_qos_retain_and_expiry_are_those_of_the_config():
     world = World(qos=2, retain=True, expiry=0x12345)
     world.after(0)
