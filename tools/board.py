@@ -105,6 +105,7 @@ def modules(key: str) -> list[Path]:
 def _said(paths: list[Path]) -> dict[str, Any]:
     """The names in capitals; where a value is a function only the keys are known. Raises ValueError."""
     found: dict[str, Any] = {}
+    targets: list[ast.expr]
     for path in paths:
         for statement in ast.walk(ast.parse(path.read_text())):
             if isinstance(statement, ast.AnnAssign):

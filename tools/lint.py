@@ -37,7 +37,7 @@ ignore_errors = false
 ignore_errors = true
 
 # only where there is a radio
-[mypy-network]
+[mypy-network,dht,ds18x20,onewire]
 ignore_missing_imports = true
 """
 
@@ -57,7 +57,11 @@ def _types(one: Board) -> bool:
     config = BUILD / f"mypy-{one.key}.ini"
     stubs = _stubs(one)
     cache = ROOT / ".mypy_cache" / one.key
-    config.write_text(_STUBBED.format(lib=LIB, firmware=FIRMWARE, board=one.folder, shared=BOARDS / "shared", stubs=stubs, cache=cache))
+    config.write_text(
+        _STUBBED.format(
+            lib=LIB, firmware=FIRMWARE, board=one.folder, shared=BOARDS / "shared", stubs=stubs, cache=cache
+        )
+    )
     sources = [str(LIB / "umqtt5"), str(FIRMWARE), *map(str, board.modules(one.key))]
     return _run(f"types for {one.key}", ["-m", "mypy", "--config-file", str(config), *sources])
 

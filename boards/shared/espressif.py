@@ -2,6 +2,7 @@
 
 import esp32
 import machine
+
 from hardware import _line, wifi_signal
 
 # dB: volts up to which a pin is measured, about

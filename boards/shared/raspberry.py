@@ -1,6 +1,7 @@
 """What the RP2040 and the RP2350 have in common, beside `hardware`."""
 
 import machine
+
 from hardware import _line, wifi_signal
 
 ATTENUATIONS: dict = {}  # the chip has none: 0 to 3.3 V
@@ -27,9 +28,9 @@ def remember(data):
     words = machine.mem_backup()
     if len(data) > _LARGEST:
         raise ValueError("only %d bytes are kept" % _LARGEST)
-    words[0] = 0x6D350000 + len(data)
+    words[0] = 0x6D350000 + len(data)  # type: ignore[index]
     for i in range((len(data) + 3) // 4):
-        words[1 + i] = int.from_bytes(bytes(data[4 * i : 4 * i + 4]), "little")
+        words[1 + i] = int.from_bytes(bytes(data[4 * i : 4 * i + 4]), "little")  # type: ignore[index]
 
 
 def remembered():

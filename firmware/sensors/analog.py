@@ -12,7 +12,7 @@ FIELDS = fields(
     offset=(float, 0, -1e9, 1e9, "a number"),
     unit=(str, "V", 0, 16, "a unit"),
     device_class=(str, None, 0, 32, "a device class of Home Assistant's"),
-    **VOLTS
+    **VOLTS,
 )
 PINS = {"pin": "ANALOG"}
 

@@ -9,7 +9,7 @@ FIELDS = fields(
     divider=(float, 2, 1, 1000, "how many times more volts than at the pin, 1 or more"),
     empty=(float, 3.3, 0, 1000, "volts of an empty battery"),
     full=(float, 4.2, 0, 1000, "volts of a full battery"),
-    **VOLTS
+    **VOLTS,
 )
 FIELDS["period"] = (float, 60, 0.1, 86400, "seconds, 0.1 to 86400")
 

@@ -21,9 +21,7 @@ Sensors = list[dict[str, Any]]
 
 
 @contextmanager
-def device(
-    key: str, folder: Path, address: broker.Address, sensors: Sensors, **more: Any
-) -> Iterator[Chip]:
+def device(key: str, folder: Path, address: broker.Address, sensors: Sensors, **more: Any) -> Iterator[Chip]:
     """A board of this kind that runs the application, with these sensors."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
@@ -60,7 +58,13 @@ def reads(here: Desk, name: str, wanted: float, by: float = 0.01) -> Callable[[]
     return look
 
 
-PIN = {"esp32": (4, 34), "esp32_s3": (6, 7), "esp32_c3": (6, 3), "rpi_pico_w": (6, 26), "rpi_pico2_w": (6, 27)}
+PIN = {
+    "esp32": (4, 34),
+    "esp32_s3": (6, 7),
+    "esp32_c3": (6, 3),
+    "rpi_pico_w": (6, 26),
+    "rpi_pico2_w": (6, 27),
+}
 
 
 @pytest.mark.parametrize("key", BOARDS)

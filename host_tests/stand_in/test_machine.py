@@ -19,7 +19,9 @@ def run(tmp_path: Path) -> Iterator[Run]:
     """Run a program on a chip; `outside` are files that are there before."""
     chips: list[Chip] = []
 
-    def start(code: str, chip: str = "esp32", outside: dict[str, object] | None = None, **options: object) -> Chip:
+    def start(
+        code: str, chip: str = "esp32", outside: dict[str, object] | None = None, **options: object
+    ) -> Chip:
         for name, content in (outside or {}).items():
             Outside(tmp_path / "stand_in")[name] = content  # type: ignore[assignment]
         made = Chip(tmp_path, ["-c", code], chip=chip, **options)  # type: ignore[arg-type]
@@ -38,7 +40,9 @@ def printed(chip: Chip) -> list[str]:
 
 def refused(line: str) -> str:
     """A program that prints what this line raises."""
-    return f"from machine import *\ntry:\n    {line}\nexcept Exception as e:\n    print(type(e).__name__, e)\n"
+    return (
+        f"from machine import *\ntry:\n    {line}\nexcept Exception as e:\n    print(type(e).__name__, e)\n"
+    )
 
 
 def test_an_output_drives_its_pin_and_an_input_reads_it(run: Run) -> None:
@@ -340,7 +344,9 @@ except OneWireError:
 """
     # 125 and -55 degrees, as the data sheet writes them
     wires = {"28ff000000000001": "d0074b467fff0c100b", "28ff000000000002": "90fc4b467fff0c1000"}
-    chip = run(code, outside={"onewire-4": {rom: scratchpad(bytes.fromhex(text)[:8]) for rom, text in wires.items()}})
+    chip = run(
+        code, outside={"onewire-4": {rom: scratchpad(bytes.fromhex(text)[:8]) for rom, text in wires.items()}}
+    )
     assert printed(chip) == [
         "[('28ff000000000001', 125.0), ('28ff000000000002', -55.0)]",
         "nobody there",

@@ -26,12 +26,15 @@ HOME = {"ssid": "home", "password": "secret"}
 @pytest.mark.parametrize("chip", ["esp32", "rp2040"])
 def test_a_station_joins_after_a_while_and_loses_the_link(chip: str, tmp_path: Path) -> None:
     Outside(tmp_path / "stand_in")["wlan"] = {**HOME, "delay": 200, "rssi": -71}
-    code = JOIN + """
+    code = (
+        JOIN
+        + """
 until("STAT_CONNECTING"); until("STAT_GOT_IP")
 print(wlan.ifconfig()[0], wlan.status("rssi"))
 until("STAT_NO_AP_FOUND"); until("STAT_GOT_IP")
 wlan.disconnect(); print(status(), wlan.isconnected(), wlan.ifconfig()[0])
 """
+    )
     with Chip(tmp_path, ["-c", code], chip=chip) as device:
         device.said("127.0.0.1 -71")
         device.outside["wlan"] = {**HOME, "up": False}

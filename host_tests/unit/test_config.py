@@ -18,7 +18,11 @@ class Pins:
     IN = "0-5 12-19 32-39"
     OUT = "0-5 12-19 32-33"
     ANALOG = "32-39"
-    WHY = {"6-11": "the flash is wired to it", "34-39": "it is an input only", "0-31": "it can't measure here"}
+    WHY = {
+        "6-11": "the flash is wired to it",
+        "34-39": "it is an input only",
+        "0-31": "it can't measure here",
+    }
 
 
 class Board(Pins):

@@ -141,9 +141,7 @@ def percent(t, h):
     a = (t / 16384 - t1 / 1024) * t2
     b = (t / 131072 - t1 / 8192) ** 2 * t3
     x = a + b - 76800
-    x = (h - (h4 * 64 + h5 / 16384 * x)) * (
-        h2 / 65536 * (1 + h6 / 67108864 * x * (1 + h3 / 67108864 * x))
-    )
+    x = (h - (h4 * 64 + h5 / 16384 * x)) * (h2 / 65536 * (1 + h6 / 67108864 * x * (1 + h3 / 67108864 * x)))
     return max(0, min(100, x * (1 - h1 * x / 524288)))
 
 
@@ -292,7 +290,9 @@ def test_dht_tells_both_or_what_is_wrong():
 
     assert measured(Driver(Dht(-10.1, 65.2))) == [-10.1, 65.2]
     raises(OSError, measured, Driver(Dht(0, 0, OSError(110))))
-    assert str(raises(ValueError, measured, Driver(Dht(0, 0, Exception("checksum error"))))) == "checksum error"
+    assert (
+        str(raises(ValueError, measured, Driver(Dht(0, 0, Exception("checksum error"))))) == "checksum error"
+    )
     raises(ValueError, measured, Driver(Dht(20, 6553.5)))  # all ones: no sensor is so wet
 
 
