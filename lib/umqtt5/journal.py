@@ -1,0 +1,454 @@
+"""The outbox on flash: what was accepted at QoS 1 and 2 outlives a power cut. Loaded when used.
+
+    client = Client("broker.local", client_id="pump-1", session_expiry=86400)
+    Journal(client, "/outbox")
+    client.connect()
+
+A record of the log is named by the packet that it stands for:
+
+    PUBLISH  a message was accepted; the number is its slot, see `outbox`
+    PUBREL   the broker has it (QoS 2), or it is a streamed one, whose payload is not here
+    PUBACK   a message has ended
+    PUBREC   a message was received at QoS 2 and its handler has returned; the packet identifier
+    PUBCOMP  its identifier is free again
+    CONNECT  a session has begun, with this client identifier: the identifiers above are void
+
+What must be kept before a packet goes out, so that the broker and we never disagree about what
+a packet identifier means: PUBLISH before a QoS 2 PUBLISH, PUBREL before PUBREL, PUBREC before
+PUBREC, PUBCOMP before PUBCOMP, CONNECT before anything in a new session. PUBACK may be lost: the
+message goes out again, with DUP and the same identifier.
+"""
+
+from array import array
+
+from micropython import const
+
+from .errors import Guard
+from .log import OVERHEAD, Log
+from .outbox import ENDED, HEAD, RELEASED, RELEASING, SENT, Outbox
+from .topics import Topic
+from .wire import get_u16, put_u16
+
+_MASK = const(0x3FFFFFFF)
+_MARK = b"umqtt5 outbox 1"
+_ROOM = const(8)  # as `session` keeps for one acknowledgement and a DISCONNECT
+_BODY = const(5)  # in front of the topic: its length 2, the length of the properties 3
+_ELSEWHERE = const(0x3FFFFFFF)  # as in `stream`: the payload is not in the outbox
+
+# what the log has of the message in a slot
+_MESSAGE = const(1)
+_RELEASE = const(2)  # its PUBREL
+_FRESH = const(4)  # and not synced yet
+
+
+class Journal:
+    """Keeps the outbox of `client` in the files `path`.0 and `path`.1, of `size` bytes at most.
+
+    To be made before the client connects. A message is safe when `sync` has carried it out to
+    flash: that is done by itself when `every` records wait for it, or when the first has waited
+    for `ms`, as the client polls. With `every` 1 `publish` returns when the message is safe.
+
+    What was there: `restored` messages are in the outbox again; `torn` and `damaged` are the
+    bytes that could not be read, see `log.Log`, which is `log`. `error` is the last OSError of the
+    flash: a message that could not be kept was not accepted, `publish` has returned 0.
+
+    Raises ValueError where `size` is too small for the outbox, or the client is connected.
+    """
+
+    def __init__(self, client, path="/outbox", size=16384, every=1, ms=1000):
+        client = getattr(client, "driver", client)  # that of `aio` has one
+        self._client = client
+        self._session = session = client.session
+        if session.state:
+            raise ValueError("a journal is made before the client connects")
+        self._every = every
+        self._ms = ms
+        self.error = None
+        self._guard = Guard(OSError, self._failed)
+        self._good = True
+        self._waiting = 0  # records that have to be synced before something goes on
+        self._since = 0  # when the first of them came
+        self._body = bytearray(_BODY)
+        self._held = array("H", [0] * len(session.inbox))  # those that the log has
+        self._known = False  # the log has a session of this client identifier
+        self._forget = False  # the broker has begun a new session, and the log does not know
+        self.log = Log(path, size, _MARK, self._dump)
+        self.outbox = None
+        self._load()
+        places = len(self._held) + len(self.outbox.states)
+        live = len(self.outbox.arena) + places * (OVERHEAD + 1) + len(session.client_id) + 4 * OVERHEAD
+        if 2 * (live + len(_MARK)) > size:
+            raise ValueError("size: %d bytes needed" % (2 * (live + len(_MARK))))
+        # acknowledgements that wait for a sync, a ring
+        self._ids = array("H", [0] * places)
+        self._kinds = bytearray(places)
+        self._reasons = bytearray(places)
+        self._first = self._count = 0
+        with self._guard:
+            self.log.start()
+        # the method of the class; in its place everything comes here
+        self._ack = session.ack
+        session.ack = self.ack
+        session.outbox = self.outbox
+        session.clean_start = not self._known
+        client._chores.append(self._run)
+
+    @property
+    def waiting(self):
+        """How many records have to be synced before what they are for goes on."""
+        return self._waiting
+
+    @property
+    def torn(self):
+        return self.log.torn
+
+    @property
+    def damaged(self):
+        return self.log.damaged
+
+    def sync(self):
+        """Have all that was accepted stay from now on. Raises OSError."""
+        self.log.sync()
+        self._waiting = 0
+        marks = self.outbox.marks
+        for slot in range(len(marks)):
+            marks[slot] &= ~_FRESH
+        self._flush()
+
+    def close(self):
+        """Sync, and let go of the file; the client is done with, too. Raises OSError."""
+        self.sync()
+        self.log.close()
+
+    # ---- from the session
+
+    def ack(self, first_byte, packet_id, reason):
+        """`Session.ack`, whose place it takes: what it tells the broker is kept first."""
+        if not reason:
+            if first_byte == 0x50:
+                self._hold(packet_id)
+            elif first_byte == 0x70:
+                self._free(packet_id)
+            elif first_byte == 0x62:
+                self._released(packet_id - 1)
+        if first_byte == 0x40 or not (self._waiting or self._count):
+            self._ack(first_byte, packet_id, reason)
+            return
+        if self._count == len(self._ids):
+            self.sync()
+            if self._count == len(self._ids):
+                self._next()  # there is room for one, or the session had not come here
+        place = (self._first + self._count) % len(self._ids)
+        self._ids[place] = packet_id
+        self._kinds[place] = first_byte
+        self._reasons[place] = reason
+        self._count += 1
+        self._flush()
+
+    def _hold(self, packet_id):
+        """A message of QoS 2 was received, and is acknowledged."""
+        place = -1
+        for i in range(len(self._held)):
+            if self._held[i] == packet_id:
+                return
+            if not self._held[i]:
+                place = i
+        self._note(0x50, packet_id)
+        self._held[place] = packet_id
+        self._urge()
+
+    def _free(self, packet_id):
+        """And is released."""
+        for i in range(len(self._held)):
+            if self._held[i] == packet_id:
+                self._note(0x70, packet_id)
+                self._held[i] = 0
+                self._urge()
+                return
+
+    def _released(self, slot):
+        """Our message at QoS 2 is with the broker."""
+        marks = self.outbox.marks
+        if marks[slot] == _MESSAGE:
+            self._note(0x62, slot)
+            marks[slot] = _RELEASE
+            self._urge()
+
+    # ---- from the outbox
+
+    def added(self, slot):
+        """Keep a new message; returns False where flash fails."""
+        self._good = False
+        with self._guard:
+            self._message(slot)
+            self.outbox.marks[slot] = _MESSAGE | _FRESH
+            self._urge()
+            self._good = True
+        return self._good
+
+    def placed(self, slot):
+        """Keep that the packet identifier of a streamed message is in use."""
+        self._good = False
+        with self._guard:
+            self._note(0x62, slot)
+            self.outbox.marks[slot] = _RELEASE | _FRESH
+            self._urge()
+            self._good = True
+        return self._good
+
+    def dropped(self, slot, refused):
+        """A message has ended. It may be lost that it has, but not that it was refused."""
+        with self._guard:
+            self._note(0x40, slot)
+            if refused:
+                self._urge()
+
+    def renewed(self):
+        """The broker has begun a new session: the identifiers of the old are void."""
+        self._forget = self._known = True
+        for i in range(len(self._held)):
+            self._held[i] = 0
+        self._identify()
+        self.sync()
+        self._forget = False
+
+    def began(self, resumed):
+        """A connection has begun."""
+        self._count = 0
+        if not resumed or self._forget:
+            self.outbox.renew()
+            self.renewed()
+
+    # ---- writing
+
+    def _note(self, kind, number):
+        self.log.begin(kind, number, 0)
+        self.log.finish()
+
+    def _message(self, slot):
+        outbox, log, body = self.outbox, self.log, self._body
+        name = outbox.topics[slot].name
+        body[2] = outbox.properties[slot] >> 16
+        put_u16(body, 0, len(name))
+        put_u16(body, 3, outbox.properties[slot] & 0xFFFF)
+        log.begin(outbox.first_bytes[slot] & ~8, slot, _BODY + len(name) + outbox.sizes[slot])
+        log.put(body, 0, _BODY)
+        log.put(name, 0, len(name))
+        log.put(outbox.arena, outbox.bodies[slot], outbox.sizes[slot])
+        log.finish()
+
+    def _identify(self):
+        self.log.begin(0x10, 0, len(self._session.client_id))
+        self.log.put(self._session.client_id, 0, len(self._session.client_id))
+        self.log.finish()
+
+    def _dump(self):
+        """All that is to be kept, for a new file."""
+        outbox = self.outbox
+        if self._known:
+            self._identify()
+        for packet_id in self._held:
+            if packet_id:
+                self._note(0x50, packet_id)
+        for i in range(outbox.count):
+            slot = outbox.order[(outbox.head + i) % len(outbox.order)]
+            if outbox.states[slot] == ENDED:
+                continue
+            if outbox.marks[slot] and outbox.sizes[slot] != _ELSEWHERE:
+                self._message(slot)
+            if outbox.marks[slot] & _RELEASE:
+                self._note(0x62, slot)
+
+    def _urge(self):
+        """The last record has to be kept before something can go on."""
+        if not self._waiting:
+            self._since = self._client._ticks()
+        self._waiting += 1
+        if self._waiting >= self._every:
+            self.sync()
+
+    def _run(self, now):
+        """One of the client's chores: returns the ms until it has something to do."""
+        left = _MASK
+        if self._waiting:
+            left = self._ms - ((now - self._since) & _MASK)
+            if left <= 0:
+                with self._guard:
+                    self.sync()
+                self._since = now
+                left = self._ms if self._waiting else 0
+                self._client._push()  # what has waited for it
+        elif self._count:
+            self._flush()
+            self._client._push()
+        return left
+
+    def _flush(self):
+        """The acknowledgements that have waited go out, as far as there is room."""
+        session = self._session
+        while self._count and not self._waiting and session._tx_end + _ROOM <= len(session.tx):
+            self._next()
+
+    def _next(self):
+        place = self._first
+        self._first = (place + 1) % len(self._ids)
+        self._count -= 1
+        self._ack(self._kinds[place], self._ids[place], self._reasons[place])
+
+    def _failed(self, error):
+        self.error = error
+
+    # ---- what was there before
+
+    def _load(self):
+        session, log = self._session, self.log
+        messages = {}  # by slot: first byte, and offset and size of the record's body
+        released = []
+        held = []
+        order = []
+        identifier = None
+        for kind, number, at, size in log.records():
+            if kind == 0x10:
+                identifier = bytearray(size)
+                log.read(at, identifier, size)
+                held = []
+                order = [slot for slot in order if slot in messages]
+                released = []
+            elif kind == 0x50:
+                held.append(number)
+            elif kind == 0x70:
+                held = [one for one in held if one != number]
+            elif kind == 0x62 and number in order:
+                released.append(number)
+            elif kind >> 4 == 3 or kind == 0x40 or kind == 0x62:
+                order = [slot for slot in order if slot != number]
+                released = [slot for slot in released if slot != number]
+                messages.pop(number, None)
+                if kind >> 4 == 3:
+                    messages[number] = kind, at, size
+                if kind == 0x62:
+                    released.append(number)
+                if kind != 0x40:
+                    order.append(number)
+        if identifier is not None and not session.client_id:
+            session.client_id = bytes(identifier)
+        self._known = identifier == session.client_id and not log.damaged
+        if not self._known:
+            # another session, or who knows what is missing: messages go out as new ones
+            held = []
+            order = [slot for slot in order if slot in messages]
+            released = []
+        self._adopt(order, messages, released)
+        while len(session.inbox) < len(held):
+            session.inbox.append(0)
+        while len(self._held) < len(session.inbox):
+            self._held.append(0)
+        for i in range(len(held)):
+            session.inbox[i] = self._held[i] = held[i]
+
+    def _adopt(self, order, messages, released):
+        """Fill the outbox. It is larger than was asked for where it had been so before."""
+        need = 0
+        for slot in order:
+            need += HEAD + 1 + (messages[slot][2] if slot in messages else 0)
+        self.outbox = outbox = Kept(self, self._session.outbox, need, max(order) + 1 if order else 0)
+        for slot in order:
+            kind, at, size = messages.get(slot, (0x34, 0, 0))
+            try:
+                outbox.restore(slot, kind, at, size, slot in released, self.log)
+            except (OSError, ValueError) as error:
+                self.log.damaged += size
+                self.error = error
+        self.restored = outbox.count
+
+
+class Kept(Outbox):
+    """An outbox that tells its journal; `marks` is what the log has of the message in each slot."""
+
+    def __init__(self, journal, outbox, size, slots):
+        if size > len(outbox.arena) or slots > len(outbox.states):
+            outbox = Outbox(max(size, len(outbox.arena)), max(slots, len(outbox.states)))
+        self._journal = journal
+        self.arena = outbox.arena
+        self.states = outbox.states
+        self.first_bytes = outbox.first_bytes
+        self.topics = outbox.topics
+        self.bodies = outbox.bodies
+        self.sizes = outbox.sizes
+        self.properties = outbox.properties
+        self.order = outbox.order
+        self.head = self.count = self.end = self._passed = 0
+        self._newest = len(self.states) - 1
+        self.marks = bytearray(len(self.states))
+
+    def restore(self, slot, first_byte, at, size, released, log):
+        """Take a message out of the log; to be called in their order. Raises OSError, ValueError."""
+        name = b"?"
+        body = bytearray(_BODY)
+        if size:
+            log.read(at, body, _BODY)
+            name = bytearray(get_u16(body, 0))
+            log.read(at + _BODY, name, len(name))
+            size -= _BODY + len(name)
+        base = self.end + HEAD + len(name)
+        self.topics[slot] = topic = Topic(name)
+        topic.alias = -1  # gone after this message: it would waste an alias
+        if at:
+            log.read(at + _BODY + len(name), memoryview(self.arena)[base : base + size], size)
+        self.first_bytes[slot] = first_byte
+        self.bodies[slot] = base
+        self.sizes[slot] = size if at else _ELSEWHERE
+        self.properties[slot] = body[2] << 16 | get_u16(body, 3)
+        self.states[slot] = RELEASED if released else SENT
+        self.marks[slot] = _RELEASE if released else _MESSAGE
+        self.order[self.count] = self._newest = slot
+        self.end = base + size
+        self.count += 1
+
+    def add(self, topic, payload, first_byte, properties):
+        topic = Outbox.add(self, topic, payload, first_byte, properties)
+        if topic >= 0 and not self._journal.added(topic):
+            self._undo(topic)
+            return -1
+        return topic
+
+    def place(self, topic, payload, first_byte, properties):
+        """`add` for a message whose payload is elsewhere: it does not outlive a reboot."""
+        slot = Outbox.add(self, topic, payload, first_byte, properties)
+        if slot >= 0 and first_byte & 4 and not self._journal.placed(slot):
+            self._undo(slot)
+            return -1
+        return slot
+
+    def _undo(self, slot):
+        self.marks[slot] = 0
+        Outbox.drop(self, slot)
+
+    def first(self, state):
+        state = Outbox.first(self, state)
+        if state >= 0 and self.marks[state] & _FRESH and self.first_bytes[state] & 4:
+            return -1  # it waits for the sync, and those behind it with it
+        return state
+
+    def drop(self, slot):
+        refused = self.states[slot] == SENT and self.first_bytes[slot] & 4
+        Outbox.drop(self, slot)
+        if self.marks[slot]:
+            self.marks[slot] = 0
+            self._journal.dropped(slot, refused)
+
+    def renew(self):
+        """The broker has lost the session, and with it what it had not passed on at QoS 2, maybe.
+
+        Such a message goes out once more. A streamed one ends instead: it may be gone.
+        """
+        for slot in range(len(self.states)):
+            if self.sizes[slot] == _ELSEWHERE:
+                continue
+            if self.states[slot] == RELEASED or self.states[slot] == RELEASING:
+                self.states[slot] = SENT
+                self.marks[slot] = _MESSAGE
+
+    def rewind(self, resumed):
+        self._journal.began(resumed)
+        Outbox.rewind(self, resumed)
