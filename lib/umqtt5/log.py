@@ -236,13 +236,17 @@ class Log:
     def _header(self, size):
         """True where the file begins as a log of this kind."""
         n = len(self._mark)
-        if size < n + OVERHEAD or self.read(0, self._head, _HEAD) != _HEAD:
-            return False
-        self._generation = get_u16(self._head, 1)
-        if self._head[0] != _HEADER or self._check(0, size) != n:
-            return False
         mark = bytearray(n)
-        self.read(_HEAD, mark, n)
+        try:
+            if size < n + OVERHEAD:
+                return False
+            self.read(0, self._head, _HEAD)
+            self._generation = get_u16(self._head, 1)
+            if self._head[0] != _HEADER or self._check(0, size) != n:
+                return False
+            self.read(_HEAD, mark, n)
+        except OSError:
+            pass
         return mark == self._mark
 
     def _check(self, at, end):
