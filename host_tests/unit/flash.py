@@ -76,7 +76,8 @@ class Flash:
         self.ghosts = {}  # what was removed or overwritten and may be there again after a cut
         self.dice = dice or Dice(1)
         self.left = 1 << 30
-        self.errors = 0  # so many of the next writes fail
+        self.errors = self.spare = 0  # so many writes fail after so many that do not
+        self.failures = 0
         self.syncs = 0
         self.use()
 
@@ -95,9 +96,16 @@ class Flash:
         return done
 
     def fail(self):
-        if self.errors:
+        if self.spare:
+            self.spare -= 1
+        elif self.errors:
             self.errors -= 1
+            self.failures += 1
             raise OSError(5, "flash")
+
+    def fails_in(self, writes, times):
+        """After so many writes, so many fail."""
+        self.spare, self.errors = writes, times
 
     def content(self, path):
         whole, tail = self.files[path]

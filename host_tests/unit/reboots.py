@@ -27,13 +27,15 @@ class Broker:
         self.held = {}  # packet identifiers received and not released, and their payloads
         self.owes = []  # [packet identifier, payload or None where a PUBREL is owed, QoS, dup]
         self.there = False  # it has a session
-        self.sessions = 0
         self.acknowledged = []  # payloads whose PUBACK or PUBREC has come
-        self.most = 0
+        self.taken = []  # payloads that it had acknowledged and not passed on when it lost its session
+        self.excused = []  # and nobody can tell the client
+        self.fresh = False  # the client has not said a word in this session
 
     def lose(self):
         """It has lost the session: what it had not sent goes into the next one."""
         self.there = False
+        self.taken += self.held.values()
         self.held.clear()
         for owed in self.owes:
             owed[3] = 0
@@ -58,6 +60,9 @@ class Broker:
 
     def handle(self, stream, one):
         kind = one[0] >> 4
+        if kind != 1 and self.fresh:
+            self.fresh = False
+            self.taken = []
         if kind == 1:
             self._connect(stream, one)
         elif kind == 3:
@@ -79,7 +84,11 @@ class Broker:
         if one[9] & 2:  # Clean Start
             self.lose()
         present, self.there = self.there, True
-        self.sessions += not present
+        if not present:
+            self.fresh = True
+        elif self.fresh:
+            # the client has not heard, or not noted, that this session is a new one
+            self.excused += self.taken
         stream.give(packet(0x20, bytes((present, 0)), self.limits))
 
     def _publish(self, stream, one):
@@ -187,13 +196,21 @@ class History:
         self.doubt = []  # of which nobody has said whether they are accepted
         self.next = 0
         self.handled = []
+        self.noted = []  # those at QoS 2 which the journal may have noted
+        self.kept = []  # and has
+        self.failed = 0
+        self.again = []  # and are handled once more
+        self.lossy = False  # the broker loses its session now and then
         self.sent = 0  # messages from the broker
         self.boots = self.cuts = self.turns = 0
         self.now = None
 
     def came(self, message):
         payload = bytes(message.payload)
-        assert payload not in self.broker.acknowledged, ("handled again", payload)
+        if payload in self.kept or payload in self.broker.acknowledged:
+            self.again.append(payload)
+        if message.qos == 2:
+            self.noted.append(payload)
         self.handled.append(int(payload))
 
     def promised(self):
@@ -201,6 +218,10 @@ class History:
             for qos, number in self.waiting:
                 self.accepted[qos].append(number)
             self.waiting = []
+            if self.failed == self.flash.failures:  # else one of them may not be noted
+                self.kept += self.noted
+            self.failed = self.flash.failures
+            self.noted = []
 
     def publish(self):
         number = self.next
@@ -211,7 +232,7 @@ class History:
         self.doubt.pop()
         if done:
             self.waiting.append((qos, number))
-        else:
+        elif not self.flash.failures:  # else nobody knows
             self.next -= 1
         self.promised()
         return done
@@ -220,6 +241,7 @@ class History:
         self.boots += 1
         self.now = None
         self.now = Boot(self, self.journal, **self.options)
+        assert self.now.journal.damaged == 0, self.now.journal.damaged
         self.now.wires = list(wires)
 
     def step(self, poll=5):
@@ -251,6 +273,7 @@ class History:
         """The power has gone; what was promised stays so."""
         self.cuts += 1
         self.waiting = []
+        self.noted = []
         self.now = None
         self.flash.power_up()
 
@@ -271,8 +294,11 @@ class History:
             raise AssertionError("it does not come to rest: %r %r" % (self.broker.owes, self.broker.held))
         self.turns += self.now.journal.log.turns
 
-    def judge(self, once=True):
-        """Nothing accepted is lost, the order is kept; and nothing at QoS 2 is there twice."""
+    def judge(self):
+        """Nothing accepted is lost, the order is kept, and nothing at QoS 2 is there twice.
+
+        But what a broker does not know any more may come twice.
+        """
         for qos in (1, 2):
             got = self.broker.got[qos]
             first = []
@@ -280,25 +306,35 @@ class History:
                 if number not in first:
                     first.append(number)
             assert first == sorted(first), ("order", qos, got)
-            lost = [number for number in self.accepted[qos] if number not in first]
+            lost = [number for number in self.accepted[qos] if number not in first + self.broker.excused]
             assert not lost, ("lost", qos, lost, got)
-        if once:
+        if not self.lossy:
+            assert not self.again, ("handled again", self.again)
             assert len(set(self.broker.got[2])) == len(self.broker.got[2]), ("doubled", self.broker.got[2])
         missing = [number for number in range(1, self.sent + 1) if number not in self.handled]
         assert not missing, ("not handled", missing)
 
 
-def random_history(seed, boots=8, **options):
-    """Several boots, each ended by a cut of the power at a random step; returns the history."""
+def random_history(seed, boots=8, lossy=False, failing=False):
+    """Several boots, each ended by a cut of the power at a random step; returns the history.
+
+    `lossy`: the broker loses its session now and then. `failing`: and the flash fails.
+    """
     dice = Dice(seed)
     batch = dice.below(3)
     journal = {"every": (1, 4, 100)[batch], "ms": (1000, 20, 0)[batch]}
-    history = History(dice, late=dice.below(2), journal=journal, mixed=dice.below(3), **options)
+    history = History(dice, late=dice.below(2), journal=journal, mixed=dice.below(3))
+    history.lossy = lossy
     while history.cuts < boots:
         history.flash.left = dice.below(2000) if dice.below(4) else dice.below(300)
+        if lossy and dice.below(2):
+            history.broker.lose()
+        if failing and dice.below(2):
+            history.flash.fails_in(dice.below(200), 1 + dice.below(3))
         wires = [dice.below(400) for _ in range(dice.below(3))]
         history.run(60, wires)
         history.cut()
+    history.flash.errors = 0
     history.rest()
     history.judge()
     return history

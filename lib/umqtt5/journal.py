@@ -89,6 +89,9 @@ class Journal:
         # the method of the class; in its place everything comes here
         self._ack = session.ack
         session.ack = self.ack
+        if max(self._held):
+            self._publish = session._publish
+            session._publish = self._arrived
         session.outbox = self.outbox
         session.clean_start = not self._known
         client._chores.append(self._run)
@@ -145,6 +148,20 @@ class Journal:
         self._count += 1
         self._flush()
 
+    def _arrived(self, packet):
+        """`Session._publish`, whose place it takes, after a boot with identifiers not released.
+
+        The power may have gone when the broker had begun a new session and before we had noted it.
+        In that, such an identifier is one of a new message: it has no DUP [MQTT-3.3.1-1].
+        """
+        if packet.qos == 2 and not packet.dup:
+            packet_id = packet.packet_id
+            for i in range(len(self._stale)):
+                if self._stale[i] == packet_id:
+                    self._session._swap(packet_id, 0)
+                    self._free(packet_id)
+        return self._publish(packet)
+
     def _hold(self, packet_id):
         """A message of QoS 2 was received, and is acknowledged."""
         place = -1
@@ -163,6 +180,9 @@ class Journal:
             if self._held[i] == packet_id:
                 self._note(0x70, packet_id)
                 self._held[i] = 0
+                for j in range(len(self._stale)):
+                    if self._stale[j] == packet_id:
+                        self._stale[j] = 0
                 self._urge()
                 return
 
@@ -208,6 +228,8 @@ class Journal:
         self._forget = self._known = True
         for i in range(len(self._held)):
             self._held[i] = 0
+        for i in range(len(self._stale)):
+            self._stale[i] = 0
         self._identify()
         self.sync()
         self._forget = False
@@ -345,6 +367,7 @@ class Journal:
             self._held.append(0)
         for i in range(len(held)):
             session.inbox[i] = self._held[i] = held[i]
+        self._stale = array("H", held)  # from before this boot
 
     def _adopt(self, order, messages, released):
         """Fill the outbox. It is larger than was asked for where it had been so before."""
