@@ -74,6 +74,7 @@ class Flash:
     def __init__(self, dice=None):
         self.files = {}
         self.ghosts = {}  # what was removed or overwritten and may be there again after a cut
+        self.removed = []
         self.dice = dice or Dice(1)
         self.left = 1 << 30
         self.errors = self.spare = 0  # so many writes fail after so many that do not
@@ -131,6 +132,7 @@ class Flash:
         if path not in self.files:
             raise OSError(2, "none")
         self.ghosts[path] = self.files.pop(path)
+        self.removed.append(self.ghosts[path])
 
     def power_up(self):
         """What the device finds after a cut."""

@@ -9,6 +9,7 @@ from world import Stream, World
 
 from helper import message, packet
 from umqtt5.journal import Journal
+from umqtt5.log import Log
 
 NEVER = 1 << 30
 
@@ -338,3 +339,51 @@ def random_history(seed, boots=8, lossy=False, failing=False):
     history.rest()
     history.judge()
     return history
+
+
+def exhaust(every, step=1):
+    """One workload, cut at every byte that it writes and at every other thing that it does to flash.
+
+    Returns how many places those were, and the kinds of record that were written.
+    """
+    full = nearly_full(1100)
+    cut = 0
+    kinds = set()
+    while True:
+        options = {"outbox": 128}
+        history = History(Dice(2), cut % 2, {"every": every, "ms": 10, "size": 1850}, options)
+        history.flash.files.update(full)
+        history.flash.left = cut
+        if not history.run(40):
+            break
+        history.cut()
+        history.rest()
+        history.judge()
+        cut += step
+    assert history.turns, "the file was never full"
+    for whole, tail in list(history.flash.files.values()) + history.flash.removed:
+        kinds.update(kinds_in(whole + tail))
+    return cut, kinds
+
+
+def nearly_full(size):
+    """The file of a journal in which so many bytes are of no use any more."""
+    flash = Flash()
+    log = Log("/outbox", 1850, b"umqtt5 outbox 1", lambda: None)
+    assert list(log.records()) == []
+    log.start()
+    while log.end < size:
+        log.begin(0x40, 0, 0)
+        log.finish()
+    log.close()
+    return flash.files
+
+
+def kinds_in(content):
+    """The kinds of the records of a file."""
+    found = []
+    at = 0
+    while at < len(content):
+        found.append(content[at])
+        at += 10 + (content[at + 3] << 16 | content[at + 4] << 8 | content[at + 5])
+    return found
