@@ -8,6 +8,7 @@ from flash import Dice, Flash, PowerCut
 from world import Stream, World
 
 from helper import message, packet
+from umqtt5 import client as module
 from umqtt5.journal import Journal
 from umqtt5.log import Log
 
@@ -154,7 +155,9 @@ class Wire(Stream):
         if data == b"\xc0\x00":
             self.inbox += b"\xd0\x00"
             return n
-        self.buffer += self._through(data)
+        data = self._through(data)
+        self.written += data
+        self.buffer += data
         while len(self.buffer) > 1 and len(self.buffer) >= 2 + self.buffer[1]:
             size = 2 + self.buffer[1]
             one, self.buffer = self.buffer[:size], self.buffer[size:]
@@ -171,12 +174,15 @@ class Boot(World):
         options.setdefault("outbox", 256)
         options.setdefault("inflight", 3)
         super().__init__(**options)
+        module.getrandbits = lambda bits: history.dice.below(1 << bits)
         self.client.longest_pause = 10
         self.journal = Journal(self.client, **(journal or {}))
         self.client.subscribe("down", history.came, 2)
         self.client.connect(wait=False)
 
     def connect(self, host, port):
+        if not self.there:
+            raise OSError(111, "refused")
         self.streams.append(Wire(self, self.broker, self.wires.pop(0) if self.wires else NEVER))
         return self.streams[-1]
 
@@ -201,6 +207,7 @@ class History:
         self.kept = []  # and has
         self.failed = 0
         self.again = []  # and are handled once more
+        self.damaged = False  # somebody has been at the files
         self.lossy = False  # the broker loses its session now and then
         self.sent = 0  # messages from the broker
         self.boots = self.cuts = self.turns = 0
@@ -242,8 +249,13 @@ class History:
         self.boots += 1
         self.now = None
         self.now = Boot(self, self.journal, **self.options)
-        assert self.now.journal.damaged == 0, self.now.journal.damaged
+        assert self.damaged or not self.now.journal.damaged, self.now.journal.damaged
         self.now.wires = list(wires)
+
+    def deaf(self):
+        """From now on nothing comes through, and nobody is reached."""
+        self.now.there = False
+        self.now.streams[-1].left = 0
 
     def step(self, poll=5):
         """A turn of the device's loop."""

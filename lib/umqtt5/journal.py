@@ -127,13 +127,12 @@ class Journal:
 
     def ack(self, first_byte, packet_id, reason):
         """`Session.ack`, whose place it takes: what it tells the broker is kept first."""
-        if not reason:
-            if first_byte == 0x50:
-                self._hold(packet_id)
-            elif first_byte == 0x70:
-                self._free(packet_id)
-            elif first_byte == 0x62:
-                self._released(packet_id - 1)
+        if first_byte == 0x70:
+            self._free(packet_id)  # whatever the reason, the broker takes it as free
+        elif not reason and first_byte == 0x50:
+            self._hold(packet_id)
+        elif not reason and first_byte == 0x62:
+            self._released(packet_id - 1)
         if first_byte == 0x40 or not (self._waiting or self._count):
             self._ack(first_byte, packet_id, reason)
             return
