@@ -169,58 +169,54 @@ class Journal:
                 return
             if not self._held[i]:
                 place = i
-        self._note(0x50, packet_id)
         self._held[place] = packet_id
-        self._urge()
+        self._keep(0x50, packet_id)
 
     def _free(self, packet_id):
         """And is released."""
         for i in range(len(self._held)):
             if self._held[i] == packet_id:
-                self._note(0x70, packet_id)
                 self._held[i] = 0
                 for j in range(len(self._stale)):
                     if self._stale[j] == packet_id:
                         self._stale[j] = 0
-                self._urge()
+                self._keep(0x70, packet_id)
                 return
 
     def _released(self, slot):
         """Our message at QoS 2 is with the broker."""
         marks = self.outbox.marks
         if marks[slot] == _MESSAGE:
-            self._note(0x62, slot)
             marks[slot] = _RELEASE
-            self._urge()
+            self._keep(0x62, slot)
 
     # ---- from the outbox
 
     def added(self, slot):
         """Keep a new message; returns False where flash fails."""
         self._good = False
+        self._wait()
         with self._guard:
             self._message(slot)
             self.outbox.marks[slot] = _MESSAGE | _FRESH
-            self._urge()
+            if self._waiting >= self._every:
+                self.sync()
             self._good = True
         return self._good
 
     def placed(self, slot):
         """Keep that the packet identifier of a streamed message is in use."""
-        self._good = False
-        with self._guard:
-            self._note(0x62, slot)
-            self.outbox.marks[slot] = _RELEASE | _FRESH
-            self._urge()
-            self._good = True
+        self.outbox.marks[slot] = _RELEASE | _FRESH
+        self._keep(0x62, slot)
         return self._good
 
     def dropped(self, slot, refused):
         """A message has ended. It may be lost that it has, but not that it was refused."""
+        if refused:
+            self._keep(0x40, slot)
+            return
         with self._guard:
             self._note(0x40, slot)
-            if refused:
-                self._urge()
 
     def renewed(self):
         """The broker has begun a new session: the identifiers of the old are void."""
@@ -280,13 +276,21 @@ class Journal:
             if outbox.marks[slot] & _RELEASE:
                 self._note(0x62, slot)
 
-    def _urge(self):
-        """The last record has to be kept before something can go on."""
+    def _wait(self):
+        """A record will have to be kept before something can go on."""
         if not self._waiting:
             self._since = self._client._ticks()
         self._waiting += 1
-        if self._waiting >= self._every:
-            self.sync()
+
+    def _keep(self, kind, number):
+        """Write such a record. Where flash fails it is still waited for, and written by a new file."""
+        self._wait()
+        self._good = False
+        with self._guard:
+            self._note(kind, number)
+            if self._waiting >= self._every:
+                self.sync()
+            self._good = True
 
     def _run(self, now):
         """One of the client's chores: returns the ms until it has something to do."""
@@ -335,10 +339,11 @@ class Journal:
                 held = []
                 order = [slot for slot in order if slot in messages]
                 released = []
-            elif kind == 0x50:
-                held.append(number)
-            elif kind == 0x70:
+            elif kind == 0x50 or kind == 0x70:
+                # what a record tells may stand in front of it already, where it began a new file
                 held = [one for one in held if one != number]
+                if kind == 0x50:
+                    held.append(number)
             elif kind == 0x62 and number in order:
                 released.append(number)
             elif kind >> 4 == 3 or kind == 0x40 or kind == 0x62:

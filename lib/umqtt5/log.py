@@ -185,6 +185,7 @@ class Log:
                 found.append(None)
         self._at = self._choose(found)
         other = 1 - self._at
+        nothing = 2 * OVERHEAD + len(self._mark)  # the size of a file in which nothing was kept
         self.torn = self.damaged = 0
         if found[self._at]:
             self._open(self._at)
@@ -192,11 +193,11 @@ class Log:
             for record in self._scan(sizes[self._at]):
                 if 0 < record[0] < _COMPLETE:
                     yield record
-            if not found[self._at][0]:
+            if not found[self._at][0] and sizes[self._at] > nothing:
                 self.damaged += sizes[other]
             # any but a file that is in order, and alone, makes room for a new one
             self._whole = found[self._at][0] and not (sizes[other] or self.torn or self.damaged)
-        elif max(sizes) > 2 * OVERHEAD + len(self._mark):  # as much is torn where nothing was kept
+        elif max(sizes) > nothing:
             self.damaged = sum(sizes)
         else:
             self.torn = sum(sizes)
