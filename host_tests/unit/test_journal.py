@@ -5,7 +5,7 @@ import sys
 from flash import Dice, Flash
 from reboots import Boot, Broker, History, exhaust, random_history
 
-from helper import raises
+from helper import message, raises
 from umqtt5 import stream
 from umqtt5.journal import Journal
 
@@ -99,6 +99,25 @@ def test_a_resumed_session_gets_dup_and_the_same_packet_identifier():
     written = one.now.streams[0].written
     assert bytes((0x3C,)) in written and bytes((0, packet_id)) in written
     one.judge()
+
+
+def test_a_new_session_that_a_cut_has_hidden():
+    """An identifier of the old session comes without DUP: that is a new message [MQTT-3.3.1-1]."""
+    one = history()
+    one.boot()
+    one.step(50)
+    one.deaf()
+    one.now.streams[-1].left = 5  # PUBREC does not pass
+    one.now.streams[-1].inbox += message(b"down", b"1", 2, 1)
+    one.now.client.poll()
+    assert one.handled == [1]
+    off(one)
+    for dup, handled in ((8, [1]), (0, [1, 2])):
+        one.boot()
+        one.step(50)
+        one.now.streams[-1].give(message(b"down", b"2", 2, 1, flags=dup))
+        one.step(50)
+        assert one.handled == handled
 
 
 def test_the_first_boot_begins_a_session_and_the_next_goes_on_with_it():
