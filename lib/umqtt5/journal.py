@@ -199,9 +199,7 @@ class Journal:
         with self._guard:
             self._message(slot)
             self.outbox.marks[slot] = _MESSAGE | _FRESH
-            if self._waiting >= self._every:
-                self.sync()
-            self._good = True
+            self._settle()
         return self._good
 
     def placed(self, slot):
@@ -213,10 +211,8 @@ class Journal:
     def dropped(self, slot, refused):
         """A message has ended. It may be lost that it has, but not that it was refused."""
         if refused:
-            self._keep(0x40, slot)
-            return
-        with self._guard:
-            self._note(0x40, slot)
+            self._wait()
+        self._write(0x40 << 16 | slot)
 
     def renewed(self):
         """The broker has begun a new session: the identifiers of the old are void."""
@@ -243,16 +239,16 @@ class Journal:
         self.log.finish()
 
     def _message(self, slot):
-        outbox, log, body = self.outbox, self.log, self._body
-        name = outbox.topics[slot].name
-        body[2] = outbox.properties[slot] >> 16
-        put_u16(body, 0, len(name))
-        put_u16(body, 3, outbox.properties[slot] & 0xFFFF)
-        log.begin(outbox.first_bytes[slot] & ~8, slot, _BODY + len(name) + outbox.sizes[slot])
-        log.put(body, 0, _BODY)
-        log.put(name, 0, len(name))
-        log.put(outbox.arena, outbox.bodies[slot], outbox.sizes[slot])
-        log.finish()
+        outbox = self.outbox
+        n = len(outbox.topics[slot].name)
+        self._body[2] = outbox.properties[slot] >> 16
+        put_u16(self._body, 0, n)
+        put_u16(self._body, 3, outbox.properties[slot] & 0xFFFF)
+        self.log.begin(outbox.first_bytes[slot] & ~8, slot, _BODY + n + outbox.sizes[slot])
+        self.log.put(self._body, 0, _BODY)
+        self.log.put(outbox.topics[slot].name, 0, n)
+        self.log.put(outbox.arena, outbox.bodies[slot], outbox.sizes[slot])
+        self.log.finish()
 
     def _identify(self):
         self.log.begin(0x10, 0, len(self._session.client_id))
@@ -285,12 +281,21 @@ class Journal:
     def _keep(self, kind, number):
         """Write such a record. Where flash fails it is still waited for, and written by a new file."""
         self._wait()
+        self._write(kind << 16 | number)
+
+    def _write(self, kind_and_number):  # one argument, for the frame
         self._good = False
         with self._guard:
-            self._note(kind, number)
-            if self._waiting >= self._every:
-                self.sync()
-            self._good = True
+            self._try(kind_and_number)
+
+    def _try(self, kind_and_number):
+        self._note(kind_and_number >> 16, kind_and_number & 0xFFFF)
+        self._settle()
+
+    def _settle(self):
+        if self._waiting >= self._every:
+            self.sync()
+        self._good = True
 
     def _run(self, now):
         """One of the client's chores: returns the ms until it has something to do."""
@@ -392,6 +397,8 @@ class Journal:
 class Kept(Outbox):
     """An outbox that tells its journal; `marks` is what the log has of the message in each slot."""
 
+    _add = Outbox.add
+
     def __init__(self, journal, outbox, size, slots):
         if size > len(outbox.arena) or slots > len(outbox.states):
             outbox = Outbox(max(size, len(outbox.arena)), max(slots, len(outbox.states)))
@@ -433,23 +440,24 @@ class Kept(Outbox):
         self.count += 1
 
     def add(self, topic, payload, first_byte, properties):
-        topic = Outbox.add(self, topic, payload, first_byte, properties)
-        if topic >= 0 and not self._journal.added(topic):
-            self._undo(topic)
-            return -1
-        return topic
+        topic = self._add(topic, payload, first_byte, properties)
+        return self._kept(topic)
 
-    def place(self, topic, payload, first_byte, properties):
-        """`add` for a message whose payload is elsewhere: it does not outlive a reboot."""
-        slot = Outbox.add(self, topic, payload, first_byte, properties)
-        if slot >= 0 and first_byte & 4 and not self._journal.placed(slot):
-            self._undo(slot)
+    def _kept(self, slot):
+        if slot >= 0 and not self._journal.added(slot):
+            self.marks[slot] = 0
+            Outbox.drop(self, slot)
             return -1
         return slot
 
-    def _undo(self, slot):
-        self.marks[slot] = 0
-        Outbox.drop(self, slot)
+    def place(self, topic, payload, first_byte, properties):
+        """`add` for a message whose payload is elsewhere: it does not outlive a reboot."""
+        slot = self._add(topic, payload, first_byte, properties)
+        if slot >= 0 and first_byte & 4 and not self._journal.placed(slot):
+            self.marks[slot] = 0
+            Outbox.drop(self, slot)
+            return -1
+        return slot
 
     def first(self, state):
         state = Outbox.first(self, state)

@@ -159,9 +159,10 @@ class Log:
     def _sum(self, buf, at, end):
         a = self._a
         c = self._c
-        for i in range(at, end):
-            a = (a + buf[i]) % _PRIME
+        while at < end:
+            a = (a + buf[at]) % _PRIME
             c = (c + a) % _PRIME
+            at += 1
         self._a = a
         self._c = c
 
