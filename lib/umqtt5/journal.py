@@ -24,21 +24,14 @@ from array import array
 from micropython import const
 
 from .errors import Guard
+from .kept import BODY, ELSEWHERE, FRESH, MESSAGE, RELEASE, Kept
 from .log import OVERHEAD, Log
-from .outbox import ENDED, HEAD, RELEASED, RELEASING, SENT, Outbox
-from .topics import Topic
-from .wire import get_u16, put_u16
+from .outbox import ENDED, HEAD
+from .wire import put_u16
 
 _MASK = const(0x3FFFFFFF)
 _MARK = b"umqtt5 outbox 1"
 _ROOM = const(8)  # as `session` keeps for one acknowledgement and a DISCONNECT
-_BODY = const(5)  # in front of the topic: its length 2, the length of the properties 3
-_ELSEWHERE = const(0x3FFFFFFF)  # as in `stream`: the payload is not in the outbox
-
-# what the log has of the message in a slot
-_MESSAGE = const(1)
-_RELEASE = const(2)  # its PUBREL
-_FRESH = const(4)  # and not synced yet
 
 
 class Journal:
@@ -68,13 +61,12 @@ class Journal:
         self._good = True
         self._waiting = 0  # records that have to be synced before something goes on
         self._since = 0  # when the first of them came
-        self._body = bytearray(_BODY)
+        self._body = bytearray(BODY)
         self._held = array("H", [0] * len(session.inbox))  # those that the log has
         self._known = False  # the log has a session of this client identifier
         self._forget = False  # the broker has begun a new session, and the log does not know
         self.log = Log(path, size, _MARK, self._dump)
-        self.outbox = None
-        self._load()
+        self.outbox = self._load()
         places = len(self._held) + len(self.outbox.states)
         live = len(self.outbox.arena) + places * (OVERHEAD + 1) + len(session.client_id) + 4 * OVERHEAD
         if 2 * (live + len(_MARK)) > size:
@@ -115,7 +107,7 @@ class Journal:
         self._waiting = 0
         marks = self.outbox.marks
         for slot in range(len(marks)):
-            marks[slot] &= ~_FRESH
+            marks[slot] &= ~FRESH
         self._flush()
 
     def close(self):
@@ -186,8 +178,8 @@ class Journal:
     def _released(self, slot):
         """Our message at QoS 2 is with the broker."""
         marks = self.outbox.marks
-        if marks[slot] == _MESSAGE:
-            marks[slot] = _RELEASE
+        if marks[slot] == MESSAGE:
+            marks[slot] = RELEASE
             self._keep(0x62, slot)
 
     # ---- from the outbox
@@ -198,13 +190,13 @@ class Journal:
         self._wait()
         with self._guard:
             self._message(slot)
-            self.outbox.marks[slot] = _MESSAGE | _FRESH
+            self.outbox.marks[slot] = MESSAGE | FRESH
             self._settle()
         return self._good
 
     def placed(self, slot):
         """Keep that the packet identifier of a streamed message is in use."""
-        self.outbox.marks[slot] = _RELEASE | _FRESH
+        self.outbox.marks[slot] = RELEASE | FRESH
         self._keep(0x62, slot)
         return self._good
 
@@ -244,8 +236,8 @@ class Journal:
         self._body[2] = outbox.properties[slot] >> 16
         put_u16(self._body, 0, n)
         put_u16(self._body, 3, outbox.properties[slot] & 0xFFFF)
-        self.log.begin(outbox.first_bytes[slot] & ~8, slot, _BODY + n + outbox.sizes[slot])
-        self.log.put(self._body, 0, _BODY)
+        self.log.begin(outbox.first_bytes[slot] & ~8, slot, BODY + n + outbox.sizes[slot])
+        self.log.put(self._body, 0, BODY)
         self.log.put(outbox.topics[slot].name, 0, n)
         self.log.put(outbox.arena, outbox.bodies[slot], outbox.sizes[slot])
         self.log.finish()
@@ -267,9 +259,9 @@ class Journal:
             slot = outbox.order[(outbox.head + i) % len(outbox.order)]
             if outbox.states[slot] == ENDED:
                 continue
-            if outbox.marks[slot] and outbox.sizes[slot] != _ELSEWHERE:
+            if outbox.marks[slot] and outbox.sizes[slot] != ELSEWHERE:
                 self._message(slot)
-            if outbox.marks[slot] & _RELEASE:
+            if outbox.marks[slot] & RELEASE:
                 self._note(0x62, slot)
 
     def _wait(self):
@@ -331,11 +323,12 @@ class Journal:
     # ---- what was there before
 
     def _load(self):
+        """Read the log; returns the outbox."""
         session, log = self._session, self.log
-        messages = {}  # by slot: first byte, and offset and size of the record's body
-        released = []
-        held = []
-        order = []
+        messages: dict = {}  # by slot: first byte, and offset and size of the record's body
+        released: list = []
+        held: list = []
+        order: list = []
         identifier = None
         for kind, number, at, size in log.records():
             if kind == 0x10:
@@ -369,7 +362,6 @@ class Journal:
             held = []
             order = [slot for slot in order if slot in messages]
             released = []
-        self._adopt(order, messages, released)
         while len(session.inbox) < len(held):
             session.inbox.append(0)
         while len(self._held) < len(session.inbox):
@@ -377,13 +369,14 @@ class Journal:
         for i in range(len(held)):
             session.inbox[i] = self._held[i] = held[i]
         self._stale = array("H", held)  # from before this boot
+        return self._adopt(order, messages, released)
 
     def _adopt(self, order, messages, released):
         """Fill the outbox. It is larger than was asked for where it had been so before."""
         need = 0
         for slot in order:
             need += HEAD + 1 + (messages[slot][2] if slot in messages else 0)
-        self.outbox = outbox = Kept(self, self._session.outbox, need, max(order) + 1 if order else 0)
+        outbox = Kept(self, self._session.outbox, need, max(order) + 1 if order else 0)
         for slot in order:
             kind, at, size = messages.get(slot, (0x34, 0, 0))
             try:
@@ -392,98 +385,4 @@ class Journal:
                 self.log.damaged += size
                 self.error = error
         self.restored = outbox.count
-
-
-class Kept(Outbox):
-    """An outbox that tells its journal; `marks` is what the log has of the message in each slot."""
-
-    _add = Outbox.add
-
-    def __init__(self, journal, outbox, size, slots):
-        if size > len(outbox.arena) or slots > len(outbox.states):
-            outbox = Outbox(max(size, len(outbox.arena)), max(slots, len(outbox.states)))
-        self._journal = journal
-        self.arena = outbox.arena
-        self.states = outbox.states
-        self.first_bytes = outbox.first_bytes
-        self.topics = outbox.topics
-        self.bodies = outbox.bodies
-        self.sizes = outbox.sizes
-        self.properties = outbox.properties
-        self.order = outbox.order
-        self.head = self.count = self.end = self._passed = 0
-        self._newest = len(self.states) - 1
-        self.marks = bytearray(len(self.states))
-
-    def restore(self, slot, first_byte, at, size, released, log):
-        """Take a message out of the log; to be called in their order. Raises OSError, ValueError."""
-        name = b"?"
-        body = bytearray(_BODY)
-        if size:
-            log.read(at, body, _BODY)
-            name = bytearray(get_u16(body, 0))
-            log.read(at + _BODY, name, len(name))
-            size -= _BODY + len(name)
-        base = self.end + HEAD + len(name)
-        self.topics[slot] = topic = Topic(name)
-        topic.alias = -1  # gone after this message: it would waste an alias
-        if at:
-            log.read(at + _BODY + len(name), memoryview(self.arena)[base : base + size], size)
-        self.first_bytes[slot] = first_byte
-        self.bodies[slot] = base
-        self.sizes[slot] = size if at else _ELSEWHERE
-        self.properties[slot] = body[2] << 16 | get_u16(body, 3)
-        self.states[slot] = RELEASED if released else SENT
-        self.marks[slot] = _RELEASE if released else _MESSAGE
-        self.order[self.count] = self._newest = slot
-        self.end = base + size
-        self.count += 1
-
-    def add(self, topic, payload, first_byte, properties):
-        topic = self._add(topic, payload, first_byte, properties)
-        return self._kept(topic)
-
-    def _kept(self, slot):
-        if slot >= 0 and not self._journal.added(slot):
-            self.marks[slot] = 0
-            Outbox.drop(self, slot)
-            return -1
-        return slot
-
-    def place(self, topic, payload, first_byte, properties):
-        """`add` for a message whose payload is elsewhere: it does not outlive a reboot."""
-        slot = self._add(topic, payload, first_byte, properties)
-        if slot >= 0 and first_byte & 4 and not self._journal.placed(slot):
-            self.marks[slot] = 0
-            Outbox.drop(self, slot)
-            return -1
-        return slot
-
-    def first(self, state):
-        state = Outbox.first(self, state)
-        if state >= 0 and self.marks[state] & _FRESH and self.first_bytes[state] & 4:
-            return -1  # it waits for the sync, and those behind it with it
-        return state
-
-    def drop(self, slot):
-        refused = self.states[slot] == SENT and self.first_bytes[slot] & 4
-        Outbox.drop(self, slot)
-        if self.marks[slot]:
-            self.marks[slot] = 0
-            self._journal.dropped(slot, refused)
-
-    def renew(self):
-        """The broker has lost the session, and with it what it had not passed on at QoS 2, maybe.
-
-        Such a message goes out once more. A streamed one ends instead: it may be gone.
-        """
-        for slot in range(len(self.states)):
-            if self.sizes[slot] == _ELSEWHERE:
-                continue
-            if self.states[slot] == RELEASED or self.states[slot] == RELEASING:
-                self.states[slot] = SENT
-                self.marks[slot] = _MESSAGE
-
-    def rewind(self, resumed):
-        self._journal.began(resumed)
-        Outbox.rewind(self, resumed)
+        return outbox
