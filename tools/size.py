@@ -41,6 +41,7 @@ FEATURES = {
     "policy": "what gives way in a full outbox",
     "properties": "properties by name",
     "reasons": "reason codes in words",
+    "replay": "what a journal held",
     "request": "requests",
     "respond": "answers to requests",
     "robust": "the calls of umqtt.robust",

@@ -94,7 +94,11 @@ def main(
     start = time.monotonic()
     total = Result()
     bar = Progress(
-        TextColumn("{task.completed:.0f} cuts"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
+        TextColumn("{task.completed:.0f} cuts"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
     )
     with bar:
         task = bar.add_task("", total=cuts)
@@ -104,8 +108,8 @@ def main(
     for finding in total.findings[:10]:
         console.print(f"[red]{finding}[/]", highlight=False)
     console.print(
-        f"{total.cuts} cuts from seed {seed} on in {time.monotonic() - start:.0f} s: {total.messages} messages, "
-        f"the files took turns {total.turns} times, {len(total.findings)} findings"
+        f"{total.cuts} cuts from seed {seed} on in {time.monotonic() - start:.0f} s: "
+        f"{total.messages} messages, the files took turns {total.turns} times, {len(total.findings)} findings"
     )
     raise typer.Exit(1 if total.findings else 0)
 

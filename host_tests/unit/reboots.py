@@ -331,7 +331,9 @@ class History:
         if not self.lossy:
             assert not self.again, ("handled again", self.again)
             assert len(set(self.broker.got[2])) == len(self.broker.got[2]), ("doubled", self.broker.got[2])
-        missing = [number for number in range(1, self.sent + 1) if number not in self.handled + self.broker.blurred]
+        missing = [
+            number for number in range(1, self.sent + 1) if number not in self.handled + self.broker.blurred
+        ]
         assert not missing, ("not handled", missing)
 
 

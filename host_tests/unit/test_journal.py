@@ -65,7 +65,9 @@ def test_topic_properties_payload_and_flags_are_the_same_again():
     device = Boot(history_of(flash), {"path": "/o"})
     device.there = False
     properties = b"\x01\x01\x03\x00\x01t"
-    assert device.client.publish("temp\u00e9rature", b"\x00\xff" * 20, qos=2, retain=True, properties=properties)
+    assert device.client.publish(
+        "temp\u00e9rature", b"\x00\xff" * 20, qos=2, retain=True, properties=properties
+    )
     before = device.client.session.outbox
     size = before.sizes[0]
     body = bytes(before.arena[before.bodies[0] : before.bodies[0] + size])

@@ -128,12 +128,15 @@ def test_anything_at_all_in_the_files():
             size = dice.below(200)
             if kind:
                 flash.files[path] = (
-                    b""
-                    if kind == 1
-                    else bytes((dice.below(256),)) * size
-                    if kind == 2
-                    else bytes([dice.below(256) for _ in range(size)])
-                ), b""
+                    (
+                        b""
+                        if kind == 1
+                        else bytes((dice.below(256),)) * size
+                        if kind == 2
+                        else bytes([dice.below(256) for _ in range(size)])
+                    ),
+                    b"",
+                )
         sizes = [len(flash.content(path)) for path in flash.files]
         owner = Owner()
         assert owner.values == {}

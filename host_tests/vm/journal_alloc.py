@@ -1,12 +1,12 @@
 """What a journal allocates per message. Runs inside the VMs; prints as `alloc` does.
 
-The file takes all and allocates nothing. `FILE` in the environment of the 64-bit VM is a real one.
+The file takes all and allocates nothing; with a `path` it is one of this computer.
 """
 
 import gc
-import sys
 
 from alloc import Link, allocated, locked
+
 from umqtt5 import log
 from umqtt5.journal import Journal
 
@@ -84,8 +84,12 @@ def main(path=None):
     if path is None:
         log.open = opened
     link = Journaled(path or "/allocated")
-    names = ["publish_qos_1_and_its_puback", "publish_qos_2_and_its_answers", "receive_qos_2_and_release", "idle"]
-    for name in names:
+    for name in (
+        "publish_qos_1_and_its_puback",
+        "publish_qos_2_and_its_answers",
+        "receive_qos_2_and_release",
+        "idle",
+    ):
         function = getattr(link, name)
         print(name, allocated(function), locked(function))
     Journaled.every = 1000

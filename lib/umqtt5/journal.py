@@ -27,6 +27,7 @@ from .errors import Guard
 from .kept import BODY, ELSEWHERE, FRESH, MESSAGE, RELEASE, Kept
 from .log import OVERHEAD, Log
 from .outbox import ENDED, HEAD
+from .replay import Replay
 from .wire import put_u16
 
 _MASK = const(0x3FFFFFFF)
@@ -325,43 +326,14 @@ class Journal:
     def _load(self):
         """Read the log; returns the outbox."""
         session, log = self._session, self.log
-        messages: dict = {}  # by slot: first byte, and offset and size of the record's body
-        released: list = []
-        held: list = []
-        order: list = []
-        identifier = None
-        for kind, number, at, size in log.records():
-            if kind == 0x10:
-                identifier = bytearray(size)
-                log.read(at, identifier, size)
-                held = []
-                order = [slot for slot in order if slot in messages]
-                released = []
-            elif kind == 0x50 or kind == 0x70:
-                # what a record tells may stand in front of it already, where it began a new file
-                held = [one for one in held if one != number]
-                if kind == 0x50:
-                    held.append(number)
-            elif kind == 0x62 and number in order:
-                released.append(number)
-            elif kind >> 4 == 3 or kind == 0x40 or kind == 0x62:
-                order = [slot for slot in order if slot != number]
-                released = [slot for slot in released if slot != number]
-                messages.pop(number, None)
-                if kind >> 4 == 3:
-                    messages[number] = kind, at, size
-                if kind == 0x62:
-                    released.append(number)
-                if kind != 0x40:
-                    order.append(number)
-        if identifier is not None and not session.client_id:
-            session.client_id = bytes(identifier)
-        self._known = identifier == session.client_id and not log.damaged
+        found = Replay(log)
+        if found.client_id is not None and not session.client_id:
+            session.client_id = found.client_id
+        self._known = found.client_id == session.client_id and not log.damaged
         if not self._known:
             # another session, or who knows what is missing: messages go out as new ones
-            held = []
-            order = [slot for slot in order if slot in messages]
-            released = []
+            found.renew()
+        held = found.held
         while len(session.inbox) < len(held):
             session.inbox.append(0)
         while len(self._held) < len(session.inbox):
@@ -369,18 +341,18 @@ class Journal:
         for i in range(len(held)):
             session.inbox[i] = self._held[i] = held[i]
         self._stale = array("H", held)  # from before this boot
-        return self._adopt(order, messages, released)
+        return self._adopt(found)
 
-    def _adopt(self, order, messages, released):
-        """Fill the outbox. It is larger than was asked for where it had been so before."""
+    def _adopt(self, found):
+        """Fill an outbox, which is larger than was asked for where it had been so before."""
         need = 0
-        for slot in order:
-            need += HEAD + 1 + (messages[slot][2] if slot in messages else 0)
-        outbox = Kept(self, self._session.outbox, need, max(order) + 1 if order else 0)
-        for slot in order:
-            kind, at, size = messages.get(slot, (0x34, 0, 0))
+        for slot in found.order:
+            need += HEAD + 1 + (found.messages[slot][2] if slot in found.messages else 0)
+        outbox = Kept(self, self._session.outbox, need, max(found.order) + 1 if found.order else 0)
+        for slot in found.order:
+            kind, at, size = found.messages.get(slot, (0x34, 0, 0))
             try:
-                outbox.restore(slot, kind, at, size, slot in released, self.log)
+                outbox.restore(slot, kind, at, size, slot in found.released, self.log)
             except (OSError, ValueError) as error:
                 self.log.damaged += size
                 self.error = error
