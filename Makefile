@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a target is a command of tools/, never a file
-.PHONY: help demo flash deploy provision run repl logs ls erase fleet monitor doctor test judges conformance mutants fuzz soak lint package size bench setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase fleet monitor doctor test judges conformance mutants fuzz soak cuts lint package size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -61,6 +61,9 @@ fuzz: $(VENV)/dev ## mutated streams into the client: [SECONDS=60] or [STREAMS=1
 
 soak: $(VENV)/dev $(VENV)/bench ## a device in 64 KB of heap behind a network that fails: [MESSAGES=100000] [SEED=1]
 	@$(RUN) -m host_tests.faults.soak $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
+
+cuts: $(VENV)/dev ## power cuts by chance under the journal: [CUTS=100000] [SEED=7]
+	@$(RUN) -m host_tests.journal.cuts $(if $(CUTS),--cuts $(CUTS)) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 	@$(RUN) -m tools lint

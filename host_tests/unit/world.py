@@ -4,12 +4,12 @@ from helper import CONNACK
 from umqtt5 import client as module
 from umqtt5.client import Client
 
-REAL = module.ticks_ms, module.sleep_ms, module.poll
+REAL = module.ticks_ms, module.sleep_ms, module.poll, module.getrandbits
 
 
 def real_clock():
     """Undo what a world did to the client's module: the next client has the real clock."""
-    module.ticks_ms, module.sleep_ms, module.poll = REAL
+    module.ticks_ms, module.sleep_ms, module.poll, module.getrandbits = REAL
 
 
 class Stream:

@@ -251,4 +251,5 @@ def main():
         print(name, allocated(function), locked(function))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,8 @@ import pytest
 from host_tests.vms import run_32, run_64
 from tools.paths import FIRMWARE, LIB
 
-UNIT = Path(__file__).parent.parent / "unit"
+HERE = Path(__file__).parent
+UNIT = HERE.parent / "unit"
 MODULES = sorted(path.stem for path in UNIT.glob("test_*.py"))
 PATHS = [LIB, FIRMWARE, UNIT]
 
@@ -39,14 +40,23 @@ def costs(output: str) -> dict[str, tuple[int, bool]]:
     return {name: (int(size), locked == "True") for name, size, locked in rows}
 
 
-def check(found: dict[str, tuple[int, bool]]) -> None:
-    assert len(found) == 14, found
+def check(found: dict[str, tuple[int, bool]], cases: int = 14) -> None:
+    assert len(found) == cases, found
     assert all(cost == (0, True) for cost in found.values()), found
 
 
 def test_the_core_allocates_nothing_on_the_64_bit_vm() -> None:
-    check(costs(run_64([str(Path(__file__).parent / "alloc.py")], [LIB])))
+    check(costs(run_64([str(HERE / "alloc.py")], [LIB])))
 
 
 def test_the_core_allocates_nothing_on_the_32_bit_vm() -> None:
-    check(costs(run_32("import alloc", [LIB, Path(__file__).parent])))
+    check(costs(run_32("import alloc\nalloc.main()", [LIB, HERE])))
+
+
+def test_a_journal_allocates_nothing_on_the_64_bit_vm(tmp_path: Path) -> None:
+    code = "import journal_alloc\njournal_alloc.main(%r)"
+    check(costs(run_64(["-c", code % str(tmp_path / "outbox")], [LIB, HERE])), 5)
+
+
+def test_a_journal_allocates_nothing_on_the_32_bit_vm() -> None:
+    check(costs(run_32("import journal_alloc\njournal_alloc.main()", [LIB, HERE])), 5)

@@ -1,5 +1,6 @@
 """What CPython lacks of MicroPython: `const`, ticks, streams, `ipoll`. Not put on a board."""
 
+import os
 import selectors
 import socket
 import sys
@@ -101,6 +102,24 @@ class File:
 
     def fileno(self):
         return self.file.fileno()
+
+
+class OnFlash(File):
+    """A file as MicroPython has it, whose `flush` returns when all of it is kept."""
+
+    def seek(self, offset, whence=0):
+        return self.file.seek(offset, whence)
+
+    def flush(self):
+        os.fsync(self.file.fileno())
+
+    def close(self):
+        self.file.close()
+
+
+def open_file(path, mode):
+    """`open` of MicroPython, for bytes."""
+    return OnFlash(open(path, mode, buffering=0))
 
 
 def adapt(stream):

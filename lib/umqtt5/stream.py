@@ -48,7 +48,8 @@ def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
     session._allow(first_byte, 7 + len(topic.name) + rest)
     slot = -1
     if qos:
-        slot = session.outbox.add(topic, b"", first_byte, b"")
+        outbox = session.outbox  # where there is a journal it has to know that the payload is not in it
+        slot = getattr(outbox, "place", outbox.add)(topic, b"", first_byte, b"")
         if slot < 0:
             return 0
         session.outbox.sizes[slot] = _ELSEWHERE
