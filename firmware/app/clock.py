@@ -8,6 +8,8 @@ import struct
 from random import getrandbits
 from time import ticks_diff
 
+from .stamp import seconds
+
 _PORT = 123
 _PATIENCE = 3000  # ms for an answer
 _AGAIN = 60000  # ms until the list is asked anew
@@ -27,13 +29,13 @@ class Clock:
         self._socket = None
         self._asked = None  # ticks
         self._since = None  # ticks at which it was set
-        self.right = False
+        self.right = seconds() > 0  # a clock may run on through a reset and a deep sleep
 
     def run(self, now):
         """Ask, listen, set. Call it where the network is up; returns True where it has just been set."""
         if self._socket:
             return self._listen(now)
-        if self.right:
+        if self._since is not None:
             due = ticks_diff(now, self._since) >= _DAY
         else:
             due = self._asked is None or self._next or ticks_diff(now, self._asked) >= _AGAIN

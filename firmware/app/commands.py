@@ -65,6 +65,13 @@ class Commands:
                 self._safe[i] = True
                 actuator.safe(now)
 
+    def active(self):
+        """True while something is on."""
+        for actuator in self.actuators:
+            if actuator.on:
+                return True
+        return False
+
     def safe(self, now):
         """All of them at once: something is wrong with the program itself."""
         for actuator in self.actuators:

@@ -23,6 +23,8 @@ class Net:
 
             self._wlan = network.WLAN(network.STA_IF)
             self._wlan.active(True)
+            if self._wifi.get("power_save"):
+                self._wlan.config(pm=network.WLAN.PM_POWERSAVE)
             self._join()
         up = self._wlan.isconnected()
         if up and not self._was_up:
@@ -36,6 +38,14 @@ class Net:
             self._join()
         self._was_up = up
         return up
+
+    def off(self):
+        """The radio is not needed; `up` has it join again."""
+        if self._wlan is not None:
+            self._wlan.disconnect()
+            self._wlan.active(False)
+            self._wlan = None
+            self._was_up = False
 
     def _join(self):
         self._since = ticks_ms()

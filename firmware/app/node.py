@@ -13,6 +13,7 @@ from .repeats import Repeats
 from .telemetry import Telemetry
 
 _LONGEST_WAIT = 1000  # ms
+_SESSION_EXPIRY = 3600  # s, at least
 _GOOD = 300000  # ms after which a start counts as good
 
 
@@ -23,33 +24,42 @@ class Node:
     still be asked what has happened, and be mended.
     """
 
-    def __init__(self, config, pins, safe_mode=False):
+    def __init__(self, config, pins, safe_mode, began):
         self._name = config["device"]
-        broker = config["broker"]
         base = config["prefix"] + "/" + self._name
-        self._client = client = Client(
-            broker["host"],
-            broker["port"],
-            ssl=_context(**broker["tls"]) if broker["tls"] else None,
-            client_id=self._name,
-            user=broker["user"],
-            password=broker["password"],
-            keep_alive=broker["keep_alive"],
-            **pins.BUFFERS,
-        )
+        sleeps = config["power"]["mode"] != "on" and not safe_mode
+        absence = _sleeper(config) if sleeps else 0
+        self._client = client = _client(config, pins, absence)
         self._where = "%s:%d" % (client.host, client.port)
         client.on_state = self._state
         client.on_subscribed = self._subscribed
         client.on_ack = self._acknowledged
-        client.will(base + "/status", b"offline", qos=1, retain=True)
+        client.will(base + "/status", b"offline", qos=1, retain=True, delay=absence)
         self._status = client.topic(base + "/status")
         self._online = False  # whether it has been said
+        self._crash = client.topic(base + "/crash")
+        self._told = 0  # the packet identifier of the crash that is told
+        self._good = False
+        self._safe_mode = safe_mode
+        if safe_mode:
+            print("%s: safe mode: it has crashed %d times" % (self._name, crash.TOO_OFTEN))
+            config["sensors"] = config["actuators"] = ()
+        self._equip(client, base, config, pins)
+        self._cycle = None
+        if sleeps:
+            from .power import Cycle
+
+            self._cycle = Cycle(client, pins, config["power"], began)
+            self._health.more = self._cycle.figures
+
+    def _equip(self, client, base, config, pins):
         self._net = Net(config["wifi"])
-        sensors = () if safe_mode else config["sensors"]
-        self._telemetry = Telemetry(client, base, sensors, pins)
-        actuators = () if safe_mode else config["actuators"]
+        self._telemetry = Telemetry(client, base, config["sensors"], pins, config["stamp"])
+        if config["backlog"]["keep"] and config["sensors"]:
+            sleeps = config["power"]["mode"] == "deep"
+            self._telemetry.keep(lambda topics: _backlog(client, base, topics, **config["backlog"]), sleeps)
         repeats = Repeats(config["remember"], "repeats" if config["remember_on_flash"] else None)
-        self._commands = Commands(client, base, make_actuators(actuators, pins), repeats)
+        self._commands = Commands(client, base, make_actuators(config["actuators"], pins), repeats)
         now = ticks_ms()
         self._commands.link(False, now)
         reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
@@ -59,13 +69,8 @@ class Node:
             from .clock import Clock
 
             self._clock = Clock(config["ntp"], pins.set_clock)
-        self._needs_time = self._clock and broker["tls"]  # a certificate is checked against the clock
-        self._crash = client.topic(base + "/crash")
-        self._told = 0  # the packet identifier of the crash that is told
-        self._good = False
-        self._safe_mode = safe_mode
-        if safe_mode:
-            print("%s: safe mode: it has crashed %d times" % (self._name, crash.TOO_OFTEN))
+        # a certificate is checked against the clock
+        self._needs_time = self._clock and config["broker"]["tls"]
         self._watchdog = None
         if config["watchdog"] and hasattr(pins, "watchdog"):
             from .watchdog import Watchdog
@@ -84,12 +89,29 @@ class Node:
         if client.connected:
             self._tell()
         wait = min(self._telemetry.run(now), self._health.run(now), self._commands.run(now))
+        if self._cycle:
+            wait = self._rest(now, wait)
         client.poll(min(_LONGEST_WAIT, wait))
         if self._watchdog:
             self._watchdog.progress(now, client.connected)
         if not self._good and self._health.up > _GOOD:
             self._good = True
             crash.good()
+
+    def _rest(self, now, wait):
+        """Sleep, where it is time to; returns the ms until there is something to do."""
+        cycle = self._cycle
+        if not cycle.over(now, self._online and self._telemetry.read(), self._commands.active()):
+            return min(wait, cycle.wait(now))
+        if cycle.delivered:
+            crash.good()
+        if cycle.deep:
+            self._telemetry.unsent(now)
+            self.safe()  # an output does not outlive a deep sleep
+        cycle.sleep(self._net.off, self._watchdog and self._watchdog.feed)
+        self._telemetry.again(ticks_ms())
+        self._health.again()
+        return 0
 
     def _tell(self):
         """What is said once a connection, and once a crash."""
@@ -125,6 +147,7 @@ class Node:
             print("%s: %s: refused: %s" % (self._name, what, name(answer.reason)))
 
     def _acknowledged(self, answer):
+        self._telemetry.acknowledged(answer.packet_id)
         if answer.packet_id == self._told:
             crash.told()
             self._told = -1
@@ -134,15 +157,47 @@ class Node:
             print("%s: message %d: refused: %s" % (self._name, answer.packet_id, name(answer.reason)))
 
 
+def _client(config, pins, absence):
+    broker = config["broker"]
+    return Client(
+        broker["host"],
+        broker["port"],
+        ssl=_context(**broker["tls"]) if broker["tls"] else None,
+        client_id=config["device"],
+        user=broker["user"],
+        password=broker["password"],
+        keep_alive=broker["keep_alive"],
+        session_expiry=max(_SESSION_EXPIRY, 2 * absence),
+        **pins.BUFFERS,
+    )
+
+
+def _sleeper(config):
+    """What is different where it sleeps; returns for how many seconds it may not be heard of."""
+    from .power import longest_absence
+
+    absence = longest_absence(config["power"])
+    for sensor in config["sensors"]:
+        sensor["qos"] = 1  # it sleeps when all has arrived
+        sensor["expiry"] = sensor["expiry"] or absence
+    return absence
+
+
 def _context(ca, cert, key):
     from umqtt5 import tls
 
     return tls.context(ca, cert, key)
 
 
-def run(config, pins, safe_mode):
-    """Never returns."""
-    node = Node(config, pins, safe_mode)
+def _backlog(client, base, topics, keep, policy, on_flash):
+    from .backlog import Backlog
+
+    return Backlog(client, base, topics, keep, policy, ticks_ms(), "backlog" if on_flash else None)
+
+
+def run(config, pins, safe_mode, began):
+    """Never returns. `began` are the ticks of its start."""
+    node = Node(config, pins, safe_mode, began)
     config.clear()  # what is needed of it is where it is needed
     try:
         while True:

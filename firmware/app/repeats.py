@@ -8,7 +8,8 @@ with its checksum, so that a cut while one is written loses that one and no othe
 import os
 from binascii import crc32
 from hashlib import sha256
-from time import gmtime, time
+
+from .stamp import seconds
 
 _RESPONSE_TOPIC = 0x08
 _CORRELATION_DATA = 0x09
@@ -18,7 +19,6 @@ _SLOT = 192
 _HEAD = 4 + 4 + _KEY + 2  # checksum, number, key, length of the answer
 _BEGUN = 0xFFFF  # for the length: there is no answer yet
 _LONGEST = _SLOT - _HEAD
-_UNIX = 946684800 if gmtime(0)[0] == 2000 else 0  # s from 1970 to where this port counts from
 
 
 class Repeats:
@@ -132,10 +132,11 @@ def expired(message):
     A clock that was never set can't tell: then it is not.
     """
     text = user_property(message, "expires")
-    if text is None or gmtime()[0] < 2026:
+    now = seconds()
+    if text is None or not now:
         return False
     try:
-        return time() + _UNIX > int(text)
+        return now > int(text)
     except ValueError:
         raise ValueError("expires: expected seconds since 1970")
 

@@ -10,6 +10,8 @@ from time import ticks_add, ticks_diff, ticks_ms
 from sensors import module
 from umqtt5 import MQTTError
 
+from .stamp import seconds, stamped
+
 _LONGEST = 1000  # ms
 _PATIENCE = 300000  # ms, the longest pause after a failure, where the period is not longer
 
@@ -26,14 +28,44 @@ def text(value, decimals):
 class Telemetry:
     """`configs` are the checked entries of the config, `pins` the board's module."""
 
-    def __init__(self, client, base, configs, pins):
-        self._sensors = [Sensor(client, base, config, pins) for config in configs]
+    def __init__(self, client, base, configs, pins, stamp=False):
+        self._sensors = [Sensor(client, base, config, pins, stamp) for config in configs]
+        self.backlog = None
+
+    def keep(self, backlog, sleeps):
+        """From now on what can't be told goes to `backlog(topics)`, with the topics of all quantities.
+
+        Where the device `sleeps`, a reading waits in the outbox until it is time to sleep: see `unsent`.
+        """
+        topics = []
+        for sensor in self._sensors:
+            sensor.number = len(topics)
+            topics += sensor.topics
+        self.backlog = backlog(topics)
+        for sensor in self._sensors:
+            sensor.backlog = self.backlog
+            if sleeps:
+                sensor.pending = [0] * len(sensor.topics)
+
+    def acknowledged(self, packet_id):
+        """The broker has this message."""
+        if self.backlog is not None:
+            self.backlog.acknowledged(packet_id)
+            for sensor in self._sensors:
+                sensor.acknowledged(packet_id)
+
+    def unsent(self, now):
+        """What the broker has not acknowledged goes to the backlog: the outbox does not outlive the sleep."""
+        for sensor in self._sensors:
+            sensor.unsent(now)
 
     def run(self, now):
         """Measure and publish what is due; returns the ms until something is."""
         wait = _LONGEST
         for sensor in self._sensors:
             wait = min(wait, sensor.run(now))
+        if self.backlog is not None:
+            wait = min(wait, self.backlog.run(now))
         return max(0, wait)
 
     def again(self, now):
@@ -45,7 +77,7 @@ class Telemetry:
         """The link is there: what could not be told is due now."""
         for sensor in self._sensors:
             if sensor.missed:
-                sensor.again(now)
+                sensor.anew(now)
 
     def read(self):
         """True where each sensor has been read since `again`, or has failed."""
@@ -58,6 +90,8 @@ class Telemetry:
         """What sensors would lose by a reset is written down."""
         for sensor in self._sensors:
             sensor.save()
+        if self.backlog is not None:
+            self.backlog.save()
 
     def table(self):
         """For each quantity, where its sensor is there:
@@ -70,9 +104,13 @@ class Telemetry:
 
 
 class Sensor:
-    """One sensor with what the config asks of it."""
+    """One sensor with what the config asks of it; `stamp`: its readings tell their time."""
 
-    def __init__(self, client, base, config, pins):
+    backlog = None
+    number = 0  # of its first quantity
+    pending = None  # packet identifiers by quantity, where what is not acknowledged is kept
+
+    def __init__(self, client, base, config, pins, stamp=False):
         self.name = config["name"]
         self.expiry = config["expiry"]
         self.done = False
@@ -86,6 +124,7 @@ class Sensor:
         self._retain = config["retain"]
         self._properties = b"" if self.expiry is None else b"\x02" + self.expiry.to_bytes(4, "big")
         self._driver = driver = module(config["kind"]).make(config, pins)
+        self._stamp = stamp
         self._events = hasattr(driver, "changed")
         self.quantities = quantities = driver.quantities
         topic = "%s/sensor/%s" % (base, self.name)
@@ -119,6 +158,25 @@ class Sensor:
         self.done = False
         if not self._measuring:
             self._due = now
+
+    def anew(self, now):
+        """It is due now, and told whether it has changed or not."""
+        for i in range(len(self._sent)):
+            self._sent[i] = None
+        self.again(now)
+
+    def acknowledged(self, packet_id):
+        if self.pending:
+            for i in range(len(self.pending)):
+                if self.pending[i] == packet_id:
+                    self.pending[i] = 0
+
+    def unsent(self, now):
+        if self.pending:
+            for i in range(len(self.pending)):
+                if self.pending[i]:
+                    self.pending[i] = 0
+                    self.backlog.keep(self.number + i, text(self._sent[i], self.decimals[i]), now)
 
     def save(self):
         if hasattr(self._driver, "save"):
@@ -210,17 +268,22 @@ class Sensor:
     def _publish(self, now):
         told = True
         changed = self._events and self._driver.changed
+        properties = stamped(self._properties, seconds()) if self._stamp else self._properties
         for i in range(len(self._smooth)):
             value = self._smooth[i]
             if value is None or not (changed or self._worth(i, value, now)):
                 continue
             payload = text(value, self.decimals[i])
-            if self._client.publish(
-                self.topics[i], payload, qos=self._qos, retain=self._retain, properties=self._properties
-            ):
+            packet_id = 0
+            if self.backlog is None or self.pending or self._client.connected:
+                packet_id = self._client.publish(
+                    self.topics[i], payload, qos=self._qos, retain=self._retain, properties=properties
+                )
+                if self.pending:
+                    self.pending[i] = packet_id
+            told = told and packet_id > 0
+            if packet_id or self.backlog is not None and self.backlog.keep(self.number + i, payload, now):
                 self._sent[i], self._sent_at[i] = value, now
-            else:
-                told = False
         self.missed = not told
         if changed and (told or not self._qos):
             self._driver.changed = False

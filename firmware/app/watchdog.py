@@ -18,4 +18,8 @@ class Watchdog:
         if linked:
             self._linked = now
         if not self._patience or ticks_diff(now, self._linked) < self._patience:
-            self._dog.feed()
+            self.feed()
+
+    def feed(self):
+        """For a pause that is meant."""
+        self._dog.feed()
