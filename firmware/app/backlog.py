@@ -16,19 +16,21 @@ import os
 from binascii import crc32
 from time import ticks_add, ticks_diff
 
+from micropython import const
+
 from umqtt5 import MQTTError
 
 from .stamp import seconds
 
-_RECORD = 20  # bytes: time 4, number of the quantity 1, length of the value 1, value 14
-_VALUE = 14
-_SUM = 4  # bytes of the checksum behind a record in the file
-_PAUSE = 1000  # ms between two messages
-_SAVE = 60000  # ms that a reading may wait to be written to flash
-_ROOM = 400  # bytes of a message
+_RECORD = const(20)  # bytes: time 4, number of the quantity 1, length of the value 1, value 14
+_VALUE = const(14)
+_SUM = const(4)  # bytes of the checksum behind a record in the file
+_PAUSE = const(1000)  # ms between two messages
+_SAVE = const(60000)  # ms that a reading may wait to be written to flash
+_ROOM = const(400)  # bytes of a message
 _NEW = ".new"  # of a file that takes the place of another
-_RUNNING = 0x40000000  # times below are seconds of this run, of a device whose clock was not set
-_NOBODY_KNOWS = 0xFFFFFFFF  # and these of an earlier one
+_RUNNING = const(0x40000000)  # times below are seconds of this run, of a device whose clock was not set
+_NOBODY_KNOWS = const(0xFFFFFFFF)  # and these of an earlier one
 
 
 class Backlog:

@@ -9,9 +9,11 @@ that was carried out before, and one whose time is over, are not carried out: se
 import json
 from time import ticks_diff, ticks_ms
 
+from micropython import const
+
 from .repeats import can_be_repeated, expired, key_of
 
-_IDLE = 1000  # ms
+_IDLE = const(1000)  # ms
 
 
 class Commands:

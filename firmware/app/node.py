@@ -2,6 +2,8 @@
 
 from time import ticks_ms
 
+from micropython import const
+
 from actuators import make as make_actuators
 from umqtt5 import Client
 
@@ -12,9 +14,9 @@ from .net import Net
 from .repeats import Repeats
 from .telemetry import Telemetry
 
-_LONGEST_WAIT = 1000  # ms
-_SESSION_EXPIRY = 3600  # s, at least
-_GOOD = 300000  # ms after which a start counts as good
+_LONGEST_WAIT = const(1000)  # ms
+_SESSION_EXPIRY = const(3600)  # s, at least
+_GOOD = const(300000)  # ms after which a start counts as good
 
 
 class Node:

@@ -7,13 +7,15 @@
 
 from time import ticks_add, ticks_diff, ticks_ms
 
+from micropython import const
+
 from sensors import module
 from umqtt5 import MQTTError
 
 from .stamp import seconds, stamped
 
-_LONGEST = 1000  # ms
-_PATIENCE = 300000  # ms, the longest pause after a failure, where the period is not longer
+_LONGEST = const(1000)  # ms
+_PATIENCE = const(300000)  # ms, the longest pause after a failure, where the period is not longer
 
 
 def text(value, decimals):
@@ -106,23 +108,37 @@ class Telemetry:
 class Sensor:
     """One sensor with what the config asks of it; `stamp`: its readings tell their time."""
 
+    # what few change is the class's until then: it takes no room in the dict of an instance
     backlog = None
     number = 0  # of its first quantity
     pending = None  # packet identifiers by quantity, where what is not acknowledged is kept
+    expiry = None
+    done = False
+    missed = False  # something was worth telling, and could not be told
+    _smoothing = 0
+    _dead_band = None
+    _retain = False
+    _properties = b""
+    _measuring = False
+    _failures = 0
+    _failed = None  # what it said
+    _unsaid = True  # the broker may still have an error, of before the start
 
     def __init__(self, client, base, config, pins, stamp=False):
         self.name = config["name"]
-        self.expiry = config["expiry"]
-        self.done = False
-        self.missed = False  # something was worth telling, and could not be told
         self._client = client
         self._period = int(config["period"] * 1000)
-        self._keep = config["smoothing"]
-        self._dead_band = config["dead_band"]
+        if config["smoothing"]:
+            self._smoothing = config["smoothing"]
+        if config["dead_band"] is not None:
+            self._dead_band = config["dead_band"]
         self._max_silence = int(config["max_silence"] * 1000)
         self._qos = config["qos"]
-        self._retain = config["retain"]
-        self._properties = b"" if self.expiry is None else b"\x02" + self.expiry.to_bytes(4, "big")
+        if config["retain"]:
+            self._retain = True
+        if config["expiry"] is not None:
+            self.expiry = config["expiry"]
+            self._properties = b"\x02" + self.expiry.to_bytes(4, "big")
         self._driver = driver = module(config["kind"]).make(config, pins)
         self._stamp = stamp
         self._events = hasattr(driver, "changed")
@@ -132,7 +148,6 @@ class Sensor:
             self.topics = [client.topic(topic)]
         else:
             self.topics = [client.topic("%s/%s" % (topic, quantity[0])) for quantity in quantities]
-        self._error_topic = topic + "/error"
         wished = config["precision"]
         self.decimals = [q[3] if wished is None else wished for q in quantities]
         self._values: list = [None] * len(quantities)
@@ -140,10 +155,6 @@ class Sensor:
         self._sent: list = [None] * len(quantities)
         self._sent_at = [0] * len(quantities)
         self._due = ticks_ms()
-        self._measuring = False
-        self._failures = 0
-        self._failed = None  # what it said
-        self._unsaid = True  # the broker may still have an error, of before the start
 
     def run(self, now):
         """Returns the ms until it wants to run again."""
@@ -223,8 +234,8 @@ class Sensor:
             return
         if value - value != 0:  # of inf and nan it is nan
             raise ValueError("not a number")
-        if self._keep and self._smooth[i] is not None:
-            value += self._keep * (self._smooth[i] - value)
+        if self._smoothing and self._smooth[i] is not None:
+            value += self._smoothing * (self._smooth[i] - value)
         self._smooth[i] = value
 
     # ---- failures
@@ -256,7 +267,10 @@ class Sensor:
             self._unsaid = not self._say("")
 
     def _say(self, error):
-        topic = self._client.topic(self._error_topic)
+        name = self.topics[0].name.decode()
+        if len(self.topics) > 1:
+            name = name[: name.rfind("/")]
+        topic = self._client.topic(name + "/error")
         topic.alias = -1  # so seldom that an alias would be wasted
         try:
             return self._client.publish(topic, error, retain=True)
