@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a target is a command of tools/, never a file
-.PHONY: help demo flash deploy provision run repl logs ls erase fleet monitor doctor test judges conformance mutants fuzz soak cuts lint package size bench setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor doctor test judges conformance mutants fuzz soak cuts lint package size bench setup lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -73,6 +73,10 @@ monitor: $(VENV)/monitor ## what the devices say, live: [BROKER=mqtt://host] [WE
 
 doctor: $(VENV)/board ## what is wrong, and what to do: [BOARD=] [PORT=] [BROKER=mqtts://user:password@host] [ARGS="--ca ca.pem"]
 	@$(RUN) -m tools doctor $(if $(BOARD),--board "$(BOARD)") $(if $(PORT),--port "$(PORT)") \
+	  $(if $(BROKER),--broker "$(BROKER)") $(ARGS)
+
+update: $(VENV)/board ## a new version over the air: DEVICE=greenhouse-1 BOARD=esp32 [BROKER=mqtt://host] [ARGS="--key update.key"]
+	@$(RUN) -m tools update $(or $(DEVICE),$(error DEVICE= is missing, such as DEVICE=greenhouse-1)) $(if $(BOARD),--board "$(BOARD)") \
 	  $(if $(BROKER),--broker "$(BROKER)") $(ARGS)
 
 fleet: $(VENV)/board $(VENV)/monitor ## many devices of one description: N=100 simulates so many [BROKER=] [SECONDS=]; else [ARGS="init|make|list|flash|run"]

@@ -5,7 +5,7 @@ import os
 import sys
 from time import sleep, ticks_ms
 
-import pins
+import slot
 
 began = ticks_ms()
 WINDOW = 2  # s in which Ctrl-C comes in before the watchdog starts
@@ -71,4 +71,20 @@ def main():
         pins.reset()
 
 
-main()
+def again():
+    """A new version that does not even start: the next start counts it, and goes back in the end."""
+    sleep(5)
+    if "pins" in sys.modules:
+        pins.reset()
+    __import__("machine").reset()
+
+
+try:
+    import pins
+
+    main()
+except Exception as error:
+    if slot.read()[2] < 0:  # what a cable has brought is for a person to mend
+        raise
+    sys.print_exception(error)
+    again()

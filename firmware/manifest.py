@@ -8,7 +8,7 @@ include("$(PORT_DIR)/boards/manifest.py")  # what the port itself freezes, async
 include("../lib/manifest.py")
 for name in ("app", "sensors", "actuators"):
     package(name, opt=2)
-for name in ("boot.py", "main.py"):
+for name in ("boot.py", "main.py", "slot.py"):
     module(name)
 board = "../boards/" + os.environ["UMQTT5_BOARD"]
 module("pins.py", base_path=board, opt=2)

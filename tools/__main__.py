@@ -28,6 +28,7 @@ _COMMANDS = {
     "logs": "tools.logs",
     "ls": "tools.ls",
     "erase": "tools.erase",
+    "update": "tools.update",
     "fleet": "tools.fleet.command",
     "monitor": "tools.monitor.command",
     "doctor": "tools.doctor.command",

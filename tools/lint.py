@@ -30,7 +30,7 @@ disable_error_code = assignment
 # the stubs have errors of their own; hosted and hosted_aio have names of CPython only
 ignore_errors = true
 
-[mypy-umqtt5,umqtt5.*,app,app.*,sensors,sensors.*,actuators,actuators.*,pins,hardware,espressif,raspberry,main,boot]
+[mypy-umqtt5,umqtt5.*,app,app.*,sensors,sensors.*,actuators,actuators.*,pins,hardware,espressif,raspberry,main,boot,slot]
 ignore_errors = false
 
 [mypy-umqtt5.hosted,umqtt5.hosted_aio,umqtt5.hosted_tls]

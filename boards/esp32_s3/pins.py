@@ -3,6 +3,7 @@
 from espressif import *
 from hardware import *
 
+BOARD = "esp32_s3"
 WIFI = True
 BUFFERS = {"rx": 1024, "tx": 1024, "outbox": 2048, "inflight": 8, "aliases": 16}
 OUTPUTS = {"lamp": 2, "relay": 4}

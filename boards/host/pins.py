@@ -7,6 +7,7 @@ changes an input, `echo 1.65 > level` is a voltage at an analog one.
 import os
 import sys
 
+BOARD = "host"
 WIFI = False
 BUFFERS = {"rx": 1024, "tx": 1024, "outbox": 2048, "inflight": 8, "aliases": 16}
 OUTPUTS = {"lamp": "lamp", "relay": "relay"}

@@ -3,6 +3,7 @@
 from hardware import *
 from raspberry import *
 
+BOARD = "rpi_pico2_w"
 WIFI = True
 BUFFERS = {"rx": 1024, "tx": 1024, "outbox": 2048, "inflight": 8, "aliases": 16}
 OUTPUTS = {"lamp": "LED", "relay": 15}

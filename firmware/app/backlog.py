@@ -132,7 +132,7 @@ class Backlog:
         return _PAUSE
 
     def _tell(self, now):
-        readings = []
+        readings: list = []
         size = 2
         while len(readings) < self.count:
             reading = self._reading(len(readings), now)

@@ -39,6 +39,8 @@ def load(path, pins):
     config["backlog"] = config["backlog"] or {}
     _fields(path, "backlog.", config["backlog"], schema.BACKLOG)
     _one_of(path, "backlog.policy", config["backlog"], "policy", ("newest", "oldest", "thin"))
+    if config["update"] is not None:
+        _update(path, config["update"])
     config["power"] = config["power"] or {}
     _power(path, config["power"], pins)
     _sensors(path, config["sensors"], pins)
@@ -47,7 +49,9 @@ def load(path, pins):
 
 
 def _wrong(path, field, value, expected):
-    raise ConfigError("%s: %s: %s, expected %s" % (path, field, json.dumps(value), expected))
+    secret = field[-8:] == "password" or field == "update.key"
+    shown = "..." if secret else json.dumps(value)
+    raise ConfigError("%s: %s: %s, expected %s" % (path, field, shown, expected))
 
 
 def _fields(path, where, found, table):
@@ -182,6 +186,14 @@ def _tls(path, tls):
                 os.stat(folder + tls[field])
             except OSError:
                 _wrong(path, "broker.tls." + field, tls[field], schema.TLS[field][4])
+
+
+def _update(path, update):
+    _fields(path, "update.", update, schema.UPDATE)
+    try:
+        bytes.fromhex(update["key"])
+    except ValueError:  # the key itself is not shown
+        raise ConfigError("%s: update.key: expected %s" % (path, schema.UPDATE["key"][4]))
 
 
 def _power(path, power, pins):

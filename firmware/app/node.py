@@ -56,6 +56,7 @@ class Node:
             self._health.more = self._cycle.figures
 
     def _equip(self, client, base, config, pins):
+        self._reset_board = pins.reset
         self._net = Net(config["wifi"])
         self._telemetry = Telemetry(client, base, config["sensors"], pins, config["stamp"])
         if config["backlog"]["keep"] and config["sensors"]:
@@ -73,6 +74,12 @@ class Node:
 
             self._clock = Clock(config["ntp"], pins.set_clock)
         # a certificate is checked against the clock
+        self._update = None
+        if config["update"]:
+            from .update import Update
+
+            what = (base, self._name, pins.BOARD, config["update"])
+            self._update = Update(client, *what, self._restart, now)
         self._needs_time = self._clock and config["broker"]["tls"]
         self._watchdog = None
         if config["watchdog"] and hasattr(pins, "watchdog"):
@@ -104,6 +111,8 @@ class Node:
         if client.connected:
             self._tell()
         wait = min(self._telemetry.run(now), self._health.run(now), self._commands.run(now))
+        if self._update:
+            wait = min(wait, self._update.run(now))
         if self._cycle:
             wait = self._rest(now, wait)
         client.poll(min(_LONGEST_WAIT, wait))
@@ -116,7 +125,8 @@ class Node:
     def _rest(self, now, wait):
         """Sleep, where it is time to; returns the ms until there is something to do."""
         cycle = self._cycle
-        if not cycle.over(now, self._online and self._telemetry.read(), self._commands.active()):
+        active = self._commands.active() or self._update and self._update.busy
+        if not cycle.over(now, self._online and self._telemetry.read(), active):
             return min(wait, cycle.wait(now))
         if cycle.delivered:
             crash.good()
@@ -141,6 +151,11 @@ class Node:
         """Its actuators to their safe states, what it counts into its file: it is about to end."""
         self._commands.safe(ticks_ms())
         self._telemetry.save()
+
+    def _restart(self):
+        """An update, or its end, wants the board reset."""
+        self.safe()
+        self._reset_board()
 
     def _state(self, client, connected, error):
         self._online = False

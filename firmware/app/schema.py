@@ -44,6 +44,11 @@ BACKLOG = {
     "on_flash": (bool, False, 0, 1, "true or false"),
 }
 
+UPDATE = {
+    "key": (str, REQUIRED, 32, 128, "32 to 128 hexadecimal digits"),
+    "confirm": (float, 30, 1, 500, "seconds, 1 to 500"),
+}
+
 CONFIG = {
     "device": (str, REQUIRED, 1, 23, _NAME),
     "prefix": (str, "umqtt5", 1, 64, "a topic without + and #"),
@@ -54,6 +59,7 @@ CONFIG = {
     "stamp": (bool, True, 0, 1, "true or false"),
     "backlog": (dict, None, 0, 0, "an object with keep, policy or on_flash"),
     "power": (dict, None, 0, 0, "an object with mode"),
+    "update": (dict, None, 0, 0, "an object with key"),
     "health": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
     "remember": (int, 8, 1, 64, "how many commands, 1 to 64"),
     "remember_on_flash": (bool, False, 0, 1, "true or false"),

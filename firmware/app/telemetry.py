@@ -41,7 +41,7 @@ class Telemetry:
 
         Where the device `sleeps`, a reading waits in the outbox until it is time to sleep: see `unsent`.
         """
-        topics = []
+        topics: list = []
         for sensor in self.sensors:
             sensor.number = len(topics)
             topics += sensor.topics
