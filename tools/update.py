@@ -26,6 +26,7 @@ from umqtt5 import Client, MQTTError
 
 _LEFT_OUT = {"boot.py", "main.py", "slot.mpy"}
 _PIECE = 512  # bytes, which with their topic fit into the smallest buffers that a board has
+_AGAIN = 5  # s until the offer is made again
 _WORDS = {
     "refused": "it refused the update",
     "failed": "it gave up the update",
@@ -134,22 +135,27 @@ class Sender:
             lambda: bool(self.state), patience, "says nothing of updates: does its config have update.key?"
         )
         self.state = {}  # what it said before it was asked is not about this
-        self.client.publish(f"{self._base}/update/set", self._offer, qos=1, wait=10000)
-        self._until(lambda: bool(self.state), patience, "does not answer the offer: is it online?")
-        begun = False
-        while True:
-            state, version = self.state.get("state"), self.state.get("version")
-            if state in _WORDS:
-                return False
-            begun = begun or state != "installed"
-            if state == "installed" and begun:  # else it has only just come online
-                return bool(version == self.update.version)
+        ends = time.monotonic() + patience
+        while not self._begun:  # it may be about to come online: then nobody hears the first
+            if time.monotonic() > ends:
+                raise Problem(f"{self._base} does not answer the offer: is it online?")
+            self.client.publish(f"{self._base}/update/set", self._offer, qos=1, wait=10000)
+            again = time.monotonic() + _AGAIN
+            while not self._begun and time.monotonic() < again:
+                self.client.poll(20)
+        while self.state.get("state") not in ("installed", *_WORDS):
             before = (self.state, self._sending, self.sent)
             self._until(
                 lambda before=before: before != (self.state, self._sending, self.sent),  # type: ignore[misc]
                 patience,
                 f"says no more since {json.dumps(self.state)}",
             )
+        return bool(self.state == {"version": self.update.version, "state": "installed"})
+
+    @property
+    def _begun(self) -> bool:
+        """Whether it has said something about the offer."""
+        return self.state.get("state", "installed") != "installed"
 
     def _until(self, condition: Callable[[], bool], patience: float, what: str) -> None:
         ends = time.monotonic() + patience

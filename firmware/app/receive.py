@@ -34,7 +34,7 @@ class Receiver:
     def __init__(self, client, base, offer, owner):
         self._client = client
         self._wants = base + "/update/wants"
-        self._offer = offer
+        self.offer = offer
         self._owner = owner
         self._current = slot.read()[0]
         self._folder = "b" if self._current == "a" else "a"
@@ -178,18 +178,26 @@ class Receiver:
                     if self._read(self._folder + "/" + path, None) != digest:
                         raise ValueError("%s has changed on flash" % path)
             with open(self._folder + "/version", "w") as file:
-                file.write("%d\n" % self._offer["version"])
+                file.write("%d\n" % self.offer["version"])
             slot.write(self._folder, self._current, 0)
         except (OSError, ValueError) as error:
             self._end(error)
             return
         self._owner.ended()
 
-    def _end(self, error):
+    def close(self):
+        """Let go of it. Raises OSError."""
         if self._file:
             self._file.close()
-        self._client.unsubscribe(self._wants[:-5] + "piece")
+            self._file = None
         _clear(self._folder)
+
+    def _end(self, error):
+        self._client.unsubscribe(self._wants[:-5] + "piece")
+        try:
+            self.close()
+        except OSError as another:
+            print("update: %s" % another)
         self._owner.ended(error)
 
 

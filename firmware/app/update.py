@@ -105,6 +105,10 @@ class Update:
             return
         try:
             offer = self._checked(message)
+            if self._receiver:
+                if self._receiver.offer == offer:  # it has come twice
+                    return
+                self._receiver.close()
             from .receive import Receiver
 
             self._receiver = Receiver(self._client, self._base, offer, self)
