@@ -29,6 +29,10 @@ class Health:
             self._client.publish(self._topic, json.dumps(self.figures()))
         return ticks_diff(self._due, now)
 
+    def again(self, now):
+        """It is due now."""
+        self._due = now
+
     @property
     def up(self):
         """ms since the start."""

@@ -1,5 +1,6 @@
 """The device: one client, its sensors, its actuators, one loop."""
 
+import os
 from time import ticks_ms
 
 from actuators import make as make_actuators
@@ -41,7 +42,7 @@ class Node:
         client.on_state = self._state
         client.on_subscribed = self._subscribed
         client.on_ack = self._acknowledged
-        client.will(base + "/status", b"offline", qos=1, retain=True)
+        client.will(base + "/status", b"offline", qos=1, retain=True, delay=broker["will_delay"])
         self._status = client.topic(base + "/status")
         self._online = False  # whether it has been said
         self._net = Net(config["wifi"])
@@ -54,6 +55,13 @@ class Node:
         self._commands.link(False, now)
         reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         self._health = Health(client, base, int(config["health"] * 1000), reset)
+        self._discovery = None
+        if not safe_mode and (config["discovery"] or "announced" in os.listdir()):
+            from .discovery import Discovery
+
+            what = (self._name, base, self._telemetry, self._commands.actuators)
+            woken = reset == "deep sleep"
+            self._discovery = Discovery(client, config["discovery"], what, self._listened, woken)
         self._clock = None
         if config["ntp"] and hasattr(pins, "set_clock"):
             from .clock import Clock
@@ -84,6 +92,8 @@ class Node:
         if client.connected:
             self._tell()
         wait = min(self._telemetry.run(now), self._health.run(now), self._commands.run(now))
+        if self._discovery:
+            wait = min(wait, self._discovery.run(now))
         client.poll(min(_LONGEST_WAIT, wait))
         if self._watchdog:
             self._watchdog.progress(now, client.connected)
@@ -100,6 +110,11 @@ class Node:
                 text = crash.read()
                 self._told = self._client.publish(self._crash, text, qos=1, retain=True) if text else -1
 
+    def _listened(self, now):
+        """Home Assistant has subscribed to what it was told of."""
+        self._telemetry.anew(now)
+        self._health.again(now)
+
     def safe(self):
         """Its actuators to their safe states, what it counts into its file: it is about to end."""
         self._commands.safe(ticks_ms())
@@ -113,6 +128,8 @@ class Node:
             self._telemetry.linked(ticks_ms())
             if not client.session.resumed:
                 self._commands.forget()
+                if self._discovery:
+                    self._discovery.again()
         else:
             why = "closed" if error is None else error
             print("%s: no link to %s: %s" % (self._name, self._where, why))
@@ -125,6 +142,8 @@ class Node:
             print("%s: %s: refused: %s" % (self._name, what, name(answer.reason)))
 
     def _acknowledged(self, answer):
+        if self._discovery and self._discovery.acknowledged(answer):
+            return
         if answer.packet_id == self._told:
             crash.told()
             self._told = -1

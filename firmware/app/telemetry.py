@@ -41,6 +41,12 @@ class Telemetry:
         for sensor in self._sensors:
             sensor.again(now)
 
+    def anew(self, now):
+        """Somebody listens who has heard nothing: all is due now, and told whether it has changed or not."""
+        for sensor in self._sensors:
+            sensor.forget()
+            sensor.again(now)
+
     def linked(self, now):
         """The link is there: what could not be told is due now."""
         for sensor in self._sensors:
@@ -119,6 +125,11 @@ class Sensor:
         self.done = False
         if not self._measuring:
             self._due = now
+
+    def forget(self):
+        """What was told last does not matter any more."""
+        for i in range(len(self._sent)):
+            self._sent[i] = None
 
     def save(self):
         if hasattr(self._driver, "save"):
