@@ -11,7 +11,7 @@ WINDOW = 2  # s in which Ctrl-C comes in before the watchdog starts
 
 
 def checked():
-    """The config, checked, or None. What checks it is let go: it takes heap that the device needs."""
+    """The config, checked, or None."""
     from app import config
 
     try:
@@ -19,12 +19,21 @@ def checked():
     except config.ConfigError as error:
         print(error)
         return None
-    finally:
-        for package, module in (("app", "config"), ("app", "schema"), ("actuators", "schema")):
-            sys.modules.pop(package + "." + module, None)
-            if package in sys.modules and hasattr(sys.modules[package], module):
-                delattr(sys.modules[package], module)
-        gc.collect()
+
+
+def let_go():
+    """What has checked the config: it takes heap that the device needs."""
+    for name in ("app.config", "app.schema", "actuators.schema", "sensors.schema"):
+        package, _, module = name.partition(".")
+        sys.modules.pop(name, None)
+        if package in sys.modules and hasattr(sys.modules[package], module):
+            delattr(sys.modules[package], module)
+    for name in sys.modules:
+        if name.startswith("sensors."):
+            for checks in ("FIELDS", "PINS", "CHOICES", "VOLTS", "REQUIRED", "fields", "check"):
+                if hasattr(sys.modules[name], checks):
+                    delattr(sys.modules[name], checks)
+    gc.collect()
 
 
 def main():
@@ -37,10 +46,13 @@ def main():
         # a wrong config does not get better by a restart: say it once and stay
         pins.halt()
         return
+    let_go()
+    name = settings["device"]
     from app import crash
 
     safe_mode = crash.starting()
     if settings["watchdog"] and hasattr(pins, "watchdog"):
+        print("%s: starts in %d s, unless Ctrl-C comes" % (name, WINDOW))
         sleep(WINDOW)
     try:
         from app import node
@@ -49,7 +61,7 @@ def main():
     except Exception as error:
         sys.print_exception(error)
         crash.log(error)
-        print("%s: restart in 5 s" % settings["device"])
+        print("%s: restart in 5 s" % name)
         sleep(5)
         pins.reset()
 

@@ -6,6 +6,7 @@ What the device has is where the questions begin. A secret is never printed.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import hashlib
 import json
 import os
@@ -104,7 +105,7 @@ def make(before: Provision | None, wishes: Wishes, target: Board, console: Conso
     asks = wishes.ask and sys.stdin.isatty()
     for assignment in wishes.assignments:
         if "=" not in assignment and asks:
-            settings.change(made.config, assignment, Prompt.ask(assignment, password=True, console=console))
+            settings.change(made.config, assignment, _unseen(assignment))
         else:
             settings.change(made.config, *settings.split(assignment))
     if asks:
@@ -145,14 +146,17 @@ def _ask(config: dict[str, Any], target: Board, console: Console) -> None:
         now = _get(config, key)
         if key.endswith("password"):
             hint = ", Return keeps the one there is" if now else ", empty for none"
-            answer = Prompt.ask(
-                question + hint, console=console, password=True, default="", show_default=False
-            )
+            answer = _unseen(question + hint)
         else:
             default: Any = usual.get(key, ...) if now is None else str(now)
             answer = Prompt.ask(question, console=console, default=default)
         if answer:
             settings.change(config, key, int(answer) if answer.isdigit() and key.endswith("port") else answer)
+
+
+def _unseen(question: str) -> str:
+    """An answer that is not shown: `Prompt` asks a moment before the terminal ceases to show."""
+    return getpass.getpass(f"{question}: ")
 
 
 def _get(config: dict[str, Any], key: str) -> Any:

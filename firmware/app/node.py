@@ -162,6 +162,7 @@ def _context(ca, cert, key):
 def run(config, pins, safe_mode):
     """Never returns."""
     node = Node(config, pins, safe_mode)
+    config.clear()  # what is needed of it is where it is needed
     try:
         while True:
             node.step()

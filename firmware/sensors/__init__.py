@@ -12,7 +12,6 @@ A sensor has
 that is missing at the start is looked for again by each `start`.
 """
 
-REQUIRED = ...
 MEASUREMENT = "measurement"
 
 # kind: its module; the kinds of a board's own `READINGS` are beside these
@@ -29,33 +28,13 @@ KINDS = {
     "heap_free": "heap_free",
 }
 
-# fields that each kind has; as in app.schema
-FIELDS = {
-    "kind": (str, REQUIRED, 1, 32, "the kind of sensor"),
-    "name": (str, None, 1, 23, "1 to 23 letters, digits, - or _"),
-    "period": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
-    "smoothing": (float, 0, 0, 0.99, "0 for none, to 0.99"),
-    "dead_band": (float, None, 0, 1e9, "the change that is published, 0 for any"),
-    "max_silence": (float, 3600, 1, 86400, "seconds, 1 to 86400"),
-    "precision": (int, None, 0, 6, "decimals, 0 to 6"),
-    "qos": (int, 0, 0, 2, "0, 1 or 2"),
-    "expiry": (int, None, 1, 0x3FFFFFFF, "seconds, 1 or more"),
-    "retain": (bool, False, 0, 1, "true or false"),
-}
-
-
-def fields(**more):
-    """The fields of a kind: those of all, and its own."""
-    made = dict(FIELDS)
-    made.update(more)
-    return made
-
 
 def module(kind):
-    """The module of a kind: it has `FIELDS` and `make(config, pins)`.
+    """The module of a kind: it has `FIELDS` (see `schema`) and `make(config, pins)`.
 
     What it may have besides: `PINS`, what a pin in a field is used for; `CHOICES`, the words that a
     field may be; `check(config, pins)`, which returns the field that is wrong and what was expected.
+    When the config has been checked all these but `make` are let go.
     """
     name = "sensors." + KINDS.get(kind, "reading")
     return __import__(name, None, None, (name,))

@@ -1,6 +1,7 @@
 """A voltage at a pin, as what it stands for: volts times `scale` plus `offset`."""
 
-from . import MEASUREMENT, REQUIRED, fields
+from . import MEASUREMENT
+from .schema import REQUIRED, fields
 
 VOLTS = {
     "pin": (object, REQUIRED, 0, 0, "a pin that measures"),

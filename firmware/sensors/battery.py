@@ -1,7 +1,8 @@
 """A battery behind a voltage divider: volts, and percent between two voltages."""
 
-from . import MEASUREMENT, fields
+from . import MEASUREMENT
 from .analog import PINS, VOLTS, average, check
+from .schema import fields
 
 __all__ = ("FIELDS", "PINS", "check", "make")
 

@@ -5,7 +5,8 @@ By Bosch's data sheet BST-BME280-DS002: the compensation of 4.2.3, in integers.
 
 import struct
 
-from . import MEASUREMENT, fields
+from . import MEASUREMENT
+from .schema import fields
 
 FIELDS = fields(
     bus=(str, "i2c", 1, 16, "the name of one of the board's buses"),

@@ -1,6 +1,7 @@
 """DHT11 and DHT22 (AM2302): temperature and humidity on one pin, by MicroPython's own driver."""
 
-from . import MEASUREMENT, REQUIRED, fields
+from . import MEASUREMENT
+from .schema import REQUIRED, fields
 
 FIELDS = fields(
     pin=(object, REQUIRED, 0, 0, "a pin"),

@@ -2,7 +2,7 @@
 
 from time import ticks_diff, ticks_ms
 
-from . import REQUIRED, fields
+from .schema import REQUIRED, fields
 
 FIELDS = fields(
     pin=(object, REQUIRED, 0, 0, "a pin"),

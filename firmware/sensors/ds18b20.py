@@ -2,7 +2,8 @@
 
 from time import ticks_diff, ticks_ms
 
-from . import MEASUREMENT, REQUIRED, fields
+from . import MEASUREMENT
+from .schema import REQUIRED, fields
 
 FIELDS = fields(
     pin=(object, REQUIRED, 0, 0, "a pin"),

@@ -2,7 +2,8 @@
 
 import gc
 
-from . import MEASUREMENT, fields
+from . import MEASUREMENT
+from .schema import fields
 
 FIELDS = fields(period=(float, 60, 0.1, 86400, "seconds, 0.1 to 86400"))
 

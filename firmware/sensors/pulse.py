@@ -7,7 +7,8 @@ itself: what a power cut takes is what came since.
 import os
 from time import ticks_diff, ticks_ms
 
-from . import MEASUREMENT, REQUIRED, fields
+from . import MEASUREMENT
+from .schema import REQUIRED, fields
 
 FIELDS = fields(
     pin=(object, REQUIRED, 0, 0, "a pin"),

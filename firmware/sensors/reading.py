@@ -1,6 +1,7 @@
 """A value that the board itself can tell: one of its `READINGS`."""
 
-from . import MEASUREMENT, fields
+from . import MEASUREMENT
+from .schema import fields
 
 FIELDS = fields()
 

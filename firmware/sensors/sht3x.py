@@ -1,6 +1,7 @@
 """SHT30, SHT31, SHT35: temperature and humidity, by Sensirion's data sheet."""
 
-from . import MEASUREMENT, fields
+from . import MEASUREMENT
+from .schema import fields
 
 FIELDS = fields(
     bus=(str, "i2c", 1, 16, "the name of one of the board's buses"),

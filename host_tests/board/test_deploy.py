@@ -86,7 +86,7 @@ os.chdir("/small")
 def test_ls_logs_and_erase(deployed: Cable) -> None:
     said = tool("ls", "--port", deployed.port)
     assert "config.json" in said and "umqtt5" in said and "avail" in said
-    said = tool("logs", "--port", deployed.port, "--seconds", "2", "--restart")
+    said = tool("logs", "--port", deployed.port, "--seconds", "8", "--restart")
     assert "dut: connected to" in said
     said = problem("erase", "--board", "esp32", "--port", deployed.port, "--files")
     assert "nothing is erased" in said and (deployed.folder / "config.json").exists()

@@ -3,7 +3,8 @@
 import os
 
 from helper import raises
-from sensors import FIELDS, bme280, digital, ds18b20, module, pulse, sht3x
+from sensors import bme280, digital, ds18b20, module, pulse, sht3x
+from sensors.schema import FIELDS
 
 
 class Clock:

@@ -1,8 +1,8 @@
 """What of a sensor is published, and when, on a simulated clock."""
 
-import sensors
 from app import telemetry
 from app.telemetry import Telemetry
+from sensors.schema import FIELDS
 from umqtt5 import MQTTError
 from umqtt5.topics import Topic
 
@@ -72,7 +72,7 @@ class World:
         telemetry.ticks_diff = lambda a, b: a - b
         telemetry.ticks_add = lambda a, b: a + b
         telemetry.module = lambda kind: self
-        made = {name: field[1] for name, field in sensors.FIELDS.items()}
+        made = {name: field[1] for name, field in FIELDS.items()}
         made.update(kind="x", name="s", period=10)
         made.update(config)
         self.telemetry = Telemetry(self.client, "p/dut", [made], None)
