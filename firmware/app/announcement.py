@@ -1,96 +1,130 @@
-"""One announcement of entities, on its way; and the file that tells what was announced before.
+"""What a device has, as Home Assistant wants to hear it (device discovery, of 2024.11 and later).
 
-`announced` has the topic in its first line and a key in each of the others. A key is there before it
-is announced and until it is withdrawn, wherever the power goes. Loaded and let go by `discovery`.
+It is written to flash at the start, when there is heap for it, and sent from there by `discovery`. The
+topic is in the first line, an entity in each that begins with a quote or a comma. What was announced
+before and is gone is there by its platform alone, which withdraws it. Flash is written only where
+something has changed.
+
+Text is put together here, not made of dicts, to take little heap. Names of sensors and actuators need
+no escapes: the check of the config has seen to that.
 """
 
 import os
+import sys
+from json import dumps
 
-from umqtt5 import stream
+from .discovery import NEW, SENT, replace, topic_in
 
-FILE = "announced"
-_NEW = "announced.new"
+_HALF = "announced.tmp"
+
+_DIAGNOSTIC = ',"ent_cat":"diagnostic"'
+_MEASURED = ',"unit_of_meas":%s,"stat_cla":"%s","sug_dsp_prc":%d'
+_MODES = ',"schema":"json","brightness":true,"sup_clrm":["%s"]'
+# "unknown", until it was told an angle, is no number
+_NUMBER = ',"min":%s,"max":%s,"unit_of_meas":"°","val_tpl":"{{value if value|is_number else \'None\'}}"'
+# the identifiers are ours: others may announce a device of the same name
+_DEVICE = '{"dev":{"ids":["umqtt5-%s"],"name":"%s","mf":"umqtt5","mdl":%s,"sw":"MicroPython %s"}'
+# anything but `online` is not there: in safe mode there are no sensors and no actuators
+_SHARED = ',"o":{"name":"umqtt5"},"qos":1,"avty_t":%s,"avty_tpl":"%s","cmps":{\n'
+_AVAILABLE = "{{'online' if value=='online' else 'offline'}}"
+_ENTITY = '%s"%s":{"p":"%s","uniq_id":"umqtt5-%s/%s","name":"%s","~":%s,"stat_t":"~"%s}\n'
+# of `<base>/health`
+_HEALTH = (
+    ("uptime", "s", "duration", "total_increasing"),
+    ("heap_free", "B", "data_size", "measurement"),
+    ("heap_least", "B", "data_size", "measurement"),
+    ("stall", "ms", "duration", "measurement"),
+    ("connects", None, None, "total_increasing"),
+    ("reset", None, None, None),
+)
 
 
-def announced():
-    """The topic and the keys of what was announced, None and none where nothing was."""
-    try:
-        with open(FILE) as file:
-            lines = file.read().split("\n")
-    except (OSError, ValueError):  # a file that is no text
-        return None, []
-    return lines[0] or None, [line for line in lines[1:] if line]
+def table(base, telemetry, actuators):
+    """The entities: (key, which begins with the platform; name; topic; more of its JSON)."""
+    for name, key, topic, unit, device_class, state_class, decimals, expiry in telemetry.table():
+        path = topic[len(base) + 1 :]  # sensor/<name>, or sensor/<name>/<key>
+        if path.count("/") > 1:
+            name += " " + key
+        more = ',"exp_aft":%d,"dev_cla":%s' % (expiry or 0, dumps(device_class or None))
+        if state_class:
+            more += _MEASURED % (dumps(unit or None), state_class, decimals)
+        else:  # ON or OFF
+            path = "binary_" + path
+        if device_class in ("signal_strength", "battery"):
+            more += _DIAGNOSTIC
+        yield path, name, topic, more
+    for actuator in actuators:
+        path = actuator.platform + "/" + actuator.name
+        more = ',"cmd_t":"~/set"'
+        if actuator.platform == "light":
+            more += _MODES % ("rgb" if hasattr(actuator, "colour") else "brightness")
+        elif actuator.platform == "number":
+            more += _NUMBER % (actuator.low, actuator.high)
+        yield path, actuator.name, base + "/" + path, more
+    for key, unit, device_class, state_class in _HEALTH:
+        more = ',"dev_cla":%s,"val_tpl":"{{value_json.%s}}"' % (dumps(device_class), key) + _DIAGNOSTIC
+        if state_class:
+            more += _MEASURED % (dumps(unit), state_class, 0)
+        yield "sensor/health/" + key, "health " + key, base + "/health", more
 
 
-def forget():
-    """All of it was withdrawn."""
-    os.remove(FILE)
+def lines(topic, device, base, telemetry, actuators, gone):
+    """The topic, then the JSON, a str at a time; `gone` has the keys that are to be withdrawn."""
+    yield topic + "\n"
+    machine = getattr(sys.implementation, "_machine", sys.platform)
+    version = "%d.%d.%d" % tuple(sys.implementation.version[:3])
+    yield _DEVICE % (device, device, dumps(machine), version) + _SHARED % (dumps(base + "/status"), _AVAILABLE)
+    comma = ""
+    for key, name, topic, more in table(base, telemetry, actuators):
+        name = (name[0].upper() + name[1:]).replace("_", " ")
+        yield _ENTITY % (comma, key, key[: key.find("/")], device, key, name, dumps(topic), more)
+        comma = ","
+    for key in gone:
+        yield '%s"%s":{"p":"%s"}\n' % (comma, key, key[: key.find("/")])
+        comma = ","
+    yield "}}"
 
 
-class Announcement:
-    """A reader for `stream.send`, which reads it a second time where the link was lost."""
-
-    def __init__(self, entities, topic):
-        self._entities = entities
-        self._topic = topic
-        before, keys = announced()
-        now = [key for key, _ in entities.table()]
-        self.gone = [key for key in keys if key not in now]
-        if before is None:
-            self._write(FILE, "w", now)
+def prepare(topic, device, base, telemetry, actuators):
+    """Have the files say what there is now. Raises OSError."""
+    sent, new = topic_in(SENT), topic_in(NEW)
+    if new and new != topic:
+        if sent and sent != new:
+            os.remove(NEW)  # it was never sent: what was before it had to be withdrawn first
         else:
-            self._write(FILE, "a", [key for key in now if key not in keys])
-        self.size = 0  # bytes
-        for piece in entities.pieces(self.gone):
-            self.size += len(piece.encode())
-        self.seek(0)
+            replace(NEW, SENT)
+        new = None
+    now = [entity[0] for entity in table(base, telemetry, actuators)]
+    gone = [key for key in _keys(NEW if new else SENT, topic) if key not in now]
+    if not new and not gone and _says(SENT, lines(topic, device, base, telemetry, actuators, gone)):
+        return
+    with open(_HALF, "w") as file:
+        for line in lines(topic, device, base, telemetry, actuators, gone):
+            file.write(line)
+    replace(_HALF, NEW)
 
-    def send(self, client):
-        """Begin; returns the packet identifier, 0 where there is no room now."""
-        return stream.send(client, self._topic, self, self.size, qos=1, retain=True)
 
-    def arrived(self):
-        """What is gone is told: it can be forgotten."""
-        if self.gone:
-            self._write(_NEW, "w", [key for key, _ in self._entities.table()])
-            os.rename(_NEW, FILE)
+def _keys(path, topic):
+    """What may be announced at this topic, as a file says."""
+    found = []
+    if topic_in(path) == topic:
+        with open(path) as file:
+            file.readline()
+            for line in file:
+                parts = line.split('"', 2)
+                # what was withdrawn, and the broker has it, need not be once more
+                if parts[0] in ("", ",") and len(parts) > 2 and (path == NEW or "uniq_id" in line):
+                    found.append(parts[1])
+    return found
 
-    def _write(self, path, mode, keys):
-        """An announcement is worth more than to know later what was in it."""
-        if mode == "a" and not keys:
-            return
-        try:
-            with open(path, mode) as file:
-                if mode == "w":
-                    file.write(self._topic + "\n")
-                for key in keys:
-                    file.write(key + "\n")
-        except OSError as error:
-            print("%s: %s: what goes can't be withdrawn" % (path, error))
 
-    # ---- as a reader
-
-    def tell(self):
-        """It begins where it begins."""
-        return 0
-
-    def seek(self, at):
-        """From the start again; there is no other place to go to."""
-        self._pieces = self._entities.pieces(self.gone)
-        self._piece = b""
-        self._at = 0
-
-    def readinto(self, buf):
-        """Fill `buf`; returns how many bytes, fewer only at the end."""
-        n = 0
-        while n < len(buf):
-            if self._at == len(self._piece):
-                piece = next(self._pieces, None)
-                if piece is None:
-                    break
-                self._piece, self._at = piece.encode(), 0
-            some = self._piece[self._at : self._at + len(buf) - n]
-            buf[n : n + len(some)] = some
-            n += len(some)
-            self._at += len(some)
-        return n
+def _says(path, expected):
+    """Whether a file has these lines and no more."""
+    try:
+        with open(path) as file:
+            for line in expected:
+                if file.read(len(line)) != line:
+                    return False
+            return not file.read(1)
+    except (OSError, ValueError):  # none, or no text
+        return False

@@ -1,40 +1,59 @@
 """Home Assistant is told what this device has, and what it has no more.
 
-It is told at `<prefix>/device/<device>/config`, retained: at the start, when the broker has lost the
-session, when Home Assistant has started. What makes and sends an announcement is loaded for it and
-let go after it.
+It is told at `<prefix>/device/<device>/config`, retained: at the start, where the broker has lost the
+session, and when Home Assistant has started. `announced` is the file that the broker has, `announced.new`
+the one that it is to have; `announcement` writes it.
 """
 
-import gc
+import os
 import sys
 from random import getrandbits
 from time import ticks_add, ticks_diff, ticks_ms
 
+SENT = "announced"
+NEW = "announced.new"
 _IDLE = 1000  # ms
 _LISTENS = 5000  # ms after which Home Assistant has subscribed to what it was told of
 
 
-class Discovery:
-    """`prefix` is Home Assistant's; None to withdraw what was announced.
+def topic_in(path):
+    """The topic in the first line of a file, None where there is none."""
+    try:
+        with open(path) as file:
+            return file.readline().strip() or None
+    except (OSError, ValueError):
+        return None
 
-    `what` are the arguments of `Entities`. `listened(now)` is called when somebody new listens to them.
-    `woken`: from deep sleep, before which it was told.
+
+def replace(path, other):
+    """Rename a file over another."""
+    try:
+        os.rename(path, other)
+    except OSError:  # FAT does not overwrite
+        os.remove(other)
+        os.rename(path, other)
+
+
+class Discovery:
+    """`topic` None withdraws what was announced. `listened(now)` is called when somebody new listens.
+
+    `woken`: from deep sleep, before which all was told.
     """
 
-    def __init__(self, client, prefix, what, listened, woken=False):
+    def __init__(self, client, prefix, topic, listened, woken=False):
         self._client = client
-        self._what = what
-        self._topic = prefix and "%s/device/%s/config" % (prefix, what[0])
+        self._topic = topic
         self._listened = listened
         self._due = None if woken else ticks_ms()
-        self._work = None  # an Announcement
-        self._packet = 0  # the packet identifier of what is on its way
+        self._path = None  # of the file that is told, or withdrawn
+        self._file = None
+        self._packet = 0  # its packet identifier
         self._listens = None  # ticks
-        if prefix:
+        if topic:
             client.subscribe(prefix + "/status", self._heard, qos=1, retain_handling=2)
 
     def again(self):
-        """The broker has lost the session, perhaps more: it is announced again."""
+        """The broker has lost the session, perhaps more."""
         self._due = ticks_ms()
 
     def run(self, now):
@@ -47,78 +66,72 @@ class Discovery:
         wait = ticks_diff(self._due, now)
         if wait > 0:
             return min(wait, _IDLE)
+        self._due = None
         try:
-            self._due = None if self._begin() else ticks_add(now, _IDLE)
+            if not self._send():  # no room now
+                self._due = ticks_add(now, _IDLE)
         except Exception as error:
-            self._failed("%s: %s" % (type(error).__name__, error))
+            self._over(error)
         return _IDLE
 
     def acknowledged(self, answer):
         """True where it was of ours."""
         if not self._packet or answer.packet_id != self._packet:
             return False
-        self._packet = 0
-        if answer.reason >= 0x80:
-            from umqtt5.reasons import name
-
-            self._failed(name(answer.reason))
-            return True
         try:
-            self._arrived()
+            self._arrived(answer.reason)
         except Exception as error:
-            self._failed("%s: %s" % (type(error).__name__, error))
-        else:
-            self._let_go()
+            self._over(error)
         return True
 
-    def _begin(self):
+    def _send(self):
         """False where there is no room now."""
-        from . import announcement
-
-        before = announcement.announced()[0]
-        if before and before != self._topic:  # it had another name, or is announced no more
-            self._packet = self._client.publish(before, b"", qos=1, retain=True)
-        elif self._topic:
-            from .entities import Entities
-
-            self._work = announcement.Announcement(Entities(*self._what), self._topic)
-            self._packet = self._work.send(self._client)
-        else:
-            self._let_go()
+        for self._path in (SENT, NEW):
+            topic = topic_in(self._path)
+            if topic and topic != self._topic:  # it had another name, or is announced no more
+                self._packet = self._client.publish(topic, b"", qos=1, retain=True)
+                return self._packet
+        if not self._topic:
             return True
+        from umqtt5 import outgoing
+
+        if topic_in(NEW) is None:
+            self._path = SENT
+        size = os.stat(self._path)[6]
+        self._file = open(self._path, "rb")
+        size -= len(self._file.readline())
+        self._packet = outgoing.send(self._client, self._topic, self._file, size, qos=1, retain=True)
+        if not self._packet:
+            self._file.close()
         return self._packet
 
-    def _arrived(self):
-        if self._work:
-            self._work.arrived()
-            self._listens = ticks_add(ticks_ms(), _LISTENS)
-        else:
-            from .announcement import forget
+    def _arrived(self, reason):
+        from umqtt5 import MQTTError
 
-            forget()
+        if reason >= 0x80:
+            raise MQTTError(reason)
+        withdrawn = self._file is None
+        self._over()
+        if withdrawn:
+            os.remove(self._path)
             self._due = ticks_ms()
+            return
+        if self._path == NEW:
+            replace(NEW, SENT)
+        self._listens = ticks_add(ticks_ms(), _LISTENS)
 
-    def _failed(self, why):
-        """The device goes on without: it is tried again when it is due again."""
-        self._due = None
-        self._let_go()
-        print("%s: discovery: %s" % (self._what[0], why))
-
-    def _let_go(self):
-        """The heap that an announcement takes is given back."""
-        self._work = None
-        _unload("app", "announcement")
-        _unload("app", "entities")
-        if not hasattr(self._client.session.framer, "sinks"):  # nobody receives streams
-            _unload("umqtt5", "stream")
-        gc.collect()
+    def _over(self, error=None):
+        """The device goes on, also where it has failed; it is tried again when it is due again."""
+        self._packet = 0
+        if self._file:
+            self._file.close()
+            self._file = None
+        if sys.modules.pop("umqtt5.outgoing", None):
+            del sys.modules["umqtt5"].outgoing
+        if error:
+            print("discovery: %s: %s" % (type(error).__name__, error))
 
     def _heard(self, message):
         """Home Assistant has started. All devices hear it at once, so each waits a while of its own."""
         if not message.retain and message.equals(b"online"):
             self._due = ticks_add(ticks_ms(), getrandbits(12))
-
-
-def _unload(package, module):
-    if sys.modules.pop(package + "." + module, None) and hasattr(sys.modules[package], module):
-        delattr(sys.modules[package], module)

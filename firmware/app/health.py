@@ -29,9 +29,9 @@ class Health:
             self._client.publish(self._topic, json.dumps(self.figures()))
         return ticks_diff(self._due, now)
 
-    def again(self, now):
+    def again(self):
         """It is due now."""
-        self._due = now
+        self._due = self._last
 
     @property
     def up(self):

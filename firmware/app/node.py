@@ -1,6 +1,8 @@
 """The device: one client, its sensors, its actuators, one loop."""
 
+import gc
 import os
+import sys
 from time import ticks_ms
 
 from actuators import make as make_actuators
@@ -14,6 +16,7 @@ from .repeats import Repeats
 from .telemetry import Telemetry
 
 _LONGEST_WAIT = 1000  # ms
+_ANNOUNCED = {"announced", "announced.new"}
 _GOOD = 300000  # ms after which a start counts as good
 
 
@@ -56,12 +59,9 @@ class Node:
         reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         self._health = Health(client, base, int(config["health"] * 1000), reset)
         self._discovery = None
-        if not safe_mode and (config["discovery"] or "announced" in os.listdir()):
-            from .discovery import Discovery
-
+        if not safe_mode and (config["discovery"] or _ANNOUNCED & set(os.listdir())):
             what = (self._name, base, self._telemetry, self._commands.actuators)
-            woken = reset == "deep sleep"
-            self._discovery = Discovery(client, config["discovery"], what, self._listened, woken)
+            self._discovery = _discovery(client, config["discovery"], what, self._listened, reset)
         self._clock = None
         if config["ntp"] and hasattr(pins, "set_clock"):
             from .clock import Clock
@@ -113,7 +113,7 @@ class Node:
     def _listened(self, now):
         """Home Assistant has subscribed to what it was told of."""
         self._telemetry.anew(now)
-        self._health.again(now)
+        self._health.again()
 
     def safe(self):
         """Its actuators to their safe states, what it counts into its file: it is about to end."""
@@ -151,6 +151,23 @@ class Node:
             from umqtt5.reasons import name
 
             print("%s: message %d: refused: %s" % (self._name, answer.packet_id, name(answer.reason)))
+
+
+def _discovery(client, prefix, what, listened, reset):
+    from .discovery import Discovery
+
+    topic = prefix and "%s/device/%s/config" % (prefix, what[0])
+    woken = reset == "deep sleep"  # before that, all was told
+    if topic and not woken:
+        from . import announcement
+
+        try:
+            announcement.prepare(topic, *what)
+        except Exception as error:
+            print("%s: discovery: %s: %s" % (what[0], type(error).__name__, error))
+        del sys.modules["app.announcement"], sys.modules["app"].announcement
+        gc.collect()
+    return Discovery(client, prefix, topic, listened, woken)
 
 
 def _context(ca, cert, key):
