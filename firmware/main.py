@@ -3,10 +3,11 @@
 import gc
 import os
 import sys
-from time import sleep
+from time import sleep, ticks_ms
 
 import pins
 
+began = ticks_ms()
 WINDOW = 2  # s in which Ctrl-C comes in before the watchdog starts
 
 
@@ -50,14 +51,19 @@ def main():
     name = settings["device"]
     from app import crash
 
-    safe_mode = crash.starting()
-    if settings["watchdog"] and hasattr(pins, "watchdog"):
+    woke = False
+    if settings["power"]["mode"] == "deep":
+        from app import power
+
+        woke = power.woke(pins)
+    safe_mode = not woke and crash.starting()
+    if settings["watchdog"] and hasattr(pins, "watchdog") and not woke:
         print("%s: starts in %d s, unless Ctrl-C comes" % (name, WINDOW))
         sleep(WINDOW)
     try:
         from app import node
 
-        node.run(settings, pins, safe_mode)
+        node.run(settings, pins, safe_mode, began)
     except Exception as error:
         sys.print_exception(error)
         crash.log(error)

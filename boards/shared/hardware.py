@@ -104,8 +104,13 @@ def watchdog(timeout):
     return machine.WDT(timeout=timeout)
 
 
-def deep_sleep(ms):
-    """Does not return: after `ms` the board starts as after a reset."""
+def light_sleep(ms):
+    """For `ms`, with what is in RAM kept. The radio has to be off."""
+    machine.lightsleep(ms)
+
+
+def deep_sleep(ms, feed=None):
+    """Does not return: after `ms` the board starts as after a reset. `feed` feeds a watchdog that runs."""
     machine.deepsleep(ms)
 
 

@@ -7,6 +7,7 @@ from hardware import _line, wifi_signal
 ATTENUATIONS: dict = {}  # the chip has none: 0 to 3.3 V
 
 _VOLTS = 3.3 / 65535
+_NAP = 5000  # ms
 _LARGEST = 24  # bytes that `remember` takes
 _thermometer = machine.ADC(machine.ADC.CORE_TEMP)
 
@@ -21,6 +22,16 @@ def chip_temperature():
     """Degrees Celsius."""
     # both data sheets: 0.706 V at 27 degrees, 1.721 mV less for each degree more
     return 27 - (_thermometer.read_u16() * _VOLTS - 0.706) / 0.001721
+
+
+def deep_sleep(ms, feed=None):
+    """Does not return: after `ms` the board starts as after a reset. `feed` feeds a watchdog that runs."""
+    # the chip has no deep sleep of its own: it is a light one and a reset, through which a watchdog counts
+    while feed and ms > _NAP:
+        machine.lightsleep(_NAP)
+        feed()
+        ms -= _NAP
+    machine.deepsleep(ms)
 
 
 def remember(data):

@@ -3,8 +3,10 @@
 import json
 from time import ticks_add, ticks_diff
 
+from micropython import const
+
 IDLE = 1000  # ms
-_LONGEST = 256  # bytes of a command
+_LONGEST = const(256)  # bytes of a command
 _ON = (b"ON", b"1", b"TRUE", b"OPEN")
 _OFF = (b"OFF", b"0", b"FALSE", b"CLOSE")
 _WORDS = "not understood, expected ON, OFF or TOGGLE"

@@ -8,13 +8,17 @@ import struct
 from random import getrandbits
 from time import ticks_diff
 
-_PORT = 123
-_PATIENCE = 3000  # ms for an answer
-_AGAIN = 60000  # ms until the list is asked anew
-_DAY = 86400000  # ms until a clock that is right is set again
-_1900 = 2208988800  # s from 1900 to 1970
-_ERA = 0x100000000
-_BEFORE = 1767225600  # 2026: no answer of now is from before
+from micropython import const
+
+from .stamp import seconds
+
+_PORT = const(123)
+_PATIENCE = const(3000)  # ms for an answer
+_AGAIN = const(60000)  # ms until the list is asked anew
+_DAY = const(86400000)  # ms until a clock that is right is set again
+_1900 = const(2208988800)  # s from 1900 to 1970
+_ERA = const(0x100000000)
+_BEFORE = const(1767225600)  # 2026: no answer of now is from before
 
 
 class Clock:
@@ -27,13 +31,13 @@ class Clock:
         self._socket = None
         self._asked = None  # ticks
         self._since = None  # ticks at which it was set
-        self.right = False
+        self.right = seconds() > 0  # a clock may run on through a reset and a deep sleep
 
     def run(self, now):
         """Ask, listen, set. Call it where the network is up; returns True where it has just been set."""
         if self._socket:
             return self._listen(now)
-        if self.right:
+        if self._since is not None:
             due = ticks_diff(now, self._since) >= _DAY
         else:
             due = self._asked is None or self._next or ticks_diff(now, self._asked) >= _AGAIN

@@ -9,9 +9,11 @@ that was carried out before, and one whose time is over, are not carried out: se
 import json
 from time import ticks_diff, ticks_ms
 
+from micropython import const
+
 from .repeats import can_be_repeated, expired, key_of
 
-_IDLE = 1000  # ms
+_IDLE = const(1000)  # ms
 
 
 class Commands:
@@ -64,6 +66,13 @@ class Commands:
             if not self._safe[i] and ticks_diff(now, self._lost) >= actuator.safe_after:
                 self._safe[i] = True
                 actuator.safe(now)
+
+    def active(self):
+        """True while something is on."""
+        for actuator in self.actuators:
+            if actuator.on:
+                return True
+        return False
 
     def safe(self, now):
         """All of them at once: something is wrong with the program itself."""

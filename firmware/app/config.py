@@ -38,6 +38,11 @@ def load(path, pins):
     if config["broker"]["tls"] is not None:
         _tls(path, config["broker"]["tls"])
     _wifi(path, config["wifi"], pins)
+    config["backlog"] = config["backlog"] or {}
+    _fields(path, "backlog.", config["backlog"], schema.BACKLOG)
+    _one_of(path, "backlog.policy", config["backlog"], "policy", ("newest", "oldest", "thin"))
+    config["power"] = config["power"] or {}
+    _power(path, config["power"], pins)
     _sensors(path, config["sensors"], pins)
     _actuators(path, config["actuators"], pins)
     return config
@@ -179,6 +184,14 @@ def _tls(path, tls):
                 os.stat(folder + tls[field])
             except OSError:
                 _wrong(path, "broker.tls." + field, tls[field], schema.TLS[field][4])
+
+
+def _power(path, power, pins):
+    _fields(path, "power.", power, schema.POWER)
+    if power["mode"] not in ("on", "light", "deep"):
+        _wrong(path, "power.mode", power["mode"], schema.POWER["mode"][4])
+    if power["mode"] != "on" and not hasattr(pins, power["mode"] + "_sleep"):
+        _wrong(path, "power.mode", power["mode"], "on: this board does not sleep")
 
 
 def _wifi(path, wifi, pins):

@@ -10,10 +10,12 @@ import sys
 from random import getrandbits
 from time import ticks_add, ticks_diff, ticks_ms
 
+from micropython import const
+
 SENT = "announced"
 NEW = "announced.new"
-_IDLE = 1000  # ms
-_LISTENS = 5000  # ms after which Home Assistant has subscribed to what it was told of
+_IDLE = const(1000)  # ms
+_LISTENS = const(5000)  # ms after which Home Assistant has subscribed to what it was told of
 
 
 def topic_in(path):
@@ -37,14 +39,14 @@ def replace(path, other):
 class Discovery:
     """`topic` None withdraws what was announced. `listened(now)` is called when somebody new listens.
 
-    `woken`: from deep sleep, before which all was told.
+    `woken`: from deep sleep, before which it was told, unless there is something new.
     """
 
     def __init__(self, client, prefix, topic, listened, woken=False):
         self._client = client
         self._topic = topic
         self._listened = listened
-        self._due = None if woken else ticks_ms()
+        self._due = None if woken and topic and not topic_in(NEW) else ticks_ms()
         self._path = None  # of the file that is told, or withdrawn
         self._file = None
         self._packet = 0  # its packet identifier

@@ -4,7 +4,11 @@ import gc
 import json
 from time import ticks_add, ticks_diff, ticks_ms
 
+from micropython import const
+
 from umqtt5.counters import CAUSES, Counters
+
+_IDLE = const(1000)  # ms
 
 
 class Health:
@@ -19,12 +23,15 @@ class Health:
         self._up = 0  # ms, counted here because ticks wrap
         self._least = gc.mem_free()
         self._counters = Counters(client)
+        self.more = None  # a function that adds to the figures
 
     def run(self, now):
         """Publish where it is due; returns the ms until it is."""
         self._up += ticks_diff(now, self._last)
         self._last = now
         if ticks_diff(self._due, now) <= 0:
+            if not self._client.connected:
+                return _IDLE
             self._due = ticks_add(now, self._period)
             self._client.publish(self._topic, json.dumps(self.figures()))
         return ticks_diff(self._due, now)
@@ -59,5 +66,7 @@ class Health:
         for cause in CAUSES:
             if self._counters.drops[cause]:
                 figures["drops_" + cause] = self._counters.drops[cause]
+        if self.more:
+            self.more(figures)
         self._counters.stall = 0  # the longest since the last time
         return figures

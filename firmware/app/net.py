@@ -2,7 +2,9 @@
 
 from time import ticks_diff, ticks_ms
 
-_RETRY = 20000  # ms until a try to join counts as failed
+from micropython import const
+
+_RETRY = const(20000)  # ms until a try to join counts as failed
 
 
 class Net:
@@ -23,6 +25,8 @@ class Net:
 
             self._wlan = network.WLAN(network.STA_IF)
             self._wlan.active(True)
+            if self._wifi.get("power_save"):
+                self._wlan.config(pm=network.WLAN.PM_POWERSAVE)
             self._join()
         up = self._wlan.isconnected()
         if up and not self._was_up:
@@ -36,6 +40,14 @@ class Net:
             self._join()
         self._was_up = up
         return up
+
+    def off(self):
+        """The radio is not needed; `up` has it join again."""
+        if self._wlan is not None:
+            self._wlan.disconnect()
+            self._wlan.active(False)
+            self._wlan = None
+            self._was_up = False
 
     def _join(self):
         self._since = ticks_ms()

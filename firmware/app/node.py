@@ -5,6 +5,8 @@ import os
 import sys
 from time import ticks_ms
 
+from micropython import const
+
 from actuators import make as make_actuators
 from umqtt5 import Client
 
@@ -15,9 +17,9 @@ from .net import Net
 from .repeats import Repeats
 from .telemetry import Telemetry
 
-_LONGEST_WAIT = 1000  # ms
-_ANNOUNCED = {"announced", "announced.new"}
-_GOOD = 300000  # ms after which a start counts as good
+_LONGEST_WAIT = const(1000)  # ms
+_SESSION_EXPIRY = const(3600)  # s, at least
+_GOOD = const(300000)  # ms after which a start counts as good
 
 
 class Node:
@@ -27,53 +29,60 @@ class Node:
     still be asked what has happened, and be mended.
     """
 
-    def __init__(self, config, pins, safe_mode=False):
+    def __init__(self, config, pins, safe_mode, began):
         self._name = config["device"]
-        broker = config["broker"]
         base = config["prefix"] + "/" + self._name
-        self._client = client = Client(
-            broker["host"],
-            broker["port"],
-            ssl=_context(**broker["tls"]) if broker["tls"] else None,
-            client_id=self._name,
-            user=broker["user"],
-            password=broker["password"],
-            keep_alive=broker["keep_alive"],
-            **pins.BUFFERS,
-        )
+        sleeps = config["power"]["mode"] != "on" and not safe_mode
+        absence = _sleeper(config) if sleeps else 0
+        self._client = client = _client(config, pins, absence)
         self._where = "%s:%d" % (client.host, client.port)
         client.on_state = self._state
         client.on_subscribed = self._subscribed
         client.on_ack = self._acknowledged
-        client.will(base + "/status", b"offline", qos=1, retain=True, delay=broker["will_delay"])
+        delay = max(absence, config["broker"]["will_delay"])
+        client.will(base + "/status", b"offline", qos=1, retain=True, delay=delay)
         self._status = client.topic(base + "/status")
         self._online = False  # whether it has been said
-        self._net = Net(config["wifi"])
-        sensors = () if safe_mode else config["sensors"]
-        self._telemetry = Telemetry(client, base, sensors, pins)
-        actuators = () if safe_mode else config["actuators"]
-        repeats = Repeats(config["remember"], "repeats" if config["remember_on_flash"] else None)
-        self._commands = Commands(client, base, make_actuators(actuators, pins), repeats)
-        now = ticks_ms()
-        self._commands.link(False, now)
-        reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
-        self._health = Health(client, base, int(config["health"] * 1000), reset)
-        self._discovery = None
-        if not safe_mode and (config["discovery"] or _ANNOUNCED & set(os.listdir())):
-            what = (self._name, base, self._telemetry, self._commands.actuators)
-            self._discovery = _discovery(client, config["discovery"], what, self._listened, reset)
-        self._clock = None
-        if config["ntp"] and hasattr(pins, "set_clock"):
-            from .clock import Clock
-
-            self._clock = Clock(config["ntp"], pins.set_clock)
-        self._needs_time = self._clock and broker["tls"]  # a certificate is checked against the clock
         self._crash = client.topic(base + "/crash")
         self._told = 0  # the packet identifier of the crash that is told
         self._good = False
         self._safe_mode = safe_mode
         if safe_mode:
             print("%s: safe mode: it has crashed %d times" % (self._name, crash.TOO_OFTEN))
+            config["sensors"] = config["actuators"] = ()
+        self._equip(client, base, config, pins)
+        self._cycle = None
+        if sleeps:
+            from .power import Cycle
+
+            self._cycle = Cycle(client, pins, config["power"], began)
+            self._health.more = self._cycle.figures
+
+    def _equip(self, client, base, config, pins):
+        self._net = Net(config["wifi"])
+        self._telemetry = Telemetry(client, base, config["sensors"], pins, config["stamp"])
+        if config["backlog"]["keep"] and config["sensors"]:
+            sleeps = config["power"]["mode"] == "deep"
+            self._telemetry.keep(lambda topics: _backlog(client, base, topics, **config["backlog"]), sleeps)
+        repeats = Repeats(config["remember"], "repeats" if config["remember_on_flash"] else None)
+        self._commands = Commands(client, base, make_actuators(config["actuators"], pins), repeats)
+        now = ticks_ms()
+        self._commands.link(False, now)
+        reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
+        self._health = Health(client, base, int(config["health"] * 1000), reset)
+        self._discovery = None
+        # also where something is to be withdrawn; in safe mode nothing is there, and nothing has gone
+        if not self._safe_mode and (config["discovery"] or {"announced", "announced.new"} & set(os.listdir())):
+            what = (self._name, base, self._telemetry, self._commands.actuators)
+            woken = reset == "deep sleep"
+            self._discovery = _discovery(client, config["discovery"], what, self._listened, woken)
+        self._clock = None
+        if config["ntp"] and hasattr(pins, "set_clock"):
+            from .clock import Clock
+
+            self._clock = Clock(config["ntp"], pins.set_clock)
+        # a certificate is checked against the clock
+        self._needs_time = self._clock and config["broker"]["tls"]
         self._watchdog = None
         if config["watchdog"] and hasattr(pins, "watchdog"):
             from .watchdog import Watchdog
@@ -94,12 +103,29 @@ class Node:
         wait = min(self._telemetry.run(now), self._health.run(now), self._commands.run(now))
         if self._discovery:
             wait = min(wait, self._discovery.run(now))
+        if self._cycle:
+            wait = self._rest(now, wait)
         client.poll(min(_LONGEST_WAIT, wait))
         if self._watchdog:
             self._watchdog.progress(now, client.connected)
         if not self._good and self._health.up > _GOOD:
             self._good = True
             crash.good()
+
+    def _rest(self, now, wait):
+        """Sleep, where it is time to; returns the ms until there is something to do."""
+        cycle = self._cycle
+        if not cycle.over(now, self._online and self._telemetry.read(), self._commands.active()):
+            return min(wait, cycle.wait(now))
+        if cycle.delivered:
+            crash.good()
+        if cycle.deep:
+            self._telemetry.unsent(now)
+            self.safe()  # an output does not outlive a deep sleep
+        cycle.sleep(self._net.off, self._watchdog and self._watchdog.feed)
+        self._telemetry.again(ticks_ms())
+        self._health.again()
+        return 0
 
     def _tell(self):
         """What is said once a connection, and once a crash."""
@@ -112,8 +138,9 @@ class Node:
 
     def _listened(self, now):
         """Home Assistant has subscribed to what it was told of."""
-        self._telemetry.anew(now)
-        self._health.again()
+        if not self._cycle:  # which says all of it in each wake
+            self._telemetry.anew(now)
+            self._health.again()
 
     def safe(self):
         """Its actuators to their safe states, what it counts into its file: it is about to end."""
@@ -144,6 +171,7 @@ class Node:
     def _acknowledged(self, answer):
         if self._discovery and self._discovery.acknowledged(answer):
             return
+        self._telemetry.acknowledged(answer.packet_id)
         if answer.packet_id == self._told:
             crash.told()
             self._told = -1
@@ -153,11 +181,36 @@ class Node:
             print("%s: message %d: refused: %s" % (self._name, answer.packet_id, name(answer.reason)))
 
 
-def _discovery(client, prefix, what, listened, reset):
+def _client(config, pins, absence):
+    broker = config["broker"]
+    return Client(
+        broker["host"],
+        broker["port"],
+        ssl=_context(**broker["tls"]) if broker["tls"] else None,
+        client_id=config["device"],
+        user=broker["user"],
+        password=broker["password"],
+        keep_alive=broker["keep_alive"],
+        session_expiry=max(_SESSION_EXPIRY, 2 * absence),
+        **pins.BUFFERS,
+    )
+
+
+def _sleeper(config):
+    """What is different where it sleeps; returns for how many seconds it may not be heard of."""
+    from .power import longest_absence
+
+    absence = longest_absence(config["power"])
+    for sensor in config["sensors"]:
+        sensor["qos"] = 1  # it sleeps when all has arrived
+        sensor["expiry"] = sensor["expiry"] or absence
+    return absence
+
+
+def _discovery(client, prefix, what, listened, woken):
     from .discovery import Discovery
 
     topic = prefix and "%s/device/%s/config" % (prefix, what[0])
-    woken = reset == "deep sleep"  # before that, all was told
     if topic and not woken:
         from . import announcement
 
@@ -176,9 +229,15 @@ def _context(ca, cert, key):
     return tls.context(ca, cert, key)
 
 
-def run(config, pins, safe_mode):
-    """Never returns."""
-    node = Node(config, pins, safe_mode)
+def _backlog(client, base, topics, keep, policy, on_flash):
+    from .backlog import Backlog
+
+    return Backlog(client, base, topics, keep, policy, ticks_ms(), "backlog" if on_flash else None)
+
+
+def run(config, pins, safe_mode, began):
+    """Never returns. `began` are the ticks of its start."""
+    node = Node(config, pins, safe_mode, began)
     config.clear()  # what is needed of it is where it is needed
     try:
         while True:

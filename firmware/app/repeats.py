@@ -8,17 +8,19 @@ with its checksum, so that a cut while one is written loses that one and no othe
 import os
 from binascii import crc32
 from hashlib import sha256
-from time import gmtime, time
 
-_RESPONSE_TOPIC = 0x08
-_CORRELATION_DATA = 0x09
-_USER_PROPERTY = 0x26
-_KEY = 12  # bytes
-_SLOT = 192
-_HEAD = 4 + 4 + _KEY + 2  # checksum, number, key, length of the answer
-_BEGUN = 0xFFFF  # for the length: there is no answer yet
-_LONGEST = _SLOT - _HEAD
-_UNIX = 946684800 if gmtime(0)[0] == 2000 else 0  # s from 1970 to where this port counts from
+from micropython import const
+
+from .stamp import seconds
+
+_RESPONSE_TOPIC = const(0x08)
+_CORRELATION_DATA = const(0x09)
+_USER_PROPERTY = const(0x26)
+_KEY = const(12)  # bytes
+_SLOT = const(192)
+_HEAD = const(4 + 4 + _KEY + 2)  # checksum, number, key, length of the answer
+_BEGUN = const(0xFFFF)  # for the length: there is no answer yet
+_LONGEST = const(_SLOT - _HEAD)
 
 
 class Repeats:
@@ -132,10 +134,11 @@ def expired(message):
     A clock that was never set can't tell: then it is not.
     """
     text = user_property(message, "expires")
-    if text is None or gmtime()[0] < 2026:
+    now = seconds()
+    if text is None or not now:
         return False
     try:
-        return time() + _UNIX > int(text)
+        return now > int(text)
     except ValueError:
         raise ValueError("expires: expected seconds since 1970")
 

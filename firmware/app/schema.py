@@ -29,6 +29,20 @@ TLS = {
 WIFI = {
     "ssid": (str, REQUIRED, 1, 32, "the name of the network"),
     "password": (str, "", 0, 64, "its password"),
+    "power_save": (bool, False, 0, 1, "true or false"),
+}
+
+POWER = {
+    "mode": (str, "on", 2, 5, "on, light or deep"),
+    "period": (float, 300, 1, 86400, "seconds from one wake to the next, 1 to 86400"),
+    "awake": (float, 30, 1, 3600, "seconds that it is awake at most, 1 to 3600"),
+    "linger": (float, 0.5, 0, 60, "seconds that it waits for commands, 0 to 60"),
+}
+
+BACKLOG = {
+    "keep": (int, 50, 0, 2000, "how many readings, 0 to 2000"),
+    "policy": (str, "oldest", 4, 6, "oldest, thin or newest"),
+    "on_flash": (bool, False, 0, 1, "true or false"),
 }
 
 CONFIG = {
@@ -39,6 +53,9 @@ CONFIG = {
     "wifi": (dict, None, 0, 0, "an object with ssid and password"),
     "sensors": (list, (), 0, 32, "a list of sensors"),
     "actuators": (list, (), 0, 32, "a list of actuators"),
+    "stamp": (bool, True, 0, 1, "true or false"),
+    "backlog": (dict, None, 0, 0, "an object with keep, policy or on_flash"),
+    "power": (dict, None, 0, 0, "an object with mode"),
     "health": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
     "remember": (int, 8, 1, 64, "how many commands, 1 to 64"),
     "remember_on_flash": (bool, False, 0, 1, "true or false"),

@@ -7,11 +7,15 @@
 
 from time import ticks_add, ticks_diff, ticks_ms
 
+from micropython import const
+
 from sensors import module
 from umqtt5 import MQTTError
 
-_LONGEST = 1000  # ms
-_PATIENCE = 300000  # ms, the longest pause after a failure, where the period is not longer
+from .stamp import seconds, stamped
+
+_LONGEST = const(1000)  # ms
+_PATIENCE = const(300000)  # ms, the longest pause after a failure, where the period is not longer
 
 
 def text(value, decimals):
@@ -26,14 +30,44 @@ def text(value, decimals):
 class Telemetry:
     """`configs` are the checked entries of the config, `pins` the board's module."""
 
-    def __init__(self, client, base, configs, pins):
-        self._sensors = [Sensor(client, base, config, pins) for config in configs]
+    def __init__(self, client, base, configs, pins, stamp=False):
+        self._sensors = [Sensor(client, base, config, pins, stamp) for config in configs]
+        self.backlog = None
+
+    def keep(self, backlog, sleeps):
+        """From now on what can't be told goes to `backlog(topics)`, with the topics of all quantities.
+
+        Where the device `sleeps`, a reading waits in the outbox until it is time to sleep: see `unsent`.
+        """
+        topics = []
+        for sensor in self._sensors:
+            sensor.number = len(topics)
+            topics += sensor.topics
+        self.backlog = backlog(topics)
+        for sensor in self._sensors:
+            sensor.backlog = self.backlog
+            if sleeps:
+                sensor.pending = [0] * len(sensor.topics)
+
+    def acknowledged(self, packet_id):
+        """The broker has this message."""
+        if self.backlog is not None:
+            self.backlog.acknowledged(packet_id)
+            for sensor in self._sensors:
+                sensor.acknowledged(packet_id)
+
+    def unsent(self, now):
+        """What the broker has not acknowledged goes to the backlog: the outbox does not outlive the sleep."""
+        for sensor in self._sensors:
+            sensor.unsent(now)
 
     def run(self, now):
         """Measure and publish what is due; returns the ms until something is."""
         wait = _LONGEST
         for sensor in self._sensors:
             wait = min(wait, sensor.run(now))
+        if self.backlog is not None:
+            wait = min(wait, self.backlog.run(now))
         return max(0, wait)
 
     def again(self, now):
@@ -44,14 +78,13 @@ class Telemetry:
     def anew(self, now):
         """Somebody listens who has heard nothing: all is due now, and told whether it has changed or not."""
         for sensor in self._sensors:
-            sensor.forget()
-            sensor.again(now)
+            sensor.anew(now)
 
     def linked(self, now):
         """The link is there: what could not be told is due now."""
         for sensor in self._sensors:
             if sensor.missed:
-                sensor.again(now)
+                sensor.anew(now)
 
     def read(self):
         """True where each sensor has been read since `again`, or has failed."""
@@ -64,6 +97,8 @@ class Telemetry:
         """What sensors would lose by a reset is written down."""
         for sensor in self._sensors:
             sensor.save()
+        if self.backlog is not None:
+            self.backlog.save()
 
     def table(self):
         """For each quantity, where its sensor is there:
@@ -76,22 +111,41 @@ class Telemetry:
 
 
 class Sensor:
-    """One sensor with what the config asks of it."""
+    """One sensor with what the config asks of it; `stamp`: its readings tell their time."""
 
-    def __init__(self, client, base, config, pins):
+    # what few change is the class's until then: it takes no room in the dict of an instance
+    backlog = None
+    number = 0  # of its first quantity
+    pending = None  # packet identifiers by quantity, where what is not acknowledged is kept
+    expiry = None
+    done = False
+    missed = False  # something was worth telling, and could not be told
+    _smoothing = 0
+    _dead_band = None
+    _retain = False
+    _properties = b""
+    _measuring = False
+    _failures = 0
+    _failed = None  # what it said
+    _unsaid = True  # the broker may still have an error, of before the start
+
+    def __init__(self, client, base, config, pins, stamp=False):
         self.name = config["name"]
-        self.expiry = config["expiry"]
-        self.done = False
-        self.missed = False  # something was worth telling, and could not be told
         self._client = client
         self._period = int(config["period"] * 1000)
-        self._keep = config["smoothing"]
-        self._dead_band = config["dead_band"]
+        if config["smoothing"]:
+            self._smoothing = config["smoothing"]
+        if config["dead_band"] is not None:
+            self._dead_band = config["dead_band"]
         self._max_silence = int(config["max_silence"] * 1000)
         self._qos = config["qos"]
-        self._retain = config["retain"]
-        self._properties = b"" if self.expiry is None else b"\x02" + self.expiry.to_bytes(4, "big")
+        if config["retain"]:
+            self._retain = True
+        if config["expiry"] is not None:
+            self.expiry = config["expiry"]
+            self._properties = b"\x02" + self.expiry.to_bytes(4, "big")
         self._driver = driver = module(config["kind"]).make(config, pins)
+        self._stamp = stamp
         self._events = hasattr(driver, "changed")
         self.quantities = quantities = driver.quantities
         topic = "%s/sensor/%s" % (base, self.name)
@@ -99,7 +153,6 @@ class Sensor:
             self.topics = [client.topic(topic)]
         else:
             self.topics = [client.topic("%s/%s" % (topic, quantity[0])) for quantity in quantities]
-        self._error_topic = topic + "/error"
         wished = config["precision"]
         self.decimals = [q[3] if wished is None else wished for q in quantities]
         self._values: list = [None] * len(quantities)
@@ -107,10 +160,6 @@ class Sensor:
         self._sent: list = [None] * len(quantities)
         self._sent_at = [0] * len(quantities)
         self._due = ticks_ms()
-        self._measuring = False
-        self._failures = 0
-        self._failed = None  # what it said
-        self._unsaid = True  # the broker may still have an error, of before the start
 
     def run(self, now):
         """Returns the ms until it wants to run again."""
@@ -126,10 +175,24 @@ class Sensor:
         if not self._measuring:
             self._due = now
 
-    def forget(self):
-        """What was told last does not matter any more."""
+    def anew(self, now):
+        """It is due now, and told whether it has changed or not."""
         for i in range(len(self._sent)):
             self._sent[i] = None
+        self.again(now)
+
+    def acknowledged(self, packet_id):
+        if self.pending:
+            for i in range(len(self.pending)):
+                if self.pending[i] == packet_id:
+                    self.pending[i] = 0
+
+    def unsent(self, now):
+        if self.pending:
+            for i in range(len(self.pending)):
+                if self.pending[i]:
+                    self.pending[i] = 0
+                    self.backlog.keep(self.number + i, text(self._sent[i], self.decimals[i]), now)
 
     def save(self):
         if hasattr(self._driver, "save"):
@@ -176,8 +239,8 @@ class Sensor:
             return
         if value - value != 0:  # of inf and nan it is nan
             raise ValueError("not a number")
-        if self._keep and self._smooth[i] is not None:
-            value += self._keep * (self._smooth[i] - value)
+        if self._smoothing and self._smooth[i] is not None:
+            value += self._smoothing * (self._smooth[i] - value)
         self._smooth[i] = value
 
     # ---- failures
@@ -209,7 +272,10 @@ class Sensor:
             self._unsaid = not self._say("")
 
     def _say(self, error):
-        topic = self._client.topic(self._error_topic)
+        name = self.topics[0].name.decode()
+        if len(self.topics) > 1:
+            name = name[: name.rfind("/")]
+        topic = self._client.topic(name + "/error")
         topic.alias = -1  # so seldom that an alias would be wasted
         try:
             return self._client.publish(topic, error, retain=True)
@@ -221,17 +287,22 @@ class Sensor:
     def _publish(self, now):
         told = True
         changed = self._events and self._driver.changed
+        properties = stamped(self._properties, seconds()) if self._stamp else self._properties
         for i in range(len(self._smooth)):
             value = self._smooth[i]
             if value is None or not (changed or self._worth(i, value, now)):
                 continue
             payload = text(value, self.decimals[i])
-            if self._client.publish(
-                self.topics[i], payload, qos=self._qos, retain=self._retain, properties=self._properties
-            ):
+            packet_id = 0
+            if self.backlog is None or self.pending or self._client.connected:
+                packet_id = self._client.publish(
+                    self.topics[i], payload, qos=self._qos, retain=self._retain, properties=properties
+                )
+                if self.pending:
+                    self.pending[i] = packet_id
+            told = told and packet_id > 0
+            if packet_id or self.backlog is not None and self.backlog.keep(self.number + i, payload, now):
                 self._sent[i], self._sent_at[i] = value, now
-            else:
-                told = False
         self.missed = not told
         if changed and (told or not self._qos):
             self._driver.changed = False

@@ -2,7 +2,9 @@
 
 from time import ticks_diff
 
-_TIMEOUT = 8000  # ms; the RP2040 counts to 8388
+from micropython import const
+
+_TIMEOUT = const(8000)  # ms; the RP2040 counts to 8388
 
 
 class Watchdog:
@@ -18,4 +20,8 @@ class Watchdog:
         if linked:
             self._linked = now
         if not self._patience or ticks_diff(now, self._linked) < self._patience:
-            self._dog.feed()
+            self.feed()
+
+    def feed(self):
+        """For a pause that is meant."""
+        self._dog.feed()

@@ -104,7 +104,7 @@ def test_missing_fields_are_named():
 
 
 def test_unknown_fields_are_named_with_those_there_are():
-    assert line(changed(hots=1)).startswith("hots: unknown, expected one of actuators, broker, device")
+    assert line(changed(hots=1)).startswith("hots: unknown, expected one of actuators, backlog, broker")
     assert line(changed(broker={"host": "b", "prot": 1})).startswith(
         "broker.prot: unknown, expected one of host"
     )
@@ -148,9 +148,31 @@ def test_two_of_the_same_name():
 
 def test_a_radio_only_where_the_board_has_one():
     wifi = {"ssid": "home", "password": "secret"}
-    assert load(changed(wifi=wifi), Board)["wifi"] == wifi
+    assert load(changed(wifi=wifi), Board)["wifi"] == dict(wifi, power_save=False)
     assert "this board has none" in line(changed(wifi=wifi))
     assert line(changed(wifi={"password": "x"}), Board).startswith("wifi.ssid: missing")
+
+
+def test_only_a_board_that_can_is_told_to_sleep():
+    class Sleeper(Pins):
+        @staticmethod
+        def light_sleep(ms):
+            pass
+
+    assert load(changed(power={"mode": "light"}), Sleeper)["power"]["period"] == 300
+    assert load(changed())["power"]["mode"] == "on"
+    assert line(changed(power={"mode": "deep"}), Sleeper) == (
+        'power.mode: "deep", expected on: this board does not sleep'
+    )
+    assert line(changed(power={"mode": "off"})) == 'power.mode: "off", expected on, light or deep'
+    assert line(changed(power={"period": 0})).startswith("power.period: 0, expected seconds")
+
+
+def test_what_becomes_of_readings_without_a_link():
+    assert load(changed())["backlog"] == {"keep": 50, "policy": "oldest", "on_flash": False}
+    assert line(changed(backlog={"policy": "random"})) == (
+        'backlog.policy: "random", expected one of newest, oldest, thin'
+    )
 
 
 def test_actuators_have_the_fields_of_their_kind():

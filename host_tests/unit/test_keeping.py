@@ -127,6 +127,7 @@ NOW = 1790000000  # 2026
 def asked(**servers):
     """A clock that has these servers, what it was set to, and the net."""
     clock.socket = net = Net(**servers)
+    clock.seconds = lambda: 0  # it was never set
     set_to = []
     return clock.Clock(sorted(servers) + ["nowhere"], set_to.append), set_to, net
 
