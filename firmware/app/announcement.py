@@ -1,6 +1,6 @@
 """What a device has, as Home Assistant wants to hear it (device discovery, of 2024.11 and later).
 
-It is written to flash at the start, when there is heap for it, and sent from there by `discovery`. The
+It is written to flash at the start, when there is heap for it, and sent from there by `delivery`. The
 topic is in the first line, an entity in each that begins with a quote or a comma. What was announced
 before and is gone is there by its platform alone, which withdraws it. Flash is written only where
 something has changed.
@@ -13,7 +13,7 @@ import os
 import sys
 from json import dumps
 
-from .discovery import NEW, SENT, replace, topic_in
+from .delivery import NEW, SENT, replace, topic_in
 
 _HALF = "announced.tmp"
 

@@ -1,8 +1,6 @@
 """The device: one client, its sensors, its actuators, one loop."""
 
-import gc
 import os
-import sys
 from time import ticks_ms
 
 from micropython import const
@@ -61,21 +59,23 @@ class Node:
     def _equip(self, client, base, config, pins):
         self._net = Net(config["wifi"])
         self._telemetry = Telemetry(client, base, config["sensors"], pins, config["stamp"])
+        actuators = make_actuators(config["actuators"], pins)
+        reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
+        self._discovery = None
+        files = os.listdir()
+        # also where something is to be withdrawn; in safe mode nothing is there, and nothing has gone
+        if not self._safe_mode and (config["discovery"] or "announced" in files or "announced.new" in files):
+            told = reset == "deep sleep" and "announced.new" not in files
+            what = (config["discovery"], base, self._telemetry, actuators, self._listened, told)
+            self._discovery = _discovery(client, self._name, *what)
         if config["backlog"]["keep"] and config["sensors"]:
             sleeps = config["power"]["mode"] == "deep"
             self._telemetry.keep(lambda topics: _backlog(client, base, topics, **config["backlog"]), sleeps)
         repeats = Repeats(config["remember"], "repeats" if config["remember_on_flash"] else None)
-        self._commands = Commands(client, base, make_actuators(config["actuators"], pins), repeats)
+        self._commands = Commands(client, base, actuators, repeats)
         now = ticks_ms()
         self._commands.link(False, now)
-        reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         self._health = Health(client, base, int(config["health"] * 1000), reset)
-        self._discovery = None
-        # also where something is to be withdrawn; in safe mode nothing is there, and nothing has gone
-        if not self._safe_mode and (config["discovery"] or {"announced", "announced.new"} & set(os.listdir())):
-            what = (self._name, base, self._telemetry, self._commands.actuators)
-            woken = reset == "deep sleep"
-            self._discovery = _discovery(client, config["discovery"], what, self._listened, woken)
         self._clock = None
         if config["ntp"] and hasattr(pins, "set_clock"):
             from .clock import Clock
@@ -207,20 +207,13 @@ def _sleeper(config):
     return absence
 
 
-def _discovery(client, prefix, what, listened, woken):
-    from .discovery import Discovery
+def _discovery(client, device, prefix, base, telemetry, actuators, listened, told):
+    from .discovery import Discovery, prepare
 
-    topic = prefix and "%s/device/%s/config" % (prefix, what[0])
-    if topic and not woken:
-        from . import announcement
-
-        try:
-            announcement.prepare(topic, *what)
-        except Exception as error:
-            print("%s: discovery: %s: %s" % (what[0], type(error).__name__, error))
-        del sys.modules["app.announcement"], sys.modules["app"].announcement
-        gc.collect()
-    return Discovery(client, prefix, topic, listened, woken)
+    topic = prefix and "%s/device/%s/config" % (prefix, device)
+    if topic and not told:
+        prepare(device, topic, base, telemetry, actuators)
+    return Discovery(client, device, prefix, topic, listened, told)
 
 
 def _context(ca, cert, key):
