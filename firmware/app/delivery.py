@@ -5,7 +5,7 @@
 
 import os
 
-from umqtt5 import MQTTError
+from umqtt5 import MQTTError, outgoing
 
 SENT = "announced"
 NEW = "announced.new"
@@ -46,8 +46,6 @@ class Delivery:
             self._send(client, topic)
 
     def _send(self, client, topic):
-        from umqtt5 import outgoing
-
         if topic_in(NEW) is None:
             self._path = SENT
         size = os.stat(self._path)[6]
