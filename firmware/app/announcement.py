@@ -1,83 +1,83 @@
 """What a device has, as Home Assistant wants to hear it (device discovery, of 2024.11 and later).
 
-It is written to flash at the start, when there is heap for it, and sent from there by `delivery`. The
-topic is in the first line, an entity in each that begins with a quote or a comma. What was announced
-before and is gone is there by its platform alone, which withdraws it. Flash is written only where
-something has changed.
+It is written to flash, where that says something else, and sent from there by `delivery`. An entity is
+in each line that begins with a quote or a comma; what was announced before and is gone is there by its
+platform alone, which withdraws it.
 
-Text is put together here, not made of dicts, to take little heap. Names of sensors and actuators need
-no escapes: the check of the config has seen to that.
+Text is put together here, not made of dicts, and what is used once has no name: the heap is nearly full
+when this is loaded. Names of sensors and actuators need no escapes: the check of the config has seen to
+that. Identifiers begin with our name, for others may announce a device called the same.
 """
 
 import os
 import sys
 from json import dumps
 
-from .delivery import NEW, SENT, replace, topic_in
-
-_HALF = "announced.tmp"
+from .announced import NEW, SENT, replace, topic_in
 
 _DIAGNOSTIC = ',"ent_cat":"diagnostic"'
 _MEASURED = ',"unit_of_meas":%s,"stat_cla":"%s","sug_dsp_prc":%d'
-_MODES = ',"schema":"json","brightness":true,"sup_clrm":["%s"]'
-# "unknown", until it was told an angle, is no number
-_NUMBER = ',"min":%s,"max":%s,"unit_of_meas":"°","val_tpl":"{{value if value|is_number else \'None\'}}"'
-# the identifiers are ours: others may announce a device of the same name
-_DEVICE = '{"dev":{"ids":["umqtt5-%s"],"name":"%s","mf":"umqtt5","mdl":%s,"sw":"MicroPython %s"}'
-# anything but `online` is not there: in safe mode there are no sensors and no actuators
-_SHARED = ',"o":{"name":"umqtt5"},"qos":1,"avty_t":%s,"avty_tpl":"%s","cmps":{\n'
-_AVAILABLE = "{{'online' if value=='online' else 'offline'}}"
-_ENTITY = '%s"%s":{"p":"%s","uniq_id":"umqtt5-%s/%s","name":"%s","~":%s,"stat_t":"~"%s}\n'
-# of `<base>/health`
-_HEALTH = (
-    ("uptime", "s", "duration", "total_increasing"),
-    ("heap_free", "B", "data_size", "measurement"),
-    ("heap_least", "B", "data_size", "measurement"),
-    ("stall", "ms", "duration", "measurement"),
-    ("connects", None, None, "total_increasing"),
-    ("reset", None, None, None),
-)
 
 
 def table(base, telemetry, actuators):
     """The entities: (key, which begins with the platform; name; topic; more of its JSON)."""
-    for name, key, topic, unit, device_class, state_class, decimals, expiry in telemetry.table():
+    for name, key, topic, unit, kind, state_class, decimals, expiry in telemetry.table():
         path = topic[len(base) + 1 :]  # sensor/<name>, or sensor/<name>/<key>
         if path.count("/") > 1:
             name += " " + key
-        more = ',"exp_aft":%d,"dev_cla":%s' % (expiry or 0, dumps(device_class or None))
+        more = ',"exp_aft":%d,"dev_cla":%s' % (expiry or 0, dumps(kind or None))
         if state_class:
             more += _MEASURED % (dumps(unit or None), state_class, decimals)
         else:  # ON or OFF
             path = "binary_" + path
-        if device_class in ("signal_strength", "battery"):
+        if kind in ("signal_strength", "battery"):
             more += _DIAGNOSTIC
         yield path, name, topic, more
     for actuator in actuators:
         path = actuator.platform + "/" + actuator.name
         more = ',"cmd_t":"~/set"'
-        if actuator.platform == "light":
-            more += _MODES % ("rgb" if hasattr(actuator, "colour") else "brightness")
-        elif actuator.platform == "number":
-            more += _NUMBER % (actuator.low, actuator.high)
+        if path[0] == "l":
+            more += ',"schema":"json","brightness":true,"sup_clrm":["%s"]' % (
+                "rgb" if hasattr(actuator, "colour") else "brightness"
+            )
+        elif path[0] == "n":  # "unknown", until it was told an angle, is no number
+            more += (
+                ',"min":%s,"max":%s,"unit_of_meas":"°",'
+                '"val_tpl":"{{value if value|is_number else \'None\'}}"' % (actuator.low, actuator.high)
+            )
         yield path, actuator.name, base + "/" + path, more
-    for key, unit, device_class, state_class in _HEALTH:
-        more = ',"dev_cla":%s,"val_tpl":"{{value_json.%s}}"' % (dumps(device_class), key) + _DIAGNOSTIC
-        if state_class:
-            more += _MEASURED % (dumps(unit), state_class, 0)
+    for line in (  # of `<base>/health`: key, unit, device class, state class
+        "uptime s duration total_increasing",
+        "heap_free B data_size measurement",
+        "heap_least B data_size measurement",
+        "stall ms duration measurement",
+        "connects - - total_increasing",
+        "reset",
+    ):
+        key, *words = line.split()
+        more = ',"val_tpl":"{{value_json.%s}}"' % key + _DIAGNOSTIC
+        if words:
+            unit, kind = [None if word == "-" else word for word in words[:2]]
+            more += _MEASURED % (dumps(unit), words[2], 0) + ',"dev_cla":' + dumps(kind)
         yield "sensor/health/" + key, "health " + key, base + "/health", more
 
 
-def lines(topic, device, base, telemetry, actuators, gone):
+def lines(topic, device, what, gone):
     """The topic, then the JSON, a str at a time; `gone` has the keys that are to be withdrawn."""
     yield topic + "\n"
-    machine = getattr(sys.implementation, "_machine", sys.platform)
-    version = "%d.%d.%d" % tuple(sys.implementation.version[:3])
-    yield _DEVICE % (device, device, dumps(machine), version) + _SHARED % (dumps(base + "/status"), _AVAILABLE)
+    yield '{"dev":{"ids":["umqtt5-%s"],"name":"%s","mf":"umqtt5",' % (device, device)
+    machine = dumps(getattr(sys.implementation, "_machine", sys.platform))
+    yield '"mdl":%s,"sw":"MicroPython %s"},' % (machine, "%d.%d.%d" % tuple(sys.implementation.version[:3]))
+    # anything but `online` is not there: in safe mode there are no sensors and no actuators
+    yield '"o":{"name":"umqtt5"},"qos":1,"avty_t":%s,"avty_tpl":"%s","cmps":{\n' % (
+        dumps(what[0] + "/status"),
+        "{{'online' if value=='online' else 'offline'}}",
+    )
     comma = ""
-    for key, name, topic, more in table(base, telemetry, actuators):
+    for key, name, topic, more in table(*what):
         name = (name[0].upper() + name[1:]).replace("_", " ")
-        yield _ENTITY % (comma, key, key[: key.find("/")], device, key, name, dumps(topic), more)
+        yield '%s"%s":{"p":"%s","uniq_id":"umqtt5-' % (comma, key, key[: key.find("/")])
+        yield '%s/%s","name":"%s","~":%s,"stat_t":"~"%s}\n' % (device, key, name, dumps(topic), more)
         comma = ","
     for key in gone:
         yield '%s"%s":{"p":"%s"}\n' % (comma, key, key[: key.find("/")])
@@ -85,8 +85,8 @@ def lines(topic, device, base, telemetry, actuators, gone):
     yield "}}"
 
 
-def prepare(topic, device, base, telemetry, actuators):
-    """Have the files say what there is now. Raises OSError."""
+def prepare(topic, device, *what):
+    """Have the files say what there is now; `what` are the arguments of `table`. Raises OSError."""
     sent, new = topic_in(SENT), topic_in(NEW)
     if new and new != topic:
         if sent and sent != new:
@@ -94,14 +94,14 @@ def prepare(topic, device, base, telemetry, actuators):
         else:
             replace(NEW, SENT)
         new = None
-    now = [entity[0] for entity in table(base, telemetry, actuators)]
+    now = [entity[0] for entity in table(*what)]
     gone = [key for key in _keys(NEW if new else SENT, topic) if key not in now]
-    if not new and not gone and _says(SENT, lines(topic, device, base, telemetry, actuators, gone)):
+    if not new and not gone and _says(SENT, lines(topic, device, what, gone)):
         return
-    with open(_HALF, "w") as file:
-        for line in lines(topic, device, base, telemetry, actuators, gone):
+    with open("announced.tmp", "w") as file:
+        for line in lines(topic, device, what, gone):
             file.write(line)
-    replace(_HALF, NEW)
+    replace("announced.tmp", NEW)
 
 
 def _keys(path, topic):

@@ -15,27 +15,17 @@ _IDLE = const(1000)  # ms
 _LISTENS = const(5000)  # ms after which Home Assistant has subscribed to what it was told of
 
 
-def prepare(device, topic, *what):
-    """Have on flash what is there now; `what` are the arguments of `announcement.prepare`."""
-    try:
-        from .announcement import prepare
-
-        prepare(topic, device, *what)
-    except Exception as error:
-        _failed(device, error)
-    _let_go()
-
-
 class Discovery:
-    """`topic` None withdraws what was announced. `listened(now)` is called when somebody new listens.
+    """`prefix` None withdraws what was announced. `what` are the arguments of `announcement.table`.
 
-    `told`: it was announced before a deep sleep.
+    `listened(now)` is called when somebody new listens. `told`: it was announced before a deep sleep.
     """
 
-    def __init__(self, client, device, prefix, topic, listened, told):
+    def __init__(self, client, device, prefix, what, listened, told):
         self._client = client
         self._device = device
-        self._topic = topic
+        self._topic = topic = prefix and "%s/device/%s/config" % (prefix, device)
+        self._what = None if told else what  # what has to be prepared
         self._listened = listened
         self._due = None if told else ticks_ms()
         self._way = None  # a Delivery
@@ -52,11 +42,24 @@ class Discovery:
         if self._listens is not None and ticks_diff(self._listens, now) <= 0:
             self._listens = None
             self._listened(now)
-        if self._due is not None and not self._way and self._client.connected:
+        if self._what:
+            self._prepare()
+        elif self._due is not None and not self._way and self._client.connected:
             if ticks_diff(self._due, now) <= 0:
                 self._due = None
                 self._begin(now)
         return _IDLE
+
+    def _prepare(self):
+        what, self._what = self._what, None
+        try:
+            if self._topic:
+                from .announcement import prepare
+
+                prepare(self._topic, self._device, *what)
+        except Exception as error:
+            _failed(self._device, error)
+        _let_go()
 
     def _begin(self, now):
         try:
@@ -103,7 +106,7 @@ def _failed(device, error):
 
 
 def _let_go():
-    for name in ("app.announcement", "app.delivery", "umqtt5.outgoing"):
+    for name in ("app.announcement", "app.announced", "app.delivery", "umqtt5.outgoing"):
         package, _, module = name.partition(".")
         if sys.modules.pop(name, None) and hasattr(sys.modules[package], module):
             delattr(sys.modules[package], module)

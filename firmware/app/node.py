@@ -66,8 +66,10 @@ class Node:
         # also where something is to be withdrawn; in safe mode nothing is there, and nothing has gone
         if not self._safe_mode and (config["discovery"] or "announced" in files or "announced.new" in files):
             told = reset == "deep sleep" and "announced.new" not in files
-            what = (config["discovery"], base, self._telemetry, actuators, self._listened, told)
-            self._discovery = _discovery(client, self._name, *what)
+            from .discovery import Discovery
+
+            what = (base, self._telemetry, actuators)
+            self._discovery = Discovery(client, self._name, config["discovery"], what, self._listened, told)
         if config["backlog"]["keep"] and config["sensors"]:
             sleeps = config["power"]["mode"] == "deep"
             self._telemetry.keep(lambda topics: _backlog(client, base, topics, **config["backlog"]), sleeps)
@@ -205,15 +207,6 @@ def _sleeper(config):
         sensor["qos"] = 1  # it sleeps when all has arrived
         sensor["expiry"] = sensor["expiry"] or absence
     return absence
-
-
-def _discovery(client, device, prefix, base, telemetry, actuators, listened, told):
-    from .discovery import Discovery, prepare
-
-    topic = prefix and "%s/device/%s/config" % (prefix, device)
-    if topic and not told:
-        prepare(device, topic, base, telemetry, actuators)
-    return Discovery(client, device, prefix, topic, listened, told)
 
 
 def _context(ca, cert, key):

@@ -4,9 +4,8 @@ import json
 import os
 
 from actuators import module, schema
-from app import announcement, delivery, discovery
+from app import announced, announcement, delivery, discovery
 from app.discovery import Discovery
-from helper import raises
 from umqtt5 import MQTTError
 
 TOPIC = "homeassistant/device/dut/config"
@@ -151,7 +150,7 @@ def test_text_is_escaped():
 def test_where_nothing_has_changed_flash_is_not_written():
     clean()
     prepare(sensor("a"))
-    delivery.replace("announced.new", "announced")
+    announced.replace("announced.new", "announced")
     prepare(sensor("a"))
     assert there("announced") and not there("announced.new")
     prepare(sensor("a", unit="mV"))
@@ -162,13 +161,13 @@ def test_where_nothing_has_changed_flash_is_not_written():
 def test_what_is_gone_is_withdrawn_until_the_broker_has_it():
     clean()
     prepare(sensor("a"), sensor("b"), actuators=[lamp()])
-    delivery.replace("announced.new", "announced")
+    announced.replace("announced.new", "announced")
     for _ in range(2):  # the power goes before it has arrived
         prepare(sensor("a"))
         found = read("announced.new")[1]["cmps"]
         assert found["sensor/b"] == {"p": "sensor"} and found["switch/lamp"] == {"p": "switch"}
         assert "uniq_id" in found["sensor/a"]
-    delivery.replace("announced.new", "announced")
+    announced.replace("announced.new", "announced")
     prepare(sensor("a"))
     assert "sensor/b" not in read("announced.new")[1]["cmps"]
     clean()
@@ -177,7 +176,7 @@ def test_what_is_gone_is_withdrawn_until_the_broker_has_it():
 def test_what_comes_back_is_withdrawn_no_more():
     clean()
     prepare(sensor("a"), sensor("b"))
-    delivery.replace("announced.new", "announced")
+    announced.replace("announced.new", "announced")
     prepare(sensor("a"))
     prepare(sensor("a"), sensor("b"))
     assert "uniq_id" in read("announced.new")[1]["cmps"]["sensor/b"]
@@ -250,7 +249,7 @@ class Client:
 
 
 class World:
-    def __init__(self, topic=TOPIC, told=False):
+    def __init__(self, prefix="homeassistant", told=False, what=None):
         self.now = 1000
         self.heard = []
         discovery.ticks_ms = lambda: self.now
@@ -259,7 +258,7 @@ class World:
         discovery._let_go = lambda: None
         delivery.outgoing = Outgoing()
         self.client = Client()
-        self.discovery = Discovery(self.client, "dut", "homeassistant", topic, self.heard.append, told)
+        self.discovery = Discovery(self.client, "dut", prefix, what, self.heard.append, told)
 
     def after(self, ms):
         """Let time pass; returns how many messages were sent meanwhile."""
@@ -336,7 +335,7 @@ def test_when_home_assistant_starts_it_is_announced_again():
 def test_under_another_name_the_old_one_is_withdrawn_first():
     clean()
     prepare(sensor("a"), topic="homeassistant/device/old/config")
-    delivery.replace("announced.new", "announced")
+    announced.replace("announced.new", "announced")
     prepare(sensor("a"))
     world = World()
     world.after(1_000)
@@ -361,8 +360,8 @@ def test_a_name_that_may_have_been_announced_is_withdrawn_too():
 def test_switched_off_all_is_withdrawn():
     clean()
     prepare(sensor("a"))
-    delivery.replace("announced.new", "announced")
-    world = World(topic=None)
+    announced.replace("announced.new", "announced")
+    world = World(prefix=None)
     assert world.client.filters == []
     world.after(1_000)
     assert world.client.sent == [(TOPIC, b"")]
@@ -394,6 +393,15 @@ def test_a_file_that_can_t_be_read_stops_nothing():
     assert world.after(10_000) == 0
 
 
+def test_it_is_prepared_before_there_is_a_link():
+    clean()
+    world = World(what=("p/dut", Telemetry(sensor("a")), ()))
+    world.client.connected = False
+    world.after(1_000)
+    assert "sensor/a" in read("announced.new")[1]["cmps"]
+    clean()
+
+
 def test_a_failure_to_prepare_is_told_and_stops_nothing():
     def fails():
         raise MemoryError("no heap")
@@ -401,6 +409,6 @@ def test_a_failure_to_prepare_is_told_and_stops_nothing():
     telemetry = Telemetry()
     telemetry.table = fails
     clean()
-    discovery.prepare("dut", TOPIC, "p/dut", telemetry, ())
-    assert raises(MemoryError, announcement.prepare, TOPIC, "dut", "p/dut", telemetry, ())
+    world = World(what=("p/dut", telemetry, ()))
+    assert world.after(5_000) == 0
     assert not there("announced.new")
