@@ -13,7 +13,7 @@ def topic_in(path):
     """The topic in the first line of a file, None where there is none."""
     try:
         with open(path) as file:
-            return file.readline().strip() or None
+            return file.readline().rstrip("\n") or None
     except (OSError, ValueError):
         return None
 

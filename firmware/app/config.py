@@ -32,7 +32,7 @@ def load(path, pins):
     _name(path, "device", config["device"])
     for field in ("prefix", "discovery"):
         topic = config[field]
-        if topic and ("+" in topic or "#" in topic):
+        if topic and ("+" in topic or "#" in topic or "\n" in topic):
             _wrong(path, field, topic, schema.CONFIG[field][4])
     _fields(path, "broker.", config["broker"], schema.BROKER)
     if config["broker"]["tls"] is not None:

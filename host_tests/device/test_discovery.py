@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from host_tests.device.devices import PREFIX, Desk, said
+from host_tests.device.devices import PREFIX, Desk, desk, said
 from tools import broker
 from tools.devices import Device, config
 from umqtt5 import Client
@@ -113,20 +113,19 @@ def test_a_broker_that_does_not_allow_it_is_told_of_and_the_device_goes_on(
             assert running.running
 
 
-def test_a_delayed_will_lets_a_short_absence_pass(
-    mosquitto: broker.Address, at_desk: Desk, tmp_path: Path
-) -> None:
+def test_a_delayed_will_lets_a_short_absence_pass(mosquitto: broker.Address, tmp_path: Path) -> None:
     made = settings(mosquitto, discovery=None)
     made["broker"]["will_delay"] = 3600
-    at_desk.events.clear()
-    with Device(tmp_path, made) as running:
-        at_desk.until(lambda: at_desk.dut.status == "online")
-        running._process.kill()
-        running.wait(10)
-        at_desk.watch.poll(1500)
-        assert at_desk.dut.status == "online"
-    made["broker"]["will_delay"] = 1
-    with Device(tmp_path, made) as running:
-        at_desk.until(lambda: at_desk.dut.health.get("uptime", 9) < 2)
-        running._process.kill()
-        at_desk.until(lambda: at_desk.dut.status == "offline")
+    with desk(mosquitto) as here:
+        with Device(tmp_path, made) as running:
+            here.until(lambda: here.dut.status == "online")
+            running._process.kill()
+            running.wait(10)
+            here.watch.poll(1500)
+            assert here.dut.status == "online"
+        here.dut.health.clear()
+        made["broker"]["will_delay"] = 1
+        with Device(tmp_path, made) as running:
+            here.until(lambda: here.dut.health)
+            running._process.kill()
+            here.until(lambda: here.dut.status == "offline")
