@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from host_tests.homeassistant.installation import HERE
 from tools import broker
 
-_ENTRY = {
+_ENTRY: dict[str, Any] = {
     "created_at": "2026-01-01T00:00:00+00:00",
     "modified_at": "2026-01-01T00:00:00+00:00",
     "disabled_by": None,
@@ -114,12 +114,14 @@ class HomeAssistant:
     def state(self, entity: str) -> str:
         return str(self.states().get(entity, {}).get("state"))
 
+    def shows(self, entity: str, state: str) -> None:
+        """Wait until it shows this state."""
+        self.until(lambda: self.state(entity) == state)
+
     def call(self, service: str, entity: str, **data: Any) -> None:
         """Call a service such as `switch.turn_on`, as a click in its window does."""
         domain, _, name = service.partition(".")
-        self.ask(
-            "call_service", domain=domain, service=name, service_data=data, target={"entity_id": entity}
-        )
+        self.ask("call_service", domain=domain, service=name, service_data=data, target={"entity_id": entity})
 
     def until(self, condition: Callable[[], object], timeout: float = 60) -> None:
         """Wait until the condition holds; fails the test where it does not."""

@@ -107,10 +107,10 @@ def test_a_reading_arrives_as_its_state(home: HomeAssistant, demo_devices: dict[
 def test_a_switch_that_is_flipped_there_switches_and_shows_what_was_confirmed(
     home: HomeAssistant, demo_devices: dict[str, Device]
 ) -> None:
-    home.until(lambda: home.state("switch.roof_relay") == "off")
+    home.shows("switch.roof_relay", "off")
     for service, state in (("turn_on", "on"), ("turn_off", "off"), ("toggle", "on")):
         home.call(f"switch.{service}", "switch.roof_relay")
-        home.until(lambda wanted=state: home.state("switch.roof_relay") == wanted)
+        home.shows("switch.roof_relay", state)
         assert demo_devices["roof"].output("relay") == state.upper()
     assert demo_devices["roof"].output("lamp") == "OFF"
 
@@ -118,14 +118,14 @@ def test_a_switch_that_is_flipped_there_switches_and_shows_what_was_confirmed(
 def test_a_device_that_dies_is_unavailable(
     home: HomeAssistant, mosquitto: broker.Address, demo_devices: dict[str, Device]
 ) -> None:
-    home.until(lambda: home.state("switch.cellar_lamp") == "off")
+    home.shows("switch.cellar_lamp", "off")
     device = demo_devices["cellar"]
     device._process.kill()
     device.wait(10)
-    home.until(lambda: home.state("switch.cellar_lamp") == "unavailable")
+    home.shows("switch.cellar_lamp", "unavailable")
     assert home.state("sensor.cellar_load") == "unavailable"
     demo_devices["cellar"] = Device(device.folder, settings("cellar", mosquitto))
-    home.until(lambda: home.state("switch.cellar_lamp") == "off")
+    home.shows("switch.cellar_lamp", "off")
 
 
 def test_what_is_withdrawn_is_gone_and_the_rest_is_not(
@@ -150,9 +150,9 @@ def test_a_light_and_a_valve(home: HomeAssistant, mosquitto: broker.Address, tmp
         {"kind": "valve", "name": "water", "pin": "relay", "interlock": ["ceiling"]},
     ]
     with Device(tmp_path, settings("garden", mosquitto, actuators=actuators, sensors=[])) as device:
-        home.until(lambda: home.state("light.garden_ceiling") == "off")
+        home.shows("light.garden_ceiling", "off")
         home.call("light.turn_on", "light.garden_ceiling", brightness=128)
-        home.until(lambda: home.state("light.garden_ceiling") == "on")
+        home.shows("light.garden_ceiling", "on")
         assert home.states()["light.garden_ceiling"]["attributes"]["brightness"] == 128
         assert int(device.output("lamp")) == 128 * 128 * 65535 // 65025
         assert home.state("valve.garden_water") == "closed"
@@ -161,17 +161,15 @@ def test_a_light_and_a_valve(home: HomeAssistant, mosquitto: broker.Address, tmp
         home.until(lambda: any("command to water" in line for line in device.lines))
         assert home.state("valve.garden_water") == "closed" and device.output("relay") == "OFF"
         home.call("light.turn_off", "light.garden_ceiling")
-        home.until(lambda: home.state("light.garden_ceiling") == "off")
+        home.shows("light.garden_ceiling", "off")
         home.call("valve.open_valve", "valve.garden_water")
-        home.until(lambda: home.state("valve.garden_water") == "open")
+        home.shows("valve.garden_water", "open")
         assert device.output("relay") == "ON"
         home.call("valve.close_valve", "valve.garden_water")
-        home.until(lambda: home.state("valve.garden_water") == "closed")
+        home.shows("valve.garden_water", "closed")
 
 
-def test_pixels_a_servo_and_a_contact(
-    home: HomeAssistant, mosquitto: broker.Address, tmp_path: Path
-) -> None:
+def test_pixels_a_servo_and_a_contact(home: HomeAssistant, mosquitto: broker.Address, tmp_path: Path) -> None:
     actuators = [
         {"kind": "pixels", "name": "strip", "pin": "lamp", "count": 8},
         {"kind": "servo", "name": "flap", "pin": "relay", "low": 10, "high": 90},
@@ -179,17 +177,17 @@ def test_pixels_a_servo_and_a_contact(
     sensors = [{"kind": "digital", "name": "door", "pin": "door", "device_class": "door", "pull": "down"}]
     asked = settings("shed", mosquitto, actuators=actuators, sensors=sensors)
     with Device(tmp_path, asked) as device:
-        home.until(lambda: home.state("binary_sensor.shed_door") == "off")
+        home.shows("binary_sensor.shed_door", "off")
         (tmp_path / "door").write_text("1")
-        home.until(lambda: home.state("binary_sensor.shed_door") == "on")
+        home.shows("binary_sensor.shed_door", "on")
         assert home.states()["binary_sensor.shed_door"]["attributes"]["device_class"] == "door"
-        home.until(lambda: home.state("number.shed_flap") == "unknown")  # it has not been told yet
+        home.shows("number.shed_flap", "unknown")  # it has not been told yet
         assert home.states()["number.shed_flap"]["attributes"]["min"] == 10
         assert home.states()["number.shed_flap"]["attributes"]["max"] == 90
         home.call("number.set_value", "number.shed_flap", value=45)
-        home.until(lambda: home.state("number.shed_flap") == "45")
+        home.shows("number.shed_flap", "45")
         home.call("light.turn_on", "light.shed_strip", rgb_color=[255, 128, 0], brightness=255)
-        home.until(lambda: home.state("light.shed_strip") == "on")
+        home.shows("light.shed_strip", "on")
         assert home.states()["light.shed_strip"]["attributes"]["rgb_color"] == [255, 128, 0]
         assert device.output("lamp") == "255 128 0"
 
