@@ -62,16 +62,19 @@ def table(base, telemetry, actuators):
         yield "sensor/health/" + key, "health " + key, base + "/health", more
 
 
-def lines(topic, device, what, gone):
-    """The topic, then the JSON, a str at a time; `gone` has the keys that are to be withdrawn."""
+def lines(topic, device, status, what, gone):
+    """The topic, then the JSON, a str at a time; `gone` has the keys that are to be withdrawn.
+
+    They are there where the topic `status` says online.
+    """
     yield topic + "\n"
     yield '{"dev":{"ids":["umqtt5-%s"],"name":"%s","mf":"umqtt5",' % (device, device)
     machine = dumps(getattr(sys.implementation, "_machine", sys.platform))
     yield '"mdl":%s,"sw":"MicroPython %s"},' % (machine, "%d.%d.%d" % tuple(sys.implementation.version[:3]))
     # anything but `online` is not there: in safe mode there are no sensors and no actuators
     yield '"o":{"name":"umqtt5"},"qos":1,"avty_t":%s,"avty_tpl":"%s","cmps":{\n' % (
-        dumps(what[0] + "/status"),
-        "{{'online' if value=='online' else 'offline'}}",
+        dumps(status),
+        "{{'online' if value|lower=='online' else 'offline'}}",
     )
     comma = ""
     for key, name, topic, more in table(*what):
@@ -85,7 +88,7 @@ def lines(topic, device, what, gone):
     yield "}}"
 
 
-def prepare(topic, device, *what):
+def prepare(topic, device, status, *what):
     """Have the files say what there is now; `what` are the arguments of `table`. Raises OSError."""
     sent, new = topic_in(SENT), topic_in(NEW)
     if new and new != topic:
@@ -96,10 +99,10 @@ def prepare(topic, device, *what):
         new = None
     now = [entity[0] for entity in table(*what)]
     gone = [key for key in _keys(NEW if new else SENT, topic) if key not in now]
-    if not new and not gone and _says(SENT, lines(topic, device, what, gone)):
+    if not new and not gone and _says(SENT, lines(topic, device, status, what, gone)):
         return
     with open("announced.tmp", "w") as file:
-        for line in lines(topic, device, what, gone):
+        for line in lines(topic, device, status, what, gone):
             file.write(line)
     replace("announced.tmp", NEW)
 

@@ -16,9 +16,8 @@ _LISTENS = const(5000)  # ms after which Home Assistant has subscribed to what i
 
 
 class Discovery:
-    """`prefix` None withdraws what was announced. `what` are the arguments of `announcement.table`.
-
-    `listened(now)` is called when somebody new listens. `told`: it was announced before a deep sleep.
+    """`prefix` None withdraws what was announced. `what` are the last arguments of
+    `announcement.prepare`. `listened(now)` is called when somebody new listens. `told`: it was announced before a deep sleep.
     """
 
     def __init__(self, client, device, prefix, what, listened, told):

@@ -38,7 +38,13 @@ class Node:
         client.on_subscribed = self._subscribed
         client.on_ack = self._acknowledged
         delay = max(absence, config["broker"]["will_delay"])
-        client.will(base + "/status", b"offline", qos=1, retain=True, delay=delay)
+        will = base + "/status", b"offline"
+        if config["tasmota"]:
+            from .tasmota import will as will_of
+
+            will = will_of(self._name)  # there is one a connection
+        client.will(*will, qos=1, retain=True, delay=delay)
+        self._will = will[0]
         self._status = client.topic(base + "/status")
         self._online = False  # whether it has been said
         self._crash = client.topic(base + "/crash")
@@ -68,13 +74,18 @@ class Node:
             told = reset == "deep sleep" and "announced.new" not in files
             from .discovery import Discovery
 
-            what = (base, self._telemetry, actuators)
+            what = (self._will, base, self._telemetry, actuators)
             self._discovery = Discovery(client, self._name, config["discovery"], what, self._listened, told)
         if config["backlog"]["keep"] and config["sensors"]:
             sleeps = config["power"]["mode"] == "deep"
             self._telemetry.keep(lambda topics: _backlog(client, base, topics, **config["backlog"]), sleeps)
         repeats = Repeats(config["remember"], "repeats" if config["remember_on_flash"] else None)
         self._commands = Commands(client, base, actuators, repeats)
+        self._tasmota = None
+        if config["tasmota"]:
+            from .tasmota import Tasmota
+
+            self._tasmota = Tasmota(client, self._name, self._commands)
         now = ticks_ms()
         self._commands.link(False, now)
         self._health = Health(client, base, int(config["health"] * 1000), reset)
@@ -103,6 +114,8 @@ class Node:
         if client.connected:
             self._tell()
         wait = min(self._telemetry.run(now), self._health.run(now), self._commands.run(now))
+        if self._tasmota:
+            self._tasmota.run()
         if self._discovery:
             wait = min(wait, self._discovery.run(now))
         if self._cycle:
@@ -152,6 +165,8 @@ class Node:
     def _state(self, client, connected, error):
         self._online = False
         self._commands.link(connected, ticks_ms())
+        if self._tasmota:
+            self._tasmota.link()
         if connected:
             print("%s: connected to %s" % (self._name, self._where))
             self._telemetry.linked(ticks_ms())

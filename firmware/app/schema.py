@@ -50,6 +50,7 @@ CONFIG = {
     "prefix": (str, "umqtt5", 1, 64, "a topic without + and #"),
     "discovery": (str, None, 1, 64, "a topic without + and #, such as homeassistant"),
     "broker": (dict, REQUIRED, 0, 0, "an object"),
+    "tasmota": (bool, False, 0, 1, "true or false"),
     "wifi": (dict, None, 0, 0, "an object with ssid and password"),
     "sensors": (list, (), 0, 32, "a list of sensors"),
     "actuators": (list, (), 0, 32, "a list of actuators"),

@@ -65,7 +65,7 @@ def clean():
 
 
 def prepare(*rows, actuators=(), topic=TOPIC, base="p/dut"):
-    announcement.prepare(topic, "dut", base, Telemetry(*rows), actuators)
+    announcement.prepare(topic, "dut", base + "/status", base, Telemetry(*rows), actuators)
 
 
 def read(path):
@@ -395,7 +395,7 @@ def test_a_file_that_can_t_be_read_stops_nothing():
 
 def test_it_is_prepared_before_there_is_a_link():
     clean()
-    world = World(what=("p/dut", Telemetry(sensor("a")), ()))
+    world = World(what=("p/dut/status", "p/dut", Telemetry(sensor("a")), ()))
     world.client.connected = False
     world.after(1_000)
     assert "sensor/a" in read("announced.new")[1]["cmps"]
@@ -409,6 +409,6 @@ def test_a_failure_to_prepare_is_told_and_stops_nothing():
     telemetry = Telemetry()
     telemetry.table = fails
     clean()
-    world = World(what=("p/dut", telemetry, ()))
+    world = World(what=("p/dut/status", "p/dut", telemetry, ()))
     assert world.after(5_000) == 0
     assert not there("announced.new")
