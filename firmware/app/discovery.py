@@ -16,8 +16,9 @@ _LISTENS = const(5000)  # ms after which Home Assistant has subscribed to what i
 
 
 class Discovery:
-    """`prefix` None withdraws what was announced. `what` are the last arguments of
-    `announcement.prepare`. `listened(now)` is called when somebody new listens. `told`: it was announced before a deep sleep.
+    """`prefix` None withdraws what was announced. `what` are the last arguments of `announcement.prepare`.
+
+    `listened(now)` is called when somebody new listens. `told`: it was announced before a deep sleep.
     """
 
     def __init__(self, client, device, prefix, what, listened, told):
@@ -105,7 +106,7 @@ def _failed(device, error):
 
 
 def _let_go():
-    for name in ("app.announcement", "app.announced", "app.delivery", "umqtt5.outgoing"):
+    for name in ("app.announcement", "app.announced", "app.delivery", "umqtt5.outgoing", "umqtt5.reasons"):
         package, _, module = name.partition(".")
         if sys.modules.pop(name, None) and hasattr(sys.modules[package], module):
             delattr(sys.modules[package], module)

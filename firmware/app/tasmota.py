@@ -24,7 +24,9 @@ class Tasmota:
         self._commands = commands
         self._actuators = [one for one in commands.actuators if one.platform != "number"]
         self._result = "stat/%s/RESULT" % device
-        self._states = [client.topic("stat/%s/POWER%d" % (device, n + 1)) for n in range(len(self._actuators))]
+        self._states = [
+            client.topic("stat/%s/POWER%d" % (device, n + 1)) for n in range(len(self._actuators))
+        ]
         self._told = [-1] * len(self._actuators)  # `changes` at the state that was published last
         self._presence = will(device)[0]
         self._online = False  # whether it has been said

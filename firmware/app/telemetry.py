@@ -31,8 +31,10 @@ class Telemetry:
     """`configs` are the checked entries of the config, `pins` the board's module."""
 
     def __init__(self, client, base, configs, pins, stamp=False):
-        self._sensors = [Sensor(client, base, config, pins, stamp) for config in configs]
+        self.client = client
+        self.stamp = stamp
         self.backlog = None
+        self.sensors = [Sensor(self, base, config, pins) for config in configs]
 
     def keep(self, backlog, sleeps):
         """From now on what can't be told goes to `backlog(topics)`, with the topics of all quantities.
@@ -40,12 +42,11 @@ class Telemetry:
         Where the device `sleeps`, a reading waits in the outbox until it is time to sleep: see `unsent`.
         """
         topics = []
-        for sensor in self._sensors:
+        for sensor in self.sensors:
             sensor.number = len(topics)
             topics += sensor.topics
         self.backlog = backlog(topics)
-        for sensor in self._sensors:
-            sensor.backlog = self.backlog
+        for sensor in self.sensors:
             if sleeps:
                 sensor.pending = [0] * len(sensor.topics)
 
@@ -53,18 +54,18 @@ class Telemetry:
         """The broker has this message."""
         if self.backlog is not None:
             self.backlog.acknowledged(packet_id)
-            for sensor in self._sensors:
+            for sensor in self.sensors:
                 sensor.acknowledged(packet_id)
 
     def unsent(self, now):
         """What the broker has not acknowledged goes to the backlog: the outbox does not outlive the sleep."""
-        for sensor in self._sensors:
+        for sensor in self.sensors:
             sensor.unsent(now)
 
     def run(self, now):
         """Measure and publish what is due; returns the ms until something is."""
         wait = _LONGEST
-        for sensor in self._sensors:
+        for sensor in self.sensors:
             wait = min(wait, sensor.run(now))
         if self.backlog is not None:
             wait = min(wait, self.backlog.run(now))
@@ -72,30 +73,30 @@ class Telemetry:
 
     def again(self, now):
         """All that is measured is due now."""
-        for sensor in self._sensors:
+        for sensor in self.sensors:
             sensor.again(now)
 
     def anew(self, now):
         """Somebody listens who has heard nothing: all is due now, and told whether it has changed or not."""
-        for sensor in self._sensors:
+        for sensor in self.sensors:
             sensor.anew(now)
 
     def linked(self, now):
         """The link is there: what could not be told is due now."""
-        for sensor in self._sensors:
+        for sensor in self.sensors:
             if sensor.missed:
                 sensor.anew(now)
 
     def read(self):
         """True where each sensor has been read since `again`, or has failed."""
-        for sensor in self._sensors:
+        for sensor in self.sensors:
             if not sensor.done:
                 return False
         return True
 
     def save(self):
         """What sensors would lose by a reset is written down."""
-        for sensor in self._sensors:
+        for sensor in self.sensors:
             sensor.save()
         if self.backlog is not None:
             self.backlog.save()
@@ -103,51 +104,46 @@ class Telemetry:
     def table(self):
         """For each quantity, where its sensor is there:
         (name, key, topic, unit, device class, state class, decimals, expiry in s or None)."""
-        for sensor in self._sensors:
-            for i, (key, unit, device_class, _, state_class) in enumerate(sensor.quantities):
+        for sensor in self.sensors:
+            for i, (key, unit, device_class, _, state_class) in enumerate(sensor.driver.quantities):
                 topic = sensor.topics[i].name.decode()
                 about = (key, topic, unit, device_class, state_class, sensor.decimals[i], sensor.expiry)
                 yield (sensor.name,) + about
 
 
 class Sensor:
-    """One sensor with what the config asks of it; `stamp`: its readings tell their time."""
+    """One sensor with what the config asks of it; `owner` is the Telemetry."""
 
     # what few change is the class's until then: it takes no room in the dict of an instance
-    backlog = None
-    number = 0  # of its first quantity
-    pending = None  # packet identifiers by quantity, where what is not acknowledged is kept
     expiry = None
-    done = False
-    missed = False  # something was worth telling, and could not be told
+    pending = None  # packet identifiers by quantity, where what is not acknowledged is kept
     _smoothing = 0
     _dead_band = None
     _retain = False
     _properties = b""
-    _measuring = False
-    _failures = 0
-    _failed = None  # what it said
-    _unsaid = True  # the broker may still have an error, of before the start
 
-    def __init__(self, client, base, config, pins, stamp=False):
+    def __init__(self, owner, base, config, pins):
+        self._owner = owner
         self.name = config["name"]
-        self._client = client
+        self.number = 0  # of its first quantity
+        self.done = False
+        self.missed = False  # something was worth telling, and could not be told
         self._period = int(config["period"] * 1000)
+        self._max_silence = int(config["max_silence"] * 1000)
+        self._qos = config["qos"]
         if config["smoothing"]:
             self._smoothing = config["smoothing"]
         if config["dead_band"] is not None:
             self._dead_band = config["dead_band"]
-        self._max_silence = int(config["max_silence"] * 1000)
-        self._qos = config["qos"]
         if config["retain"]:
             self._retain = True
         if config["expiry"] is not None:
             self.expiry = config["expiry"]
             self._properties = b"\x02" + self.expiry.to_bytes(4, "big")
-        self._driver = driver = module(config["kind"]).make(config, pins)
-        self._stamp = stamp
+        self.driver = driver = module(config["kind"]).make(config, pins)
         self._events = hasattr(driver, "changed")
-        self.quantities = quantities = driver.quantities
+        quantities = driver.quantities
+        client = owner.client
         topic = "%s/sensor/%s" % (base, self.name)
         if len(quantities) == 1:
             self.topics = [client.topic(topic)]
@@ -160,6 +156,10 @@ class Sensor:
         self._sent: list = [None] * len(quantities)
         self._sent_at = [0] * len(quantities)
         self._due = ticks_ms()
+        self._measuring = False
+        self._failures = 0
+        self._failed = None  # what it said
+        self._unsaid = True  # the broker may still have an error, of before the start
 
     def run(self, now):
         """Returns the ms until it wants to run again."""
@@ -192,35 +192,35 @@ class Sensor:
             for i in range(len(self.pending)):
                 if self.pending[i]:
                     self.pending[i] = 0
-                    self.backlog.keep(self.number + i, text(self._sent[i], self.decimals[i]), now)
+                    self._owner.backlog.keep(self.number + i, text(self._sent[i], self.decimals[i]), now)
 
     def save(self):
-        if hasattr(self._driver, "save"):
+        if hasattr(self.driver, "save"):
             try:
-                self._driver.save()
+                self.driver.save()
             except OSError as error:
                 print("sensor %s: not saved: %s" % (self.name, error))
 
     def _look(self, now):
         try:
-            wait = self._driver.look(now)
+            wait = self.driver.look(now)
         except Exception as error:
             self._fail(error, now)
             return _LONGEST
-        if self._driver.changed:
+        if self.driver.changed:
             self._due = now  # told at once
         return wait
 
     def _step(self, now):
         try:
             if not self._measuring:
-                wait = self._driver.start()
+                wait = self.driver.start()
                 if wait > 0:
                     self._measuring = True
                     self._due = ticks_add(now, wait)
                     return
             self._measuring = False
-            self._driver.read(self._values)
+            self.driver.read(self._values)
             for i in range(len(self._values)):
                 self._take(i)
             self._publish(now)  # which the broker's limits may forbid
@@ -275,10 +275,10 @@ class Sensor:
         name = self.topics[0].name.decode()
         if len(self.topics) > 1:
             name = name[: name.rfind("/")]
-        topic = self._client.topic(name + "/error")
+        topic = self._owner.client.topic(name + "/error")
         topic.alias = -1  # so seldom that an alias would be wasted
         try:
-            return self._client.publish(topic, error, retain=True)
+            return self._owner.client.publish(topic, error, retain=True)
         except (MQTTError, ValueError):  # a broker that retains nothing
             return True
 
@@ -286,26 +286,27 @@ class Sensor:
 
     def _publish(self, now):
         told = True
-        changed = self._events and self._driver.changed
-        properties = stamped(self._properties, seconds()) if self._stamp else self._properties
+        changed = self._events and self.driver.changed
+        owner = self._owner
+        properties = stamped(self._properties, seconds()) if owner.stamp else self._properties
         for i in range(len(self._smooth)):
             value = self._smooth[i]
             if value is None or not (changed or self._worth(i, value, now)):
                 continue
             payload = text(value, self.decimals[i])
             packet_id = 0
-            if self.backlog is None or self.pending or self._client.connected:
-                packet_id = self._client.publish(
+            if owner.backlog is None or self.pending or owner.client.connected:
+                packet_id = owner.client.publish(
                     self.topics[i], payload, qos=self._qos, retain=self._retain, properties=properties
                 )
                 if self.pending:
                     self.pending[i] = packet_id
             told = told and packet_id > 0
-            if packet_id or self.backlog is not None and self.backlog.keep(self.number + i, payload, now):
+            if packet_id or owner.backlog is not None and owner.backlog.keep(self.number + i, payload, now):
                 self._sent[i], self._sent_at[i] = value, now
         self.missed = not told
         if changed and (told or not self._qos):
-            self._driver.changed = False
+            self.driver.changed = False
 
     def _worth(self, i, value, now):
         band, sent = self._dead_band, self._sent[i]

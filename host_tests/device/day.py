@@ -1,10 +1,12 @@
 """A day of the device in some minutes. Runs inside the VM, in place of `boot.py` and `main.py`.
 
 Its clock is simulated, its broker and its network are not: time passes when the device waits, and
-goes slowly while it waits for somebody else. A line is printed each hour.
+goes slowly while it waits for somebody else. At each hour it prints a line, and waits until there is
+a file `go-0`, `go-1` and so on.
 """
 
 import gc
+import os
 import select
 import sys
 import time
@@ -47,6 +49,8 @@ def _report(hour):
     print("hour %d free %d largest %d connects %d backlog %d" % (hour, free, low, client.connects, kept))
     if hour == 24:
         sys.exit(0)
+    while "go-%d" % hour not in os.listdir():
+        time.sleep_ms(5)
 
 
 class Time:
@@ -105,7 +109,8 @@ def main():
     global node
     sys.modules["time"] = Time
     sys.modules["select"] = Select
-    import boot
+    import boot  # noqa: F401
+
     from app import node as module
 
     step = module.Node.step
@@ -117,7 +122,4 @@ def main():
         step(self)
 
     module.Node.step = first
-    import main
-
-
-main()
+    import main  # noqa: F401
