@@ -108,6 +108,7 @@ class Node:
         client, session = self._client, self._client.session
         parts = (self, client, session, session.outbox, session.framer, session.packet, self._net)
         parts += (self._telemetry, self._telemetry.backlog, self._commands, self._health, self._watchdog)
+        parts += (self._discovery, self._tasmota)
         for part in parts:
             if part is not None:
                 type(part).__init__ = None  # to delete it would leave it in its table
