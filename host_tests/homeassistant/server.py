@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import subprocess
 import time
 import urllib.error
@@ -113,6 +114,13 @@ class HomeAssistant:
 
     def state(self, entity: str) -> str:
         return str(self.states().get(entity, {}).get("state"))
+
+    def number(self, entity: str) -> float:
+        """Its state as a number, nan where it is none."""
+        try:
+            return float(self.state(entity))
+        except ValueError:  # unknown, unavailable
+            return math.nan
 
     def shows(self, entity: str, state: str) -> None:
         """Wait until it shows this state."""

@@ -99,9 +99,9 @@ def test_a_reading_arrives_as_its_state(home: HomeAssistant, demo_devices: dict[
         return float(Path("/proc/uptime").read_text().split()[0])
 
     before = uptime()
-    home.until(lambda: float(home.state("sensor.cellar_uptime")) > before + 1)
-    assert float(home.state("sensor.cellar_uptime")) <= uptime()
-    home.until(lambda: float(home.state("sensor.cellar_health_heap_free")) > 0)
+    home.until(lambda: home.number("sensor.cellar_uptime") > before + 1)
+    assert home.number("sensor.cellar_uptime") <= uptime()
+    home.until(lambda: home.number("sensor.cellar_health_heap_free") > 0)
 
 
 def test_a_switch_that_is_flipped_there_switches_and_shows_what_was_confirmed(
