@@ -8,7 +8,6 @@ is not obeyed: it would switch again at each connect, when nobody is near.
 from time import ticks_ms
 
 _WORDS = {b"ON": b"ON", b"1": b"ON", b"OFF": b"OFF", b"0": b"OFF", b"TOGGLE": b"TOGGLE", b"2": b"TOGGLE"}
-_LONGEST = 6  # bytes of a word
 
 
 def will(device):
@@ -75,8 +74,6 @@ class Tasmota:
     def _carry_out(self, i, message):
         if not len(message):
             return True
-        if len(message) > _LONGEST:
-            return False
         word = _WORDS.get(bytes(message.payload).upper())
         if word:
             try:

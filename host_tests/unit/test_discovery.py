@@ -191,6 +191,13 @@ def test_a_file_that_is_torn_or_nonsense_is_written_anew():
         prepare(sensor("a"))
         assert "sensor/a" in read("announced.new")[1]["cmps"]
     clean()
+    prepare(sensor("a"))
+    announced.replace("announced.new", "announced")
+    with open("announced", "a") as file:
+        file.write("}")
+    prepare(sensor("a"))
+    assert there("announced.new")
+    clean()
 
 
 # ---- when
