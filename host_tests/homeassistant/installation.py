@@ -61,7 +61,7 @@ def install() -> str | None:
     for version in VERSIONS:
         python = _python(version)
         if python:
-            print(f"installing Home Assistant for Python {version} (once, some 600 MB)", flush=True)
+            print(f"installing Home Assistant for Python {version} (once, it takes a while)", flush=True)
             why = _install(python, version)
             if not why:
                 return None
