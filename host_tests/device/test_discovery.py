@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from host_tests.device.devices import PREFIX, Desk, desk, said
+from host_tests.stand_in import ASLEEP
+from host_tests.stand_in.test_board import device as chip
 from tools import broker
 from tools.devices import Device, config
 from umqtt5 import Client
 
 
 class Listener:
-    """What is retained below `homeassistant/`, and what comes."""
+    """What comes below `homeassistant/`; what was retained by devices before is taken away."""
 
     def __init__(self, address: broker.Address) -> None:
         self.client = Client(address.host, address.port, client_id="home", rx=16384, tx=1024)
@@ -24,6 +26,9 @@ class Listener:
         self.count = 0
         self.client.subscribe("homeassistant/device/+/config", self._take, qos=1)
         self.client.connect()
+        self.client.publish("homeassistant/device/dut/config", b"", qos=1, retain=True)
+        self.until(lambda: self.found.get("dut") == "")
+        self.count = 0
 
     def _take(self, message: Any) -> None:
         self.count += 1
@@ -89,6 +94,19 @@ def test_what_is_gone_is_withdrawn_and_all_where_it_is_switched_off(
         with Device(tmp_path, dict(first, actuators=[], discovery=None)):
             home.until(lambda: home.found.get("dut") == "")
             home.until(lambda: not (tmp_path / "announced").exists())
+
+
+def test_one_that_sleeps_is_announced_once_and_its_readings_expire(
+    mosquitto: broker.Address, tmp_path: Path
+) -> None:
+    power = {"mode": "deep", "period": 2, "awake": 15, "linger": 0.2}
+    options = {"power": power, "discovery": "homeassistant"}
+    sensors = [{"kind": "chip_temperature"}]
+    with Listener(mosquitto) as home, chip("esp32", tmp_path, mosquitto, sensors, **options) as running:
+        home.until(lambda: running.ends.count(ASLEEP) >= 3, 60)
+        assert home.count == 1
+        expires = home.entities()["sensor/chip_temperature"]["exp_aft"]
+        assert expires == 2 * 2 + 15 + 30  # it may miss one wake
 
 
 def test_readings_are_told_again_when_home_assistant_has_started(
