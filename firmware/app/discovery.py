@@ -18,15 +18,17 @@ _LISTENS = const(5000)  # ms after which Home Assistant has subscribed to what i
 class Discovery:
     """`prefix` None withdraws what was announced. `what` are the last arguments of `announcement.prepare`.
 
-    `listened(now)` is called when somebody new listens. `told`: it was announced before a deep sleep.
+    `told`: it was announced before a deep sleep. `listened`: the telemetry and the health, whose values are
+    told again when somebody new listens.
     """
 
-    def __init__(self, client, device, prefix, what, listened, told):
+    listened = None
+
+    def __init__(self, client, device, prefix, what, told):
         self._client = client
         self._device = device
         self._topic = topic = prefix and "%s/device/%s/config" % (prefix, device)
         self._what = None if told else what  # what has to be prepared
-        self._listened = listened
         self._due = None if told else ticks_ms()
         self._way = None  # a Delivery
         self._listens = None  # ticks
@@ -41,7 +43,7 @@ class Discovery:
         """Announce or withdraw where it is due; returns the ms until it may be."""
         if self._listens is not None and ticks_diff(self._listens, now) <= 0:
             self._listens = None
-            self._listened(now)
+            self._again(now)
         if self._what:
             self._prepare()
         elif self._due is not None and not self._way and self._client.connected:
@@ -49,6 +51,13 @@ class Discovery:
                 self._due = None
                 self._begin(now)
         return _IDLE
+
+    def _again(self, now):
+        if self.listened:
+            telemetry, health = self.listened
+            for sensor in telemetry.sensors:
+                sensor.anew(now)
+            health.again()
 
     def _prepare(self):
         what, self._what = self._what, None

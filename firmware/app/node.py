@@ -1,6 +1,5 @@
 """The device: one client, its sensors, its actuators, one loop."""
 
-import os
 import sys
 from time import ticks_ms
 
@@ -45,7 +44,6 @@ class Node:
 
             will = will_of(self._name)  # there is one a connection
         client.will(*will, qos=1, retain=True, delay=delay)
-        self._will = will[0]
         self._status = client.topic(base + "/status")
         self._online = False  # whether it has been said
         self._crash = client.topic(base + "/crash")
@@ -55,7 +53,7 @@ class Node:
         if safe_mode:
             print("%s: safe mode: it has crashed %d times" % (self._name, crash.TOO_OFTEN))
             config["sensors"] = config["actuators"] = ()
-        self._equip(client, base, config, pins)
+        self._equip(client, base, config, pins, will[0])
         self._cycle = None
         if sleeps:
             from .power import Cycle
@@ -63,7 +61,9 @@ class Node:
             self._cycle = Cycle(client, pins, config["power"], began)
             self._health.more = self._cycle.figures
 
-    def _equip(self, client, base, config, pins):
+    def _equip(self, client, base, config, pins, status):
+        import os
+
         self._net = Net(config["wifi"])
         self._telemetry = Telemetry(client, base, config["sensors"], pins, config["stamp"])
         actuators = make_actuators(config["actuators"], pins)
@@ -75,8 +75,8 @@ class Node:
             told = reset == "deep sleep" and "announced.new" not in files
             from .discovery import Discovery
 
-            what = (self._will, base, self._telemetry, actuators)
-            self._discovery = Discovery(client, self._name, config["discovery"], what, self._listened, told)
+            what = (status, base, self._telemetry, actuators)
+            self._discovery = Discovery(client, self._name, config["discovery"], what, told)
         if config["backlog"]["keep"] and config["sensors"]:
             sleeps = config["power"]["mode"] == "deep"
             self._telemetry.keep(lambda topics: _backlog(client, base, topics, **config["backlog"]), sleeps)
@@ -90,6 +90,8 @@ class Node:
         now = ticks_ms()
         self._commands.link(False, now)
         self._health = Health(client, base, int(config["health"] * 1000), reset)
+        if self._discovery and config["power"]["mode"] == "on":  # else all is told in each wake
+            self._discovery.listened = (self._telemetry, self._health)
         self._clock = None
         if config["ntp"] and hasattr(pins, "set_clock"):
             from .clock import Clock
@@ -164,12 +166,6 @@ class Node:
             if not self._told:
                 text = crash.read()
                 self._told = self._client.publish(self._crash, text, qos=1, retain=True) if text else -1
-
-    def _listened(self, now):
-        """Home Assistant has subscribed to what it was told of."""
-        if not self._cycle:  # which says all of it in each wake
-            self._telemetry.anew(now)
-            self._health.again()
 
     def safe(self):
         """Its actuators to their safe states, what it counts into its file: it is about to end."""

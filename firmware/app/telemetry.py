@@ -76,11 +76,6 @@ class Telemetry:
         for sensor in self.sensors:
             sensor.again(now)
 
-    def anew(self, now):
-        """Somebody listens who has heard nothing: all is due now, and told whether it has changed or not."""
-        for sensor in self.sensors:
-            sensor.anew(now)
-
     def linked(self, now):
         """The link is there: what could not be told is due now."""
         for sensor in self.sensors:

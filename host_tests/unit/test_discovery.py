@@ -265,7 +265,17 @@ class World:
         discovery._let_go = lambda: None
         delivery.outgoing = Outgoing()
         self.client = Client()
-        self.discovery = Discovery(self.client, "dut", prefix, what, self.heard.append, told)
+        self.discovery = Discovery(self.client, "dut", prefix, what, told)
+        self.sensors = [self]
+        self.discovery.listened = (self, self)
+
+    def anew(self, now):
+        """As a sensor does."""
+        self.heard.append(now)
+
+    def again(self):
+        """As the health does."""
+        self.heard.append("health")
 
     def after(self, ms):
         """Let time pass; returns how many messages were sent meanwhile."""
@@ -308,7 +318,7 @@ def test_somebody_listens_when_it_has_arrived():
     world.after(4_000)
     assert world.heard == []
     world.after(2_000)
-    assert len(world.heard) == 1
+    assert len(world.heard) == 2 and world.heard[1] == "health"
     clean()
 
 

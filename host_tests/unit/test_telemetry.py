@@ -272,7 +272,7 @@ def test_somebody_new_is_told_what_has_not_changed():
     world = World(dead_band=5)
     world.after(0, 1.0)
     assert world.after(20_000) == []
-    world.telemetry.anew(world.now)
+    world.telemetry.sensors[0].anew(world.now)
     assert world.after(0) == ["1.00"]
 
 
