@@ -9,10 +9,10 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a target is a command of tools/, never a file
-.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor doctor test judges conformance mutants fuzz soak cuts lint package size bench setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor doctor test test-homeassistant judges conformance mutants fuzz soak cuts lint package size bench setup lock clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 demo: $(VENV)/demo ## three devices and a broker, live: [SECONDS=20] [BROKER=iotcore|mosquitto|mqtt://host:port]
 	@$(RUN) -m tools demo --broker "$(or $(BROKER),iotcore)" $(if $(SECONDS),--seconds $(SECONDS))
@@ -45,6 +45,9 @@ erase: $(VENV)/board ## everything off a board, after a question: BOARD=esp32 [P
 
 test: $(VENV)/dev ## everything: unit tests on each interpreter, brokers, devices
 	@$(RUN) -m host_tests $(ARGS)
+
+test-homeassistant: $(VENV)/dev ## devices before the real Home Assistant, where there is a Python 3.12 or 3.13
+	@$(RUN) -m host_tests.homeassistant $(ARGS)
 
 judges: $(VENV)/dev ## our packets before other libraries, more than in `make test`: [EXAMPLES=1000]
 	@$(RUN) -m host_tests.judges $(if $(EXAMPLES),--examples $(EXAMPLES))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from host_tests.broker import scram_plugin
+from host_tests.homeassistant import installation as homeassistant
 from host_tests.judges.__main__ import JUDGES
 from tools import broker, conformance, npm, vm
 
@@ -63,6 +64,7 @@ def main() -> int:
         ("SCRAM with mosquitto", scram),
         ("the monitor's page in a browser", chromium),
         ("tests in the 32-bit VM", vm.install_32_bit),
+        ("tests with Home Assistant", homeassistant.install),
         ("the judge mqtt-packet", lambda: npm.install(JUDGES)),
         ("the judge mqtt5", lambda: None if sys.version_info >= (3, 11) else "it needs Python 3.11"),
     ):
@@ -71,7 +73,8 @@ def main() -> int:
             skipped.append(f"skipped: {what}: {why}")
     # more at a time than there are cores: most of them wait for a broker or a clock
     options = ["-p", "host_tests.outcomes", "--outcomes", str(conformance.OUTCOMES)]
-    command = [sys.executable, "-m", "pytest", "-n", "4", *options, *sys.argv[1:]]
+    # and those with Home Assistant in one process, for it takes a while to start
+    command = [sys.executable, "-m", "pytest", "-n", "4", "--dist", "loadgroup", *options, *sys.argv[1:]]
     code = subprocess.run(command).returncode
     if not sys.argv[1:]:  # all of them, so the statements can be judged by these
         judged = [sys.executable, "-m", "tools", "conformance", "--from-results", "--check"]

@@ -48,6 +48,8 @@ FEATURES = {
     "scram": "SCRAM-SHA-256",
     "simple": "the calls of umqtt.simple",
     "stream": "payloads larger than the buffers",
+    "incoming": "the half that receives",
+    "outgoing": "the half that sends",
     "strict": "strict=True",
     "tls": "TLS",
     "timeouts": "a bound for each wait",

@@ -22,7 +22,7 @@ class Servo(Actuator):
     def __init__(self, config, pwm):
         super().__init__(config)
         self._pwm = pwm
-        self._low, self._high = config["low"], config["high"]
+        self.low, self.high = config["low"], config["high"]
         self._low_us, self._high_us = config["low_us"], config["high_us"]
         self._rest = config["rest"]
         self._release = int(config["release"] * 1000)
@@ -32,7 +32,7 @@ class Servo(Actuator):
 
     def number(self, value, now):
         """The angle in degrees, within its limits."""
-        limited("angle", value, self._low, self._high)
+        limited("angle", value, self.low, self.high)
         self.allowed(True, now)
         us = self._low_us + int((self._high_us - self._low_us) * value / 180)
         self._pwm.duty_u16(us * 65535 // _PERIOD)
@@ -50,7 +50,7 @@ class Servo(Actuator):
     def switch(self, on, now, seconds=None):
         """OFF lets it go; ON alone says nothing."""
         if on and not self.on:
-            raise ValueError("expected an angle, %s to %s" % (self._low, self._high))
+            raise ValueError("expected an angle, %s to %s" % (self.low, self.high))
         if not on:
             self.write(False)
 

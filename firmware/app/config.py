@@ -30,8 +30,10 @@ def load(path, pins):
         raise ConfigError("%s: expected an object with device and broker" % path)
     _fields(path, "", config, schema.CONFIG)
     _name(path, "device", config["device"])
-    if "+" in config["prefix"] or "#" in config["prefix"]:
-        _wrong(path, "prefix", config["prefix"], schema.CONFIG["prefix"][4])
+    for field in ("prefix", "discovery"):
+        topic = config[field]
+        if topic and ("+" in topic or "#" in topic or "\n" in topic):
+            _wrong(path, field, topic, schema.CONFIG[field][4])
     _fields(path, "broker.", config["broker"], schema.BROKER)
     if config["broker"]["tls"] is not None:
         _tls(path, config["broker"]["tls"])

@@ -37,7 +37,13 @@ class Node:
         client.on_state = self._state
         client.on_subscribed = self._subscribed
         client.on_ack = self._acknowledged
-        client.will(base + "/status", b"offline", qos=1, retain=True, delay=absence)
+        delay = max(absence, config["broker"]["will_delay"])
+        will = base + "/status", b"offline"
+        if config["tasmota"]:
+            from .tasmota import will as will_of
+
+            will = will_of(self._name)  # there is one a connection
+        client.will(*will, qos=1, retain=True, delay=delay)
         self._status = client.topic(base + "/status")
         self._online = False  # whether it has been said
         self._crash = client.topic(base + "/crash")
@@ -47,7 +53,7 @@ class Node:
         if safe_mode:
             print("%s: safe mode: it has crashed %d times" % (self._name, crash.TOO_OFTEN))
             config["sensors"] = config["actuators"] = ()
-        self._equip(client, base, config, pins)
+        self._equip(client, base, config, pins, will[0])
         self._cycle = None
         if sleeps:
             from .power import Cycle
@@ -55,31 +61,47 @@ class Node:
             self._cycle = Cycle(client, pins, config["power"], began)
             self._health.more = self._cycle.figures
 
-    def _equip(self, client, base, config, pins):
-        self._reset_board = pins.reset
+    def _equip(self, client, base, config, pins, status):
+        import os
+
         self._net = Net(config["wifi"])
         self._telemetry = Telemetry(client, base, config["sensors"], pins, config["stamp"])
+        actuators = make_actuators(config["actuators"], pins)
+        reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
+        self._discovery = None
+        files = os.listdir()
+        # also where something is to be withdrawn; in safe mode nothing is there, and nothing has gone
+        if not self._safe_mode and (config["discovery"] or "announced" in files or "announced.new" in files):
+            told = reset == "deep sleep" and "announced.new" not in files
+            from .discovery import Discovery
+
+            what = (status, base, self._telemetry, actuators)
+            self._discovery = Discovery(client, self._name, config["discovery"], what, told)
         if config["backlog"]["keep"] and config["sensors"]:
             sleeps = config["power"]["mode"] == "deep"
             self._telemetry.keep(lambda topics: _backlog(client, base, topics, **config["backlog"]), sleeps)
         repeats = Repeats(config["remember"], "repeats" if config["remember_on_flash"] else None)
-        self._commands = Commands(client, base, make_actuators(config["actuators"], pins), repeats)
+        self._commands = Commands(client, base, actuators, repeats)
+        self._tasmota = None
+        if config["tasmota"]:
+            from .tasmota import Tasmota
+
+            self._tasmota = Tasmota(client, self._name, self._commands)
         now = ticks_ms()
         self._commands.link(False, now)
-        reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         self._health = Health(client, base, int(config["health"] * 1000), reset)
+        if self._discovery and config["power"]["mode"] == "on":  # else all is told in each wake
+            self._discovery.listened = (self._telemetry, self._health)
+        self._parts = [self._telemetry, self._health, self._commands]
+        for part in (self._tasmota, self._discovery, self._equip_update(client, base, config, pins)):
+            if part:
+                self._parts.append(part)
         self._clock = None
         if config["ntp"] and hasattr(pins, "set_clock"):
             from .clock import Clock
 
             self._clock = Clock(config["ntp"], pins.set_clock)
         # a certificate is checked against the clock
-        self._update = None
-        if config["update"]:
-            from .update import Update
-
-            what = (base, self._name, pins.BOARD, config["update"])
-            self._update = Update(client, *what, self._restart, now)
         self._needs_time = self._clock and config["broker"]["tls"]
         self._watchdog = None
         if config["watchdog"] and hasattr(pins, "watchdog"):
@@ -87,17 +109,28 @@ class Node:
 
             self._watchdog = Watchdog(pins.watchdog, int(config["reset_after"] * 1000), now)
 
+    def _equip_update(self, client, base, config, pins):
+        self._reset_board = pins.reset
+        self._update = None
+        if config["update"]:
+            from .update import Update
+
+            what = (base, self._name, pins.BOARD, config["update"])
+            self._update = Update(client, *what, self._restart, ticks_ms())
+        return self._update
+
     def made(self):
         """What makes the parts is let go: there is one of each, and 4 KB of heap are worth it."""
         client, session = self._client, self._client.session
         parts = (self, client, session, session.outbox, self._net)
         parts += (self._telemetry, self._telemetry.backlog, self._commands, self._health, self._watchdog)
+        parts += (self._discovery, self._tasmota, self._update)
         for part in parts:
             if part is not None:
                 type(part).__init__ = None  # to delete it would leave it in its table
         for part in self._telemetry.sensors:
             type(part).__init__ = type(part.driver).__init__ = None
-        Node._equip = None
+        Node._equip = Node._equip_update = None
 
     def step(self):
         """One round: read, publish, obey. Takes as long as there is nothing to do, a second at most."""
@@ -110,12 +143,12 @@ class Node:
             client.connect(wait=False)
         if client.connected:
             self._tell()
-        wait = min(self._telemetry.run(now), self._health.run(now), self._commands.run(now))
-        if self._update:
-            wait = min(wait, self._update.run(now))
+        wait = _LONGEST_WAIT
+        for part in self._parts:
+            wait = min(wait, part.run(now))
         if self._cycle:
             wait = self._rest(now, wait)
-        client.poll(min(_LONGEST_WAIT, wait))
+        client.poll(wait)
         if self._watchdog:
             self._watchdog.progress(now, client.connected)
         if not self._good and self._health.up > _GOOD:
@@ -160,11 +193,15 @@ class Node:
     def _state(self, client, connected, error):
         self._online = False
         self._commands.link(connected, ticks_ms())
+        if self._tasmota:
+            self._tasmota.link()
         if connected:
             print("%s: connected to %s" % (self._name, self._where))
             self._telemetry.linked(ticks_ms())
             if not client.session.resumed:
                 self._commands.forget()
+                if self._discovery:
+                    self._discovery.again()
         else:
             why = "closed" if error is None else error
             print("%s: no link to %s: %s" % (self._name, self._where, why))
@@ -175,6 +212,8 @@ class Node:
             self._refused(subscription.filter.decode(), answer.reason)
 
     def _acknowledged(self, answer):
+        if self._discovery and self._discovery.acknowledged(answer):
+            return
         self._telemetry.acknowledged(answer.packet_id)
         if answer.packet_id == self._told:
             crash.told()

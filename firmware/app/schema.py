@@ -16,6 +16,7 @@ BROKER = {
     "user": (str, None, 0, 1024, "a user name"),
     "password": (str, None, 0, 1024, "a password"),
     "keep_alive": (int, 30, 5, 65535, "seconds, 5 or more"),
+    "will_delay": (int, 0, 0, 0x3FFFFFFF, "seconds, 0 for at once"),
     "tls": (dict, None, 0, 0, "an object with ca, and cert and key where the broker asks for them"),
 }
 
@@ -52,7 +53,9 @@ UPDATE = {
 CONFIG = {
     "device": (str, REQUIRED, 1, 23, _NAME),
     "prefix": (str, "umqtt5", 1, 64, "a topic without + and #"),
+    "discovery": (str, None, 1, 64, "a topic without + and #, such as homeassistant"),
     "broker": (dict, REQUIRED, 0, 0, "an object"),
+    "tasmota": (bool, False, 0, 1, "true or false"),
     "wifi": (dict, None, 0, 0, "an object with ssid and password"),
     "sensors": (list, (), 0, 32, "a list of sensors"),
     "actuators": (list, (), 0, 32, "a list of actuators"),

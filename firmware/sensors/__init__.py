@@ -2,7 +2,8 @@
 
 A sensor has
 
-- `quantities`: for each a (key, unit, device class as Home Assistant names it, decimals, state class),
+- `quantities`: for each a (key, unit, device class as Home Assistant names it, decimals, state class,
+  which is None where the value is ON or OFF),
 - `start()`: begins to measure; returns the ms until `read` can be called,
 - `read(values)`: fills a list with a value for each quantity, None where there is none,
 - `look(now)`, only where it has `changed`: an event that is told at once; the ms until the next look,

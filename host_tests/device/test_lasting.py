@@ -22,6 +22,8 @@ def test_after_three_crashes_it_stays_in_safe_mode(
             assert "dut: restart in 5 s" in running.lines
     crashes: list[bytes] = []
     at_desk.watch._client.subscribe(f"{PREFIX}/dut/crash", lambda message: crashes.append(message.payload))
+    at_desk.watch.poll(500)
+    at_desk.dut.switches.clear()  # of devices of other tests, retained
     with Device(tmp_path, settings) as running:
         at_desk.until(lambda: at_desk.dut.status == "safe mode")
         at_desk.until(lambda: crashes)

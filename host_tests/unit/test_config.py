@@ -62,6 +62,7 @@ def test_defaults_are_filled_in():
         "user": None,
         "password": None,
         "keep_alive": 30,
+        "will_delay": 0,
         "tls": None,
     }
     assert settings["prefix"] == "umqtt5"
@@ -132,6 +133,11 @@ def test_wrong_types_and_values():
     assert line(changed(device="a b")).startswith('device: "a b", expected 1 to 23 letters')
     assert line(changed(device="x" * 24)).startswith("device: ")
     assert line(changed(prefix="a/#")) == 'prefix: "a/#", expected a topic without + and #'
+    assert line(changed(discovery="+")) == (
+        'discovery: "+", expected a topic without + and #, such as homeassistant'
+    )
+    assert line(changed(discovery=True)).startswith("discovery: true, expected a topic")
+    assert line(changed(broker={"host": "b", "will_delay": -1})).startswith("broker.will_delay: -1, expected")
     assert line(changed(sensors="load")).startswith('sensors: "load", expected a list')
     assert line(changed(sensors=["load"])) == 'sensors[0]: "load", expected an object'
     assert line(changed(sensors=[{"kind": "load", "period": 0}])).startswith(

@@ -268,6 +268,14 @@ def test_an_event_that_found_no_room_is_not_lost():
     assert world.after(50) == ["ON"]
 
 
+def test_somebody_new_is_told_what_has_not_changed():
+    world = World(dead_band=5)
+    world.after(0, 1.0)
+    assert world.after(20_000) == []
+    world.telemetry.sensors[0].anew(world.now)
+    assert world.after(0) == ["1.00"]
+
+
 def test_a_battery_of_sensors_is_read_on_demand():
     world = World(period=3600)
     world.driver.takes = 750

@@ -1,0 +1,122 @@
+"""Home Assistant is told what this device has, and what it has no more: when.
+
+At the start, where the broker has lost the session, and when Home Assistant has started. `announcement`
+makes what it is told, `delivery` brings it there; both are loaded for that, and let go.
+"""
+
+import gc
+import sys
+from random import getrandbits
+from time import ticks_add, ticks_diff, ticks_ms
+
+from micropython import const
+
+_IDLE = const(1000)  # ms
+_LISTENS = const(5000)  # ms after which Home Assistant has subscribed to what it was told of
+
+
+class Discovery:
+    """`prefix` None withdraws what was announced. `what` are the last arguments of `announcement.prepare`.
+
+    `told`: it was announced before a deep sleep. `listened`: the telemetry and the health, whose values are
+    told again when somebody new listens.
+    """
+
+    listened = None
+
+    def __init__(self, client, device, prefix, what, told):
+        self._client = client
+        self._device = device
+        self._topic = topic = prefix and "%s/device/%s/config" % (prefix, device)
+        self._what = None if told else what  # what has to be prepared
+        self._due = None if told else ticks_ms()
+        self._way = None  # a Delivery
+        self._listens = None  # ticks
+        if topic:
+            client.subscribe(prefix + "/status", self._heard, qos=1, retain_handling=2)
+
+    def again(self):
+        """The broker has lost the session, perhaps more."""
+        self._due = ticks_ms()
+
+    def run(self, now):
+        """Announce or withdraw where it is due; returns the ms until it may be."""
+        if self._listens is not None and ticks_diff(self._listens, now) <= 0:
+            self._listens = None
+            self._again(now)
+        if self._what:
+            self._prepare()
+        elif self._due is not None and not self._way and self._client.connected:
+            if ticks_diff(self._due, now) <= 0:
+                self._due = None
+                self._begin(now)
+        return _IDLE
+
+    def _again(self, now):
+        if self.listened:
+            telemetry, health = self.listened
+            for sensor in telemetry.sensors:
+                sensor.anew(now)
+            health.again()
+
+    def _prepare(self):
+        what, self._what = self._what, None
+        try:
+            if self._topic:
+                from .announcement import prepare
+
+                prepare(self._topic, self._device, *what)
+        except Exception as error:
+            _failed(self._device, error)
+        _let_go()
+
+    def _begin(self, now):
+        try:
+            from .delivery import Delivery
+
+            self._way = Delivery(self._client, self._topic)
+            if self._way.packet:
+                return
+            if self._way.packet == 0:  # no room
+                self._due = ticks_add(now, _IDLE)
+        except Exception as error:
+            _failed(self._device, error)
+        self._over()
+
+    def acknowledged(self, answer):
+        """True where it was of ours."""
+        if not self._way or answer.packet_id != self._way.packet:
+            return False
+        now = ticks_ms()
+        try:
+            if self._way.arrived(answer.reason):
+                self._due = now
+            else:
+                self._listens = ticks_add(now, _LISTENS)
+        except Exception as error:  # it is tried again when it is due again
+            _failed(self._device, error)
+        self._over()
+        return True
+
+    def _over(self):
+        if self._way:
+            self._way.close()
+            self._way = None
+        _let_go()
+
+    def _heard(self, message):
+        """Home Assistant has started. All devices hear it at once, so each waits a while of its own."""
+        if not message.retain and message.equals(b"online"):
+            self._due = ticks_add(ticks_ms(), getrandbits(12))
+
+
+def _failed(device, error):
+    print("%s: discovery: %s: %s" % (device, type(error).__name__, error))
+
+
+def _let_go():
+    for name in ("app.announcement", "app.announced", "app.delivery", "umqtt5.outgoing", "umqtt5.reasons"):
+        package, _, module = name.partition(".")
+        if sys.modules.pop(name, None) and hasattr(sys.modules[package], module):
+            delattr(sys.modules[package], module)
+    gc.collect()

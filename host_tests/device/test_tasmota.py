@@ -1,0 +1,43 @@
+"""A device that obeys Tasmota's topics, before a broker."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from host_tests.device.devices import PREFIX
+from tools import broker
+from tools.devices import Device, config
+from umqtt5 import Client
+
+
+def test_it_obeys_and_answers_and_says_when_it_is_gone(any_broker: broker.Address, tmp_path: Path) -> None:
+    found: dict[str, str] = {}
+
+    def take(message: Any) -> None:
+        found[message.topic] = message.payload.decode()
+
+    client = Client(any_broker.host, any_broker.port, client_id="tasmota-user")
+    client.subscribe("stat/dut/+", take, qos=1)
+    client.subscribe("tele/dut/LWT", take, qos=1)
+    client.connect()
+
+    def until(topic: str, text: str) -> None:
+        ends = time.monotonic() + 20
+        while found.get(topic) != text:
+            assert time.monotonic() < ends, found
+            client.poll(50)
+
+    settings = {**config("dut", any_broker, PREFIX), "tasmota": True}
+    with Device(tmp_path, settings) as running:
+        until("tele/dut/LWT", "Online")
+        client.publish("cmnd/dut/POWER2", b"ON", qos=1)
+        until("stat/dut/RESULT", '{"POWER2":"ON"}')
+        until("stat/dut/POWER2", "ON")
+        assert running.output("relay") == "ON" and running.output("lamp") == "OFF"
+        client.publish("cmnd/dut/POWER1", b"", qos=1)
+        until("stat/dut/RESULT", '{"POWER1":"OFF"}')
+        running._process.kill()
+        until("tele/dut/LWT", "Offline")
+    client.disconnect()

@@ -1,0 +1,1 @@
+"""The real Home Assistant, headless from PyPI, before devices that announce themselves."""

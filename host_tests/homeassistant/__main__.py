@@ -1,0 +1,20 @@
+"""`make test-homeassistant`: installs Home Assistant where it is not, and has devices announced to it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from host_tests.homeassistant.installation import HERE, install
+
+
+def main() -> int:
+    why = install()
+    if why:
+        print(f"skipped: tests with Home Assistant: {why}")
+        return 0
+    return subprocess.run([sys.executable, "-m", "pytest", "-v", str(HERE), *sys.argv[1:]]).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from host_tests.homeassistant.installation import installed
+from host_tests.homeassistant.server import HomeAssistant
+from tools import broker
+
+
+@pytest.fixture(scope="session")
+def home(mosquitto: broker.Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeAssistant]:
+    """One for all tests: its start takes a while."""
+    program = installed()
+    if program is None:
+        pytest.skip("Home Assistant is not installed: `make test-homeassistant`")
+    running = HomeAssistant(program, tmp_path_factory.mktemp("homeassistant"), mosquitto)
+    try:
+        yield running
+    finally:
+        running.stop()

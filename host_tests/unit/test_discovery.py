@@ -1,0 +1,431 @@
+"""What Home Assistant is told, and when: on a simulated clock, with files and without a broker."""
+
+import json
+import os
+
+from actuators import module, schema
+from app import announced, announcement, delivery, discovery
+from app.discovery import Discovery
+from umqtt5 import MQTTError
+
+TOPIC = "homeassistant/device/dut/config"
+FILES = ("announced", "announced.new", "announced.tmp")
+
+
+class Telemetry:
+    """A table of sensors."""
+
+    def __init__(self, *rows):
+        self.rows = rows
+
+    def table(self):
+        return iter(self.rows)
+
+
+def sensor(name, key=None, unit="V", device_class="voltage", state_class="measurement", expiry=None):
+    topic = "p/dut/sensor/" + name + ("/" + key if key else "")
+    return (name, key or name, topic, unit, device_class, state_class, 2, expiry)
+
+
+class Pin:
+    level = 0
+
+    def value(self, level=None):
+        return self.level
+
+    def duty_u16(self, value):
+        pass
+
+
+class Pins:
+    def output(self, name):
+        return Pin()
+
+    def pwm(self, name, frequency):
+        return Pin()
+
+
+def actuator(kind, name, **config):
+    for field, spec in schema.FIELDS[kind].items():
+        config.setdefault(field, list(spec[1]) if spec[0] is list else spec[1])
+    config["name"] = name
+    return module(kind).make(config, Pins())
+
+
+def lamp(name="lamp"):
+    return actuator("switch", name)
+
+
+def clean():
+    for path in FILES:
+        try:
+            os.remove(path)
+        except OSError:
+            pass
+
+
+def prepare(*rows, actuators=(), topic=TOPIC, base="p/dut"):
+    announcement.prepare(topic, "dut", base + "/status", base, Telemetry(*rows), actuators)
+
+
+def read(path):
+    """The topic and the JSON of a file."""
+    with open(path) as file:
+        topic, _, text = file.read().partition("\n")
+    return topic, json.loads(text)
+
+
+def told(*rows, **options):
+    """The JSON for these, where nothing was announced before."""
+    clean()
+    prepare(*rows, **options)
+    topic, found = read("announced.new")
+    assert topic == options.get("topic", TOPIC)
+    clean()
+    return found
+
+
+def there(path):
+    return path in os.listdir()
+
+
+def test_the_device_is_described():
+    found = told(sensor("a"))
+    assert found["dev"]["ids"] == ["umqtt5-dut"] and found["dev"]["name"] == "dut"
+    assert found["dev"]["mf"] == "umqtt5" and found["o"] == {"name": "umqtt5"}
+    assert found["avty_t"] == "p/dut/status" and found["qos"] == 1
+
+
+def test_a_sensor_has_its_class_its_unit_and_its_decimals():
+    found = told(sensor("outside", "temperature", "\u00b0C", "temperature"), sensor("rain", None, "", ""))
+    one = found["cmps"]["sensor/outside/temperature"]
+    assert one["p"] == "sensor" and one["name"] == "Outside temperature"
+    assert one["uniq_id"] == "umqtt5-dut/sensor/outside/temperature"
+    assert one["~"] == "p/dut/sensor/outside/temperature" and one["stat_t"] == "~"
+    assert one["dev_cla"] == "temperature" and one["unit_of_meas"] == "\u00b0C"
+    assert one["stat_cla"] == "measurement" and one["sug_dsp_prc"] == 2
+    assert "ent_cat" not in one
+    other = found["cmps"]["sensor/rain"]
+    assert other["name"] == "Rain" and other["dev_cla"] is None and other["unit_of_meas"] is None
+
+
+def test_a_reading_that_expires_does_so_there_too():
+    found = told(sensor("a", expiry=90), sensor("b"))
+    assert found["cmps"]["sensor/a"]["exp_aft"] == 90
+    assert found["cmps"]["sensor/b"]["exp_aft"] == 0  # never
+
+
+def test_what_tells_of_the_device_itself_is_diagnostic():
+    found = told(sensor("signal", None, "dBm", "signal_strength"))["cmps"]
+    assert found["sensor/signal"]["ent_cat"] == "diagnostic"
+    for key in ("uptime", "heap_free", "heap_least", "stall", "connects", "reset"):
+        one = found["sensor/health/" + key]
+        assert one["ent_cat"] == "diagnostic" and one["~"] == "p/dut/health"
+        assert one["val_tpl"] == "{{value_json.%s}}" % key
+    assert found["sensor/health/heap_free"]["unit_of_meas"] == "B"
+    assert "sug_dsp_prc" not in found["sensor/health/reset"]  # it is a word
+
+
+def test_on_and_off_is_a_binary_sensor():
+    one = told(sensor("back_door", None, "", "door", None))["cmps"]["binary_sensor/back_door"]
+    assert one["p"] == "binary_sensor" and one["name"] == "Back door" and one["dev_cla"] == "door"
+    assert one["~"] == "p/dut/sensor/back_door" and "stat_cla" not in one
+
+
+def test_actuators():
+    servo = actuator("servo", "flap", low=10, high=90)
+    found = told(actuators=[lamp(), servo])["cmps"]
+    assert found["switch/lamp"]["~"] == "p/dut/switch/lamp" and found["switch/lamp"]["cmd_t"] == "~/set"
+    assert (found["number/flap"]["min"], found["number/flap"]["max"]) == (10, 90)
+
+
+def test_text_is_escaped():
+    base = 'p"\\\u00e9/dut'
+    found = told(("a", "a", base + "/sensor/a", '"', "x\\", "measurement", 2, None), base=base)
+    one = found["cmps"]["sensor/a"]
+    assert one["~"] == base + "/sensor/a" and one["unit_of_meas"] == '"' and one["dev_cla"] == "x\\"
+    assert found["avty_t"] == base + "/status"
+
+
+def test_where_nothing_has_changed_flash_is_not_written():
+    clean()
+    prepare(sensor("a"))
+    announced.replace("announced.new", "announced")
+    prepare(sensor("a"))
+    assert there("announced") and not there("announced.new")
+    prepare(sensor("a", unit="mV"))
+    assert there("announced.new")
+    clean()
+
+
+def test_what_is_gone_is_withdrawn_until_the_broker_has_it():
+    clean()
+    prepare(sensor("a"), sensor("b"), actuators=[lamp()])
+    announced.replace("announced.new", "announced")
+    for _ in range(2):  # the power goes before it has arrived
+        prepare(sensor("a"))
+        found = read("announced.new")[1]["cmps"]
+        assert found["sensor/b"] == {"p": "sensor"} and found["switch/lamp"] == {"p": "switch"}
+        assert "uniq_id" in found["sensor/a"]
+    announced.replace("announced.new", "announced")
+    prepare(sensor("a"))
+    assert "sensor/b" not in read("announced.new")[1]["cmps"]
+    clean()
+
+
+def test_what_comes_back_is_withdrawn_no_more():
+    clean()
+    prepare(sensor("a"), sensor("b"))
+    announced.replace("announced.new", "announced")
+    prepare(sensor("a"))
+    prepare(sensor("a"), sensor("b"))
+    assert "uniq_id" in read("announced.new")[1]["cmps"]["sensor/b"]
+    clean()
+
+
+def test_a_file_that_is_torn_or_nonsense_is_written_anew():
+    for content in (b"", b"\xff\xfe\x00", b"no topic", TOPIC.encode() + b'\n,"sensor/x'):
+        clean()
+        with open("announced", "wb") as file:
+            file.write(content)
+        prepare(sensor("a"))
+        assert "sensor/a" in read("announced.new")[1]["cmps"]
+    clean()
+    prepare(sensor("a"))
+    announced.replace("announced.new", "announced")
+    with open("announced", "a") as file:
+        file.write("}")
+    prepare(sensor("a"))
+    assert there("announced.new")
+    clean()
+
+
+# ---- when
+
+
+class Answer:
+    def __init__(self, packet_id, reason=0):
+        self.packet_id = packet_id
+        self.reason = reason
+
+
+class Message:
+    def __init__(self, payload, retain=False):
+        self.payload = payload
+        self.retain = retain
+
+    def equals(self, data):
+        return self.payload == data
+
+
+class Outgoing:
+    """What `umqtt5.outgoing` does, at once: reads all, in pieces of 7 bytes."""
+
+    def send(self, client, topic, reader, size, qos, retain):
+        if client.full:
+            return 0
+        start = reader.tell()
+        for _ in range(2):  # after a cut it is read once more
+            reader.seek(start)
+            payload, piece = b"", bytearray(7)
+            n = reader.readinto(piece)
+            while n:
+                payload += bytes(piece[:n])
+                n = reader.readinto(piece)
+        assert len(payload) == size and qos == 1 and retain
+        return client.publish(topic, payload, 1, True)
+
+
+class Client:
+    def __init__(self):
+        self.connected = True
+        self.full = False
+        self.forbids = None
+        self.sent = []
+        self.filters = []
+
+    def publish(self, topic, payload, qos=0, retain=False):
+        if self.forbids:
+            raise self.forbids
+        self.sent.append((topic, payload))
+        return len(self.sent)
+
+    def subscribe(self, topic, handler, qos=0, retain_handling=0):
+        self.filters.append(topic)
+        self.handler = handler
+
+
+class World:
+    def __init__(self, prefix="homeassistant", told=False, what=None):
+        self.now = 1000
+        self.heard = []
+        discovery.ticks_ms = lambda: self.now
+        discovery.ticks_diff = lambda a, b: a - b
+        discovery.ticks_add = lambda a, b: a + b
+        discovery._let_go = lambda: None
+        delivery.outgoing = Outgoing()
+        self.client = Client()
+        self.discovery = Discovery(self.client, "dut", prefix, what, told)
+        self.sensors = [self]
+        self.discovery.listened = (self, self)
+
+    def anew(self, now):
+        """As a sensor does."""
+        self.heard.append(now)
+
+    def again(self):
+        """As the health does."""
+        self.heard.append("health")
+
+    def after(self, ms):
+        """Let time pass; returns how many messages were sent meanwhile."""
+        before = len(self.client.sent)
+        ends = self.now + ms
+        while self.now <= ends:
+            self.discovery.run(self.now)
+            self.now += 100
+        return len(self.client.sent) - before
+
+    def acknowledge(self, reason=0):
+        return self.discovery.acknowledged(Answer(len(self.client.sent), reason))
+
+
+def test_it_is_announced_once_from_the_file():
+    clean()
+    prepare(sensor("a"))
+    world = World()
+    assert world.client.filters == ["homeassistant/status"]
+    assert world.after(10_000) == 1
+    topic, payload = world.client.sent[0]
+    assert topic == TOPIC and "sensor/a" in json.loads(payload)["cmps"]
+    assert there("announced.new")  # until it has arrived
+    assert not world.discovery.acknowledged(Answer(99))
+    assert world.acknowledge()
+    assert there("announced") and not there("announced.new")
+    assert world.after(60_000) == 0
+    world.discovery.again()
+    assert world.after(1_000) == 1
+    clean()
+
+
+def test_somebody_listens_when_it_has_arrived():
+    clean()
+    prepare(sensor("a"))
+    world = World()
+    world.after(1_000)
+    assert world.heard == []
+    world.acknowledge()
+    world.after(4_000)
+    assert world.heard == []
+    world.after(2_000)
+    assert len(world.heard) == 2 and world.heard[1] == "health"
+    clean()
+
+
+def test_it_waits_for_a_link_and_for_room():
+    clean()
+    prepare(sensor("a"))
+    world = World()
+    world.client.connected = False
+    assert world.after(5_000) == 0
+    world.client.connected = True
+    world.client.full = True
+    assert world.after(5_000) == 0
+    world.client.full = False
+    assert world.after(2_000) == 1
+    clean()
+
+
+def test_when_home_assistant_starts_it_is_announced_again():
+    clean()
+    prepare(sensor("a"))
+    world = World(told=True)
+    assert world.after(10_000) == 0
+    world.client.handler(Message(b"offline"))
+    world.client.handler(Message(b"online", retain=True))
+    assert world.after(10_000) == 0
+    world.client.handler(Message(b"online"))
+    assert world.after(10_000) == 1
+    clean()
+
+
+def test_under_another_name_the_old_one_is_withdrawn_first():
+    clean()
+    prepare(sensor("a"), topic="homeassistant/device/old/config")
+    announced.replace("announced.new", "announced")
+    prepare(sensor("a"))
+    world = World()
+    world.after(1_000)
+    assert world.client.sent == [("homeassistant/device/old/config", b"")]
+    world.acknowledge()
+    assert world.after(1_000) == 1 and world.client.sent[1][0] == TOPIC
+    world.acknowledge()
+    assert read("announced")[0] == TOPIC and not there("announced.new")
+    clean()
+
+
+def test_a_name_that_may_have_been_announced_is_withdrawn_too():
+    clean()
+    prepare(sensor("a"), topic="old")  # it was sent, and the power went before the acknowledgement
+    prepare(sensor("a"))
+    assert read("announced")[0] == "old" and read("announced.new")[0] == TOPIC
+    prepare(sensor("a"), topic="newer")  # it was not: `old` goes first
+    assert read("announced")[0] == "old" and read("announced.new")[0] == "newer"
+    clean()
+
+
+def test_switched_off_all_is_withdrawn():
+    clean()
+    prepare(sensor("a"))
+    announced.replace("announced.new", "announced")
+    world = World(prefix=None)
+    assert world.client.filters == []
+    world.after(1_000)
+    assert world.client.sent == [(TOPIC, b"")]
+    world.acknowledge()
+    assert not there("announced")
+    assert world.after(10_000) == 0
+
+
+def test_a_refusal_ends_it_until_it_is_due_again():
+    clean()
+    prepare(sensor("a"))
+    world = World()
+    world.after(1_000)
+    assert world.acknowledge(0x87)
+    assert there("announced.new")
+    assert world.after(60_000) == 0 and world.heard == []
+    world.client.forbids = MQTTError(0x9A)  # Retain not supported
+    world.discovery.again()
+    assert world.after(10_000) == 0
+    world.client.forbids = None
+    world.discovery.again()
+    assert world.after(1_000) == 1
+    clean()
+
+
+def test_a_file_that_can_t_be_read_stops_nothing():
+    clean()
+    world = World()  # there is none
+    assert world.after(10_000) == 0
+
+
+def test_it_is_prepared_before_there_is_a_link():
+    clean()
+    world = World(what=("p/dut/status", "p/dut", Telemetry(sensor("a")), ()))
+    world.client.connected = False
+    world.after(1_000)
+    assert "sensor/a" in read("announced.new")[1]["cmps"]
+    clean()
+
+
+def test_a_failure_to_prepare_is_told_and_stops_nothing():
+    def fails():
+        raise MemoryError("no heap")
+
+    telemetry = Telemetry()
+    telemetry.table = fails
+    clean()
+    world = World(what=("p/dut/status", "p/dut", telemetry, ()))
+    assert world.after(5_000) == 0
+    assert not there("announced.new")

@@ -1,0 +1,141 @@
+"""Commands as Tasmota has them: what they switch, and what is answered."""
+
+from actuators import make, schema
+from app.tasmota import Tasmota, will
+from umqtt5.topics import Topic
+
+
+class Pin:
+    def __init__(self):
+        self.level = 0
+
+    def value(self, level=None):
+        if level is None:
+            return self.level
+        self.level = level
+
+    def duty_u16(self, value):
+        pass
+
+
+class Pins:
+    def output(self, name):
+        return Pin()
+
+    def pwm(self, name, frequency):
+        return Pin()
+
+
+class Commands:
+    def __init__(self, actuators):
+        self.actuators = actuators
+        self.runs = 0
+
+    def run(self, now):
+        self.runs += 1
+
+
+class Client:
+    connected = True
+
+    def __init__(self):
+        self.sent = []
+
+    def topic(self, name):
+        return Topic(name)
+
+    def subscribe(self, topic, handler, qos=0, retain_handling=0):
+        self.filter, self.handler = topic, handler
+
+    def publish(self, topic, payload, qos=0, retain=False):
+        name = topic if isinstance(topic, str) else topic.name.decode()
+        self.sent.append((name, payload if isinstance(payload, str) else payload.decode()))
+        return 1
+
+
+class Message:
+    def __init__(self, topic, payload, retain):
+        self.topic, self.payload, self.retain = topic, payload, retain
+
+    def __len__(self):
+        return len(self.payload)
+
+
+class World:
+    """A lamp, a valve and a servo; the lamp and the valve exclude each other."""
+
+    def __init__(self):
+        configs = [
+            {"kind": "switch", "name": "lamp", "pin": "a", "interlock": ["water"]},
+            {"kind": "servo", "name": "flap", "pin": "b"},
+            {"kind": "valve", "name": "water", "pin": "c"},
+        ]
+        for config in configs:
+            for field, spec in schema.FIELDS[config["kind"]].items():
+                if field not in config:
+                    config[field] = list(spec[1]) if spec[0] is list else spec[1]
+        self.lamp, self.flap, self.water = self.actuators = make(configs, Pins())
+        self.client = Client()
+        self.commands = Commands(self.actuators)
+        self.tasmota = Tasmota(self.client, "dut", self.commands)
+
+    def send(self, command, payload, retain=False):
+        """Returns what was published for it."""
+        self.client.sent = []
+        self.client.handler(Message("cmnd/dut/" + command, payload, retain))
+        return self.client.sent
+
+
+def test_that_it_is_there_and_all_states_are_told():
+    world = World()
+    world.tasmota.run(0)
+    expected = [("tele/dut/LWT", "Online"), ("stat/dut/POWER1", "OFF"), ("stat/dut/POWER2", "OFF")]
+    assert world.client.sent == expected
+    world.tasmota.run(0)
+    assert len(world.client.sent) == 3
+    world.tasmota.link()
+    world.tasmota.run(0)
+    assert world.client.sent[3:] == [("tele/dut/LWT", "Online")]
+    assert will("dut") == ("tele/dut/LWT", b"Offline")
+
+
+def test_words_switch_and_are_answered():
+    world = World()
+    world.tasmota.run(0)
+    for payload, on in ((b"ON", "ON"), (b"off", "OFF"), (b"2", "ON"), (b"Toggle", "OFF"), (b"1", "ON")):
+        sent = world.send("POWER1", payload)
+        assert sent == [("stat/dut/RESULT", '{"POWER1":"%s"}' % on), ("stat/dut/POWER1", on)]
+        assert world.lamp.state() == on
+    assert world.commands.runs == 5  # so that our own topic tells it, too
+    world.send("power", b"0")
+    assert world.lamp.state() == "OFF"
+    world.send("POWER2", b"ON")  # what is no switch is not counted
+    assert world.water.on and world.flap.angle is None
+
+
+def test_an_empty_payload_asks():
+    world = World()
+    world.lamp.command(b"ON", 0)
+    assert world.send("POWER", b"")[0] == ("stat/dut/RESULT", '{"POWER1":"ON"}')
+    assert world.lamp.changes == 1
+
+
+def test_a_retained_command_is_ignored():
+    world = World()
+    assert world.send("POWER1", b"ON", retain=True) == []
+    assert not world.lamp.on
+
+
+def test_what_is_refused_shows_as_what_is():
+    world = World()
+    world.water.command(b"ON", 0)
+    assert world.send("POWER1", b"ON")[0] == ("stat/dut/RESULT", '{"POWER1":"OFF"}')
+
+
+def test_what_is_not_understood():
+    world = World()
+    for command in ("POWER0", "POWER3", "POWER-1", "POWER1x", "POWER100", "POWER\u00b2", "Color", "", "POWE"):
+        assert world.send(command, b"ON") == [("stat/dut/RESULT", '{"Command":"Unknown"}')]
+    for payload in (b"3", b"128", b"blink", b"\xff\xfe", b"ON" * 50000, b'{"a":1}'):
+        assert world.send("POWER1", payload) == [("stat/dut/RESULT", '{"Command":"Error"}')]
+    assert not world.lamp.on and not world.water.on
