@@ -126,7 +126,10 @@ class Mounted:
         return done
 
     def open(self, path, mode):
-        self.files.append(_File(self, self.do(open, path, mode)))
+        return self.do(self._open, path, mode)
+
+    def _open(self, path, mode):
+        self.files.append(_File(self, open(path, mode)))
         return self.files[-1]
 
     def remove(self, path):
@@ -164,7 +167,7 @@ def every(kind, every, first=0, step=1):
         flash = Mounted(kind, Dice(cut))
         history = History(Dice(2), cut % 2, journal(every), {"outbox": 128}, flash=flash)
         flash.left = cut
-        ended = not history.run(120)
+        ended = not history.run(120, [140] * 20)
         history.cut()
         history.rest()
         history.judge()
