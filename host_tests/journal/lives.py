@@ -41,6 +41,7 @@ class Lives:
         self.accepted: dict[int, list[int]] = {1: [], 2: []}
         self.handled: list[tuple[int, int]] = []
         self.kept: set[int] = set()
+        self.broken: list[int] = []  # handled again after that
         self.doubt: set[int] = set()
         self.ended: dict[int, float] = {}
         self.opened: list[tuple[int, int, int]] = []  # restored, torn, damaged
@@ -133,6 +134,8 @@ class Lives:
             self.accepted[int(rest[0])].append(int(rest[1]))
         elif word == "handled":
             self.handled.append((self.number, int(rest[0])))
+            if int(rest[0]) in self.kept:
+                self.broken.append(int(rest[0]))
         elif word == "kept":
             self.kept.add(int(rest[0]))
         elif word == "doubt":
