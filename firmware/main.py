@@ -42,6 +42,9 @@ def main():
     if "stay" in os.listdir():
         print("the file `stay` is here: nothing is started")
         return
+    # what stays is loaded in front of what goes: else it would lie in pieces all over the heap
+    from app import crash, node
+
     settings = checked()
     if settings is None:
         # a wrong config does not get better by a restart: say it once and stay
@@ -49,8 +52,6 @@ def main():
         return
     let_go()
     name = settings["device"]
-    from app import crash
-
     woke = False
     if settings["power"]["mode"] == "deep":
         from app import power
@@ -61,8 +62,6 @@ def main():
         print("%s: starts in %d s, unless Ctrl-C comes" % (name, WINDOW))
         sleep(WINDOW)
     try:
-        from app import node
-
         node.run(settings, pins, safe_mode, began)
     except Exception as error:
         sys.print_exception(error)

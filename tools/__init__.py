@@ -8,3 +8,5 @@ from tools.paths import FIRMWARE, LIB
 for folder in (FIRMWARE, LIB):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
+
+import umqtt5.hosted  # noqa: E402, F401  has `micropython` for both

@@ -61,9 +61,18 @@ def start(
 def start_device(folder: Path, image: Path, heap: str = "128k") -> subprocess.Popen[str]:
     """Start the firmware on the host board; `folder`, with `config.json`, is its flash, `image` its code.
 
-    Like a board it runs boot.py, then main.py.
+    Like a board it runs boot.py, then main.py. The paths of its modules are short there, and they
+    are in its heap: so they are here.
     """
-    return start(["-c", "import boot, main"], path=[image], heap=heap, cwd=folder)
+    return start(["-c", "import boot, main"], path=[short(image, folder)], heap=heap, cwd=folder)
+
+
+def short(image: Path, folder: Path) -> Path:
+    """A short path to an image for a VM that runs in `folder`."""
+    link = folder / ".code"
+    link.unlink(missing_ok=True)
+    link.symlink_to(image.resolve())
+    return Path(link.name)
 
 
 def stop(process: subprocess.Popen[str], timeout: float = 5) -> None:

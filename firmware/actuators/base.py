@@ -4,7 +4,6 @@ import json
 from time import ticks_add, ticks_diff
 
 IDLE = 1000  # ms
-_LONGEST = 256  # bytes of a command
 _ON = (b"ON", b"1", b"TRUE", b"OPEN")
 _OFF = (b"OFF", b"0", b"FALSE", b"CLOSE")
 _WORDS = "not understood, expected ON, OFF or TOGGLE"
@@ -52,8 +51,6 @@ class Actuator:
 
         `for` in JSON: seconds after which it goes off by itself. Raises ValueError.
         """
-        if len(payload) > _LONGEST:
-            raise ValueError("%d bytes, expected %d at most" % (len(payload), _LONGEST))
         payload = bytes(payload).strip()
         if payload[:1] == b"{":
             self._wish(payload, now)

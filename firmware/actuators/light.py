@@ -3,10 +3,12 @@
 import json
 from time import ticks_diff
 
+from micropython import const
+
 from .base import Actuator, limited
 
-_STEP = 20  # ms between two steps of a fade
-_FULL = 255
+_STEP = const(20)  # ms between two steps of a fade
+_FULL = const(255)
 
 
 def make(config, pins):

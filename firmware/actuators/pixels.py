@@ -2,9 +2,11 @@
 
 import json
 
+from micropython import const
+
 from .base import Actuator, limited
 
-_FULL = 255
+_FULL = const(255)
 
 
 def make(config, pins):

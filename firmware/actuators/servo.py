@@ -2,9 +2,11 @@
 
 from time import ticks_add, ticks_diff
 
+from micropython import const
+
 from .base import Actuator, limited
 
-_PERIOD = 20000  # us
+_PERIOD = const(20000)  # us
 
 
 def make(config, pins):

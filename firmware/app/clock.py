@@ -8,15 +8,17 @@ import struct
 from random import getrandbits
 from time import ticks_diff
 
+from micropython import const
+
 from .stamp import seconds
 
-_PORT = 123
-_PATIENCE = 3000  # ms for an answer
-_AGAIN = 60000  # ms until the list is asked anew
-_DAY = 86400000  # ms until a clock that is right is set again
-_1900 = 2208988800  # s from 1900 to 1970
-_ERA = 0x100000000
-_BEFORE = 1767225600  # 2026: no answer of now is from before
+_PORT = const(123)
+_PATIENCE = const(3000)  # ms for an answer
+_AGAIN = const(60000)  # ms until the list is asked anew
+_DAY = const(86400000)  # ms until a clock that is right is set again
+_1900 = const(2208988800)  # s from 1900 to 1970
+_ERA = const(0x100000000)
+_BEFORE = const(1767225600)  # 2026: no answer of now is from before
 
 
 class Clock:

@@ -9,9 +9,12 @@ that was carried out before, and one whose time is over, are not carried out: se
 import json
 from time import ticks_diff, ticks_ms
 
+from micropython import const
+
 from .repeats import can_be_repeated, expired, key_of
 
-_IDLE = 1000  # ms
+_IDLE = const(1000)  # ms
+_LONGEST = const(256)  # bytes of a command
 
 
 class Commands:
@@ -95,6 +98,8 @@ class Commands:
         """The answer; `begun`: it was about to be carried out when the power went."""
         answer = {"ok": True, "name": actuator.name}
         try:
+            if len(message) > _LONGEST:  # before it is copied
+                raise ValueError("%d bytes, expected %d at most" % (len(message), _LONGEST))
             payload = message.payload
             if message.retain:  # old news: obeying it would switch behind a person's back
                 raise ValueError("a retained command is not obeyed")

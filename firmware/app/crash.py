@@ -8,9 +8,11 @@ import io
 import os
 import sys
 
+from micropython import const
+
 _LOG = "crash.txt"
 _STARTS = "starts"
-_LONGEST = 1500  # bytes of a traceback that are told
+_LONGEST = const(1500)  # bytes of a traceback that are told
 TOO_OFTEN = 3  # starts in a row that ended soon
 
 

@@ -4,9 +4,11 @@ import gc
 import json
 from time import ticks_add, ticks_diff, ticks_ms
 
+from micropython import const
+
 from umqtt5.counters import CAUSES, Counters
 
-_IDLE = 1000  # ms
+_IDLE = const(1000)  # ms
 
 
 class Health:

@@ -2,7 +2,9 @@
 
 from time import ticks_diff, ticks_ms
 
-_RETRY = 20000  # ms until a try to join counts as failed
+from micropython import const
+
+_RETRY = const(20000)  # ms until a try to join counts as failed
 
 
 class Net:

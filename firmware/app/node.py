@@ -1,6 +1,9 @@
 """The device: one client, its sensors, its actuators, one loop."""
 
+import sys
 from time import ticks_ms
+
+from micropython import const
 
 from actuators import make as make_actuators
 from umqtt5 import Client
@@ -12,9 +15,9 @@ from .net import Net
 from .repeats import Repeats
 from .telemetry import Telemetry
 
-_LONGEST_WAIT = 1000  # ms
-_SESSION_EXPIRY = 3600  # s, at least
-_GOOD = 300000  # ms after which a start counts as good
+_LONGEST_WAIT = const(1000)  # ms
+_SESSION_EXPIRY = const(3600)  # s, at least
+_GOOD = const(300000)  # ms after which a start counts as good
 
 
 class Node:
@@ -77,6 +80,18 @@ class Node:
 
             self._watchdog = Watchdog(pins.watchdog, int(config["reset_after"] * 1000), now)
 
+    def made(self):
+        """What makes the parts is let go: there is one of each, and 4 KB of heap are worth it."""
+        client, session = self._client, self._client.session
+        parts = (self, client, session, session.outbox, session.framer, session.packet, self._net)
+        parts += (self._telemetry, self._telemetry.backlog, self._commands, self._health, self._watchdog)
+        for part in parts:
+            if part is not None:
+                type(part).__init__ = None  # to delete it would leave it in its table
+        for part in self._telemetry.sensors:
+            type(part).__init__ = type(part.driver).__init__ = None
+        Node._equip = None
+
     def step(self):
         """One round: read, publish, obey. Takes as long as there is nothing to do, a second at most."""
         now = ticks_ms()
@@ -138,13 +153,11 @@ class Node:
         else:
             why = "closed" if error is None else error
             print("%s: no link to %s: %s" % (self._name, self._where, why))
+            _no_words()
 
     def _subscribed(self, subscription, answer):
         if answer.reason >= 0x80:
-            from umqtt5.reasons import name
-
-            what = subscription.filter.decode()
-            print("%s: %s: refused: %s" % (self._name, what, name(answer.reason)))
+            self._refused(subscription.filter.decode(), answer.reason)
 
     def _acknowledged(self, answer):
         self._telemetry.acknowledged(answer.packet_id)
@@ -152,9 +165,19 @@ class Node:
             crash.told()
             self._told = -1
         if answer.reason >= 0x80:
-            from umqtt5.reasons import name
+            self._refused("message %d" % answer.packet_id, answer.reason)
 
-            print("%s: message %d: refused: %s" % (self._name, answer.packet_id, name(answer.reason)))
+    def _refused(self, what, reason):
+        from umqtt5.reasons import name
+
+        print("%s: %s: refused: %s" % (self._name, what, name(reason)))
+        _no_words()
+
+
+def _no_words():
+    """The reason codes in words are let go: they are 2 KB that are seldom needed."""
+    if sys.modules.pop("umqtt5.reasons", None):
+        del sys.modules["umqtt5"].reasons
 
 
 def _client(config, pins, absence):
@@ -190,15 +213,20 @@ def _context(ca, cert, key):
 
 
 def _backlog(client, base, topics, keep, policy, on_flash):
+    if on_flash:
+        from .saved import Saved
+
+        return Saved(client, base, topics, keep, policy, ticks_ms(), "backlog")
     from .backlog import Backlog
 
-    return Backlog(client, base, topics, keep, policy, ticks_ms(), "backlog" if on_flash else None)
+    return Backlog(client, base, topics, keep, policy, ticks_ms())
 
 
 def run(config, pins, safe_mode, began):
     """Never returns. `began` are the ticks of its start."""
     node = Node(config, pins, safe_mode, began)
     config.clear()  # what is needed of it is where it is needed
+    node.made()
     try:
         while True:
             node.step()

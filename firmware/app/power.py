@@ -10,9 +10,11 @@ import struct
 from binascii import crc32
 from time import ticks_diff, ticks_ms
 
-_WITH_WILL = 0x04
-_LEAST = 1000  # ms of sleep: a period that is too short must not become none
-_NAP = 5000  # ms that a watchdog sleeps through
+from micropython import const
+
+_WITH_WILL = const(0x04)
+_LEAST = const(1000)  # ms of sleep: a period that is too short must not become none
+_NAP = const(5000)  # ms that a watchdog sleeps through
 _KEPT = "<BIIH"  # kept while it sleeps: ended in order, cycles, ms awake, cycles without a delivery
 _SESSION = "session"  # a file with the checksum of the config whose session the broker has
 

@@ -9,16 +9,18 @@ import os
 from binascii import crc32
 from hashlib import sha256
 
+from micropython import const
+
 from .stamp import seconds
 
-_RESPONSE_TOPIC = 0x08
-_CORRELATION_DATA = 0x09
-_USER_PROPERTY = 0x26
-_KEY = 12  # bytes
-_SLOT = 192
-_HEAD = 4 + 4 + _KEY + 2  # checksum, number, key, length of the answer
-_BEGUN = 0xFFFF  # for the length: there is no answer yet
-_LONGEST = _SLOT - _HEAD
+_RESPONSE_TOPIC = const(0x08)
+_CORRELATION_DATA = const(0x09)
+_USER_PROPERTY = const(0x26)
+_KEY = const(12)  # bytes
+_SLOT = const(192)
+_HEAD = const(4 + 4 + _KEY + 2)  # checksum, number, key, length of the answer
+_BEGUN = const(0xFFFF)  # for the length: there is no answer yet
+_LONGEST = const(_SLOT - _HEAD)
 
 
 class Repeats:

@@ -2,8 +2,10 @@
 
 from time import gmtime, time
 
+from micropython import const
+
 _UNIX = 946684800 if gmtime(0)[0] == 2000 else 0  # s from 1970 to where this port counts from
-_BEFORE = 1767225600  # 2026: a clock that says less was never set
+_BEFORE = const(1767225600)  # 2026: a clock that says less was never set
 
 
 def seconds():

@@ -2,7 +2,9 @@
 
 from time import ticks_diff
 
-_TIMEOUT = 8000  # ms; the RP2040 counts to 8388
+from micropython import const
+
+_TIMEOUT = const(8000)  # ms; the RP2040 counts to 8388
 
 
 class Watchdog:

@@ -5,6 +5,8 @@ By Bosch's data sheet BST-BME280-DS002: the compensation of 4.2.3, in integers.
 
 import struct
 
+from micropython import const
+
 from . import MEASUREMENT
 from .schema import fields
 
@@ -13,7 +15,7 @@ FIELDS = fields(
     address=(int, 0x76, 0x76, 0x77, "118 or 119"),
 )
 
-_TIME = 10  # ms, each value measured once
+_TIME = const(10)  # ms, each value measured once
 
 
 def make(config, pins):

@@ -2,6 +2,8 @@
 
 from time import ticks_diff, ticks_ms
 
+from micropython import const
+
 from .schema import REQUIRED, fields
 
 FIELDS = fields(
@@ -16,7 +18,7 @@ FIELDS = fields(
 PINS = {"pin": "IN"}
 CHOICES = {"pull": ("up", "down", "none")}
 
-_LOOK = 50  # ms; an interrupt does not end the wait for the network
+_LOOK = const(50)  # ms; an interrupt does not end the wait for the network
 
 
 def make(config, pins):

@@ -2,6 +2,8 @@
 
 from time import ticks_diff, ticks_ms
 
+from micropython import const
+
 from . import MEASUREMENT
 from .schema import REQUIRED, fields
 
@@ -12,9 +14,9 @@ FIELDS = fields(
 )
 PINS = {"pin": "OUT"}
 
-_CONVERSION = 750  # ms, at 12 bits
+_CONVERSION = const(750)  # ms, at 12 bits
 _POWER_ON = b"\x50\x05"  # 85 degrees: it has not measured yet ...
-_RESERVED = 0x0C  # ... where its byte 6 has this
+_RESERVED = const(0x0C)  # ... where its byte 6 has this
 
 _wires: dict = {}  # those that several share, by pin
 

@@ -1,5 +1,7 @@
 """SHT30, SHT31, SHT35: temperature and humidity, by Sensirion's data sheet."""
 
+from micropython import const
+
 from . import MEASUREMENT
 from .schema import fields
 
@@ -8,7 +10,7 @@ FIELDS = fields(
     address=(int, 0x44, 0x44, 0x45, "68 or 69"),
 )
 
-_TIME = 16  # ms, at high repeatability
+_TIME = const(16)  # ms, at high repeatability
 _MEASURE = b"\x24\x00"  # once, at high repeatability, and the clock is not held
 
 

@@ -12,6 +12,8 @@ for folder in (HERE, HERE.parent.parent / "lib", HERE.parent.parent / "firmware"
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+import umqtt5.hosted  # noqa: E402, F401  has `micropython`, which the firmware wants, too
+
 time.ticks_ms = lambda: time.monotonic_ns() // 1_000_000
 time.ticks_diff = lambda a, b: a - b
 time.ticks_add = lambda a, b: a + b

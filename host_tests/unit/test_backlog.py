@@ -3,8 +3,9 @@
 import json
 import os
 
-from app import backlog, telemetry
+from app import backlog, saved, telemetry
 from app.backlog import Backlog
+from app.saved import Saved
 from app.telemetry import Telemetry
 from sensors.schema import FIELDS
 from umqtt5 import MQTTError
@@ -50,11 +51,14 @@ class World:
         self.now = 0
         self.client = Client()
         self.clock = clock
-        backlog.ticks_diff = telemetry.ticks_diff = lambda a, b: a - b
-        backlog.ticks_add = telemetry.ticks_add = lambda a, b: a + b
+        backlog.ticks_diff = saved.ticks_diff = telemetry.ticks_diff = lambda a, b: a - b
+        backlog.ticks_add = saved.ticks_add = telemetry.ticks_add = lambda a, b: a + b
         backlog.seconds = telemetry.seconds = lambda: self.clock and self.clock + self.now // 1000
         topics = [Topic("p/dut/sensor/" + name) for name in quantities]
-        self.kept = Backlog(self.client, "p/dut", topics, keep, policy, 0, path)
+        if path:
+            self.kept = Saved(self.client, "p/dut", topics, keep, policy, 0, path)
+        else:
+            self.kept = Backlog(self.client, "p/dut", topics, keep, policy, 0)
 
     def take(self, *texts, number=0, every=1000):
         for text in texts:

@@ -22,6 +22,9 @@ class Message:
         self._properties = {0x09: correlation, 0x08: response if correlation else None}
         self._user = list(user.items())
 
+    def __len__(self):
+        return len(self.payload)
+
     def property(self, identifier, nth=0):
         if identifier == 0x26:
             return self._user[nth] if nth < len(self._user) else None
@@ -103,6 +106,24 @@ def test_without_an_id_each_is_a_command():
     device.hears(Message(b"TOGGLE"))
     device.hears(Message(b"TOGGLE"))
     assert device.output.written == [1, 0]
+
+
+def test_one_that_is_too_long_is_not_even_copied():
+    class Long(Message):
+        @property
+        def payload(self):
+            raise MemoryError
+
+        @payload.setter
+        def payload(self, data):
+            pass
+
+        def __len__(self):
+            return 100000
+
+    device = Device()
+    answer = device.hears(Long(b""))
+    assert answer["error"] == "100000 bytes, expected 256 at most" and not device.output.written
 
 
 def test_reordered_and_late():

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from .properties import pack
+from .wire import sized
 
 _MASK = const(0x3FFFFFFF)
 _MOST = const(8)  # answers that wait for a link or for room in the outbox
@@ -54,7 +54,7 @@ def respond(client, message, payload, qos=None, topic=None, properties=b""):
         return False
     key = message.property(0x09)
     if key is not None:
-        properties += pack(correlation_data=key)
+        properties += b"\x09" + sized(bytes(key))
     if not hasattr(client, "_answers"):
         client._answers = Answers(client)
     return client._answers.add(target, payload, message.qos if qos is None else qos, properties)
