@@ -22,6 +22,12 @@ def play(tmp_path: Path, lines: tuple[str, ...], gently: bool) -> tuple[Lives, l
     with mosquitto(tmp_path / "broker", *lines) as server:
         lives = Lives(server, flash, "device", SEED)
         try:
+            # mosquitto 2.0.11 saves no session that has begun with Clean Start in the live connection
+            lives.desk.disconnect()
+            lives.desk.connect()
+            lives.start()
+            lives.run(0.3)
+            lives.kill()
             for _ in range(_TIMES):
                 lives.start()
                 lives.run(lives.random.uniform(0.3, 0.6))
@@ -35,7 +41,7 @@ def play(tmp_path: Path, lines: tuple[str, ...], gently: bool) -> tuple[Lives, l
         finally:
             lives.close()
     said = f"seed {SEED}: {lives.noise[-5:]}"
-    assert not lives.noise and len(lives.opened) == _TIMES + 1 and lives.ups > _TIMES, said
+    assert not lives.noise and len(lives.opened) == _TIMES + 2 and lives.ups > _TIMES, said
     assert not any(damaged for _, _, damaged in lives.opened), said
     assert min(len(lives.got[1]), len(lives.got[2]), lives.sent) > 50, said
     carried = lives.carried()

@@ -27,7 +27,6 @@ from .errors import Guard
 from .kept import BODY, ELSEWHERE, FRESH, MESSAGE, RELEASE, Kept
 from .log import OVERHEAD, Log
 from .outbox import ENDED, HEAD
-from .replay import Replay
 from .wire import put_u16
 
 _MASK = const(0x3FFFFFFF)
@@ -325,6 +324,8 @@ class Journal:
 
     def _load(self):
         """Read the log; returns the outbox."""
+        from .replay import Replay  # needed once: who is short of heap can let go of it
+
         session, log = self._session, self.log
         found = Replay(log)
         if found.client_id is not None and not session.client_id:
