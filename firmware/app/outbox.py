@@ -3,6 +3,7 @@
 Where flash fails the device goes on without: a message is then kept in RAM only.
 """
 
+import gc
 import os
 import sys
 
@@ -44,6 +45,7 @@ class Outbox:
             sys.modules.pop("umqtt5.replay", None)
             if hasattr(sys.modules["umqtt5"], "replay"):
                 del sys.modules["umqtt5"].replay
+            gc.collect()
         if journal.restored:
             print("%s: %d messages of before the restart" % (name, journal.restored))
         if journal.damaged:
