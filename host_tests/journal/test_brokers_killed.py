@@ -10,7 +10,7 @@ from host_tests.journal.test_kills import mosquitto
 
 SEED = 20261124
 _TIMES = 8
-_JUST = 1.0  # s: what a broker acknowledged so shortly before it was killed it may not have passed on
+_JUST = 0.3  # s: what a broker acknowledged so shortly before it was killed it may not have passed on
 _SAVING = ("autosave_on_changes true", "autosave_interval 1")
 
 
@@ -37,7 +37,7 @@ def play(tmp_path: Path, lines: tuple[str, ...], gently: bool) -> tuple[Lives, l
                 server.start()
                 lives.run(lives.random.uniform(0.2, 0.4))
                 lives.kill()
-            lives.rest(seconds=5)
+            lives.rest(seconds=4)
         finally:
             lives.close()
     said = f"seed {SEED}: {lives.noise[-5:]}"
@@ -57,20 +57,21 @@ def just_acknowledged(lives: Lives, ends: list[float]) -> set[int]:
 
 
 def test_one_that_saves_as_it_ends(tmp_path: Path) -> None:
+    """Nothing is lost, and nothing at QoS 2 comes twice."""
     lives, _ = play(tmp_path, _SAVING, gently=True)
     assert not lives.missing(), lives.missing()
     assert not lives.doubled(2) and not lives.broken
 
 
 def test_one_that_is_killed_and_has_saved_before(tmp_path: Path) -> None:
+    """What it had in hand is lost, and nothing that was acknowledged earlier."""
     lives, ends = play(tmp_path, _SAVING, gently=False)
     for qos in (1, 2):
         assert lives.lost(qos) <= just_acknowledged(lives, ends), lives.lost(qos)
-    print("LOST", lives.missing(), lives.doubled(2), lives.broken)
 
 
 def test_one_that_forgets_all(tmp_path: Path) -> None:
+    """No session is there: what it has not acknowledged goes out again as new."""
     lives, ends = play(tmp_path, ("persistence false",), gently=False)
     for qos in (1, 2):
         assert lives.lost(qos) <= just_acknowledged(lives, ends), lives.lost(qos)
-    print("LOST", lives.missing(), lives.doubled(2), lives.broken)
