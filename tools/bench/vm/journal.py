@@ -42,10 +42,9 @@ class Ram:
 class Kept(Client):
     """A client whose connection begins with a journal."""
 
-    def __init__(self, port, path, every):
+    def __init__(self, port, path, every, size=_SIZE):
         self.inflight = 2 * _BATCH
-        self.journal = None
-        self.make = lambda mqtt: Journal(mqtt, path, _SIZE, every, 1 << 20)
+        self.make = lambda mqtt: Journal(mqtt, path, size, every, 1 << 20)
         super().__init__(port, TOPIC, PAYLOAD, Count(), True)
 
     def batches(self, n, qos):
@@ -90,7 +89,8 @@ def measure(port, qos, every, seconds):
     }
     client.close()
     os.umount("/flash")
-    client = Kept(port, "journal_%d_%d" % (qos, every), every)
+    # in files so large that they do not take turns meanwhile: to open one takes heap
+    client = Kept(port, "journal_%d_%d" % (qos, every), every, 1 << 20)
     found["allocated"] = allocated(run, gc.mem_alloc, 50)
     found["allocated_total"] = allocated(run, micropython.mem_total, 50)
     client.close()
