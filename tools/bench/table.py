@@ -71,7 +71,10 @@ def _tables(results: dict[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
 
 def _journal(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     found = results["journal"]
-    rows = [[what, *(f"{found[kind][key]:,g}" for kind in journal.KINDS)] for key, what in journal.MEASURED.items()]
+    rows = [
+        [what, *(f"{found[kind][key]:,g}" for kind in journal.KINDS)]
+        for key, what in journal.MEASURED.items()
+    ]
     return ["with a journal", *journal.KINDS.values()], rows
 
 
