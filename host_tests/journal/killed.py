@@ -16,7 +16,6 @@ import json
 import sys
 
 from app.repeats import Repeats
-
 from umqtt5 import Client
 from umqtt5.journal import Journal
 

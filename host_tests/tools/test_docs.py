@@ -25,7 +25,7 @@ BLOCKS = [(page, i, block) for page in (*PAGES, "journal.md") for i, block in en
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`umqtt5.Client` talks to a scripted broker on a simulated clock, its files are in a folder of its own."""
+    """`umqtt5.Client` talks to a scripted broker on a simulated clock; its files are in its own folder."""
     monkeypatch.chdir(tmp_path)
     for folder in (UNIT, LIB):
         monkeypatch.syspath_prepend(str(folder))
