@@ -38,6 +38,7 @@ FEATURES = {
     "lasting": "errors that can't mend",
     "legal": "checked properties of CONNECT and will",
     "log": "records on flash",
+    "manual": 'ack="manual"',
     "policy": "what gives way in a full outbox",
     "properties": "properties by name",
     "reasons": "reason codes in words",

@@ -23,7 +23,8 @@ class Held:
     """
 
     def __init__(self, client):
-        session = client.driver.session
+        driver = getattr(client, "driver", client)  # `aio` has one
+        session = driver.session
         self.places = max(_MOST, session.receive_maximum)
         self._client = client
         self._session = session
@@ -35,7 +36,7 @@ class Held:
         # the method of the class; in its place everything comes here
         self._ack = session.ack
         session.ack = self.ack
-        client.driver._chores.append(self._run)
+        driver._chores.append(self._run)
 
     def hold(self):
         """Called by a handler: the acknowledgement of this message waits; returns its ticket."""
@@ -89,5 +90,5 @@ class Held:
         if self._first < self._next and self._session.state == 2:
             self._flush()
             if self._session.pending():
-                self._client.driver._push()
+                getattr(self._client, "driver", self._client)._push()
         return _MASK
