@@ -232,7 +232,7 @@ class Client:
         acknowledges it. `no_local` leaves out what this client publishes itself,
         `retain_as_published` leaves the retain flag as it was, `retain_handling` 1 sends
         retained messages only for a new subscription, 2 never (3.8.3.1). With `ack="manual"` it is
-        `handler(message, token)`, and `client.ack(token)` that acknowledges: see `manual`.
+        `handler(message, token)`, and `client.ack(token)` that acknowledges: see `held`.
 
         Returns a `Subscription` whose `reason` is the broker's answer, when it has come. May
         be called before `connect`. Raises ValueError.
@@ -245,7 +245,7 @@ class Client:
         if len(data) + 24 > len(self.session.tx):
             raise ValueError("tx: %d bytes needed" % (len(data) + 24))
         if ack:
-            from .manual import attach
+            from .held import attach
 
             handler = attach(self, handler, ack)
         if no_local:
