@@ -88,7 +88,7 @@ class Node:
     def made(self):
         """What makes the parts is let go: there is one of each, and 4 KB of heap are worth it."""
         client, session = self._client, self._client.session
-        parts = (self, client, session, session.outbox, session.framer, session.packet, self._net)
+        parts = (self, client, session, session.outbox, self._net)
         parts += (self._telemetry, self._telemetry.backlog, self._commands, self._health, self._watchdog)
         for part in parts:
             if part is not None:
