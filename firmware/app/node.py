@@ -33,11 +33,10 @@ class Node:
         sleeps = config["power"]["mode"] != "on" and not safe_mode
         absence = _sleeper(config) if sleeps else 0
         self._client = client = _client(config, pins, absence)
-        self._outbox = None
         if config["journal"]:
             from .outbox import Outbox
 
-            self._outbox = Outbox(client, self._name, config["journal"])
+            Outbox(client, self._name, config["journal"])
         self._where = "%s:%d" % (client.host, client.port)
         client.on_state = self._state
         client.on_subscribed = self._subscribed
@@ -112,8 +111,6 @@ class Node:
         if self._cycle:
             wait = self._rest(now, wait)
         client.poll(min(_LONGEST_WAIT, wait))
-        if self._outbox:
-            self._outbox.check()
         if self._watchdog:
             self._watchdog.progress(now, client.connected)
         if not self._good and self._health.up > _GOOD:

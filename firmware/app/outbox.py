@@ -10,6 +10,7 @@ import sys
 from umqtt5.journal import Journal
 
 _PATH = "outbox"
+_LONG = 1000  # ms
 
 
 class Nowhere:
@@ -46,16 +47,19 @@ class Outbox:
             if hasattr(sys.modules["umqtt5"], "replay"):
                 del sys.modules["umqtt5"].replay
             gc.collect()
+        client._chores.append(self._check)
         if journal.restored:
             print("%s: %d messages of before the restart" % (name, journal.restored))
         if journal.damaged:
             print("%s: journal: %d bytes are damaged" % (name, journal.damaged))
 
-    def check(self):
-        """Go on without the journal where flash has failed."""
-        journal = self._journal
-        if not journal or not journal.error:
-            return
+    def _check(self, now):
+        """One of the client's chores: go on without the journal where flash has failed."""
+        if self._journal and self._journal.error:
+            self._give_up(self._journal)
+        return _LONG
+
+    def _give_up(self, journal):
         print("%s: journal: %s: messages do not outlive a restart" % (self._name, journal.error))
         self._journal = None
         try:
