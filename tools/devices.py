@@ -35,7 +35,7 @@ def config(device: str, broker: Address, prefix: str, period: float = 1) -> dict
 class Device:
     """One device. `lines` are the last that it printed on its console."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any] | str | None) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any] | str | None, heap: str = "128k") -> None:
         """`settings` becomes its `config.json`: a str as it stands, None for no file."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -44,7 +44,7 @@ class Device:
         path.unlink(missing_ok=True)
         if settings is not None:
             path.write_text(settings if isinstance(settings, str) else json.dumps(settings, indent=2))
-        self._process = vm.start_device(folder, image.cached("host"))
+        self._process = vm.start_device(folder, image.cached("host"), heap)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

@@ -32,7 +32,7 @@ FEATURES = {
     "farewell": "DISCONNECT with reason and properties",
     "follow": "Server References",
     "given": "a UART, a socket of the user's",
-    "held": 'overflow="wait"',
+    "held": 'overflow="wait", ack="manual"',
     "journal": "the outbox on flash",
     "kept": "an outbox with a journal",
     "lasting": "errors that can't mend",

@@ -33,6 +33,10 @@ class Node:
         sleeps = config["power"]["mode"] != "on" and not safe_mode
         absence = _sleeper(config) if sleeps else 0
         self._client = client = _client(config, pins, absence)
+        if config["journal"]:
+            from .outbox import Outbox
+
+            Outbox(client, self._name, config["journal"])
         self._where = "%s:%d" % (client.host, client.port)
         client.on_state = self._state
         client.on_subscribed = self._subscribed

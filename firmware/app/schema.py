@@ -66,6 +66,7 @@ CONFIG = {
     "health": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
     "remember": (int, 8, 1, 64, "how many commands, 1 to 64"),
     "remember_on_flash": (bool, False, 0, 1, "true or false"),
+    "journal": (int, None, 6144, 1048576, "bytes of each of its two files, 6144 or more"),
     "ntp": (list, ("pool.ntp.org", "time.google.com"), 0, 4, "names of time servers, none for no time"),
     "watchdog": (bool, True, 0, 1, "true or false"),
     "reset_after": (float, 3600, 0, 86400, "seconds without a link, 0 for never"),

@@ -73,6 +73,19 @@ def test_aliases_never_cost_more_than_they_save(results: dict) -> None:
     assert saved["zipf"]["umqtt5"] > saved["zipf"]["least_recently_used"] > saved["zipf"]["rotation"]
 
 
+def test_a_journal_allocates_nothing_and_writes_what_it_has_to(results: dict) -> None:
+    found = results["journal"]
+    assert set(found) == {"qos1_each", "qos1_batch", "qos2_each", "qos2_batch"}
+    for figures in found.values():
+        assert figures["allocated"] == figures["allocated_total"] == 0
+        assert figures["per_s"] > 0 and figures["erases"] > 0
+        # the message itself, its topic, and what ends it
+        assert figures["bytes"] > len("building-7/room-12/humidity") + 32 + 2 * 10
+    for qos in ("qos1", "qos2"):
+        assert found[qos + "_batch"]["syncs"] < found[qos + "_each"]["syncs"]
+        assert found[qos + "_batch"]["erases"] < found[qos + "_each"]["erases"]
+
+
 def test_the_smallest_heap_is_found(results: dict) -> None:
     assert 8 < results["heap"]["smallest_kb"] <= 128
 

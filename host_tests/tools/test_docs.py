@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,12 +20,13 @@ def examples(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-BLOCKS = [(page, i, block) for page in PAGES for i, block in enumerate(examples(page))]
+BLOCKS = [(page, i, block) for page in (*PAGES, "journal.md") for i, block in enumerate(examples(page))]
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`umqtt5.Client` talks to a scripted broker on a simulated clock."""
+def scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`umqtt5.Client` talks to a scripted broker on a simulated clock; its files are in its own folder."""
+    monkeypatch.chdir(tmp_path)
     for folder in (UNIT, LIB):
         monkeypatch.syspath_prepend(str(folder))
     import umqtt5

@@ -216,14 +216,23 @@ class Client:
         )
 
     def subscribe(
-        self, topic_filter, handler, qos=0, *, no_local=False, retain_as_published=False, retain_handling=0
+        self,
+        topic_filter,
+        handler,
+        qos=0,
+        *,
+        no_local=False,
+        retain_as_published=False,
+        retain_handling=0,
+        ack=None,
     ):
         """Have `handler(message)` called for what matches; kept over reconnects.
 
         The message is a `packet.Packet`, which lives until the handler returns; that
         acknowledges it. `no_local` leaves out what this client publishes itself,
         `retain_as_published` leaves the retain flag as it was, `retain_handling` 1 sends
-        retained messages only for a new subscription, 2 never (3.8.3.1).
+        retained messages only for a new subscription, 2 never (3.8.3.1). With `ack="manual"` it is
+        `handler(message, token)`, and `client.ack(token)` that acknowledges: see `held`.
 
         Returns a `Subscription` whose `reason` is the broker's answer, when it has come. May
         be called before `connect`. Raises ValueError.
@@ -235,6 +244,10 @@ class Client:
             raise ValueError("no_local is not for shared subscriptions")
         if len(data) + 24 > len(self.session.tx):
             raise ValueError("tx: %d bytes needed" % (len(data) + 24))
+        if ack:
+            from .held import attach
+
+            handler = attach(self, handler, ack)
         if no_local:
             qos |= 4
         if retain_as_published:

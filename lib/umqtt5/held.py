@@ -1,5 +1,13 @@
-"""Acknowledgements of received messages that wait until there is room; loaded by `overflow="wait"`.
+"""Acknowledgements of received messages that wait, for room (`overflow="wait"`) or for the user:
 
+    def pump(message, token):
+        jobs.append((message.payload, token))
+
+    client.subscribe("pump/set", pump, qos=2, ack="manual")
+    ...
+    client.ack(token)
+
+While `inflight` of them wait (Receive Maximum), the broker sends no more at QoS 1 and 2.
 They go out in the order in which the messages came [MQTT-4.6.0-2], so all wait behind one that
 waits. Fixed memory: as many as the broker may have sent without one.
 """
@@ -23,7 +31,8 @@ class Held:
     """
 
     def __init__(self, client):
-        session = client.driver.session
+        driver = getattr(client, "driver", client)  # `aio` has one
+        session = driver.session
         self.places = max(_MOST, session.receive_maximum)
         self._client = client
         self._session = session
@@ -35,7 +44,7 @@ class Held:
         # the method of the class; in its place everything comes here
         self._ack = session.ack
         session.ack = self.ack
-        client.driver._chores.append(self._run)
+        driver._chores.append(self._run)
 
     def hold(self):
         """Called by a handler: the acknowledgement of this message waits; returns its ticket."""
@@ -89,5 +98,47 @@ class Held:
         if self._first < self._next and self._session.state == 2:
             self._flush()
             if self._session.pending():
-                self._client.driver._push()
+                getattr(self._client, "driver", self._client)._push()
         return _MASK
+
+
+class Manual(Held):
+    """The acknowledgements that the user gives. A token is good for the connection of its message."""
+
+    def __init__(self, client):
+        super().__init__(client)
+        client.held = self
+        client.ack = self.acknowledge
+        client._drops.append(self._dropped)
+
+    def acknowledge(self, token):
+        """The work is done. False where the connection has ended since: the message comes once more."""
+        if not self._first <= token <= self._next or not self._holders[token % self.places]:
+            return False
+        self.release(token)
+        if self._session.pending():
+            self._client._push()
+        return True
+
+    def ack(self, first_byte, packet_id, reason):
+        if reason:
+            self._holders[self._next % self.places] = 0  # its handler has failed, and nobody has the token
+        Held.ack(self, first_byte, packet_id, reason)
+
+    def _dropped(self, client, lived):
+        """What is not done comes again, and is handled then."""
+        while self._first < self._next:
+            place = self._first % self.places
+            if self._holders[place] and self._kinds[place] == 0x50:
+                self._session._swap(self._ids[place], 0)
+            self._first += 1
+        self._first = self._next = self._next + 1
+        self._holders[self._next % self.places] = 0
+
+
+def attach(client, handler, how):
+    """The handler that hands out a token; -1 at QoS 0, where there is nothing to acknowledge."""
+    if how != "manual":
+        raise ValueError('ack: "manual" or None')
+    held = getattr(client, "held", None) or Manual(client)
+    return lambda message: handler(message, held.hold() if message.qos else -1)

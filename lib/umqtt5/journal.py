@@ -27,7 +27,6 @@ from .errors import Guard
 from .kept import BODY, ELSEWHERE, FRESH, MESSAGE, RELEASE, Kept
 from .log import OVERHEAD, Log
 from .outbox import ENDED, HEAD
-from .replay import Replay
 from .wire import put_u16
 
 _MASK = const(0x3FFFFFFF)
@@ -50,6 +49,7 @@ class Journal:
     """
 
     def __init__(self, client, path="/outbox", size=16384, every=1, ms=1000):
+        held = getattr(client, "held", None)
         client = getattr(client, "driver", client)  # that of `aio` has one
         self._client = client
         self._session = session = client.session
@@ -79,9 +79,12 @@ class Journal:
         self._first = self._count = 0
         with self._guard:
             self.log.start()
-        # the method of the class; in its place everything comes here
-        self._ack = session.ack
-        session.ack = self.ack
+        # the method of the class; in its place everything comes here, what is held back when it is let go
+        self._ack = held._ack if held else session.ack
+        if held:
+            held._ack = self.ack
+        else:
+            session.ack = self.ack
         if max(self._held):
             self._publish = session._publish
             session._publish = self._arrived
@@ -325,6 +328,8 @@ class Journal:
 
     def _load(self):
         """Read the log; returns the outbox."""
+        from .replay import Replay  # needed once: who is short of heap can let go of it
+
         session, log = self._session, self.log
         found = Replay(log)
         if found.client_id is not None and not session.client_id:

@@ -11,13 +11,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tools.bench import aliases, heap, measure, picture, scaling, table
+from tools.bench import aliases, heap, journal, measure, picture, scaling, table
 from tools.bench.bars import bars
 from tools.bench.clients import CLIENTS, OURS, Measured, prepare
 from tools.bench.peers import PeerMissing
 from tools.paths import BUILD, ROOT
 
 DOCS = ROOT / "docs" / "bench.md"
+JOURNAL_DOCS = ROOT / "docs" / "journal.md"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- begin: make bench -->\n", "<!-- end: make bench -->\n"
 _ROUNDS, _SECONDS = 7, 0.25  # a rate is the best of rounds, each about this long
@@ -33,7 +34,7 @@ class _Bench:
         self.seconds = _QUICK_SECONDS if quick else _SECONDS
         self.chosen = chosen
         self.progress = progress
-        self.task = progress.add_task("", total=len(chosen) * (self.rounds + 3) + 3)
+        self.task = progress.add_task("", total=len(chosen) * (self.rounds + 3) + 4)
         self.folders: dict[str, Path] = {}
         self.results: dict[str, Any] = {"clients": {}, "skipped": {}}
 
@@ -49,6 +50,8 @@ class _Bench:
         self.results["scaling"] = scaling.measure(ours, self.quick)
         self.step("aliases")
         self.results["aliases"] = aliases.measure(ours, self.quick)
+        self.step("the journal")
+        self.results["journal"] = journal.measure(ours, port, self.seconds)
         self.step("the smallest heap")
         self.results["heap"] = {"smallest_kb": heap.smallest(ours, port)}
         self.results["bars"] = {bar.what: [bar.reached, bar.met] for bar in bars(self.results)}
@@ -153,6 +156,7 @@ def main(
     if write:
         write_docs(text)
         write_docs(text.strip().split("\n\n")[0] + "\n", README)
+        write_docs(table.journal_markdown(results), JOURNAL_DOCS)
     if markdown:
         typer.echo(text, nl=False)
     else:

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tools.bench import journal
 from tools.bench.bars import bars
 
 MEASURED = (
@@ -63,8 +64,23 @@ def _tables(results: dict[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
         (["", *clients], rows),
         (["umqtt5 with", *steps], growing),
         (["saved by eight aliases for a hundred topics", "all in turn", "by Zipf's law"], policies),
+        _journal(results),
         (["wanted", "reached", ""], [[bar.what, bar.reached, _NOTES[bar.met]] for bar in bars(results)]),
     ]
+
+
+def _journal(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    found = results["journal"]
+    rows = [
+        [what, *(f"{found[kind][key]:,g}" for kind in journal.KINDS)]
+        for key, what in journal.MEASURED.items()
+    ]
+    return ["with a journal", *journal.KINDS.values()], rows
+
+
+def journal_markdown(results: dict[str, Any]) -> str:
+    """The table of the journal alone."""
+    return "\n".join(_lines(*_journal(results))) + "\n"
 
 
 def show(results: dict[str, Any], console: Console) -> None:

@@ -7,6 +7,7 @@ ALIASES = True
 
 class Client:
     inflight = 8
+    make = None  # a function that gives the client a journal
 
     def __init__(self, port, topic, payload, count, aliased):
         self.count = count
@@ -14,6 +15,7 @@ class Client:
         sizes = {"outbox": 256 * self.inflight, "inflight": self.inflight, "aliases": 8 * aliased}
         self.mqtt = umqtt5.Client("127.0.0.1", port, client_id="bench", **sizes)
         self.mqtt.on_ack = self.acked
+        self.journal = self.make(self.mqtt) if self.make else None
         self.mqtt.connect()
         self.topic = self.mqtt.topic(topic)
         self.payload = payload
