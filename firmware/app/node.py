@@ -96,7 +96,7 @@ class Node:
         self._health = Health(client, base, int(config["health"] * 1000), reset)
         if self._discovery and config["power"]["mode"] == "on":  # else all is told in each wake
             self._discovery.listened = (self._telemetry, self._health)
-        self._parts = [self._telemetry, self._health, self._commands]
+        self._parts: list = [self._telemetry, self._health, self._commands]
         for part in (self._tasmota, self._discovery, self._equip_update(client, base, config, pins)):
             if part:
                 self._parts.append(part)

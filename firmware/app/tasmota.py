@@ -63,7 +63,7 @@ class Tasmota:
             self._told[i] = -1  # also a state that stays is told
             self._commands.run(ticks_ms())
             self._answer("POWER%d" % (i + 1), self._word(i))
-            self.run()
+            self.run(ticks_ms())
         else:
             self._answer("Command", "Error")
 
