@@ -155,7 +155,7 @@ class Sender:
     @property
     def _begun(self) -> bool:
         """Whether it has said something about the offer."""
-        return self.state.get("state", "installed") != "installed"
+        return bool(self.state.get("state", "installed") != "installed")
 
     def _until(self, condition: Callable[[], bool], patience: float, what: str) -> None:
         ends = time.monotonic() + patience
