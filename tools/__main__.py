@@ -29,6 +29,7 @@ _COMMANDS = {
     "ls": "tools.ls",
     "erase": "tools.erase",
     "update": "tools.update",
+    "where": "tools.where",
     "fleet": "tools.fleet.command",
     "monitor": "tools.monitor.command",
     "doctor": "tools.doctor.command",

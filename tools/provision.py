@@ -112,7 +112,7 @@ def make(before: Provision | None, wishes: Wishes, target: Board, console: Conso
         _ask(made.config, target, console)
     made.files = {name: made.files[name] for name in _names(made.config) if name in made.files}
     _complete(made, target)
-    made.config = {field: made.config[field] for field in schema.CONFIG if field in made.config}
+    made.config = {field: made.config[field] for field in schema.FIELDS[""] if field in made.config}
     return made
 
 

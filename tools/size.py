@@ -72,7 +72,7 @@ _FEATURE_64 = """
 import gc
 from umqtt5 import Client
 class Names: pass
-for i in range(16): setattr(Names, "name_%%d" %% i, i)
+for i in range(64): setattr(Names, "name_%%d" %% i, i)
 gc.collect(); before = gc.mem_alloc()
 import umqtt5.%s
 gc.collect()

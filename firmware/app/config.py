@@ -3,11 +3,11 @@
 import json
 import os
 
-from actuators.schema import FIELDS
-from sensors import KINDS as SENSORS
+from actuators.schema import FIELDS as ACTUATORS
+from sensors import KINDS
 from sensors import module as sensor_module
 
-from . import schema
+from .schema import FIELDS, REQUIRED
 
 
 class ConfigError(Exception):
@@ -28,18 +28,18 @@ def load(path, pins):
         raise ConfigError("%s: not JSON; check commas, quotes and brackets" % path)
     if not isinstance(config, dict):
         raise ConfigError("%s: expected an object with device and broker" % path)
-    _fields(path, "", config, schema.CONFIG)
+    _fields(path, "", config)
     _name(path, "device", config["device"])
     for field in ("prefix", "discovery"):
         topic = config[field]
         if topic and ("+" in topic or "#" in topic or "\n" in topic):
-            _wrong(path, field, topic, schema.CONFIG[field][4])
-    _fields(path, "broker.", config["broker"], schema.BROKER)
+            _wrong(path, field, topic, FIELDS[""][field][4])
+    _fields(path, "broker.", config["broker"])
     if config["broker"]["tls"] is not None:
         _tls(path, config["broker"]["tls"])
     _wifi(path, config["wifi"], pins)
     config["backlog"] = config["backlog"] or {}
-    _fields(path, "backlog.", config["backlog"], schema.BACKLOG)
+    _fields(path, "backlog.", config["backlog"])
     _one_of(path, "backlog.policy", config["backlog"], "policy", ("newest", "oldest", "thin"))
     if config["update"] is not None:
         _update(path, config["update"])
@@ -56,8 +56,9 @@ def _wrong(path, field, value, expected):
     raise ConfigError("%s: %s: %s, expected %s" % (path, field, shown, expected))
 
 
-def _fields(path, where, found, table):
+def _fields(path, where, found, table=None):
     """Check the fields of one object and fill in its defaults."""
+    table = table or FIELDS[where]
     for field in found:
         if field not in table:
             known = ", ".join(sorted(table))
@@ -66,7 +67,7 @@ def _fields(path, where, found, table):
         kind, default, low, high, expected = table[field]
         value = found.get(field)
         if value is None:
-            if default is schema.REQUIRED:
+            if default is REQUIRED:
                 raise ConfigError("%s: %s%s: missing, expected %s" % (path, where, field, expected))
             found[field] = list(default) if kind is list else default
             continue
@@ -82,7 +83,7 @@ def _fields(path, where, found, table):
 def _name(path, field, name):
     for c in name:
         if not (c.isalpha() or c.isdigit() or c in "-_") or ord(c) > 127:
-            _wrong(path, field, name, schema.CONFIG["device"][4])
+            _wrong(path, field, name, FIELDS[""]["device"][4])
 
 
 def _one_of(path, field, found, key, known):
@@ -113,8 +114,8 @@ def _list(path, what, found, fields, key, known):
 
 def _actuators(path, found, pins):
     for index, item in enumerate(found):
-        _one_of(path, "actuators[%d].kind" % index, item, "kind", FIELDS)
-    names = _list(path, "actuators", found, lambda kind: FIELDS[kind or "switch"], "pin", pins.OUTPUTS)
+        _one_of(path, "actuators[%d].kind" % index, item, "kind", ACTUATORS)
+    names = _list(path, "actuators", found, lambda kind: ACTUATORS[kind or "switch"], "pin", pins.OUTPUTS)
     for index, item in enumerate(found):
         where = "actuators[%d]." % index
         _one_of(path, where + "safe", item, "safe", ("ON", "OFF", "HOLD"))
@@ -124,7 +125,7 @@ def _actuators(path, found, pins):
 
 
 def _sensors(path, found, pins):
-    known = list(SENSORS) + list(pins.READINGS)
+    known = KINDS.split() + list(pins.READINGS)
     for index, item in enumerate(found):
         _one_of(path, "sensors[%d].kind" % index, item, "kind", known)
     _list(path, "sensors", found, lambda kind: sensor_module(kind).FIELDS, "kind", known)
@@ -178,7 +179,7 @@ def _within(number, numbers):
 
 def _tls(path, tls):
     """The files lie beside the config."""
-    _fields(path, "broker.tls.", tls, schema.TLS)
+    _fields(path, "broker.tls.", tls)
     if (tls["cert"] is None) != (tls["key"] is None):
         raise ConfigError("%s: broker.tls: cert and key go together" % path)
     folder = path[: path.rfind("/") + 1]
@@ -187,21 +188,21 @@ def _tls(path, tls):
             try:
                 os.stat(folder + tls[field])
             except OSError:
-                _wrong(path, "broker.tls." + field, tls[field], schema.TLS[field][4])
+                _wrong(path, "broker.tls." + field, tls[field], FIELDS["broker.tls."][field][4])
 
 
 def _update(path, update):
-    _fields(path, "update.", update, schema.UPDATE)
+    _fields(path, "update.", update)
     try:
         bytes.fromhex(update["key"])
     except ValueError:  # the key itself is not shown
-        raise ConfigError("%s: update.key: expected %s" % (path, schema.UPDATE["key"][4]))
+        raise ConfigError("%s: update.key: expected %s" % (path, FIELDS["update."]["key"][4]))
 
 
 def _power(path, power, pins):
-    _fields(path, "power.", power, schema.POWER)
+    _fields(path, "power.", power)
     if power["mode"] not in ("on", "light", "deep"):
-        _wrong(path, "power.mode", power["mode"], schema.POWER["mode"][4])
+        _wrong(path, "power.mode", power["mode"], FIELDS["power."]["mode"][4])
     if power["mode"] != "on" and not hasattr(pins, power["mode"] + "_sleep"):
         _wrong(path, "power.mode", power["mode"], "on: this board does not sleep")
 
@@ -209,9 +210,9 @@ def _power(path, power, pins):
 def _wifi(path, wifi, pins):
     if wifi is None:
         if pins.WIFI:
-            expected = schema.CONFIG["wifi"][4]
+            expected = FIELDS[""]["wifi"][4]
             raise ConfigError("%s: wifi: missing, expected %s" % (path, expected))
     elif not pins.WIFI:
         raise ConfigError("%s: wifi: this board has none, expected no such field" % path)
     else:
-        _fields(path, "wifi.", wifi, schema.WIFI)
+        _fields(path, "wifi.", wifi)

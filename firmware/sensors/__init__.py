@@ -15,19 +15,8 @@ that is missing at the start is looked for again by each `start`.
 
 MEASUREMENT = "measurement"
 
-# kind: its module; the kinds of a board's own `READINGS` are beside these
-KINDS = {
-    "dht11": "dht",
-    "dht22": "dht",
-    "ds18b20": "ds18b20",
-    "bme280": "bme280",
-    "sht3x": "sht3x",
-    "analog": "analog",
-    "digital": "digital",
-    "pulse": "pulse",
-    "battery": "battery",
-    "heap_free": "heap_free",
-}
+# the kinds of a board's own `READINGS` are beside these; one text, for names are kept for good
+KINDS = "dht11 dht22 ds18b20 bme280 sht3x analog digital pulse battery heap_free"
 
 
 def module(kind):
@@ -37,5 +26,6 @@ def module(kind):
     field may be; `check(config, pins)`, which returns the field that is wrong and what was expected.
     When the config has been checked all these but `make` are let go.
     """
-    name = "sensors." + KINDS.get(kind, "reading")
+    file = "dht" if kind in ("dht11", "dht22") else kind if kind in KINDS.split() else "reading"
+    name = "sensors." + file
     return __import__(name, None, None, (name,))

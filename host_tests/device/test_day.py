@@ -35,7 +35,7 @@ class Day:
         settings["health"] = 60
         (folder / "config.json").write_text(json.dumps(settings))
         (folder / "level").write_text("1.9")
-        (folder / "day.mpy").write_bytes(cross_compile("day", PROGRAM.read_text()))
+        (folder / "day.mpy").write_bytes(cross_compile("day", image.adapted("host", PROGRAM.read_text())))
         self.folder = folder
         self.lines: list[str] = []
         self.free: dict[int, int] = {}

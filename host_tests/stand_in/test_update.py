@@ -14,8 +14,6 @@ import pytest
 from host_tests.device.devices import PREFIX, Desk, desk
 from host_tests.stand_in import RESET, Chip
 from tools import broker, image
-from tools.bundle import cross_compile
-from tools.paths import FIRMWARE
 from tools.update import Sender, Update, collect
 
 KEY = "0f" * 32
@@ -50,20 +48,18 @@ def here(mosquitto: broker.Address) -> Iterator[Desk]:
         yield one
 
 
-def changed(folder: Path, version: int, old: str, new: str, module: str = "app/health") -> Update:
-    """An update in which one module is different."""
+def changed(folder: Path, version: int, old: str, new: str) -> Update:
+    """An update in which one module, what a device always runs, is different."""
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(image.cached("esp32"), folder)
-    source = (FIRMWARE / f"{module}.py").read_text()
-    assert old in source
-    path = folder / f"{module}.mpy"
-    path.write_bytes(cross_compile(path.stem, source.replace(old, new)))
+    files = image.sources("esp32")
+    assert files["app/node.py"].count(old) == 1
+    image.write({**files, "app/node.py": files["app/node.py"].replace(old, new)}, folder)
     return collect(folder, version)
 
 
 def colourful(folder: Path, version: int, colour: str = "red") -> Update:
     """One whose health tells a colour."""
-    return changed(folder, version, '"heap_free": free,', f'"heap_free": free, "colour": "{colour}",')
+    return changed(folder, version, "'heap_free': free,", f"'heap_free': free, 'colour': '{colour}',")
 
 
 def send(address: broker.Address, update: Update, patience: float = 60, **offer: Any) -> Sender:
@@ -83,7 +79,7 @@ def test_a_new_version_is_sent_installed_and_confirmed(
         sender = send(mosquitto, update)
         assert sender.state == {"version": 7, "state": "installed"}
         # only the manifest and what is different came over the air
-        different = update.names.index("app/health.mpy")
+        different = update.names.index("app/node.mpy")
         assert sender.sent == len(update.files[0]) + len(update.files[different])
         here.until(lambda: here.dut.health.get("colour") == "red")
         assert running.ends == [RESET]
@@ -102,11 +98,9 @@ def test_a_version_that_crashes_goes_back_and_is_not_taken_again(
     with device(tmp_path / "flash", mosquitto) as running:
         here.until(lambda: here.dut.health)
         if where == "when it is imported":
-            bad = changed(tmp_path / "bad", 5, '"""How the device is', 'raise MemoryError("bad")\n"""How')
+            bad = changed(tmp_path / "bad", 5, "class Health:", "raise MemoryError('bad')\nclass Health:")
         else:
-            bad = changed(
-                tmp_path / "bad", 5, "        client = self._client\n", "        client = nothing\n"
-            )
+            bad = changed(tmp_path / "bad", 5, "free = gc.mem_free()\n", "free = nothing\n")
         sender = send(mosquitto, bad, 90)
         assert sender.state == {"version": 0, "state": "installed", "given_up": 5}
         assert running.ends == [RESET] * 4  # the update, and three tries
@@ -161,7 +155,7 @@ def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(
             state = send(mosquitto, bad).state
             assert state["state"] == "failed" and "is not for an update" in state["reason"], state
         altered = colourful(tmp_path / "altered", 7)
-        number = altered.names.index("app/health.mpy")
+        number = altered.names.index("app/node.mpy")
         altered.files[number] = altered.files[number][:-1] + b"!"
         assert send(mosquitto, altered).state["reason"] == f"file {number} has the wrong SHA-256"
         longer = colourful(tmp_path / "longer", 7)

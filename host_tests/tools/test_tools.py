@@ -71,7 +71,7 @@ HOT = {
 
 @pytest.mark.parametrize("file", HOT)
 def test_frames_of_what_runs_for_each_message_are_not_from_the_heap(file: str, tmp_path: Path) -> None:
-    compile_package(tmp_path)
+    compile_package(tmp_path, short=False)
     hot = set(HOT[file].split())
     found = [f for f in frames.frames(tmp_path / "umqtt5" / f"{file}.mpy") if f.function in hot]
     assert {f.function for f in found} == hot
@@ -81,7 +81,7 @@ def test_frames_of_what_runs_for_each_message_are_not_from_the_heap(file: str, t
 def test_help_names_every_command() -> None:
     done = tool("--help")
     assert done.returncode == 0
-    for command in ("bench", "conformance", "demo", "frames", "lint", "mutants", "size"):
+    for command in ("bench", "conformance", "demo", "frames", "lint", "mutants", "size", "where"):
         assert command in done.stdout
 
 
