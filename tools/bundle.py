@@ -108,8 +108,7 @@ def application() -> dict[str, str]:
 
 
 def _to_its_home(found: re.Match[str]) -> str:
-    before, module, after = map(str, found.groups())
-    return f"{before}.{APPLICATION.homes[module]}{after}"
+    return f"{found[1]}.{APPLICATION.homes[found[2]]}{found[3]}"
 
 
 def origins(package: Package, file: str) -> dict[int, Origin]:
@@ -224,9 +223,10 @@ class _Strip(ast.NodeTransformer):
                 if alias.name in self.homes:
                     alias.asname, alias.name = alias.asname or alias.name, self.homes[alias.name]
         if node.level and node.module in self.homes:
+            home = self.homes[node.module]
             node.names = [alias for alias in node.names if (alias.asname or alias.name) not in self.known]
-            node.module = self.homes[node.module]
-            return node if node.names and node.module != self.file else None
+            node.module = home
+            return node if node.names and home != self.file else None
         return node
 
 

@@ -230,7 +230,10 @@ def _arguments(source: str, named: _Named, public: bool) -> str:
     lines = source.splitlines(keepends=True)
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     edits = {}
-    for function in _functions(ast.parse(source)):
+    tree = ast.parse(source)
+    # a constant of the module is put in for its name wherever that stands, arguments included
+    taken = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for function in _functions(tree):
         if public and not _private(function.name) or function.name in named.functions:
             continue
         names = {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)} - named.arguments
@@ -239,7 +242,7 @@ def _arguments(source: str, named: _Named, public: bool) -> str:
         }
         start, end = (function.lineno, function.col_offset), (function.end_lineno, function.end_col_offset)
         inside = [i for i, token in enumerate(tokens) if start <= token.start < end]
-        free = (new for new in _short() if new not in {tokens[i].string for i in inside})
+        free = (new for new in _short() if new not in taken)
         short = {name: next(free) for name in sorted(names)}
         for i in inside:
             word, before = tokens[i].string, tokens[i - 1].string

@@ -21,6 +21,7 @@ from host_tests.board.rig import problem, tool
 from host_tests.device.devices import desk
 from tools import board, broker, image, mpremote, package
 from tools.broker import Address
+from tools.bundle import APPLICATION
 from tools.paths import BOARDS, FIRMWARE, LIB, ROOT
 
 # what a program of a user's does first
@@ -191,7 +192,9 @@ def test_the_manifest_freezes_what_a_board_is_given(key: str, monkeypatch: pytes
     freezer = Freezer()
     freezer.run(FIRMWARE / "manifest.py")
     assert freezer.included == ["$(PORT_DIR)/boards/manifest.py"]
+    # what is one file on a board is several here
     application = {path for path in image.sources(key) if not path.startswith("umqtt5/")}
+    application |= {f"app/{name}.py" for name in APPLICATION.homes}
     library = {
         path.relative_to(LIB).as_posix()
         for path in (LIB / "umqtt5").glob("*.py")

@@ -122,6 +122,15 @@ def test_arguments_that_somebody_may_name_stay() -> None:
     assert re.search(r"def shown\(_\d, unit\)", names.shortened({"a": named}, ())["a"])
 
 
+def test_an_argument_is_no_constant_of_its_module() -> None:
+    """MicroPython puts a constant in for its name wherever that stands, an argument's included."""
+    constants = "".join(f"_{name} = const({number})\n" for number, name in enumerate("abcdefgh"))
+    source = "from micropython import const\n" + constants + "def f(one, two):\n    return one, two, _a\n"
+    short = names.shortened({"a": source}, ())["a"]
+    given = re.search(r"def f\((_\d+), (_\d+)\)", short)
+    assert given and not re.search(rf"^({given[1]}|{given[2]}) = ", short, re.M)
+
+
 def test_lines_of_an_image_are_those_of_its_sources() -> None:
     files = image.sources("host")
     short = names.shortened(files, [], bundle.inner())
