@@ -222,7 +222,7 @@ class _Strip(ast.NodeTransformer):
             for alias in node.names:
                 if alias.name in self.homes:
                     alias.asname, alias.name = alias.asname or alias.name, self.homes[alias.name]
-        if node.level and node.module in self.homes:
+        if node.level and node.module and node.module in self.homes:
             home = self.homes[node.module]
             node.names = [alias for alias in node.names if (alias.asname or alias.name) not in self.known]
             node.module = home
