@@ -39,10 +39,12 @@ vfs.umount("/stand_in")
 vfs.mount(vfs.VfsPosix(%r), "/")
 os.chdir("/")
 sys.path[:] = ["", ".frozen", "/lib"]
+sys.stdout.write(%r)
 for name in %r:
     if name + ".py" in os.listdir():
         __import__(name)
 """
+_READY = "\x05\x06"  # from here on Ctrl-C interrupts a program; before, it would end the VM
 _REBOOT = b"MPY: soft reboot\r\n"
 FILE_SYSTEM = 0x200000  # where MicroPython has it in 4 MB of flash
 
@@ -93,6 +95,8 @@ class Board:
         self._in_frame = False  # of the ROM bootloader's protocol
         self._vm: subprocess.Popen[bytes] | None = None
         self._vm_fd = -1
+        self._ready = False
+        self._early = b""  # what came from the port before it was
         self._rom: socket.socket | None = None
         self._fd, self._far = os.openpty()
         tty.setraw(self._far)
@@ -182,9 +186,17 @@ class Board:
             if not self.runs_micropython:
                 return  # nobody is there
             self._start_vm(("boot", "main"))
-        self._write(self._vm_fd, data)
+        if self._ready:
+            self._write(self._vm_fd, data)
+        else:
+            self._early += data
 
     def _from_vm(self, data: bytes) -> None:
+        if not self._ready and _READY.encode() in data:
+            data = data.replace(_READY.encode(), b"", 1)
+            self._ready = True
+            early, self._early = self._early, b""
+            self._write(self._vm_fd, early)
         raw, friendly = data.rfind(b"raw REPL; CTRL-B"), data.rfind(b'"help()"')
         if raw != friendly:
             self._raw = raw > friendly
@@ -205,7 +217,8 @@ class Board:
         mode[1] &= ~termios.OPOST
         mode[3] &= ~termios.ECHO
         termios.tcsetattr(slave, termios.TCSANOW, mode)
-        start = _START % (str(MODULES), str(self.folder), files)
+        start = _START % (str(MODULES), str(self.folder), _READY, files)
+        self._ready = False
         self._vm = subprocess.Popen(
             [vm.executable(), "-X", f"heapsize={self._heap}", "-i", "-c", start],
             cwd=self.folder,
