@@ -22,6 +22,9 @@ from tools.problem import Problem
 from tools.progress import bar
 
 _INVENTORY = Path(__file__).parent / "on_board" / "inventory.py"
+# what `slot.py` and the updates over the air leave; while it is there, what lies beside it does not run
+_CHOICE = ("slot", "slot.new")
+_UPDATES = ("a", "b")
 
 
 @dataclass
@@ -50,6 +53,7 @@ def inventory(port: str, wanted: dict[str, str], mpy: int) -> dict[str, str]:
     """
     roots = {path.split("/")[0] for path in wanted}
     roots |= {f"{Path(root).stem}.{suffix}" for root in roots if "." in root for suffix in ("py", "mpy")}
+    roots |= {*_CHOICE, *_UPDATES}
     said = mpremote.run(port, "exec", f"ROOTS={sorted(roots)!r}", "run", str(_INVENTORY))
     lines = said.splitlines()
     loads = [int(line[4:]) for line in lines if line.startswith("mpy ")]
@@ -61,8 +65,12 @@ def inventory(port: str, wanted: dict[str, str], mpy: int) -> dict[str, str]:
 
 
 def plan(wanted: dict[str, str], found: dict[str, str]) -> Plan:
-    """What differs. Whatever else lies in the image's folders does not belong there."""
-    made = Plan(removed=sorted(set(found) - set(wanted)))
+    """What differs. Whatever else lies in the image's folders does not belong there.
+
+    An update that came over the air goes too, the choice of it first: cut off in the midst, what came
+    by the cable runs.
+    """
+    made = Plan(removed=sorted(set(found) - set(wanted), key=lambda path: (path not in _CHOICE, path)))
     for path, digest in wanted.items():
         (made.same if found.get(path) == digest else made.copied).append(path)
     return made
@@ -110,6 +118,8 @@ def deploy(port: str, target: board.Board, console: Console) -> Plan:
         f"{port}: {len(made.copied)} files copied, {len(made.removed)} removed, {len(made.same)} were there",
         highlight=False,
     )
+    if any(path in _CHOICE for path in made.removed):
+        console.print(f"{port}: the update that came over the air is removed: these files run")
     return made
 
 

@@ -46,6 +46,16 @@ def test_what_no_longer_belongs_is_removed_and_the_users_files_stay(deployed: Ca
     assert (deployed.folder / "config.json").read_text() == config
 
 
+def test_what_came_over_the_air_makes_room_for_what_came_by_the_cable(deployed: Cable) -> None:
+    (deployed.folder / "a" / "app").mkdir(parents=True)
+    (deployed.folder / "a" / "app" / "node.mpy").write_bytes(b"of an update")
+    (deployed.folder / "slot").write_text("a . -\n")
+    said = deploy(deployed)
+    assert copied(said)[:2] == (0, 2) and "these files run" in said
+    assert not (deployed.folder / "slot").exists()
+    assert "connected to" in tool("deploy", "--board", "esp32", "--port", deployed.port)
+
+
 def test_it_is_started_and_its_first_lines_are_shown(deployed: Cable) -> None:
     said = tool("deploy", "--board", "esp32", "--port", deployed.port)
     assert "Wi-Fi: joined" in said and "dut: connected to" in said
