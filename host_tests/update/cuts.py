@@ -12,10 +12,11 @@ import os
 import sys
 from time import ticks_ms
 
-import slot
-from app import receive
 from blocks import FOLDER, Blocks
 from flash import Dice
+
+import slot
+from app import receive
 
 KINDS = {"littlefs": (os.VfsLfs2, 4096, 48), "fat": (os.VfsFat, 512, 320)}
 _PIECE = 512
