@@ -13,8 +13,6 @@ from host_tests.device.devices import PREFIX, desk, said
 from tools import broker
 from tools.devices import Device
 
-HEAP = "160k"  # a journal takes some 16 KB of the 64-bit VM's heap, on a board about half of it
-
 
 def settings(address: broker.Address, qos: int) -> dict[str, Any]:
     return {
@@ -38,7 +36,7 @@ def test_messages_in_its_outbox_outlive_its_end(qos: int, tmp_path: Path) -> Non
     level.write_text("1.0")
     with broker.Mosquitto() as server:
         config = settings(server.address, qos)
-        with Device(tmp_path, config, HEAP) as running, desk(server.address) as here:
+        with Device(tmp_path, config) as running, desk(server.address) as here:
             here.until(lambda: here.dut.readings.get("level"))
             server.stop()
             said(running, "no link to")
@@ -47,7 +45,7 @@ def test_messages_in_its_outbox_outlive_its_end(qos: int, tmp_path: Path) -> Non
             running._process.kill()
         level.write_text("3.0")
         server.start()
-        with desk(server.address) as here, Device(tmp_path, config, HEAP) as running:
+        with desk(server.address) as here, Device(tmp_path, config) as running:
             said(running, "messages of before the restart")
             here.until(lambda: 3.0 in here.dut.readings.get("level", ()))
             readings = list(here.dut.readings["level"])
@@ -62,7 +60,7 @@ def test_flash_that_fails_is_told_and_the_device_lives_on(tmp_path: Path) -> Non
     for which in (".0", ".1"):
         (tmp_path / ("outbox" + which)).mkdir()  # where its files should be
     with broker.Mosquitto() as server, desk(server.address) as here:
-        with Device(tmp_path, settings(server.address, 1), HEAP) as running:
+        with Device(tmp_path, settings(server.address, 1)) as running:
             line = said(running, "messages do not outlive a restart")
             assert line.startswith("dut: journal: ")
             here.until(lambda: len(here.dut.readings.get("level", ())) > 2)

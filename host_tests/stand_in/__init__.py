@@ -84,6 +84,10 @@ def unique_id(chip: str) -> bytes:
     return bytes(mac_bytes_for_chip(chip)) if chip.startswith("esp") else bytes.fromhex("e6614103e7452d2f")
 
 
+# the 128 KB of a device, and what the modules that stand in take of the VM's heap: a chip has them in C
+HEAP = "168k"
+
+
 class Chip:
     """A VM with the stand-in, in `folder`, that runs `arguments` and starts again as a board would.
 
@@ -99,7 +103,7 @@ class Chip:
         *,
         path: Sequence[Path] = (),
         chip: str = "esp32",
-        heap: str = "192k",
+        heap: str = HEAP,
         patience: float = 1,
         environment: Mapping[str, str] | None = None,
     ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from host_tests.device.devices import PREFIX, Desk, desk
-from host_tests.stand_in import RESET, WATCHDOG, Chip, Outside
+from host_tests.stand_in import HEAP, RESET, WATCHDOG, Chip, Outside
 from host_tests.stand_in.datasheets import bme280, dht, scratchpad, sht3x
 from tools import board, broker, image
 
@@ -20,8 +20,13 @@ HOT, COLD = "28ff641e0f5c7a31", "28ff4c9a0f5c7a02"
 Sensors = list[dict[str, Any]]
 
 
+LARGE = "256k"  # for the drivers of all kinds at once
+
+
 @contextmanager
-def device(key: str, folder: Path, address: broker.Address, sensors: Sensors, **more: Any) -> Iterator[Chip]:
+def device(
+    key: str, folder: Path, address: broker.Address, sensors: Sensors, heap: str = HEAP, **more: Any
+) -> Iterator[Chip]:
     """A board of this kind that runs the application, with these sensors."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
@@ -35,7 +40,7 @@ def device(key: str, folder: Path, address: broker.Address, sensors: Sensors, **
         **more,
     }
     (folder / "config.json").write_text(json.dumps(settings))
-    with Chip(folder, path=[image.cached(key)], chip=board.load(key).chip) as running:
+    with Chip(folder, path=[image.cached(key)], chip=board.load(key).chip, heap=heap) as running:
         yield running
 
 
@@ -90,7 +95,7 @@ def test_each_board_measures_by_each_kind(
         {"kind": "wifi_signal"},
         {"kind": "heap_free"},
     ]
-    with device(key, tmp_path, iotcore, sensors) as running:
+    with device(key, tmp_path, iotcore, sensors, LARGE) as running:
         for name, wanted, by in (
             ("air/temperature", 25.08, 0.001),
             ("air/pressure", 1006.53, 0.001),
@@ -154,7 +159,7 @@ def test_garbled_answers_are_told_and_not_published(
         {"kind": "ds18b20", "name": "which", "pin": 5},
         {"kind": "dht11", "name": "gone", "pin": 13},
     ]
-    with device("esp32", tmp_path, iotcore, sensors) as running:
+    with device("esp32", tmp_path, iotcore, sensors, LARGE) as running:
         running.said("sensor cellar: ValueError: wrong check sum")
         running.said("sensor porch: ValueError: checksum error")
         running.said("sensor hot: OSError: CRC error")
