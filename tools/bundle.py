@@ -2,9 +2,10 @@
 
 Each .mpy file repeats the names that it uses, costs a module's dictionary and four names for good, and
 a constant is folded only within its file. So the modules below `client` become one, `core`, those of
-the client under asyncio another, `aio`, and what a device always runs a third, `node`. Constants become
-numbers in them, docstrings, annotations and CPython's side of an `if` go. Public names stay; private
-ones are shortened, as `names` says. `python -m tools where core 220` tells where a line came from.
+the client under asyncio and of the journal become `aio` and `journal`, and what a device always runs
+`node`. Constants become numbers in them, docstrings, annotations and CPython's side of an `if` go.
+Public names stay; private ones are shortened, as `names` says. `python -m tools where core 220` tells
+where a line came from.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ LIBRARY = Package(
     {
         "core": "wire errors topics packet encode outbox framer subscriptions session client".split(),
         "aio": "messages loop aio".split(),
+        "journal": "log kept journal".split(),
     },
 )
 APPLICATION = Package(FIRMWARE / "app", {"node": "stamp repeats commands health net telemetry node".split()})

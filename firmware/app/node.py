@@ -27,6 +27,10 @@ class Node:
     still be asked what has happened, and be mended.
     """
 
+    # parts that only some devices have; what is set in `__init__` takes a larger piece of the heap
+    _cycle = _clock = _watchdog = _discovery = _tasmota = _update = None
+    _needs_time = False
+
     def __init__(self, config, pins, safe_mode, began):
         self._name = config["device"]
         base = config["prefix"] + "/" + self._name
@@ -58,7 +62,6 @@ class Node:
             print("%s: safe mode: it has crashed %d times" % (self._name, crash.TOO_OFTEN))
             config["sensors"] = config["actuators"] = ()
         self._equip(client, base, config, pins, will[0])
-        self._cycle = None
         if sleeps:
             from .power import Cycle
 
@@ -69,10 +72,10 @@ class Node:
         import os
 
         self._net = Net(config["wifi"])
-        self._telemetry = Telemetry(client, base, config["sensors"], pins, config["stamp"])
-        actuators = make_actuators(config["actuators"], pins)
+        # what is needed once is let go at once: the heap is nowhere as full as here
+        self._telemetry = Telemetry(client, base, config.pop("sensors"), pins, config["stamp"])
+        actuators = make_actuators(config.pop("actuators"), pins)
         reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
-        self._discovery = None
         files = os.listdir()
         # also where something is to be withdrawn; in safe mode nothing is there, and nothing has gone
         if not self._safe_mode and (config["discovery"] or "announced" in files or "announced.new" in files):
@@ -81,12 +84,11 @@ class Node:
 
             what = (status, base, self._telemetry, actuators)
             self._discovery = Discovery(client, self._name, config["discovery"], what, told)
-        if config["backlog"]["keep"] and config["sensors"]:
+        if config["backlog"]["keep"] and self._telemetry.sensors:
             sleeps = config["power"]["mode"] == "deep"
             self._telemetry.keep(lambda topics: _backlog(client, base, topics, **config["backlog"]), sleeps)
         repeats = Repeats(config["remember"], "repeats" if config["remember_on_flash"] else None)
         self._commands = Commands(client, base, actuators, repeats)
-        self._tasmota = None
         if config["tasmota"]:
             from .tasmota import Tasmota
 
@@ -100,14 +102,12 @@ class Node:
         for part in (self._tasmota, self._discovery, self._equip_update(client, base, config, pins)):
             if part:
                 self._parts.append(part)
-        self._clock = None
         if config["ntp"] and hasattr(pins, "set_clock"):
             from .clock import Clock
 
             self._clock = Clock(config["ntp"], pins.set_clock)
-        # a certificate is checked against the clock
-        self._needs_time = self._clock and config["broker"]["tls"]
-        self._watchdog = None
+            if config["broker"]["tls"]:  # a certificate is checked against the clock
+                self._needs_time = True
         if config["watchdog"] and hasattr(pins, "watchdog"):
             from .watchdog import Watchdog
 
@@ -115,7 +115,6 @@ class Node:
 
     def _equip_update(self, client, base, config, pins):
         self._reset_board = pins.reset
-        self._update = None
         if config["update"]:
             from .update import Update
 
