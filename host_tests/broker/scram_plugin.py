@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,7 +23,7 @@ def build() -> Path:
     target = BUILD / "scram_plugin.so"
     if not target.exists() or target.stat().st_mtime < SOURCE.stat().st_mtime:
         BUILD.mkdir(exist_ok=True)
-        new = target.with_suffix(".new")
+        new = target.with_suffix(f".{os.getpid()}")  # whose process asks at the same time has its own
         flags = [
             "-shared",
             "-fPIC",

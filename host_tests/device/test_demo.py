@@ -93,6 +93,7 @@ class Terminal:
         pid, self._fd = pty.fork()
         if pid == 0:
             os.chdir(ROOT)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in a shell's background ignore it
             os.environ.update(TERM="xterm-256color", COLUMNS="140", LINES="40")
             os.execv(sys.executable, DEMO)
         self.pid = pid
