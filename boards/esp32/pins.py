@@ -14,6 +14,7 @@ NAMES.update(OUTPUTS)
 IN = "0-5 12-19 21-23 25-27 32-39"
 OUT = "0-5 12-19 21-23 25-27 32-33"
 ANALOG = "32-39"
+WAKE = "0 2 4 12-15 25-27 32-39"
 WHY = {
     "6-11": "the flash is wired to it",
     "34-39": "it is an input only, without a pull",

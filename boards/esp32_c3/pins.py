@@ -13,6 +13,7 @@ NAMES.update(OUTPUTS)
 # which pins can do what, and why the others can't
 IN = OUT = "0-10 20-21"
 ANALOG = "0-4"
+WAKE = "0-5"
 WHY = {
     "11-17": "the flash is wired to it",
     "18-19": "USB is wired to it",

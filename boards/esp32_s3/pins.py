@@ -13,6 +13,7 @@ NAMES.update(OUTPUTS)
 # which pins can do what, and why the others can't
 IN = OUT = "0-18 21 33-48"
 ANALOG = "1-10"
+WAKE = "0-18 21"
 WHY = {
     "26-32": "the flash is wired to it",
     "19-20": "USB is wired to it",

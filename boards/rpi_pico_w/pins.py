@@ -11,6 +11,6 @@ BUSES = {"i2c": (0, 5, 4)}  # number, SCL, SDA
 NAMES.update(OUTPUTS)
 
 # which pins can do what, and why the others can't
-IN = OUT = "0-22 26-28"
+IN = OUT = WAKE = "0-22 26-28"
 ANALOG = "26-28"
 WHY = {"23-25": "the radio is wired to it", "29": "the radio is wired to it"}

@@ -38,6 +38,19 @@ def remembered():
     return machine.RTC().memory()
 
 
+def wake_on(pin, level):
+    """The next deep sleep ends as soon as this input has this level; one input at a time."""
+    if hasattr(esp32, "wake_on_ext0"):
+        esp32.wake_on_ext0(pin, bool(level))
+    else:  # the chips without the one of an ESP32
+        esp32.wake_on_gpio((pin,), bool(level))
+
+
+def woken():
+    """Whether the start is a wake by such an input."""
+    return machine.reset_cause() == machine.DEEPSLEEP_RESET and machine.wake_reason() != machine.TIMER_WAKE
+
+
 # kind: (read, unit, device class as Home Assistant names it)
 READINGS = {
     "chip_temperature": (chip_temperature, "°C", "temperature"),

@@ -40,11 +40,16 @@ def digital(pin, pull):
     return machine.Pin(_line(pin), machine.Pin.IN, _PULLS[pull])
 
 
+edges: list = []  # the inputs that have interrupts
+
+
 def on_edge(pin, handler, edge):
     """Call `handler(pin)` at an edge of an input, "rising", "falling" or "both", in an interrupt.
 
     It may not allocate.
     """
+    if pin not in edges:
+        edges.append(pin)
     triggers = {"rising": machine.Pin.IRQ_RISING, "falling": machine.Pin.IRQ_FALLING}
     trigger = triggers.get(edge, machine.Pin.IRQ_RISING | machine.Pin.IRQ_FALLING)
     try:

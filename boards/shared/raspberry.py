@@ -2,13 +2,14 @@
 
 import machine
 
-from hardware import _line, wifi_signal
+from hardware import _line, edges, on_edge, wifi_signal
 
 ATTENUATIONS: dict = {}  # the chip has none: 0 to 3.3 V
 
 _VOLTS = 3.3 / 65535
 _NAP = 5000  # ms
 _LARGEST = 24  # bytes that `remember` takes
+_BY_PIN = 0x8000  # in its first word, beside their number: a pin has ended the sleep
 _thermometer = machine.ADC(machine.ADC.CORE_TEMP)
 
 
@@ -24,14 +25,44 @@ def chip_temperature():
     return 27 - (_thermometer.read_u16() * _VOLTS - 0.706) / 0.001721
 
 
+_waker: list = []  # the input that ends a deep sleep, at which level, whether it has
+
+
+def wake_on(pin, level):
+    """The next deep sleep ends as soon as this input has this level; one input at a time."""
+    _waker[:] = (pin, level, False)
+
+
+def _wake(pin):
+    _waker[2] = True
+
+
 def deep_sleep(ms, feed=None):
     """Does not return: after `ms` the board starts as after a reset. `feed` feeds a watchdog that runs."""
-    # the chip has no deep sleep of its own: it is a light one and a reset, through which a watchdog counts
-    while feed and ms > _NAP:
-        machine.lightsleep(_NAP)
-        feed()
+    # the chip has no deep sleep of its own: it is a light one and a reset, through which a watchdog counts,
+    # and any interrupt ends it
+    for pin in edges:
+        pin.irq(handler=None)
+    if _waker:
+        pin, level, _ = _waker
+        on_edge(pin, _wake, "rising" if level else "falling")
+        if pin.value() == level:
+            _wake(pin)
+    while ms > (0 if _waker else _NAP) and not (_waker and _waker[2]):
+        machine.lightsleep(min(ms, _NAP))
         ms -= _NAP
+        if feed:
+            feed()
+    if _waker:
+        if _waker[2]:
+            machine.mem_backup()[0] |= _BY_PIN  # type: ignore[index]
+        ms = 1
     machine.deepsleep(ms)
+
+
+def woken():
+    """Whether the start is a wake by such an input, as long as nothing is remembered anew."""
+    return bool(remembered()) and bool(machine.mem_backup()[0] & _BY_PIN)
 
 
 def remember(data):
@@ -50,7 +81,7 @@ def remembered():
     if words[0] >> 16 != 0x6D35:  # what happened to be there
         return b""
     kept = b"".join(int(words[i]).to_bytes(4, "little") for i in range(1, 1 + _LARGEST // 4))
-    return kept[: words[0] & 0xFFFF]
+    return kept[: words[0] & 0xFF]
 
 
 # kind: (read, unit, device class as Home Assistant names it)

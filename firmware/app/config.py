@@ -45,7 +45,7 @@ def load(path, pins):
         _update(path, config["update"])
     config["power"] = config["power"] or {}
     _power(path, config["power"], pins)
-    _sensors(path, config["sensors"], pins)
+    _sensors(path, config["sensors"], config["power"]["mode"], pins)
     _actuators(path, config["actuators"], pins)
     return config
 
@@ -124,7 +124,8 @@ def _actuators(path, found, pins):
                 _wrong(path, where + "interlock", other, "the name of another actuator")
 
 
-def _sensors(path, found, pins):
+def _sensors(path, found, mode, pins):
+    woken = None
     known = KINDS.split() + list(pins.READINGS)
     for index, item in enumerate(found):
         _one_of(path, "sensors[%d].kind" % index, item, "kind", known)
@@ -142,9 +143,14 @@ def _sensors(path, found, pins):
         wrong = kind.check(item, pins) if hasattr(kind, "check") else None
         if wrong:
             _wrong(path, where + wrong[0], item[wrong[0]], wrong[1])
+        if item.get("wake"):
+            if mode != "deep" or woken:
+                _wrong(path, where + "wake", True, "false: " + (woken or 'only from power.mode "deep"'))
+            woken = "another sensor wakes it"
+            _pin(path, where + "pin", item["pin"], "WAKE", pins)
 
 
-_USES = {"IN": "an input", "OUT": "an output", "ANALOG": "measured"}
+_USES = {"IN": "an input", "OUT": "an output", "ANALOG": "measured", "WAKE": "what wakes it"}
 
 
 def _pin(path, where, pin, use, pins):
@@ -165,7 +171,7 @@ def _pin(path, where, pin, use, pins):
                     "%s: %s: GPIO %d can't be %s, for %s; expected one of %s"
                     % (path, where, number, _USES[use], pins.WHY[numbers], pins_that_can)
                 )
-        _wrong(path, where, pin, "one of " + pins_that_can)
+        _wrong(path, where, pin, "one of %s%s" % (pins_that_can, ", to wake it" if use == "WAKE" else ""))
 
 
 def _within(number, numbers):

@@ -65,7 +65,7 @@ class Node:
         if sleeps:
             from .power import Cycle
 
-            self._cycle = Cycle(client, pins, config["power"], began)
+            self._cycle = Cycle(client, pins, config["power"], self._telemetry.sensors, began)
             self._health.more = self._cycle.figures
 
     def _equip(self, client, base, config, pins, status):

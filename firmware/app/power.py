@@ -8,19 +8,22 @@ is published where the device does not come back, and not where it does (3.1.3.2
 
 import struct
 from binascii import crc32
-from time import ticks_diff, ticks_ms
+from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
 _WITH_WILL = const(0x04)
 _LEAST = const(1000)  # ms of sleep: a period that is too short must not become none
-_NAP = const(5000)  # ms that a watchdog sleeps through
-_KEPT = "<BIIH"  # kept while it sleeps: ended in order, cycles, ms awake, cycles without a delivery
+_NAP = const(5000)  # ms that a watchdog sleeps through, and that every chip can
+_KEPT = "<BIIH"  # kept while it sleeps: how it ended, cycles, ms awake, cycles without a delivery
+_IN_ORDER = const(1)  # how it ended: in order; with a pin that wakes it when it comes to ON, else to OFF;
+_TO_ON = const(2)
+_BY_PIN = const(4)  # and, noted when it has woken: by this pin
 _SESSION = "session"  # a file with the checksum of the config whose session the broker has
 
 
 def remembered(pins):
-    """(ended in order, cycles, ms awake in the last, cycles without a delivery), zeros for nothing."""
+    """(how it ended, cycles, ms awake in the last, cycles without a delivery), zeros for nothing."""
     data = pins.remembered()
     return struct.unpack(_KEPT, data) if len(data) == struct.calcsize(_KEPT) else (0, 0, 0, 0)
 
@@ -28,8 +31,9 @@ def remembered(pins):
 def woke(pins):
     """Whether this start ends a sleep that was meant, and is not one after a crash."""
     state = remembered(pins)
-    pins.remember(struct.pack(_KEPT, 0, *state[1:]))
-    return bool(state[0])
+    by_pin = _BY_PIN if hasattr(pins, "woken") and pins.woken() else 0
+    pins.remember(struct.pack(_KEPT, state[0] & _TO_ON | by_pin, *state[1:]))
+    return bool(state[0] & _IN_ORDER)
 
 
 def longest_absence(power):
@@ -38,9 +42,14 @@ def longest_absence(power):
 
 
 class Cycle:
-    """The wake that is under way; it has begun at `began`, in ticks. `power` is of the config."""
+    """The wake that is under way; it has begun at `began`, in ticks. `power` is of the config.
 
-    def __init__(self, client, pins, power, began):
+    One of the drivers of `sensors` may be what wakes it from a deep sleep.
+    """
+
+    _waker = None
+
+    def __init__(self, client, pins, power, sensors, began):
         self._client = client
         self._pins = pins
         self.deep = power["mode"] == "deep"
@@ -50,7 +59,12 @@ class Cycle:
         self.cycles = self.awake = self.missed = 0
         self.delivered = False  # all of this wake
         if self.deep:
-            _, self.cycles, self.awake, self.missed = remembered(pins)
+            how, self.cycles, self.awake, self.missed = remembered(pins)
+            for sensor in sensors:
+                if getattr(sensor.driver, "wake", False):
+                    self._waker = sensor.driver
+                    if how & _BY_PIN:
+                        self._waker.woken(1 if how & _TO_ON else 0)
             self._resume()
         self._wake(began)
 
@@ -121,12 +135,15 @@ class Cycle:
         self.awake = ticks_diff(ticks_ms(), self._began)
         left = max(_LEAST, self._period - self.awake)
         if self.deep:
-            self._pins.remember(struct.pack(_KEPT, 1, self.cycles, self.awake, self.missed))
+            how = _IN_ORDER
+            if self._waker and self._waker.arm(self._pins.wake_on):
+                how |= _TO_ON
+            self._pins.remember(struct.pack(_KEPT, how, self.cycles, self.awake, self.missed))
             self._pins.deep_sleep(left, feed)
-        while left > 0:
-            nap = min(left, _NAP) if feed else left
-            self._pins.light_sleep(nap)
-            left -= nap
+        ends = ticks_add(ticks_ms(), left)
+        while left > 0:  # an interrupt, such as that of a pulse, may end a nap
+            self._pins.light_sleep(min(left, _NAP))
+            left = ticks_diff(ends, ticks_ms())
             if feed:
                 feed()
         self._wake(ticks_ms())

@@ -12,6 +12,7 @@ FIELDS = fields(
     invert=(bool, False, 0, 1, "true or false"),
     debounce=(float, 0.05, 0, 60, "seconds, 0 to 60"),
     device_class=(str, "", 0, 32, "a device class of Home Assistant's"),
+    wake=(bool, False, 0, 1, "true or false"),
     period=(float, 300, 0.1, 86400, "seconds, 0.1 to 86400"),
     qos=(int, 1, 0, 2, "0, 1 or 2"),
 )
@@ -26,7 +27,12 @@ def make(config, pins):
 
 
 class Digital:
-    """`pin` is a `machine.Pin`; `on_edge(pin, handler, edge)` is the board's."""
+    """`pin` is a `machine.Pin`; `on_edge(pin, handler, edge)` is the board's.
+
+    `wake`: whether a change ends a deep sleep.
+    """
+
+    wake = False
 
     def __init__(self, config, pin, on_edge):
         self.quantities = ((config["name"], "", config["device_class"], 0, None),)
@@ -38,6 +44,8 @@ class Digital:
         self._seen = None  # as it was last
         self._since = 0  # ticks
         self._edge = False
+        if config["wake"]:
+            self.wake = True
         on_edge(pin, self._interrupt, "both")
 
     def _interrupt(self, pin):
@@ -56,6 +64,18 @@ class Digital:
         self._level = level
         self.changed = True
         return _LOOK
+
+    def arm(self, wake_on):
+        """Have the board's `wake_on(pin, level)` end the sleep when it changes; returns to what, 1 for ON."""
+        other = 0 if self._level else 1
+        # what came while the link was closed wakes it at once
+        wake_on(self._pin, self._pin.value() if self._edge else other ^ self._invert)
+        return other
+
+    def woken(self, level):
+        """It came to this level, and that ended the sleep: told, though it may be over by now."""
+        self._level = level
+        self.changed = True
 
     def start(self):
         if self._level is None:

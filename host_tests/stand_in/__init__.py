@@ -18,6 +18,8 @@ and reads while the VM runs:
 | `wlan` | JSON: ssid, password, up, delay, rssi |
 | `temperature` | of the chip, in degrees Celsius |
 | `memory` | RTC memory |
+| `asleep` | there while it sleeps lightly |
+| `woken` | the pin that has ended a deep sleep |
 | `end` | how the board ended last: reset, wdt, bootloader, or asleep=ms |
 
 What ends a board ends the process, and `Chip` starts it again as the power would.
@@ -92,8 +94,8 @@ class Chip:
     """A VM with the stand-in, in `folder`, that runs `arguments` and starts again as a board would.
 
     `lines` are what it printed, `ends` the exit codes that it had. It stays off after `HALTED` and
-    `BOOTLOADER`. After `deepsleep` it starts again when the time is over, or at once and
-    again and again where `patience` is 0.
+    `BOOTLOADER`. After `deepsleep` it starts again when the time is over or a pin wakes it, or at once
+    and again and again where `patience` is 0.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Chip:
         self.lines: deque[str] = deque(maxlen=400)
         self.ends: list[int] = []
         self.slept: list[int] = []  # ms that it asked for
+        self.asleep = False  # deeply
         self._patience = patience
         self._off = threading.Event()
         given = {"STAND_IN_CHIP": chip, "UNIQUE_ID": unique_id(chip).hex(), **(environment or {})}
@@ -132,17 +135,35 @@ class Chip:
             self._process.stdout.close()
             if self._off.is_set():
                 return
-            how, _, ms = self.outside["end"].partition("=")
+            end = dict(item.split("=") for item in self.outside["end"].split())
             if code == -9:  # ended in an interrupt, or by the watchdog
-                code = {"reset": RESET, "asleep": ASLEEP, "wdt": WATCHDOG}.get(how, code)
+                codes = {"reset": RESET, "asleep": ASLEEP, "wdt": WATCHDOG}
+                code = next((codes[how] for how in codes if how in end), code)
             self.ends.append(code)
             if code == ASLEEP:
-                self.slept.append(int(ms))
-                if not int(ms) or self._off.wait(int(ms) / 1000 * self._patience):
+                ms = int(end["asleep"])
+                self.slept.append(ms)
+                self.asleep = True
+                if not self._sleep(ms, end.get("wake", "")):
                     return
+                self.asleep = False
             elif code not in (RESET, WATCHDOG):
                 return
             self._process = self._start()
+
+    def _sleep(self, ms: int, wake: str) -> bool:
+        """For `ms`, or until a pin ends it; False where it does not wake any more."""
+        ends = time.monotonic() + ms / 1000 * self._patience if ms else float("inf")
+        if not wake:
+            return bool(ms) and not self._off.wait(ends - time.monotonic())
+        pin, levels, seen = wake.split(":")
+        while time.monotonic() < ends:
+            if seen == "-1" or set(levels) & set(self.outside[f"pin-{pin}"][int(seen) :]):
+                self.outside["woken"] = pin
+                break
+            if self._off.wait(0.01):
+                return False
+        return True
 
     @property
     def on(self) -> bool:

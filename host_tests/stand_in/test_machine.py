@@ -240,6 +240,48 @@ if machine.reset_cause() != machine.DEEPSLEEP_RESET:
     assert printed(again) == ["1 b''"]
 
 
+@pytest.mark.parametrize(
+    ("chip", "arm", "cause"),
+    [
+        ("esp32", "esp32.wake_on_ext0(pin, esp32.WAKEUP_ANY_HIGH)", "4 2"),
+        ("esp32c3", "esp32.wake_on_gpio((pin,), esp32.WAKEUP_ANY_HIGH)", "4 7"),
+        ("rp2040", "pin.irq(lambda p: None, Pin.IRQ_RISING)", "3"),
+    ],
+)
+def test_a_pin_ends_deep_sleep(run: Run, chip: str, arm: str, cause: str) -> None:
+    code = f"""
+import machine
+from machine import Pin
+try:
+    import esp32
+    print(machine.reset_cause(), machine.wake_reason())
+except ImportError:
+    print(machine.reset_cause())
+pin = Pin(4, Pin.IN)
+if machine.reset_cause() == machine.PWRON_RESET:
+    {arm}
+    machine.deepsleep(600_000)
+"""
+    chip_ = run(code, chip, outside={"pin-4": "0"})
+    chip_.until(lambda: chip_.asleep)
+    chip_.outside.pulses(4, 1)
+    assert chip_.wait() == 0
+    assert chip_.ends == [ASLEEP, 0] and list(chip_.lines)[1] == cause
+
+
+def test_a_pin_that_sleeps_with_the_chip_can_not_wake_it(run: Run) -> None:
+    code = """
+import esp32
+from machine import Pin
+try:
+    esp32.wake_on_ext0(Pin(5, Pin.IN), True)
+except ValueError as error:
+    print(error)
+print(hasattr(esp32, "wake_on_gpio"))
+"""
+    assert printed(run(code)) == ["invalid pin", "False"]
+
+
 def test_words_of_an_rp2_outlive_deep_sleep(run: Run) -> None:
     code = """
 import machine

@@ -125,3 +125,63 @@ def test_a_watchdog_does_not_bite_in_a_long_light_sleep(
     with device("rpi_pico_w", tmp_path, mosquitto, list(SENSORS), power=power("light", period=12)) as running:
         here.until(lambda: readings(here) >= 2, 60)
         assert not running.ends
+
+
+WAKING = [{"kind": "digital", "name": "door", "pin": 4, "wake": True}]
+
+
+def asleep(running: Chip) -> bool:
+    return running.asleep or "asleep" in running.outside
+
+
+def door(here: Desk) -> list[str]:
+    """What is told of the door, as it comes."""
+    told: list[str] = []
+    topic = f"{PREFIX}/dut/sensor/door"
+    here.watch._client.subscribe(topic, lambda m: told.append(bytes(m.payload).decode()))
+    here.watch.poll(200)
+    return told
+
+
+@pytest.mark.parametrize("key", ["esp32", "esp32_c3", "rpi_pico_w"])
+def test_a_door_that_opens_wakes_it_and_so_does_one_that_closes(
+    key: str, mosquitto: broker.Address, here: Desk, tmp_path: Path
+) -> None:
+    told = door(here)
+    with device(key, tmp_path, mosquitto, list(WAKING), power=power("deep", period=600)) as running:
+        running.outside["pin-4"] = "1"
+        here.until(lambda: told == ["ON"] and asleep(running), 30)
+        running.outside["pin-4"] = "10"
+        here.until(lambda: told == ["ON", "OFF"] and asleep(running), 30)
+        running.outside["pin-4"] = "101"
+        here.until(lambda: len(told) > 2 and asleep(running), 30)
+        assert told == ["ON", "OFF", "ON"]
+
+
+@pytest.mark.parametrize("key", ["esp32", "rpi_pico_w"])
+def test_a_press_that_is_over_when_it_is_awake_is_told_too(
+    key: str, mosquitto: broker.Address, here: Desk, tmp_path: Path
+) -> None:
+    told = door(here)
+    with device(key, tmp_path, mosquitto, list(WAKING), power=power("deep", period=600)) as running:
+        running.outside["pin-4"] = "1"
+        here.until(lambda: told and asleep(running), 30)
+        running.outside.pulses(4, 1)
+        here.until(lambda: len(told) == 3, 30)
+        assert told == ["ON", "OFF", "ON"]
+
+
+@pytest.mark.parametrize("mode", ["light", "deep"])
+def test_pulses_do_not_wake_it_and_count_where_it_sleeps_lightly(
+    mode: str, mosquitto: broker.Address, here: Desk, tmp_path: Path
+) -> None:
+    """On an RP2 any interrupt ends a sleep."""
+    sensors = [{"kind": "pulse", "name": "rain", "pin": 4}]
+    with device("rpi_pico_w", tmp_path, mosquitto, sensors, power=power(mode, period=8)) as running:
+        here.until(lambda: here.dut.readings.get("rain/count"), 30)
+        here.until(lambda: asleep(running), 30)
+        before = time.monotonic()
+        running.outside.pulses(4, 3)
+        here.until(lambda: len(here.dut.readings["rain/count"]) == 2, 30)
+        assert time.monotonic() - before > 4
+        assert list(here.dut.readings["rain/count"]) == ([0, 3] if mode == "light" else [0, 0])

@@ -18,6 +18,7 @@ class Pins:
     IN = "0-5 12-19 32-39"
     OUT = "0-5 12-19 32-33"
     ANALOG = "32-39"
+    WAKE = "0 2 4 32-39"
     WHY = {
         "6-11": "the flash is wired to it",
         "34-39": "it is an input only",
@@ -238,6 +239,23 @@ def test_a_pin_that_can_not_is_refused_with_the_reason():
     for pin in ("moon", 1.5, [], {}):
         assert "expected a number of one of its pins: 0-5 12-19 32-39" in sensor(kind="digital", pin=pin)
     load(changed(sensors=[{"kind": "digital", "pin": "lamp"}]))  # a name of the board's
+
+
+def test_one_contact_wakes_a_board_from_deep_sleep():
+    class Sleeps(Pins):
+        deep_sleep = None
+
+    door = {"kind": "digital", "name": "door", "pin": 4, "wake": True}
+    power = {"mode": "deep"}
+    assert load(changed(sensors=[door], power=power), Sleeps)["sensors"][0]["wake"] is True
+    for mode in ({}, {"power": {"mode": "on"}}):
+        text = line(changed(sensors=[door], **mode), Sleeps)
+        assert text == 'sensors[0].wake: true, expected false: only from power.mode "deep"'
+    other = dict(door, name="window", pin=2)
+    text = line(changed(sensors=[door, other], power=power), Sleeps)
+    assert text == "sensors[1].wake: true, expected false: another sensor wakes it"
+    text = line(changed(sensors=[dict(door, pin=5)], power=power), Sleeps)
+    assert text == "sensors[0].pin: 5, expected one of 0 2 4 32-39, to wake it"
 
 
 def test_on_this_computer_a_pin_is_a_file():

@@ -379,6 +379,21 @@ def test_a_bounce_that_only_the_interrupt_saw_begins_the_time_anew():
     assert driver.changed
 
 
+def test_it_is_armed_for_what_it_has_not_told():
+    armed = []
+    pin = Pin(1)
+    driver = digital.Digital(settings("digital", invert=True, wake=True), pin, pin.on_edge)
+    driver.look(Clock.now)
+    assert measured(driver) == ["OFF"]  # which is high
+    assert driver.arm(lambda *what: armed.append(what)) == 1 and armed == [(pin, 0)]
+    pin.set(0)
+    pin.set(1)  # a press since it was looked at: it wakes at once
+    assert driver.arm(lambda *what: armed.append(what)) == 1 and armed[1] == (pin, 1)
+    driver.changed = False
+    driver.woken(1)
+    assert driver.changed and measured(driver) == ["ON"]
+
+
 def pulses(**given):
     pin = Pin()
     return pin, pulse.Pulse(settings("pulse", **given), pin, pin.on_edge)

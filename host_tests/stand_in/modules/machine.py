@@ -22,6 +22,7 @@ if not RP2:
     PIN_WAKE = EXT0_WAKE = 2
     EXT1_WAKE = 3
     TIMER_WAKE = 4
+    _GPIO_WAKE = 7  # has no name
 
 RESET, BOOTLOADER, ASLEEP = 4, 3, 5  # exit codes
 
@@ -39,11 +40,18 @@ def _end(code, **how):
 _STARTED = {"reset": WDT_RESET if RP2 else 2, "wdt": WDT_RESET, "asleep": WDT_RESET if RP2 else 4}
 
 
+_woken = [0]
+
+
 def _start():
     """What the last end was; the power came on where nothing is told."""
     end = outside.text("end") or ""
     outside.remove("end")
-    how = end.split("=")[0].split(" ")[0]
+    how = "asleep" if "asleep=" in end else end.split("=")[0]
+    if not RP2 and how == "asleep":
+        by_pin = _GPIO_WAKE if outside.CHIP == "esp32c3" else EXT0_WAKE
+        _woken[0] = by_pin if outside.text("woken") else TIMER_WAKE
+    outside.remove("woken")
     if how not in _STARTED:
         outside.remove("memory")
     return _STARTED.get(how, PWRON_RESET)
@@ -57,7 +65,7 @@ def reset_cause():
 
 
 def wake_reason():
-    return 4 if _cause == 4 and not RP2 else 0
+    return _woken[0]
 
 
 def reset():
@@ -69,15 +77,32 @@ def bootloader(timeout=0):
 
 
 def deepsleep(ms=0):
-    """Ends the process with `ASLEEP`; who started it starts it again after `ms`, 0: never."""
-    _end(ASLEEP, asleep=ms)
+    """Ends the process with `ASLEEP`; who started it starts it again after `ms`, 0: never.
+
+    Or earlier: an ESP32 when a pin has the level that wakes it, an RP2 at an interrupt. `wake` has the
+    pin, the levels that do so, and how many that it had have been; -1 where it is awake at once.
+    """
+    waking = []
+    if RP2:
+        for line in _pins.values():
+            if line.handler:
+                waking.append((line, "01"))
+    elif "esp32" in sys.modules:
+        waking = [(line, str(level)) for line, level in sys.modules["esp32"]._waking]
+    how = {}
+    for line, levels in waking:
+        seen = len((outside.text(line.file) or "").strip())
+        how["wake"] = "%s:%s:%d" % (line.number, levels, -1 if str(line.level()) == levels else seen)
+    _end(ASLEEP, asleep=ms, **how)
 
 
 def lightsleep(ms=0):
     """Sleeps until the time is over or a pin with an interrupt changes."""
     ends = ticks_add(ticks_ms(), ms)
+    outside.put("asleep", "%d" % ms)
     while not _interrupts() and (not ms or ticks_diff(ends, ticks_ms()) > 0):
         sleep_ms(1)
+    outside.remove("asleep")
 
 
 def idle():
