@@ -50,7 +50,7 @@ test-homeassistant: $(VENV)/dev ## devices before the real Home Assistant, where
 	@$(RUN) -m host_tests.homeassistant $(ARGS)
 
 judges: $(VENV)/dev ## our packets before other libraries, more than in `make test`: [EXAMPLES=1000]
-	@$(RUN) -m host_tests.judges $(if $(EXAMPLES),--examples $(EXAMPLES))
+	@$(RUN) -m host_tests.interop $(if $(EXAMPLES),--examples $(EXAMPLES))
 
 conformance: $(VENV)/dev ## the tests of each statement of the standard, written to docs/conformance.md
 	@$(RUN) -m tools conformance $(ARGS)
@@ -66,7 +66,7 @@ soak: $(VENV)/dev $(VENV)/bench ## a device in 64 KB of heap behind a network th
 	@$(RUN) -m host_tests.faults.soak $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
 cuts: $(VENV)/dev ## power cuts by chance under the journal: [CUTS=100000] [SEED=7]
-	@$(RUN) -m host_tests.journal.cuts $(if $(CUTS),--cuts $(CUTS)) $(if $(SEED),--seed $(SEED))
+	@$(RUN) -m host_tests.journal.power_cuts $(if $(CUTS),--cuts $(CUTS)) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/dev ## ruff, mypy with the boards' stubs, the direction of imports
 	@$(RUN) -m tools lint
@@ -102,7 +102,7 @@ lock: $(VENV)/dev ## pin anew what pyproject.toml asks for
 	    --fork-strategy fewest --no-header --no-annotate --upgrade -o tools/requirements/$$set.txt; done
 
 clean: ## remove .venv, build and caches
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tools/vm32/node_modules host_tests/judges/node_modules
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tools/vm/webassembly/node_modules host_tests/interop/node_modules
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from host_tests.broker import scram_plugin
 from host_tests.homeassistant import installation as homeassistant
-from host_tests.judges.__main__ import JUDGES
-from tools import broker, conformance, npm, vm
+from host_tests.interop.__main__ import JUDGES
+from tools import broker, conformance, npm
+from tools.vm import process
 
 
 def _quietly(*command: str) -> bool:
@@ -63,7 +64,7 @@ def main() -> int:
         ("tests with ejabberd", ejabberd),
         ("SCRAM with mosquitto", scram),
         ("the monitor's page in a browser", chromium),
-        ("tests in the 32-bit VM", vm.install_32_bit),
+        ("tests in the 32-bit VM", process.install_32_bit),
         ("tests with Home Assistant", homeassistant.install),
         ("the judge mqtt-packet", lambda: npm.install(JUDGES)),
         ("the judge mqtt5", lambda: None if sys.version_info >= (3, 11) else "it needs Python 3.11"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import vm
+from tools.vm import process as vm
 
 
 def run_64(arguments: Sequence[str], path: Sequence[Path], timeout: float = 60, heap: str = "2m") -> str:

@@ -9,4 +9,4 @@ for folder in (FIRMWARE, LIB):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-import umqtt5.hosted  # noqa: E402, F401  has `micropython` for both
+import umqtt5.cpython.compat  # noqa: E402, F401  has `micropython` for both

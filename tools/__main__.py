@@ -15,7 +15,7 @@ import typer.main
 from rich.console import Console
 from typer.core import TyperGroup
 
-from tools.problem import Problem
+from tools.errors import Problem
 
 # command: its module, which has `main`, or `app` where there are commands below it
 _COMMANDS = {
@@ -29,7 +29,7 @@ _COMMANDS = {
     "ls": "tools.ls",
     "erase": "tools.erase",
     "update": "tools.update",
-    "where": "tools.where",
+    "where": "tools.decode_traceback",
     "fleet": "tools.fleet.command",
     "monitor": "tools.monitor.command",
     "doctor": "tools.doctor.command",
@@ -39,7 +39,7 @@ _COMMANDS = {
     "lint": "tools.lint",
     "conformance": "tools.conformance",
     "mutants": "tools.mutants",
-    "frames": "tools.frames",
+    "frames": "tools.stack_frames",
 }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tools.problem import Problem
+from tools.errors import Problem
 
 
 class BrokerError(Problem):

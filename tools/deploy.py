@@ -16,12 +16,13 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
-from tools import board, image, mpremote, ports
-from tools.console import show_first_lines
-from tools.problem import Problem
+from tools.board import definition, mpremote, serial_ports
+from tools.board.serial_console import show_first_lines
+from tools.bundle import image
+from tools.errors import Problem
 from tools.progress import bar
 
-_INVENTORY = Path(__file__).parent / "on_board" / "inventory.py"
+_INVENTORY = Path(mpremote.__file__).parent / "on_board" / "file_hashes.py"
 # what `slot.py` and the updates over the air leave; while it is there, what lies beside it does not run
 _CHOICE = ("slot", "slot.new")
 _UPDATES = ("a", "b")
@@ -94,7 +95,7 @@ def put(port: str, folder: Path, made: Plan, each: Callable[[str], None] = lambd
     )
 
 
-def deploy(port: str, target: board.Board, console: Console) -> Plan:
+def deploy(port: str, target: definition.Board, console: Console) -> Plan:
     """Bring a board to what the sources say, and verify it. Does not start it. Raises Problem."""
     with console.status("compiling"):
         folder = image.cached(target.key)
@@ -130,8 +131,8 @@ def main(
 ) -> None:
     """Library and application, compiled, onto a board: only what has changed, with hashes verified."""
     console = Console(soft_wrap=True)
-    target = board.load(board_key)
-    chosen = ports.choose(port, target)
+    target = definition.load(board_key)
+    chosen = serial_ports.choose(port, target)
     deploy(chosen, target, console)
     if start:
         show_first_lines(chosen, console)

@@ -7,8 +7,8 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
-from tools import board, esp, firmware, mpremote, ports
-from tools.problem import Problem
+from tools.board import definition, esptool, firmware, mpremote, serial_ports
+from tools.errors import Problem
 
 
 def main(
@@ -19,8 +19,8 @@ def main(
 ) -> None:
     """Everything off a board, its config too: on an ESP32 the whole flash, on an RP2040 the files."""
     console = Console(soft_wrap=True)
-    target = board.load(board_key)
-    chosen = ports.choose(port, target)
+    target = definition.load(board_key)
+    chosen = serial_ports.choose(port, target)
     files = files or firmware.pinned(target).format == "uf2"
     what = "all files" if files else "MicroPython and all files"
     if not yes:
@@ -31,5 +31,5 @@ def main(
     if files:
         mpremote.run(chosen, "exec", "import os; os.chdir('/')", "fs", "rm", "-r", ":")
     else:
-        esp.erase(chosen, target, console)
+        esptool.erase(chosen, target, console)
     console.print(f"{chosen}: {what} erased; `make flash` makes a device of it again", highlight=False)

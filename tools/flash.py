@@ -14,11 +14,14 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
-from tools import board, esp, firmware, kept, mpremote, ports, provision, uf2
-from tools.board import Board
-from tools.console import Serial, show_first_lines
+from tools import provision
+from tools.board import definition as board
+from tools.board import esptool, firmware, mpremote, serial_ports, uf2
+from tools.board.definition import Board
+from tools.board.serial_console import Serial, show_first_lines
 from tools.deploy import deploy
-from tools.problem import Problem
+from tools.device_config import backup
+from tools.errors import Problem
 from tools.provision import Provision, Wishes
 
 _BOOT = 60  # s: a first start formats the file system
@@ -34,7 +37,7 @@ class Plan:
     file: Path | None = None  # firmware, where it is not to be downloaded
     mirror: str = firmware.DOWNLOADS
     drive: Path | None = None
-    baud: int = esp.BAUD
+    baud: int = esptool.BAUD
     start: bool = True
 
 
@@ -46,7 +49,11 @@ def steps(plan: Plan) -> list[str]:
     source = (
         f"take {have}" if have else f"download {plan.mirror.rstrip('/')}/{wanted.file}, check its SHA-256"
     )
-    where = plan.port or ", ".join(port.device for port in ports.fitting(ports.found(), target)) or "none yet"
+    where = (
+        plan.port
+        or ", ".join(port.device for port in serial_ports.fitting(serial_ports.found(), target))
+        or "none yet"
+    )
     if wanted.format == "uf2":
         written = [
             "bring it into its bootloader, with mpremote, or by hand with BOOTSEL",
@@ -55,7 +62,7 @@ def steps(plan: Plan) -> list[str]:
     else:
         written = [
             f"check that the chip is an {target.chip}, keep its config",
-            f"erase its flash, write {wanted.file} at {esp.offset(target):#x}, verify, reset",
+            f"erase its flash, write {wanted.file} at {esptool.offset(target):#x}, verify, reset",
         ]
     return [
         f"find {target.name} (port: {where})",
@@ -74,9 +81,9 @@ def run(plan: Plan, wishes: Wishes, console: Console) -> str:
     port, before = _what_there_is(plan)
     is_esp = firmware.pinned(target).format == "bin"
     if is_esp and port is None:
-        port = ports.choose(None, target, console)  # raises: without a port nothing can be done
+        port = serial_ports.choose(None, target, console)  # raises: without a port nothing can be done
     file = firmware.get(
-        target, plan.file, plan.mirror, console, esp.chip_of(target).IMAGE_CHIP_ID if is_esp else None
+        target, plan.file, plan.mirror, console, esptool.chip_of(target).IMAGE_CHIP_ID if is_esp else None
     )
     unique_id = None
     if is_esp:
@@ -90,7 +97,7 @@ def run(plan: Plan, wishes: Wishes, console: Console) -> str:
     made = provision.make(before, wishes, target, console)
     provision.write(port, made, console)
     if unique_id:
-        kept.forget(unique_id)
+        backup.forget(unique_id)
     if plan.start:
         show_first_lines(port, console)
     return port
@@ -100,11 +107,11 @@ def _what_there_is(plan: Plan) -> tuple[str | None, Provision | None]:
     """The port, None for a board that has none yet, and the config of a device that runs."""
     port = None
     if plan.port and not plan.drive:
-        port = ports.choose(plan.port, plan.board)
+        port = serial_ports.choose(plan.port, plan.board)
     elif plan.port and Path(plan.port).exists():
         port = plan.port
-    elif ports.fitting(ports.found(), plan.board):
-        port = ports.choose(None, plan.board)
+    elif serial_ports.fitting(serial_ports.found(), plan.board):
+        port = serial_ports.choose(None, plan.board)
     return port, provision.present(port) if port else None
 
 
@@ -116,15 +123,15 @@ def _flash_esp(
 
     def about_to_erase(unique_id: str) -> None:
         if before:
-            kept.keep(unique_id, before)
+            backup.keep(unique_id, before)
         else:
-            had[0] = kept.kept(unique_id)
+            had[0] = backup.kept(unique_id)
             if had[0]:
                 console.print("its config was kept by an earlier run", highlight=False)
             else:
                 console.print("no config can be read from it: a new one is made", highlight=False)
 
-    unique_id = esp.flash(port, plan.board, file, console, plan.baud, about_to_erase)
+    unique_id = esptool.flash(port, plan.board, file, console, plan.baud, about_to_erase)
     return unique_id, had[0]
 
 
@@ -157,7 +164,7 @@ def _wait_for_micropython(plan: Plan, port: str | None, console: Console) -> str
     with console.status("waiting for MicroPython"):
         while time.monotonic() < ends:
             try:
-                there = ports.choose(port or plan.port, plan.board)
+                there = serial_ports.choose(port or plan.port, plan.board)
                 with Serial(there) as serial:
                     if serial.answers(1):
                         return there
@@ -177,7 +184,9 @@ def main(
     drive: Annotated[
         Optional[Path], typer.Option(help="RP2040: where the drive of its bootloader is mounted")
     ] = None,
-    baud: Annotated[int, typer.Option(help="ESP32: speed of writing; lower it for a bad cable")] = esp.BAUD,
+    baud: Annotated[
+        int, typer.Option(help="ESP32: speed of writing; lower it for a bad cable")
+    ] = esptool.BAUD,
     dry: Annotated[bool, typer.Option("--dry", help="print each step and do none")] = False,
     assign: Annotated[
         Optional[list[str]], typer.Option("--set", help="key=value of its config, such as wifi.ssid=home")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import typer
 
-from tools import board
-from tools.board import Board
+from tools.board import definition
+from tools.board.definition import Board
 from tools.paths import BOARDS, BUILD, FIRMWARE, LIB, ROOT
 
 _STUBBED = """\
@@ -30,10 +30,10 @@ disable_error_code = assignment
 # the stubs have errors of their own; hosted and hosted_aio have names of CPython only
 ignore_errors = true
 
-[mypy-umqtt5,umqtt5.*,app,app.*,sensors,sensors.*,actuators,actuators.*,pins,hardware,espressif,raspberry,main,boot,slot]
+[mypy-umqtt5,umqtt5.*,app,app.*,sensors,sensors.*,actuators,actuators.*,pins,hardware,esp32_common,rp2_common,main,boot,slot]
 ignore_errors = false
 
-[mypy-umqtt5.hosted,umqtt5.hosted_aio,umqtt5.hosted_tls]
+[mypy-umqtt5.cpython.*]
 ignore_errors = true
 
 # only where there is a radio
@@ -62,13 +62,13 @@ def _types(one: Board) -> bool:
             lib=LIB, firmware=FIRMWARE, board=one.folder, shared=BOARDS / "shared", stubs=stubs, cache=cache
         )
     )
-    sources = [str(LIB / "umqtt5"), str(FIRMWARE), *map(str, board.modules(one.key))]
+    sources = [str(LIB / "umqtt5"), str(FIRMWARE), *map(str, definition.modules(one.key))]
     return _run(f"types for {one.key}", ["-m", "mypy", "--config-file", str(config), *sources])
 
 
 def _compiles(one: Board) -> bool:
     """All that goes to a board passes mpy-cross for its architecture."""
-    sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *board.modules(one.key)]
+    sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *definition.modules(one.key)]
     sources = [path for path in sources if path.name != "manifest.py"]
     with tempfile.TemporaryDirectory() as folder:
         target = str(Path(folder) / "out.mpy")
@@ -111,7 +111,7 @@ def main() -> None:
             PYTHONPATH=path,
         ),
     ]
-    for one in map(board.load, board.names()):
+    for one in map(definition.load, definition.names()):
         good.append(_types(one))
         good.append(_compiles(one))
     raise typer.Exit(0 if all(good) else 1)

@@ -8,8 +8,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from tools import ports
-from tools.console import Serial
+from tools.board import serial_ports
+from tools.board.serial_console import Serial
 
 
 def main(
@@ -18,7 +18,7 @@ def main(
     restart: Annotated[bool, typer.Option("--restart", help="start the application anew first")] = False,
 ) -> None:
     """What a device says on its console, as it comes; the device is not disturbed."""
-    with Serial(ports.choose(port, None)) as serial, contextlib.suppress(KeyboardInterrupt):
+    with Serial(serial_ports.choose(port, None)) as serial, contextlib.suppress(KeyboardInterrupt):
         if restart:
             serial.restart()
         serial.show(sys.stdout, seconds)

@@ -18,9 +18,9 @@ import tomlkit
 import typer
 from rich.console import Console
 
-from tools import bundle
+from tools.bundle import bundler
+from tools.errors import Problem
 from tools.paths import BUILD, LIB, ROOT
-from tools.problem import Problem
 
 _NAME = "umqtt5"
 
@@ -32,9 +32,7 @@ def version() -> str:
 
 def committed() -> dict[Path, str]:
     """The files of `lib/` that list its modules, as they have to be."""
-    names = [
-        path.name for path in sorted((LIB / _NAME).glob("*.py")) if path.stem not in bundle.NOT_ON_BOARDS
-    ]
+    names = [f"{name}.py" for name in sorted(bundler.LIBRARY.modules)]
     listed = "".join(f'        "{name}",\n' for name in names)
     return {
         LIB / "package.json": _package(f"{_NAME}/{name}" for name in names),
@@ -63,15 +61,17 @@ def _package(paths: Iterable[str]) -> str:
 def release(target: Path) -> list[Path]:
     """Write the compiled package, an archive of it and the SHA-256 of all; returns what was written."""
     with tempfile.TemporaryDirectory() as folder:
-        bundle.compile_package(Path(folder))
+        bundler.compile_package(Path(folder))
         files = sorted(Path(folder).rglob("*.mpy"))
         mpy = files[0].read_bytes()[1]
         home = target / f"mpy-{mpy}"
         shutil.rmtree(home, ignore_errors=True)
         (home / _NAME).mkdir(parents=True)
         for path in files:
-            shutil.copy(path, home / _NAME / path.name)
-    paths = [path.relative_to(home).as_posix() for path in sorted((home / _NAME).iterdir())]
+            target_file = home / path.relative_to(folder)
+            target_file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target_file)
+    paths = [path.relative_to(home).as_posix() for path in sorted((home / _NAME).rglob("*.mpy"))]
     (home / "package.json").write_text(_package(paths))
     archive = shutil.make_archive(str(target / f"{_NAME}-{version()}-mpy{mpy}"), "zip", home)
     written = [Path(archive), *sorted(path for path in home.rglob("*") if path.is_file())]

@@ -21,11 +21,12 @@ import typer
 from rich.console import Console
 from rich.prompt import Prompt
 
-from app import schema
-from tools import board, mpremote, ports, settings
-from tools.board import Board
-from tools.console import Serial, show_first_lines
-from tools.problem import Problem
+from app.config import schema
+from tools.board import definition, mpremote, serial_ports
+from tools.board.definition import Board
+from tools.board.serial_console import Serial, show_first_lines
+from tools.device_config import config as settings
+from tools.errors import Problem
 
 _MISSING = "missing"
 _ANSWER = 3  # s in which MicroPython shows its prompt where there is one
@@ -236,8 +237,8 @@ def main(
     It begins with what the device has. Secrets are never printed.
     """
     console = Console(soft_wrap=True)
-    target = board.load(board_key)
-    chosen = ports.choose(port, target)
+    target = definition.load(board_key)
+    chosen = serial_ports.choose(port, target)
     made = make(present(chosen), wishes(assign, file, ca, cert, key, ask), target, console)
     show(made, console)
     write(chosen, made, console)

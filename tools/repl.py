@@ -6,11 +6,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from tools import mpremote, ports
+from tools.board import mpremote, serial_ports
 
 
 def main(
     port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
 ) -> None:
     """MicroPython's prompt. Ctrl-C stops what runs, Ctrl-D starts it anew, Ctrl-] or Ctrl-X leaves."""
-    raise typer.Exit(mpremote.hand_over(ports.choose(port, None), "resume", "repl"))
+    raise typer.Exit(mpremote.hand_over(serial_ports.choose(port, None), "resume", "repl"))

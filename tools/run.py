@@ -7,9 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from tools import board, image, mpremote, ports
+from tools.board import definition, mpremote, serial_ports
+from tools.bundle import image
+from tools.errors import Problem
 from tools.paths import LIB
-from tools.problem import Problem
 
 
 def main(
@@ -28,12 +29,12 @@ def main(
     """
     if not file.is_file():
         raise Problem(f"FILE={file}: there is no such file")
-    target = board.load(board_key) if board_key else None
+    target = definition.load(board_key) if board_key else None
     if source:
         folder = LIB
     elif target:
         folder = image.cached(target.key)
     else:
         folder = image.cached_library()
-    chosen = ports.choose(port, target)
+    chosen = serial_ports.choose(port, target)
     raise typer.Exit(mpremote.hand_over(chosen, "mount", str(folder), "run", str(file)))

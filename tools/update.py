@@ -20,8 +20,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from tools import board, broker, image
-from tools.problem import Problem
+from tools import broker
+from tools.board import definition
+from tools.bundle import image
+from tools.errors import Problem
 from umqtt5 import Client, MQTTError
 
 _LEFT_OUT = {"boot.py", "main.py", "slot.mpy"}
@@ -223,7 +225,7 @@ def main(
     if device is None:
         raise Problem("DEVICE is missing, such as DEVICE=greenhouse-1")
     secret = _key(key)
-    target = board.load(board_name)
+    target = definition.load(board_name)
     update = collect(image.cached(target.key), int(time.time()) if version is None else version)
     offer = update.offer(device, secret, target.key, force)
     console = Console(stderr=True)

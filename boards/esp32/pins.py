@@ -1,6 +1,6 @@
 """ESP32 boards with the usual lamp on GPIO 2."""
 
-from espressif import *
+from esp32_common import *
 from hardware import *
 
 BOARD = "esp32"

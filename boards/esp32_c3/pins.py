@@ -1,6 +1,6 @@
 """ESP32-C3 boards with something on GPIO 5 and 4; the boards differ in their LEDs."""
 
-from espressif import *
+from esp32_common import *
 from hardware import *
 
 BOARD = "esp32_c3"

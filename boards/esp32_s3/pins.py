@@ -1,6 +1,6 @@
 """ESP32-S3 boards with something on GPIO 2 and 4; the LED on most is a NeoPixel."""
 
-from espressif import *
+from esp32_common import *
 from hardware import *
 
 BOARD = "esp32_s3"

@@ -1,7 +1,7 @@
 """Raspberry Pi Pico 2 W: the lamp is the LED on the radio chip."""
 
 from hardware import *
-from raspberry import *
+from rp2_common import *
 
 BOARD = "rpi_pico2_w"
 WIFI = True

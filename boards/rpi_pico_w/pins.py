@@ -1,7 +1,7 @@
 """Raspberry Pi Pico W: the lamp is the LED on the radio chip."""
 
 from hardware import *
-from raspberry import *
+from rp2_common import *
 
 BOARD = "rpi_pico_w"
 WIFI = True

@@ -1,4 +1,4 @@
-"""The fields of each kind of actuator, as in `app.schema`; read by the check, and then let go."""
+"""The fields of each kind of actuator, as in `app.config.schema`; read by the check, and then let go."""
 
 _SECONDS = "seconds, 0 to 86400; 0 for none"
 _INVERTED = (bool, False, 0, 1, "true where the output is low when it is on")

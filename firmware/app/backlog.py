@@ -18,7 +18,7 @@ from micropython import const
 
 from umqtt5 import MQTTError
 
-from .stamp import seconds
+from .node.timestamps import seconds
 
 RECORD = const(20)  # bytes: time 4, number of the quantity 1, length of the value 1, value 14
 VALUE = const(14)

@@ -63,7 +63,7 @@ class Discovery:
         what, self._what = self._what, None
         try:
             if self._topic:
-                from .announcement import prepare
+                from .discovery_message import prepare
 
                 prepare(self._topic, self._device, *what)
         except Exception as error:
@@ -72,7 +72,7 @@ class Discovery:
 
     def _begin(self, now):
         try:
-            from .delivery import Delivery
+            from .discovery_publisher import Delivery
 
             self._way = Delivery(self._client, self._topic)
             if self._way.packet:
@@ -115,7 +115,13 @@ def _failed(device, error):
 
 
 def _let_go():
-    for name in ("app.announcement", "app.announced", "app.delivery", "umqtt5.outgoing", "umqtt5.reasons"):
+    for name in (
+        "app.discovery_message",
+        "app.discovery_files",
+        "app.discovery_publisher",
+        "umqtt5.streaming_send",
+        "umqtt5.reason_codes",
+    ):
         package, _, module = name.partition(".")
         if sys.modules.pop(name, None) and hasattr(sys.modules[package], module):
             delattr(sys.modules[package], module)

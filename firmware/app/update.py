@@ -109,7 +109,7 @@ class Update:
                 if self._receiver.offer == offer:  # it has come twice
                     return
                 self._receiver.close()
-            from .receive import Receiver
+            from .update_download import Receiver
 
             self._receiver = Receiver(self._client, self._base, offer, self)
         except (ValueError, OSError, MemoryError) as error:

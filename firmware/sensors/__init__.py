@@ -26,6 +26,6 @@ def module(kind):
     field may be; `check(config, pins)`, which returns the field that is wrong and what was expected.
     When the config has been checked all these but `make` are let go.
     """
-    file = "dht" if kind in ("dht11", "dht22") else kind if kind in KINDS.split() else "reading"
+    file = "dht" if kind in ("dht11", "dht22") else kind if kind in KINDS.split() else "board_reading"
     name = "sensors." + file
     return __import__(name, None, None, (name,))

@@ -1,4 +1,4 @@
-"""The fields that each kind of sensor has, as in `app.schema`; read by the check, and then let go."""
+"""The fields that each kind of sensor has, as in `app.config.schema`; read by the check, and then let go."""
 
 REQUIRED = ...
 

@@ -14,7 +14,7 @@ for folder in (ROOT / "host_tests" / "unit", LIB):
 @pytest.fixture(autouse=True)
 def real_clock_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """`world` gives the client a clock of its own."""
-    from umqtt5 import client
+    from umqtt5.core import client
 
     for name in ("ticks_ms", "sleep_ms", "poll"):
         monkeypatch.setattr(client, name, getattr(client, name))

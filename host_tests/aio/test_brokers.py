@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from host_tests.vms import run_64
-from tools import broker, vm
-from tools.bundle import compile_package, cross_compile
+from tools import broker
+from tools.bundle.bundler import compile_package, cross_compile
 from tools.paths import LIB
+from tools.vm import process as vm
 
 SCENARIOS = Path(__file__).parent / "scenarios.py"
 
@@ -143,8 +144,8 @@ def test_idle_it_allocates_nothing_and_wakes_for_its_deadlines(any_broker: broke
 
 def test_it_runs_in_a_small_heap_as_it_goes_to_a_board(mosquitto: broker.Address, tmp_path: Path) -> None:
     compile_package(tmp_path)
-    program = (SCENARIOS.parent / "small.py").read_text()
-    (tmp_path / "small.mpy").write_bytes(cross_compile("small", program))
-    code = f"import small; small.main({mosquitto.host!r}, {mosquitto.port}, 1024)"
+    program = (SCENARIOS.parent / "small_heap.py").read_text()
+    (tmp_path / "small_heap.mpy").write_bytes(cross_compile("small_heap", program))
+    code = f"import small_heap; small_heap.main({mosquitto.host!r}, {mosquitto.port}, 1024)"
     output = run_64(["-c", code], [tmp_path], heap="84k")  # README and docs/asyncio.md say so
     assert "done small" in output

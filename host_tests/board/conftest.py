@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.board.cable import Board as Cable
 from host_tests.board.rig import Rig
+from host_tests.board.simulated_board import Board as Cable
 from tools import broker
 from tools.broker import Address
 

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host_tests.board.cable import FILE_SYSTEM, Flash
-from host_tests.board.cable import Board as Cable
-from tools import board, esp, image
+from host_tests.board.simulated_board import FILE_SYSTEM, Flash
+from host_tests.board.simulated_board import Board as Cable
+from tools.board import definition, esptool
 from tools.broker import Address
+from tools.bundle import image
 from tools.paths import ROOT
 
 _UF2 = bytes.fromhex("5546320a57515d9e")
@@ -53,7 +54,7 @@ def problem(*arguments: object, **environment: str) -> str:
 
 def firmware(key: str) -> bytes:
     """What looks like MicroPython for a board, as far as anybody looks before it runs."""
-    target = board.load(key)
+    target = definition.load(key)
     assert target.firmware
     body = bytearray(random.Random(key).randbytes(_SIZE))
     if target.firmware.format == "uf2":
@@ -61,7 +62,7 @@ def firmware(key: str) -> bytes:
         body[28:32] = _FAMILY.to_bytes(4, "little")
     else:
         body[0] = 0xE9
-        body[12:14] = esp.chip_of(target).IMAGE_CHIP_ID.to_bytes(2, "little")
+        body[12:14] = esptool.chip_of(target).IMAGE_CHIP_ID.to_bytes(2, "little")
     return bytes(body)
 
 
@@ -84,7 +85,7 @@ class Rig:
 
     @property
     def drive(self) -> Path | None:
-        return self.folder / "drive" if board.load(self.key).chip.startswith("rp2") else None
+        return self.folder / "drive" if definition.load(self.key).chip.startswith("rp2") else None
 
     @property
     def files(self) -> Path:
@@ -94,7 +95,7 @@ class Rig:
     def prepare(self, **fields: object) -> None:
         """Make it the device that it is when everything has been done; `fields` are of its config."""
         if not self.drive:
-            content, at = firmware(self.key), esp.offset(board.load(self.key))
+            content, at = firmware(self.key), esptool.offset(definition.load(self.key))
             self.flash.data[at : at + len(content)] = content
             self.flash.data[FILE_SYSTEM] = 0
         shutil.copytree(image.cached(self.key), self.files, dirs_exist_ok=True)
@@ -108,7 +109,7 @@ class Rig:
         (self.files / "config.json").write_text(json.dumps({**settings, **fields}))
 
     def plug(self, pulled_after: int | None = None) -> Cable:
-        target = board.load(self.key)
+        target = definition.load(self.key)
         content = firmware(self.key)
         if self.drive:
             return Cable(self.files, drive=self.drive, firmware=content, pulled_after=pulled_after)
@@ -116,7 +117,7 @@ class Rig:
             self.files,
             chip=target.chip,
             firmware=content,
-            offset=esp.offset(target),
+            offset=esptool.offset(target),
             flash=self.flash,
             pulled_after=pulled_after,
         )

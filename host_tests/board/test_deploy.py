@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from host_tests.board.cable import Board as Cable
 from host_tests.board.rig import problem, tool
+from host_tests.board.simulated_board import Board as Cable
 from tools import deploy as deploying
-from tools import image
-from tools.problem import Problem
+from tools.bundle import image
+from tools.errors import Problem
 
 
 def deploy(cable: Cable, *more: object) -> str:

@@ -18,10 +18,10 @@ from rich.console import Console
 
 from host_tests.board import rig as rigs
 from host_tests.board.rig import Rig, problem, run, tool
-from host_tests.device.devices import desk
-from tools import board, esp, firmware
+from host_tests.device.observer import desk
+from tools.board import definition, esptool, firmware
 from tools.broker import Address
-from tools.problem import Problem
+from tools.errors import Problem
 
 ESP32 = ("esp32", "esp32_s3", "esp32_c3")
 MakeRig = Callable[[str], Rig]
@@ -193,7 +193,7 @@ def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 def test_a_corrupt_download_is_thrown_away(mirror: tuple[str, Path], rig: MakeRig, tmp_path: Path) -> None:
     url, folder = mirror
-    wanted = board.load("esp32").firmware
+    wanted = definition.load("esp32").firmware
     assert wanted
     (folder / wanted.file).write_bytes(b"\xe9 this is not what was published")
     here = rig("esp32")
@@ -214,13 +214,13 @@ def test_a_download_is_kept(
 ) -> None:
     url, folder = mirror
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    target = board.load("esp32")
+    target = definition.load("esp32")
     assert target.firmware
     content = rigs.firmware("esp32")
     target = replace(target, firmware=replace(target.firmware, sha256=sha256(content).hexdigest()))
     assert target.firmware
     (folder / target.firmware.file).write_bytes(content)
-    number = esp.chip_of(target).IMAGE_CHIP_ID
+    number = esptool.chip_of(target).IMAGE_CHIP_ID
     first = firmware.get(target, None, url, Console(quiet=True), number)
     assert first.read_bytes() == content
     (folder / target.firmware.file).unlink()
@@ -231,6 +231,6 @@ def test_a_download_is_kept(
 
 
 def test_every_pinned_firmware_has_its_checksum() -> None:
-    for key in board.names():
-        pinned = board.load(key).firmware
+    for key in definition.names():
+        pinned = definition.load(key).firmware
         assert pinned is None or re.fullmatch("[0-9a-f]{64}", pinned.sha256), key

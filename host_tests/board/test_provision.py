@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import trustme
 
-from host_tests.board.cable import Board as Cable
 from host_tests.board.rig import SECRET, problem, tool
-from tools import board, settings
+from host_tests.board.simulated_board import Board as Cable
+from tools.board import definition
+from tools.device_config import config as settings
+from tools.errors import Problem
 from tools.paths import ROOT
-from tools.problem import Problem
 
 
 def provision(cable: Cable, *more: object) -> str:
@@ -44,7 +45,7 @@ def test_a_new_board_gets_all_that_it_can_measure_and_switch(plugged: Cable) -> 
         *("--set", "device=new", "--set", "broker.host=b"),
         *("--set", "wifi.ssid=home", "--set", "wifi.password=hush1234"),
     )
-    target = board.load("esp32")
+    target = definition.load("esp32")
     assert [sensor["kind"] for sensor in config(plugged)["sensors"]] == list(target.readings)
     assert [actuator["pin"] for actuator in config(plugged)["actuators"]] == list(target.outputs)
 

@@ -8,7 +8,7 @@ import sys
 from errno import ETIMEDOUT
 
 import umqtt5
-from umqtt5 import MQTTError, stream
+from umqtt5 import MQTTError, streaming
 from umqtt5.properties import CONTENT_TYPE, CORRELATION_DATA, RESPONSE_TOPIC, USER_PROPERTY, pack
 from umqtt5.scram import Scram
 
@@ -569,7 +569,7 @@ def payloads_larger_than_the_buffers(host, port, unique):
 
         return take
 
-    s = stream.receive(reader, unique, begin, qos=2, maximum=size + 100)
+    s = streaming.receive(reader, unique, begin, qos=2, maximum=size + 100)
     reader.connect()
     until(lambda: s.reason is not None, reader)
     data = bytes([i * 7 % 251 for i in range(1000)])
@@ -578,8 +578,8 @@ def payloads_larger_than_the_buffers(host, port, unique):
         expected[0] = (expected[0] + data[i % 1000]) % 65521
         expected[1] = (expected[1] + expected[0]) % 65521
     for qos in range(3):
-        assert stream.send(writer, unique, Repeated(data, size), size, qos=qos)
-        until(lambda: len(whole) == qos + 1 and not stream.sending(writer), reader, writer)  # noqa: B023
+        assert streaming.send(writer, unique, Repeated(data, size), size, qos=qos)
+        until(lambda: len(whole) == qos + 1 and not streaming.sending(writer), reader, writer)  # noqa: B023
     assert whole == [(size, tuple(expected))] * 3
     writer.disconnect()
     reader.disconnect()

@@ -13,8 +13,9 @@ import pytest
 from host_tests.broker import scram_plugin
 from host_tests.broker.test_brokers import SCENARIOS, interpreters, play
 from host_tests.conftest import NO_MOSQUITTO
-from tools import broker, vm
+from tools import broker
 from tools.paths import LIB
+from tools.vm import process as vm
 
 pytestmark = pytest.mark.skipif(not broker.find_mosquitto(), reason=NO_MOSQUITTO)
 

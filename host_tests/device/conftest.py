@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from host_tests.device.devices import Desk, desk
+from host_tests.device.observer import Desk, desk
 from tools import broker
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.device.devices import desk
-from tools import broker, vm
+from host_tests.device.observer import desk
+from tools import broker
 from tools.paths import LIB, ROOT
+from tools.vm import process as vm
 from umqtt5 import Client
 
 DEMO = [sys.executable, "-m", "tools", "demo"]

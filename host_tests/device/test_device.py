@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.device.devices import PREFIX, Desk, desk, device, said
+from host_tests.device.observer import PREFIX, Desk, desk, device, said
 from tools import broker
-from tools.devices import Device, config
+from tools.vm.device import Device, config
 
 
 def everything_is_there(here: Desk) -> bool:

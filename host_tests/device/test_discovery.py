@@ -9,11 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from host_tests.device.devices import PREFIX, Desk, desk, said
-from host_tests.stand_in import ASLEEP
-from host_tests.stand_in.test_board import device as chip
+from host_tests.device.observer import PREFIX, Desk, desk, said
+from host_tests.simulated_hardware import ASLEEP
+from host_tests.simulated_hardware.test_board import device as chip
 from tools import broker
-from tools.devices import Device, config
+from tools.vm.device import Device, config
 from umqtt5 import Client
 
 

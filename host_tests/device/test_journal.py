@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from host_tests.conftest import NO_MOSQUITTO
-from host_tests.device.devices import PREFIX, desk, said
+from host_tests.device.observer import PREFIX, desk, said
 from tools import broker
-from tools.devices import Device
+from tools.vm.device import Device
 
 
 def settings(address: broker.Address, qos: int) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from host_tests.device.devices import PREFIX
+from host_tests.device.observer import PREFIX
 from tools import broker
-from tools.devices import Device, config
+from tools.vm.device import Device, config
 from umqtt5 import Client
 
 

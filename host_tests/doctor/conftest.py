@@ -10,7 +10,7 @@ import trustme
 
 from host_tests.conftest import NO_MOSQUITTO
 from tools import broker
-from tools.fleet import guard
+from tools.fleet import mosquitto_config
 
 
 class Brokers:
@@ -37,7 +37,7 @@ class Brokers:
         }
         for name, one in issued.items():
             one.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
-        (folder / "passwords").write_text(guard.password_file({"me": "the right one"}, ""))
+        (folder / "passwords").write_text(mosquitto_config.password_file({"me": "the right one"}, ""))
 
     @contextmanager
     def running(self, *lines: str, certificate: str | None = None, guarded: bool = False) -> Iterator[int]:

@@ -11,7 +11,7 @@ from host_tests.board.rig import tool
 from host_tests.doctor.conftest import Brokers
 from tools import broker as brokers_of_tools
 from tools.doctor import broker
-from tools.doctor.case import Case
+from tools.doctor.context import Case
 from tools.doctor.finding import OK, PROBLEM, WARNING, Check, Finding, examine
 
 _CHECKS = [Check(look) for look in (broker.name, broker.port, broker.certificate, broker.mqtt)]

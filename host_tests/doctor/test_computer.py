@@ -15,7 +15,7 @@ import ntplib
 import pytest
 
 from tools.doctor import clock, computer
-from tools.doctor.case import Case
+from tools.doctor.context import Case
 from tools.doctor.finding import OK, PROBLEM, WARNING, Check, Finding, examine
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.board.cable import Board as Cable
 from host_tests.board.rig import Rig, tool
-from host_tests.device.devices import desk
-from tools import board, broker
+from host_tests.board.simulated_board import Board as Cable
+from host_tests.device.observer import desk
+from tools import broker
+from tools.board import definition
 from tools.doctor import device, serial_ports
-from tools.doctor.case import Case
+from tools.doctor.context import Case
 from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
 
 
@@ -43,7 +44,7 @@ def test_micropython_alone(here: tuple[Cable, Rig]) -> None:
 
 
 def test_a_micropython_of_another_version(here: tuple[Cable, Rig]) -> None:
-    target = board.load("esp32")
+    target = definition.load("esp32")
     assert target.firmware
     newer = replace(target, firmware=replace(target.firmware, version="9.9.9"))
     case = Case(newer, here[0].port)
@@ -89,7 +90,7 @@ def test_a_port_without_micropython() -> None:
 
 
 def test_a_damaged_firmware_in_the_cache(tmp_path: Path) -> None:
-    target = board.load("esp32")
+    target = definition.load("esp32")
     assert device.kept(target, None).level == OK
     (tmp_path / "esp32.bin").write_bytes(b"half of it")
     found = device.kept(target, tmp_path / "esp32.bin")
@@ -97,7 +98,7 @@ def test_a_damaged_firmware_in_the_cache(tmp_path: Path) -> None:
 
 
 def test_a_board_in_its_bootloader(tmp_path: Path) -> None:
-    case = Case(target=board.load("rpi_pico_w"), drive=tmp_path / "drive")
+    case = Case(target=definition.load("rpi_pico_w"), drive=tmp_path / "drive")
     assert list(serial_ports.boot_drive(case)) == []
     with Cable(tmp_path / "files", drive=tmp_path / "drive", firmware=b"uf2"):
         (found,) = serial_ports.boot_drive(case)

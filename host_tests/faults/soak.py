@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from host_tests.faults.desk import Run
+from host_tests.faults.device_run import Run
 from host_tests.faults.proxy import Fault, before
 from tools import broker
 from tools.paths import BUILD

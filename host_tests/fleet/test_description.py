@@ -8,10 +8,10 @@ import pytest
 
 from host_tests.board.rig import tool
 from host_tests.fleet.conftest import Write
+from tools.errors import Problem
 from tools.fleet import description
-from tools.fleet.outfit import outfits
+from tools.fleet.device_files import outfits
 from tools.fleet.store import Store
-from tools.problem import Problem
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from host_tests.board import rig as rigs
-from host_tests.board.cable import Flash
 from host_tests.board.rig import Rig, tool
+from host_tests.board.simulated_board import Flash
 from host_tests.fleet.conftest import Write
 from tools import broker
 from tools.paths import ROOT

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from host_tests.board.rig import tool
 from host_tests.fleet.conftest import Write
-from tools.fleet import guard
-from tools.fleet.authority import Authority, Pair
+from tools.fleet import mosquitto_config
+from tools.fleet.certificate_authority import Authority, Pair
 
 DEVICES = ("greenhouse-001", "greenhouse-002", "greenhouse-003")
 
@@ -79,7 +79,9 @@ def test_made_again_nothing_changes(described: Write, tmp_path: Path) -> None:
     for name in DEVICES:
         password = json.loads(before[f"out/{name}/config.json"])["broker"]["password"]
         hashed = dict(line.split(":", 1) for line in after["out/broker/passwords"].decode().splitlines())
-        assert guard.fits(password, hashed[name]) and not guard.fits(password + "x", hashed[name])
+        assert mosquitto_config.fits(password, hashed[name]) and not mosquitto_config.fits(
+            password + "x", hashed[name]
+        )
 
 
 def test_only_what_changed_is_written_and_it_says_so(described: Write, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from host_tests.conftest import NO_MOSQUITTO
 from host_tests.fleet.conftest import Write
 from tools import broker
 from tools.fleet import simulation
-from tools.fleet.load import Load
-from tools.fleet.outfit import Outfit, outfits
+from tools.fleet.device_files import Outfit, outfits
+from tools.fleet.load_client import Load
+from tools.fleet.load_test import Now, Pace, Run
 from tools.fleet.report import Report, latency
-from tools.fleet.run import Now, Pace, Run
 from tools.fleet.simulation import Stage
 from tools.fleet.store import Store
 

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from answering import Answers
-from test_hostile import RIGHT, sized
+from answering_broker import Answers
+from simulation import real_clock
+from test_invalid_packets import RIGHT, sized
 from test_packet import CODES, PACKETS, TABLE
-from world import real_clock
 
 from helper import message, packet, text
 from host_tests.broker.test_brokers import EVERYWHERE
-from host_tests.judges.packets import split
+from host_tests.interop.reference_packets import split
 from tools import broker
 from umqtt5 import tcp
 from umqtt5.scram import Scram

@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from world import real_clock
+from simulation import real_clock
 
 from host_tests.fuzz import minimise, mutate
 

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from host_tests.fuzz.case import Case, play
+from host_tests.fuzz.fuzz_case import Case, play
 from tools.paths import BUILD
 
 _MOST = 3000  # cases that are tried

@@ -6,8 +6,8 @@ import random
 from functools import cache
 
 from host_tests.fuzz import corpus
-from host_tests.fuzz.case import PROFILES, Case, accepted
-from host_tests.judges.packets import frame
+from host_tests.fuzz.fuzz_case import PROFILES, Case, accepted
+from host_tests.interop.reference_packets import frame
 
 _SPECIAL = (0, 1, 2, 3, 4, 0x0B, 0x16, 0x20, 0x23, 0x26, 0x7F, 0x80, 0x81, 0xC0, 0xED, 0xFF)
 _NAMES = tuple(PROFILES)

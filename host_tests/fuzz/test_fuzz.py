@@ -1,19 +1,19 @@
 from __future__ import annotations
 
 import pytest
-from world import real_clock
+from simulation import real_clock
 
 from host_tests.fuzz import corpus, fuzz, minimise, mutate
-from host_tests.fuzz.case import PROFILES, Case
-from host_tests.judges import standard
-from host_tests.judges.packets import KINDS, LEGAL
-from umqtt5.packet import Packet
+from host_tests.fuzz.fuzz_case import PROFILES, Case
+from host_tests.interop import reference_decoder
+from host_tests.interop.reference_packets import KINDS, LEGAL
+from umqtt5.core.packet import Packet
 
 
 @pytest.fixture(autouse=True)
 def back_off_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """A case has no pauses; other tests of this process have."""
-    from umqtt5 import client
+    from umqtt5.core import client
 
     monkeypatch.setattr(client, "getrandbits", client.getrandbits)
 
@@ -31,7 +31,7 @@ def test_the_corpus_has_every_packet_and_property_of_a_broker() -> None:
     found: dict[str, set[int]] = {}
     for exchange in corpus.load():
         for one in exchange:
-            read, _ = standard.read(one)
+            read, _ = reference_decoder.read(one)
             found.setdefault(read.kind, set()).update(read.properties)
     for kind in KINDS[2:]:
         if kind not in ("SUBSCRIBE", "UNSUBSCRIBE", "PINGREQ"):
@@ -75,7 +75,7 @@ def test_a_file_that_is_no_stream() -> None:
 
 def test_what_a_case_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of these would be a fault of the client; none may pass."""
-    from umqtt5.session import Session
+    from umqtt5.core.session import Session
 
     connack = b"\x20\x03\x00\x00\x00"
     right = Case("plain", 1000, (connack, b"\xd0\x00"))

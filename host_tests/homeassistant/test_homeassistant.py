@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from host_tests.homeassistant.server import HomeAssistant
-from tools import broker, demo
-from tools.devices import Device, config
+from tools import broker
+from tools.demo import command
+from tools.vm.device import Device, config
 
 PREFIX = "home"
 
@@ -31,7 +32,7 @@ def demo_devices(
     folder = tmp_path_factory.mktemp("demo")
     running = {}
     try:
-        for name in demo.NAMES:
+        for name in command.NAMES:
             running[name] = Device(folder / name, settings(name, mosquitto))
         yield running
     finally:
@@ -65,8 +66,8 @@ def test_every_entity_of_the_demo_appears(
 
     def shown() -> bool:
         states = home.states()
-        wanted = [f"sensor.{device}_{name}" for device in demo.NAMES for name in expected]
-        wanted += [f"switch.{device}_{name}" for device in demo.NAMES for name in SWITCHES]
+        wanted = [f"sensor.{device}_{name}" for device in command.NAMES for name in expected]
+        wanted += [f"switch.{device}_{name}" for device in command.NAMES for name in SWITCHES]
         return all(
             states.get(one, {}).get("state") not in (None, "unknown", "unavailable")
             for one in wanted
@@ -75,7 +76,7 @@ def test_every_entity_of_the_demo_appears(
 
     home.until(shown)
     states, registry = home.states(), home.registry()
-    for device in demo.NAMES:
+    for device in command.NAMES:
         for name in expected:
             title, unit, device_class, state_class, diagnostic = SENSORS[name]
             attributes = states[f"sensor.{device}_{name}"]["attributes"]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.device.devices import PREFIX, device
+from host_tests.device.observer import PREFIX, device
 from tools import broker
 from tools.broker import Mosquitto
-from tools.devices import Device
+from tools.vm.device import Device
 
 
 @pytest.fixture

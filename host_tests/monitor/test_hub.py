@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from host_tests.board.rig import problem
-from tools import broker, watch
+from tools import broker
 from tools.broker import Address
-from tools.monitor import alerts
-from tools.monitor.hub import Hub
-from tools.problem import Problem
-from tools.watch import DeviceState
+from tools.errors import Problem
+from tools.monitor import alerts, device_state
+from tools.monitor.device_state import DeviceState
+from tools.monitor.model import Hub
 from umqtt5 import Client
 
 PREFIX = "test"
@@ -83,12 +83,12 @@ def test_what_strangers_send_is_taken_or_left(hub: Hub, stranger: Client, topic:
     assert [value for _, value in odd["readings"]["load"]["points"]] == [1.5]
     said = json.dumps(state)
     assert "\\u001b" not in said and "\\u0007" not in said
-    assert all(len(text) <= watch.MAX_NAME for text in (odd["status"], *odd["switches"].values()))
+    assert all(len(text) <= device_state.MAX_NAME for text in (odd["status"], *odd["switches"].values()))
 
 
 def test_its_memory_is_bounded(hub: Hub, stranger: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "MAX_DEVICES", 5)
-    monkeypatch.setattr(watch, "MAX_NAMES", 3)
+    monkeypatch.setattr(device_state, "MAX_DEVICES", 5)
+    monkeypatch.setattr(device_state, "MAX_NAMES", 3)
     for i in range(20):
         stranger.publish(f"{PREFIX}/d{i}/sensor/r", b"1", qos=1)
         stranger.publish(f"{PREFIX}/d0/sensor/r{i}", b"1", qos=1)

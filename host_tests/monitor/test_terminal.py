@@ -10,9 +10,9 @@ from textual_plotext import PlotextPlot
 
 from host_tests.board.rig import tool
 from tools.broker import Mosquitto
-from tools.devices import Device
-from tools.monitor.hub import Hub
+from tools.monitor.model import Hub
 from tools.monitor.terminal import Monitor
+from tools.vm.device import Device
 
 _SECONDS = 30
 

@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 
-from host_tests.board.cable import Board as Cable
 from host_tests.board.rig import problem, tool
-from host_tests.device.devices import desk
-from tools import board, broker, image, mpremote, package
+from host_tests.board.simulated_board import Board as Cable
+from host_tests.device.observer import desk
+from tools import broker, package
+from tools.board import definition, mpremote
 from tools.broker import Address
-from tools.bundle import APPLICATION
+from tools.bundle import image
+from tools.bundle.bundler import APPLICATION
 from tools.paths import BOARDS, FIRMWARE, LIB, ROOT
 
 # what a program of a user's does first
@@ -185,7 +187,7 @@ class Freezer:
         self.frozen[name] = (home / base_path / name).resolve()
 
 
-@pytest.mark.parametrize("key", [key for key in board.names() if key != "host"])
+@pytest.mark.parametrize("key", [key for key in definition.names() if key != "host"])
 def test_the_manifest_freezes_what_a_board_is_given(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UMQTT5_BOARD", key)
     monkeypatch.chdir(FIRMWARE)  # as MicroPython's build does for each manifest
@@ -197,8 +199,8 @@ def test_the_manifest_freezes_what_a_board_is_given(key: str, monkeypatch: pytes
     application |= {f"app/{name}.py" for name in APPLICATION.homes}
     library = {
         path.relative_to(LIB).as_posix()
-        for path in (LIB / "umqtt5").glob("*.py")
-        if not path.stem.startswith("hosted")
+        for path in (LIB / "umqtt5").rglob("*.py")
+        if path.parent.name != "cpython"
     }
     assert set(freezer.frozen) == application | library
     assert freezer.frozen["pins.py"] == BOARDS / key / "pins.py"

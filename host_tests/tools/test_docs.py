@@ -30,11 +30,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for folder in (UNIT, LIB):
         monkeypatch.syspath_prepend(str(folder))
     import umqtt5
-    from umqtt5 import client
+    from umqtt5.core import client
 
     for name in ("ticks_ms", "sleep_ms", "poll"):  # the world replaces them
         monkeypatch.setattr(client, name, getattr(client, name))
-    from answering import Answers
+    from answering_broker import Answers
 
     there = functools.partial(client.Client, transport=Answers().connect)
     monkeypatch.setattr(umqtt5, "Client", there, raising=False)
@@ -56,7 +56,7 @@ def test_example(page: str, i: int, block: str, scripted: None, capsys: pytest.C
 def test_the_example_for_umqtt_simple(
     scripted: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from answering import Answers
+    from answering_broker import Answers
 
     from umqtt5 import simple
 

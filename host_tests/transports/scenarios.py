@@ -33,15 +33,15 @@ def transport(at):
         cert = at.get("cert")
         connect = tls.over(connect, tls.context(at.get("ca"), cert, cert, at.get("verify", True)))
     if kind in ("ws", "wss"):
-        from umqtt5 import ws
+        from umqtt5 import websocket
 
-        connect = ws.over(connect, at.get("path", "/mqtt"), at.get("headers", ()))
+        connect = websocket.over(connect, at.get("path", "/mqtt"), at.get("headers", ()))
     if kind == "line":
-        from umqtt5.given import given
+        from umqtt5.serial import given
 
         connect = given(open(at["fd"], "rb+", buffering=0))
     if kind == "socket":
-        from umqtt5.given import given
+        from umqtt5.serial import given
 
         connect = given(connected_socket(at))
         if at.get("secure"):
@@ -152,7 +152,7 @@ def stalled(at):
 
     client._step = counted
     client.connect(wait=False)
-    from umqtt5.client import ticks_ms
+    from umqtt5.core.client import ticks_ms
 
     start = ticks_ms()
     late = []
@@ -241,7 +241,7 @@ def what_it_costs(at):
 
 
 def a_socket_is_used_once(at):
-    from umqtt5.given import given
+    from umqtt5.serial import given
 
     link = given(connected_socket(at))
     client = Client("", transport=link, client_id=unique())
@@ -279,7 +279,7 @@ def under_asyncio(at):
     """The same by `umqtt5.aio`, with large messages and a link that is cut."""
     import asyncio
 
-    from umqtt5 import aio
+    from umqtt5.aio import client as aio
 
     async def main():
         topic = unique()

@@ -12,7 +12,7 @@ for folder in (HERE, HERE.parent.parent / "lib", HERE.parent.parent / "firmware"
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-import umqtt5.hosted  # noqa: E402, F401  has `micropython`, which the firmware wants, too
+import umqtt5.cpython.compat  # noqa: E402, F401  has `micropython`, which the firmware wants, too
 
 time.ticks_ms = lambda: time.monotonic_ns() // 1_000_000
 time.ticks_diff = lambda a, b: a - b
@@ -24,7 +24,7 @@ sys.print_exception = lambda error, file: file.write("".join(traceback.format_ex
 def real_clock_afterwards():
     """`world` gives the client a clock of its own; other tests of this process need the real one."""
     yield
-    from world import real_clock
+    from simulation import real_clock
 
     real_clock()
 

@@ -1,7 +1,7 @@
 """What the unit tests share. Runs on CPython and MicroPython alike, so there is no pytest here."""
 
-from umqtt5.session import CONNECTED, Session
-from umqtt5.topics import Topic, encode_filter
+from umqtt5.core.session import CONNECTED, Session
+from umqtt5.core.topics import Topic, encode_filter
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 

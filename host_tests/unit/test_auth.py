@@ -1,7 +1,7 @@
-from answering import Answering, Answers, ScramServer, auth, authentication, string
+from answering_broker import Answering, Answers, ScramServer, auth, authentication, string
 
 from helper import packet, raises, text
-from umqtt5.errors import MQTTError
+from umqtt5.core.errors import MQTTError
 from umqtt5.scram import Scram
 
 METHOD = b"\x15" + text(b"SCRAM-SHA-256")

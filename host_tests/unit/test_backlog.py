@@ -3,13 +3,14 @@
 import json
 import os
 
-from app import backlog, saved, telemetry
+from app import backlog, backlog_file
 from app.backlog import Backlog
-from app.saved import Saved
-from app.telemetry import Telemetry
+from app.backlog_file import Saved
+from app.node import telemetry
+from app.node.telemetry import Telemetry
 from sensors.schema import FIELDS
 from umqtt5 import MQTTError
-from umqtt5.topics import Topic
+from umqtt5.core.topics import Topic
 
 NOW = 1800000000
 
@@ -51,8 +52,8 @@ class World:
         self.now = 0
         self.client = Client()
         self.clock = clock
-        backlog.ticks_diff = saved.ticks_diff = telemetry.ticks_diff = lambda a, b: a - b
-        backlog.ticks_add = saved.ticks_add = telemetry.ticks_add = lambda a, b: a + b
+        backlog.ticks_diff = backlog_file.ticks_diff = telemetry.ticks_diff = lambda a, b: a - b
+        backlog.ticks_add = backlog_file.ticks_add = telemetry.ticks_add = lambda a, b: a + b
         backlog.seconds = telemetry.seconds = lambda: self.clock and self.clock + self.now // 1000
         topics = [Topic("p/dut/sensor/" + name) for name in quantities]
         if path:

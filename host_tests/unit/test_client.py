@@ -1,7 +1,7 @@
-from world import World
+from simulation import World
 
 from helper import message, packet, raises, text
-from umqtt5.errors import MQTTError
+from umqtt5.core.errors import MQTTError
 
 
 def test_connect_waits_for_the_connack():

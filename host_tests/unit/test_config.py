@@ -1,7 +1,7 @@
 import json
 import os
 
-from app import config
+from app.config import config
 from helper import raises
 
 PATH = "test-config.json"

@@ -1,11 +1,11 @@
 """AUTH and enhanced authentication: 3.15, 4.12."""
 
-from answering import Answers, auth, authentication
-from reading import connack, of_kind, packets
+from answering_broker import Answers, auth, authentication
+from packet_reader import connack, of_kind, packets
 from test_auth import ACCEPTED, METHOD, Scripted, Words, world
 
 from helper import message, packet, raises, text
-from umqtt5.errors import MQTTError
+from umqtt5.core.errors import MQTTError
 
 
 def sent(there):

@@ -1,11 +1,21 @@
 """CONNECT and CONNACK, the keep-alive, the broker's limits: 3.1 and 3.2."""
 
-from reading import again, answer, connack, connect_of, connected, of_kind, packets, published, read_connect
-from world import World
+from packet_reader import (
+    again,
+    answer,
+    connack,
+    connect_of,
+    connected,
+    of_kind,
+    packets,
+    published,
+    read_connect,
+)
+from simulation import World
 
 from helper import message, packet, raises, text
 from umqtt5 import Client
-from umqtt5.errors import MQTTError
+from umqtt5.core.errors import MQTTError
 
 
 def with_will(qos=0, retain=False, **options):

@@ -1,7 +1,7 @@
 """DISCONNECT: 3.14."""
 
-from reading import answer, connack, connected, of_kind, packets, published
-from world import World
+from packet_reader import answer, connack, connected, of_kind, packets, published
+from simulation import World
 
 from helper import message, packet
 

@@ -1,7 +1,7 @@
 """Data types, fixed header, packet identifiers, session state, topics, errors: 1.5, 2, 4.1, 4.7, 4.13."""
 
-from reading import answer, connected, of_kind, packets, published
-from world import World
+from packet_reader import answer, connected, of_kind, packets, published
+from simulation import World
 
 from helper import Peer, message, packet, raises, text
 from umqtt5 import Client

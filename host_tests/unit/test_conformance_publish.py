@@ -1,10 +1,10 @@
 """PUBLISH and topic aliases: 3.3."""
 
-from reading import again, answer, connack, connected, of_kind, packets, published
-from world import World
+from packet_reader import again, answer, connack, connected, of_kind, packets, published
+from simulation import World
 
 from helper import message, packet, raises, text
-from umqtt5.aliases import AliasTable
+from umqtt5.optional.topic_aliases import AliasTable
 from umqtt5.properties import CONTENT_TYPE, RESPONSE_TOPIC, pack
 
 

@@ -1,6 +1,6 @@
 """PUBACK, PUBREC, PUBREL, PUBCOMP; QoS, sending again, order: 3.4 to 3.7 and 4.3 to 4.6."""
 
-from reading import again, answer, connected, packets, published
+from packet_reader import again, answer, connected, packets, published
 
 from helper import message, packet
 

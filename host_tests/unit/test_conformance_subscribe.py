@@ -1,7 +1,7 @@
 """SUBSCRIBE and UNSUBSCRIBE, shared subscriptions: 3.8, 3.10, 4.8."""
 
-from reading import block, connected, of_kind, packets, string
-from world import World
+from packet_reader import block, connected, of_kind, packets, string
+from simulation import World
 
 from helper import packet, raises, text
 

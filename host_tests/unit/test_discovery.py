@@ -4,7 +4,7 @@ import json
 import os
 
 from actuators import module, schema
-from app import announced, announcement, delivery, discovery
+from app import discovery, discovery_files, discovery_message, discovery_publisher
 from app.discovery import Discovery
 from umqtt5 import MQTTError
 
@@ -65,7 +65,7 @@ def clean():
 
 
 def prepare(*rows, actuators=(), topic=TOPIC, base="p/dut"):
-    announcement.prepare(topic, "dut", base + "/status", base, Telemetry(*rows), actuators)
+    discovery_message.prepare(topic, "dut", base + "/status", base, Telemetry(*rows), actuators)
 
 
 def read(path):
@@ -150,7 +150,7 @@ def test_text_is_escaped():
 def test_where_nothing_has_changed_flash_is_not_written():
     clean()
     prepare(sensor("a"))
-    announced.replace("announced.new", "announced")
+    discovery_files.replace("announced.new", "announced")
     prepare(sensor("a"))
     assert there("announced") and not there("announced.new")
     prepare(sensor("a", unit="mV"))
@@ -161,13 +161,13 @@ def test_where_nothing_has_changed_flash_is_not_written():
 def test_what_is_gone_is_withdrawn_until_the_broker_has_it():
     clean()
     prepare(sensor("a"), sensor("b"), actuators=[lamp()])
-    announced.replace("announced.new", "announced")
+    discovery_files.replace("announced.new", "announced")
     for _ in range(2):  # the power goes before it has arrived
         prepare(sensor("a"))
         found = read("announced.new")[1]["cmps"]
         assert found["sensor/b"] == {"p": "sensor"} and found["switch/lamp"] == {"p": "switch"}
         assert "uniq_id" in found["sensor/a"]
-    announced.replace("announced.new", "announced")
+    discovery_files.replace("announced.new", "announced")
     prepare(sensor("a"))
     assert "sensor/b" not in read("announced.new")[1]["cmps"]
     clean()
@@ -176,7 +176,7 @@ def test_what_is_gone_is_withdrawn_until_the_broker_has_it():
 def test_what_comes_back_is_withdrawn_no_more():
     clean()
     prepare(sensor("a"), sensor("b"))
-    announced.replace("announced.new", "announced")
+    discovery_files.replace("announced.new", "announced")
     prepare(sensor("a"))
     prepare(sensor("a"), sensor("b"))
     assert "uniq_id" in read("announced.new")[1]["cmps"]["sensor/b"]
@@ -192,7 +192,7 @@ def test_a_file_that_is_torn_or_nonsense_is_written_anew():
         assert "sensor/a" in read("announced.new")[1]["cmps"]
     clean()
     prepare(sensor("a"))
-    announced.replace("announced.new", "announced")
+    discovery_files.replace("announced.new", "announced")
     with open("announced", "a") as file:
         file.write("}")
     prepare(sensor("a"))
@@ -219,7 +219,7 @@ class Message:
 
 
 class Outgoing:
-    """What `umqtt5.outgoing` does, at once: reads all, in pieces of 7 bytes."""
+    """What `umqtt5.streaming_send` does, at once: reads all, in pieces of 7 bytes."""
 
     def send(self, client, topic, reader, size, qos, retain):
         if client.full:
@@ -263,7 +263,7 @@ class World:
         discovery.ticks_diff = lambda a, b: a - b
         discovery.ticks_add = lambda a, b: a + b
         discovery._let_go = lambda: None
-        delivery.outgoing = Outgoing()
+        discovery_publisher.streaming_send = Outgoing()
         self.client = Client()
         self.discovery = Discovery(self.client, "dut", prefix, what, told)
         self.sensors = [self]
@@ -352,7 +352,7 @@ def test_when_home_assistant_starts_it_is_announced_again():
 def test_under_another_name_the_old_one_is_withdrawn_first():
     clean()
     prepare(sensor("a"), topic="homeassistant/device/old/config")
-    announced.replace("announced.new", "announced")
+    discovery_files.replace("announced.new", "announced")
     prepare(sensor("a"))
     world = World()
     world.after(1_000)
@@ -377,7 +377,7 @@ def test_a_name_that_may_have_been_announced_is_withdrawn_too():
 def test_switched_off_all_is_withdrawn():
     clean()
     prepare(sensor("a"))
-    announced.replace("announced.new", "announced")
+    discovery_files.replace("announced.new", "announced")
     world = World(prefix=None)
     assert world.client.filters == []
     world.after(1_000)

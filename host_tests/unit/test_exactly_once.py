@@ -3,8 +3,8 @@
 from test_session import connected, ends_with, subscribed
 
 from helper import Peer, message, packet, text
-from umqtt5.session import CLOSING, CONNECTED
-from umqtt5.topics import Topic
+from umqtt5.core.session import CLOSING, CONNECTED
+from umqtt5.core.topics import Topic
 
 
 class Broker:

@@ -1,5 +1,5 @@
 from helper import packet
-from umqtt5.framer import Framer
+from umqtt5.core.framer import Framer
 
 
 def feed(framer, data, most):

@@ -2,11 +2,11 @@
 
 import sys
 
-from flash import Dice, Flash
-from reboots import Boot, Broker, History, exhaust, random_history
+from power_cycles import Boot, Broker, History, exhaust, random_history
+from simulated_flash import Dice, Flash
 
 from helper import message, raises
-from umqtt5 import stream
+from umqtt5 import streaming
 from umqtt5.journal import Journal
 
 FAST = sys.implementation.name == "cpython"
@@ -240,7 +240,7 @@ def test_a_streamed_payload_is_not_kept_but_its_identifier_is():
     one.boot()
     one.step(50)
     one.deaf()
-    packet_id = stream.send(one.now.client, "up", BytesIO(b"7 " + b"x" * 400), 402, qos=2)
+    packet_id = streaming.send(one.now.client, "up", BytesIO(b"7 " + b"x" * 400), 402, qos=2)
     assert packet_id == 1
     off(one)
     one.boot()

@@ -1,5 +1,5 @@
-from umqtt5.outbox import ENDED, QUEUED, RELEASED, RELEASING, SENT, Outbox
-from umqtt5.topics import Topic
+from umqtt5.core.outbox import ENDED, QUEUED, RELEASED, RELEASING, SENT, Outbox
+from umqtt5.core.topics import Topic
 
 
 def send(outbox):

@@ -1,6 +1,6 @@
 from helper import raises
 from umqtt5 import properties
-from umqtt5.packet import Packet
+from umqtt5.core.packet import Packet
 
 # table 2-4 of the standard once more, in words: identifier, example value, what a server sends it in
 TABLE = (

@@ -1,9 +1,9 @@
 from errno import ENOTCONN, ETIMEDOUT
 
-from answering import Answers, string
+from answering_broker import Answers, string
 
 from helper import message, packet, raises, text
-from umqtt5.errors import MQTTError
+from umqtt5.core.errors import MQTTError
 from umqtt5.properties import CORRELATION_DATA, MESSAGE_EXPIRY, RESPONSE_TOPIC, pack
 
 REPLY = b"reply/c"

@@ -1,7 +1,7 @@
 from helper import CONNACK, Peer, message, packet, raises, text
-from umqtt5.aliases import AliasTable
-from umqtt5.session import CLOSING, CONNECTED
-from umqtt5.topics import Topic
+from umqtt5.core.session import CLOSING, CONNECTED
+from umqtt5.core.topics import Topic
+from umqtt5.optional.topic_aliases import AliasTable
 
 CONNECTED_MAX_20 = packet(0x20, b"\x00\x00\x06\x21\x00\x02\x22\x00\x02")  # window 2, aliases 2
 
@@ -251,7 +251,7 @@ def limit(connack_properties, **message_):
             topic, message_.get("payload", b"x"), message_.get("qos", 0), message_.get("retain", False)
         )
 
-    from umqtt5.errors import MQTTError
+    from umqtt5.core.errors import MQTTError
 
     error = raises(MQTTError, publish)
     assert peer.take() == b"" and peer.session.state == CONNECTED

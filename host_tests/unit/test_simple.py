@@ -2,7 +2,7 @@
 
 from errno import ENOTCONN, ETIMEDOUT
 
-from answering import Answers
+from answering_broker import Answers
 
 from helper import message, packet, raises, text
 from umqtt5 import robust, simple

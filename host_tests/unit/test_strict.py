@@ -1,6 +1,6 @@
 """`strict=True`: what most clients let pass."""
 
-from world import World
+from simulation import World
 
 from helper import message, packet
 

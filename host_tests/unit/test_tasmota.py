@@ -2,7 +2,7 @@
 
 from actuators import make, schema
 from app.tasmota import Tasmota, will
-from umqtt5.topics import Topic
+from umqtt5.core.topics import Topic
 
 
 class Pin:

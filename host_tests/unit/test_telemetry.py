@@ -1,10 +1,10 @@
 """What of a sensor is published, and when, on a simulated clock."""
 
-from app import telemetry
-from app.telemetry import Telemetry
+from app.node import telemetry
+from app.node.telemetry import Telemetry
 from sensors.schema import FIELDS
 from umqtt5 import MQTTError
-from umqtt5.topics import Topic
+from umqtt5.core.topics import Topic
 
 
 class Driver:

@@ -4,7 +4,7 @@ import sys
 
 from helper import raises
 from umqtt5 import tls
-from umqtt5.lasting import LastingError
+from umqtt5.optional.permanent_error import LastingError
 
 PEM = b"""subject: somebody
 -----BEGIN CERTIFICATE-----

@@ -1,6 +1,6 @@
 from helper import raises
-from umqtt5.subscriptions import Subscription
-from umqtt5.topics import Topic, encode_filter, matches
+from umqtt5.core.subscriptions import Subscription
+from umqtt5.core.topics import Topic, encode_filter, matches
 
 
 def match(topic_filter, topic):

@@ -4,7 +4,7 @@ import json
 import os
 
 import slot
-from app import receive, update
+from app import update, update_download
 from app.update import Update, same, signed
 from helper import raises
 
@@ -15,8 +15,8 @@ def clean():
     for name in os.listdir():
         if name in ("slot", "slot.new", "starts"):
             os.remove(name)
-    receive._clear("a")
-    receive._clear("b")
+    update_download._clear("a")
+    update_download._clear("b")
 
 
 class Outbox:
@@ -75,8 +75,8 @@ def state(client):
 
 
 def digest(data):
-    sum = receive.sha256(data)
-    return receive._hex(sum)
+    sum = update_download.sha256(data)
+    return update_download._hex(sum)
 
 
 def offer(files, version=5):
@@ -109,9 +109,9 @@ def begun(files=(("app/new.mpy", b"new" * 500),), version=5):
     clean()
     client, device = made()
     now = [0]
-    receive.ticks_ms = lambda: now[0]
-    receive.ticks_add = lambda a, b: a + b
-    receive.ticks_diff = update.ticks_diff = lambda a, b: a - b
+    update_download.ticks_ms = lambda: now[0]
+    update_download.ticks_add = lambda a, b: a + b
+    update_download.ticks_diff = update.ticks_diff = lambda a, b: a - b
     client.now = now
     client.run = lambda: device.run(now[0])
     parts, told = offer(files, version)

@@ -1,5 +1,5 @@
 from helper import raises
-from umqtt5 import wire
+from umqtt5.core import wire
 
 
 def test_two_byte_integers_have_the_big_end_first():

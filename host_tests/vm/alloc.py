@@ -9,11 +9,11 @@ import gc
 
 import micropython
 
-from umqtt5.aliases import AliasTable
-from umqtt5.session import Session
-from umqtt5.strict import Strict
-from umqtt5.topics import Topic
-from umqtt5.ws import WebSocket
+from umqtt5.core.session import Session
+from umqtt5.core.topics import Topic
+from umqtt5.optional.strict import Strict
+from umqtt5.optional.topic_aliases import AliasTable
+from umqtt5.websocket import WebSocket
 
 CONNACK = b"\x20\x06\x00\x00\x03\x22\x00\x01"  # one topic alias
 SUBACK = b"\x90\x04\x80\x00\x00\x01"

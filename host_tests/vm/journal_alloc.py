@@ -7,8 +7,7 @@ import gc
 
 from alloc import Link, allocated, locked
 
-from umqtt5 import log
-from umqtt5.journal import Journal
+from umqtt5.journal import Journal, record_log
 
 
 class File:
@@ -82,7 +81,7 @@ class Journaled(Link):
 
 def main(path=None):
     if path is None:
-        log.open = opened
+        record_log.open = opened
     link = Journaled(path or "/allocated")
     for name in (
         "publish_qos_1_and_its_puback",

@@ -26,12 +26,12 @@ def passed(output: str) -> int:
 @pytest.mark.parametrize("module", MODULES)
 def test_units_on_the_64_bit_vm(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert passed(run_64([str(UNIT / "run.py"), module], PATHS)) > 0
+    assert passed(run_64([str(UNIT / "run_tests.py"), module], PATHS)) > 0
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_units_on_the_32_bit_vm(module: str) -> None:
-    assert passed(run_32(f"import run\nrun.main([{module!r}])", PATHS)) > 0
+    assert passed(run_32(f"import run_tests\nrun_tests.main([{module!r}])", PATHS)) > 0
 
 
 def costs(output: str) -> dict[str, tuple[int, bool]]:

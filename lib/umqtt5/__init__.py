@@ -10,7 +10,7 @@ import gc
 import sys
 
 if sys.implementation.name == "cpython":
-    from . import hosted  # noqa: F401  gives CPython the few names it lacks
+    from .cpython import compat  # noqa: F401  gives CPython the few names it lacks
 
 
 def _client():
@@ -21,7 +21,7 @@ def _client():
     before = gc.threshold()
     gc.threshold(8192)
     try:
-        from .client import Client
+        from .core.client import Client
     finally:
         gc.threshold(before)
     return Client
@@ -31,11 +31,11 @@ def __getattr__(name):
     if name == "Client":
         if hasattr(gc, "threshold"):
             return _client()
-        from .client import Client
+        from .core.client import Client
 
         return Client
     if name == "MQTTError":
-        from .errors import MQTTError
+        from .core.errors import MQTTError
 
         return MQTTError
     try:

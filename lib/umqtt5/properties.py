@@ -7,8 +7,8 @@ message.property(RESPONSE_TOPIC)
 
 from struct import pack as pack_number
 
-from .packet import TABLE
-from .wire import encode_text, put_varint, sized
+from .core.packet import TABLE
+from .core.wire import encode_text, put_varint, sized
 
 PAYLOAD_FORMAT = 0x01
 MESSAGE_EXPIRY = 0x02

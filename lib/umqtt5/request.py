@@ -10,8 +10,8 @@ from random import getrandbits
 
 from micropython import const
 
-from .errors import MQTTError
-from .legal import REQUEST, check
+from .core.errors import MQTTError
+from .optional.property_rules import REQUEST, check
 from .properties import pack
 
 _MASK = const(0x3FFFFFFF)

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from .wire import sized
+from .core.wire import sized
 
 _MASK = const(0x3FFFFFFF)
 _MOST = const(8)  # answers that wait for a link or for room in the outbox

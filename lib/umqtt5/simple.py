@@ -16,12 +16,12 @@ from errno import ECONNRESET, ENOTCONN, ETIMEDOUT
 
 from micropython import const
 
-from .client import Client
-from .errors import MQTTError
-from .wire import encode_text
+from .core.client import Client
+from .core.errors import MQTTError
+from .core.wire import encode_text
 
 if sys.implementation.name == "cpython":
-    from .hosted import sleep_ms
+    from .cpython.compat import sleep_ms
 else:
     from time import sleep_ms
 

@@ -55,6 +55,6 @@ def connect(host, port):
         raise
     if hasattr(stream, "readinto"):
         return stream
-    from .hosted import Stream
+    from .cpython.compat import Stream
 
     return Stream(stream)

@@ -10,8 +10,8 @@ from binascii import a2b_base64
 
 from micropython import const
 
-from .errors import Guard
-from .lasting import LastingError
+from .core.errors import Guard
+from .optional.permanent_error import LastingError
 
 _VERIFY_FAILED = const(-0x2700)  # mbedTLS's numbers
 _FATAL_ALERT = const(-0x7780)
@@ -180,7 +180,7 @@ class Stream:
 
 
 if sys.implementation.name == "cpython":
-    from .hosted_tls import Stream, make
+    from .cpython.tls import Stream, make
 
     def context(ca=None, cert=None, key=None, verify=True):  # noqa: F811
         trusts(ca, cert, key, verify)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.bench.peers import fetch
-from tools.bundle import compile_package
+from tools.bundle.bundler import compile_package
 
 VM_SIDE = Path(__file__).parent / "vm"
 
@@ -58,7 +58,7 @@ def prepare(client: Measured, folder: Path) -> None:
         for package in client.packages:
             compile_file(sources, sources / package, folder)
         compile_file(VM_SIDE / "shims", VM_SIDE / "shims", folder)
-    for name in ("driver", "counting", f"client_{client.adaptor}"):
+    for name in ("driver", "counting_socket", f"client_{client.adaptor}"):
         compile_file(VM_SIDE, VM_SIDE / f"{name}.py", folder)
 
 

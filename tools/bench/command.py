@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tools.bench import aliases, heap, journal, measure, picture, scaling, table
-from tools.bench.bars import bars
+from tools.bench import aliases, chart, heap, journal, measure, scaling, table
 from tools.bench.clients import CLIENTS, OURS, Measured, prepare
 from tools.bench.peers import PeerMissing
+from tools.bench.targets import bars
 from tools.paths import BUILD, ROOT
 
 DOCS = ROOT / "docs" / "bench.md"
@@ -163,7 +163,7 @@ def main(
         console = Console()
         table.show(results, console if console.is_terminal else Console(width=120))
     try:
-        picture.draw(results, into / "bench.png")
+        chart.draw(results, into / "bench.png")
         typer.echo(f"written to bench.json and bench.png in {into.name}/", err=True)
     except ImportError:
         typer.echo(f"written to {into.name}/bench.json; the picture needs matplotlib: make bench", err=True)

@@ -13,7 +13,7 @@ WANTED = 32  # KB
 def works(folder: Path, port: int, kilobytes: int) -> bool:
     """True where a hundred publishes succeed in a heap of this size; `folder` has umqtt5."""
     try:
-        run(f"import small; small.main({port})", folder, heap=f"{kilobytes}k", timeout=30)
+        run(f"import smallest_heap; smallest_heap.main({port})", folder, heap=f"{kilobytes}k", timeout=30)
     except MeasureFailed:
         return False
     return True
@@ -21,7 +21,7 @@ def works(folder: Path, port: int, kilobytes: int) -> bool:
 
 def smallest(folder: Path, port: int) -> int | None:
     """KB, by bisection between 8 and 128; None where even the largest is too small."""
-    compile_file(VM_SIDE, VM_SIDE / "small.py", folder)
+    compile_file(VM_SIDE, VM_SIDE / "smallest_heap.py", folder)
     low, high = 8, 128
     if not works(folder, port, high):
         return None

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tools import vm
 from tools.bench.clients import Measured
 from tools.paths import ROOT
+from tools.vm import process as vm
 
 # in the order of the results
 KEYS = (

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.bench import journal
-from tools.bench.bars import bars
+from tools.bench.targets import bars
 
 MEASURED = (
     ("qos0_per_s", "QoS 0 /s"),

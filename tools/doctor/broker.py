@@ -13,10 +13,10 @@ from typing import Any
 
 from cryptography import x509
 
-from tools.doctor.case import Case, Endpoint
+from tools.doctor.context import Case, Endpoint
 from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
 from umqtt5 import Client, MQTTError, tls
-from umqtt5.lasting import LastingError
+from umqtt5.optional.permanent_error import LastingError
 
 _PATIENCE = 5  # s
 _SOON = 30  # days

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 import ntplib
 
-from tools.doctor.case import Case
+from tools.doctor.context import Case
 from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
 
 _PATIENCE = 3  # s

@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tools import board
+from tools.board import definition
 from tools.doctor import broker, clock, computer, device, serial_ports
-from tools.doctor.case import Case
+from tools.doctor.context import Case
 from tools.doctor.finding import OK, PROBLEM, WARNING, Check, Finding, examine
-from tools.problem import Problem
+from tools.errors import Problem
 
 CHECKS = (
     Check(computer.python),
@@ -61,7 +61,7 @@ def main(
     """
     given = {"ca": ca, "cert": cert, "key": key}
     case = Case(
-        board.load(board_key) if board_key else None,
+        definition.load(board_key) if board_key else None,
         port,
         broker_url,
         {name: path for name, path in given.items() if path},

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from tools import broker, vm
-from tools.doctor.case import Case
+from tools import broker
+from tools.doctor.context import Case
 from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
 from tools.paths import ROOT
+from tools.vm import process
 
 _NEEDED = (3, 10)
 _LITTLE, _TOO_LITTLE = 500, 50  # MB
@@ -92,9 +93,9 @@ def programs(case: Case) -> Iterator[Finding]:
             WARNING, "make", "not on the PATH", f"sudo apt-get install make, or {sys.executable} -m tools"
         )
     try:
-        vm.executable()
+        process.executable()
         yield Finding(OK, "MicroPython VM", "beside this Python")
-    except vm.VmMissing as error:
+    except process.VmMissing as error:
         yield Finding(WARNING, "MicroPython VM", str(error), "make demo and make fleet need it: make setup")
     found = broker.find_mosquitto()
     if found:

@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import board, deploy, firmware, image, settings
-from tools.board import Board
-from tools.doctor.case import NO_CONFIG, Case
+from tools import deploy
+from tools.board import definition, firmware
+from tools.board.definition import Board
+from tools.bundle import image
+from tools.device_config import config as settings
+from tools.doctor.context import NO_CONFIG, Case
 from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
-from tools.problem import Problem
+from tools.errors import Problem
 from tools.provision import Provision
 
 _YEAR_OF_THIS = 2026  # a clock that is before it was never set
@@ -22,7 +25,7 @@ def cached_firmware(case: Case) -> Iterator[Finding]:
         if case.target.firmware:
             yield kept(case.target, firmware.cached(case.target))
         return
-    boards = [one for one in map(board.load, board.names()) if one.firmware]
+    boards = [one for one in map(definition.load, definition.names()) if one.firmware]
     there = [one for one in boards if firmware.cached(one)]
     for one in there:
         yield kept(one, firmware.cached(one))
@@ -64,7 +67,7 @@ def micropython(case: Case) -> Iterator[Finding]:
         yield Finding(OK, what, text)
     if case.board is None:
         text = "which board it is can't be told: application and config are not looked at"
-        yield Finding(WARNING, "board", text, f"say BOARD=, one of {', '.join(board.names())}")
+        yield Finding(WARNING, "board", text, f"say BOARD=, one of {', '.join(definition.names())}")
 
 
 def application(case: Case) -> Iterator[Finding]:

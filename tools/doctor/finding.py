@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tools.doctor.case import Case
+from tools.doctor.context import Case
 
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 

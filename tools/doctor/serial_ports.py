@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools import board, uf2
-from tools.console import Serial
-from tools.doctor.case import Case
+from tools.board import definition, uf2
+from tools.board.serial_console import Serial
+from tools.board.serial_ports import RASPBERRY_PI, Port
+from tools.doctor.context import Case
 from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
-from tools.ports import RASPBERRY_PI, Port
-from tools.problem import Problem
+from tools.errors import Problem
 
 # what is known of the maker's number on USB
 _MAKERS = {
@@ -188,7 +188,7 @@ def grabbing(proc: Path, rules: list[Path]) -> Iterator[Finding]:
 
 def boot_drive(case: Case) -> Iterator[Finding]:
     """The drive of an RP2040 whose bootloader runs."""
-    for target in [case.target] if case.target else map(board.load, board.names()):
+    for target in [case.target] if case.target else map(definition.load, definition.names()):
         if not target.chip.startswith("rp2"):
             continue
         drive = uf2.find(target, case.drive)

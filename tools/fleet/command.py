@@ -19,16 +19,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tools import board, vm
-from tools.fleet import description, private, simulation
-from tools.fleet import make as making
-from tools.fleet.load import Load
-from tools.fleet.outfit import outfits
+from tools.board import definition
+from tools.errors import Problem
+from tools.fleet import description, secret_files, simulation
+from tools.fleet import generate as making
+from tools.fleet.device_files import outfits
+from tools.fleet.load_client import Load
+from tools.fleet.load_test import Now, Pace, Run
 from tools.fleet.report import Report, latency
-from tools.fleet.run import Now, Pace, Run
 from tools.fleet.store import Store
 from tools.paths import BUILD
-from tools.problem import Problem
+from tools.vm import process
 from umqtt5 import MQTTError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -78,7 +79,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="even where there is one")] = False,
 ) -> None:
     """Write a description to begin with."""
-    target = board.load(board_key)
+    target = definition.load(board_key)
     if file.exists() and not force:
         raise Problem(f"{file}: is there already: change it by hand, or say --force")
     wifi = '\n[wifi]\nssid = "home"\npassword = "change me"\n' if target.wifi else ""
@@ -89,7 +90,7 @@ def init(
     quoted = {field: json.dumps(value) for field, value in said.items()}
     text = _FIRST.format(count=count, wifi=wifi, lists=lists, **quoted)
     file.parent.mkdir(parents=True, exist_ok=True)
-    private.write(file, text)
+    secret_files.write(file, text)
     description.load(file)
     typer.echo(f"{file}: change it to what you have, then `make fleet ARGS=make`")
 
@@ -197,7 +198,7 @@ def run(
         done = _run(count, period, choice, Pace(seconds, rate, commands), ca, file, console)
     except KeyboardInterrupt:
         raise typer.Exit(130)
-    except (OSError, MQTTError, vm.VmMissing) as error:
+    except (OSError, MQTTError, process.VmMissing) as error:
         raise Problem(f"{choice.split('@')[-1]}: {error}: `make doctor` tells more") from error
     done.write(report)
     console.print(done.table())

@@ -10,7 +10,7 @@ import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from tomlkit.exceptions import TOMLKitError
 
-from tools.problem import Problem
+from tools.errors import Problem
 
 _SECRETS = ("password",)
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,23}")

@@ -10,11 +10,12 @@ from typing import Optional
 
 from rich.console import Console
 
-from tools import flash, ports
-from tools.board import Board
-from tools.fleet.outfit import Outfit
+from tools import flash
+from tools.board import serial_ports
+from tools.board.definition import Board
+from tools.errors import Problem
+from tools.fleet.device_files import Outfit
 from tools.fleet.store import Store
-from tools.problem import Problem
 from tools.provision import Wishes
 
 _LOOK = 0.3  # s
@@ -87,9 +88,9 @@ def _wait_for_board(target: Board, port: str | None, console: Console) -> str:
         while True:
             there = [port] if port and os.path.exists(port) else []
             if not port:
-                there = [found.device for found in ports.fitting(ports.found(), target)]
+                there = [found.device for found in serial_ports.fitting(serial_ports.found(), target)]
             if len(there) == 1:
-                return ports.choose(there[0], target)
+                return serial_ports.choose(there[0], target)
             if there:
                 status.update(f"{len(there)} boards: leave one of them in")
             time.sleep(_LOOK)

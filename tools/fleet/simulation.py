@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tools import board, broker
+from tools import broker
+from tools.board import definition
 from tools.broker import Address
-from tools.devices import Device
-from tools.fleet import guard, make, private
+from tools.errors import Problem
+from tools.fleet import generate, mosquitto_config, secret_files
 from tools.fleet.description import Fleet
-from tools.fleet.outfit import Outfit
+from tools.fleet.device_files import Outfit
 from tools.fleet.store import Store
-from tools.problem import Problem
+from tools.vm.device import Device
 from umqtt5 import tls
 
 # what every computer that runs the VM can tell of itself
@@ -71,16 +72,20 @@ def _stage(
     ca: Path | None,
     folder: Path,
 ) -> Stage:
-    desk = store.passwords([guard.DESK])[guard.DESK] if fleet.credentials.password else None
-    user = guard.DESK if desk else None
+    desk = (
+        store.passwords([mosquitto_config.DESK])[mosquitto_config.DESK]
+        if fleet.credentials.password
+        else None
+    )
+    user = mosquitto_config.DESK if desk else None
     if choice == "iotcore":
         address = stack.enter_context(broker.iotcore())
         return Stage(replace(address, user=user, password=desk))
     if choice == "mosquitto":
-        private.folder(folder)
-        make.guard_files(fleet, store, names, folder, _LOCAL)
-        lines = guard.lines(fleet.credentials, fleet.broker.tls, folder)
-        anonymous = not make.is_guarded(fleet)
+        secret_files.folder(folder)
+        generate.guard_files(fleet, store, names, folder, _LOCAL)
+        lines = mosquitto_config.lines(fleet.credentials, fleet.broker.tls, folder)
+        anonymous = not generate.is_guarded(fleet)
         # a thousand devices come at once where a test begins
         running = stack.enter_context(
             broker.Mosquitto(*lines, "max_queued_messages 10000", anonymous=anonymous)
@@ -107,13 +112,13 @@ def desk_context(here: Stage, fleet: Fleet, store: Store) -> Any:
     """The SSLContext of the desk, None without TLS."""
     if not here.ca:
         return None
-    pair = store.client(guard.DESK, fleet.credentials.years) if here.certificates else None
+    pair = store.client(mosquitto_config.DESK, fleet.credentials.years) if here.certificates else None
     return tls.context(here.ca, pair.cert if pair else None, pair.key if pair else None)
 
 
 def on_this_computer(one: Outfit, here: Stage) -> Outfit:
     """The same device with this computer as its board: its names and periods stay."""
-    target = board.load("host")
+    target = definition.load("host")
     config = copy.deepcopy(one.config)
     config.pop("wifi", None)
     config["ntp"] = []  # this computer's clock is right, and a hundred would ask at once
@@ -140,9 +145,9 @@ def on_this_computer(one: Outfit, here: Stage) -> Outfit:
 
 def start(one: Outfit, folder: Path) -> Device:
     """Start a device. Raises vm.VmMissing, OSError."""
-    private.folder(folder)
+    secret_files.folder(folder)
     for name, data in one.certificates.items():
-        private.write(folder / name, data)
+        secret_files.write(folder / name, data)
     return Device(folder, one.config)
 
 

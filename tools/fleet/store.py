@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tools.fleet import guard, private
-from tools.fleet.authority import Authority, Pair
-from tools.problem import Problem
+from tools.errors import Problem
+from tools.fleet import mosquitto_config, secret_files
+from tools.fleet.certificate_authority import Authority, Pair
 
 
 class Store:
@@ -22,7 +22,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         """Raises Problem where it can't be read."""
-        self.folder = private.folder(folder)
+        self.folder = secret_files.folder(folder)
         self.authority = Authority(folder)
         self._passwords: dict[str, str] = self._read("passwords.json")
         self._state: dict[str, dict[str, Any]] = self._read("state.json")
@@ -40,8 +40,10 @@ class Store:
     def passwords(self, users: list[str]) -> dict[str, str]:
         """The password of each; one that left the fleet keeps his here, for he may come back."""
         for user in users:
-            self._passwords.setdefault(user, guard.password())
-        private.write(self.folder / "passwords.json", json.dumps(self._passwords, indent=1, sort_keys=True))
+            self._passwords.setdefault(user, mosquitto_config.password())
+        secret_files.write(
+            self.folder / "passwords.json", json.dumps(self._passwords, indent=1, sort_keys=True)
+        )
         return {user: self._passwords[user] for user in users}
 
     def client(self, name: str, years: int) -> Pair:
@@ -53,7 +55,7 @@ class Store:
         return self._pair("servers", host, lambda: self.authority.server(host))
 
     def _pair(self, folder: str, name: str, make: Callable[[], Pair]) -> Pair:
-        keys = private.folder(self.folder / folder)
+        keys = secret_files.folder(self.folder / folder)
         file = name.replace(":", "_")  # an address of IPv6
         cert, key = keys / f"{file}.pem", keys / f"{file}.key"
         if cert.exists() and key.exists():
@@ -61,8 +63,8 @@ class Store:
             if self.authority.is_good(found, name):
                 return found
         made = make()
-        private.write(key, made.key)
-        private.write(cert, made.cert)
+        secret_files.write(key, made.key)
+        secret_files.write(cert, made.cert)
         return made
 
     # ---- who was flashed
@@ -79,4 +81,4 @@ class Store:
         """Note it at once: the next thing may be a cable that is pulled."""
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         self._state[name] = {"flashed": now, "outfit": outfit, "port": port}
-        private.write(self.folder / "state.json", json.dumps(self._state, indent=1, sort_keys=True))
+        secret_files.write(self.folder / "state.json", json.dumps(self._state, indent=1, sort_keys=True))

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tools.problem import Problem
-from tools.watch import DeviceState
+from tools.errors import Problem
+from tools.monitor.device_state import DeviceState
 
 _RULE = re.compile(r"([^/<>]+)/([^/<>]+)([<>])(-?\d+(?:\.\d+)?)")
 _SILENT = 5  # times the usual pause between two messages

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tools import broker as brokers
 from tools.monitor import alerts
-from tools.monitor.hub import Hub
+from tools.monitor.model import Hub
 
 
 def main(

@@ -11,8 +11,8 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button, DataTable, Footer, Header, Label, RichLog, Static
 from textual_plotext import PlotextPlot
 
-from tools.monitor.hub import Hub
-from tools.watch import UNITS
+from tools.monitor.device_state import UNITS
+from tools.monitor.model import Hub
 
 _POLL = 0.05  # s
 _SHOW = 0.5  # s

@@ -22,7 +22,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tools.monitor.hub import Hub
+from tools.monitor.model import Hub
 
 _PAGE = Path(__file__).parent / "page"
 _FILES = {"": "index.html", "style.css": "style.css", "app.js": "app.js"}

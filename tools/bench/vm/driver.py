@@ -136,9 +136,9 @@ def structure(connect, counts):
 def main(what, name, load, port, seconds):
     counts = None
     if what == "structure":
-        import counting
+        import counting_socket
 
-        counts = counting.install()
+        counts = counting_socket.install()
     exec(load, {})
     module = __import__("client_" + name)
     count = Count()

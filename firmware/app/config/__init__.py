@@ -1,0 +1,5 @@
+"""Reading and checking `config.json`: one file on a board, `config.mpy`."""
+
+from .config import ConfigError, load
+
+__all__ = ("ConfigError", "load")

@@ -1,0 +1,304 @@
+"""A board at the end of a cable: a serial port whose other side is the real MicroPython VM.
+
+What a board has and the VM has not is played here: the soft reboot by Ctrl-D, that `boot.py` and
+`main.py` run after it, the ROM bootloader of an ESP32 (`esp32-mock-bootloader`), the UF2 drive of
+an RP2040. The port is a pseudo-terminal without output post-processing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import shutil
+import socket
+import subprocess
+import termios
+import threading
+import time
+import tty
+from pathlib import Path
+
+from esp32_mock_bootloader.server import BootloaderConnection, FlashImage, handle_client
+
+from host_tests.simulated_hardware import BOOTLOADER, HALTED, MODULES, Outside, unique_id
+from tools.vm import process
+
+# What MicroPython runs at the start, and then the REPL comes. The board's folder is its root:
+# whatever it does to its files, this computer's own are out of its reach. What stands in for the
+# modules of a board is loaded and out of sight, as if it were built in.
+_START = """
+import os, sys, vfs
+vfs.umount("/")
+vfs.mount(vfs.VfsPosix(%r), "/stand_in")
+sys.path[:] = ["/stand_in", ".frozen"]
+import dht, ds18x20, machine, neopixel, network, onewire
+__import__("rp2" if "rp2" in (os.getenv("STAND_IN_CHIP") or "") else "esp32")
+vfs.umount("/stand_in")
+vfs.mount(vfs.VfsPosix(%r), "/")
+os.chdir("/")
+sys.path[:] = ["", ".frozen", "/lib"]
+sys.stdout.write(%r)
+for name in %r:
+    if name + ".py" in os.listdir():
+        __import__(name)
+"""
+_READY = "\x05\x06"  # from here on Ctrl-C interrupts a program; before, it would end the VM
+_REBOOT = b"MPY: soft reboot\r\n"
+FILE_SYSTEM = 0x200000  # where MicroPython has it in 4 MB of flash
+
+
+class Flash(FlashImage):  # type: ignore[misc]
+    """The flash of an ESP32, as esptool writes it."""
+
+    def holds(self, firmware: bytes, offset: int) -> bool:
+        return bool(self.data[offset : offset + len(firmware)] == firmware)
+
+
+class Board:
+    """One board; `folder` is its file system. `port` is the path that tools are given.
+
+    A `chip` of Espressif's has a ROM bootloader, and MicroPython only where `flash` holds
+    `firmware` at `offset`. A `drive` is the folder of an RP2040's bootloader: the board has
+    MicroPython, and a port, as soon as `firmware` was copied there. It is pulled out when so many
+    bytes have come; a new Board with the same `folder` and `flash` is the same, plugged in again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        chip: str | None = None,
+        firmware: bytes = b"",
+        offset: int = 0,
+        drive: Path | None = None,
+        flash: Flash | None = None,
+        pulled_after: int | None = None,
+        heap: str = "256k",
+    ) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.flash = flash or Flash()
+        self.received = 0  # bytes that came through the port
+        self.pulled_out = threading.Event()
+        self._pulled_after = pulled_after
+        self.drive = drive
+        self.starts = 0  # of the VM
+        self._chip, self._firmware, self._offset = chip, firmware, offset
+        self._mcu = "rp2040" if drive else chip or "esp32"  # that the stand-in is
+        self.unique_id = unique_id(self._mcu)
+        self.outside = Outside(folder.parent / f"{folder.name}-outside")  # of the chip
+        self.outside.folder.mkdir(exist_ok=True)
+        self._heap = heap
+        self._raw = False  # in the raw REPL
+        self._in_frame = False  # of the ROM bootloader's protocol
+        self._vm: subprocess.Popen[bytes] | None = None
+        self._vm_fd = -1
+        self._ready = False
+        self._early = b""  # what came from the port before it was
+        self._rom: socket.socket | None = None
+        self._fd, self._far = os.openpty()
+        tty.setraw(self._far)
+        self._name = os.ttyname(self._far)
+        # a name of its own: whoever still has the port of a board that was pulled out must not
+        # find the next board there
+        self.port = str(folder.parent / f"{folder.name}-port")
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        if drive:
+            self._show_drive()
+        else:
+            os.symlink(self._name, self.port)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    # ---- the power and the plug
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unplug()
+
+    def unplug(self) -> None:
+        """Pull it out: whoever has the port open gets an error."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self._thread.join(10)
+        self._pull_out()
+
+    def _pull_out(self) -> None:
+        if self.pulled_out.is_set():
+            return
+        self._end_vm()
+        if self._rom:
+            self._rom.close()
+        Path(self.port).unlink(missing_ok=True)
+        for fd in (self._fd, self._far):
+            os.close(fd)
+        self.pulled_out.set()
+
+    @property
+    def runs_micropython(self) -> bool:
+        if self.drive:
+            return not (self.drive / "INFO_UF2.TXT").exists()
+        return not self._chip or self.flash.holds(self._firmware, self._offset)
+
+    # ---- what goes on
+
+    def _run(self) -> None:
+        if self.runs_micropython and not self.drive:
+            self._start_vm(("boot", "main"))
+        while not self._stop.is_set():
+            if self.drive and not self.runs_micropython:
+                self._look_at_drive()
+            self._watch_vm()
+            fds = [fd for fd in (self._fd, self._vm_fd, self._rom.fileno() if self._rom else -1) if fd >= 0]
+            for fd in select.select(fds, [], [], 0.02)[0]:
+                with contextlib.suppress(OSError):
+                    data = os.read(fd, 65536)
+                    if fd == self._fd:
+                        self.received += len(data)
+                        if self._pulled_after is not None and self.received > self._pulled_after:
+                            self._pull_out()
+                            return
+                        self._from_port(data)
+                    elif fd == self._vm_fd:
+                        self._from_vm(data)
+                    else:
+                        self._write(self._fd, data)
+
+    def _from_port(self, data: bytes) -> None:
+        if self._chip:
+            if self._rom is None and data[:1] == b"\xc0":
+                self._start_rom()
+            elif self._rom is not None and not self._in_frame and data[:1] in b"\r\x03\x02":
+                self._rom.close()
+                self._rom = None
+            if self._rom is not None:
+                # frames of SLIP begin and end with this byte
+                self._in_frame ^= bool(data.count(b"\xc0") & 1)
+                self._rom.sendall(data)
+                return
+        if self._vm_fd < 0:
+            if not self.runs_micropython:
+                return  # nobody is there
+            self._start_vm(("boot", "main"))
+        if self._ready:
+            self._write(self._vm_fd, data)
+        else:
+            self._early += data
+
+    def _from_vm(self, data: bytes) -> None:
+        if not self._ready and _READY.encode() in data:
+            data = data.replace(_READY.encode(), b"", 1)
+            self._ready = True
+            early, self._early = self._early, b""
+            self._write(self._vm_fd, early)
+        raw, friendly = data.rfind(b"raw REPL; CTRL-B"), data.rfind(b'"help()"')
+        if raw != friendly:
+            self._raw = raw > friendly
+        self._write(self._fd, data)
+
+    def _write(self, fd: int, data: bytes) -> None:
+        while data and not self._stop.is_set():
+            if select.select([], [fd], [], 0.1)[1]:
+                data = data[os.write(fd, data) :]
+
+    # ---- the VM
+
+    def _start_vm(self, files: tuple[str, ...]) -> None:
+        if self._chip and self.flash.data[FILE_SYSTEM] == 0xFF:
+            self._format()
+        master, slave = os.openpty()
+        mode = termios.tcgetattr(slave)
+        mode[1] &= ~termios.OPOST
+        mode[3] &= ~termios.ECHO
+        termios.tcsetattr(slave, termios.TCSANOW, mode)
+        start = _START % (str(MODULES), str(self.folder), _READY, files)
+        self._ready = False
+        self._vm = subprocess.Popen(
+            [process.executable(), "-X", f"heapsize={self._heap}", "-i", "-c", start],
+            cwd=self.folder,
+            env=dict(
+                os.environ,
+                UNIQUE_ID=self.unique_id.hex(),
+                STAND_IN=str(self.outside.folder),
+                STAND_IN_CHIP=self._mcu,
+            ),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # Ctrl-C becomes SIGINT
+        )
+        os.close(slave)
+        self._vm_fd = master
+        self.starts += 1
+
+    def _format(self) -> None:
+        """The file system is in the flash: who erases one erases the other."""
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        self.flash.data[FILE_SYSTEM] = 0
+
+    def _watch_vm(self) -> None:
+        """A VM that has ended is a board that reboots."""
+        if self._vm is None or self._vm.poll() is None:
+            return
+        code = self._vm.returncode
+        with contextlib.suppress(OSError):
+            while select.select([self._vm_fd], [], [], 0)[0]:
+                self._write(self._fd, os.read(self._vm_fd, 65536))
+        self._end_vm()
+        if code == BOOTLOADER and self.drive:
+            Path(self.port).unlink(missing_ok=True)
+            self._show_drive()
+            return
+        self._write(self._fd, _REBOOT)
+        if code == HALTED:
+            self._start_vm(())
+        elif self._raw:
+            self._start_vm(("boot",))
+            self._write(self._vm_fd, b"\x01")
+        else:
+            self._start_vm(("boot", "main"))
+
+    def _end_vm(self) -> None:
+        if self._vm is not None:
+            self._vm.kill()
+            self._vm.wait()
+            os.close(self._vm_fd)
+        self._vm, self._vm_fd = None, -1
+
+    # ---- bootloaders
+
+    def _start_rom(self) -> None:
+        self._end_vm()
+        self._in_frame = False
+        self._rom, far = socket.socketpair()
+        threading.Thread(
+            target=handle_client,
+            args=(BootloaderConnection(sock=far), self._stop, self._chip),
+            kwargs={"flash": self.flash},
+            daemon=True,
+        ).start()
+
+    def _show_drive(self) -> None:
+        assert self.drive
+        self.drive.mkdir(parents=True, exist_ok=True)
+        (self.drive / "INFO_UF2.TXT").write_text(
+            "UF2 Bootloader v3.0\nModel: Raspberry Pi RP2\nBoard-ID: RPI-RP2\n"
+        )
+
+    def _look_at_drive(self) -> None:
+        """The bootloader takes a firmware that is whole, and restarts."""
+        assert self.drive
+        for path in set(self.drive.iterdir()) - {self.drive / "INFO_UF2.TXT"}:
+            if path.read_bytes() == self._firmware:
+                path.unlink()
+                (self.drive / "INFO_UF2.TXT").unlink()
+                time.sleep(0.05)  # the drive is gone before the port is there
+                os.symlink(self._name, self.port)

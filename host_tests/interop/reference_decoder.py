@@ -1,0 +1,287 @@
+"""The standard as a decoder of what a server sends, written for these tests: slow, and as strict as can be.
+
+It collects all faults of a packet, for "the receiver can validate in any order" (4.13.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from host_tests.interop.reference_packets import (
+    ACKS,
+    FLAGS,
+    KINDS,
+    LEGAL,
+    REASONS,
+    SUBSCRIPTION_IDENTIFIER,
+    TOPIC_ALIAS,
+    TYPES,
+    USER,
+    Packet,
+)
+
+MALFORMED, PROTOCOL, TOPIC_NAME, ALIAS = 0x81, 0x82, 0x90, 0x94
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`rule` starts with its section. Where the standard names no code, more than one is right.
+
+    `may`: the sender must not do it, and the receiver may let it pass.
+    """
+
+    rule: str
+    codes: tuple[int, ...]
+    may: bool = False
+
+
+class _Stop(Exception):
+    """What follows can't be told."""
+
+
+class Reader:
+    """Reads one whole packet; its remaining length is right."""
+
+    def __init__(self, data: bytes) -> None:
+        at = 1
+        while data[at] > 127:
+            at += 1
+        self.flags = data[0] & 15
+        self.kind = KINDS[data[0] >> 4]
+        self.data = data[at + 1 :]
+        self.at = 0
+        self.end = len(self.data)
+        self.raw = b""  # of the last text
+        self.faults: list[Fault] = []
+        self.packet = Packet(self.kind)
+
+    def fault(self, rule: str, *codes: int, may: bool = False) -> None:
+        self.faults.append(Fault(rule, codes, may))
+
+    def stop(self, rule: str, *codes: int) -> _Stop:
+        self.fault(rule, *codes)
+        return _Stop()
+
+    # ---- data types (1.5)
+
+    def take(self, n: int) -> bytes:
+        if self.at + n > self.end:
+            raise self.stop("2.1.4 cut short", MALFORMED)
+        self.at += n
+        return self.data[self.at - n : self.at]
+
+    def number(self, n: int) -> int:
+        return int.from_bytes(self.take(n), "big")
+
+    def varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.take(1)[0]
+            value |= (byte & 127) << shift
+            if byte < 128:
+                if shift and not byte:
+                    self.fault("1.5.5 not the shortest", MALFORMED)
+                return value
+            shift += 7
+            if shift == 28:
+                raise self.stop("1.5.5 five bytes", MALFORMED)
+
+    def text(self) -> str:
+        self.raw = data = self.take(self.number(2))
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            self.fault("1.5.4 ill-formed UTF-8", MALFORMED)
+            return ""
+        if "\0" in text:
+            self.fault("1.5.4 U+0000", MALFORMED)
+        return text
+
+    def identifier(self) -> int:
+        value = self.number(2)
+        if not value:
+            self.fault("2.2.1 packet identifier 0", MALFORMED, PROTOCOL)
+        return value
+
+    # ---- properties (2.2.2)
+
+    def value(self, kind: str) -> Any:
+        if kind == "pair":
+            return self.text(), self.text()
+        if kind == "text":
+            return self.text()
+        if kind == "binary":
+            return self.take(self.number(2))
+        if kind == "varint":
+            return self.varint()
+        return self.number({"byte": 1, "u16": 2, "u32": 4}[kind])
+
+    def property(self, found: dict[int, Any]) -> None:
+        identifier = self.varint()
+        kind = TYPES.get(identifier)
+        if kind is None:
+            raise self.stop("2.2.2.2 unknown property", MALFORMED)
+        if identifier not in LEGAL.get(self.kind, ()):
+            self.fault("2.2.2.2 property out of place", MALFORMED)
+        repeats = identifier == USER or (identifier == SUBSCRIPTION_IDENTIFIER and self.kind == "PUBLISH")
+        if identifier in found and not repeats:
+            self.fault("2.2.2 property twice", PROTOCOL)
+        value = self.value(kind)
+        self.bounds(identifier, kind, value)
+        if repeats:
+            found.setdefault(identifier, []).append(value)
+        else:
+            found.setdefault(identifier, [value] if identifier == SUBSCRIPTION_IDENTIFIER else value)
+
+    def bounds(self, identifier: int, kind: str, value: Any) -> None:
+        if kind == "byte" and value > 1:
+            self.fault("2.2.2 byte above 1", PROTOCOL)
+        if identifier in (0x21, 0x27, SUBSCRIPTION_IDENTIFIER) and not value:
+            self.fault("2.2.2 zero", PROTOCOL)
+        if identifier == TOPIC_ALIAS and not value:
+            self.fault("3.3.2.3.4 alias 0", ALIAS)
+        if identifier == 0x08 and ("+" in value or "#" in value):
+            # [MQTT-3.3.2-14] binds the sender; no section tells the receiver to check
+            self.fault("3.3.2.3.5 wildcard in a response topic", PROTOCOL, MALFORMED, TOPIC_NAME, may=True)
+
+    def properties(self) -> None:
+        size = self.varint()
+        if self.at + size > self.end:
+            raise self.stop("2.2.2.1 property length", MALFORMED)
+        outer, self.end = self.end, self.at + size
+        while self.at < self.end:
+            self.property(self.packet.properties)
+        self.end = outer
+
+    def reason(self) -> int:
+        reason = self.number(1)
+        self.known(reason)
+        return reason
+
+    def known(self, reason: int) -> None:
+        if self.kind == "DISCONNECT" and reason == 4:
+            self.fault("3.14.2.1 a client's reason code", MALFORMED, PROTOCOL)
+        elif reason not in REASONS[self.kind]:
+            self.fault("2.4 unknown reason code", MALFORMED, PROTOCOL)
+
+    # ---- packets (3)
+
+    def connack(self) -> None:
+        flags = self.number(1)
+        if flags > 1:
+            self.fault("3.2.2.1 reserved flags", MALFORMED)
+        reason = self.reason()
+        if flags & 1 and reason:
+            self.fault("3.2.2.1.1 session present in a refusal", PROTOCOL)
+        self.properties()
+        if {0x15, 0x16} & self.packet.properties.keys():
+            # [MQTT-4.12.0-6] binds the server
+            self.fault("4.12 authentication that nobody asked for", PROTOCOL, may=True)
+        self.packet.fields.update(session_present=flags == 1, reason=reason)
+
+    def publish(self) -> None:
+        qos, dup = self.flags >> 1 & 3, self.flags >> 3 == 1
+        if qos == 3:
+            self.fault("3.3.1.2 QoS 3", MALFORMED)
+        if dup and not qos:
+            self.fault("3.3.1.1 DUP at QoS 0", MALFORMED, PROTOCOL)
+        topic = self.text()
+        if b"+" in self.raw or b"#" in self.raw:  # of one that is ill-formed, too
+            self.fault("3.3.2.1 wildcard in a topic name", TOPIC_NAME, MALFORMED, PROTOCOL)
+        packet_id = self.identifier() if qos else 0
+        self.properties()
+        if not topic and TOPIC_ALIAS not in self.packet.properties:
+            self.fault("3.3.2.1 empty topic", PROTOCOL)
+        payload = self.take(self.end - self.at)
+        self.packet.fields.update(
+            topic=topic, payload=payload, qos=qos, retain=self.flags & 1 == 1, dup=dup, packet_id=packet_id
+        )
+
+    def ack(self) -> None:
+        self.packet.fields.update(packet_id=self.identifier(), reason=0)
+        if self.at < self.end:
+            self.packet.fields["reason"] = self.reason()
+        if self.at < self.end:
+            self.properties()
+
+    def suback(self) -> None:
+        packet_id = self.identifier()
+        self.properties()
+        reasons = list(self.take(self.end - self.at))
+        if not reasons:
+            self.fault("3.9.3 no reason code", MALFORMED, PROTOCOL)
+        for reason in reasons:
+            self.known(reason)
+        self.packet.fields.update(packet_id=packet_id, reasons=reasons)
+
+    def disconnect(self) -> None:
+        self.packet.fields["reason"] = self.reason() if self.end else 0
+        if self.at < self.end:
+            self.properties()
+        if 0x11 in self.packet.properties:
+            self.fault("3.14.2.2.2 session expiry of a server", MALFORMED, PROTOCOL)  # [MQTT-3.14.2-2]
+
+    def auth(self) -> None:
+        # these tests ask for no authentication, so each is one too many
+        self.fault("3.15 AUTH without a method", PROTOCOL)
+        if (self.reason() if self.end else 0) == 0x19:
+            self.fault("3.15.2.1 a client's reason code", MALFORMED, PROTOCOL)
+        if self.at < self.end:
+            self.properties()
+
+    def read(self) -> None:
+        kind = self.kind
+        if not kind:
+            raise self.stop("2.1.2 packet type 0", MALFORMED, PROTOCOL)
+        if kind in ("CONNECT", "SUBSCRIBE", "UNSUBSCRIBE", "PINGREQ"):
+            if self.flags != FLAGS.get(kind, 0):
+                self.fault("2.1.3 flags", MALFORMED)
+            raise self.stop("2.1.2 a client's packet", PROTOCOL)
+        if kind == "PUBLISH":
+            self.publish()
+            return
+        if self.flags != FLAGS.get(kind, 0):
+            self.fault("2.1.3 flags", MALFORMED)
+        if kind in ACKS:
+            self.ack()
+        elif kind in ("SUBACK", "UNSUBACK"):
+            self.suback()
+        elif kind == "CONNACK":
+            self.connack()
+        elif kind == "DISCONNECT":
+            self.disconnect()
+        elif kind == "AUTH":
+            self.auth()
+        if self.at < self.end:
+            self.fault("2.1.4 bytes left over", MALFORMED)
+
+
+def read(data: bytes) -> tuple[Packet, list[Fault]]:
+    """The packet, as far as it can be told, and all that is wrong with it."""
+    reader = Reader(data)
+    try:
+        reader.read()
+    except _Stop:
+        pass
+    return reader.packet, reader.faults
+
+
+def frame(data: bytes, limit: int) -> tuple[bytes, list[Fault]]:
+    """The first packet of a stream, b"" where it is not whole; `limit` is the Maximum Packet Size."""
+    size = shift = 0
+    faults = []
+    for at in range(1, 5):
+        if at >= len(data):
+            return b"", []
+        size |= (data[at] & 127) << shift
+        shift += 7
+        if data[at] < 128:
+            if at > 1 and not data[at]:
+                faults.append(Fault("1.5.5 not the shortest", (MALFORMED,)))
+            if at + 1 + size > limit:
+                faults.append(Fault("3.1.2.11.4 larger than Maximum Packet Size", (0x95,)))
+            if faults:
+                return b"", faults
+            return (data[: at + 1 + size], []) if at + 1 + size <= len(data) else (b"", [])
+    return b"", [Fault("1.5.5 five bytes", (MALFORMED,))]

@@ -1,0 +1,118 @@
+"""Power cuts by chance on a simulated flash: `make cuts CUTS=100000 SEED=7`.
+
+Each history is a device over several boots, each of which ends in the midst of a write, a sync, or
+anything else that it does; see `reboots` and `flash`. Nothing that was accepted may be lost, nothing
+at QoS 2 doubled, and the order is kept.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Optional
+
+import typer
+from power_cycles import Flash, exhaust, random_history
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from simulation import real_clock
+
+_BATCH = 25  # histories
+_BOOTS = 8  # of each
+# what else goes wrong: a broker that loses its session, flash that fails
+KINDS = ((False, False), (False, False), (True, False), (False, True), (True, True))
+
+
+@dataclass
+class Result:
+    """What came of some histories; `findings` say which failed, and how."""
+
+    cuts: int = 0
+    turns: int = 0
+    messages: int = 0
+    findings: list[str] = field(default_factory=list)
+
+    def add(self, other: Result) -> None:
+        self.cuts += other.cuts
+        self.turns += other.turns
+        self.messages += other.messages
+        self.findings += other.findings
+
+
+def histories(seed: int, count: int) -> Result:
+    """The histories of these numbers."""
+    result = Result()
+    for number in range(seed, seed + count):
+        lossy, failing = KINDS[number % len(KINDS)]
+        try:
+            history = random_history(number, _BOOTS, lossy, failing)
+        except Exception as error:
+            result.findings.append(f"SEED={number}: {error!r}"[:400])
+        else:
+            result.cuts += history.cuts
+            result.turns += history.turns
+            result.messages += history.next + history.sent
+    _leave()
+    return result
+
+
+def every_position(every: int) -> tuple[int, set[int]]:
+    """Cuts at every byte of one workload; how many, and the kinds of record that it has written."""
+    try:
+        return exhaust(every)
+    finally:
+        _leave()
+
+
+def _leave() -> None:
+    real_clock()
+    Flash.restore()
+
+
+def _histories(seed_and_count: tuple[int, int]) -> Result:
+    return histories(*seed_and_count)
+
+
+def results(seed: int, cuts: int) -> Iterator[Result]:
+    """Results as they come, from one process a core."""
+    batches = [(seed + i, _BATCH) for i in range(0, -(-cuts // _BOOTS), _BATCH)]
+    with multiprocessing.Pool(os.cpu_count() or 1) as pool:
+        yield from pool.imap_unordered(_histories, batches)
+
+
+def main(
+    cuts: Annotated[int, typer.Option(help="how many", min=1)] = 100_000,
+    seed: Annotated[Optional[int], typer.Option(help="the first number; else one by chance")] = None,
+) -> None:
+    """Power cuts by chance."""
+    console = Console()
+    seed = random.randrange(1 << 28) if seed is None else seed
+    start = time.monotonic()
+    total = Result()
+    bar = Progress(
+        TextColumn("{task.completed:.0f} cuts"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=cuts)
+        for one in results(seed, cuts):
+            total.add(one)
+            bar.update(task, completed=total.cuts)
+    for finding in total.findings[:10]:
+        console.print(f"[red]{finding}[/]", highlight=False)
+    console.print(
+        f"{total.cuts} cuts from seed {seed} on in {time.monotonic() - start:.0f} s: "
+        f"{total.messages} messages, the files took turns {total.turns} times, {len(total.findings)} findings"
+    )
+    raise typer.Exit(1 if total.findings else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)

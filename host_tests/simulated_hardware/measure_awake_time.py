@@ -1,0 +1,58 @@
+"""How long a sleeping device is awake in each cycle.
+
+Run it with `python -m host_tests.simulated_hardware.measure_awake_time`.
+
+The real VM with the stand-in, at mosquitto on this computer. Radio, flash and processor of a chip
+are not in it: a device tells its own figure as `awake` in its health.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from host_tests.device.observer import desk
+from host_tests.simulated_hardware.test_board import device
+from tools import broker
+from tools.board import definition
+
+_LINGER = 0.1  # s
+
+
+def measured(key: str, mode: str, address: broker.Address, cycles: int, console: Console) -> list[float]:
+    """ms awake of so many cycles, as the device tells."""
+    found: dict[float, float] = {}
+    power = {"mode": mode, "period": 1, "linger": _LINGER}
+    with tempfile.TemporaryDirectory() as folder, desk(address) as here:
+        sensors = [{"kind": "chip_temperature"}, {"kind": "heap_free"}]
+        with device(key, Path(folder), address, sensors, power=power):
+            for n in track(range(1, cycles + 1), f"{key}, {mode}", console=console):
+                here.until(lambda n=n: (here.dut.health.get("cycles") or 0) >= n, 60)
+                found[here.dut.health["cycles"]] = here.dut.health["awake"]
+    return list(found.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--cycles", type=int, default=10)
+    cycles = parser.parse_args().cycles
+    console = Console(stderr=True)
+    table = Table("board", "sleep", "ms awake, median", "longest")
+    with broker.Mosquitto("set_tcp_nodelay true") as running:
+        for key in ("esp32", "rpi_pico_w"):
+            for mode in ("light", "deep"):
+                ms = measured(key, mode, running.address, cycles, console)
+                shown = f"{statistics.median(ms):.0f}", f"{max(ms):.0f}"
+                table.add_row(definition.load(key).name, mode, *shown)
+    Console().print(table)
+    Console().print(f"Of each {_LINGER * 1000:.0f} ms are spent waiting for commands (power.linger).")
+
+
+if __name__ == "__main__":
+    main()

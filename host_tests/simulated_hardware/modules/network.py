@@ -1,0 +1,132 @@
+"""`network` as its documentation has it: a station whose air is in the file `wlan`.
+
+JSON: `ssid` and `password` of the network that is there (any where they are absent), `up` whether
+it is in reach, `delay` in ms until a station is in, `rssi` in dBm.
+"""
+
+from time import ticks_diff, ticks_ms
+
+import machine
+import simulated_io
+from simulated_io import RP2
+
+STA_IF = 0
+AP_IF = 1
+STAT_IDLE, STAT_CONNECTING, STAT_GOT_IP = (0, 1, 3) if RP2 else (1000, 1001, 1010)
+STAT_NO_AP_FOUND, STAT_WRONG_PASSWORD = (-2, -3) if RP2 else (201, 202)
+STAT_CONNECT_FAIL = -1 if RP2 else 203
+if not RP2:
+    STAT_BEACON_TIMEOUT, STAT_ASSOC_FAIL, STAT_HANDSHAKE_TIMEOUT = 200, 203, 204
+
+_hostname = ["mpy-" + simulated_io.CHIP]
+_country = ["XX"]
+
+
+def hostname(name=None):
+    if name is None:
+        return _hostname[0]
+    if len(name) > 32:
+        raise ValueError("name too long")
+    _hostname[0] = name
+
+
+def country(code=None):
+    if code is None:
+        return _country[0]
+    _country[0] = code
+
+
+class WLAN:
+    IF_STA, IF_AP = STA_IF, AP_IF
+    PM_NONE, PM_PERFORMANCE, PM_POWERSAVE = (16, 10555714, 17) if RP2 else (0, 1, 2)
+
+    _active = False
+    _wanted = None  # ssid and password that it tries to join
+    _since = 0
+    _joined = False
+    _config: dict = {}
+
+    def __init__(self, interface_id=STA_IF):
+        if interface_id != STA_IF:
+            raise ValueError("only the station is played here")
+
+    # the radio is one, however many objects there are of it
+
+    def active(self, on=None):
+        if on is None:
+            return WLAN._active
+        WLAN._active = bool(on)
+        if not on:
+            WLAN._wanted, WLAN._joined = None, False
+
+    def connect(self, ssid=None, key=None, **more):
+        if not WLAN._active:
+            raise OSError("Wifi Not Started")
+        WLAN._wanted = (ssid, key or "")
+        WLAN._since = ticks_ms()
+        WLAN._joined = False
+
+    def disconnect(self):
+        WLAN._wanted, WLAN._joined = None, False
+
+    def _look(self):
+        """Joins and loses the network; returns the status."""
+        machine._interrupts()
+        air = simulated_io.data("wlan") or {}
+        if WLAN._wanted is None:
+            return STAT_IDLE
+        ssid, password = WLAN._wanted
+        if not air.get("up", True) or ssid != air.get("ssid", ssid):
+            if WLAN._joined:  # the radio tries to come back by itself
+                WLAN._joined, WLAN._since = False, ticks_ms()
+            return STAT_NO_AP_FOUND
+        if password != air.get("password", password):
+            WLAN._joined = False
+            return STAT_WRONG_PASSWORD
+        if ticks_diff(ticks_ms(), WLAN._since) < air.get("delay", 100):
+            return STAT_CONNECTING
+        WLAN._joined = True
+        return STAT_GOT_IP
+
+    def isconnected(self):
+        return self._look() == STAT_GOT_IP
+
+    def status(self, param=None):
+        found = self._look()
+        if param is None:
+            return found
+        if param != "rssi":
+            raise ValueError("unknown status param")
+        if found != STAT_GOT_IP:
+            if RP2:
+                return 0
+            raise OSError("Wifi Not Connected")
+        return (simulated_io.data("wlan") or {}).get("rssi", -60)
+
+    def ifconfig(self, given=None):
+        if given is not None:
+            return None
+        if self.isconnected():
+            return ("127.0.0.1", "255.0.0.0", "127.0.0.1", "127.0.0.1")
+        return ("0.0.0.0", "0.0.0.0", "0.0.0.0", "0.0.0.0")
+
+    def config(self, *param, **settings):
+        if settings:
+            if param:
+                raise TypeError("either pos or kw args are allowed")
+            WLAN._config.update(settings)
+            return None
+        (name,) = param
+        if name == "mac":
+            return machine.unique_id()[:6]
+        if name in ("ssid", "essid"):
+            return WLAN._wanted[0] if WLAN._wanted else ""
+        if name in WLAN._config:
+            return WLAN._config[name]
+        raise ValueError("unknown config param")
+
+    def scan(self):
+        air = simulated_io.data("wlan") or {}
+        if not air.get("up", True) or "ssid" not in air:
+            return []
+        return [(air["ssid"].encode(), b"\0" * 6, 1, air.get("rssi", -60), 3, False)]

@@ -1,0 +1,395 @@
+"""The stand-in for `machine` says and does what its documentation says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from esp32_mock_bootloader.registers import mac_bytes_for_chip
+
+from host_tests.simulated_hardware import ASLEEP, BOOTLOADER, RESET, WATCHDOG, Chip, Outside
+from host_tests.simulated_hardware.sensor_data import scratchpad
+
+Run = Callable[..., Chip]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Run a program on a chip; `outside` are files that are there before."""
+    chips: list[Chip] = []
+
+    def start(
+        code: str, chip: str = "esp32", outside: dict[str, object] | None = None, **options: object
+    ) -> Chip:
+        for name, content in (outside or {}).items():
+            Outside(tmp_path / "stand_in")[name] = content  # type: ignore[assignment]
+        made = Chip(tmp_path, ["-c", code], chip=chip, **options)  # type: ignore[arg-type]
+        chips.append(made)
+        return made
+
+    yield start
+    for made in chips:
+        made.power_off()
+
+
+def printed(chip: Chip) -> list[str]:
+    assert chip.wait() == 0, list(chip.lines)
+    return list(chip.lines)
+
+
+def refused(line: str) -> str:
+    """A program that prints what this line raises."""
+    return (
+        f"from machine import *\ntry:\n    {line}\nexcept Exception as e:\n    print(type(e).__name__, e)\n"
+    )
+
+
+def test_an_output_drives_its_pin_and_an_input_reads_it(run: Run) -> None:
+    code = """
+from machine import Pin
+out, inp = Pin(2, Pin.OUT, value=1), Pin(4, Pin.IN)
+print(out.value(), inp.value(), Pin(2)())
+out.off(); inp.value(1)
+print(out(), inp())
+inp.init(Pin.OUT)  # what was set before is the level now
+print(inp())
+"""
+    chip = run(code, outside={"pin-4": "0"})
+    assert printed(chip) == ["1 0 1", "0 0", "1"]
+    assert chip.outside["pin-2"] == "0" and chip.outside["pin-4"] == "1"
+
+
+def test_a_pull_holds_a_pin_that_nobody_drives(run: Run) -> None:
+    code = """
+from machine import Pin
+print(Pin(4, Pin.IN, Pin.PULL_UP)(), Pin(5, Pin.IN, Pin.PULL_DOWN)(), Pin(12, Pin.IN, Pin.PULL_UP)())
+od = Pin(13, Pin.OPEN_DRAIN, value=1)
+print(od()); od(0); print(od())
+"""
+    assert printed(run(code, outside={"pin-12": "0"})) == ["1 0 0", "1", "0"]
+
+
+@pytest.mark.parametrize(
+    ("chip", "line", "said"),
+    [
+        ("esp32", "Pin(40)", "ValueError invalid pin"),
+        ("esp32", "Pin(34, Pin.OUT)", "ValueError pin can only be input"),
+        ("esp32", "PWM(Pin(35))", "ValueError pin can only be input"),
+        ("esp32c3", "Pin(22)", "ValueError invalid pin"),
+        ("rp2040", "Pin(30)", "ValueError invalid pin"),
+        ("esp32", "ADC(5)", "ValueError invalid pin"),
+        ("rp2040", "ADC(15)", "ValueError invalid pin"),
+        ("rp2040", "WDT(timeout=8389)", "ValueError timeout exceeds 8388"),
+        ("esp32", "PWM(Pin(2), duty_u16=65536)", "ValueError duty_u16 must be from 0 to 65535"),
+        ("esp32", "freq(1)", "ValueError frequency must be 20MHz, 40MHz, 80Mhz, 160MHz or 240MHz"),
+    ],
+)
+def test_what_a_chip_has_not_is_refused(run: Run, chip: str, line: str, said: str) -> None:
+    assert printed(run(refused(line), chip)) == [said]
+
+
+def test_each_edge_that_is_asked_for_calls_the_handler(run: Run) -> None:
+    code = """
+from machine import Pin
+import machine, sys
+seen = []
+pin = Pin(4, Pin.IN, Pin.PULL_UP)
+pin.irq(lambda p: seen.append((p is pin, p())), Pin.IRQ_FALLING)
+print("ready")
+while len(seen) < 3:
+    machine.idle()
+print(seen)
+"""
+    chip = run(code, outside={"pin-4": "1"})
+    chip.said("ready")
+    chip.outside.pulses(4, 1)
+    chip.outside.pulses(4, 2)
+    assert printed(chip)[1:] == ["[(True, 1), (True, 1), (True, 1)]"]
+
+
+def test_a_hard_interrupt_may_not_allocate(run: Run) -> None:
+    code = """
+from machine import Pin
+import machine
+pin = Pin(4, Pin.IN, Pin.PULL_UP)
+def handle(pin):
+    try:
+        bytearray(100)
+    except MemoryError:
+        global denied
+        denied = True
+denied = False
+pin.irq(handle, Pin.IRQ_FALLING, hard=True)
+print("ready")
+while not denied:
+    machine.idle()
+print("denied")
+"""
+    chip = run(code)
+    chip.said("ready")
+    chip.outside["pin-4"] = "0"
+    assert printed(chip)[1:] == ["denied"]
+
+
+def test_a_pulse_while_it_sleeps_lightly_wakes_it(run: Run) -> None:
+    code = """
+from machine import Pin, lightsleep
+Pin(4, Pin.IN).irq(lambda p: print("pulse"), Pin.IRQ_RISING)
+print("sleeps")
+lightsleep(60_000)
+print("awake")
+"""
+    chip = run(code, outside={"pin-4": "0"})
+    chip.said("sleeps")
+    chip.outside["pin-4"] = "01"
+    assert printed(chip) == ["sleeps", "pulse", "awake"]
+
+
+def test_volts_are_read_as_the_attenuation_has_it(run: Run) -> None:
+    code = """
+from machine import ADC, Pin
+adc = ADC(Pin(34), atten=ADC.ATTN_11DB)
+print(adc.read_u16(), adc.read_uv())
+adc.init(atten=ADC.ATTN_0DB)
+print(adc.read_u16(), adc.read_uv())
+"""
+    assert printed(run(code, outside={"adc-34": 1.65})) == ["32768 1650000", "65535 1000000"]
+
+
+def test_pwm_tells_frequency_and_duty(run: Run) -> None:
+    code = """
+from machine import PWM, Pin
+pwm = PWM(Pin(2), freq=1000, duty_u16=32768)
+pwm.freq(500); print(pwm.freq(), pwm.duty_u16(), pwm.duty_ns())
+"""
+    chip = run(code)
+    assert printed(chip) == ["500 32768 1000015"]
+    assert chip.outside["pwm-2"] == "500 32768"
+
+
+def test_an_i2c_device_answers_and_a_missing_one_does_not(run: Run) -> None:
+    code = """
+from machine import I2C, Pin
+bus = I2C(0, scl=Pin(22), sda=Pin(21))
+print(bus.scan(), bus.readfrom_mem(0x76, 0xd0, 2).hex())
+bus.writeto_mem(0x76, 0xd1, b"\\x55"); print(bus.readfrom_mem(0x76, 0xd0, 3).hex())
+bus.writeto(0x44, b"\\x24\\x00"); print(bus.readfrom(0x44, 3).hex())
+for address in (0x10, 0x45):
+    try:
+        bus.writeto(address, b"x")
+    except OSError as error:
+        print(error.errno)
+"""
+    outside = {
+        "i2c-76": {"registers": {"d0": "60 12 34"}},
+        "i2c-44": {"answers": {"2400": "beef92"}},
+        "i2c-45": {"stuck": True},
+    }
+    chip = run(code, outside=outside)
+    assert printed(chip) == ["[68, 69, 118] 6012", "605534", "beef92", "19", "116"]
+    assert chip.outside["i2c-44-written"] == "2400"
+
+
+def test_a_reset_ends_the_process_and_the_cause_is_known_afterwards(run: Run) -> None:
+    code = """
+import machine
+print(machine.reset_cause())
+if machine.reset_cause() == machine.PWRON_RESET:
+    try:
+        machine.reset()
+    except Exception:
+        print("caught")
+"""
+    chip = run(code)
+    assert chip.wait() == 0
+    assert chip.ends == [RESET, 0] and list(chip.lines) == ["1", "2"]
+
+
+def test_a_reset_in_an_interrupt_is_one_too(run: Run) -> None:
+    code = """
+import machine
+from machine import Pin
+print(machine.reset_cause())
+if machine.reset_cause() == machine.PWRON_RESET:
+    Pin(4, Pin.IN).irq(lambda p: machine.reset())
+    print("ready")
+    while True:
+        machine.idle()
+"""
+    chip = run(code)
+    chip.said("ready")
+    chip.outside["pin-4"] = "1"
+    chip.said("2")
+
+
+def test_rtc_memory_outlives_deep_sleep_but_not_the_power(run: Run, tmp_path: Path) -> None:
+    code = """
+import machine
+rtc = machine.RTC()
+print(machine.reset_cause(), machine.wake_reason(), rtc.memory())
+if machine.reset_cause() != machine.DEEPSLEEP_RESET:
+    rtc.memory(b"kept")
+    machine.deepsleep(50)
+"""
+    chip = run(code)
+    assert chip.wait() == 0
+    assert chip.ends == [ASLEEP, 0] and chip.slept == [50]
+    assert list(chip.lines) == ["1 0 b''", "4 4 b'kept'"]
+    again = run("import machine; print(machine.reset_cause(), machine.RTC().memory())")
+    assert printed(again) == ["1 b''"]
+
+
+@pytest.mark.parametrize(
+    ("chip", "arm", "cause"),
+    [
+        ("esp32", "esp32.wake_on_ext0(pin, esp32.WAKEUP_ANY_HIGH)", "4 2"),
+        ("esp32c3", "esp32.wake_on_gpio((pin,), esp32.WAKEUP_ANY_HIGH)", "4 7"),
+        ("rp2040", "pin.irq(lambda p: None, Pin.IRQ_RISING)", "3"),
+    ],
+)
+def test_a_pin_ends_deep_sleep(run: Run, chip: str, arm: str, cause: str) -> None:
+    code = f"""
+import machine
+from machine import Pin
+try:
+    import esp32
+    print(machine.reset_cause(), machine.wake_reason())
+except ImportError:
+    print(machine.reset_cause())
+pin = Pin(4, Pin.IN)
+if machine.reset_cause() == machine.PWRON_RESET:
+    {arm}
+    machine.deepsleep(600_000)
+"""
+    chip_ = run(code, chip, outside={"pin-4": "0"})
+    chip_.until(lambda: chip_.asleep)
+    chip_.outside.pulses(4, 1)
+    assert chip_.wait() == 0
+    assert chip_.ends == [ASLEEP, 0] and list(chip_.lines)[1] == cause
+
+
+def test_a_pin_that_sleeps_with_the_chip_can_not_wake_it(run: Run) -> None:
+    code = """
+import esp32
+from machine import Pin
+try:
+    esp32.wake_on_ext0(Pin(5, Pin.IN), True)
+except ValueError as error:
+    print(error)
+print(hasattr(esp32, "wake_on_gpio"))
+"""
+    assert printed(run(code)) == ["invalid pin", "False"]
+
+
+def test_words_of_an_rp2_outlive_deep_sleep(run: Run) -> None:
+    code = """
+import machine
+words = machine.mem_backup()
+print(machine.reset_cause(), words[1], len(words), words.itemsize)
+if not words[1]:
+    words[1] = 0xffffffff
+    machine.deepsleep(50)
+"""
+    assert run(code, "rp2040").wait() == 0
+    chip = run("import machine; print(hasattr(machine.RTC(), 'memory'))", "rp2040")
+    assert printed(chip) == ["False"]
+
+
+@pytest.mark.parametrize("hang", ["while True: pass", "import time; time.sleep(60)"])
+def test_a_watchdog_that_is_not_fed_resets_whatever_the_program_does(run: Run, hang: str) -> None:
+    code = f"""
+import machine
+print(machine.reset_cause())
+if machine.reset_cause() == machine.PWRON_RESET:
+    machine.WDT(timeout=200)
+    try:
+        {hang}
+    finally:
+        print("finally")
+    import time; time.sleep(60)
+"""
+    chip = run(code)
+    assert chip.wait() == 0
+    assert list(chip.lines) == ["1", "3"] and chip.ends == [WATCHDOG, 0]
+
+
+def test_a_watchdog_that_is_fed_is_quiet(run: Run) -> None:
+    code = """
+import machine, time
+dog = machine.WDT(timeout=1000)
+for _ in range(30):
+    time.sleep_ms(50); dog.feed()
+print("done")
+"""
+    assert printed(run(code)) == ["done"]
+
+
+def test_the_bootloader_has_its_own_end(run: Run) -> None:
+    assert run("import machine; machine.bootloader()").wait() == BOOTLOADER
+
+
+def test_a_timer_calls_once_or_again_and_again(run: Run) -> None:
+    code = """
+import machine
+from machine import Timer
+found = []
+Timer(0).init(mode=Timer.ONE_SHOT, period=10, callback=lambda t: found.append("once"))
+Timer(1).init(period=20, callback=lambda t: found.append("again"))
+while found.count("again") < 3:
+    machine.idle()
+print(found.count("once"))
+"""
+    assert printed(run(code)) == ["1"]
+
+
+def test_the_clock_can_be_set(run: Run) -> None:
+    code = """
+from machine import RTC
+RTC().datetime((2030, 5, 6, 0, 7, 8, 9, 0))
+print(RTC().datetime()[:6])
+"""
+    assert printed(run(code)) == ["(2030, 5, 6, 0, 7, 8)"]  # a Monday
+
+
+def test_the_unique_id_is_the_one_that_the_bootloader_tells(run: Run) -> None:
+    assert printed(run("import machine; print(machine.unique_id().hex())")) == [
+        bytes(mac_bytes_for_chip("esp32")).hex()
+    ]
+
+
+def test_a_strip_gets_its_bytes_green_first(run: Run) -> None:
+    code = """
+from machine import Pin
+from neopixel import NeoPixel
+strip = NeoPixel(Pin(5), 2)
+strip[0] = (1, 2, 3); strip[1] = (255, 0, 0)
+strip.write(); print(strip[0])
+"""
+    chip = run(code)
+    assert printed(chip) == ["(1, 2, 3)"]
+    assert chip.outside["stream-5"] == "02010300ff00"
+
+
+def test_thermometers_on_one_wire(run: Run) -> None:
+    code = """
+from machine import Pin
+from onewire import OneWire, OneWireError
+from ds18x20 import DS18X20
+bus = DS18X20(OneWire(Pin(4)))
+bus.convert_temp()
+print([(rom.hex(), bus.read_temp(rom)) for rom in bus.scan()])
+try:
+    DS18X20(OneWire(Pin(5))).convert_temp()
+except OneWireError:
+    print("nobody there")
+"""
+    # 125 and -55 degrees, as the data sheet writes them
+    wires = {"28ff000000000001": "d0074b467fff0c100b", "28ff000000000002": "90fc4b467fff0c1000"}
+    chip = run(
+        code, outside={"onewire-4": {rom: scratchpad(bytes.fromhex(text)[:8]) for rom, text in wires.items()}}
+    )
+    assert printed(chip) == [
+        "[('28ff000000000001', 125.0), ('28ff000000000002', -55.0)]",
+        "nobody there",
+    ]

@@ -1,0 +1,201 @@
+"""Updates over the air on the real VM: an ESP32 with the stand-in, its own flash, and a broker."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from host_tests.device.observer import PREFIX, Desk, desk
+from host_tests.simulated_hardware import RESET, Chip
+from tools import broker
+from tools.bundle import image
+from tools.update import Sender, Update, collect
+
+KEY = "0f" * 32
+BASE = f"{PREFIX}/dut"
+
+
+@contextmanager
+def device(folder: Path, address: broker.Address) -> Iterator[Chip]:
+    """A board with the application in its own flash."""
+    if not folder.exists():
+        shutil.copytree(image.cached("esp32"), folder)
+    settings = {
+        "device": "dut",
+        "prefix": PREFIX,
+        "broker": {"host": address.host, "port": address.port},
+        "wifi": {"ssid": "home"},
+        "sensors": [{"kind": "chip_temperature"}],
+        "actuators": [{"name": "lamp", "pin": "lamp"}],
+        "health": 0.5,
+        "ntp": [],
+        "watchdog": False,
+        "update": {"key": KEY, "confirm": 1},
+    }
+    (folder / "config.json").write_text(json.dumps(settings))
+    with Chip(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def here(mosquitto: broker.Address) -> Iterator[Desk]:
+    with desk(mosquitto) as one:
+        yield one
+
+
+def changed(folder: Path, version: int, old: str, new: str) -> Update:
+    """An update in which one module, what a device always runs, is different."""
+    shutil.rmtree(folder, ignore_errors=True)
+    files = image.sources("esp32")
+    assert files["app/node.py"].count(old) == 1
+    image.write({**files, "app/node.py": files["app/node.py"].replace(old, new)}, folder)
+    return collect(folder, version)
+
+
+def colourful(folder: Path, version: int, colour: str = "red") -> Update:
+    """One whose health tells a colour."""
+    return changed(folder, version, "'heap_free': free,", f"'heap_free': free, 'colour': '{colour}',")
+
+
+def send(address: broker.Address, update: Update, patience: float = 60, **offer: Any) -> Sender:
+    made = {**update.offer("dut", KEY, "esp32"), **offer}
+    sender = Sender(address, BASE, update, made)
+    sender.done = sender.run(patience)  # type: ignore[attr-defined]
+    return sender
+
+
+def test_a_new_version_is_sent_installed_and_confirmed(
+    mosquitto: broker.Address, here: Desk, tmp_path: Path
+) -> None:
+    with device(tmp_path / "flash", mosquitto) as running:
+        here.until(lambda: here.dut.health)
+        assert "colour" not in here.dut.health
+        update = colourful(tmp_path / "new", 7)
+        sender = send(mosquitto, update)
+        assert sender.state == {"version": 7, "state": "installed"}
+        # only the manifest and what is different came over the air
+        different = update.names.index("app/node.mpy")
+        assert sender.sent == len(update.files[0]) + len(update.files[different])
+        here.until(lambda: here.dut.health.get("colour") == "red")
+        assert running.ends == [RESET]
+        # and the next goes to the other folder, whose files are taken from this one
+        sender = send(mosquitto, colourful(tmp_path / "newer", 8, "green"))
+        assert sender.state == {"version": 8, "state": "installed"}
+        here.until(lambda: here.dut.health.get("colour") == "green")
+        assert (tmp_path / "flash" / "slot").read_text() == "b a -\n"
+    assert sender.done  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("where", ["when it is imported", "while it runs"])
+def test_a_version_that_crashes_goes_back_and_is_not_taken_again(
+    where: str, mosquitto: broker.Address, here: Desk, tmp_path: Path
+) -> None:
+    with device(tmp_path / "flash", mosquitto) as running:
+        here.until(lambda: here.dut.health)
+        if where == "when it is imported":
+            bad = changed(tmp_path / "bad", 5, "class Health:", "raise MemoryError('bad')\nclass Health:")
+        else:
+            bad = changed(tmp_path / "bad", 5, "free = gc.mem_free()\n", "free = nothing\n")
+        sender = send(mosquitto, bad, 90)
+        assert sender.state == {"version": 0, "state": "installed", "given_up": 5}
+        assert running.ends == [RESET] * 4  # the update, and three tries
+        here.dut.health.clear()
+        here.until(lambda: here.dut.health)
+        assert here.dut.status == "online"  # and not in safe mode: the crashes were not its own
+        sender = send(mosquitto, bad)
+        assert sender.state["reason"] == "version 5 is not newer"
+        sender = send(mosquitto, colourful(tmp_path / "good", 6))
+        assert sender.state == {"version": 6, "state": "installed"}
+
+
+def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(
+    mosquitto: broker.Address, here: Desk, tmp_path: Path
+) -> None:
+    flash = tmp_path / "flash"
+    with device(flash, mosquitto) as running:
+        here.until(lambda: here.dut.health)
+        update = colourful(tmp_path / "new", 7)
+        forged = update.offer("dut", "00" * 32, "esp32")["signature"]
+        for wrong, why in (
+            ({"signature": forged}, "the signature is wrong"),
+            ({"version": 9}, "the signature is wrong"),
+            ({"force": True}, "the signature is wrong"),
+            ({"signature": ""}, "the signature is wrong"),
+            ({"size": "many"}, "not an offer of an update: see docs/update.md"),
+            (update.offer("dut", KEY, "rpi_pico_w"), "it is for rpi_pico_w, this is esp32"),
+            (update.offer("somebody", KEY, "esp32"), "the signature is wrong"),
+            (Update(0, update.names, update.files).offer("dut", KEY, "esp32"), "version 0 is not newer"),
+        ):
+            assert send(mosquitto, update, **wrong).state["reason"] == why, wrong
+        text = here.watch._client
+        for payload in (b"", b"{", b"[]", b"7", b"\xff", b"x" * 700):
+            text.publish(f"{BASE}/update/set", payload, qos=1)
+        here.until(lambda: text.session.outbox.count == 0)
+        running.said("700 bytes, expected 600 at most")
+        for path in (
+            "../config.mpy",
+            "/app/node.mpy",
+            "boot.py",
+            "slot.mpy",
+            "config.json",
+            "app/../x.mpy",
+            "lib/x.mpy",
+        ):
+            data = b"hello"
+            bad = collect(tmp_path / "empty", 7)
+            digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+            bad.names.append(path)
+            bad.files += [data]
+            bad.files[0] = f"5 {digest} {path}\n".encode()
+            state = send(mosquitto, bad).state
+            assert state["state"] == "failed" and "is not for an update" in state["reason"], state
+        altered = colourful(tmp_path / "altered", 7)
+        number = altered.names.index("app/node.mpy")
+        altered.files[number] = altered.files[number][:-1] + b"!"
+        assert send(mosquitto, altered).state["reason"] == f"file {number} has the wrong SHA-256"
+        longer = colourful(tmp_path / "longer", 7)
+        longer.files[number] += b"and more" * 200
+        assert "is longer than" in send(mosquitto, longer).state["reason"]
+        assert not running.ends and not (flash / "slot").exists()
+        assert not (flash / "a").exists() and not (flash / "b").exists()
+
+
+def test_an_update_that_is_cut_off_leaves_what_there_was_and_can_be_sent_again(
+    mosquitto: broker.Address, here: Desk, tmp_path: Path
+) -> None:
+    flash = tmp_path / "flash"
+    update = colourful(tmp_path / "new", 7)
+    with device(flash, mosquitto) as running:
+        here.until(lambda: here.dut.health)
+        sender = Sender(mosquitto, BASE, update, update.offer("dut", KEY, "esp32"))
+
+        def cut(name: str, at: int, size: int) -> None:
+            if name.endswith(".mpy"):
+                running.power_off()
+                raise KeyboardInterrupt
+
+        sender._each = cut
+        with pytest.raises(KeyboardInterrupt):
+            sender.run(60)
+    here.dut.health.clear()
+    with device(flash, mosquitto):
+        here.until(lambda: here.dut.health)
+        assert "colour" not in here.dut.health
+        assert send(mosquitto, update).state == {"version": 7, "state": "installed"}
+        here.until(lambda: here.dut.health.get("colour") == "red")
+
+
+def test_a_large_file_through_small_buffers(mosquitto: broker.Address, here: Desk, tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    with device(tmp_path / "flash", mosquitto):
+        here.until(lambda: here.dut.health)
+        shutil.copytree(image.cached("esp32"), folder)
+        (folder / "app" / "large.mpy").write_bytes(bytes(range(256)) * 400)
+        sender = send(mosquitto, collect(folder, 3), 120)
+        assert sender.state == {"version": 3, "state": "installed"} and sender.sent > 100_000

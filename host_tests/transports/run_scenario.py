@@ -1,0 +1,57 @@
+"""Run a scenario on an interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import broker
+from tools.paths import LIB
+from tools.vm import process as vm
+
+SCENARIOS = Path(__file__).parent / "scenarios.py"
+
+interpreters = pytest.mark.parametrize("interpreter", ["cpython", "vm"])
+
+
+def start(
+    interpreter: str, name: str, address: broker.Address | None, pass_fds: tuple[int, ...] = (), **at: object
+) -> subprocess.Popen[str]:
+    """Start a scenario; its output comes from `stdout`."""
+    if address:
+        at.setdefault("host", address.host)
+        at.setdefault("port", address.port)
+    command = [sys.executable, "-u"]
+    environment = dict(os.environ, PYTHONPATH=str(LIB), MICROPYPATH=f"{LIB}{os.pathsep}.frozen")
+    if interpreter == "vm":
+        command = [vm.executable(), "-X", "heapsize=2m"]
+    return subprocess.Popen(
+        [*command, str(SCENARIOS), name, json.dumps(at)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment,
+        pass_fds=pass_fds,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], name: str) -> str:
+    """Wait for its end; returns what it printed."""
+    try:
+        output, _ = process.communicate(timeout=100)
+    finally:
+        vm.stop(process)
+    assert f"done {name}" in output, output
+    return output
+
+
+def play(interpreter: str, name: str, address: broker.Address | None, **at: object) -> str:
+    return finish(start(interpreter, name, address, **at), name)

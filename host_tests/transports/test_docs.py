@@ -1,0 +1,78 @@
+"""The examples of docs/transports.md do what the page says, with a real broker."""
+
+from __future__ import annotations
+
+import re
+import select
+import shutil
+import socket
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from host_tests.transports.conftest import Certificates
+from host_tests.transports.scripted_servers import exactly, listening
+from host_tests.transports.test_serial import Bridge
+from tools import broker
+from tools.paths import ROOT
+
+PAGE = (ROOT / "docs" / "transports.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_has_examples() -> None:
+    assert len(BLOCKS) == PAGE.count("\n## ") + 1
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_example(
+    block: str,
+    listeners: dict[str, broker.Address],
+    certificates: Certificates,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copy(certificates.ca, tmp_path / "ca.pem")
+    shutil.copy(certificates.client, tmp_path / "device.pem")
+    monkeypatch.chdir(tmp_path)
+    names = {8883: "tls", 8884: "mutual", 8080: "ws", 8443: "wss"}
+    places = {("broker.local", port): listeners[kind] for port, kind in names.items()}
+    look_up = socket.getaddrinfo
+
+    def nearby(host: str, port: int, *rest: Any) -> Any:
+        place = places.get((host, port))
+        return look_up(place.host, place.port, *rest) if place else look_up(host, port, *rest)
+
+    def proxy(connection: socket.socket) -> None:
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            request += exactly(connection, 1)
+        assert request.startswith(b"CONNECT broker.local:8883 HTTP/1.1\r\n")
+        place = listeners["tls"]
+        with socket.create_connection((place.host, place.port)) as link:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            both = {connection: link, link: connection}
+            while True:
+                for ready in select.select(list(both), [], [])[0]:
+                    data = ready.recv(4096)
+                    if not data:
+                        return
+                    both[ready].sendall(data)
+
+    bridge = Bridge(listeners["tcp"])
+    machine = types.ModuleType("machine")
+    machine.UART = lambda *_, **__: open(bridge.end, "rb+", buffering=0, closefd=False)  # type: ignore[attr-defined]
+    monkeypatch.setitem(__import__("sys").modules, "machine", machine)
+    expected = re.findall(r"print\(.*\) {2}# (.+)$", block, re.MULTILINE)
+    try:
+        with listening(proxy) as address:
+            places["proxy.local", 3128] = address
+            monkeypatch.setattr(socket, "getaddrinfo", nearby)
+            exec(compile(block, "docs/transports.md", "exec"), {})
+            monkeypatch.undo()
+    finally:
+        bridge.close()
+    assert capsys.readouterr().out.splitlines() == expected and expected

@@ -1,0 +1,131 @@
+"""A serial line (a pty whose other end is bridged to mosquitto) and a socket that the user opens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import tty
+from collections.abc import Iterator
+
+import pytest
+
+from host_tests.transports.conftest import Certificates
+from host_tests.transports.run_scenario import finish, interpreters, play, start
+from tools import broker
+
+Listeners = dict[str, broker.Address]
+
+
+class Bridge:
+    """What stands behind a serial line: bytes that come in open a connection to the broker."""
+
+    def __init__(self, address: broker.Address) -> None:
+        self._address = address
+        self._line, self.end = os.openpty()
+        for fd in (self._line, self.end):
+            tty.setraw(fd)
+        os.set_blocking(self.end, False)
+        self._wake, self._tell = os.pipe()
+        self._link: socket.socket | None = None
+        self._deaf = False  # until the client begins anew
+        self.connections = 0
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def cut(self) -> None:
+        """Close the connection, and leave half a packet behind on the line."""
+        os.write(self._tell, b"c")
+
+    def close(self) -> None:
+        os.write(self._tell, b"q")
+        self._thread.join()
+        for fd in (self._line, self.end, self._wake, self._tell):
+            os.close(fd)
+
+    def _run(self) -> None:
+        while True:
+            link = [self._link] if self._link else []
+            ready, _, _ = select.select([self._line, self._wake, *link], [], [])
+            if self._wake in ready:
+                if os.read(self._wake, 1) == b"q":
+                    break
+                self._drop()
+                self._deaf = True
+                os.write(self._line, b"\x30\x64\x00\x01a")
+            elif self._line in ready:
+                self._from_line(os.read(self._line, 4096))
+            elif self._link:
+                self._from_broker(self._link.recv(4096))
+        self._drop()
+
+    def _from_line(self, data: bytes) -> None:
+        if self._deaf and data[:1] == b"\x10":
+            self._deaf = False
+        if self._deaf:
+            return
+        if not self._link:
+            self._link = socket.create_connection((self._address.host, self._address.port))
+            self.connections += 1
+        with contextlib.suppress(OSError):
+            self._link.sendall(data)
+
+    def _from_broker(self, data: bytes) -> None:
+        at = 0
+        while at < len(data):
+            at += os.write(self._line, data[at : at + 1024])
+        if not data:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._link:
+            self._link.close()
+            self._link = None
+
+
+@pytest.fixture
+def bridge(listeners: Listeners) -> Iterator[Bridge]:
+    found = Bridge(listeners["tcp"])
+    yield found
+    found.close()
+
+
+@interpreters
+def test_messages_over_a_serial_line(interpreter: str, bridge: Bridge) -> None:
+    at = {"kind": "line", "fd": bridge.end, "sizes": (0, 1, 127, 500, 2000), "host": "line", "port": 1}
+    name = "messages_of_every_size_both_ways"
+    finish(start(interpreter, name, None, (bridge.end,), **at), name)
+    assert bridge.connections == 1
+
+
+@interpreters
+def test_a_serial_line_is_used_again(interpreter: str, bridge: Bridge) -> None:
+    name = "a_line_comes_back"
+    at = {"kind": "line", "fd": bridge.end, "host": "line", "port": 1}
+    process = start(interpreter, name, None, (bridge.end,), **at)
+    try:
+        assert process.stdout and process.stdout.readline() == "cut\n"
+        bridge.cut()
+    finally:
+        finish(process, name)
+    assert bridge.connections == 2
+
+
+@interpreters
+def test_a_socket_of_the_users(interpreter: str, listeners: Listeners) -> None:
+    play(interpreter, "messages_of_every_size_both_ways", listeners["tcp"], kind="socket")
+
+
+@interpreters
+def test_tls_over_a_socket_of_the_users(
+    interpreter: str, listeners: Listeners, certificates: Certificates
+) -> None:
+    at = {"kind": "socket", "ca": certificates.ca, "sizes": (0, 1, 5000), "secure": True}
+    play(interpreter, "messages_of_every_size_both_ways", listeners["tls"], **at)
+
+
+@interpreters
+def test_a_socket_is_used_once(interpreter: str, listeners: Listeners) -> None:
+    play(interpreter, "a_socket_is_used_once", listeners["tcp"])

@@ -1,0 +1,559 @@
+"""What a broker must not send, whole and byte by byte: each ends in a DISCONNECT with its reason code.
+
+Where the standard names no code for a fault, Malformed Packet and Protocol Error are both right (4.13.1).
+"""
+
+from simulation import World
+from test_packet import CODES, PACKETS, TABLE
+
+from helper import CONNACK, Peer, message, packet, raises, text
+from umqtt5 import streaming
+from umqtt5.core.session import CLOSING, CONNECTED
+from umqtt5.core.topics import Topic
+from umqtt5.optional.topic_aliases import AliasTable
+
+MALFORMED = (0x81,)
+PROTOCOL = (0x82,)
+EITHER = (0x81, 0x82)
+TOO_LARGE = (0x95,)
+RX, INFLIGHT, ALIASES = 128, 4, 2
+HELD = 9  # a QoS 2 message of the broker's that waits for its PUBREL
+
+
+def connecting(**options):
+    """A session that has sent its CONNECT."""
+    peer = Peer(rx=RX, inflight=INFLIGHT, keep_alive=8, **options)
+    got = []
+    peer.subscribe("#", lambda m: got.append((m.topic, m.payload)), 2)
+    peer.session.open(peer.now)
+    peer.take()
+    return peer, got
+
+
+def live():
+    """A session in the middle of everything. The broker owes it an answer of each kind.
+
+    QoS 1 message 1 waits for its PUBACK, QoS 2 message 2 for its PUBREC, 3 for its PUBCOMP.
+    """
+    peer, got = connecting()
+    peer.session.aliases = AliasTable(ALIASES)
+    asked = peer.give(CONNACK)
+    peer.give(packet(0x90, asked[2:4], b"\x00\x02"))
+    peer.subscribe("asked", None)
+    for qos in (1, 2, 2):
+        peer.publish(Topic("out"), b"x", qos)
+    peer.take()
+    peer.give(b"\x50\x02\x00\x03")
+    peer.give(message(b"in", b"1", 2, HELD) + message(b"in", b"2", 0, 0, b"\x23\x00\x01"))
+    assert len(got) == 2 and peer.session.state == CONNECTED
+    got.clear()
+    return peer, got
+
+
+def offer(peer, data, most):
+    """Have bytes arrive until the session ends; returns what it writes."""
+    out = b""
+    while data and peer.session.state != CLOSING:
+        out += peer.give(data[:most], most)
+        data = data[most:]
+    return out
+
+
+def goes_on(peer, got):
+    """The session works again with its next connection."""
+    peer.session.lost()
+    got.clear()
+    peer.connect()
+    assert peer.session.state == CONNECTED
+    out = peer.give(message(b"in", b"again", 1, 77))
+    assert got == [("in", b"again")] and out == b"\x40\x02\x00\x4d"
+
+
+def rejected(make, name, data, codes):
+    for most in (1000, 1):
+        peer, got = make()
+        out = offer(peer, data, most)
+        assert peer.session.state == CLOSING, ("taken", name, most)
+        code = peer.session.error.code
+        assert code in codes, (name, most, code)
+        assert out == bytes((0xE0, 1, code)), (name, most, out)
+        assert got == [], name
+        goes_on(peer, got)
+
+
+# ---- what is right: the scenes would else prove nothing
+
+ASKED = b"\x80\x01"  # the packet identifier of the SUBSCRIBE that is not answered
+RIGHT = (
+    message(b"in", b"x", 0),
+    message(b"in", b"x", 1, 5, b"\x01\x01\x26\x00\x01k\x00\x01v"),
+    message(b"in", b"x", 2, 6, b"\x0b\x01", 8),
+    message(b"", b"x", 0, 0, b"\x23\x00\x01"),
+    message(b"in", b"x", 2, HELD, flags=8),
+    b"\x40\x02\x00\x01",
+    b"\x40\x04\x00\x01\x10\x00",
+    b"\x50\x03\x00\x02\x97",
+    packet(0x50, b"\x00\x02\x00\x04\x1f", text(b"x")),
+    b"\x62\x02\x00\x09",
+    b"\x62\x03\x00\x63\x92",
+    b"\x70\x02\x00\x03",
+    packet(0x90, ASKED, b"\x00\x87"),
+    b"\xd0\x00",
+    message(b"in", b"x" * (RX - 7)),  # the largest that we take
+)
+
+
+def test_what_is_right_is_taken():
+    for data in RIGHT:
+        for most in (1000, 1):
+            peer, got = live()
+            offer(peer, data, most)
+            assert peer.session.state == CONNECTED, data
+            goes_on(peer, got)
+
+
+def test_a_packet_that_is_never_finished_is_given_up_in_time():
+    for make, packets in ((live, RIGHT), (connecting, (CONNACK,))):
+        for data in packets:
+            for size in range(1, len(data)):
+                peer, got = make()
+                peer.give(data[:size], 1)
+                error = raises(OSError, waits, peer)
+                assert "no " in str(error), data
+                goes_on(peer, got)
+
+
+def waits(peer):
+    """Time passes: one and a half of the keep-alive at most."""
+    for _ in range(12):
+        peer.after(1000)
+        peer.take()
+
+
+# ---- what is wrong
+
+
+def test_before_connack():  # [MQTT-3.2.0-1]
+    for data in RIGHT:
+        rejected(connecting, data, data, PROTOCOL)
+    for name, data, codes in (
+        ("DISCONNECT", b"\xe0\x00", PROTOCOL),  # [MQTT-3.14.0-1]
+        ("AUTH without a method", b"\xf0\x00", PROTOCOL),
+        ("no reason code", b"\x20\x01\x00", MALFORMED),
+        ("empty", b"\x20\x00", MALFORMED),
+        ("no properties", b"\x20\x02\x00\x00", MALFORMED),
+        ("reserved acknowledge flags", b"\x20\x03\x02\x00\x00", MALFORMED),  # [MQTT-3.2.2-1]
+        ("all acknowledge flags", b"\x20\x03\xff\x00\x00", MALFORMED),
+        ("session present though we have none", b"\x20\x03\x01\x00\x00", PROTOCOL),  # [MQTT-3.2.2-4]
+        ("session present in a refusal", b"\x20\x03\x01\x87\x00", PROTOCOL),  # [MQTT-3.2.2-6]
+        ("reserved flags", b"\x21\x03\x00\x00\x00", MALFORMED),
+        ("a byte too many", b"\x20\x04\x00\x00\x00\x00", MALFORMED),
+        ("properties longer than the packet", b"\x20\x04\x00\x00\x02\x24", MALFORMED),
+        ("length of the properties in five bytes", b"\x20\x07\x00\x00\x80\x80\x80\x80\x01", MALFORMED),
+        ("length of the properties not the shortest", b"\x20\x04\x00\x00\x80\x00", MALFORMED),
+        ("larger than we said", b"\x20\xff\x01", TOO_LARGE),
+        ("Receive Maximum 0", b"\x20\x06\x00\x00\x03\x21\x00\x00", PROTOCOL),
+        ("Maximum Packet Size 0", b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x00", PROTOCOL),
+        ("a method that we did not ask for", b"\x20\x07\x00\x00\x04\x15\x00\x01a", PROTOCOL),
+    ):
+        rejected(connecting, name, data, codes)
+
+
+def test_packets_out_of_place():
+    for name, data, codes in (
+        ("second CONNACK", CONNACK, PROTOCOL),  # [MQTT-3.2.0-2]
+        ("reserved type", b"\x00\x00", EITHER),
+        ("CONNECT", packet(0x10, b"\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x00"), PROTOCOL),
+        ("SUBSCRIBE", packet(0x82, b"\x00\x01\x00", text(b"a"), b"\x00"), PROTOCOL),
+        ("UNSUBSCRIBE", packet(0xA2, b"\x00\x01\x00", text(b"a")), PROTOCOL),
+        ("PINGREQ", b"\xc0\x00", PROTOCOL),
+        ("AUTH without a method", b"\xf0\x00", PROTOCOL),
+        ("AUTH with a method", packet(0xF0, b"\x18\x04\x15", text(b"a")), PROTOCOL),
+        ("SUBACK that nobody asked for", packet(0x90, b"\x80\x00\x00\x00"), PROTOCOL),
+        ("SUBACK of no such subscription", packet(0x90, b"\x80\x07\x00\x00"), PROTOCOL),
+        ("SUBACK of a message", packet(0x90, b"\x00\x01\x00\x00"), PROTOCOL),
+        ("UNSUBACK for a SUBSCRIBE", packet(0xB0, ASKED, b"\x00\x00"), PROTOCOL),
+        ("PUBACK for QoS 2", b"\x40\x02\x00\x02", PROTOCOL),
+        ("PUBREC for QoS 1", b"\x50\x02\x00\x01", PROTOCOL),
+    ):
+        rejected(live, name, data, codes)
+
+
+def test_fixed_headers():
+    for kind, flags in ((4, 0), (5, 0), (6, 2), (7, 0), (9, 0), (11, 0), (13, 0), (14, 0), (15, 0)):
+        for other in range(16):
+            if other != flags:  # [MQTT-2.1.3-1]
+                rejected(live, "flags", bytes((kind << 4 | other, 2, 0, 1)), MALFORMED)
+    for name, data, codes in (
+        ("remaining length in five bytes", b"\x30\xff\xff\xff\xff\x01", MALFORMED),
+        ("remaining length not the shortest", b"\xd0\x80\x00", MALFORMED),  # [MQTT-1.5.5-1]
+        ("remaining length not the shortest, four bytes", b"\xd0\x80\x80\x80\x00", MALFORMED),
+        ("one byte larger than we said", bytes((0x30, RX - 1)), TOO_LARGE),
+        ("the largest there is", b"\x30\xff\xff\xff\x7f", TOO_LARGE),
+        ("a large PUBACK", b"\x40\xff\x7f", TOO_LARGE),
+        ("PINGRESP that is not empty", b"\xd0\x01\x00", MALFORMED),
+    ):
+        rejected(live, name, data, codes)
+
+
+def test_messages():
+    for name, data, codes in (
+        ("QoS 3", b"\x36\x06\x00\x01a\x00\x05\x00", MALFORMED),  # [MQTT-3.3.1-4]
+        ("DUP at QoS 0", b"\x38\x04\x00\x01a\x00", EITHER),  # [MQTT-3.3.1-2]
+        ("empty", b"\x30\x00", MALFORMED),
+        ("half a length of the topic", b"\x30\x01\x00", MALFORMED),
+        ("topic longer than the packet", b"\x30\x04\x00\x05ab", MALFORMED),
+        ("topic of 65535 bytes", b"\x30\x04\xff\xffab", MALFORMED),
+        ("no packet identifier", b"\x32\x03\x00\x01a", MALFORMED),
+        ("half a packet identifier", b"\x32\x04\x00\x01a\x05", MALFORMED),
+        ("packet identifier 0", message(b"a", b"x", 1, 0), EITHER),  # [MQTT-2.2.1-4]
+        ("packet identifier 0 at QoS 2", message(b"a", b"x", 2, 0), EITHER),
+        ("no properties", b"\x30\x03\x00\x01a", MALFORMED),
+        ("properties longer than the packet", b"\x30\x05\x00\x01a\x05\x00", MALFORMED),
+        ("length of the properties is cut", b"\x30\x04\x00\x01a\x80", MALFORMED),
+        ("length of the properties not the shortest", b"\x30\x05\x00\x01a\x80\x00", MALFORMED),
+        ("length of the properties in five bytes", b"\x30\x08\x00\x01a\x80\x80\x80\x80\x01", MALFORMED),
+        ("+ in the topic", message(b"a/+", b"x"), (0x81, 0x82, 0x90)),  # [MQTT-3.3.2-2]
+        ("# as the topic", message(b"#", b"x"), (0x81, 0x82, 0x90)),
+        ("no topic and no alias", message(b"", b"x"), PROTOCOL),
+        (
+            "no topic and an alias that stands for nothing",
+            message(b"", b"x", 0, 0, b"\x23\x00\x02"),
+            PROTOCOL,
+        ),
+        ("alias 0", message(b"a", b"x", 0, 0, b"\x23\x00\x00"), (0x94,)),
+        (
+            "an alias above our maximum",
+            message(b"a", b"x", 0, 0, b"\x23\x00\x03"),
+            (0x94,),
+        ),  # [MQTT-3.1.2-26]
+        ("the largest alias", message(b"a", b"x", 0, 0, b"\x23\xff\xff"), (0x94,)),
+        ("Subscription Identifier 0", message(b"a", b"x", 0, 0, b"\x0b\x00"), PROTOCOL),
+        (
+            "Subscription Identifier not the shortest",
+            message(b"a", b"x", 0, 0, b"\x0b\x81\x00"),
+            MALFORMED,
+        ),
+        (
+            "Subscription Identifier in five bytes",
+            message(b"a", b"x", 0, 0, b"\x0b\x80\x80\x80\x80\x01"),
+            MALFORMED,
+        ),
+        ("a property number of two bytes", message(b"a", b"x", 0, 0, b"\x81\x01\x00"), MALFORMED),
+    ):
+        rejected(live, name, data, codes)
+    # without any aliases of ours [MQTT-3.1.2-27]
+    rejected(plain, "an alias", message(b"a", b"x", 0, 0, b"\x23\x00\x01"), (0x94,))
+
+
+def plain():
+    peer, got = connecting()
+    peer.give(CONNACK)
+    return peer, got
+
+
+# what is no UTF-8 String of the standard (1.5.4): cut, too long a form, a surrogate, above U+10FFFF, U+0000
+ILL_FORMED = (
+    b"\xff",
+    b"\x80",
+    b"a\xc3",
+    b"\xc3a",
+    b"\xc0\x80",
+    b"\xe0\x80\x80",
+    b"\xe2\x82",
+    b"\xed\xa0\x80",
+    b"\xed\xbf\xbf",
+    b"\xf0\x80\x80\x80",
+    b"\xf4\x90\x80\x80",
+    b"\xf8\x88\x80\x80\x80",
+    b"a\x00",
+)
+
+
+def test_strings_that_are_none():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
+    for bad in ILL_FORMED:
+        rejected(live, "topic", message(bad, b"x"), MALFORMED)
+        for block in (
+            b"\x03" + text(bad),
+            b"\x08" + text(bad),
+            b"\x26" + text(bad) + text(b"v"),
+            b"\x26" + text(b"k") + text(bad),
+        ):
+            rejected(live, bad, message(b"a", b"x", 0, 0, block), MALFORMED)
+        rejected(live, bad, packet(0x40, b"\x00\x01\x00", sized(b"\x1f" + text(bad))), MALFORMED)
+        for identifier in (b"\x12", b"\x1a", b"\x1c", b"\x1f"):
+            data = packet(0x20, b"\x00\x00", sized(identifier + text(bad)))
+            rejected(connecting, bad, data, MALFORMED)
+
+
+def sized(block):
+    return bytes((len(block),)) + block
+
+
+def test_acknowledgements():
+    for first in (0x40, 0x50, 0x62, 0x70):
+        for name, body, codes in (
+            ("empty", b"", MALFORMED),
+            ("half a packet identifier", b"\x00", MALFORMED),
+            ("packet identifier 0", b"\x00\x00", EITHER),
+            ("a byte too many", b"\x00\x01\x00\x00\x00", MALFORMED),
+            ("properties longer than the packet", b"\x00\x01\x00\x05\x1f", MALFORMED),
+            ("length of the properties is cut", b"\x00\x01\x00\x80", MALFORMED),
+        ):
+            rejected(live, name, packet(first, body), codes)
+    for first in (0x90, 0xB0):
+        for name, body, codes in (
+            ("empty", b"", MALFORMED),
+            ("half a packet identifier", b"\x80", MALFORMED),
+            ("packet identifier 0", b"\x00\x00\x00\x00", EITHER),
+            ("no properties", b"\x80\x01", MALFORMED),
+            ("properties longer than the packet", b"\x80\x01\x05\x1f", MALFORMED),
+            ("no reason code", b"\x80\x01\x00", EITHER),
+            ("a reason code too many", b"\x80\x01\x00\x00\x00", EITHER),
+        ):
+            rejected(live, name, packet(first, body), codes)
+
+
+def test_ends_that_are_wrong():
+    for name, body, codes in (
+        ("properties longer than the packet", b"\x00\x05\x1f", MALFORMED),
+        ("length of the properties is cut", b"\x00\x80", MALFORMED),
+        ("a byte too many", b"\x00\x00\x00", MALFORMED),
+        ("session expiry of a server", b"\x00\x05\x11\x00\x00\x00\x05", EITHER),  # [MQTT-3.14.2-2]
+        ("the reason of a client's will", b"\x04", EITHER),
+    ):
+        rejected(live, name, packet(0xE0, body), codes)
+
+
+# ---- every property and every reason code
+
+
+def scene(first):
+    return connecting if first == 0x20 else live
+
+
+def blocks():
+    """Properties that are wrong in some packet: name, first byte, the block, the reason codes."""
+    for identifier, value, where in TABLE:
+        block = bytes((identifier,)) + value
+        for name, first, before, behind in PACKETS:
+            row = bytes((len(before),)) + before, behind
+            if name not in where.split():
+                yield "out of place", first, block, row, MALFORMED  # 2.2.2.2
+                continue
+            if identifier not in (0x26, 0x0B):
+                yield "twice", first, block * 2, row, PROTOCOL
+            elif identifier == 0x0B and name != "publish":
+                yield "twice", first, block * 2, row, PROTOCOL
+            yield "cut", first, block[:-1], row, MALFORMED
+            if len(value) == 1 and identifier != 0x0B:
+                yield "above 1", first, block[:1] + b"\x02", row, EITHER
+    for identifier in (0x00, 0x04, 0x0A, 0x14, 0x20, 0x2B, 0x7F, 0xFF):
+        for _, first, before, behind in PACKETS:
+            row = bytes((len(before),)) + before, behind
+            yield "unknown", first, bytes((identifier, 0, 0)), row, MALFORMED
+
+
+def test_every_property_in_every_packet():
+    for name, first, block, row, codes in blocks():
+        data = packet(first, row[0][1:], sized(block), row[1])
+        if first == 0xF0:  # nobody asked for authentication, which may be seen first
+            codes = EITHER
+        rejected(scene(first), (name, block), data, codes)
+
+
+def test_reason_codes_of_other_packets():
+    for first, legal in CODES:
+        for code in (1, 2, 3, 4, 15, 16, 17, 24, 25, 26, 127, 132, 136, 138, 140, 146, 147, 158, 163, 255):
+            if code not in legal:
+                before = {0x20: b"\x00", 0x90: ASKED + b"\x00", 0xB0: ASKED + b"\x00", 0xE0: b"", 0xF0: b""}
+                data = before.get(first, b"\x00\x01") + bytes((code,)) + (b"\x00" if first == 0x20 else b"")
+                rejected(scene(first), code, packet(first, data), EITHER)
+
+
+# ---- more than we said
+
+
+def test_more_qos_2_messages_than_our_receive_maximum():
+    def three_more():
+        peer, got = live()
+        for packet_id in range(1, INFLIGHT):
+            peer.give(message(b"in", b"x", 2, packet_id))
+        got.clear()
+        return peer, got
+
+    rejected(three_more, "the fifth", message(b"in", b"x", 2, 20), (0x93,))
+
+
+def test_what_comes_behind_a_fault_is_not_looked_at():
+    for behind in RIGHT + (CONNACK, b"\xe0\x00"):
+        rejected(live, behind, b"\xd0\x01\x00" + behind, MALFORMED)
+
+
+def test_a_fault_behind_what_is_right():
+    for first in RIGHT:
+        for most in (1000, 1):
+            peer, got = live()
+            out = offer(peer, first + b"\xd1\x00", most)
+            assert out[-3:] == b"\xe0\x01\x81" and peer.session.error.code == 0x81, first
+            goes_on(peer, got)
+
+
+# ---- payloads in pieces, and authentication: both take packets by ways of their own
+
+
+def given(world, data, piece):
+    """Have bytes arrive at a client; returns what it answers."""
+    link = world.stream
+    before = len(link.written)
+    world.piece = piece
+    link.inbox += data
+    for _ in range(len(data) + 4):
+        if not world.client.connected and link.closed:
+            break
+        world.client.poll()
+    return link.written[before:]
+
+
+def ended(world, data, piece):
+    """The reason code with which a client ends its connection; it then connects again."""
+    told = []
+    world.client.on_state = lambda client, connected, error: told.append(error)
+    link = world.stream
+    out = given(world, data, piece)
+    assert told and told[0] and hasattr(told[0], "code"), (data, told)
+    assert out[-3:] == bytes((0xE0, 1, told[0].code)) and link.closed, (data, out)
+    world.piece = 1000
+    for _ in range(2000):  # what was wrong before CONNACK may be tried again late
+        if world.client.connected:
+            break
+        world.client.poll(1000)
+    assert world.client.connected and world.stream is not link
+    return told[0].code
+
+
+HEAD = 64  # `rx` of a client that takes larger messages in pieces
+
+
+def pieces(wait=True):
+    world = World(rx=HEAD, topic_alias_maximum=1)
+    got = []
+
+    def begin(message, size):
+        got.append(message.topic)
+        return lambda piece: None
+
+    streaming.receive(world.client, "#", begin, qos=2, maximum=1000)
+    if wait:
+        world.client.connect()
+        world.client.poll()
+        world.stream.inbox += packet(0x90, b"\x80\x00\x00\x02")
+        world.client.poll()
+        assert world.client.session.subscriptions.all[0].reason == 2
+    return world, got
+
+
+def large(first, head, size=200):
+    return packet(first, head, b"x" * (size - len(head)))
+
+
+def test_large_messages():
+    for name, data, codes in (
+        ("QoS 3", large(0x36, b"\x00\x01a\x00\x05\x00"), MALFORMED),
+        ("DUP at QoS 0", large(0x38, b"\x00\x01a\x00"), EITHER),
+        ("packet identifier 0", large(0x32, b"\x00\x01a\x00\x00\x00"), EITHER),
+        ("wildcard", large(0x30, b"\x00\x01#\x00"), (0x81, 0x82, 0x90)),
+        ("ill-formed topic", large(0x30, b"\x00\x01\xff\x00"), MALFORMED),
+        ("no topic", large(0x30, b"\x00\x00\x00"), PROTOCOL),
+        ("alias 0", large(0x30, b"\x00\x01a\x03\x23\x00\x00"), (0x94,)),
+        ("an alias above our maximum", large(0x30, b"\x00\x01a\x03\x23\x00\x02"), (0x94,)),
+        ("unknown alias", large(0x30, b"\x00\x00\x03\x23\x00\x01"), PROTOCOL),
+        ("property out of place", large(0x30, b"\x00\x01a\x02\x24\x01"), MALFORMED),
+        ("property twice", large(0x30, b"\x00\x01a\x04\x01\x00\x01\x00"), PROTOCOL),
+        ("properties longer than the packet", large(0x30, b"\x00\x01a\xff\x7f"), MALFORMED),
+        ("length of the properties not the shortest", large(0x30, b"\x00\x01a\x80\x00"), MALFORMED),
+        ("topic longer than the packet", large(0x30, b"\xff\xff"), MALFORMED),
+        ("a head larger than rx", large(0x30, text(b"t" * 80) + b"\x00"), TOO_LARGE),
+        ("larger than we said", b"\x30\xe9\x07", TOO_LARGE),
+        ("another packet that large", large(0x40, b"\x00\x01"), TOO_LARGE),
+    ):
+        for piece in (1000, 1):
+            world, got = pieces()
+            code = ended(world, data, piece)
+            assert code in codes, (name, code)
+            assert got == [], name
+
+
+def test_a_large_message_before_connack():  # [MQTT-3.2.0-1]
+    for piece in (1000, 1):
+        world, got = pieces(wait=False)
+        world.greeting = b""
+        world.client.connect(wait=False)
+        world.client.poll()
+        world.client.poll()
+        world.greeting = CONNACK
+        assert ended(world, large(0x30, b"\x00\x01a\x00"), piece) == 0x82
+        assert got == []
+
+
+def test_a_head_of_any_size_is_taken_or_too_large():
+    for size in range(HEAD - 12, HEAD + 4):
+        for properties in (b"\x00", sized(b"\x01\x00"), b"\x81\x01\x09\x00\x7e" + b"c" * 126):
+            for piece in (1000, 30, 1):
+                world, got = pieces()
+                topic = text(b"t" * size)
+                # with the first byte and two of length
+                if 3 + len(topic + properties) <= HEAD:
+                    given(world, large(0x30, topic + properties, 400), piece)
+                    assert len(got) == 1 and world.client.connected, (size, properties)
+                else:
+                    code = ended(world, large(0x30, topic + properties, 400), piece)
+                    assert code == 0x95 and got == [], (size, properties)
+
+
+class Method:
+    method = "words"
+
+    def start(self):
+        return b""
+
+    def challenge(self, data):
+        return b""
+
+    def finish(self, data):
+        pass
+
+
+WORDS = b"\x15" + text(b"words")
+
+
+def test_authentication():
+    for name, data, codes in (
+        ("no method", b"\xf0\x02\x18\x00", PROTOCOL),
+        ("another method", packet(0xF0, b"\x18", sized(b"\x15" + text(b"other"))), PROTOCOL),
+        ("the method twice", packet(0xF0, b"\x18", sized(WORDS * 2)), PROTOCOL),
+        ("a client's reason", packet(0xF0, b"\x19", sized(WORDS)), EITHER),
+        ("no such reason", packet(0xF0, b"\x01", sized(WORDS)), EITHER),
+        ("property out of place", packet(0xF0, b"\x18", sized(WORDS + b"\x01\x01")), MALFORMED),
+        ("data twice", packet(0xF0, b"\x18", sized(WORDS + b"\x16\x00\x00" * 2)), PROTOCOL),
+        ("data are cut", packet(0xF0, b"\x18", sized(WORDS + b"\x16\x00\x05")), MALFORMED),
+        ("method ill-formed", packet(0xF0, b"\x18", sized(b"\x15" + text(b"\xff"))), MALFORMED),
+        ("properties longer than the packet", b"\xf0\x02\x18\x05", MALFORMED),
+        ("a byte too many", packet(0xF0, b"\x18", sized(WORDS), b"\x00"), MALFORMED),
+        ("reserved flags", packet(0xF1, b"\x18", sized(WORDS)), MALFORMED),
+        ("larger than we said", b"\xf0\xff\x7f", TOO_LARGE),
+    ):
+        for piece in (1000, 1):
+            for again in (False, True):
+                world = World()
+                world.client.auth = Method()
+                accepted = packet(0x20, b"\x00\x00", sized(WORDS))
+                world.greeting = accepted if again else b""
+                world.client.connect(wait=again)
+                if again:
+                    world.client.reauthenticate(wait=False)
+                world.client.poll()
+                world.client.poll()
+                world.greeting = accepted
+                code = ended(world, data, piece)
+                assert code in codes, (name, again, code)

@@ -1,0 +1,83 @@
+"""A stream that the user has opened, used for one connection after the other."""
+
+from helper import raises
+from umqtt5.serial import given
+
+
+class Line:
+    """A serial line: `stale` bytes lie in it; what is written is kept."""
+
+    def __init__(self, stale=b""):
+        self.inbox = stale
+        self.written = b""
+        self.more = False  # the other side sends all the time
+        self.closed = False
+
+    def readinto(self, buf, n):
+        if self.more:
+            return n
+        if not self.inbox:
+            return None
+        n = min(n, len(self.inbox))
+        buf[:n] = self.inbox[:n]
+        self.inbox = self.inbox[n:]
+        return n
+
+    def write(self, buf, at, n):
+        self.written += bytes(buf[at : at + n])
+        return n
+
+    def close(self):
+        self.closed = True
+
+
+class Socket(Line):
+    def setblocking(self, flag):
+        self.blocking = flag
+
+
+def test_a_line_is_drained_before_each_connection_and_never_closed():
+    line = Line(b"x" * 1000)
+    transport = given(line)
+    for _ in range(3):
+        stream = transport("uart", 1883)
+        assert stream.pollable is line
+        assert stream.opening() == 0 and not line.inbox
+        line.inbox = b"abc"
+        buf = bytearray(8)
+        assert stream.readinto(buf, 8) == 3 and bytes(buf[:3]) == b"abc"
+        assert stream.readinto(buf, 8) is None
+        assert stream.write(b"0123", 1, 2) == 2
+        stream.close()
+        assert not line.closed
+        line.inbox = b"stale" * 100
+    assert line.written == b"12" * 3
+
+
+def test_a_line_that_is_never_silent_does_not_hold_the_program():
+    line = Line()
+    line.more = True
+    stream = given(line)("uart", 1883)
+    assert stream.opening() == 1 and stream.opening() == 1  # `timeout` bounds it
+    line.more = False
+    assert stream.opening() == 0
+
+
+def test_a_line_that_has_ended_is_told():
+    line = Line()
+    line.readinto = lambda buf, n: 0
+    raises(OSError, given(line)("uart", 1883).opening)
+
+
+def test_a_socket_is_closed_and_another_may_take_its_place():
+    first, second = Socket(b"CONNACK"), Socket()
+    transport = given(first)
+    stream = transport("", 0)
+    assert stream.opening() == 0 and first.inbox == b"CONNACK" and first.blocking is False
+    stream.close()
+    stream.close()
+    assert first.closed
+    error = raises(OSError, transport, "", 0)
+    assert "give another" in str(error) and error.lasting
+    transport.stream = second
+    assert transport("", 0).pollable is second

@@ -1,0 +1,532 @@
+"""WebSocket framing against a reading of RFC 6455 of its own: every cut, every rule."""
+
+from helper import raises
+from umqtt5 import websocket
+
+try:
+    from os import urandom  # noqa: F401
+except ImportError:  # the 32-bit VM has neither this nor SHA-1
+    websocket._random = lambda n: bytes(range(7, 7 + n))
+    websocket._accept = lambda key: b"not known here"
+
+
+class Below:
+    """The stream below: the broker's bytes in `inbox`, ours in `written`, `cut` bytes at a time."""
+
+    def __init__(self, inbox=b"", cut=100000):
+        self.inbox = inbox
+        self.written = b""
+        self.cut = cut
+        self.room = 1 << 20  # bytes that it takes before it says None
+        self.writes = self.closes = 0
+        self.gone = False
+        self.eager = True  # gives more than one piece in a row
+        self._rest = False
+
+    def readinto(self, buf, n):
+        self._rest = not self._rest and not self.eager
+        if self._rest or not self.inbox:
+            return 0 if self.gone and not self.inbox else None
+        n = min(n, self.cut, len(self.inbox))
+        buf[:n] = self.inbox[:n]
+        self.inbox = self.inbox[n:]
+        return n
+
+    def write(self, buf, at, n):
+        n = min(n, self.cut, self.room)
+        if not n:
+            return None
+        self.room -= n
+        self.written += bytes(buf[at : at + n])
+        self.writes += 1
+        return n
+
+    def close(self):
+        self.closes += 1
+
+
+def response(request, **changes):
+    """A broker's answer to the upgrade; `changes` replace headers, None leaves one out."""
+    key = request.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
+    headers = {
+        "upgrade": b"websocket",
+        "connection": b"Upgrade",
+        "accept": websocket._accept(key),
+        "protocol": b"mqtt",
+        "status": b"101 Switching Protocols",
+        "more": b"",
+    }
+    headers.update(changes)
+    text = b"HTTP/1.1 " + headers["status"] + b"\r\n"
+    for name, line in (
+        ("upgrade", b"Upgrade"),
+        ("connection", b"connection"),
+        ("accept", b"Sec-WebSocket-Accept"),
+        ("protocol", b"Sec-WebSocket-Protocol"),
+    ):
+        if headers[name] is not None:
+            text += line + b": " + headers[name] + b"\r\n"
+    return text + headers["more"] + b"\r\n"
+
+
+def opened(inbox=b"", cut=100000, **options):
+    """A WebSocket after its upgrade, whose broker sends `inbox` next; and the stream below."""
+    below = Below()
+    stream = websocket.over(lambda host, port: below, **options)("broker", 8080)
+    assert stream.opening() == 1
+    below.inbox = response(below.written) + inbox
+    assert stream.opening() == 0 and below.inbox == inbox
+    below.written = b""
+    below.writes = 0
+    below.cut = cut
+    return stream, below
+
+
+def frame(payload, first=0x82):
+    """As a broker sends it."""
+    size = len(payload)
+    if size < 126:
+        return bytes((first, size)) + payload
+    if size < 65536:
+        return bytes((first, 126, size >> 8, size & 255)) + payload
+    return bytes((first, 127, 0, 0, 0, 0, 0, size >> 16, size >> 8 & 255, size & 255)) + payload
+
+
+def decoded(data):
+    """Frames of a client as (first byte, payload, mask); fails where one is not whole (RFC 6455, 5.2)."""
+    frames = []
+    while data:
+        first, size = data[0], data[1]
+        assert size & 0x80, "not masked"
+        size &= 0x7F
+        at = 2
+        if size == 126:
+            size = data[2] << 8 | data[3]
+            assert size > 125
+            at = 4
+        else:
+            assert size != 127
+        mask = data[at : at + 4]
+        payload = bytearray(data[at + 4 : at + 4 + size])
+        assert len(mask) == 4 and len(payload) == size, "half a frame"
+        for i in range(size):
+            payload[i] ^= mask[i % 4]
+        frames.append((first, bytes(payload), mask))
+        data = data[at + 4 + size :]
+    return frames
+
+
+def read(stream, most=10000):
+    """All that comes, as the session reads it: until None or 0, which is appended."""
+    got = []
+    buf = bytearray(most)
+    while True:
+        n = stream.readinto(buf, most)
+        if not n:
+            return b"".join(got), n
+        got.append(bytes(buf[:n]))
+
+
+def written(stream, data):
+    """Write as `Client` does: again until all is taken; returns how often it was None."""
+    at = waits = 0
+    while at < len(data):
+        n = stream.write(data, at, len(data) - at)
+        if not n:
+            waits += 1
+            assert waits < 10000
+        at += n or 0
+    return waits
+
+
+# ---- the upgrade
+
+
+def test_the_request_says_what_the_standard_wants():
+    """[MQTT-6.0.0-3]"""
+    below = Below()
+    stream = websocket.over(lambda host, port: below, "/a?b=%20", headers=(("Authorization", "Basic 100%"),))
+    stream("fe80::1", 81).opening()
+    lines = below.written.split(b"\r\n")
+    assert lines[0] == b"GET /a?b=%20 HTTP/1.1" and lines[-2:] == [b"", b""]
+    headers = dict([line.split(b": ", 1) for line in lines[1:-2]])
+    key = headers.pop(b"Sec-WebSocket-Key")
+    assert len(key) == 24 and key.endswith(b"==")
+    assert headers == {
+        b"Host": b"[fe80::1]:81",
+        b"Upgrade": b"websocket",
+        b"Connection": b"Upgrade",
+        b"Sec-WebSocket-Version": b"13",
+        b"Sec-WebSocket-Protocol": b"mqtt",
+        b"Authorization": b"Basic 100%",
+    }
+
+
+def test_the_accept_of_the_rfc():
+    try:
+        from hashlib import sha1  # noqa: F401
+    except ImportError:
+        return
+    assert websocket._accept(b"dGhlIHNhbXBsZSBub25jZQ==") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def test_the_upgrade_one_byte_at_a_time_takes_no_byte_of_the_frames():
+    below = Below(cut=1)
+    below.eager = False
+    stream = websocket.over(lambda host, port: below)("broker", 80)
+    below.room = 0
+    while below.inbox or stream.opening() == 4:
+        below.room = 1
+    below.inbox = response(below.written) + frame(b"x")
+    waits = 0
+    while stream.opening() == 1:
+        waits += 1
+    assert waits > 100 and below.inbox == frame(b"x")
+
+
+def test_opening_waits_for_the_stream_below():
+    below = Below()
+    events = [4, 1, 0]
+    below.opening = lambda: events.pop(0)
+    stream = websocket.over(lambda host, port: below)("broker", 80)
+    assert stream.opening() == 4 and stream.opening() == 1 and not below.written
+    assert stream.opening() == 1 and below.written and stream.pollable is below
+
+
+def refused(answer=None, gone=False, **changes):
+    below = Below()
+    stream = websocket.over(lambda host, port: below)("broker", 80)
+    stream.opening()
+    below.inbox = response(below.written, **changes) if answer is None else answer
+    below.gone = gone
+    return raises(OSError, stream.opening)
+
+
+def test_a_wrong_answer_is_refused_by_name():
+    """[MQTT-6.0.0-4]"""
+    for changes, words in (
+        ({"status": b"404 Not Found"}, "404 Not Found"),
+        ({"status": b"503 Busy"}, "503 Busy"),
+        ({"status": b"200 OK"}, "200 OK"),
+        ({"upgrade": None}, "Upgrade"),
+        ({"upgrade": b"h2c"}, "Upgrade"),
+        ({"connection": b"close"}, "Connection"),
+        ({"accept": b"s3pPLMBiTxaQ9kYGzzhZRbK+xOp="}, "Accept"),
+        ({"accept": None}, "Accept"),
+        ({"protocol": None}, "mqtt"),
+        ({"protocol": b"mqttv3.1"}, "mqtt"),
+        ({"more": b"Sec-WebSocket-Extensions: permessage-deflate\r\n"}, "Extensions"),
+        ({"more": b"X: " + b"x" * 5000 + b"\r\n"}, "4096"),
+        ({"answer": b"\x20\x03\x00\x00\x00\r\n"}, "no HTTP"),
+        ({"answer": b"HTTP/1.1 101 Swi", "gone": True}, "closed"),
+    ):
+        error = refused(**changes)
+        assert words in str(error), (error, words)
+        assert getattr(error, "lasting", False) == (words == "404 Not Found"), words
+
+
+def test_other_spellings_and_long_headers_are_taken():
+    below = Below()
+    stream = websocket.over(lambda host, port: below, buffer=64)("broker", 80)
+    stream.opening()
+    more = b"Set-Cookie: " + b"c" * 1500 + b"\r\nno colon\r\n"
+    below.inbox = response(below.written, upgrade=b"WebSocket", connection=b"keep-alive, Upgrade", more=more)
+    assert stream.opening() == 0
+
+
+def test_bad_arguments_are_told():
+    for path, headers, buffer in (
+        ("mqtt", (), 512),
+        ("/a b", (), 512),
+        ("/a\r\nX: y", (), 512),
+        ("/é", (), 512),
+        ("/", (("a: b", "c"),), 512),
+        ("/", (("a", "b\n"),), 512),
+        ("/", (), 63),
+        ("/", (), 65536),
+    ):
+        raises(ValueError, websocket.over, print, path, headers, buffer)
+
+
+def test_one_transport_serves_one_client_again_and_again():
+    below = Below()
+    transport = websocket.over(lambda host, port: below)
+    stream = transport("broker", 80)
+    raises(ValueError, transport, "broker", 80)
+    stream.close()
+    assert below.closes == 1
+    transport("broker", 80).close()
+    assert below.closes == 2
+
+
+def test_a_failed_connection_leaves_it_free():
+    tries = [OSError(111), Below()]
+
+    def connect(host, port):
+        found = tries.pop(0)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    transport = websocket.over(connect)
+    raises(OSError, transport, "broker", 80)
+    transport("broker", 80)
+
+
+# ---- frames out
+
+
+def test_what_is_written_is_one_masked_binary_frame_in_one_write():
+    """[MQTT-6.0.0-1]"""
+    for size in (1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 503, 504):
+        stream, below = opened()
+        data = bytes([i * 7 & 255 for i in range(size + 3)])
+        assert stream.write(data, 3, size) == size
+        assert below.writes == 1
+        frames = decoded(below.written)
+        assert [(first, payload) for first, payload, _ in frames] == [(0x82, data[3:])]
+
+
+def test_a_long_packet_is_one_frame_that_is_made_in_pieces():
+    for size in (93, 94, 191, 192, 193, 768, 65535):
+        for buffer in (64, 65, 66, 67, 100):
+            stream, below = opened(buffer=buffer)
+            data = (bytes(range(255)) * 258)[:size]
+            took = stream.write(data, 0, size)
+            assert took == min(size, buffer - (6 if size < 126 else 8))
+            written(stream, data[took:])
+            frames = decoded(below.written)
+            assert [(first, payload) for first, payload, _ in frames] == [(0x82, data)], (size, buffer)
+
+
+def test_what_is_longer_than_two_bytes_can_say_is_several_frames():
+    stream, below = opened()
+    data = bytes(range(256)) * 512
+    written(stream, data)
+    frames = decoded(below.written)
+    assert b"".join([payload for _, payload, _ in frames]) == data
+    assert [len(payload) for _, payload, _ in frames] == [65535, 65535, 2]
+
+
+def test_nothing_goes_between_the_pieces_of_a_frame():
+    stream, below = opened(buffer=64)
+    data = bytes(range(200))
+    at = stream.write(data, 0, 200)
+    below.inbox = frame(b"ping", 0x89)
+    assert read(stream) == (b"", None)
+    # more lies behind it by now, which is not of this frame
+    while at < 200:
+        at += stream.write(data + b"more", at, 204 - at)
+    assert at == 200 and stream.write(b"more", 0, 4) == 4
+    frames = [(first, payload) for first, payload, _ in decoded(below.written)]
+    assert frames == [(0x82, data), (0x8A, b"ping"), (0x82, b"more")]
+
+
+def test_each_frame_has_a_key_of_its_own():
+    stream, below = opened()
+    for _ in range(20):
+        stream.write(b"x", 0, 1)
+    masks = [mask for _, _, mask in decoded(below.written)]
+    assert len(set(masks)) > 17
+    for i in range(4):
+        assert len(set([mask[i] for mask in masks])) > 5
+
+
+def test_a_frame_goes_on_where_it_was_cut_and_counts_when_it_is_whole():
+    data = bytes(range(200))
+    for cut in range(1, 209):
+        stream, below = opened()
+        below.room = cut
+        got = stream.write(data, 0, 200)
+        if cut < 208:
+            assert got is None
+            below.room = 1000
+            # meanwhile the session has put more behind it: that is for the next frame
+            got = stream.write(data + b"more", 0, 204)
+        assert got == 200
+        assert [payload for _, payload, _ in decoded(below.written)] == [data]
+    stream, below = opened(cut=1)
+    assert written(stream, data) == 0
+    assert [payload for _, payload, _ in decoded(below.written)] == [data]
+
+
+# ---- frames in
+
+
+def test_payloads_of_every_size_of_head_are_read():
+    for size in (1, 125, 126, 127, 255, 256, 9999, 65535, 65536, 70000):
+        payload = bytes([i & 255 for i in range(256)]) * (size // 256 + 1)
+        payload = payload[:size]
+        stream, below = opened(frame(payload) + frame(b"next"))
+        assert read(stream, 4000) == (payload + b"next", None)
+
+
+MIXED = (
+    frame(b"one") + frame(b"", 0x82) + frame(b"tw", 0x02) + frame(b"ping!", 0x89) + frame(b"o", 0x00)
+    + frame(b"pong", 0x8A) + frame(b"", 0x00) + frame(b"", 0x80) + frame(b"x" * 130) + frame(b"", 0x89)
+)  # fmt: skip
+
+
+def test_fragments_and_control_frames_at_every_cut():
+    """[MQTT-6.0.0-2]"""
+    for cut in range(len(MIXED) + 1):
+        for eager in (True, False):
+            stream, below = opened()
+            below.eager = eager
+            below.inbox = MIXED[:cut]
+            got = b""
+            for _ in range(len(MIXED) if not eager else 3):
+                got += read(stream)[0]
+            below.inbox = MIXED[cut:]
+            for _ in range(len(MIXED) if not eager else 3):
+                got += read(stream)[0]
+            assert got == b"one" + b"two" + b"x" * 130, (cut, got)
+            pongs = [(first, payload) for first, payload, _ in decoded(below.written)]
+            assert pongs == [(0x8A, b"ping!"), (0x8A, b"")]
+
+
+def test_one_byte_at_a_time_and_one_byte_of_room():
+    for cut, most in ((1, 1000), (1000, 1), (3, 2)):
+        stream, below = opened(MIXED, cut)
+        got = b""
+        for _ in range(9):
+            got += read(stream, most)[0]
+        assert got == b"one" + b"two" + b"x" * 130
+        assert len(decoded(below.written)) == 2
+
+
+def test_a_read_takes_nothing_that_lies_behind_it():
+    stream, below = opened(frame(b"abcdef") + frame(b"g"))
+    buf = bytearray(b"........")
+    assert stream.readinto(buf, 4) == 4 and bytes(buf) == b"abcd...."
+    assert below.inbox == b"ef" + frame(b"g")
+    assert stream.readinto(buf, 8) == 2 and bytes(buf[:2]) == b"ef"
+    assert below.inbox == frame(b"g")
+
+
+def test_the_end_of_the_stream_is_told():
+    for inbox in (b"", b"\x82", b"\x82\x7e\x01", b"\x82\x05ab", b"\x89\x03a"):
+        stream, below = opened(inbox)
+        below.gone = True
+        assert read(stream)[1] == 0
+
+
+def test_a_flood_of_frames_for_nobody_gives_way():
+    stream, below = opened(frame(b"", 0x8A) * 1000 + frame(b"x"))
+    rounds = 0
+    buf = bytearray(10)
+    while stream.readinto(buf, 10) is None:
+        rounds += 1
+    assert 50 < rounds < 200 and buf[0] == 120
+
+
+# ---- pings and closes while ours is half written
+
+
+def test_a_ping_is_answered_between_two_frames_of_ours():
+    stream, below = opened()
+    below.room = 7
+    data = b"0123456789"
+    assert stream.write(data, 0, 10) is None
+    below.inbox = frame(b"first", 0x89) + frame(b"second", 0x89) + frame(b"hello")
+    assert read(stream) == (b"hello", None)
+    below.room = 1000
+    assert stream.write(data, 0, 10) == 10
+    frames = [(first, payload) for first, payload, _ in decoded(below.written)]
+    # the last one only, which answers both (RFC 6455, 5.5.3)
+    assert frames == [(0x82, data), (0x8A, b"second")]
+
+
+def test_a_pong_that_is_cut_goes_on_before_the_next_frame():
+    for cut in range(11):
+        stream, below = opened(frame(b"ping", 0x89))
+        below.room = cut
+        assert read(stream) == (b"", None)
+        below.inbox = frame(b"another", 0x89) + frame(b"x")
+        assert read(stream) == (b"x", None)
+        below.room = 0
+        assert cut >= 10 or stream.write(b"data", 0, 4) is None
+        below.room = 1000
+        assert stream.write(b"data", 0, 4) == 4
+        frames = [payload for first, payload, _ in decoded(below.written)]
+        assert frames == ([b"ping", b"data"] if cut < 10 else [b"ping", b"another", b"data"]), (cut, frames)
+
+
+def test_a_pong_waits_for_room_without_a_frame_of_ours():
+    stream, below = opened(frame(b"ping", 0x89))
+    below.room = 0
+    assert read(stream) == (b"", None) and not below.written
+    below.room = 1000
+    assert read(stream) == (b"", None)
+    assert [(first, payload) for first, payload, _ in decoded(below.written)] == [(0x8A, b"ping")]
+
+
+def test_a_close_is_answered_and_ends_the_stream():
+    for payload in (b"", b"\x03\xe8", b"\x03\xf0" + b"r" * 123):
+        stream, below = opened(frame(b"x") + frame(payload, 0x88), cut=3)
+        buf = bytearray(10)
+        assert stream.readinto(buf, 10) == 1
+        got = stream.readinto(buf, 10)
+        while got is None:
+            got = stream.readinto(buf, 10)
+        assert got == 0
+        stream.close()
+        assert [(first, payload) for first, payload, _ in decoded(below.written)] == [(0x88, payload)]
+
+
+def test_we_say_close_when_we_close():
+    stream, below = opened()
+    stream.close()
+    stream.close()
+    assert [(f, p) for f, p, _ in decoded(below.written)] == [(0x88, b"\x03\xe8")] and below.closes == 1
+    stream, below = opened()
+    below.room = 3
+    assert stream.write(b"abc", 0, 3) is None
+    below.room = 1000
+    stream.close()
+    assert len(below.written) == 3 and below.closes == 1  # it could not stand in the middle of a frame
+    stream, below = opened()
+    below.write = lambda buf, at, n: raise_(OSError(104))
+    stream.close()
+    assert below.closes == 1
+
+
+def raise_(error):
+    raise error
+
+
+# ---- what a broker must not send
+
+
+def test_what_a_broker_must_not_send_ends_it_with_a_reason():
+    """[MQTT-6.0.0-1]"""
+    for data, words, code in (
+        (b"\x82\x81", "masked", 1002),
+        (b"\x82\xfe", "masked", 1002),
+        (b"\x89\x80", "masked", 1002),
+        (b"\xc2\x01", "reserved", 1002),
+        (b"\xa2\x01", "reserved", 1002),
+        (b"\x92\x01", "reserved", 1002),
+        (b"\x81\x01", "not binary", 1003),
+        (b"\x83\x01", "not binary", 1003),
+        (b"\x87\x01", "not binary", 1003),
+        (b"\x8b\x00", "control", 1002),
+        (b"\x8f\x00", "control", 1002),
+        (b"\x09\x00", "control", 1002),
+        (b"\x89\x7e", "control", 1002),
+        (b"\x88\x7f", "control", 1002),
+        (b"\x80\x01", "order", 1002),
+        (b"\x02\x00\x02\x00", "order", 1002),
+        (b"\x02\x00\x82\x00", "order", 1002),
+        (b"\x82\x7f\x00\x00\x00\x01\x00\x00\x00\x00", "too long", 1009),
+        (b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff", "too long", 1009),
+        (b"\x82\x7f\x00\x00\x00\x00\x40\x00\x00\x00", "too long", 1009),
+    ):
+        for cut in (1, 100):
+            stream, below = opened(data, cut)
+            error = raises(OSError, read, stream)
+            assert words in str(error), (error, data)
+            close = bytes((code >> 8, code & 255))
+            assert [(f, p) for f, p, _ in decoded(below.written)] == [(0x88, close)], data
+            stream.close()
+            assert below.closes == 1 and len(decoded(below.written)) == 1

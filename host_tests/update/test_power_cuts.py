@@ -1,0 +1,24 @@
+"""Updates over the air on the VM's own littlefs and FAT, with the power cut at each block written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from host_tests.vms import run_64
+from tools.paths import FIRMWARE, LIB
+
+HERE = Path(__file__).parent
+_PATH = [HERE, HERE.parent / "journal", HERE.parent / "unit", FIRMWARE, LIB]
+_PARTS = 4
+
+
+@pytest.mark.parametrize("kind, least", [("littlefs", 100), ("fat", 100)])
+@pytest.mark.parametrize("part", range(_PARTS))
+def test_a_cut_at_each_block(kind: str, least: int, part: int) -> None:
+    code = f"import power_cuts\nprint('places', power_cuts.every({kind!r}, {part}, {_PARTS}))"
+    output = run_64(["-c", code], _PATH, timeout=110, heap="16m")
+    found = re.search(r"^places (\d+)$", output, re.M)
+    assert found and int(found[1]) > least, output[-2000:]

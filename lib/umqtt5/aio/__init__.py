@@ -1,0 +1,5 @@
+"""The asyncio client: one file on a board, `aio.mpy`."""
+
+from .client import Client
+
+__all__ = ("Client",)

@@ -1,0 +1,1 @@
+"""What CPython lacks of MicroPython; never on a board."""

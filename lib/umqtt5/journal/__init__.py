@@ -1,0 +1,5 @@
+"""The outbox on flash: one file on a board, `journal.mpy`."""
+
+from .journal import Journal
+
+__all__ = ("Journal",)

@@ -1,0 +1,1 @@
+"""Internal parts of the client, each loaded when it is first used."""

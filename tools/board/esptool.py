@@ -1,0 +1,166 @@
+"""The flash of Espressif's chips, by esptool."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from esptool.cmds import (
+    attach_flash,
+    detect_chip,
+    erase_flash,
+    reset_chip,
+    run_stub,
+    write_flash,
+)
+from esptool.logger import TemplateLogger, log
+from esptool.targets import CHIP_DEFS
+from esptool.util import FatalError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from serial import SerialException
+
+from tools.board.definition import Board
+from tools.errors import Problem
+from tools.progress import bar
+
+BAUD = 460800
+_ROM_BAUD = 115200
+
+
+def chip_of(board: Board) -> Any:
+    """What esptool knows of a board's chip: its flash offset, its number in images."""
+    return CHIP_DEFS[board.chip]
+
+
+def offset(board: Board) -> int:
+    """Where the firmware begins in the flash of this chip, in bytes."""
+    return int(chip_of(board).BOOTLOADER_FLASH_OFFSET)
+
+
+class _Log(TemplateLogger):  # type: ignore[misc]
+    """esptool's words are kept for when it fails; its progress is shown."""
+
+    def __init__(self) -> None:
+        self.begin(None)
+
+    def begin(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._task: Any = None
+        self.lines: list[str] = []
+
+    def print(self, *args: object, **_: object) -> None:
+        self.lines.append(" ".join(map(str, args)))
+
+    def note(self, message: str) -> None:
+        self.lines.append(message)
+
+    warning = error = note
+
+    def stage(self, finish: bool = False) -> None:
+        pass
+
+    def progress_bar(
+        self, cur_iter: int, total_iters: int, prefix: str = "", suffix: str = "", bar_length: int = 30
+    ) -> None:
+        if self._progress is None:
+            return
+        if self._task is None:
+            self._task = self._progress.add_task("writing", total=total_iters)
+        self._progress.update(self._task, completed=cur_iter, total=total_iters)
+
+    def set_verbosity(self, verbosity: str) -> None:
+        pass
+
+
+_log = _Log()
+log.set_logger(_log)
+
+
+@contextlib.contextmanager
+def _quietly(console: Console) -> Iterator[_Log]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with bar(console, *columns) as progress:
+        _log.begin(progress)
+        yield _log
+
+
+def flash(
+    port: str,
+    board: Board,
+    firmware: Path,
+    console: Console,
+    baud: int = BAUD,
+    about_to_erase: Callable[[str], None] = lambda unique_id: None,
+) -> str:
+    """Check the chip, erase its flash, write the firmware and verify it, reset.
+
+    Returns its unique id as hex digits, which `about_to_erase` is told before. Raises Problem.
+    """
+    with _bootloader(port, board, console) as esp:
+        unique_id = bytes(esp.read_mac()).hex()
+        esp = run_stub(esp)
+        if baud > _ROM_BAUD:
+            esp.change_baud(baud)
+        attach_flash(esp)
+        about_to_erase(unique_id)
+        console.print(f"{port}: {esp.CHIP_NAME}: erasing its flash, up to a minute", highlight=False)
+        erase_flash(esp)
+        write_flash(esp, [(esp.BOOTLOADER_FLASH_OFFSET, str(firmware))], compress=True)
+        reset_chip(esp, "hard-reset")
+    console.print(f"{port}: {firmware.name} written at {offset(board):#x} and verified", highlight=False)
+    return unique_id
+
+
+def erase(port: str, board: Board, console: Console) -> None:
+    """Check the chip and erase all of its flash. Raises Problem."""
+    with _bootloader(port, board, console) as esp:
+        esp = run_stub(esp)
+        attach_flash(esp)
+        console.print(f"{port}: {esp.CHIP_NAME}: erasing its flash, up to a minute", highlight=False)
+        erase_flash(esp)
+        reset_chip(esp, "hard-reset")
+
+
+@contextlib.contextmanager
+def _bootloader(port: str, board: Board, console: Console) -> Iterator[Any]:
+    """The board in its ROM bootloader, of the chip that it should be."""
+    esp = None
+    with _quietly(console) as said:
+        try:
+            esp = detect_chip(port, _ROM_BAUD)
+            found = esp.CHIP_NAME.lower().replace("-", "")
+            if found != board.chip:
+                raise Problem(
+                    f"{port}: the chip is {esp.CHIP_NAME}, and boards/{board.key} is for {board.chip}: "
+                    f"say which board it is with BOARD="
+                )
+            yield esp
+        except (FatalError, SerialException, OSError) as error:
+            raise Problem(f"{port}: {_remedy(str(error), said.lines)}") from error
+        finally:
+            if esp is not None:
+                with contextlib.suppress(OSError, SerialException):
+                    esp._port.close()
+
+
+def _remedy(error: str, said: list[str]) -> str:
+    text = error.lower()
+    if "busy" in text or "lock" in text or "denied" in text:
+        return "another program has the port: close it and do it again"
+    if "could not open" in text or "no such file" in text:
+        return "can't be opened: is it plugged in? `make doctor` tells more"
+    if "failed to connect" in text or "no serial data" in text:
+        return "no bootloader answers: hold BOOT, press RESET (or plug it in), let go, and do it again"
+    if "md5" in text or "verif" in text:
+        return "what was read back is not what was written: another cable or a lower BAUD= may do"
+    if (
+        "input/output" in text
+        or "disconnected" in text
+        or "readiness" in text
+        or "stopped responding" in text
+    ):
+        return "the board went away in the midst of it: plug it in and do it again, nothing is lost"
+    return f"esptool says: {error.strip().splitlines()[0] if error.strip() else said[-1:]}"

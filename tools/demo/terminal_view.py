@@ -1,0 +1,199 @@
+"""How the demo looks: live in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from sparklines import sparklines
+
+from tools.monitor.device_state import UNITS, DeviceState, Watch
+from tools.vm.device import Device
+
+SWITCHES = ("lamp", "relay")
+
+
+class Screen(Protocol):
+    """What the demo needs of either."""
+
+    quit: bool
+
+    def event(self, text: str) -> None: ...
+
+    def update(self, watch: Watch) -> None: ...
+
+
+def _number(figures: dict[str, object], key: str) -> str:
+    value = figures.get(key)
+    return f"{value:,}" if isinstance(value, int) else "-"
+
+
+def _health(state: DeviceState) -> str:
+    return (
+        f"heap free {_number(state.health, 'heap_free')} B · "
+        f"sent {_number(state.health, 'messages')} messages, {_number(state.health, 'bytes')} B · "
+        f"aliases saved {_number(state.health, 'alias_saved')} B"
+    )
+
+
+def _switches(state: DeviceState) -> str:
+    return " · ".join(f"{name} {value}" for name, value in sorted(state.switches.items()))
+
+
+class Plain:
+    """Lines, for a pipe or a log: what happens, and each device every two seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._next = 0.0
+        self._typed = b""
+        self.quit = False
+
+    def event(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def update(self, watch: Watch) -> None:
+        self._listen(watch)
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 2
+        for name, state in sorted(watch.devices.items()):
+            if not state.readings:
+                continue
+            values = ", ".join(
+                f"{k} {v[-1]:g} {UNITS.get(k, '')}".rstrip() for k, v in state.readings.items()
+            )
+            self.event(f"{name}: {state.status}: {values} · {_health(state)} · {_switches(state)}")
+
+    def _listen(self, watch: Watch) -> None:
+        """Lines on standard input: `device switch word`."""
+        while sys.stdin and not sys.stdin.closed and select.select([sys.stdin], [], [], 0)[0]:
+            data = os.read(sys.stdin.fileno(), 1024)
+            if not data:
+                sys.stdin.close()
+                return
+            self._typed += data
+            while b"\n" in self._typed:
+                line, self._typed = self._typed.split(b"\n", 1)
+                words = line.decode(errors="replace").split()
+                if len(words) == 3:
+                    watch.command(*words)
+                elif words:
+                    self.event(f"{' '.join(words)}: expected a device, a switch, and ON, OFF or TOGGLE")
+
+
+class Rich:
+    """A panel for each device, events below, keys that switch."""
+
+    def __init__(self, live: Live, names: Sequence[str], running: Sequence[Device]) -> None:
+        self._live = live
+        self._names = names
+        self._running = running
+        self._events: deque[str] = deque(maxlen=6)
+        self._started = time.monotonic()
+        self.quit = False
+
+    def event(self, text: str) -> None:
+        self._events.append(f"{time.monotonic() - self._started:6.1f} s  {text}")
+
+    def update(self, watch: Watch) -> None:
+        self._keys(watch)
+        states = [watch.devices.get(name, DeviceState()) for name in self._names]
+        console = self._live.console
+        devices: RenderableType
+        if console.width < 42 * len(states) or console.height < 24:
+            devices = Group(*(self._brief(name, state) for name, state in zip(self._names, states)))
+        else:
+            panels = [self._panel(*row) for row in zip(self._names, states, self._running)]
+            devices = Columns(panels, equal=True, expand=True)
+        lamps = " ".join(f"{i + 1} {name}" for i, name in enumerate(self._names))
+        keys = Text(f"keys: lamp {lamps} · relay 4 5 6 · q or Ctrl-C ends", style="dim")
+        events = Text("\n".join(self._events) or "waiting for the devices")
+        self._live.update(Group(devices, events, keys), refresh=True)
+
+    def _brief(self, name: str, state: DeviceState) -> Text:
+        """A device in few lines, for a small terminal."""
+        lines = [f"{name} {state.status}  {_switches(state)}"]
+        readings = [
+            f"{kind} {values[-1]:g} {UNITS.get(kind, '')} {sparklines([*values][-8:])[0]}"
+            for kind, values in state.readings.items()
+        ]
+        lines += ["  " + "  ".join(readings[i : i + 2]) for i in range(0, len(readings), 2)]
+        lines.append("  " + _health(state))
+        text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+        text.highlight_words([name], "bold")
+        return text
+
+    def _panel(self, name: str, state: DeviceState, device: Device) -> Panel:
+        table = Table.grid(padding=(0, 1))
+        table.add_column(no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(no_wrap=True, style="cyan")
+        for kind, values in state.readings.items():
+            plot = sparklines([*values][-16:])[0]
+            table.add_row(kind, f"{values[-1]:g} {UNITS.get(kind, '')}".rstrip(), plot)
+        figures = Table.grid(padding=(0, 1))
+        figures.add_row("heap free", f"{_number(state.health, 'heap_free')} B")
+        figures.add_row("sent", f"{_number(state.health, 'messages')} messages")
+        figures.add_row("", f"{_number(state.health, 'bytes')} B")
+        figures.add_row("aliases saved", f"{_number(state.health, 'alias_saved')} B")
+        switches = Text()
+        for switch, value in sorted(state.switches.items()):
+            style = "black on yellow" if value == "ON" else "dim"
+            switches.append(f" {switch} {value} ", style=style)
+            switches.append(" ")
+        last = Text(
+            device.lines[-1] if device.lines else "starting", style="dim", overflow="ellipsis", no_wrap=True
+        )
+        colour = {"online": "green", "offline": "red"}.get(state.status, "yellow")
+        return Panel(
+            Group(table, Text(), figures, Text(), switches, last),
+            title=f"[bold]{name}[/] [{colour}]{state.status}[/]",
+        )
+
+    def _keys(self, watch: Watch) -> None:
+        while select.select([sys.stdin], [], [], 0)[0]:
+            key = os.read(sys.stdin.fileno(), 1)
+            if key in (b"q", b""):
+                self.quit = True
+                return
+            index = key[0] - ord("1")
+            if 0 <= index < len(self._names) * len(SWITCHES):
+                switch, device = divmod(index, len(self._names))
+                watch.command(self._names[device], SWITCHES[switch], "TOGGLE")
+
+
+@contextlib.contextmanager
+def _single_keys() -> Iterator[None]:
+    """Keys arrive one by one and are not shown; Ctrl-C stays what it is."""
+    import termios
+    import tty
+
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def open_screen(console: Console, names: Sequence[str], running: Sequence[Device]) -> Iterator[Screen]:
+    """The live screen where there is a terminal to show it and to take keys from, else lines."""
+    if console.is_terminal and sys.stdin.isatty():
+        with _single_keys(), Live(console=console, auto_refresh=False, screen=False) as live:
+            yield Rich(live, names, running)
+    else:
+        yield Plain(console)

@@ -1,0 +1,106 @@
+"""What each device of a fleet gets: its `config.json`, and the certificates that it names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools.board import definition
+from tools.board.definition import Board
+from tools.device_config import config as settings
+from tools.errors import Problem
+from tools.fleet import description
+from tools.fleet.description import Device, Fleet
+from tools.fleet.store import Store
+
+
+@dataclass
+class Outfit:
+    """One device's files; `config` is what becomes its `config.json`."""
+
+    name: str
+    target: Board
+    config: dict[str, Any]
+    certificates: dict[str, bytes] = field(default_factory=dict)  # by name of the file
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """All of them by name."""
+        text = json.dumps(self.config, indent=1, ensure_ascii=False) + "\n"
+        return {settings.CONFIG: text.encode(), **self.certificates}
+
+    @property
+    def digest(self) -> str:
+        """Tells whether a device that was flashed has what it would get now."""
+        whole = hashlib.sha256()
+        for name, data in sorted(self.files.items()):
+            whole.update(name.encode() + b"\0" + data)
+        return whole.hexdigest()[:16]
+
+
+def outfits(fleet: Fleet, store: Store, where: Path) -> list[Outfit]:
+    """One for each device, checked as the device itself checks it. Raises Problem."""
+    devices = description.devices(fleet, str(where))
+    passwords = store.passwords([device.name for device in devices]) if fleet.credentials.password else {}
+    ca = ca_of(fleet, store, where)
+    made = []
+    for device in devices:
+        try:
+            one = _outfit(fleet, device, store, passwords.get(device.name), ca)
+            settings.check(one.config, one.certificates, one.target)
+        except Problem as problem:
+            raise Problem(
+                f"{where}: {device.name}: {str(problem).removeprefix('config.json: ')}"
+            ) from problem
+        made.append(one)
+    return made
+
+
+def _outfit(fleet: Fleet, device: Device, store: Store, password: str | None, ca: bytes | None) -> Outfit:
+    target = definition.load(device.board)
+    broker: dict[str, Any] = {"host": fleet.broker.host}
+    if fleet.broker.port:
+        broker["port"] = fleet.broker.port
+    if fleet.broker.keep_alive:
+        broker["keep_alive"] = fleet.broker.keep_alive
+    if password:
+        broker.update(user=device.name, password=password)
+    certificates: dict[str, bytes] = {}
+    if ca:
+        broker["tls"] = {"ca": "ca.pem"}
+        certificates["ca.pem"] = ca
+        if fleet.credentials.certificate:
+            pair = store.client(device.name, fleet.credentials.years)
+            broker["tls"].update(cert="cert.pem", key="key.pem")
+            certificates.update({"cert.pem": pair.cert, "key.pem": pair.key})
+    config: dict[str, Any] = {"device": device.name, "prefix": fleet.prefix, "broker": broker}
+    if device.wifi and target.wifi:
+        config["wifi"] = device.wifi.model_dump()
+    usual = settings.starting(target)
+    for field_name in ("sensors", "actuators"):
+        own = getattr(device, field_name)
+        config[field_name] = (
+            usual[field_name] if own is None else [entry.model_dump(exclude_none=True) for entry in own]
+        )
+    config["health"] = device.health
+    for field_name in ("ntp", "watchdog", "reset_after"):
+        if getattr(fleet, field_name) is not None:
+            config[field_name] = getattr(fleet, field_name)
+    return Outfit(device.name, target, config, certificates)
+
+
+def ca_of(fleet: Fleet, store: Store, where: Path) -> bytes | None:
+    """What has signed the broker's certificate."""
+    if not fleet.broker.tls:
+        return None
+    if fleet.broker.ca is None:
+        return store.authority.pem
+    try:
+        return (where.parent / fleet.broker.ca).read_bytes()
+    except OSError as error:
+        raise Problem(
+            f"{where}: broker.ca: {fleet.broker.ca}: {error.strerror}, expected a PEM file"
+        ) from error

@@ -1,0 +1,131 @@
+"""`python -m tools frames`: which functions of the library take their frame from the heap.
+
+A frame of more than 11 words (arguments, locals, stack, three words for each `try` or `with`
+that may be open) is allocated at each call and given back on return: only
+`micropython.mem_total()` shows it. This reads the figures out of the compiled code.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tools.bundle.bundler import compile_package
+
+WORDS_ON_THE_STACK = 11
+_WORDS_OF_A_TRY = 3
+_STATIC = {14: "__getattr__", 17: "__init__"}  # by their number in every MicroPython
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One function: words of its state, and how many `try` may be open in it."""
+
+    function: str
+    state: int
+    tries: int
+    code: int  # bytes
+
+    @property
+    def words(self) -> int:
+        return self.state + _WORDS_OF_A_TRY * self.tries
+
+
+class _Reader:
+    """Bytes of a .mpy file of version 6, as docs/reference/mpyfiles of MicroPython has them."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 4  # behind the header
+
+    def number(self) -> int:
+        value = 0
+        while True:
+            byte = self.data[self.at]
+            self.at += 1
+            value = value << 7 | byte & 0x7F
+            if byte < 0x80:
+                return value
+
+    def name(self) -> str:
+        size = self.number()
+        if size & 1:
+            return _STATIC.get(size >> 1, f"<{size >> 1}>")
+        start = self.at
+        self.at += (size >> 1) + 1
+        return self.data[start : self.at - 1].decode()
+
+    def constant(self) -> None:
+        kind = self.data[self.at]
+        self.at += 1
+        if kind <= 4:  # the singletons
+            return
+        size = self.number()
+        if kind == 10:  # a tuple
+            for _ in range(size):
+                self.constant()
+        else:
+            self.at += size + (kind in (5, 6))  # str and bytes end with a zero
+
+
+def _prelude(data: bytes, at: int) -> tuple[int, int, int]:
+    """Words of state, exception slots, and where the sizes begin."""
+    byte = data[at]
+    at += 1
+    state, tries, group = byte >> 3 & 0xF, byte >> 2 & 1, 0
+    while byte & 0x80:
+        byte = data[at]
+        at += 1
+        state |= (byte & 0x30) << (2 * group)
+        tries |= (byte & 0x02) << group
+        group += 1
+    return state + 1, tries, at
+
+
+def frames(path: Path) -> Iterator[Frame]:
+    """The frames of all functions in a .mpy file."""
+    reader = _Reader(path.read_bytes())
+    names, constants = reader.number(), reader.number()
+    table = [reader.name() for _ in range(names)]
+    for _ in range(constants):
+        reader.constant()
+    yield from _function(reader, table)
+
+
+def _function(reader: _Reader, table: list[str]) -> Iterator[Frame]:
+    kind = reader.number()
+    start, size = reader.at, kind >> 3
+    state, tries, at = _prelude(reader.data, start)
+    while reader.data[at] & 0x80:
+        at += 1
+    reader.at = at + 1
+    yield Frame(table[reader.number()], state, tries, size)
+    reader.at = start + size
+    if kind & 4:
+        for _ in range(reader.number()):
+            yield from _function(reader, table)
+
+
+def main(
+    everything: Annotated[bool, typer.Option("--all", help="those that fit, too")] = False,
+) -> None:
+    """Functions of the library whose frame is taken from the heap at each call."""
+    table = Table("module", "function", "words", "state", "try", "bytes of code")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    with tempfile.TemporaryDirectory() as folder:
+        compile_package(Path(folder), short=False)
+        for path in sorted(Path(folder).rglob("*.mpy")):
+            for frame in frames(path):
+                if everything or frame.words > WORDS_ON_THE_STACK:
+                    row = (frame.words, frame.state, frame.tries, frame.code)
+                    table.add_row(path.stem, frame.function, *map(str, row))
+    Console().print(table)
+    typer.echo(f"more than {WORDS_ON_THE_STACK} words come from the heap")
