@@ -19,7 +19,7 @@ from tools.errors import Problem
 
 # command: its module, which has `main`, or `app` where there are commands below it
 _COMMANDS = {
-    "demo": "tools.demo",
+    "demo": "tools.demo.command",
     "flash": "tools.flash",
     "deploy": "tools.deploy",
     "provision": "tools.provision",
@@ -29,7 +29,7 @@ _COMMANDS = {
     "ls": "tools.ls",
     "erase": "tools.erase",
     "update": "tools.update",
-    "where": "tools.decode_traceback",
+    "decode-traceback": "tools.decode_traceback",
     "fleet": "tools.fleet.command",
     "monitor": "tools.monitor.command",
     "doctor": "tools.doctor.command",
@@ -39,7 +39,7 @@ _COMMANDS = {
     "lint": "tools.lint",
     "conformance": "tools.conformance",
     "mutants": "tools.mutants",
-    "frames": "tools.stack_frames",
+    "stack-frames": "tools.stack_frames",
 }
 
 

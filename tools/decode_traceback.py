@@ -1,4 +1,4 @@
-"""`python -m tools where`: which line of the sources a line on a board is.
+"""`python -m tools decode-traceback`: which line of the sources a line on a board is.
 
 A board has several modules in one file, and short names for private ones. The traceback that it prints,
 and publishes at its next start, names those.
@@ -55,7 +55,7 @@ def main(
 
     The sources have to be those that the board was made from. For a traceback:
 
-    make logs | python -m tools where
+    make logs | python -m tools decode-traceback
     """
     if file is None:
         for text in sys.stdin:
@@ -64,9 +64,9 @@ def main(
             typer.echo(text.rstrip() + (f"  ({where})" if where else ""))
         return
     if line is None:
-        raise Problem("where: say a line, too: python -m tools where core 220")
+        raise Problem("decode-traceback: say a line, too: python -m tools decode-traceback core 220")
     name = re.sub(r"\.(py|mpy)$", "", file)
     where = place(name, line)
     if where is None:
-        raise Problem(f"where: no line {line} of {name} comes from {LIB.name}/ or {FIRMWARE.name}/")
+        raise Problem(f"decode-traceback: no line {line} of {name} comes from {LIB.name}/ or {FIRMWARE.name}/")
     typer.echo(where)

@@ -1,4 +1,4 @@
-"""`python -m tools frames`: which functions of the library take their frame from the heap.
+"""`python -m tools stack-frames`: which functions of the library take their frame from the heap.
 
 A frame of more than 11 words (arguments, locals, stack, three words for each `try` or `with`
 that may be open) is allocated at each call and given back on return: only

@@ -111,7 +111,7 @@ def main():
     sys.modules["select"] = Select
     import boot  # noqa: F401
 
-    from app.node import node as module
+    from app import node as module
 
     step = module.Node.step
 

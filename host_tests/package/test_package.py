@@ -196,6 +196,7 @@ def test_the_manifest_freezes_what_a_board_is_given(key: str, monkeypatch: pytes
     assert freezer.included == ["$(PORT_DIR)/boards/manifest.py"]
     # what is one file on a board is several here
     application = {path for path in image.sources(key) if not path.startswith("umqtt5/")}
+    application -= {f"app/{name}.py" for name in APPLICATION.bundles}
     application |= {f"app/{name}.py" for name in APPLICATION.homes}
     library = {
         path.relative_to(LIB).as_posix()

@@ -225,9 +225,9 @@ def test_a_device_that_hangs_is_reset_by_its_watchdog(
     """The hang: a driver that never returns."""
     sensors: Sensors = [{"kind": "chip_temperature", "period": 0.5}]
     (tmp_path / "esp32.py").write_text(
-        "import outside\n"
+        "import simulated_io\n"
         "def raw_temperature():\n"
-        "    while outside.text('hang') and not outside.text('hung'):\n"
+        "    while simulated_io.text('hang') and not simulated_io.text('hung'):\n"
         "        pass\n"
         "    return 100\n"
     )

@@ -12,7 +12,7 @@ import os
 import sys
 from time import ticks_ms
 
-from blocks import FOLDER, Blocks
+from block_device import FOLDER, Blocks
 from simulated_flash import Dice
 
 import slot

@@ -29,7 +29,7 @@ SIMPLE = "umqtt.simple"
 
 CLIENTS = (
     Measured(OURS, "umqtt5", "from umqtt5 import Client, tcp"),
-    Measured(FLOOR, "floor", "import socket"),
+    Measured(FLOOR, "baseline", "import socket"),
     Measured(SIMPLE, "simple", "import umqtt.simple", ("umqtt",)),
     Measured("umqtt.simple2", "simple2", "import umqtt.simple2", ("umqtt",)),
     Measured(

@@ -4,7 +4,7 @@ Each .mpy file repeats the names that it uses, costs a module's dictionary and f
 a constant is folded only within its file. So the modules below `client` become one, `core`, those of
 the client under asyncio and of the journal become `aio` and `journal`, and what a device always runs
 `node`. Constants become numbers in them, docstrings, annotations and CPython's side of an `if` go.
-Public names stay; private ones are shortened, as `names` says. `python -m tools where core 220` tells
+Public names stay; private ones are shortened, as `names` says. `python -m tools decode-traceback core 220` tells
 where a line came from.
 """
 
