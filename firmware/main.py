@@ -1,4 +1,8 @@
-"""The device: the same file on every board. What differs is in the board's `pins.py`."""
+"""Main script (MicroPython runs it after boot.py): loads config.json and runs the device application.
+
+It is the same on every board; the board's `pins.py` has the differences. Unhandled exceptions are saved in
+crash.txt and reset the board; after three failed starts in a row the device starts in safe mode.
+"""
 
 import gc
 import os
@@ -7,12 +11,12 @@ from time import sleep, ticks_ms
 
 import slot
 
-began = ticks_ms()
-WINDOW = 2  # s in which Ctrl-C comes in before the watchdog starts
+_started_at = ticks_ms()
+_CTRL_C_SECONDS = 2  # seconds before the watchdog starts, in which Ctrl-C stops the program
 
 
-def checked():
-    """The config, checked, or None."""
+def _load_config():
+    """Return the checked config as a dict, None if it is not valid."""
     from app import config
 
     try:
@@ -22,57 +26,58 @@ def checked():
         return None
 
 
-def let_go():
-    """What has checked the config: it takes heap that the device needs."""
+def _release_config_modules():
+    """Unload the modules that checked the config; the device needs their heap."""
     for name in ("app.config", "actuators.schema", "sensors.schema"):
         package, _, module = name.partition(".")
         sys.modules.pop(name, None)
         if package in sys.modules and hasattr(sys.modules[package], module):
             delattr(sys.modules[package], module)
+    checks = ("FIELDS", "PIN_USES", "CHOICES", "ADC_FIELDS", "REQUIRED", "merge_fields", "check")
     for name in sys.modules:
         if name.startswith("sensors."):
-            for checks in ("FIELDS", "PINS", "CHOICES", "VOLTS", "REQUIRED", "fields", "check"):
-                if hasattr(sys.modules[name], checks):
-                    delattr(sys.modules[name], checks)
+            for check in checks:
+                if hasattr(sys.modules[name], check):
+                    delattr(sys.modules[name], check)
     gc.collect()
 
 
 def main():
-    """Run until the power goes. A person at the console ends it with Ctrl-C."""
-    if "stay" in os.listdir():
-        print("the file `stay` is here: nothing is started")
+    """Run the application. Returns if config.json is not valid or if `no_autostart` exists."""
+    if "no_autostart" in os.listdir():
+        print("no_autostart exists: the application does not start. Delete this file, then reset.")
         return
-    # what stays is loaded in front of what goes: else it would lie in pieces all over the heap
+    # modules that stay are loaded before those that are released: otherwise they fragment the heap
     from app import crash, node
 
-    settings = checked()
+    settings = _load_config()
     if settings is None:
-        # a wrong config does not get better by a restart: say it once and stay
+        # a restart does not repair a wrong config: print the error once and stop
         pins.halt()
         return
-    let_go()
+    _release_config_modules()
     name = settings["device"]
-    woke = False
+    planned_wake = False
     if settings["power"]["mode"] == "deep":
         from app import power
 
-        woke = power.woke(pins)
-    safe_mode = not woke and crash.starting()
-    if settings["watchdog"] and hasattr(pins, "watchdog") and not woke:
-        print("%s: starts in %d s, unless Ctrl-C comes" % (name, WINDOW))
-        sleep(WINDOW)
+        planned_wake = power.is_planned_wake(pins)
+    safe_mode = not planned_wake and crash.count_start()
+    if settings["watchdog"] and hasattr(pins, "watchdog") and not planned_wake:
+        print("%s: starting in %d s, press Ctrl-C to stop" % (name, _CTRL_C_SECONDS))
+        sleep(_CTRL_C_SECONDS)
     try:
-        node.run(settings, pins, safe_mode, began)
+        node.run(settings, pins, safe_mode, _started_at)
     except Exception as error:
         sys.print_exception(error)
-        crash.log(error)
-        print("%s: restart in 5 s" % name)
+        crash.save(error)
+        print("%s: restarting in 5 s" % name)
         sleep(5)
         pins.reset()
 
 
-def again():
-    """A new version that does not even start: the next start counts it, and goes back in the end."""
+def _reset_after_delay():
+    """Reset the board after 5 s. boot.py counts the starts of a new version and rolls it back."""
     sleep(5)
     if "pins" in sys.modules:
         pins.reset()
@@ -84,7 +89,7 @@ try:
 
     main()
 except Exception as error:
-    if slot.read()[2] < 0:  # what a cable has brought is for a person to mend
+    if slot.read()[2] < 0:  # installed by cable, or confirmed: a person has to repair it
         raise
     sys.print_exception(error)
-    again()
+    _reset_after_delay()

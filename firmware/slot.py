@@ -1,50 +1,50 @@
-"""Which application runs: the one that came by the cable, or one that came over the air.
+"""A/B slots for over-the-air updates: selects the folder to run and rolls back a version that fails to start.
 
-An update lies in a folder of its own, `a` or `b`, with all its files. The file `slot` is one line,
+An update is stored with all its files in folder `a` or `b`. The file `slot` is one line,
 
-    <folder in use> <folder before> <tries>
+    <current folder> <previous folder> <tries>
 
-where `.` is what the cable has put there, and `tries` how often the new one was started: `-` where it
-is confirmed, `!` where the folder before was tried and given up. The line is renamed into place, so
-that a power cut leaves the old choice or the new one.
+The folder `.` holds what was installed by cable. `tries` counts the starts of a version that is not confirmed
+yet; `-` means that the version is confirmed, `!` that the previous folder was tried and rolled back. The line
+is replaced by a rename, so a power cut leaves the old line or the new one.
 """
 
 import os
 import sys
 
 CONFIRMED = -1
-GIVEN_UP = -2
-TRIES = 3
+ROLLED_BACK = -2
+MAX_TRIES = 3
 
-_WORDS = {"-": CONFIRMED, "!": GIVEN_UP}
+_WORDS = {"-": CONFIRMED, "!": ROLLED_BACK}
 
 
 def read():
-    """(folder in use, folder before, tries)."""
-    for path in ("slot", "slot.new"):  # the new one where FAT has lost its power between the two
+    """Return (current folder, previous folder, tries); `tries` may be CONFIRMED or ROLLED_BACK."""
+    for path in ("slot", "slot.new"):  # only slot.new exists if FAT lost power between remove and rename
         try:
             with open(path) as file:
-                current, before, tries = file.read(32).split()
-            return current, before, _WORDS[tries] if tries in _WORDS else int(tries)
+                current, previous, tries = file.read(32).split()
+            return current, previous, _WORDS[tries] if tries in _WORDS else int(tries)
         except (OSError, ValueError):
             pass
     return ".", ".", CONFIRMED
 
 
-def write(current, before, tries):
-    """Choose. Raises OSError, and nothing is changed then."""
-    word = {CONFIRMED: "-", GIVEN_UP: "!"}.get(tries, tries)
+def write(folder, previous, tries):
+    """Make `folder` the current one. Raises OSError; nothing has changed then."""
+    word = {CONFIRMED: "-", ROLLED_BACK: "!"}.get(tries, tries)
     with open("slot.new", "w") as file:
-        file.write("%s %s %s\n" % (current, before, word))
+        file.write("%s %s %s\n" % (folder, previous, word))
     try:
         os.rename("slot.new", "slot")
-    except OSError:  # FAT renames over no file
+    except OSError:  # FAT does not rename over a file
         os.remove("slot")
         os.rename("slot.new", "slot")
 
 
-def version(folder):
-    """The number of the update in a folder; 0 for what has none."""
+def read_version(folder):
+    """Return the version number of the update in `folder`, 0 if it has none."""
     try:
         with open(folder + "/version") as file:
             return int(file.read(12))
@@ -52,26 +52,26 @@ def version(folder):
         return 0
 
 
-def choose():
-    """At the start: count it where it is a try, go back after too many, and look in the folder first."""
-    current, before, tries = read()
+def select():
+    """Put the current folder first in sys.path. Counts the start, and rolls back after too many tries."""
+    current, previous, tries = read()
     try:
-        if tries >= TRIES:
-            back()
-            current = before
+        if tries >= MAX_TRIES:
+            roll_back()
+            current = previous
         elif tries >= 0:
-            write(current, before, tries + 1)
+            write(current, previous, tries + 1)
     except OSError as error:
         print("slot: %s" % error)
     if current != ".":
         sys.path.insert(0, current)
 
 
-def back():
-    """From now on what was before, confirmed as it was. Raises OSError."""
-    current, before, _ = read()
-    write(before, current, GIVEN_UP)
+def roll_back():
+    """Make the previous folder the current one. Raises OSError."""
+    current, previous, _ = read()
+    write(previous, current, ROLLED_BACK)
     try:
-        os.remove("starts")  # the crashes were those of the other
+        os.remove("start_count")  # the failed starts were those of the other version
     except OSError:
         pass

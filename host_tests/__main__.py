@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from host_tests.broker import scram_plugin
 from host_tests.homeassistant import installation as homeassistant
-from host_tests.interop.__main__ import JUDGES
+from host_tests.interop.__main__ import INTEROP
 from tools import broker, conformance, npm
 from tools.vm import process
 
@@ -64,16 +64,16 @@ def main() -> int:
         ("tests with ejabberd", ejabberd),
         ("SCRAM with mosquitto", scram),
         ("the monitor's page in a browser", chromium),
-        ("tests in the 32-bit VM", process.install_32_bit),
+        ("tests in the 32-bit VM", process.install_vm_32),
         ("tests with Home Assistant", homeassistant.install),
-        ("the judge mqtt-packet", lambda: npm.install(JUDGES)),
-        ("the judge mqtt5", lambda: None if sys.version_info >= (3, 11) else "it needs Python 3.11"),
+        ("the codec mqtt-packet", lambda: npm.install(INTEROP)),
+        ("the codec mqtt5", lambda: None if sys.version_info >= (3, 11) else "it needs Python 3.11"),
     ):
         why = prepare()
         if why:
             skipped.append(f"skipped: {what}: {why}")
     # more at a time than there are cores: most of them wait for a broker or a clock
-    options = ["-p", "host_tests.outcomes", "--outcomes", str(conformance.OUTCOMES)]
+    options = ["-p", "host_tests.outcomes", "--outcomes", str(conformance.OUTCOMES_FILE)]
     # and those with Home Assistant in one process, for it takes a while to start
     command = [sys.executable, "-m", "pytest", "-n", "4", "--dist", "loadgroup", *options, *sys.argv[1:]]
     code = subprocess.run(command).returncode

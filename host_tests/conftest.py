@@ -32,7 +32,7 @@ def ejabberd() -> Iterator[broker.Address]:
 
 
 @pytest.fixture(params=["iotcore", "mosquitto", "ejabberd"])
-def each_broker(request: pytest.FixtureRequest) -> broker.Address:
+def any_broker_with_ejabberd(request: pytest.FixtureRequest) -> broker.Address:
     address: broker.Address = request.getfixturevalue(request.param)
     return address
 

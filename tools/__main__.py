@@ -15,7 +15,7 @@ import typer.main
 from rich.console import Console
 from typer.core import TyperGroup
 
-from tools.errors import Problem
+from tools.errors import UserError
 
 # command: its module, which has `main`, or `app` where there are commands below it
 _COMMANDS = {
@@ -36,6 +36,7 @@ _COMMANDS = {
     "package": "tools.package",
     "size": "tools.size",
     "bench": "tools.bench.command",
+    "docs-figures": "tools.docs_figures",
     "lint": "tools.lint",
     "conformance": "tools.conformance",
     "mutants": "tools.mutants",
@@ -66,7 +67,7 @@ def _missing(name: str, package: str) -> Callable[..., None]:
     text = f"needs the package {package}: `make setup` installs all of them"
 
     def instead(arguments: Annotated[Optional[list[str]], typer.Argument(hidden=True)] = None) -> None:
-        raise Problem(f"{name} {text}")
+        raise UserError(f"{name} {text}")
 
     instead.__doc__ = text
     return instead
@@ -94,10 +95,10 @@ def _tools() -> None:
 
 
 def main() -> None:
-    """Run the command; a Problem becomes one line."""
+    """Run the command; a UserError becomes one line."""
     try:
         app(prog_name="python -m tools")
-    except Problem as problem:
+    except UserError as problem:
         console = Console(stderr=True, soft_wrap=True)
         console.print(str(problem), style="red", markup=False, highlight=False)
         sys.exit(1)

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tools.errors import Problem
+from tools.errors import UserError
 
 
-class BrokerError(Problem):
+class BrokerError(UserError):
     """One line for a person: what is wrong and what to do."""
 
 
@@ -40,7 +40,7 @@ class Address:
     def __str__(self) -> str:
         return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
 
-    def context(self) -> Any:
+    def ssl_context(self) -> Any:
         """For `Client(ssl=)`: None without TLS. Raises BrokerError where a file can't be read."""
         if not self.tls:
             return None
@@ -66,7 +66,7 @@ def free_port() -> int:
             return port
 
 
-def reachable(address: Address, timeout: float = 1) -> bool:
+def is_reachable(address: Address, timeout: float = 1) -> bool:
     """True where something accepts connections."""
     try:
         socket.create_connection((address.host, address.port), timeout).close()
@@ -120,7 +120,7 @@ def find_mosquitto() -> str | None:
 def _wait_for(address: Address, process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
     """Wait until a broker listens. Raises BrokerError with the end of its log where it does not."""
     deadline = time.monotonic() + seconds
-    while not reachable(address):
+    while not is_reachable(address):
         if process.poll() is not None or time.monotonic() > deadline:
             text = log.read_text(errors="replace") if log.exists() else ""
             raise BrokerError(f"{address}: the broker did not start: {text.strip()[-300:]}")
@@ -215,10 +215,10 @@ class Mosquitto:
             )
         _wait_for(self.address, self._process, Path(self._folder.name) / "log", 20)
 
-    def stop(self, gently: bool = False) -> None:
+    def stop(self, graceful: bool = False) -> None:
         """End it; `gently` lets it write what it keeps."""
         if self._process is not None:
-            self._process.terminate() if gently else self._process.kill()
+            self._process.terminate() if graceful else self._process.kill()
             self._process.wait()
             self._process = None
 
@@ -231,7 +231,7 @@ class Mosquitto:
         self._folder.cleanup()
 
 
-def parse(url: str, ca: Path | None = None, cert: Path | None = None, key: Path | None = None) -> Address:
+def parse_url(url: str, ca: Path | None = None, cert: Path | None = None, key: Path | None = None) -> Address:
     """`mqtt://[user[:password]@]host[:port]`, or `mqtts://` with TLS. Raises BrokerError."""
     parts = urlsplit(url)
     tls = parts.scheme == "mqtts"
@@ -250,16 +250,16 @@ def parse(url: str, ca: Path | None = None, cert: Path | None = None, key: Path 
 
 
 @contextlib.contextmanager
-def running(choice: str) -> Iterator[Address]:
+def run_broker(broker_choice: str) -> Iterator[Address]:
     """A broker by its name: `iotcore`, `mosquitto`, or an `mqtt://` address that must answer."""
-    if choice == "iotcore":
+    if broker_choice == "iotcore":
         with iotcore() as address:
             yield address
-    elif choice == "mosquitto":
+    elif broker_choice == "mosquitto":
         with Mosquitto() as broker:
             yield broker.address
     else:
-        address = parse(choice)
-        if not reachable(address, 5):
+        address = parse_url(broker_choice)
+        if not is_reachable(address, 5):
             raise BrokerError(f"{address}: nobody answers there; is the broker running?")
         yield address

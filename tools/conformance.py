@@ -26,8 +26,8 @@ import typer
 from tools.paths import BUILD, ROOT
 
 FOLDER = Path("host_tests") / "conformance"
-OUTCOMES = BUILD / "outcomes.json"  # of the last `make test`
-PAGE = Path("docs") / "conformance.md"
+OUTCOMES_FILE = BUILD / "outcomes.json"  # of the last `make test`
+PAGE_FILE = Path("docs") / "conformance.md"
 
 _BROKERS = "host_tests/broker/test_brokers.py"  # runs the scenarios
 _CITATION = re.compile(r"\[(MQTT-[^\]]*)\]")
@@ -66,36 +66,36 @@ class Statement:
     """One demand of the standard, in our words."""
 
     identifier: str
-    words: str
-    client: bool
+    text: str
+    applies_to_client: bool
     tests: list[str] = field(default_factory=list)
-    excused: str | None = None
+    exemption: str | None = None
 
     @property
     def section(self) -> str:
         return ".".join(self.identifier.removeprefix("MQTT-").split(".")[:2])
 
 
-def rows(path: Path) -> list[dict[str, str]]:
+def read_tsv(path: Path) -> list[dict[str, str]]:
     """A table of tab-separated values whose first line names its columns."""
     return list(csv.DictReader(path.read_text().splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def load(root: Path) -> tuple[dict[str, Statement], list[str]]:
+def load_statements(root: Path) -> tuple[dict[str, Statement], list[str]]:
     """All statements with the tests that cite them and the excuses; and what is wrong with these."""
     statements = {
         row["id"]: Statement(row["id"], row["paraphrase"], row["applies_to"] != "server")
-        for row in rows(root / FOLDER / "statements.tsv")
+        for row in read_tsv(root / FOLDER / "statements.tsv")
     }
     wrong = []
-    for row in rows(root / FOLDER / "excuses.tsv"):
+    for row in read_tsv(root / FOLDER / "excuses.tsv"):
         if row["id"] not in statements:
             wrong.append(f"excuses.tsv: there is no {row['id']}")
         else:
-            statements[row["id"]].excused = row["why"]
+            statements[row["id"]].exemption = row["why"]
     for path in _files(root):
         where = path.relative_to(root).as_posix()
-        for test, line, identifier in cited(path):
+        for test, line, identifier in find_citations(path):
             if identifier not in statements:
                 wrong.append(f"{where}:{line}: there is no {identifier}")
             elif test is None:
@@ -104,10 +104,10 @@ def load(root: Path) -> tuple[dict[str, Statement], list[str]]:
                 statements[identifier].tests.append(f"{where}::{test}")
     for statement in statements.values():
         statement.tests.sort()
-        if statement.tests and statement.excused:
+        if statement.tests and statement.exemption:
             wrong.append(f"{statement.identifier} is excused, and cited by {statement.tests[0]}")
-        if statement.client and not statement.tests and not statement.excused:
-            wrong.append(f"{statement.identifier} has neither tests nor an excuse: {statement.words}")
+        if statement.applies_to_client and not statement.tests and not statement.exemption:
+            wrong.append(f"{statement.identifier} has neither tests nor an excuse: {statement.text}")
     return statements, wrong
 
 
@@ -116,7 +116,7 @@ def _files(root: Path) -> list[Path]:
     return sorted([*folder.rglob("test_*.py"), *folder.glob("broker/scenarios.py")])
 
 
-def cited(path: Path) -> Iterator[tuple[str | None, int, str]]:
+def find_citations(path: Path) -> Iterator[tuple[str | None, int, str]]:
     """The test, line and number of each citation in a file; no test for one outside of all."""
     text = path.read_text()
     tree = ast.parse(text)
@@ -153,7 +153,7 @@ def _comments(text: str) -> Iterator[tuple[int, str]]:
 # ---- did they run
 
 
-def run(tests: list[str]) -> dict[str, str]:
+def run_tests(tests: list[str]) -> dict[str, str]:
     """Run these tests; returns how each ended, by pytest's name."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "outcomes.json"
@@ -171,7 +171,7 @@ def _to_run(test: str) -> str:
     return _BROKERS if "scenarios.py" in test else test
 
 
-def outcome(test: str, outcomes: dict[str, str]) -> str:
+def find_outcome(test: str, outcomes: dict[str, str]) -> str:
     """How a cited test ended, all its parameters together: passed, skipped, failed, not run."""
     if "scenarios.py::" in test:
         name = re.escape(test.partition("::")[2])
@@ -187,13 +187,13 @@ def outcome(test: str, outcomes: dict[str, str]) -> str:
     return "not run"
 
 
-def judge(statements: dict[str, Statement], outcomes: dict[str, str]) -> list[str]:
+def check_outcomes(statements: dict[str, Statement], outcomes: dict[str, str]) -> list[str]:
     """What is wrong: cited tests that failed or did not run, statements of which none passed."""
     wrong = []
     for statement in statements.values():
-        if not statement.client or not statement.tests:
+        if not statement.applies_to_client or not statement.tests:
             continue
-        ends = [outcome(test, outcomes) for test in statement.tests]
+        ends = [find_outcome(test, outcomes) for test in statement.tests]
         for test, how in zip(statement.tests, ends):
             if how in ("failed", "not run"):
                 wrong.append(f"{statement.identifier}: {test}: {how}")
@@ -205,13 +205,17 @@ def judge(statements: dict[str, Statement], outcomes: dict[str, str]) -> list[st
 # ---- what is written
 
 
-def report(statements: dict[str, Statement]) -> dict[str, dict[str, object]]:
-    return {s.identifier: {"tests": s.tests, "excused": s.excused} for s in statements.values() if s.client}
+def build_report(statements: dict[str, Statement]) -> dict[str, dict[str, object]]:
+    return {
+        s.identifier: {"tests": s.tests, "exemption": s.exemption}
+        for s in statements.values()
+        if s.applies_to_client
+    }
 
 
-def page(statements: dict[str, Statement]) -> str:
+def render_page(statements: dict[str, Statement]) -> str:
     """docs/conformance.md."""
-    ours = [s for s in statements.values() if s.client]
+    ours = [s for s in statements.values() if s.applies_to_client]
     shown = [s for s in ours if s.tests]
     tests = {test for s in shown for test in s.tests}
     lines = [
@@ -234,13 +238,13 @@ def page(statements: dict[str, Statement]) -> str:
                 "| statement | in our words | tests |",
                 "|---|---|---|",
             ]
-        lines.append(f"| {s.identifier} | {s.words} | {_links(s)} |")
+        lines.append(f"| {s.identifier} | {s.text} | {_links(s)} |")
     return "\n".join(lines) + "\n"
 
 
 def _links(statement: Statement) -> str:
     if not statement.tests:
-        return f"none: {statement.excused}"
+        return f"none: {statement.exemption}"
     links = []
     for test in statement.tests:
         path, _, name = test.partition("::")
@@ -255,29 +259,29 @@ def main(
     ] = False,
 ) -> None:
     """The tests of each statement of the standard: run, and written to docs and build/conformance.json."""
-    statements, wrong = load(ROOT)
-    tests = sorted({test for s in statements.values() if s.client for test in s.tests})
+    statements, wrong = load_statements(ROOT)
+    tests = sorted({test for s in statements.values() if s.applies_to_client for test in s.tests})
     if from_results:
-        if not OUTCOMES.is_file():
-            typer.echo(f"{OUTCOMES.relative_to(ROOT)} is missing: run `make test`")
+        if not OUTCOMES_FILE.is_file():
+            typer.echo(f"{OUTCOMES_FILE.relative_to(ROOT)} is missing: run `make test`")
             raise typer.Exit(1)
-        outcomes = json.loads(OUTCOMES.read_text())
+        outcomes = json.loads(OUTCOMES_FILE.read_text())
     else:
-        outcomes = run(sorted({_to_run(test) for test in tests}))
-    wrong += judge(statements, outcomes)
+        outcomes = run_tests(sorted({_to_run(test) for test in tests}))
+    wrong += check_outcomes(statements, outcomes)
     BUILD.mkdir(exist_ok=True)
-    (BUILD / "conformance.json").write_text(json.dumps(report(statements), indent=2) + "\n")
-    text, path = page(statements), ROOT / PAGE
+    (BUILD / "conformance.json").write_text(json.dumps(build_report(statements), indent=2) + "\n")
+    text, path = render_page(statements), ROOT / PAGE_FILE
     if not check:
         path.write_text(text)
     elif not path.is_file() or path.read_text() != text:
-        wrong.append(f"{PAGE} is not up to date: run `make conformance`")
+        wrong.append(f"{PAGE_FILE} is not up to date: run `make conformance`")
     for line in wrong:
         typer.echo(line)
-    ours = [s for s in statements.values() if s.client]
+    ours = [s for s in statements.values() if s.applies_to_client]
     typer.echo(
         f"{len(ours)} statements concern a client: {sum(bool(s.tests) for s in ours)} are shown by "
-        f"{len(tests)} tests, {sum(s.excused is not None for s in ours)} are excused; "
+        f"{len(tests)} tests, {sum(s.exemption is not None for s in ours)} are excused; "
         f"{len(wrong) or 'nothing'} wrong"
     )
     raise typer.Exit(1 if wrong else 0)

@@ -14,23 +14,23 @@ from typing import Annotated, Optional
 
 import typer
 
-from tools.bundle import bundler
-from tools.errors import Problem
+from tools.bundle import package_tree, source_lines
+from tools.errors import UserError
 from tools.paths import FIRMWARE, LIB, ROOT
 
 _LINE = re.compile(r'File "(?:.*/)?(\w+)(?:\.py)?", line (\d+)')
 
 
-def place(file: str, line: int) -> str | None:
+def find_source_line(file: str, line: int) -> str | None:
     """Where a line of a file on a board is written, as path:line and the function; None where nowhere."""
-    for package in (bundler.LIBRARY, bundler.APPLICATION):
+    for package in (package_tree.LIBRARY, package_tree.APPLICATION):
         if file in package.bundles:
-            origin = bundler.origins(package, file).get(line)
+            origin = source_lines.map_source_lines(package, file).get(line)
             return origin and _said(package.folder / f"{origin.module}.py", origin.line)
-    for name in bundler.LIBRARY.modules:
-        if name not in bundler.LIBRARY.homes and name.rpartition("/")[2] == file:
-            origin = bundler.origins(bundler.LIBRARY, name).get(line)
-            return origin and _said(bundler.LIBRARY.folder / f"{name}.py", origin.line)
+    for name in package_tree.LIBRARY.modules:
+        if name not in package_tree.LIBRARY.file_of_module and name.rpartition("/")[2] == file:
+            origin = source_lines.map_source_lines(package_tree.LIBRARY, name).get(line)
+            return origin and _said(package_tree.LIBRARY.folder / f"{name}.py", origin.line)
     found = [
         path for path in sorted(FIRMWARE.rglob(f"{file}.py")) if line <= len(path.read_text().splitlines())
     ]
@@ -60,13 +60,15 @@ def main(
     if file is None:
         for text in sys.stdin:
             found = _LINE.search(text)
-            where = found and place(found[1], int(found[2]))
+            where = found and find_source_line(found[1], int(found[2]))
             typer.echo(text.rstrip() + (f"  ({where})" if where else ""))
         return
     if line is None:
-        raise Problem("decode-traceback: say a line, too: python -m tools decode-traceback core 220")
+        raise UserError("decode-traceback: say a line, too: python -m tools decode-traceback core 220")
     name = re.sub(r"\.(py|mpy)$", "", file)
-    where = place(name, line)
+    where = find_source_line(name, line)
     if where is None:
-        raise Problem(f"decode-traceback: no line {line} of {name} comes from {LIB.name}/ or {FIRMWARE.name}/")
+        raise UserError(
+            f"decode-traceback: no line {line} of {name} comes from {LIB.name}/ or {FIRMWARE.name}/"
+        )
     typer.echo(where)

@@ -17,10 +17,10 @@ import typer
 from rich.console import Console
 
 from tools.board import definition, mpremote, serial_ports
-from tools.board.serial_console import show_first_lines
+from tools.board.serial_console import show_startup
 from tools.bundle import image
-from tools.errors import Problem
-from tools.progress import bar
+from tools.errors import UserError
+from tools.progress import progress_bar
 
 _INVENTORY = Path(mpremote.__file__).parent / "on_board" / "file_hashes.py"
 # what `slot.py` and the updates over the air leave; while it is there, what lies beside it does not run
@@ -29,15 +29,15 @@ _UPDATES = ("a", "b")
 
 
 @dataclass
-class Plan:
+class SyncPlan:
     """What is to be done so that a board holds an image: paths on the board."""
 
-    copied: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    same: list[str] = field(default_factory=list)
+    to_copy: list[str] = field(default_factory=list)
+    to_remove: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
 
 
-def hashes(folder: Path) -> dict[str, str]:
+def hash_files(folder: Path) -> dict[str, str]:
     """SHA-256 by path of the files of an image."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -46,10 +46,10 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def inventory(port: str, wanted: dict[str, str], mpy: int) -> dict[str, str]:
+def read_board_hashes(port: str, wanted: dict[str, str], mpy: int) -> dict[str, str]:
     """SHA-256 by path of what the board holds in the folders of an image, and of their like.
 
-    A module as `.py` shadows the `.mpy` of its name, so both are looked for. Raises Problem where
+    A module as `.py` shadows the `.mpy` of its name, so both are looked for. Raises UserError where
     the board can't load this version of `.mpy`.
     """
     roots = {path.split("/")[0] for path in wanted}
@@ -60,66 +60,70 @@ def inventory(port: str, wanted: dict[str, str], mpy: int) -> dict[str, str]:
     loads = [int(line[4:]) for line in lines if line.startswith("mpy ")]
     if loads != [mpy]:
         what = f"loads .mpy version {loads[0]}" if loads else "does not say which .mpy it loads"
-        raise Problem(f"{port}: its MicroPython {what}, these files are version {mpy}: `make flash` it")
+        raise UserError(f"{port}: its MicroPython {what}, these files are version {mpy}: `make flash` it")
     found = [json.loads(line[5:]) for line in lines if line.startswith("file ")]
     return {path: digest for path, digest in found}
 
 
-def plan(wanted: dict[str, str], found: dict[str, str]) -> Plan:
+def plan_sync(wanted: dict[str, str], found: dict[str, str]) -> SyncPlan:
     """What differs. Whatever else lies in the image's folders does not belong there.
 
     An update that came over the air goes too, the choice of it first: cut off in the midst, what came
     by the cable runs.
     """
-    made = Plan(removed=sorted(set(found) - set(wanted), key=lambda path: (path not in _CHOICE, path)))
+    made = SyncPlan(to_remove=sorted(set(found) - set(wanted), key=lambda path: (path not in _CHOICE, path)))
     for path, digest in wanted.items():
-        (made.same if found.get(path) == digest else made.copied).append(path)
+        (made.unchanged if found.get(path) == digest else made.to_copy).append(path)
     return made
 
 
-def put(port: str, folder: Path, made: Plan, each: Callable[[str], None] = lambda path: None) -> None:
+def apply_plan(
+    port: str, folder: Path, made: SyncPlan, on_progress: Callable[[str], None] = lambda path: None
+) -> None:
     """Carry it out: remove, make folders, copy; `each` is told what comes next."""
-    parents = {parent.as_posix() for path in made.copied for parent in Path(path).parents} - {"."}
+    parents = {parent.as_posix() for path in made.to_copy for parent in Path(path).parents} - {"."}
     first = ["import os"]
-    first += [f"os.remove({path!r})" for path in made.removed]
+    first += [f"os.remove({path!r})" for path in made.to_remove]
     for path in sorted(parents):
         first.append(f"try:\n os.mkdir({path!r})\nexcept OSError:\n pass")
     # main.py last: what it imports is there when it is
-    order = sorted(made.copied, key=lambda path: (path == "main.py", path))
+    order = sorted(made.to_copy, key=lambda path: (path == "main.py", path))
     copies = [word for path in order for word in ("cp", str(folder / path), f":{path}", "+")][:-1]
     mpremote.run(
         port,
         *("exec", "\n".join(first)),
         *copies,
-        each_line=lambda line: each(line.rsplit(" :", 1)[-1]) if line.startswith("cp ") else None,
+        on_line=lambda line: on_progress(line.rsplit(" :", 1)[-1]) if line.startswith("cp ") else None,
     )
 
 
-def deploy(port: str, target: definition.Board, console: Console) -> Plan:
-    """Bring a board to what the sources say, and verify it. Does not start it. Raises Problem."""
+def deploy(port: str, target: definition.Board, console: Console) -> SyncPlan:
+    """Bring a board to what the sources say, and verify it. Does not start it. Raises UserError."""
     with console.status("compiling"):
-        folder = image.cached(target.key)
-    wanted = hashes(folder)
+        folder = image.build_image(target.key)
+    wanted = hash_files(folder)
     mpy = next(folder.rglob("*.mpy")).read_bytes()[1]
     with console.status(f"{port}: looking at what is there"):
-        made = plan(wanted, inventory(port, wanted, mpy))
-    if made.copied or made.removed:
-        with bar(console) as progress:
-            task = progress.add_task("copying", total=len(made.copied))
+        made = plan_sync(wanted, read_board_hashes(port, wanted, mpy))
+    if made.to_copy or made.to_remove:
+        with progress_bar(console) as progress:
+            task = progress.add_task("copying", total=len(made.to_copy))
 
             def each(path: str) -> None:
                 progress.update(task, advance=1, description=path)
 
-            put(port, folder, made, each)
+            apply_plan(port, folder, made, each)
         with console.status(f"{port}: verifying"):
-            left = plan(wanted, inventory(port, wanted, mpy))
-        if left.copied or left.removed:
-            raise Problem(f"{port}: {', '.join(left.copied + left.removed)}: not as it was sent; do it again")
+            left = plan_sync(wanted, read_board_hashes(port, wanted, mpy))
+        if left.to_copy or left.to_remove:
+            raise UserError(
+                f"{port}: {', '.join(left.to_copy + left.to_remove)}: not as it was sent; do it again"
+            )
     console.print(
-        f"{port}: {len(made.copied)} files copied, {len(made.removed)} removed, {len(made.same)} were there",
+        f"{port}: {len(made.to_copy)} files copied, {len(made.to_remove)} removed, {len(made.unchanged)} were there",
         highlight=False,
     )
-    if any(path in _CHOICE for path in made.removed):
+    if any(path in _CHOICE for path in made.to_remove):
         console.print(f"{port}: the update that came over the air is removed: these files run")
     return made
 
@@ -131,8 +135,8 @@ def main(
 ) -> None:
     """Library and application, compiled, onto a board: only what has changed, with hashes verified."""
     console = Console(soft_wrap=True)
-    target = definition.load(board_key)
-    chosen = serial_ports.choose(port, target)
+    target = definition.load_board(board_key)
+    chosen = serial_ports.choose_port(port, target)
     deploy(chosen, target, console)
     if start:
-        show_first_lines(chosen, console)
+        show_startup(chosen, console)

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class Problem(Exception):
+class UserError(Exception):
     """Ends a command with this line on standard error, and with exit code 1."""

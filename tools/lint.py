@@ -44,10 +44,19 @@ ignore_missing_imports = true
 
 def _stubs(one: Board) -> Path:
     """The MicroPython stubs of a board, installed beside each other: they share names."""
-    target = BUILD / "typings" / one.stubs.replace("==", "-")
+    target = BUILD / "typings" / one.stubs_package.replace("==", "-")
     if not target.is_dir():
-        typer.echo(f"installing {one.stubs} for {one.key} (once)")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), one.stubs]
+        typer.echo(f"installing {one.stubs_package} for {one.key} (once)")
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--target",
+            str(target),
+            one.stubs_package,
+        ]
         subprocess.run(command, check=True)
     return target
 
@@ -62,13 +71,13 @@ def _types(one: Board) -> bool:
             lib=LIB, firmware=FIRMWARE, board=one.folder, shared=BOARDS / "shared", stubs=stubs, cache=cache
         )
     )
-    sources = [str(LIB / "umqtt5"), str(FIRMWARE), *map(str, definition.modules(one.key))]
+    sources = [str(LIB / "umqtt5"), str(FIRMWARE), *map(str, definition.list_modules(one.key))]
     return _run(f"types for {one.key}", ["-m", "mypy", "--config-file", str(config), *sources])
 
 
 def _compiles(one: Board) -> bool:
     """All that goes to a board passes mpy-cross for its architecture."""
-    sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *definition.modules(one.key)]
+    sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *definition.list_modules(one.key)]
     sources = [path for path in sources if path.name != "manifest.py"]
     with tempfile.TemporaryDirectory() as folder:
         target = str(Path(folder) / "out.mpy")
@@ -111,7 +120,7 @@ def main() -> None:
             PYTHONPATH=path,
         ),
     ]
-    for one in map(definition.load, definition.names()):
+    for one in map(definition.load_board, definition.list_boards()):
         good.append(_types(one))
         good.append(_compiles(one))
     raise typer.Exit(0 if all(good) else 1)

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from tools.board import serial_ports
-from tools.board.serial_console import Serial
+from tools.board.serial_console import SerialConsole
 
 
 def main(
@@ -18,7 +18,10 @@ def main(
     restart: Annotated[bool, typer.Option("--restart", help="start the application anew first")] = False,
 ) -> None:
     """What a device says on its console, as it comes; the device is not disturbed."""
-    with Serial(serial_ports.choose(port, None)) as serial, contextlib.suppress(KeyboardInterrupt):
+    with (
+        SerialConsole(serial_ports.choose_port(port, None)) as serial,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         if restart:
-            serial.restart()
-        serial.show(sys.stdout, seconds)
+            serial.soft_reset()
+        serial.copy_output(sys.stdout, seconds)

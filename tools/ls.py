@@ -14,5 +14,7 @@ def main(
 ) -> None:
     """The files on a board with their sizes, and the room that is left. Stops the application."""
     typer.echo(
-        mpremote.run(serial_ports.choose(port, None), "resume", "fs", "tree", "-s", ":", "+", "df").rstrip()
+        mpremote.run(
+            serial_ports.choose_port(port, None), "resume", "fs", "tree", "-s", ":", "+", "df"
+        ).rstrip()
     )

@@ -33,7 +33,7 @@ _COPIED = ("lib", "firmware", "boards", "tools", "host_tests", "pyproject.toml")
 _AT_ONCE = 2
 
 
-class Broken(TypedDict):
+class MutantResult(TypedDict):
     """What a mutant did to one statement."""
 
     mutant: str
@@ -56,7 +56,7 @@ class Mutant:
         come = next((line.strip() for line in new if line not in old), "")
         return f"{self.file}: {gone or '...'} -> {come or 'nothing'}"
 
-    def changed(self, tree: Path) -> str:
+    def mutated_source(self, tree: Path) -> str:
         """The text of the changed file. Raises ValueError where it can't be changed so."""
         text = (tree / "lib" / "umqtt5" / self.file).read_text()
         if text.count(self.old) != 1:
@@ -69,12 +69,12 @@ class Mutant:
         return text
 
 
-def load() -> list[Mutant]:
+def load_mutants() -> list[Mutant]:
     table = tomlkit.parse((ROOT / conformance.FOLDER / "mutants.toml").read_text()).unwrap()
     return [Mutant(**row) for row in table["mutant"]]
 
 
-class Trees:
+class CheckoutPool:
     """Copies of the checkout, one for each that runs at the same time."""
 
     def __init__(self, folder: Path) -> None:
@@ -89,7 +89,7 @@ class Trees:
             self._free.put(tree)
 
     @contextmanager
-    def one(self) -> Iterator[Path]:
+    def borrow(self) -> Iterator[Path]:
         tree = self._free.get()
         try:
             yield tree
@@ -97,7 +97,7 @@ class Trees:
             self._free.put(tree)
 
 
-def run(tree: Path, tests: list[str]) -> dict[str, str]:
+def run_tests(tree: Path, tests: list[str]) -> dict[str, str]:
     """Run tests in a copy; returns how each ended."""
     written = tree / "outcomes.json"
     written.unlink(missing_ok=True)
@@ -111,26 +111,26 @@ def run(tree: Path, tests: list[str]) -> dict[str, str]:
     if done.returncode not in (0, 1):  # nothing was run: an import that fails shows nothing
         raise RuntimeError(done.stdout + done.stderr)
     outcomes: dict[str, str] = json.loads(written.read_text())
-    return {test: conformance.outcome(test, outcomes) for test in tests}
+    return {test: conformance.find_outcome(test, outcomes) for test in tests}
 
 
-def broken(trees: Trees, mutant: Mutant, citing: dict[str, list[str]]) -> set[str]:
+def find_failing_tests(trees: CheckoutPool, mutant: Mutant, citing: dict[str, list[str]]) -> set[str]:
     """The tests that fail because of this mutant."""
     tests = sorted({test for identifier in mutant.breaks for test in citing[identifier]})
     if not tests:
         return set()
-    with trees.one() as tree:
+    with trees.borrow() as tree:
         path = tree / "lib" / "umqtt5" / mutant.file
         before = path.read_text()
-        path.write_text(mutant.changed(tree))
+        path.write_text(mutant.mutated_source(tree))
         try:
-            outcomes = run(tree, tests)
+            outcomes = run_tests(tree, tests)
         finally:
             path.write_text(before)
     return {test for test, how in outcomes.items() if how == "failed"}
 
 
-def judge(citing: dict[str, list[str]], found: dict[str, list[Broken]]) -> Iterator[str]:
+def check_results(citing: dict[str, list[str]], found: dict[str, list[MutantResult]]) -> Iterator[str]:
     """What is wrong: mutants that no test sees, tests that see none, statements without mutants."""
     for identifier, tests in citing.items():
         mutants = found.get(identifier, [])
@@ -149,37 +149,37 @@ def main(
     only: Annotated[list[str] | None, typer.Argument(help="Only these statements, MQTT-3.3.4-9.")] = None,
 ) -> None:
     """Break the library for each statement, see the tests that cite it fail; all in build/mutants.json."""
-    statements, wrong = conformance.load(ROOT)
+    statements, wrong = conformance.load_statements(ROOT)
     citing = {
         s.identifier: [test for test in s.tests if "scenarios.py" not in test]
         for s in statements.values()
-        if s.client and (not only or s.identifier in only)
+        if s.applies_to_client and (not only or s.identifier in only)
     }
-    mutants = load()
+    mutants = load_mutants()
     for mutant in mutants:
         mutant.breaks = [identifier for identifier in mutant.breaks if identifier in citing]
     mutants = [mutant for mutant in mutants if mutant.breaks]
-    found: dict[str, list[Broken]] = defaultdict(list)
+    found: dict[str, list[MutantResult]] = defaultdict(list)
     try:
         for mutant in mutants:  # all, before the first takes its time
-            mutant.changed(ROOT)
+            mutant.mutated_source(ROOT)
     except ValueError as error:
         typer.echo(error)
         raise typer.Exit(1)
     with tempfile.TemporaryDirectory() as folder:
-        trees = Trees(Path(folder))
-        with trees.one() as tree:
-            ends = run(tree, sorted({test for tests in citing.values() for test in tests}))
+        trees = CheckoutPool(Path(folder))
+        with trees.borrow() as tree:
+            ends = run_tests(tree, sorted({test for tests in citing.values() for test in tests}))
         # what fails without a mutant shows nothing
         wrong += [f"{test}: {how} before anything is broken" for test, how in ends.items() if how != "passed"]
         citing = {name: [test for test in tests if ends[test] == "passed"] for name, tests in citing.items()}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            results = pool.map(lambda mutant: broken(trees, mutant, citing), mutants)
+            results = pool.map(lambda mutant: find_failing_tests(trees, mutant, citing), mutants)
             for mutant, tests in zip(mutants, track(results, "breaking", total=len(mutants))):
                 for identifier in mutant.breaks:
                     failed = sorted(tests & set(citing[identifier]))
                     found[identifier].append({"mutant": str(mutant), "failed": failed})
-    wrong += judge(citing, found)
+    wrong += check_results(citing, found)
     if not only:
         BUILD.mkdir(exist_ok=True)
         (BUILD / "mutants.json").write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")

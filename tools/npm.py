@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 
-def installed(folder: Path) -> bool:
+def is_installed(folder: Path) -> bool:
     """True where all that the folder's lock file asks for is there."""
     done = folder / "node_modules" / ".package-lock.json"
     return done.exists() and done.stat().st_mtime >= (folder / "package-lock.json").stat().st_mtime
@@ -17,7 +17,7 @@ def install(folder: Path) -> str | None:
     """Install it where it is not; returns why it can't be."""
     if not shutil.which("node") or not shutil.which("npm"):
         return "node and npm are not on the PATH"
-    if installed(folder):
+    if is_installed(folder):
         return None
     command = ["npm", "ci", "--no-audit", "--no-fund"]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -18,25 +18,25 @@ import tomlkit
 import typer
 from rich.console import Console
 
-from tools.bundle import bundler
-from tools.errors import Problem
+from tools.bundle import compiler, package_tree
+from tools.errors import UserError
 from tools.paths import BUILD, LIB, ROOT
 
 _NAME = "umqtt5"
 
 
-def version() -> str:
+def read_version() -> str:
     """The version of all that is here; pyproject.toml is where it is written."""
     return str(tomlkit.parse((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
-def committed() -> dict[Path, str]:
+def render_lists() -> dict[Path, str]:
     """The files of `lib/` that list its modules, as they have to be."""
-    names = [f"{name}.py" for name in sorted(bundler.LIBRARY.modules)]
+    names = [f"{name}.py" for name in sorted(package_tree.LIBRARY.modules)]
     listed = "".join(f'        "{name}",\n' for name in names)
     return {
         LIB / "package.json": _package(f"{_NAME}/{name}" for name in names),
-        LIB / "manifest.py": _MANIFEST % (version(), _NAME, listed),
+        LIB / "manifest.py": _MANIFEST % (read_version(), _NAME, listed),
     }
 
 
@@ -55,13 +55,13 @@ package(
 def _package(paths: Iterable[str]) -> str:
     """A package.json: each path is where it comes from, beside it, and where it goes."""
     urls = ",\n".join(f'    ["{path}", "{path}"]' for path in paths)
-    return f'{{\n  "urls": [\n{urls}\n  ],\n  "deps": [],\n  "version": "{version()}"\n}}\n'
+    return f'{{\n  "urls": [\n{urls}\n  ],\n  "deps": [],\n  "version": "{read_version()}"\n}}\n'
 
 
-def release(target: Path) -> list[Path]:
+def build_release(target: Path) -> list[Path]:
     """Write the compiled package, an archive of it and the SHA-256 of all; returns what was written."""
     with tempfile.TemporaryDirectory() as folder:
-        bundler.compile_package(Path(folder))
+        compiler.compile_package(Path(folder))
         files = sorted(Path(folder).rglob("*.mpy"))
         mpy = files[0].read_bytes()[1]
         home = target / f"mpy-{mpy}"
@@ -73,7 +73,7 @@ def release(target: Path) -> list[Path]:
             shutil.copy(path, target_file)
     paths = [path.relative_to(home).as_posix() for path in sorted((home / _NAME).rglob("*.mpy"))]
     (home / "package.json").write_text(_package(paths))
-    archive = shutil.make_archive(str(target / f"{_NAME}-{version()}-mpy{mpy}"), "zip", home)
+    archive = shutil.make_archive(str(target / f"{_NAME}-{read_version()}-mpy{mpy}"), "zip", home)
     written = [Path(archive), *sorted(path for path in home.rglob("*") if path.is_file())]
     sums = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(target)}" for p in written]
     (target / "SHA256SUMS").write_text("\n".join(sums) + "\n")
@@ -88,9 +88,9 @@ def main(
 ) -> None:
     """The library for mip and for freezing: the lists in lib/ anew, and a compiled release."""
     console = Console(soft_wrap=True)
-    for path, wanted in committed().items():
+    for path, wanted in render_lists().items():
         if check and (not path.exists() or path.read_text() != wanted):
-            raise Problem(f"lib/{path.name} does not fit the sources: `make package` writes it anew")
+            raise UserError(f"lib/{path.name} does not fit the sources: `make package` writes it anew")
         if not check:
             path.write_text(wanted)
     if check:
@@ -98,8 +98,8 @@ def main(
         return
     target = out or BUILD / "package"
     target.mkdir(parents=True, exist_ok=True)
-    written = release(target)
+    written = build_release(target)
     size = sum(path.stat().st_size for path in written if path.suffix == ".mpy")
     console.print(
-        f"{target}: {_NAME} {version()}, {len(written) - 2} files of {size:,} bytes", highlight=False
+        f"{target}: {_NAME} {read_version()}, {len(written) - 2} files of {size:,} bytes", highlight=False
     )

@@ -6,6 +6,6 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn
 
 
-def bar(console: Console, *columns: ProgressColumn | str) -> Progress:
+def progress_bar(console: Console, *columns: ProgressColumn | str) -> Progress:
     """A bar that is gone when the work is done; nothing where the output is no terminal."""
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

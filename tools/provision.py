@@ -24,9 +24,19 @@ from rich.prompt import Prompt
 from app.config import schema
 from tools.board import definition, mpremote, serial_ports
 from tools.board.definition import Board
-from tools.board.serial_console import Serial, show_first_lines
-from tools.device_config import config as settings
-from tools.errors import Problem
+from tools.board.serial_console import SerialConsole, show_startup
+from tools.device_config.config import (
+    CERTIFICATE_FIELDS,
+    CONFIG_FILE,
+    default_config,
+    merge,
+    parse_assignment,
+    parse_config,
+    redact_secrets,
+    set_field,
+    validate,
+)
+from tools.errors import UserError
 
 _MISSING = "missing"
 _ANSWER = 3  # s in which MicroPython shows its prompt where there is one
@@ -42,37 +52,37 @@ _DEVICE = (
 
 
 @dataclass
-class Wishes:
+class ConfigOptions:
     """What the caller said about a config."""
 
-    file: Path | None = None
+    config_file: Path | None = None
     assignments: list[str] = field(default_factory=list)
     certificates: dict[str, Path] = field(default_factory=dict)  # by field of broker.tls
     ask: bool = True
 
 
 @dataclass
-class Provision:
+class DeviceConfig:
     """What goes onto a device: its config, and the files that it names."""
 
     config: dict[str, Any]
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def present(port: str) -> Provision | None:
+def read_config(port: str) -> DeviceConfig | None:
     """What the device has now, None where it has no config, or none that can be read."""
     try:
-        with Serial(port) as serial:
-            if not serial.answers(_ANSWER):
+        with SerialConsole(port) as serial:
+            if not serial.wait_for_prompt(_ANSWER):
                 return None
-        text = mpremote.run(port, "resume", "fs", "cat", f":{settings.CONFIG}", timeout=20)
-        found = Provision(settings.parse(text, settings.CONFIG))
-    except Problem:
+        text = mpremote.run(port, "resume", "fs", "cat", f":{CONFIG_FILE}", timeout=20)
+        found = DeviceConfig(parse_config(text, CONFIG_FILE))
+    except UserError:
         return None
     with tempfile.TemporaryDirectory() as folder:
         for name in _names(found.config):
             path = Path(folder) / "file"
-            with contextlib.suppress(Problem):
+            with contextlib.suppress(UserError):
                 mpremote.run(port, "resume", "fs", "cp", f":{name}", str(path), timeout=30)
                 found.files[name] = path.read_bytes()
     return found
@@ -82,33 +92,35 @@ def _names(config: dict[str, Any]) -> list[str]:
     """The files that a config names."""
     tls = config.get("broker", {}).get("tls") if isinstance(config.get("broker"), dict) else None
     return (
-        [tls[f] for f in settings.CERTIFICATES if isinstance(tls.get(f), str)]
-        if isinstance(tls, dict)
-        else []
+        [tls[f] for f in CERTIFICATE_FIELDS if isinstance(tls.get(f), str)] if isinstance(tls, dict) else []
     )
 
 
-def make(before: Provision | None, wishes: Wishes, target: Board, console: Console) -> Provision:
-    """What the device is to have: of before, of the file, of `--set`, of the answers. Raises Problem."""
-    made = Provision(settings.starting(target))
-    if before:
-        made.files.update(before.files)
-        made.config = settings.merged(made.config, before.config)
-    if wishes.file:
+def build_config(
+    previous: DeviceConfig | None, options: ConfigOptions, target: Board, console: Console
+) -> DeviceConfig:
+    """What the device is to have: of before, of the file, of `--set`, of the answers. Raises UserError."""
+    made = DeviceConfig(default_config(target))
+    if previous:
+        made.files.update(previous.files)
+        made.config = merge(made.config, previous.config)
+    if options.config_file:
         try:
-            text = wishes.file.read_text()
+            text = options.config_file.read_text()
         except OSError as error:
-            raise Problem(f"{wishes.file}: {error.strerror}: say --file with a file that is there") from error
-        made.config = settings.merged(made.config, settings.parse(text, str(wishes.file)))
-    for name, path in wishes.certificates.items():
-        settings.change(made.config, f"broker.tls.{name}", f"{name}.pem")
+            raise UserError(
+                f"{options.config_file}: {error.strerror}: say --config with a file that is there"
+            ) from error
+        made.config = merge(made.config, parse_config(text, str(options.config_file)))
+    for name, path in options.certificates.items():
+        set_field(made.config, f"broker.tls.{name}", f"{name}.pem")
         made.files[f"{name}.pem"] = _read(path)
-    asks = wishes.ask and sys.stdin.isatty()
-    for assignment in wishes.assignments:
+    asks = options.ask and sys.stdin.isatty()
+    for assignment in options.assignments:
         if "=" not in assignment and asks:
-            settings.change(made.config, assignment, _unseen(assignment))
+            set_field(made.config, assignment, _unseen(assignment))
         else:
-            settings.change(made.config, *settings.split(assignment))
+            set_field(made.config, *parse_assignment(assignment))
     if asks:
         _ask(made.config, target, console)
     made.files = {name: made.files[name] for name in _names(made.config) if name in made.files}
@@ -121,17 +133,17 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise Problem(f"{path}: {error.strerror}") from error
+        raise UserError(f"{path}: {error.strerror}") from error
 
 
-def _complete(made: Provision, target: Board) -> None:
+def _complete(made: DeviceConfig, target: Board) -> None:
     try:
-        settings.check(made.config, made.files, target)
-    except Problem as problem:
+        validate(made.config, made.files, target)
+    except UserError as problem:
         text = str(problem)
         if _MISSING in text and "--set" not in text:
             text += f"; say it with --set {text.split(': ')[1]}=..., in a file, or where you can be asked"
-        raise Problem(text) from problem
+        raise UserError(text) from problem
 
 
 def _ask(config: dict[str, Any], target: Board, console: Console) -> None:
@@ -141,7 +153,7 @@ def _ask(config: dict[str, Any], target: Board, console: Console) -> None:
         "broker.port": "8883" if _get(config, "broker.tls") else "1883",
         "broker.user": "",
     }
-    for key, question in (*(_NETWORK if target.wifi else ()), *_DEVICE):
+    for key, question in (*(_NETWORK if target.has_wifi else ()), *_DEVICE):
         if key == "broker.password" and not _get(config, "broker.user"):
             continue
         now = _get(config, key)
@@ -152,7 +164,7 @@ def _ask(config: dict[str, Any], target: Board, console: Console) -> None:
             default: Any = usual.get(key, ...) if now is None else str(now)
             answer = Prompt.ask(question, console=console, default=default)
         if answer:
-            settings.change(config, key, int(answer) if answer.isdigit() and key.endswith("port") else answer)
+            set_field(config, key, int(answer) if answer.isdigit() and key.endswith("port") else answer)
 
 
 def _unseen(question: str) -> str:
@@ -167,11 +179,14 @@ def _get(config: dict[str, Any], key: str) -> Any:
     return found
 
 
-def write(port: str, made: Provision, console: Console) -> None:
-    """Onto the device, whole or not at all: beside what is there, then renamed. Raises Problem."""
+def write_config(port: str, made: DeviceConfig, console: Console) -> None:
+    """Onto the device, whole or not at all: beside what is there, then renamed. Raises UserError."""
     with _private_folder() as folder:
         names = []
-        for name, data in {settings.CONFIG: json.dumps(made.config, indent=1).encode(), **made.files}.items():
+        for name, data in {
+            CONFIG_FILE: json.dumps(made.config, indent=1).encode(),
+            **made.files,
+        }.items():
             (folder / name).write_bytes(data)
             names.append(name)
         names.reverse()  # the config last: it names the others
@@ -211,21 +226,23 @@ def _private_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def show(made: Provision, console: Console) -> None:
+def print_config(made: DeviceConfig, console: Console) -> None:
     """Print it without its secrets."""
-    console.print_json(json.dumps(settings.shown(made.config)))
+    console.print_json(json.dumps(redact_secrets(made.config)))
 
 
 def main(
     board_key: Annotated[str, typer.Option("--board", help="a folder of boards/")],
     port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
-    assign: Annotated[
+    assignments: Annotated[
         Optional[list[str]],
         typer.Option(
             "--set", help="key=value, such as broker.host=10.0.0.5; without = you are asked, unseen"
         ),
     ] = None,
-    file: Annotated[Optional[Path], typer.Option(help="a config.json, whole or in part")] = None,
+    config_file: Annotated[
+        Optional[Path], typer.Option("--config", help="a config.json, whole or in part")
+    ] = None,
     ca: Annotated[Optional[Path], typer.Option(help="TLS: who signed the broker's certificate")] = None,
     cert: Annotated[Optional[Path], typer.Option(help="TLS: the device's own certificate")] = None,
     key: Annotated[Optional[Path], typer.Option(help="TLS: the private key of it")] = None,
@@ -237,23 +254,27 @@ def main(
     It begins with what the device has. Secrets are never printed.
     """
     console = Console(soft_wrap=True)
-    target = definition.load(board_key)
-    chosen = serial_ports.choose(port, target)
-    made = make(present(chosen), wishes(assign, file, ca, cert, key, ask), target, console)
-    show(made, console)
-    write(chosen, made, console)
+    target = definition.load_board(board_key)
+    chosen = serial_ports.choose_port(port, target)
+    made = build_config(
+        read_config(chosen), parse_options(assignments, config_file, ca, cert, key, ask), target, console
+    )
+    print_config(made, console)
+    write_config(chosen, made, console)
     if start:
-        show_first_lines(chosen, console)
+        show_startup(chosen, console)
 
 
-def wishes(
-    assign: list[str] | None,
-    file: Path | None,
+def parse_options(
+    assignments: list[str] | None,
+    config_file: Path | None,
     ca: Path | None,
     cert: Path | None,
     key: Path | None,
     ask: bool,
-) -> Wishes:
+) -> ConfigOptions:
     """The options of a command line."""
     given = {"ca": ca, "cert": cert, "key": key}
-    return Wishes(file, assign or [], {name: path for name, path in given.items() if path}, ask)
+    return ConfigOptions(
+        config_file, assignments or [], {name: path for name, path in given.items() if path}, ask
+    )

@@ -13,4 +13,4 @@ def main(
     port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
 ) -> None:
     """MicroPython's prompt. Ctrl-C stops what runs, Ctrl-D starts it anew, Ctrl-] or Ctrl-X leaves."""
-    raise typer.Exit(mpremote.hand_over(serial_ports.choose(port, None), "resume", "repl"))
+    raise typer.Exit(mpremote.run_interactive(serial_ports.choose_port(port, None), "resume", "repl"))

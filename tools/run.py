@@ -9,7 +9,7 @@ import typer
 
 from tools.board import definition, mpremote, serial_ports
 from tools.bundle import image
-from tools.errors import Problem
+from tools.errors import UserError
 from tools.paths import LIB
 
 
@@ -28,13 +28,13 @@ def main(
     The exit code is 1 where the program ended with an exception.
     """
     if not file.is_file():
-        raise Problem(f"FILE={file}: there is no such file")
-    target = definition.load(board_key) if board_key else None
+        raise UserError(f"FILE={file}: there is no such file")
+    target = definition.load_board(board_key) if board_key else None
     if source:
         folder = LIB
     elif target:
-        folder = image.cached(target.key)
+        folder = image.build_image(target.key)
     else:
-        folder = image.cached_library()
-    chosen = serial_ports.choose(port, target)
-    raise typer.Exit(mpremote.hand_over(chosen, "mount", str(folder), "run", str(file)))
+        folder = image.build_library()
+    chosen = serial_ports.choose_port(port, target)
+    raise typer.Exit(mpremote.run_interactive(chosen, "mount", str(folder), "run", str(file)))

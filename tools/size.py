@@ -13,9 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tools.bundle.bundler import compile_package
+from tools.bundle.compiler import compile_package
 from tools.paths import BUILD, ROOT
-from tools.vm import process as vm
+from tools.vm import process
 
 BUDGETS = Path(__file__).with_name("size_budgets.toml")
 
@@ -87,7 +87,7 @@ _HELD_32 = (
     "print('held', imported - before, gc.mem_alloc() - imported)",
 )
 
-Figures = dict[str, dict[str, int]]
+Sizes = dict[str, dict[str, int]]
 
 
 def _figures(output: str) -> tuple[int, int]:
@@ -99,21 +99,21 @@ def _figures(output: str) -> tuple[int, int]:
 
 def _held(folder: Path, code: str = _HELD_64) -> tuple[int, int]:
     """Heap in bytes on the 64-bit VM: what the compiled client holds after import, and one client."""
-    process = vm.start(["-c", code], path=[folder], cwd=folder)
-    output, _ = process.communicate(timeout=60)
+    child = process.start_vm(["-c", code], module_path=[folder], cwd=folder)
+    output, _ = child.communicate(timeout=60)
     return _figures(output)
 
 
-def measure(level: int) -> Figures:
+def measure(level: int) -> Sizes:
     """Bytes by part of the library, compiled at -O`level`."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sizes = compile_package(folder, level)
         heap, client = _held(folder)
         core = {"mpy": sum(sizes[name] for name in CORE), "heap": heap, "client": client}
-        if vm.has_32_bit():
-            core["heap_32"] = _figures(vm.run_32(_HELD_32, [folder]))[0]
-        figures: Figures = {"core": core}
+        if process.has_vm_32():
+            core["heap_32"] = _figures(process.run_vm_32(_HELD_32, [folder]))[0]
+        figures: Sizes = {"core": core}
         for feature in FEATURES:
             figures[feature] = {
                 "mpy": sizes[feature],
@@ -123,7 +123,7 @@ def measure(level: int) -> Figures:
     return figures
 
 
-def passed(figures: Figures, budgets: Figures) -> list[str]:
+def exceeded_budgets(figures: Sizes, budgets: Sizes) -> list[str]:
     """A line for each budget that is passed or missing."""
     lines = []
     for name, figure in figures.items():
@@ -144,7 +144,7 @@ def main(
     Fails where one takes more than its budget in tools/size_budgets.toml.
     """
     figures = measure(level)
-    budgets: Figures = tomlkit.parse(BUDGETS.read_text()).unwrap()
+    budgets: Sizes = tomlkit.parse(BUDGETS.read_text()).unwrap()
     table = Table("", f".mpy at -O{level}", "budget", "heap, 64-bit", "budget ")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -166,6 +166,6 @@ def main(
     BUILD.mkdir(exist_ok=True)
     (BUILD / "size.json").write_text(json.dumps(figures, indent=2) + "\n")
     typer.echo(f"written to {BUILD.name}/size.json")
-    if level == 2 and (lines := passed(figures, budgets)):
+    if level == 2 and (lines := exceeded_budgets(figures, budgets)):
         typer.echo("\n".join(lines), err=True)
         raise typer.Exit(1)

@@ -17,25 +17,25 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tools.bundle.bundler import compile_package
+from tools.bundle.compiler import compile_package
 
-WORDS_ON_THE_STACK = 11
+MAX_STACK_WORDS = 11
 _WORDS_OF_A_TRY = 3
 _STATIC = {14: "__getattr__", 17: "__init__"}  # by their number in every MicroPython
 
 
 @dataclass(frozen=True)
-class Frame:
+class StackFrame:
     """One function: words of its state, and how many `try` may be open in it."""
 
     function: str
     state: int
-    tries: int
+    exception_slots: int
     code: int  # bytes
 
     @property
-    def words(self) -> int:
-        return self.state + _WORDS_OF_A_TRY * self.tries
+    def size_words(self) -> int:
+        return self.state + _WORDS_OF_A_TRY * self.exception_slots
 
 
 class _Reader:
@@ -89,7 +89,7 @@ def _prelude(data: bytes, at: int) -> tuple[int, int, int]:
     return state + 1, tries, at
 
 
-def frames(path: Path) -> Iterator[Frame]:
+def read_frames(path: Path) -> Iterator[StackFrame]:
     """The frames of all functions in a .mpy file."""
     reader = _Reader(path.read_bytes())
     names, constants = reader.number(), reader.number()
@@ -99,14 +99,14 @@ def frames(path: Path) -> Iterator[Frame]:
     yield from _function(reader, table)
 
 
-def _function(reader: _Reader, table: list[str]) -> Iterator[Frame]:
+def _function(reader: _Reader, table: list[str]) -> Iterator[StackFrame]:
     kind = reader.number()
     start, size = reader.at, kind >> 3
     state, tries, at = _prelude(reader.data, start)
     while reader.data[at] & 0x80:
         at += 1
     reader.at = at + 1
-    yield Frame(table[reader.number()], state, tries, size)
+    yield StackFrame(table[reader.number()], state, tries, size)
     reader.at = start + size
     if kind & 4:
         for _ in range(reader.number()):
@@ -121,11 +121,11 @@ def main(
     for column in table.columns[2:]:
         column.justify = "right"
     with tempfile.TemporaryDirectory() as folder:
-        compile_package(Path(folder), short=False)
+        compile_package(Path(folder), short_names=False)
         for path in sorted(Path(folder).rglob("*.mpy")):
-            for frame in frames(path):
-                if everything or frame.words > WORDS_ON_THE_STACK:
-                    row = (frame.words, frame.state, frame.tries, frame.code)
+            for frame in read_frames(path):
+                if everything or frame.size_words > MAX_STACK_WORDS:
+                    row = (frame.size_words, frame.state, frame.exception_slots, frame.code)
                     table.add_row(path.stem, frame.function, *map(str, row))
     Console().print(table)
-    typer.echo(f"more than {WORDS_ON_THE_STACK} words come from the heap")
+    typer.echo(f"more than {MAX_STACK_WORDS} words come from the heap")

@@ -8,14 +8,14 @@ WIFI = True
 BUFFERS = {"rx": 1024, "tx": 1024, "outbox": 2048, "inflight": 8, "aliases": 16}
 OUTPUTS = {"lamp": 2, "relay": 26}
 BUSES = {"i2c": (0, 22, 21)}  # number, SCL, SDA
-NAMES.update(OUTPUTS)
+PIN_NAMES.update(OUTPUTS)
 
 # which pins can do what, and why the others can't
-IN = "0-5 12-19 21-23 25-27 32-39"
-OUT = "0-5 12-19 21-23 25-27 32-33"
-ANALOG = "32-39"
-WAKE = "0 2 4 12-15 25-27 32-39"
-WHY = {
+INPUT_PINS = "0-5 12-19 21-23 25-27 32-39"
+OUTPUT_PINS = "0-5 12-19 21-23 25-27 32-33"
+ANALOG_PINS = "32-39"
+WAKE_PINS = "0 2 4 12-15 25-27 32-39"
+PIN_RESTRICTIONS = {
     "6-11": "the flash is wired to it",
     "34-39": "it is an input only, without a pull",
     "0-31": "it can't measure while the Wi-Fi is on",

@@ -13,8 +13,8 @@ BUFFERS = {"rx": 1024, "tx": 1024, "outbox": 2048, "inflight": 8, "aliases": 16}
 OUTPUTS = {"lamp": "lamp", "relay": "relay"}
 BUSES: dict = {}
 ATTENUATIONS: dict = {}
-IN = OUT = ANALOG = "any"  # a file of any name
-WHY: dict = {}
+INPUT_PINS = OUTPUT_PINS = ANALOG_PINS = "any"  # a file of any name
+PIN_RESTRICTIONS: dict = {}
 
 _ZONES = "/sys/class/thermal"
 
@@ -44,36 +44,36 @@ def output(name):
     return FileOutput(OUTPUTS[name])
 
 
-class _Level:
-    """PWM and pixels, as a number or a colour in a file."""
+class _FileLevel:
+    """PWM and pixels, as a number or a color in a file."""
 
     def __init__(self, path):
         self._path = path
-        self._colour = (0, 0, 0)
+        self._color = (0, 0, 0)
 
     def duty_u16(self, value):
         """Like `machine.PWM.duty_u16`."""
         with open(self._path, "w") as file:
             file.write("%d\n" % value)
 
-    def fill(self, colour):
+    def fill(self, color):
         """Like `neopixel.NeoPixel.fill`."""
-        self._colour = colour
+        self._color = color
 
     def write(self):
         """Like `neopixel.NeoPixel.write`."""
         with open(self._path, "w") as file:
-            file.write("%d %d %d\n" % self._colour)
+            file.write("%d %d %d\n" % self._color)
 
 
 def pwm(name, frequency):
     """PWM at the output of this name."""
-    return _Level(OUTPUTS[name])
+    return _FileLevel(OUTPUTS[name])
 
 
 def pixels(name, count):
     """A strip of NeoPixels at the output of this name."""
-    return _Level(OUTPUTS[name])
+    return _FileLevel(OUTPUTS[name])
 
 
 class _Input:
@@ -91,7 +91,7 @@ class _Input:
             return self._pull
 
 
-def digital(name, pull):
+def digital_input(name, pull):
     """An input."""
     return _Input(name, pull)
 
@@ -100,7 +100,7 @@ def on_edge(pin, handler, edge):
     """Files make no interrupts: who wants to know looks."""
 
 
-def analog(name, attenuation):
+def analog_input(name, attenuation):
     """A function that tells the volts in a file."""
     return lambda: _first_number(name)
 

@@ -3,13 +3,13 @@
 import esp32
 import machine
 
-from hardware import _line, wifi_signal
+from hardware import resolve_pin, wifi_signal
 
 # dB: volts up to which a pin is measured, about
 ATTENUATIONS = {"0": 0.95, "2.5": 1.25, "6": 1.75, "11": 2.45}
 
 
-def analog(pin, attenuation):
+def analog_input(pin, attenuation):
     """A function that measures the volts at a pin, by the chip's own calibration."""
     levels = {
         "0": machine.ADC.ATTN_0DB,
@@ -17,7 +17,7 @@ def analog(pin, attenuation):
         "6": machine.ADC.ATTN_6DB,
         "11": machine.ADC.ATTN_11DB,
     }
-    adc = machine.ADC(machine.Pin(_line(pin)), atten=levels[attenuation or "11"])
+    adc = machine.ADC(machine.Pin(resolve_pin(pin)), atten=levels[attenuation or "11"])
     return lambda: adc.read_uv() / 1000000
 
 
@@ -28,12 +28,12 @@ def chip_temperature():
     return (esp32.raw_temperature() - 32) / 1.8
 
 
-def remember(data):
+def write_rtc_memory(data):
     """Keep up to 2048 bytes over resets and deep sleep, but not without power."""
     machine.RTC().memory(data)
 
 
-def remembered():
+def read_rtc_memory():
     """What was kept, b"" where nothing was."""
     return machine.RTC().memory()
 
@@ -46,7 +46,7 @@ def wake_on(pin, level):
         esp32.wake_on_gpio((pin,), bool(level))
 
 
-def woken():
+def woke_by_pin():
     """Whether the start is a wake by such an input."""
     return machine.reset_cause() == machine.DEEPSLEEP_RESET and machine.wake_reason() != machine.TIMER_WAKE
 

@@ -6,13 +6,13 @@ A pin is a number of the chip's, or a name of the board's.
 import machine
 
 # names of pins, filled in by `pins.py`
-NAMES: dict = {}
+PIN_NAMES: dict = {}
 
 _PULLS = {"up": machine.Pin.PULL_UP, "down": machine.Pin.PULL_DOWN, "none": None}
 
 
-def _line(pin):
-    return NAMES.get(pin, pin)
+def resolve_pin(pin):
+    return PIN_NAMES.get(pin, pin)
 
 
 # ---- pins
@@ -20,7 +20,7 @@ def _line(pin):
 
 def output(pin):
     """An output; it is off until it is told otherwise."""
-    return machine.Pin(_line(pin), machine.Pin.OUT, value=0)
+    return machine.Pin(resolve_pin(pin), machine.Pin.OUT, value=0)
 
 
 def pwm(pin, frequency):
@@ -32,15 +32,15 @@ def pixels(pin, count):
     """A strip of NeoPixels at an output."""
     import neopixel
 
-    return neopixel.NeoPixel(machine.Pin(_line(pin), machine.Pin.OUT), count)
+    return neopixel.NeoPixel(machine.Pin(resolve_pin(pin), machine.Pin.OUT), count)
 
 
-def digital(pin, pull):
+def digital_input(pin, pull):
     """An input; `pull` is "up", "down" or "none"."""
-    return machine.Pin(_line(pin), machine.Pin.IN, _PULLS[pull])
+    return machine.Pin(resolve_pin(pin), machine.Pin.IN, _PULLS[pull])
 
 
-edges: list = []  # the inputs that have interrupts
+irq_pins: list = []  # the inputs that have interrupts
 
 
 def on_edge(pin, handler, edge):
@@ -48,8 +48,8 @@ def on_edge(pin, handler, edge):
 
     It may not allocate.
     """
-    if pin not in edges:
-        edges.append(pin)
+    if pin not in irq_pins:
+        irq_pins.append(pin)
     triggers = {"rising": machine.Pin.IRQ_RISING, "falling": machine.Pin.IRQ_FALLING}
     trigger = triggers.get(edge, machine.Pin.IRQ_RISING | machine.Pin.IRQ_FALLING)
     try:
@@ -58,9 +58,9 @@ def on_edge(pin, handler, edge):
         pin.irq(handler=handler, trigger=trigger)
 
 
-def wire(pin):
+def open_drain(pin):
     """A pin for `dht` and `onewire`, which drive it and listen."""
-    return machine.Pin(_line(pin), machine.Pin.OPEN_DRAIN, machine.Pin.PULL_UP)
+    return machine.Pin(resolve_pin(pin), machine.Pin.OPEN_DRAIN, machine.Pin.PULL_UP)
 
 
 _buses: dict = {}

@@ -2,20 +2,20 @@
 
 import machine
 
-from hardware import _line, edges, on_edge, wifi_signal
+from hardware import irq_pins, on_edge, resolve_pin, wifi_signal
 
 ATTENUATIONS: dict = {}  # the chip has none: 0 to 3.3 V
 
 _VOLTS = 3.3 / 65535
 _NAP = 5000  # ms
-_LARGEST = 24  # bytes that `remember` takes
+_LARGEST = 24  # bytes that `write_rtc_memory` takes
 _BY_PIN = 0x8000  # in its first word, beside their number: a pin has ended the sleep
 _thermometer = machine.ADC(machine.ADC.CORE_TEMP)
 
 
-def analog(pin, attenuation):
+def analog_input(pin, attenuation):
     """A function that measures the volts at a pin."""
-    adc = machine.ADC(machine.Pin(_line(pin)))
+    adc = machine.ADC(machine.Pin(resolve_pin(pin)))
     return lambda: adc.read_u16() * _VOLTS
 
 
@@ -25,47 +25,47 @@ def chip_temperature():
     return 27 - (_thermometer.read_u16() * _VOLTS - 0.706) / 0.001721
 
 
-_waker: list = []  # the input that ends a deep sleep, at which level, whether it has
+_wake_pin: list = []  # the input that ends a deep sleep, at which level, whether it has
 
 
 def wake_on(pin, level):
     """The next deep sleep ends as soon as this input has this level; one input at a time."""
-    _waker[:] = (pin, level, False)
+    _wake_pin[:] = (pin, level, False)
 
 
 def _wake(pin):
-    _waker[2] = True
+    _wake_pin[2] = True
 
 
 def deep_sleep(ms, feed=None):
     """Does not return: after `ms` the board starts as after a reset. `feed` feeds a watchdog that runs."""
     # the chip has no deep sleep of its own: it is a light one and a reset, through which a watchdog counts,
     # and any interrupt ends it
-    for pin in edges:
+    for pin in irq_pins:
         pin.irq(handler=None)
-    if _waker:
-        pin, level, _ = _waker
+    if _wake_pin:
+        pin, level, _ = _wake_pin
         on_edge(pin, _wake, "rising" if level else "falling")
         if pin.value() == level:
             _wake(pin)
-    while ms > (0 if _waker else _NAP) and not (_waker and _waker[2]):
+    while ms > (0 if _wake_pin else _NAP) and not (_wake_pin and _wake_pin[2]):
         machine.lightsleep(min(ms, _NAP))
         ms -= _NAP
         if feed:
             feed()
-    if _waker:
-        if _waker[2]:
+    if _wake_pin:
+        if _wake_pin[2]:
             machine.mem_backup()[0] |= _BY_PIN  # type: ignore[index]
         ms = 1
     machine.deepsleep(ms)
 
 
-def woken():
+def woke_by_pin():
     """Whether the start is a wake by such an input, as long as nothing is remembered anew."""
-    return bool(remembered()) and bool(machine.mem_backup()[0] & _BY_PIN)
+    return bool(read_rtc_memory()) and bool(machine.mem_backup()[0] & _BY_PIN)
 
 
-def remember(data):
+def write_rtc_memory(data):
     """Keep up to 24 bytes over resets and deep sleep, but not without power."""
     words = machine.mem_backup()
     if len(data) > _LARGEST:
@@ -75,7 +75,7 @@ def remember(data):
         words[1 + i] = int.from_bytes(bytes(data[4 * i : 4 * i + 4]), "little")  # type: ignore[index]
 
 
-def remembered():
+def read_rtc_memory():
     """What was kept, b"" where nothing was."""
     words = machine.mem_backup()
     if words[0] >> 16 != 0x6D35:  # what happened to be there

@@ -5,7 +5,7 @@ from time import ticks_diff
 
 from micropython import const
 
-from .base import Actuator, limited
+from .base import Actuator, check_range
 
 _STEP = const(20)  # ms between two steps of a fade
 _FULL = const(255)
@@ -19,12 +19,12 @@ class Light(Actuator):
     """`pwm` has `duty_u16(value)` as `machine.PWM`."""
 
     platform = "light"
-    takes = ("brightness", "transition")
+    command_fields = ("brightness", "transition")
 
     def __init__(self, config, pwm):
         super().__init__(config)
         self._pwm = pwm
-        self._most = config["most"]
+        self._max_brightness = config["max_brightness"]
         self._fade = int(config["fade"] * 1000)
         self._time = self._fade  # ms that the next change takes
         self.brightness = _FULL  # what it has when it is on
@@ -36,24 +36,24 @@ class Light(Actuator):
             self._level = self._to = self.brightness
             self._duty()
 
-    def number(self, value, now):
+    def apply_number(self, value, now):
         """Its brightness, 0 to 255; 0 is off."""
-        limited("brightness", value, 0, _FULL)
-        self.allowed(value > 0, now)
+        check_range("brightness", value, 0, _FULL)
+        self.check_allowed(value > 0, now)
         if value:
             self._bright(int(value))
         self.switch(value > 0, now)
 
-    def set(self, wish, now):
+    def apply_fields(self, fields, now):
         """`brightness`, 0 to 255; `transition`, seconds."""
-        brightness = int(limited("brightness", wish.get("brightness", self.brightness), 1, _FULL))
-        self._time = int(limited("transition", wish.get("transition", self._fade / 1000), 0, 60) * 1000)
+        brightness = int(check_range("brightness", fields.get("brightness", self.brightness), 1, _FULL))
+        self._time = int(check_range("transition", fields.get("transition", self._fade / 1000), 0, 60) * 1000)
         self._bright(brightness)
 
     def _bright(self, brightness):
         if brightness != self.brightness:
             self.brightness = brightness
-            self.changes += 1
+            self.state_version += 1
 
     def write(self, on):
         to = self.brightness if on else 0
@@ -80,7 +80,7 @@ class Light(Actuator):
 
     def _duty(self):
         # eyes see ratios: the square of the level looks even
-        level = self._level * self._most // _FULL
+        level = self._level * self._max_brightness // _FULL
         self._pwm.duty_u16(level * level * 65535 // (_FULL * _FULL))
 
     def state(self):

@@ -1,10 +1,10 @@
-"""A strip of NeoPixels in one colour."""
+"""A strip of NeoPixels in one color."""
 
 import json
 
 from micropython import const
 
-from .base import Actuator, limited
+from .base import Actuator, check_range
 
 _FULL = const(255)
 
@@ -17,14 +17,14 @@ class Pixels(Actuator):
     """`strip` has `fill((r, g, b))` and `write()` as `neopixel.NeoPixel`."""
 
     platform = "light"
-    takes = ("brightness", "color", "transition")  # they do not fade: the last is taken and left
+    command_fields = ("brightness", "color", "transition")  # they do not fade: the last is taken and left
 
     def __init__(self, config, strip):
         super().__init__(config)
         self._strip = strip
-        self._most = config["most"]
+        self._max_brightness = config["max_brightness"]
         self.brightness = _FULL
-        self.colour = (_FULL, _FULL, _FULL)
+        self.color = (_FULL, _FULL, _FULL)
         self.on = self._safe == "ON"
         self.write(self.on)
 
@@ -34,44 +34,44 @@ class Pixels(Actuator):
             try:
                 value = int(bytes(payload[1:]), 16)
             except ValueError:
-                raise ValueError("expected a colour as #rrggbb")
-            self.allowed(True, now)
+                raise ValueError("expected a color as #rrggbb")
+            self.check_allowed(True, now)
             self._paint((value >> 16, value >> 8 & 255, value & 255), self.brightness)
             self.switch(True, now)
         else:
             super().command(payload, now)
 
-    def number(self, value, now):
+    def apply_number(self, value, now):
         """Their brightness, 0 to 255; 0 is off."""
-        limited("brightness", value, 0, _FULL)
-        self.allowed(value > 0, now)
+        check_range("brightness", value, 0, _FULL)
+        self.check_allowed(value > 0, now)
         if value:
-            self._paint(self.colour, int(value))
+            self._paint(self.color, int(value))
         self.switch(value > 0, now)
 
-    def set(self, wish, now):
+    def apply_fields(self, fields, now):
         """`brightness`, 0 to 255; `color`, an object with r, g and b, as Home Assistant says it."""
-        brightness = limited("brightness", wish.get("brightness", self.brightness), 1, _FULL)
-        colour = self.colour
-        if "color" in wish:
-            parts = wish["color"]
+        brightness = check_range("brightness", fields.get("brightness", self.brightness), 1, _FULL)
+        color = self.color
+        if "color" in fields:
+            parts = fields["color"]
             if not isinstance(parts, dict) or sorted(parts) != ["b", "g", "r"]:
                 raise ValueError("color: expected an object with r, g and b")
-            colour = tuple([int(limited("color." + c, parts[c], 0, _FULL)) for c in "rgb"])
-        self._paint(colour, int(brightness))
+            color = tuple([int(check_range("color." + c, parts[c], 0, _FULL)) for c in "rgb"])
+        self._paint(color, int(brightness))
 
-    def _paint(self, colour, brightness):
-        if colour != self.colour or brightness != self.brightness:
-            self.colour, self.brightness = colour, brightness
-            self.changes += 1
+    def _paint(self, color, brightness):
+        if color != self.color or brightness != self.brightness:
+            self.color, self.brightness = color, brightness
+            self.state_version += 1
 
     def write(self, on):
-        scale = self.brightness * self._most if on else 0
-        self._strip.fill(tuple([part * scale // (_FULL * _FULL) for part in self.colour]))
+        scale = self.brightness * self._max_brightness if on else 0
+        self._strip.fill(tuple([part * scale // (_FULL * _FULL) for part in self.color]))
         self._strip.write()
 
     def state(self):
-        r, g, b = self.colour
+        r, g, b = self.color
         return json.dumps(
             {
                 "state": "ON" if self.on else "OFF",

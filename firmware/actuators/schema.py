@@ -7,7 +7,7 @@ _ANGLE = "an angle, degrees"
 _PULSE = "us of a pulse, 200 to 2800"
 
 
-def fields(**more):
+def merge_fields(**more):
     """The fields of a kind: those of all, and its own."""
     made = {
         "kind": (str, "switch", 1, 32, "the kind of actuator"),
@@ -24,18 +24,18 @@ def fields(**more):
 
 
 FIELDS = {
-    "switch": fields(inverted=_INVERTED),
-    "valve": fields(
+    "switch": merge_fields(inverted=_INVERTED),
+    "valve": merge_fields(
         inverted=_INVERTED,
         max_on=(float, 3600, 1, 86400, "seconds that it may be open, 1 to 86400"),
         safe=(str, "OFF", 2, 4, "ON, OFF or HOLD"),
     ),
-    "light": fields(
+    "light": merge_fields(
         frequency=(int, 1000, 10, 40000, "Hz, 10 to 40000"),
         fade=(float, 0.3, 0, 60, "seconds, 0 to 60"),
-        most=_BRIGHTEST,
+        max_brightness=_BRIGHTEST,
     ),
-    "servo": fields(
+    "servo": merge_fields(
         low=(float, 0, 0, 360, _ANGLE),
         high=(float, 180, 0, 360, _ANGLE),
         low_us=(int, 500, 200, 2800, _PULSE),
@@ -43,5 +43,5 @@ FIELDS = {
         rest=(float, 90, 0, 360, _ANGLE),
         release=(float, 1, 0, 3600, "seconds after which it is let go, 0 for never"),
     ),
-    "pixels": fields(count=(int, 1, 1, 300, "how many pixels, 1 to 300"), most=_BRIGHTEST),
+    "pixels": merge_fields(count=(int, 1, 1, 300, "how many pixels, 1 to 300"), max_brightness=_BRIGHTEST),
 }

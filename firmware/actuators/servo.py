@@ -4,7 +4,7 @@ from time import ticks_add, ticks_diff
 
 from micropython import const
 
-from .base import Actuator, limited
+from .base import Actuator, check_range
 
 _PERIOD = const(20000)  # us
 
@@ -17,7 +17,7 @@ class Servo(Actuator):
     """Its state is the angle; on is whether it is held there."""
 
     platform = "number"
-    takes = ("angle",)
+    command_fields = ("angle",)
 
     def __init__(self, config, pwm):
         super().__init__(config)
@@ -26,26 +26,26 @@ class Servo(Actuator):
         self._low_us, self._high_us = config["low_us"], config["high_us"]
         self._rest = config["rest"]
         self._release = int(config["release"] * 1000)
-        self._let_go = None
+        self._release_at = None
         self.angle = None  # unknown until it has been told
         pwm.duty_u16(0)
 
-    def number(self, value, now):
+    def apply_number(self, value, now):
         """The angle in degrees, within its limits."""
-        limited("angle", value, self.low, self.high)
-        self.allowed(True, now)
+        check_range("angle", value, self.low, self.high)
+        self.check_allowed(True, now)
         us = self._low_us + int((self._high_us - self._low_us) * value / 180)
         self._pwm.duty_u16(us * 65535 // _PERIOD)
-        self._let_go = ticks_add(now, self._release) if self._release else None
+        self._release_at = ticks_add(now, self._release) if self._release else None
         self.on = True
         if value != self.angle:
             self.angle = value
-            self.changes += 1
+            self.state_version += 1
 
-    def set(self, wish, now):
+    def apply_fields(self, fields, now):
         """`angle`, in degrees."""
-        if "angle" in wish:
-            self.number(wish["angle"], now)
+        if "angle" in fields:
+            self.apply_number(fields["angle"], now)
 
     def switch(self, on, now, seconds=None):
         """OFF lets it go; ON alone says nothing."""
@@ -56,18 +56,18 @@ class Servo(Actuator):
 
     def write(self, on):
         self._pwm.duty_u16(0)
-        self._let_go = None
+        self._release_at = None
         self.on = False
 
     def run(self, now):
-        if self._let_go is not None and ticks_diff(self._let_go, now) <= 0:
+        if self._release_at is not None and ticks_diff(self._release_at, now) <= 0:
             self.write(False)
-        return super().run(now) if self._let_go is None else min(1000, ticks_diff(self._let_go, now))
+        return super().run(now) if self._release_at is None else min(1000, ticks_diff(self._release_at, now))
 
-    def safe(self, now):
+    def enter_safe_state(self, now):
         if self._safe != "HOLD" and self.angle is not None and self.angle != self._rest:
             print("%s: to its safe state, %s" % (self.name, self._rest))
-            self.number(self._rest, now)
+            self.apply_number(self._rest, now)
 
     def state(self):
         return "unknown" if self.angle is None else "%g" % self.angle

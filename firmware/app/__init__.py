@@ -1,1 +1,1 @@
-"""The device application: config, network, telemetry, commands, health."""
+"""The device application: config, Wi-Fi, telemetry, commands, discovery, over-the-air updates, sleep."""

@@ -18,34 +18,34 @@ from micropython import const
 
 from umqtt5 import MQTTError
 
-from .node.timestamps import seconds
+from .node.timestamps import unix_time
 
-RECORD = const(20)  # bytes: time 4, number of the quantity 1, length of the value 1, value 14
-VALUE = const(14)
+RECORD_SIZE = const(20)  # bytes: time 4, number of the quantity 1, length of the value 1, value 14
+MAX_VALUE_SIZE = const(14)
 _PAUSE = const(1000)  # ms between two messages
 _ROOM = const(400)  # bytes of a message
-RUNNING = const(0x40000000)  # times below are seconds of this run, of a device whose clock was not set
-NOBODY_KNOWS = const(0xFFFFFFFF)  # and these of an earlier one
+UPTIME_END = const(0x40000000)  # times below are seconds of this run, of a device whose clock was not set
+TIME_UNKNOWN = const(0xFFFFFFFF)  # and these of an earlier one
 
 
 class Backlog:
-    """`topics` are those of all quantities, by number; `keep`: how many readings, 20 bytes each.
+    """`topics` are those of all quantities, by number; `capacity`: how many readings, 20 bytes each.
 
     In RAM: a restart loses them. `saved` has one on flash.
     """
 
-    written = 0  # how many of the first records are on flash, where they go there
+    saved_count = 0  # how many of the first records are on flash, where they go there
 
-    def __init__(self, client, base, topics, keep, policy, now):
+    def __init__(self, client, base, topics, capacity, policy, now):
         self._client = client
         self._topic = client.topic(base + "/backlog")
         self._skip = len(base) + len("/sensor/")
         self.topics = topics
-        self.limit = keep
+        self.capacity = capacity
         self._policy = policy
-        self.records = memoryview(bytearray(keep * RECORD))  # whose slices are no copies
+        self.records = memoryview(bytearray(capacity * RECORD_SIZE))  # whose slices are no copies
         self.count = 0
-        self.lost = 0  # readings that gave way
+        self.dropped = 0  # readings that gave way
         self._began = now
         self._due = now
         self._sending = 0  # packet identifier of the message under way, and how many are in it
@@ -56,17 +56,17 @@ class Backlog:
 
     # ---- a reading
 
-    def keep(self, number, text, now):
+    def add(self, number, text, now):
         """A reading of this quantity that could not be told. Returns False for one that is too long."""
         value = text.encode()
-        if len(value) > VALUE:
+        if len(value) > MAX_VALUE_SIZE:
             return False
         if self._policy == "newest":
             self._forget(number)
-        if self.count == self.limit:
+        if self.count == self.capacity:
             self.make_room(number)
-        when = seconds() or ticks_diff(now, self._began) // 1000
-        at = self.count * RECORD
+        when = unix_time() or ticks_diff(now, self._began) // 1000
+        at = self.count * RECORD_SIZE
         self.records[at : at + 4] = when.to_bytes(4, "big")
         self.records[at + 4] = number
         self.records[at + 5] = len(value)
@@ -77,14 +77,14 @@ class Backlog:
     def _forget(self, number):
         """The reading of this quantity that is waiting."""
         for i in range(self._sent, self.count):
-            if self.records[i * RECORD + 4] == number:
+            if self.records[i * RECORD_SIZE + 4] == number:
                 self._remove(i)
                 return
 
     def make_room(self, number):
         if self._policy == "thin":
             self._thin()
-        if self.count == self.limit:
+        if self.count == self.capacity:
             if self._sent < self.count:
                 self._remove(self._sent)
             else:  # all are under way: the outbox has them
@@ -96,7 +96,7 @@ class Backlog:
         odd = bytearray(len(self.topics))
         i = self._sent
         while i < self.count:
-            number = self.records[i * RECORD + 4]
+            number = self.records[i * RECORD_SIZE + 4]
             odd[number] ^= 1
             if odd[number]:
                 i += 1
@@ -105,33 +105,33 @@ class Backlog:
 
     def _remove(self, i):
         self._drop(i, 1)
-        self.lost += 1
+        self.dropped += 1
 
     def _drop(self, i, n):
         """Take `n` of them out."""
-        end = self.count * RECORD
+        end = self.count * RECORD_SIZE
         records = self.records
-        at = i * RECORD
-        rest = end - at - n * RECORD
-        records[at : at + rest] = records[at + n * RECORD : end]
+        at = i * RECORD_SIZE
+        rest = end - at - n * RECORD_SIZE
+        records[at : at + rest] = records[at + n * RECORD_SIZE : end]
         self.count -= n
-        if i < self.written:
-            self.written -= min(n, self.written - i)
+        if i < self.saved_count:
+            self.saved_count -= min(n, self.saved_count - i)
 
     # ---- telling
 
     def run(self, now):
         """Tell what there is to tell; returns the ms until there is more to do."""
-        if not self.count or self._sending or not self._client.connected:
+        if not self.count or self._sending or not self._client.is_connected:
             return _PAUSE
         left = ticks_diff(self._due, now)
         # live readings first, and all that waits with them
         if left > 0 or self._client.session.outbox.count:
             return max(left, 50)
-        self._tell(now)
+        self._send(now)
         return _PAUSE
 
-    def _tell(self, now):
+    def _send(self, now):
         readings: list = []
         size = 2
         while len(readings) < self.count:
@@ -145,20 +145,20 @@ class Backlog:
             packet_id = self._client.publish(self._topic, json.dumps(readings), qos=1)
         except MQTTError as error:  # a broker that takes no QoS 1, or only short messages
             print("backlog: %s" % error)
-            self.lost += len(readings)
+            self.dropped += len(readings)
             self._drop(0, len(readings))
             return
         if packet_id:
             self._sending, self._sent = packet_id, len(readings)
 
     def _reading(self, i, now):
-        at = i * RECORD
+        at = i * RECORD_SIZE
         when = int.from_bytes(self.records[at : at + 4], "big")
-        if when < RUNNING:
-            clock = seconds()
+        if when < UPTIME_END:
+            clock = unix_time()
             since = ticks_diff(now, self._began) // 1000 - when
             when = clock - since if clock else None
-        elif when == NOBODY_KNOWS:
+        elif when == TIME_UNKNOWN:
             when = None
         number, length = self.records[at + 4], self.records[at + 5]
         name = self.topics[number].name[self._skip :].decode()

@@ -1,6 +1,6 @@
 """What ended the program, kept over the reset; and whether it ends too often.
 
-Two small files: `crash.txt` has the last traceback until the broker has it, `starts` a digit for
+Two small files: `crash.txt` has the last traceback until the broker has it, `start_count` a digit for
 each start that has not been good for a while.
 """
 
@@ -11,9 +11,9 @@ import sys
 from micropython import const
 
 _LOG = "crash.txt"
-_STARTS = "starts"
+_STARTS = "start_count"
 _LONGEST = const(1500)  # bytes of a traceback that are told
-TOO_OFTEN = 3  # starts in a row that ended soon
+MAX_FAILED_STARTS = 3  # starts in a row that ended soon
 
 
 class _Bounded(io.IOBase):
@@ -29,7 +29,7 @@ class _Bounded(io.IOBase):
         return len(data)
 
 
-def log(error):
+def save(error):
     """Keep this error; one that can't be kept is no second crash."""
     try:
         with open(_LOG, "wb") as file:
@@ -38,7 +38,7 @@ def log(error):
         pass
 
 
-def read():
+def load():
     """The text of the last crash as bytes, None where there was none."""
     try:
         with open(_LOG, "rb") as file:
@@ -47,12 +47,12 @@ def read():
         return None
 
 
-def told():
+def delete_log():
     """The broker has it."""
     _remove(_LOG)
 
 
-def starting():
+def count_start():
     """Count this start; True where so many before it have ended soon that only safe mode is left."""
     try:
         with open(_STARTS) as file:
@@ -61,10 +61,10 @@ def starting():
         before = 0
     with open(_STARTS, "w") as file:
         file.write("." * min(before + 1, 9))
-    return before >= TOO_OFTEN
+    return before >= MAX_FAILED_STARTS
 
 
-def good():
+def clear_start_count():
     """It has run for a while: the next crash is the first again."""
     _remove(_STARTS)
 

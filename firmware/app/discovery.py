@@ -16,26 +16,26 @@ _LISTENS = const(5000)  # ms after which Home Assistant has subscribed to what i
 
 
 class Discovery:
-    """`prefix` None withdraws what was announced. `what` are the last arguments of `announcement.prepare`.
+    """`prefix` None withdraws what was announced. `entity_args` are the last arguments of `announcement.prepare`.
 
-    `told`: it was announced before a deep sleep. `listened`: the telemetry and the health, whose values are
+    already_sent: it was announced before a deep sleep. `republish_targets`: the telemetry and the health, whose values are
     told again when somebody new listens.
     """
 
-    listened = None
+    republish_targets = None
 
-    def __init__(self, client, device, prefix, what, told):
+    def __init__(self, client, device, prefix, entity_args, already_sent):
         self._client = client
         self._device = device
         self._topic = topic = prefix and "%s/device/%s/config" % (prefix, device)
-        self._what = None if told else what  # what has to be prepared
-        self._due = None if told else ticks_ms()
-        self._way = None  # a Delivery
+        self._entity_args = None if already_sent else entity_args  # what has to be prepared
+        self._due = None if already_sent else ticks_ms()
+        self._publisher = None  # a DiscoveryPublisher
         self._listens = None  # ticks
         if topic:
-            client.subscribe(prefix + "/status", self._heard, qos=1, retain_handling=2)
+            client.subscribe(prefix + "/status", self._on_homeassistant_status, qos=1, retain_handling=2)
 
-    def again(self):
+    def request_send(self):
         """The broker has lost the session, perhaps more."""
         self._due = ticks_ms()
 
@@ -44,40 +44,40 @@ class Discovery:
         if self._listens is not None and ticks_diff(self._listens, now) <= 0:
             self._listens = None
             self._again(now)
-        if self._what:
+        if self._entity_args:
             self._prepare()
-        elif self._due is not None and not self._way and self._client.connected:
+        elif self._due is not None and not self._publisher and self._client.is_connected:
             if ticks_diff(self._due, now) <= 0:
                 self._due = None
                 self._begin(now)
         return _IDLE
 
     def _again(self, now):
-        if self.listened:
-            telemetry, health = self.listened
+        if self.republish_targets:
+            telemetry, health = self.republish_targets
             for sensor in telemetry.sensors:
-                sensor.anew(now)
-            health.again()
+                sensor.publish_now(now)
+            health.publish_now()
 
     def _prepare(self):
-        what, self._what = self._what, None
+        entity_args, self._entity_args = self._entity_args, None
         try:
             if self._topic:
                 from .discovery_message import prepare
 
-                prepare(self._topic, self._device, *what)
+                prepare(self._topic, self._device, *entity_args)
         except Exception as error:
             _failed(self._device, error)
-        _let_go()
+        _release_modules()
 
     def _begin(self, now):
         try:
-            from .discovery_publisher import Delivery
+            from .discovery_publisher import DiscoveryPublisher
 
-            self._way = Delivery(self._client, self._topic)
-            if self._way.packet:
+            self._publisher = DiscoveryPublisher(self._client, self._topic)
+            if self._publisher.packet_id:
                 return
-            if self._way.packet == 0:  # no room
+            if self._publisher.packet_id == 0:  # no room
                 self._due = ticks_add(now, _IDLE)
         except Exception as error:
             _failed(self._device, error)
@@ -85,11 +85,11 @@ class Discovery:
 
     def acknowledged(self, answer):
         """True where it was of ours."""
-        if not self._way or answer.packet_id != self._way.packet:
+        if not self._publisher or answer.packet_id != self._publisher.packet_id:
             return False
         now = ticks_ms()
         try:
-            if self._way.arrived(answer.reason):
+            if self._publisher.on_ack(answer.reason):
                 self._due = now
             else:
                 self._listens = ticks_add(now, _LISTENS)
@@ -99,12 +99,12 @@ class Discovery:
         return True
 
     def _over(self):
-        if self._way:
-            self._way.close()
-            self._way = None
-        _let_go()
+        if self._publisher:
+            self._publisher.close()
+            self._publisher = None
+        _release_modules()
 
-    def _heard(self, message):
+    def _on_homeassistant_status(self, message):
         """Home Assistant has started. All devices hear it at once, so each waits a while of its own."""
         if not message.retain and message.equals(b"online"):
             self._due = ticks_add(ticks_ms(), getrandbits(12))
@@ -114,7 +114,7 @@ def _failed(device, error):
     print("%s: discovery: %s: %s" % (device, type(error).__name__, error))
 
 
-def _let_go():
+def _release_modules():
     for name in (
         "app.discovery_message",
         "app.discovery_files",

@@ -1,15 +1,15 @@
 """The files of announcements: the topic is in the first line, the JSON in the others.
 
-`announced` is what the broker has, `announced.new` what it is to have.
+`discovery.sent` is what the broker has, `discovery.new` what it is to have.
 """
 
 import os
 
-SENT = "announced"
-NEW = "announced.new"
+SENT_FILE = "discovery.sent"
+PENDING_FILE = "discovery.new"
 
 
-def topic_in(path):
+def read_topic(path):
     """The topic in the first line of a file, None where there is none."""
     try:
         with open(path) as file:
@@ -18,7 +18,7 @@ def topic_in(path):
         return None
 
 
-def replace(path, other):
+def replace_file(path, other):
     """Rename a file over another."""
     try:
         os.rename(path, other)

@@ -13,15 +13,15 @@ import os
 import sys
 from json import dumps
 
-from .discovery_files import NEW, SENT, replace, topic_in
+from .discovery_files import PENDING_FILE, SENT_FILE, read_topic, replace_file
 
 _DIAGNOSTIC = ',"ent_cat":"diagnostic"'
 _MEASURED = ',"unit_of_meas":%s,"stat_cla":"%s","sug_dsp_prc":%d'
 
 
-def table(base, telemetry, actuators):
+def list_entities(base, telemetry, actuators):
     """The entities: (key, which begins with the platform; name; topic; more of its JSON)."""
-    for name, key, topic, unit, kind, state_class, decimals, expiry in telemetry.table():
+    for name, key, topic, unit, kind, state_class, decimals, expiry in telemetry.list_quantities():
         path = topic[len(base) + 1 :]  # sensor/<name>, or sensor/<name>/<key>
         if path.count("/") > 1:
             name += " " + key
@@ -38,7 +38,7 @@ def table(base, telemetry, actuators):
         more = ',"cmd_t":"~/set"'
         if path[0] == "l":
             more += ',"schema":"json","brightness":true,"sup_clrm":["%s"]' % (
-                "rgb" if hasattr(actuator, "colour") else "brightness"
+                "rgb" if hasattr(actuator, "color") else "brightness"
             )
         elif path[0] == "n":  # "unknown", until it was told an angle, is no number
             more += (
@@ -49,7 +49,7 @@ def table(base, telemetry, actuators):
     for line in (  # of `<base>/health`: key, unit, device class, state class
         "uptime s duration total_increasing",
         "heap_free B data_size measurement",
-        "heap_least B data_size measurement",
+        "heap_free_min B data_size measurement",
         "stall ms duration measurement",
         "connects - - total_increasing",
         "reset",
@@ -62,7 +62,7 @@ def table(base, telemetry, actuators):
         yield "sensor/health/" + key, "health " + key, base + "/health", more
 
 
-def lines(topic, device, status, what, gone):
+def format_message(topic, device, status, entity_args, gone):
     """The topic, then the JSON, a str at a time; `gone` has the keys that are to be withdrawn.
 
     They are there where the topic `status` says online.
@@ -77,7 +77,7 @@ def lines(topic, device, status, what, gone):
         "{{'online' if value|lower=='online' else 'offline'}}",
     )
     comma = ""
-    for key, name, topic, more in table(*what):
+    for key, name, topic, more in list_entities(*entity_args):
         name = (name[0].upper() + name[1:]).replace("_", " ")
         yield '%s"%s":{"p":"%s","uniq_id":"umqtt5-' % (comma, key, key[: key.find("/")])
         yield '%s/%s","name":"%s","~":%s,"stat_t":"~"%s}\n' % (device, key, name, dumps(topic), more)
@@ -88,35 +88,35 @@ def lines(topic, device, status, what, gone):
     yield "}}"
 
 
-def prepare(topic, device, status, *what):
-    """Have the files say what there is now; `what` are the arguments of `table`. Raises OSError."""
-    sent, new = topic_in(SENT), topic_in(NEW)
+def prepare(topic, device, status, *entity_args):
+    """Have the files say what there is now; `entity_args` are the arguments of `list_entities`. Raises OSError."""
+    sent, new = read_topic(SENT_FILE), read_topic(PENDING_FILE)
     if new and new != topic:
         if sent and sent != new:
-            os.remove(NEW)  # it was never sent: what was before it had to be withdrawn first
+            os.remove(PENDING_FILE)  # it was never sent: what was before it had to be withdrawn first
         else:
-            replace(NEW, SENT)
+            replace_file(PENDING_FILE, SENT_FILE)
         new = None
-    now = [entity[0] for entity in table(*what)]
-    gone = [key for key in _keys(NEW if new else SENT, topic) if key not in now]
-    if not new and not gone and _says(SENT, lines(topic, device, status, what, gone)):
+    now = [entity[0] for entity in list_entities(*entity_args)]
+    gone = [key for key in _keys(PENDING_FILE if new else SENT_FILE, topic) if key not in now]
+    if not new and not gone and _says(SENT_FILE, format_message(topic, device, status, entity_args, gone)):
         return
-    with open("announced.tmp", "w") as file:
-        for line in lines(topic, device, status, what, gone):
+    with open("discovery.tmp", "w") as file:
+        for line in format_message(topic, device, status, entity_args, gone):
             file.write(line)
-    replace("announced.tmp", NEW)
+    replace_file("discovery.tmp", PENDING_FILE)
 
 
 def _keys(path, topic):
     """What may be announced at this topic, as a file says."""
     found = []
-    if topic_in(path) == topic:
+    if read_topic(path) == topic:
         with open(path) as file:
             file.readline()
             for line in file:
                 parts = line.split('"', 2)
                 # what was withdrawn, and the broker has it, need not be once more
-                if parts[0] in ("", ",") and len(parts) > 2 and (path == NEW or "uniq_id" in line):
+                if parts[0] in ("", ",") and len(parts) > 2 and (path == PENDING_FILE or "uniq_id" in line):
                     found.append(parts[1])
     return found
 

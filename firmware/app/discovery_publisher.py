@@ -4,29 +4,29 @@ import os
 
 from umqtt5 import MQTTError, streaming_send
 
-from .discovery_files import NEW, SENT, replace, topic_in
+from .discovery_files import PENDING_FILE, SENT_FILE, read_topic, replace_file
 
 
-class Delivery:
-    """`topic` None withdraws what was announced. `packet` is its packet identifier: 0 where there is no
+class DiscoveryPublisher:
+    """`topic` None withdraws what was announced. `packet_id` is its packet identifier: 0 where there is no
     room now, None where there is nothing to do.
     """
 
     def __init__(self, client, topic):
         self._file = None
-        self.packet = None
-        for self._path in (SENT, NEW):
-            before = topic_in(self._path)
+        self.packet_id = None
+        for self._path in (SENT_FILE, PENDING_FILE):
+            before = read_topic(self._path)
             if before and before != topic:  # it had another name, or is announced no more
-                self.packet = client.publish(before, b"", qos=1, retain=True)
+                self.packet_id = client.publish(before, b"", qos=1, retain=True)
                 return
         if topic:
-            self._path = NEW if before else SENT
+            self._path = PENDING_FILE if before else SENT_FILE
             self._file = open(self._path, "rb")
             size = os.stat(self._path)[6] - len(self._file.readline())
-            self.packet = streaming_send.send(client, topic, self._file, size, qos=1, retain=True)
+            self.packet_id = streaming_send.send(client, topic, self._file, size, qos=1, retain=True)
 
-    def arrived(self, reason):
+    def on_ack(self, reason):
         """Remember it; True where another has to follow. Raises MQTTError where it was refused."""
         if reason >= 0x80:
             raise MQTTError(reason)
@@ -34,8 +34,8 @@ class Delivery:
             os.remove(self._path)
             return True
         self.close()
-        if self._path == NEW:
-            replace(NEW, SENT)
+        if self._path == PENDING_FILE:
+            replace_file(PENDING_FILE, SENT_FILE)
         return False
 
     def close(self):

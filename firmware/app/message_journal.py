@@ -9,27 +9,27 @@ import sys
 
 from umqtt5.journal import Journal
 
-_PATH = "outbox"
+_PATH = "journal"
 _LONG = 1000  # ms
 
 
-class Nowhere:
+class NullRecordLog:
     """In place of the log of a journal whose flash has failed."""
 
-    torn = damaged = 0
+    torn_bytes = damaged_bytes = 0
 
-    def begin(self, kind, number, size):
+    def begin_record(self, kind, number, size):
         pass
 
-    put = begin
+    write = begin_record
 
-    def finish(self):
+    def end_record(self):
         pass
 
-    sync = close = finish
+    sync = close = end_record
 
 
-class Outbox:
+class MessageJournal:
     """`size` is that of each of its two files, in bytes. Prints why where there will be no journal."""
 
     _journal = None
@@ -48,11 +48,11 @@ class Outbox:
             if hasattr(package, "journal_recovery"):
                 del package.journal_recovery
             gc.collect()
-        client._chores.append(self._check)
-        if journal.restored:
-            print("%s: %d messages of before the restart" % (name, journal.restored))
-        if journal.damaged:
-            print("%s: journal: %d bytes are damaged" % (name, journal.damaged))
+        client._poll_hooks.append(self._check)
+        if journal.restored_count:
+            print("%s: %d messages of before the restart" % (name, journal.restored_count))
+        if journal.damaged_bytes:
+            print("%s: journal: %d bytes are damaged" % (name, journal.damaged_bytes))
 
     def _check(self, now):
         """One of the client's chores: go on without the journal where flash has failed."""
@@ -64,10 +64,10 @@ class Outbox:
         print("%s: journal: %s: messages do not outlive a restart" % (self._name, journal.error))
         self._journal = None
         try:
-            journal.log.close()
+            journal.record_log.close()
         except OSError:
             pass
-        journal.log = Nowhere()
+        journal.record_log = NullRecordLog()
         for which in (".0", ".1"):
             try:
                 os.remove(_PATH + which)  # else old messages would come again

@@ -10,7 +10,7 @@ from time import ticks_diff
 
 from micropython import const
 
-from .node.timestamps import seconds
+from .node.timestamps import unix_time
 
 _PORT = const(123)
 _PATIENCE = const(3000)  # ms for an answer
@@ -21,17 +21,17 @@ _ERA = const(0x100000000)
 _BEFORE = const(1767225600)  # 2026: no answer of now is from before
 
 
-class Clock:
-    """`set(seconds)` sets the board's clock, seconds since 1970; `servers` are host names."""
+class NtpClient:
+    """`set_clock(seconds)` sets the board's clock, seconds since 1970; `servers` are host names."""
 
-    def __init__(self, servers, set):
+    def __init__(self, servers, set_clock):
         self._servers = servers
-        self._set = set
+        self._set_clock = set_clock
         self._next = 0
         self._socket = None
         self._asked = None  # ticks
         self._since = None  # ticks at which it was set
-        self.right = seconds() > 0  # a clock may run on through a reset and a deep sleep
+        self.is_set = unix_time() > 0  # a clock may run on through a reset and a deep sleep
 
     def run(self, now):
         """Ask, listen, set. Call it where the network is up; returns True where it has just been set."""
@@ -73,8 +73,8 @@ class Clock:
         self._close()
         self._next = 0
         self._since = now
-        self._set(seconds)
-        self.right = True
+        self._set_clock(seconds)
+        self.is_set = True
         return True
 
     def _read(self, answer):

@@ -13,7 +13,7 @@ _IDLE = const(1000)  # ms
 _WORDS = {b"ON": b"ON", b"1": b"ON", b"OFF": b"OFF", b"0": b"OFF", b"TOGGLE": b"TOGGLE", b"2": b"TOGGLE"}
 
 
-def will(device):
+def make_will(device):
     """Topic and payload of the will."""
     return "tele/%s/LWT" % device, b"Offline"
 
@@ -29,37 +29,37 @@ class Tasmota:
         self._states = [
             client.topic("stat/%s/POWER%d" % (device, n + 1)) for n in range(len(self._actuators))
         ]
-        self._told = [-1] * len(self._actuators)  # `changes` at the state that was published last
-        self._presence = will(device)[0]
+        self._told = [-1] * len(self._actuators)  # `state_version` at the state that was published last
+        self._presence = make_will(device)[0]
         self._online = False  # whether it has been said
-        client.subscribe("cmnd/%s/+" % device, self._obey, qos=1, retain_handling=2)
+        client.subscribe("cmnd/%s/+" % device, self._on_command, qos=1, retain_handling=2)
 
-    def link(self):
+    def on_link_change(self):
         """The link has come or gone."""
         self._online = False
 
     def run(self, now):
         """That it is there, once a connection, and the states that have changed."""
-        if not self._client.connected:
+        if not self._client.is_connected:
             return _IDLE
         if not self._online:
             self._online = self._client.publish(self._presence, b"Online", qos=1, retain=True) > 0
         for i in range(len(self._actuators)):
-            if self._actuators[i].changes != self._told[i]:
+            if self._actuators[i].state_version != self._told[i]:
                 if self._client.publish(self._states[i], self._word(i)):
-                    self._told[i] = self._actuators[i].changes
+                    self._told[i] = self._actuators[i].state_version
         return _IDLE
 
     def _word(self, i):
         return "ON" if self._actuators[i].on else "OFF"
 
-    def _obey(self, message):
+    def _on_command(self, message):
         if message.retain:
             return
         i = self._number(message.topic)
         if i is None:
             self._answer("Command", "Unknown")
-        elif self._carry_out(i, message):
+        elif self._execute(i, message):
             self._told[i] = -1  # also a state that stays is told
             self._commands.run(ticks_ms())
             self._answer("POWER%d" % (i + 1), self._word(i))
@@ -75,7 +75,7 @@ class Tasmota:
                 return i
         return None
 
-    def _carry_out(self, i, message):
+    def _execute(self, i, message):
         if not len(message):
             return True
         word = _WORDS.get(bytes(message.payload).upper())

@@ -41,61 +41,61 @@ class Update:
         self._reset = reset
         self._began = now
         self._linked = None  # ticks since when there is a link
-        self._receiver = None
+        self._download = None
         self._told = False
         current, before, tries = slot.read()
-        self._version = slot.version(current)
+        self._version = slot.read_version(current)
         self._trying = tries >= 0
         self._state = {"version": self._version, "state": "trying" if self._trying else "installed"}
-        if tries == slot.GIVEN_UP:
-            self._state["given_up"] = slot.version(before)
+        if tries == slot.ROLLED_BACK:
+            self._state["given_up"] = slot.read_version(before)
         client.subscribe(base + "/update/set", self._offered, qos=1, retain_handling=2)
 
     @property
-    def busy(self):
+    def is_busy(self):
         """True where the board must not sleep."""
-        return self._receiver is not None or self._trying or not self._told
+        return self._download is not None or self._trying or not self._told
 
     def run(self, now):
         """Tell, confirm, give up, go on; the ms until it is due again."""
-        if not self._client.connected:
+        if not self._client.is_connected:
             self._linked = None
             self._told = False
         elif self._linked is None:
             self._linked = now
         if self._trying:
-            self._judge(now)
+            self._confirm_or_roll_back(now)
         if self._linked is not None and not self._told:
             text = json.dumps(self._state)
             self._told = self._client.publish(self._base + "/update", text, qos=1, retain=True) > 0
-        return self._receiver.run(now) if self._receiver else _IDLE
+        return self._download.run(now) if self._download else _IDLE
 
-    def _judge(self, now):
+    def _confirm_or_roll_back(self, now):
         """Whether the new version is good."""
         if self._linked is not None and ticks_diff(now, self._linked) >= self._confirm:
             current, before, _ = slot.read()
             slot.write(current, before, slot.CONFIRMED)
             self._trying = False
-            self.say("installed")
+            self.set_state("installed")
         elif ticks_diff(now, self._began) >= _GIVE_UP:
             print("update: version %d is given up, it was never connected" % self._version)
-            slot.back()
+            slot.roll_back()
             self._reset()
 
-    def say(self, state, **more):
+    def set_state(self, state, **more):
         """Tell the state, and print it."""
         self._state = {"version": self._version, "state": state}
         self._state.update(more)
         self._told = False
         print("update: %s" % json.dumps(self._state))
 
-    def ended(self, error=None):
+    def download_ended(self, error=None):
         """The receiver has all of it, and the choice is made; or it has given up."""
-        self._receiver = None
+        self._download = None
         if error:
-            self.say("failed", reason=str(error))
+            self.set_state("failed", reason=str(error))
             return
-        self.say("restarting")
+        self.set_state("restarting")
         self.run(self._linked)
         self._client.disconnect()  # when all is written
         self._reset()
@@ -104,18 +104,18 @@ class Update:
         if message.retain:  # who has offered it is not there any more
             return
         try:
-            offer = self._checked(message)
-            if self._receiver:
-                if self._receiver.offer == offer:  # it has come twice
+            offer = self._check_offer(message)
+            if self._download:
+                if self._download.offer == offer:  # it has come twice
                     return
-                self._receiver.close()
-            from .update_download import Receiver
+                self._download.close()
+            from .update_download import UpdateDownload
 
-            self._receiver = Receiver(self._client, self._base, offer, self)
+            self._download = UpdateDownload(self._client, self._base, offer, self)
         except (ValueError, OSError, MemoryError) as error:
-            self.say("refused", reason=str(error))
+            self.set_state("refused", reason=str(error))
 
-    def _checked(self, message):
+    def _check_offer(self, message):
         """The offer, where it is a good one. Raises ValueError."""
         if len(message) > _LONGEST:
             raise ValueError("%d bytes, expected %d at most" % (len(message), _LONGEST))
@@ -127,7 +127,9 @@ class Update:
             raise ValueError("not an offer of an update: see docs/update.md")
         force = offer.get("force") is True
         line = "umqtt5 update %s %s %d %d %s" % (self._name, board, version, size, sha256)
-        if not same(signed(self._key, (line + " force" if force else line).encode()), signature):
+        if not compare_digest(
+            hmac_sha256(self._key, (line + " force" if force else line).encode()), signature
+        ):
             raise ValueError("the signature is wrong")
         if board != self._board:
             raise ValueError("it is for %s, this is %s" % (board, self._board))
@@ -138,7 +140,7 @@ class Update:
         return offer
 
 
-def signed(key, data):
+def hmac_sha256(key, data):
     """HMAC-SHA256 of some bytes, in hexadecimal."""
     from hashlib import sha256
 
@@ -152,7 +154,7 @@ def signed(key, data):
     return "".join(["%02x" % c for c in outer.digest()])
 
 
-def same(one, other):
+def compare_digest(one, other):
     """Whether two texts are the same, in a time that does not tell where they differ."""
     different = len(one) ^ len(other)
     for i in range(min(len(one), len(other))):

@@ -1,6 +1,6 @@
 """An update on its way to flash. `update` loads it when one is offered.
 
-The device asks at `<base>/update/wants`, `[file, offset]`, and gets pieces at `<base>/update/piece`:
+The device asks at `<base>/update/request`, `[file, offset]`, and gets pieces at `<base>/update/chunk`:
 file 2, offset 4, big end first, then the bytes. File 0 is the manifest, a line for each other file:
 
     <size> <SHA-256 in hexadecimal> <path>
@@ -28,14 +28,15 @@ _PIECE = const(256)  # bytes that are read at a time
 _FOLDERS = ("app", "actuators", "sensors", "umqtt5", "umqtt5/optional")
 
 
-class Receiver:
-    """`offer` is checked. `owner` is told by `say` and `ended`. Raises OSError."""
+class UpdateDownload:
+    """`offer` is checked. `update` is told by `set_state` and `download_ended`. Raises OSError."""
 
-    def __init__(self, client, base, offer, owner):
+    def __init__(self, client, base, offer, update):
         self._client = client
-        self._wants = base + "/update/wants"
+        self._requests = base + "/update/request"
+        self._chunks = base + "/update/chunk"
         self.offer = offer
-        self._owner = owner
+        self._update = update
         self._current = slot.read()[0]
         self._folder = "b" if self._current == "a" else "a"
         self._buffer = bytearray(_PIECE)
@@ -49,8 +50,8 @@ class Receiver:
         if offer["size"] > _LARGEST:
             raise ValueError("a manifest of %d bytes" % offer["size"])
         self._begin(0, "manifest", offer["size"], offer["sha256"])
-        client.subscribe(base + "/update/piece", self._take, qos=1, retain_handling=2)
-        owner.say("receiving", offered=offer["version"])
+        client.subscribe(self._chunks, self._take, qos=1, retain_handling=2)
+        update.set_state("receiving", offered=offer["version"])
 
     def run(self, now):
         """Ask where nothing comes; returns the ms until it is due."""
@@ -69,7 +70,7 @@ class Receiver:
 
     def _ask(self):
         self._due = ticks_add(ticks_ms(), _ASK)
-        if self._client.publish(self._wants, json.dumps([self._number, self._at]), qos=1):
+        if self._client.publish(self._requests, json.dumps([self._number, self._at]), qos=1):
             self._asked += 1
 
     def _begin(self, number, path, size, digest):
@@ -185,7 +186,7 @@ class Receiver:
         except (OSError, ValueError) as error:
             self._end(error)
             return
-        self._owner.ended()
+        self._update.download_ended()
 
     def close(self):
         """Let go of it. Raises OSError."""
@@ -195,12 +196,12 @@ class Receiver:
         _clear(self._folder)
 
     def _end(self, error):
-        self._client.unsubscribe(self._wants[:-5] + "piece")
+        self._client.unsubscribe(self._chunks)
         try:
             self.close()
         except OSError as another:
             print("update: %s" % another)
-        self._owner.ended(error)
+        self._update.download_ended(error)
 
 
 def _entry(line, number):

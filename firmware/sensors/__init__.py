@@ -6,7 +6,7 @@ A sensor has
   which is None where the value is ON or OFF),
 - `start()`: begins to measure; returns the ms until `read` can be called,
 - `read(values)`: fills a list with a value for each quantity, None where there is none,
-- `look(now)`, only where it has `changed`: an event that is told at once; the ms until the next look,
+- `poll(now)`, only where it has `has_changed`: an event that is told at once; the ms until the next look,
 - `save()`, only where it has something to lose.
 
 `start` and `read` raise OSError or ValueError. None of them takes longer than some 30 ms. A device
@@ -19,10 +19,10 @@ MEASUREMENT = "measurement"
 KINDS = "dht11 dht22 ds18b20 bme280 sht3x analog digital pulse battery heap_free"
 
 
-def module(kind):
+def load_module(kind):
     """The module of a kind: it has `FIELDS` (see `schema`) and `make(config, pins)`.
 
-    What it may have besides: `PINS`, what a pin in a field is used for; `CHOICES`, the words that a
+    What it may have besides: `PIN_USES`, what a pin in a field is used for; `CHOICES`, the words that a
     field may be; `check(config, pins)`, which returns the field that is wrong and what was expected.
     When the config has been checked all these but `make` are let go.
     """

@@ -1,21 +1,21 @@
 """A voltage at a pin, as what it stands for: volts times `scale` plus `offset`."""
 
 from . import MEASUREMENT
-from .schema import REQUIRED, fields
+from .schema import REQUIRED, merge_fields
 
-VOLTS = {
+ADC_FIELDS = {
     "pin": (object, REQUIRED, 0, 0, "a pin that measures"),
     "samples": (int, 8, 1, 64, "how many are averaged, 1 to 64"),
     "attenuation": (str, None, 1, 3, "one of the chip's"),
 }
-FIELDS = fields(
+FIELDS = merge_fields(
     scale=(float, 1, -1e9, 1e9, "a number"),
     offset=(float, 0, -1e9, 1e9, "a number"),
     unit=(str, "V", 0, 16, "a unit"),
     device_class=(str, None, 0, 32, "a device class of Home Assistant's"),
-    **VOLTS,
+    **ADC_FIELDS,
 )
-PINS = {"pin": "ANALOG"}
+PIN_USES = {"pin": "ANALOG_PINS"}
 
 
 def check(config, pins):
@@ -25,10 +25,10 @@ def check(config, pins):
 
 
 def make(config, pins):
-    return Analog(config, pins.analog(config["pin"], config["attenuation"]))
+    return Analog(config, pins.analog_input(config["pin"], config["attenuation"]))
 
 
-def average(measure, samples):
+def read_average(measure, samples):
     """The mean of so many measurements."""
     total = 0.0
     for _ in range(samples):
@@ -54,4 +54,4 @@ class Analog:
         return 0
 
     def read(self, values):
-        values[0] = average(self._volts, self._samples) * self._scale + self._offset
+        values[0] = read_average(self._volts, self._samples) * self._scale + self._offset

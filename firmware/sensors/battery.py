@@ -1,22 +1,22 @@
 """A battery behind a voltage divider: volts, and percent between two voltages."""
 
 from . import MEASUREMENT
-from .analog import PINS, VOLTS, average, check
-from .schema import fields
+from .analog import ADC_FIELDS, PIN_USES, check, read_average
+from .schema import merge_fields
 
-__all__ = ("FIELDS", "PINS", "check", "make")
+__all__ = ("FIELDS", "PIN_USES", "check", "make")
 
-FIELDS = fields(
+FIELDS = merge_fields(
     divider=(float, 2, 1, 1000, "how many times more volts than at the pin, 1 or more"),
     empty=(float, 3.3, 0, 1000, "volts of an empty battery"),
     full=(float, 4.2, 0, 1000, "volts of a full battery"),
-    **VOLTS,
+    **ADC_FIELDS,
 )
 FIELDS["period"] = (float, 60, 0.1, 86400, "seconds, 0.1 to 86400")
 
 
 def make(config, pins):
-    return Battery(config, pins.analog(config["pin"], config["attenuation"]))
+    return Battery(config, pins.analog_input(config["pin"], config["attenuation"]))
 
 
 class Battery:
@@ -38,6 +38,6 @@ class Battery:
         return 0
 
     def read(self, values):
-        volts = average(self._volts, self._samples) * self._divider
+        volts = read_average(self._volts, self._samples) * self._divider
         values[0] = volts
         values[1] = min(100, max(0, (volts - self._empty) / self._range * 100))

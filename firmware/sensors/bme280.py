@@ -8,9 +8,9 @@ import struct
 from micropython import const
 
 from . import MEASUREMENT
-from .schema import fields
+from .schema import merge_fields
 
-FIELDS = fields(
+FIELDS = merge_fields(
     bus=(str, "i2c", 1, 16, "the name of one of the board's buses"),
     address=(int, 0x76, 0x76, 0x77, "118 or 119"),
 )

@@ -1,16 +1,16 @@
 """A value that the board itself can tell: one of its `READINGS`."""
 
 from . import MEASUREMENT
-from .schema import fields
+from .schema import merge_fields
 
-FIELDS = fields()
+FIELDS = merge_fields()
 
 
 def make(config, pins):
-    return Reading(config["name"], *pins.READINGS[config["kind"]])
+    return BoardReading(config["name"], *pins.READINGS[config["kind"]])
 
 
-class Reading:
+class BoardReading:
     def __init__(self, key, read, unit, device_class):
         self.quantities = ((key, unit, device_class, 2, MEASUREMENT),)
         self._read = read

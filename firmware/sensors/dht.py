@@ -1,21 +1,21 @@
 """DHT11 and DHT22 (AM2302): temperature and humidity on one pin, by MicroPython's own driver."""
 
 from . import MEASUREMENT
-from .schema import REQUIRED, fields
+from .schema import REQUIRED, merge_fields
 
-FIELDS = fields(
+FIELDS = merge_fields(
     pin=(object, REQUIRED, 0, 0, "a pin"),
     # the DHT22 measures every two seconds
     period=(float, 10, 2, 86400, "seconds, 2 to 86400"),
 )
-PINS = {"pin": "OUT"}  # it is driven, too
+PIN_USES = {"pin": "OUTPUT_PINS"}  # it is driven, too
 
 
 def make(config, pins):
     import dht
 
     driver = dht.DHT11 if config["kind"] == "dht11" else dht.DHT22
-    return Dht(driver(pins.wire(config["pin"])))
+    return Dht(driver(pins.open_drain(config["pin"])))
 
 
 class Dht:

@@ -4,9 +4,9 @@ from time import ticks_diff, ticks_ms
 
 from micropython import const
 
-from .schema import REQUIRED, fields
+from .schema import REQUIRED, merge_fields
 
-FIELDS = fields(
+FIELDS = merge_fields(
     pin=(object, REQUIRED, 0, 0, "a pin"),
     pull=(str, "up", 2, 4, "up, down or none"),
     invert=(bool, False, 0, 1, "true or false"),
@@ -16,14 +16,14 @@ FIELDS = fields(
     period=(float, 300, 0.1, 86400, "seconds, 0.1 to 86400"),
     qos=(int, 1, 0, 2, "0, 1 or 2"),
 )
-PINS = {"pin": "IN"}
+PIN_USES = {"pin": "INPUT_PINS"}
 CHOICES = {"pull": ("up", "down", "none")}
 
 _LOOK = const(50)  # ms; an interrupt does not end the wait for the network
 
 
 def make(config, pins):
-    return Digital(config, pins.digital(config["pin"], config["pull"]), pins.on_edge)
+    return Digital(config, pins.digital_input(config["pin"], config["pull"]), pins.on_edge)
 
 
 class Digital:
@@ -36,7 +36,7 @@ class Digital:
 
     def __init__(self, config, pin, on_edge):
         self.quantities = ((config["name"], "", config["device_class"], 0, None),)
-        self.changed = False
+        self.has_changed = False
         self._pin = pin
         self._invert = 1 if config["invert"] else 0
         self._debounce = int(config["debounce"] * 1000)
@@ -51,7 +51,7 @@ class Digital:
     def _interrupt(self, pin):
         self._edge = True
 
-    def look(self, now):
+    def poll(self, now):
         level = self._pin.value() ^ self._invert
         if self._edge or level != self._seen:
             self._edge = False
@@ -62,24 +62,24 @@ class Digital:
         if self._level is not None and left > 0:
             return left
         self._level = level
-        self.changed = True
+        self.has_changed = True
         return _LOOK
 
-    def arm(self, wake_on):
+    def arm_wake(self, wake_on):
         """Have the board's `wake_on(pin, level)` end the sleep when it changes; returns to what, 1 for ON."""
         other = 0 if self._level else 1
         # what came while the link was closed wakes it at once
         wake_on(self._pin, self._pin.value() if self._edge else other ^ self._invert)
         return other
 
-    def woken(self, level):
+    def on_wake(self, level):
         """It came to this level, and that ended the sleep: told, though it may be over by now."""
         self._level = level
-        self.changed = True
+        self.has_changed = True
 
     def start(self):
         if self._level is None:
-            self.look(ticks_ms())
+            self.poll(ticks_ms())
         return 0
 
     def read(self, values):

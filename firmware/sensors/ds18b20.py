@@ -5,14 +5,14 @@ from time import ticks_diff, ticks_ms
 from micropython import const
 
 from . import MEASUREMENT
-from .schema import REQUIRED, fields
+from .schema import REQUIRED, merge_fields
 
-FIELDS = fields(
+FIELDS = merge_fields(
     pin=(object, REQUIRED, 0, 0, "a pin"),
     address=(str, None, 16, 16, "16 hexadecimal digits"),
     period=(float, 10, 1, 86400, "seconds, 1 to 86400"),
 )
-PINS = {"pin": "OUT"}
+PIN_USES = {"pin": "OUTPUT_PINS"}
 
 _CONVERSION = const(750)  # ms, at 12 bits
 _POWER_ON = b"\x50\x05"  # 85 degrees: it has not measured yet ...
@@ -34,11 +34,11 @@ def make(config, pins):
         from ds18x20 import DS18X20
         from onewire import OneWire
 
-        _wires[pin] = Wire(DS18X20(OneWire(pins.wire(pin))))
+        _wires[pin] = OneWireBus(DS18X20(OneWire(pins.open_drain(pin))))
     return Ds18b20(_wires[pin], config["address"])
 
 
-class Wire:
+class OneWireBus:
     """One wire; all that are on it measure at the same time. `driver` is a `ds18x20.DS18X20`."""
 
     def __init__(self, driver):
@@ -57,7 +57,7 @@ class Wire:
         self._since = now
         return _CONVERSION
 
-    def only(self):
+    def find_address(self):
         """The address of the one that is there. Raises ValueError where it is not one."""
         found = self.driver.scan()
         if len(found) != 1:
@@ -76,7 +76,7 @@ class Ds18b20:
     def start(self):
         try:
             if self._address is None:
-                self._address = self._wire.only()
+                self._address = self._wire.find_address()
             return self._wire.start()
         except (OSError, ValueError):
             raise

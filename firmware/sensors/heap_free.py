@@ -3,9 +3,9 @@
 import gc
 
 from . import MEASUREMENT
-from .schema import fields
+from .schema import merge_fields
 
-FIELDS = fields(period=(float, 60, 0.1, 86400, "seconds, 0.1 to 86400"))
+FIELDS = merge_fields(period=(float, 60, 0.1, 86400, "seconds, 0.1 to 86400"))
 
 
 def make(config, pins):

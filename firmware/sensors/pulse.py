@@ -8,9 +8,9 @@ import os
 from time import ticks_diff, ticks_ms
 
 from . import MEASUREMENT
-from .schema import REQUIRED, fields
+from .schema import REQUIRED, merge_fields
 
-FIELDS = fields(
+FIELDS = merge_fields(
     pin=(object, REQUIRED, 0, 0, "a pin"),
     pull=(str, "up", 2, 4, "up, down or none"),
     edge=(str, "falling", 6, 7, "rising or falling"),
@@ -22,12 +22,12 @@ FIELDS = fields(
     device_class=(str, "", 0, 32, "a device class of Home Assistant's"),
     save=(float, 600, 10, 86400, "seconds, 10 to 86400"),
 )
-PINS = {"pin": "IN"}
+PIN_USES = {"pin": "INPUT_PINS"}
 CHOICES = {"pull": ("up", "down", "none"), "edge": ("rising", "falling")}
 
 
 def make(config, pins):
-    pin = pins.digital(config["pin"], config["pull"])
+    pin = pins.digital_input(config["pin"], config["pull"])
     return Pulse(config, pin, pins.on_edge)
 
 

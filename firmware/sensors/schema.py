@@ -16,7 +16,7 @@ FIELDS = {
 }
 
 
-def fields(**more):
+def merge_fields(**more):
     """The fields of a kind: those of all, and its own."""
     made = dict(FIELDS)
     made.update(more)

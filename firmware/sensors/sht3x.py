@@ -3,9 +3,9 @@
 from micropython import const
 
 from . import MEASUREMENT
-from .schema import fields
+from .schema import merge_fields
 
-FIELDS = fields(
+FIELDS = merge_fields(
     bus=(str, "i2c", 1, 16, "the name of one of the board's buses"),
     address=(int, 0x44, 0x44, 0x45, "68 or 69"),
 )
@@ -38,13 +38,13 @@ class Sht3x:
     def read(self, values):
         raw = self._raw
         self._bus.readfrom_into(self._address, raw)
-        if crc(raw, 0, 2) != raw[2] or crc(raw, 3, 5) != raw[5]:
+        if crc8(raw, 0, 2) != raw[2] or crc8(raw, 3, 5) != raw[5]:
             raise ValueError("wrong check sum")
         values[0] = (raw[0] << 8 | raw[1]) * 175 / 65535 - 45
         values[1] = (raw[3] << 8 | raw[4]) * 100 / 65535
 
 
-def crc(data, start, end):
+def crc8(data, start, end):
     """x^8 + x^5 + x^4 + 1, beginning with 0xFF."""
     value = 0xFF
     for i in range(start, end):

@@ -12,9 +12,9 @@ for folder in (ROOT / "host_tests" / "unit", LIB):
 
 
 @pytest.fixture(autouse=True)
-def real_clock_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`world` gives the client a clock of its own."""
-    from umqtt5.core import client
+def restore_real_clock_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`simulation` gives the client a clock of its own."""
+    from umqtt5.core import connection
 
     for name in ("ticks_ms", "sleep_ms", "poll"):
-        monkeypatch.setattr(client, name, getattr(client, name))
+        monkeypatch.setattr(connection, name, getattr(connection, name))

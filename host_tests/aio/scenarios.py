@@ -12,7 +12,7 @@ from umqtt5 import MQTTError
 from umqtt5.aio import Client
 
 
-async def until(condition):
+async def wait_until(condition):
     """Wait until the condition holds; fails after ten seconds."""
     for _ in range(500):
         if condition():
@@ -38,7 +38,7 @@ async def messages_of_each_qos_come_back(host, port, unique):
             (unique + "/b", "one é".encode(), False),
             (unique + "/c", bytes(range(256)), False),
         ]
-    assert not client.connected and client.error is None
+    assert not client.is_connected and client.error is None
 
 
 async def many_publish_at_once(host, port, unique):
@@ -47,7 +47,7 @@ async def many_publish_at_once(host, port, unique):
         numbers = []
 
         async def consume():
-            async for m in client.messages(unique, qos=1, queue=64):
+            async for m in client.messages(unique, qos=1, queue_size=64):
                 numbers.append(int(m.payload))
 
         consumer = asyncio.create_task(consume())
@@ -59,16 +59,16 @@ async def many_publish_at_once(host, port, unique):
                 assert answer.reason == 0
 
         await asyncio.gather(*[produce(i) for i in range(40)])
-        await until(lambda: len(numbers) == 120)
+        await wait_until(lambda: len(numbers) == 120)
         assert sorted(numbers) == sorted([100 * n + i for n in range(3) for i in range(40)])
         consumer.cancel()
-        assert client.connects == 1
+        assert client.connection_count == 1
 
 
 async def a_slow_consumer_loses_nothing_with_wait(host, port, unique):
     async with Client(host, port, client_id=unique, inflight=8, keep_alive=5) as client:
         other = Client(host, port, client_id=unique + "o")
-        async with other, client.messages(unique, qos=2, queue=2, overflow="wait") as messages:
+        async with other, client.messages(unique, qos=2, queue_size=2, overflow="wait") as messages:
 
             async def produce():
                 for i in range(60):
@@ -84,23 +84,23 @@ async def a_slow_consumer_loses_nothing_with_wait(host, port, unique):
             await producer
             for parity in (0, 1):
                 assert [n for n in numbers if n % 2 == parity] == list(range(parity, 60, 2)), numbers
-            assert messages.dropped == 0 and client.connects == 1
+            assert messages.dropped == 0 and client.connection_count == 1
 
 
-async def a_full_queue_drops_what_it_is_told_to(host, port, unique):
+async def a_full_queue_drops_by_policy(host, port, unique):
     async with Client(host, port, client_id=unique) as client:
-        oldest = client.messages(unique + "/a", qos=1, queue=3)
-        newest = client.messages(unique + "/b", qos=1, queue=3, overflow="newest")
+        oldest = client.messages(unique + "/a", qos=1, queue_size=3)
+        newest = client.messages(unique + "/b", qos=1, queue_size=3, overflow="newest")
         await client.subscribe(unique + "/x", print)
         for i in range(10):
             await client.publish(unique + "/a", b"%d" % i, qos=1)
             await client.publish(unique + "/b", b"%d" % i, qos=1)
-        await until(lambda: oldest.dropped == 7 and newest.dropped == 7)
+        await wait_until(lambda: oldest.dropped == 7 and newest.dropped == 7)
         for i in range(3):
             assert int((await oldest.__anext__()).payload) == 7 + i
             assert int((await newest.__anext__()).payload) == i
         await client.publish(unique + "/b", b"after", qos=1)
-        assert (await newest.__anext__()).payload == b"after" and client.connects == 1
+        assert (await newest.__anext__()).payload == b"after" and client.connection_count == 1
 
 
 async def requests_are_answered(host, port, unique):
@@ -123,7 +123,7 @@ async def a_loop_may_request_for_each_message(host, port, unique):
         await client.responder(unique + "/next", lambda m: m.payload)
 
         async def consume():
-            async with client.messages(unique + "/set", qos=1, queue=1, overflow="wait") as messages:
+            async with client.messages(unique + "/set", qos=1, queue_size=1, overflow="wait") as messages:
                 for i in range(12):
                     m = await messages.__anext__()
                     assert await client.request(unique + "/next", m.payload, timeout=9000) == b"%d" % i
@@ -131,10 +131,10 @@ async def a_loop_may_request_for_each_message(host, port, unique):
         consumer = asyncio.create_task(consume())
         await asyncio.gather(*[client.publish(unique + "/set", b"%d" % i, qos=1) for i in range(12)])
         await consumer
-        assert client.connects == 1
+        assert client.connection_count == 1
 
 
-async def cancelling_leaves_all_whole(host, port, unique):
+async def cancellation_keeps_state_consistent(host, port, unique):
     async with Client(host, port, client_id=unique) as client:
         got = []
         await client.subscribe(unique, lambda m: got.append(m.payload), qos=1)
@@ -155,10 +155,10 @@ async def cancelling_leaves_all_whole(host, port, unique):
                 except (asyncio.CancelledError, OSError):
                     pass
         assert (await client.publish(unique, b"last", qos=1)).reason == 0
-        await until(lambda: got and got[-1] == b"last")
+        await wait_until(lambda: got and got[-1] == b"last")
         await client.publish(unique + "/m", b"still there", qos=1)
         assert (await messages.__anext__()).payload == b"still there"
-        assert client.connected and client.connects == 1 and not client._waits
+        assert client.is_connected and client.connection_count == 1 and not client._waiters
 
 
 async def an_exception_ends_its_task_only(host, port, unique):
@@ -178,7 +178,7 @@ async def an_exception_ends_its_task_only(host, port, unique):
         except KeyError:
             pass
         await client.publish(unique + "/good", b"", qos=1)
-        assert (await good.__anext__()).topic == unique + "/good" and client.connects == 1
+        assert (await good.__anext__()).topic == unique + "/good" and client.connection_count == 1
 
 
 async def leaving_by_a_cancellation_is_clean(host, port, unique):
@@ -191,26 +191,26 @@ async def leaving_by_a_cancellation_is_clean(host, port, unique):
 
     for _ in range(3):
         task = asyncio.create_task(forever())
-        await until(lambda: client.connected)
+        await wait_until(lambda: client.is_connected)
         task.cancel()
         try:
             await task
             raise AssertionError("not cancelled")
         except asyncio.CancelledError:
             pass
-        assert not client.connected and client.stream_is_gone()
+        assert not client.is_connected and client.stream_is_gone()
     # nothing goes on behind it
     await asyncio.sleep(0.2)
-    assert client.connects == 3 and client._loop is None
+    assert client.connection_count == 3 and client._scheduler is None
 
 
-Client.stream_is_gone = lambda self: self.driver.stream is None
+Client.stream_is_gone = lambda self: self.sync_client.stream is None
 
 
 async def a_silent_link_is_kept_alive(host, port, unique):
     async with Client(host, port, client_id=unique, keep_alive=1) as client:
         await asyncio.sleep(3)
-        assert client.connected and client.connects == 1
+        assert client.is_connected and client.connection_count == 1
 
 
 async def the_broker_restarts(host, port, unique):
@@ -225,29 +225,29 @@ async def the_broker_restarts(host, port, unique):
         consumer = asyncio.create_task(consume())
         await client.subscribe(unique + "/x", print)
         assert (await client.publish(unique, b"before", qos=1)).reason == 0
-        await until(lambda: got == [b"before"])
+        await wait_until(lambda: got == [b"before"])
         print("restart it")
-        await until(lambda: not client.connected)
+        await wait_until(lambda: not client.is_connected)
         lost = asyncio.create_task(client.publish(unique + "/stored", b"", qos=1))
-        await until(lambda: client.connected)
+        await wait_until(lambda: client.is_connected)
         assert (await lost).reason in (0, 0x10)
         await client.subscribe(unique + "/y", print)  # answered behind the one that is renewed
         await client.publish(unique, b"after", qos=1)
-        await until(lambda: got == [b"before", b"after"])
+        await wait_until(lambda: got == [b"before", b"after"])
         consumer.cancel()
-        assert client.connects == 2
+        assert client.connection_count == 2
 
 
 async def cut_links_lose_nothing(host, port, unique):
     """The link goes at any moment, also between a stream's being ready and the round for it."""
     async with Client(host, port, client_id=unique, inflight=16) as client:
-        client.longest_pause = 10
+        client.max_reconnect_delay = 10
         other = Client(host, port, client_id=unique + "o")
         numbers, sent = [], []
         cuts = [0]
 
         async def consume():
-            async with client.messages(unique, qos=2, queue=3, overflow="wait") as messages:
+            async with client.messages(unique, qos=2, queue_size=3, overflow="wait") as messages:
                 async for m in messages:
                     numbers.append(int(m.payload))
 
@@ -267,32 +267,32 @@ async def cut_links_lose_nothing(host, port, unique):
             while cuts[0] < 60:
                 await asyncio.sleep(0.001 * (cuts[0] % 7))
                 # also while the connection is being opened
-                if client.connected or (cuts[0] % 3 == 0 and client.driver.stream):
-                    client.driver._drop(OSError(104))  # as when the network goes: no DISCONNECT
+                if client.is_connected or (cuts[0] % 3 == 0 and client.sync_client.stream):
+                    client.sync_client._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
                     cuts[0] += 1
             for producer in producers:
                 await producer
-            await until(lambda: len(numbers) >= len(sent))
+            await wait_until(lambda: len(numbers) >= len(sent))
             assert sorted(numbers) == sorted(sent), (sorted(numbers), sorted(sent))
-            await until(lambda: client.connects > 40)
+            await wait_until(lambda: client.connection_count > 40)
             consumer.cancel()
-        assert not client._waits
+        assert not client._waiters
 
 
 async def a_try_that_hangs_is_given_up(host, port, unique, hole):
     """Nobody answers at the port `hole`; the next try goes to the broker."""
     client = Client(host, int(hole), client_id=unique, timeout={"connect": 300})
-    client.longest_pause = 10
+    client.max_reconnect_delay = 10
     errors = []
 
     def state(client, connected, error):
         errors.append(error)
-        client.driver.port = port
+        client.sync_client.port = port
 
     client.on_state = state
     await client.connect(wait=False)
     assert (await client.publish(unique, b"", qos=1)).reason in (0, 0x10)
-    assert errors[0].errno == ETIMEDOUT and errors[1] is None and client.connects == 1
+    assert errors[0].errno == ETIMEDOUT and errors[1] is None and client.connection_count == 1
     await client.disconnect()
 
 
@@ -326,13 +326,13 @@ async def idle_allocates_nothing(host, port, unique):
                 await messages.__anext__()
                 await asyncio.sleep_ms(1500)
                 rounds = [0]
-                turn = client._loop._turn
+                turn = client._scheduler._on_ready
 
                 def counted(turn=turn, rounds=rounds):
                     rounds[0] += 1
                     turn()
 
-                client._loop._turn = counted
+                client._scheduler._on_ready = counted
                 await asyncio.sleep_ms(1)
                 before = mem_total()
                 await asyncio.sleep_ms(1)

@@ -1,4 +1,4 @@
-"""An asyncio loop of CPython on the simulated clock of `world`, whose streams it waits for."""
+"""An asyncio loop of CPython on the simulated clock of `simulation`, whose streams it waits for."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-class Selector(selectors._BaseSelectorImpl):  # type: ignore[name-defined,misc]
-    """Ready is what the world's streams say; else the clock goes on."""
+class SimulatedSelector(selectors._BaseSelectorImpl):  # type: ignore[name-defined,misc]
+    """Ready is what the simulation's streams say; else the clock goes on."""
 
-    def __init__(self, world: Any) -> None:
+    def __init__(self, sim: Any) -> None:
         super().__init__()
-        self.world = world
+        self.sim = sim
         self.waits = 0  # how often it has slept
 
     def select(self, timeout: float | None = None) -> list[tuple[Any, int]]:
         ready = []
         for key in list(self.get_map().values()):
-            stream = next((s for s in self.world.streams if s.number == key.fd), None)
+            stream = next((s for s in self.sim.streams if s.number == key.fd), None)
             if stream is None:
                 continue  # asyncio's own
             events = 0
-            if key.events & selectors.EVENT_READ and (stream.inbox or stream.gone):
+            if key.events & selectors.EVENT_READ and (stream.inbox or stream.closed_by_broker):
                 events |= selectors.EVENT_READ
-            if key.events & selectors.EVENT_WRITE and self.world.reachable and not stream.stalled:
+            if key.events & selectors.EVENT_WRITE and self.sim.is_writable and not stream.is_stalled:
                 events |= selectors.EVENT_WRITE
             if events:
                 ready.append((key, events))
@@ -33,22 +33,22 @@ class Selector(selectors._BaseSelectorImpl):  # type: ignore[name-defined,misc]
             raise AssertionError("everybody sleeps for ever")
         if not ready and timeout:
             self.waits += 1
-            self.world.now += max(1, round(timeout * 1000))
+            self.sim.now += max(1, round(timeout * 1000))
         return ready
 
 
-class Loop(asyncio.SelectorEventLoop):
-    def __init__(self, world: Any) -> None:
-        self.selector = Selector(world)
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    def __init__(self, sim: Any) -> None:
+        self.selector = SimulatedSelector(sim)
         super().__init__(self.selector)
 
     def time(self) -> float:
-        return float(self.selector.world.now / 1000)
+        return float(self.selector.sim.now / 1000)
 
 
-def run(world: Any, main: Coroutine[Any, Any, Any]) -> Any:
+def run(sim: Any, main: Coroutine[Any, Any, Any]) -> Any:
     """Run to the end of `main`; fails where something goes on behind it."""
-    loop = Loop(world)
+    loop = SimulatedLoop(sim)
     failures: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: failures.append(context))
     try:

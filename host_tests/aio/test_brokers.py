@@ -15,19 +15,19 @@ import pytest
 
 from host_tests.vms import run_64
 from tools import broker
-from tools.bundle.bundler import compile_package, cross_compile
+from tools.bundle.compiler import compile_package, cross_compile
 from tools.paths import LIB
-from tools.vm import process as vm
+from tools.vm import process
 
 SCENARIOS = Path(__file__).parent / "scenarios.py"
 
-EVERYWHERE = [
+ALL_BROKER_SCENARIOS = [
     "messages_of_each_qos_come_back",
     "many_publish_at_once",
-    "a_full_queue_drops_what_it_is_told_to",
+    "a_full_queue_drops_by_policy",
     "requests_are_answered",
     "a_loop_may_request_for_each_message",
-    "cancelling_leaves_all_whole",
+    "cancellation_keeps_state_consistent",
     "an_exception_ends_its_task_only",
     "leaving_by_a_cancellation_is_clean",
     "a_silent_link_is_kept_alive",
@@ -39,7 +39,7 @@ def start(
 ) -> subprocess.Popen[str]:
     arguments = [str(SCENARIOS), address.host, str(address.port), *name.split()]
     if interpreter == "vm":
-        return vm.start(arguments, path=[path], heap=heap)
+        return process.start_vm(arguments, module_path=[path], heap=heap)
     return subprocess.Popen(
         [sys.executable, "-X", "dev", *arguments],
         stdout=subprocess.PIPE,
@@ -49,7 +49,7 @@ def start(
     )
 
 
-def play(
+def run_scenario(
     interpreter: str,
     name: str,
     address: broker.Address,
@@ -58,43 +58,43 @@ def play(
     on_word: Callable[[], None] | None = None,
 ) -> str:
     """Run a scenario to its end; returns what it printed. `on_word` is called when it says a line first."""
-    process = start(interpreter, name, address, path, heap)
+    child = start(interpreter, name, address, path, heap)
     try:
         said = ""
         if on_word:
-            assert process.stdout
-            said = process.stdout.readline()
+            assert child.stdout
+            said = child.stdout.readline()
             on_word()
-        output, _ = process.communicate(timeout=60)
+        output, _ = child.communicate(timeout=60)
     finally:
-        vm.stop(process)
+        process.stop_vm(child)
     output = said + output
     # CPython tells of tasks and sockets that were left behind
     assert f"done {name.split()[0]}" in output and "Warning" not in output and "never" not in output, output
     return output
 
 
-interpreters = pytest.mark.parametrize("interpreter", ["cpython", "vm"])
+on_each_interpreter = pytest.mark.parametrize("interpreter", ["cpython", "vm"])
 
 
-@interpreters
-@pytest.mark.parametrize("name", EVERYWHERE)
+@on_each_interpreter
+@pytest.mark.parametrize("name", ALL_BROKER_SCENARIOS)
 def test_scenario(name: str, interpreter: str, any_broker: broker.Address) -> None:
-    play(interpreter, name, any_broker)
+    run_scenario(interpreter, name, any_broker)
 
 
-@interpreters
+@on_each_interpreter
 def test_a_slow_consumer_loses_nothing_with_wait(interpreter: str, mosquitto: broker.Address) -> None:
-    play(interpreter, "a_slow_consumer_loses_nothing_with_wait", mosquitto)
+    run_scenario(interpreter, "a_slow_consumer_loses_nothing_with_wait", mosquitto)
 
 
-@interpreters
+@on_each_interpreter
 def test_cut_links_lose_nothing(interpreter: str, mosquitto: broker.Address) -> None:
     # the scenario keeps each number, and there are more of them the slower the machine is
-    play(interpreter, "cut_links_lose_nothing", mosquitto, heap="2m")
+    run_scenario(interpreter, "cut_links_lose_nothing", mosquitto, heap="2m")
 
 
-@interpreters
+@on_each_interpreter
 def test_the_broker_restarts_in_the_middle_of_a_loop(interpreter: str, mosquitto: object) -> None:
     with broker.Mosquitto() as restarted:
 
@@ -102,10 +102,10 @@ def test_the_broker_restarts_in_the_middle_of_a_loop(interpreter: str, mosquitto
             restarted.stop()
             restarted.start()
 
-        play(interpreter, "the_broker_restarts", restarted.address, on_word=restart)
+        run_scenario(interpreter, "the_broker_restarts", restarted.address, on_word=restart)
 
 
-@interpreters
+@on_each_interpreter
 def test_a_try_that_hangs_is_given_up(interpreter: str, mosquitto: broker.Address) -> None:
     with contextlib.ExitStack() as stack:
         hole = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
@@ -113,25 +113,25 @@ def test_a_try_that_hangs_is_given_up(interpreter: str, mosquitto: broker.Addres
             probe = stack.enter_context(socket.socket())
             probe.setblocking(False)
             probe.connect_ex(hole.getsockname())
-        play(interpreter, f"a_try_that_hangs_is_given_up {hole.getsockname()[1]}", mosquitto)
+        run_scenario(interpreter, f"a_try_that_hangs_is_given_up {hole.getsockname()[1]}", mosquitto)
 
 
-@interpreters
+@on_each_interpreter
 def test_nobody_at_the_port(interpreter: str) -> None:
-    play(interpreter, "nobody_at_the_port", broker.Address("127.0.0.1", broker.free_port()))
+    run_scenario(interpreter, "nobody_at_the_port", broker.Address("127.0.0.1", broker.free_port()))
 
 
-@interpreters
+@on_each_interpreter
 def test_a_wrong_password_is_refused_by_name(interpreter: str, tmp_path: Path, mosquitto: object) -> None:
     passwords = tmp_path / "passwords"
     passwords.write_text("")
     with broker.Mosquitto(f"password_file {passwords}", anonymous=False) as strict:
-        output = play(interpreter, "the_broker_refuses", strict.address)
+        output = run_scenario(interpreter, "the_broker_refuses", strict.address)
     assert "reason 0x87 Not authorized (0x87)" in output
 
 
 def test_idle_it_allocates_nothing_and_wakes_for_its_deadlines(any_broker: broker.Address) -> None:
-    output = play("vm", "idle_allocates_nothing", any_broker)
+    output = run_scenario("vm", "idle_allocates_nothing", any_broker)
     found = {
         int(k): (int(t), int(h), int(r)) for k, t, h, r in re.findall(r"idle (\d+) (\S+) (\S+) (\d+)", output)
     }

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host_tests.board.simulated_board import FILE_SYSTEM, Flash
-from host_tests.board.simulated_board import Board as Cable
+from host_tests.board.simulated_board import FILE_SYSTEM, FlashChip, SimulatedBoard
 from tools.board import definition, esptool
 from tools.broker import Address
 from tools.bundle import image
@@ -25,12 +24,12 @@ SECRET = "not for any eye"
 _SIZE = 60000  # bytes of a firmware in the tests
 
 
-def tool(*arguments: object, code: int = 0, **environment: str) -> str:
+def run_tool(*arguments: object, code: int = 0, **environment: str) -> str:
     """Run `python -m tools ...`, check its exit code; returns what it said."""
-    return run([sys.executable, "-m", "tools", *map(str, arguments)], code, **environment)
+    return run_command([sys.executable, "-m", "tools", *map(str, arguments)], code, **environment)
 
 
-def run(command: Sequence[str], code: int = 0, **environment: str) -> str:
+def run_command(command: Sequence[str], code: int = 0, **environment: str) -> str:
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -46,15 +45,15 @@ def run(command: Sequence[str], code: int = 0, **environment: str) -> str:
     return done.stdout
 
 
-def problem(*arguments: object, **environment: str) -> str:
+def run_failing_tool(*arguments: object, **environment: str) -> str:
     """Run a tool that fails; returns the line that it says."""
-    said = tool(*arguments, code=1, **environment).strip().splitlines()
+    said = run_tool(*arguments, code=1, **environment).strip().splitlines()
     return said[-1]
 
 
-def firmware(key: str) -> bytes:
+def fake_firmware(key: str) -> bytes:
     """What looks like MicroPython for a board, as far as anybody looks before it runs."""
-    target = definition.load(key)
+    target = definition.load_board(key)
     assert target.firmware
     body = bytearray(random.Random(key).randbytes(_SIZE))
     if target.firmware.format == "uf2":
@@ -62,43 +61,43 @@ def firmware(key: str) -> bytes:
         body[28:32] = _FAMILY.to_bytes(4, "little")
     else:
         body[0] = 0xE9
-        body[12:14] = esptool.chip_of(target).IMAGE_CHIP_ID.to_bytes(2, "little")
+        body[12:14] = esptool.chip_definition(target).IMAGE_CHIP_ID.to_bytes(2, "little")
     return bytes(body)
 
 
 @dataclass
 class Rig:
-    """One board of a kind, in a folder of the test's. `plug` it in, pull it out, plug it in again."""
+    """One board of a kind, in a folder of the test's. `plug_in`, pull it out, plug it in again."""
 
     key: str
     folder: Path
     broker: Address
-    flash: Flash = field(default_factory=Flash)
+    flash: FlashChip = field(default_factory=FlashChip)
 
     @property
-    def file(self) -> Path:
+    def firmware_path(self) -> Path:
         """The firmware, for `--firmware`."""
         path = self.folder / f"micropython.{'uf2' if self.drive else 'bin'}"
         if not path.exists():
-            path.write_bytes(firmware(self.key))
+            path.write_bytes(fake_firmware(self.key))
         return path
 
     @property
     def drive(self) -> Path | None:
-        return self.folder / "drive" if definition.load(self.key).chip.startswith("rp2") else None
+        return self.folder / "drive" if definition.load_board(self.key).chip.startswith("rp2") else None
 
     @property
-    def files(self) -> Path:
+    def filesystem(self) -> Path:
         """The board's own file system."""
         return self.folder / "files"
 
-    def prepare(self, **fields: object) -> None:
+    def preinstall(self, **fields: object) -> None:
         """Make it the device that it is when everything has been done; `fields` are of its config."""
         if not self.drive:
-            content, at = firmware(self.key), esptool.offset(definition.load(self.key))
+            content, at = fake_firmware(self.key), esptool.flash_offset(definition.load_board(self.key))
             self.flash.data[at : at + len(content)] = content
             self.flash.data[FILE_SYSTEM] = 0
-        shutil.copytree(image.cached(self.key), self.files, dirs_exist_ok=True)
+        shutil.copytree(image.build_image(self.key), self.filesystem, dirs_exist_ok=True)
         settings = {
             "device": "dut",
             "prefix": "test",
@@ -106,29 +105,31 @@ class Rig:
             "wifi": {"ssid": "home", "password": SECRET},
             "sensors": [{"kind": "chip_temperature", "period": 10}],
         }
-        (self.files / "config.json").write_text(json.dumps({**settings, **fields}))
+        (self.filesystem / "config.json").write_text(json.dumps({**settings, **fields}))
 
-    def plug(self, pulled_after: int | None = None) -> Cable:
-        target = definition.load(self.key)
-        content = firmware(self.key)
+    def plug_in(self, unplug_after_bytes: int | None = None) -> SimulatedBoard:
+        target = definition.load_board(self.key)
+        content = fake_firmware(self.key)
         if self.drive:
-            return Cable(self.files, drive=self.drive, firmware=content, pulled_after=pulled_after)
-        return Cable(
-            self.files,
+            return SimulatedBoard(
+                self.filesystem, drive=self.drive, firmware=content, unplug_after_bytes=unplug_after_bytes
+            )
+        return SimulatedBoard(
+            self.filesystem,
             chip=target.chip,
             firmware=content,
-            offset=esptool.offset(target),
+            offset=esptool.flash_offset(target),
             flash=self.flash,
-            pulled_after=pulled_after,
+            unplug_after_bytes=unplug_after_bytes,
         )
 
-    def options(self, cable: Cable) -> list[str]:
+    def flash_options(self, cable: SimulatedBoard) -> list[str]:
         """Those of `flash` for this board."""
-        given = ["--board", self.key, "--port", cable.port, "--firmware", str(self.file)]
+        given = ["--board", self.key, "--port", cable.port, "--firmware", str(self.firmware_path)]
         return given + (["--drive", str(self.drive)] if self.drive else [])
 
     @property
-    def config(self) -> list[str]:
+    def config_options(self) -> list[str]:
         """Options that make a config for the broker of the test."""
         fields = {
             "device": "dut",

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from esp32_mock_bootloader.server import BootloaderConnection, FlashImage, handle_client
 
-from host_tests.simulated_hardware import BOOTLOADER, HALTED, MODULES, Outside, unique_id
+from host_tests.simulated_hardware import BOOTLOADER, HALTED, MODULES, SimulatedIO, unique_id
 from tools.vm import process
 
 # What MicroPython runs at the start, and then the REPL comes. The board's folder is its root:
@@ -31,11 +31,11 @@ from tools.vm import process
 _START = """
 import os, sys, vfs
 vfs.umount("/")
-vfs.mount(vfs.VfsPosix(%r), "/stand_in")
-sys.path[:] = ["/stand_in", ".frozen"]
+vfs.mount(vfs.VfsPosix(%r), "/sim")
+sys.path[:] = ["/sim", ".frozen"]
 import dht, ds18x20, machine, neopixel, network, onewire
-__import__("rp2" if "rp2" in (os.getenv("STAND_IN_CHIP") or "") else "esp32")
-vfs.umount("/stand_in")
+__import__("rp2" if "rp2" in (os.getenv("SIM_CHIP") or "") else "esp32")
+vfs.umount("/sim")
 vfs.mount(vfs.VfsPosix(%r), "/")
 os.chdir("/")
 sys.path[:] = ["", ".frozen", "/lib"]
@@ -49,20 +49,20 @@ _REBOOT = b"MPY: soft reboot\r\n"
 FILE_SYSTEM = 0x200000  # where MicroPython has it in 4 MB of flash
 
 
-class Flash(FlashImage):  # type: ignore[misc]
+class FlashChip(FlashImage):  # type: ignore[misc]
     """The flash of an ESP32, as esptool writes it."""
 
-    def holds(self, firmware: bytes, offset: int) -> bool:
+    def contains(self, firmware: bytes, offset: int) -> bool:
         return bool(self.data[offset : offset + len(firmware)] == firmware)
 
 
-class Board:
+class SimulatedBoard:
     """One board; `folder` is its file system. `port` is the path that tools are given.
 
     A `chip` of Espressif's has a ROM bootloader, and MicroPython only where `flash` holds
     `firmware` at `offset`. A `drive` is the folder of an RP2040's bootloader: the board has
     MicroPython, and a port, as soon as `firmware` was copied there. It is pulled out when so many
-    bytes have come; a new Board with the same `folder` and `flash` is the same, plugged in again.
+    bytes have come; a new SimulatedBoard with the same `folder` and `flash` is the same, plugged in again.
     """
 
     def __init__(
@@ -73,23 +73,23 @@ class Board:
         firmware: bytes = b"",
         offset: int = 0,
         drive: Path | None = None,
-        flash: Flash | None = None,
-        pulled_after: int | None = None,
+        flash: FlashChip | None = None,
+        unplug_after_bytes: int | None = None,
         heap: str = "256k",
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.flash = flash or Flash()
+        self.flash = flash or FlashChip()
         self.received = 0  # bytes that came through the port
-        self.pulled_out = threading.Event()
-        self._pulled_after = pulled_after
+        self.unplugged = threading.Event()
+        self._unplug_after_bytes = unplug_after_bytes
         self.drive = drive
-        self.starts = 0  # of the VM
+        self.vm_starts = 0  # of the VM
         self._chip, self._firmware, self._offset = chip, firmware, offset
-        self._mcu = "rp2040" if drive else chip or "esp32"  # that the stand-in is
+        self._mcu = "rp2040" if drive else chip or "esp32"  # that the simulated hardware is
         self.unique_id = unique_id(self._mcu)
-        self.outside = Outside(folder.parent / f"{folder.name}-outside")  # of the chip
-        self.outside.folder.mkdir(exist_ok=True)
+        self.io = SimulatedIO(folder.parent / f"{folder.name}-outside")  # of the chip
+        self.io.folder.mkdir(exist_ok=True)
         self._heap = heap
         self._raw = False  # in the raw REPL
         self._in_frame = False  # of the ROM bootloader's protocol
@@ -115,7 +115,7 @@ class Board:
 
     # ---- the power and the plug
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> SimulatedBoard:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,7 +130,7 @@ class Board:
         self._pull_out()
 
     def _pull_out(self) -> None:
-        if self.pulled_out.is_set():
+        if self.unplugged.is_set():
             return
         self._end_vm()
         if self._rom:
@@ -138,13 +138,13 @@ class Board:
         Path(self.port).unlink(missing_ok=True)
         for fd in (self._fd, self._far):
             os.close(fd)
-        self.pulled_out.set()
+        self.unplugged.set()
 
     @property
     def runs_micropython(self) -> bool:
         if self.drive:
             return not (self.drive / "INFO_UF2.TXT").exists()
-        return not self._chip or self.flash.holds(self._firmware, self._offset)
+        return not self._chip or self.flash.contains(self._firmware, self._offset)
 
     # ---- what goes on
 
@@ -161,7 +161,7 @@ class Board:
                     data = os.read(fd, 65536)
                     if fd == self._fd:
                         self.received += len(data)
-                        if self._pulled_after is not None and self.received > self._pulled_after:
+                        if self._unplug_after_bytes is not None and self.received > self._unplug_after_bytes:
                             self._pull_out()
                             return
                         self._from_port(data)
@@ -220,13 +220,13 @@ class Board:
         start = _START % (str(MODULES), str(self.folder), _READY, files)
         self._ready = False
         self._vm = subprocess.Popen(
-            [process.executable(), "-X", f"heapsize={self._heap}", "-i", "-c", start],
+            [process.find_executable(), "-X", f"heapsize={self._heap}", "-i", "-c", start],
             cwd=self.folder,
             env=dict(
                 os.environ,
                 UNIQUE_ID=self.unique_id.hex(),
-                STAND_IN=str(self.outside.folder),
-                STAND_IN_CHIP=self._mcu,
+                SIM_DIR=str(self.io.folder),
+                SIM_CHIP=self._mcu,
             ),
             stdin=slave,
             stdout=slave,
@@ -236,7 +236,7 @@ class Board:
         )
         os.close(slave)
         self._vm_fd = master
-        self.starts += 1
+        self.vm_starts += 1
 
     def _format(self) -> None:
         """The file system is in the flash: who erases one erases the other."""

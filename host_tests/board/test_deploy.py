@@ -6,15 +6,15 @@ import re
 
 import pytest
 
-from host_tests.board.rig import problem, tool
-from host_tests.board.simulated_board import Board as Cable
+from host_tests.board.rig import run_failing_tool, run_tool
+from host_tests.board.simulated_board import SimulatedBoard
 from tools import deploy as deploying
 from tools.bundle import image
-from tools.errors import Problem
+from tools.errors import UserError
 
 
-def deploy(cable: Cable, *more: object) -> str:
-    return tool("deploy", "--board", "esp32", "--port", cable.port, "--no-start", *more)
+def deploy(cable: SimulatedBoard, *more: object) -> str:
+    return run_tool("deploy", "--board", "esp32", "--port", cable.port, "--no-start", *more)
 
 
 def copied(said: str) -> tuple[int, int, int]:
@@ -23,52 +23,55 @@ def copied(said: str) -> tuple[int, int, int]:
     return int(found[1]), int(found[2]), int(found[3])
 
 
-def test_only_what_has_changed_is_copied(deployed: Cable) -> None:
-    count = len(deploying.hashes(image.cached("esp32")))
-    assert copied(deploy(deployed)) == (0, 0, count)
-    changed = deployed.folder / "app" / "node.mpy"
+def test_only_what_has_changed_is_copied(deployed_board: SimulatedBoard) -> None:
+    count = len(deploying.hash_files(image.build_image("esp32")))
+    assert copied(deploy(deployed_board)) == (0, 0, count)
+    changed = deployed_board.folder / "app" / "node.mpy"
     changed.write_bytes(changed.read_bytes()[:-1])
-    (deployed.folder / "umqtt5" / "core.mpy").unlink()
-    assert copied(deploy(deployed)) == (2, 0, count - 2)
-    assert deploying.hashes(image.cached("esp32")).items() <= deploying.hashes(deployed.folder).items()
+    (deployed_board.folder / "umqtt5" / "core.mpy").unlink()
+    assert copied(deploy(deployed_board)) == (2, 0, count - 2)
+    assert (
+        deploying.hash_files(image.build_image("esp32")).items()
+        <= deploying.hash_files(deployed_board.folder).items()
+    )
 
 
-def test_what_no_longer_belongs_is_removed_and_the_users_files_stay(deployed: Cable) -> None:
-    (deployed.folder / "app" / "gone.mpy").write_bytes(b"of an older version")
-    (deployed.folder / "app" / "node.py").write_text("shadows = 'node.mpy'")
-    (deployed.folder / "pins.py").write_text("shadows = 'pins.mpy'")
-    (deployed.folder / "notes.txt").write_text("mine")
-    config = (deployed.folder / "config.json").read_text()
-    assert copied(deploy(deployed))[:2] == (0, 3)
-    assert not (deployed.folder / "app" / "node.py").exists()
-    assert not (deployed.folder / "pins.py").exists()
-    assert (deployed.folder / "notes.txt").read_text() == "mine"
-    assert (deployed.folder / "config.json").read_text() == config
+def test_what_no_longer_belongs_is_removed_and_the_users_files_stay(deployed_board: SimulatedBoard) -> None:
+    (deployed_board.folder / "app" / "gone.mpy").write_bytes(b"of an older version")
+    (deployed_board.folder / "app" / "node.py").write_text("shadows = 'node.mpy'")
+    (deployed_board.folder / "pins.py").write_text("shadows = 'pins.mpy'")
+    (deployed_board.folder / "notes.txt").write_text("mine")
+    config = (deployed_board.folder / "config.json").read_text()
+    assert copied(deploy(deployed_board))[:2] == (0, 3)
+    assert not (deployed_board.folder / "app" / "node.py").exists()
+    assert not (deployed_board.folder / "pins.py").exists()
+    assert (deployed_board.folder / "notes.txt").read_text() == "mine"
+    assert (deployed_board.folder / "config.json").read_text() == config
 
 
-def test_what_came_over_the_air_makes_room_for_what_came_by_the_cable(deployed: Cable) -> None:
-    (deployed.folder / "a" / "app").mkdir(parents=True)
-    (deployed.folder / "a" / "app" / "node.mpy").write_bytes(b"of an update")
-    (deployed.folder / "slot").write_text("a . -\n")
-    said = deploy(deployed)
+def test_what_came_over_the_air_makes_room_for_what_came_by_the_cable(deployed_board: SimulatedBoard) -> None:
+    (deployed_board.folder / "a" / "app").mkdir(parents=True)
+    (deployed_board.folder / "a" / "app" / "node.mpy").write_bytes(b"of an update")
+    (deployed_board.folder / "slot").write_text("a . -\n")
+    said = deploy(deployed_board)
     assert copied(said)[:2] == (0, 2) and "these files run" in said
-    assert not (deployed.folder / "slot").exists()
-    assert "connected to" in tool("deploy", "--board", "esp32", "--port", deployed.port)
+    assert not (deployed_board.folder / "slot").exists()
+    assert "connected to" in run_tool("deploy", "--board", "esp32", "--port", deployed_board.port)
 
 
-def test_it_is_started_and_its_first_lines_are_shown(deployed: Cable) -> None:
-    said = tool("deploy", "--board", "esp32", "--port", deployed.port)
-    assert "Wi-Fi: joined" in said and "dut: connected to" in said
+def test_it_is_started_and_its_first_lines_are_shown(deployed_board: SimulatedBoard) -> None:
+    said = run_tool("deploy", "--board", "esp32", "--port", deployed_board.port)
+    assert "Wi-Fi: connected" in said and "dut: connected to" in said
 
 
-def test_a_micropython_that_loads_other_mpy_files_is_told(plugged: Cable) -> None:
-    with pytest.raises(Problem, match=r"loads .mpy version 6, these files are version 5: `make flash` it"):
-        deploying.inventory(plugged.port, {"main.py": ""}, 5)
+def test_a_micropython_that_loads_other_mpy_files_is_told(micropython_board: SimulatedBoard) -> None:
+    with pytest.raises(UserError, match=r"loads .mpy version 6, these files are version 5: `make flash` it"):
+        deploying.read_board_hashes(micropython_board.port, {"main.py": ""}, 5)
 
 
-def test_a_full_file_system_is_told(plugged: Cable) -> None:
-    (plugged.folder / "boot.py").write_text(_FULL)
-    said = problem("deploy", "--board", "esp32", "--port", plugged.port)
+def test_a_full_file_system_is_told(micropython_board: SimulatedBoard) -> None:
+    (micropython_board.folder / "boot.py").write_text(_FULL)
+    said = run_failing_tool("deploy", "--board", "esp32", "--port", micropython_board.port)
     assert "its file system is full" in said and "make ls" in said
 
 
@@ -93,12 +96,12 @@ os.chdir("/small")
 """
 
 
-def test_ls_logs_and_erase(deployed: Cable) -> None:
-    said = tool("ls", "--port", deployed.port)
+def test_ls_logs_and_erase(deployed_board: SimulatedBoard) -> None:
+    said = run_tool("ls", "--port", deployed_board.port)
     assert "config.json" in said and "umqtt5" in said and "avail" in said
-    said = tool("logs", "--port", deployed.port, "--seconds", "8", "--restart")
+    said = run_tool("logs", "--port", deployed_board.port, "--seconds", "8", "--restart")
     assert "dut: connected to" in said
-    said = problem("erase", "--board", "esp32", "--port", deployed.port, "--files")
-    assert "nothing is erased" in said and (deployed.folder / "config.json").exists()
-    tool("erase", "--board", "esp32", "--port", deployed.port, "--files", "--yes")
-    assert not list(deployed.folder.iterdir())
+    said = run_failing_tool("erase", "--board", "esp32", "--port", deployed_board.port, "--files-only")
+    assert "nothing is erased" in said and (deployed_board.folder / "config.json").exists()
+    run_tool("erase", "--board", "esp32", "--port", deployed_board.port, "--files-only", "--yes")
+    assert not list(deployed_board.folder.iterdir())

@@ -16,100 +16,99 @@ import pytest
 import serial
 from rich.console import Console
 
-from host_tests.board import rig as rigs
-from host_tests.board.rig import Rig, problem, run, tool
-from host_tests.device.observer import desk
+from host_tests.board.rig import SECRET, Rig, fake_firmware, run_command, run_failing_tool, run_tool
+from host_tests.device.observer import observe
 from tools.board import definition, esptool, firmware
 from tools.broker import Address
-from tools.errors import Problem
+from tools.errors import UserError
 
 ESP32 = ("esp32", "esp32_s3", "esp32_c3")
 MakeRig = Callable[[str], Rig]
 
 
 @pytest.mark.parametrize("key", ["esp32", "rpi_pico_w"])
-def test_make_flash_turns_a_bare_board_into_a_device(key: str, rig: MakeRig) -> None:
-    here = rig(key)
-    with here.plug() as cable, desk(here.broker) as watcher:
-        make = ["make", "-s", "flash", f"BOARD={key}", f"PORT={cable.port}", f"FIRMWARE={here.file}"]
-        if here.drive:
-            make.append(f"DRIVE={here.drive}")
-        said = run([*make, "ARGS=" + " ".join(f"'{word}'" for word in here.config)])
+def test_make_flash_turns_a_bare_board_into_a_device(key: str, make_rig: MakeRig) -> None:
+    rig = make_rig(key)
+    with rig.plug_in() as cable, observe(rig.broker) as observer:
+        make = ["make", "-s", "flash", f"BOARD={key}", f"PORT={cable.port}", f"FIRMWARE={rig.firmware_path}"]
+        if rig.drive:
+            make.append(f"DRIVE={rig.drive}")
+        said = run_command([*make, "ARGS=" + " ".join(f"'{word}'" for word in rig.config_options)])
         assert "dut: connected to" in said  # its first lines
-        assert rigs.SECRET not in said
-        watcher.until(lambda: watcher.dut.status == "online" and watcher.dut.readings)
+        assert SECRET not in said
+        observer.wait_until(lambda: observer.dut.status == "online" and observer.dut.readings)
         assert cable.runs_micropython
 
 
 @pytest.mark.parametrize("key", ESP32)
-def test_the_firmware_arrives_at_the_offset_of_the_chip(key: str, rig: MakeRig) -> None:
-    here = rig(key)
-    here.flash.data[0x200000:0x200010] = b"of an old life.."
-    with here.plug() as cable:
-        tool("flash", *here.options(cable), *here.config, "--no-start")
-        content = rigs.firmware(key)
+def test_the_firmware_arrives_at_the_offset_of_the_chip(key: str, make_rig: MakeRig) -> None:
+    rig = make_rig(key)
+    rig.flash.data[0x200000:0x200010] = b"of an old life.."
+    with rig.plug_in() as cable:
+        run_tool("flash", *rig.flash_options(cable), *rig.config_options, "--no-start")
+        content = fake_firmware(key)
         offset = {"esp32": 0x1000, "esp32_s3": 0, "esp32_c3": 0}[key]
-        assert here.flash.data[offset : offset + len(content)] == content
-        assert here.flash.data[0x200008] == 0xFF  # erased
+        assert rig.flash.data[offset : offset + len(content)] == content
+        assert rig.flash.data[0x200008] == 0xFF  # erased
 
 
-def test_flashed_again_it_keeps_its_config(rig: MakeRig) -> None:
-    here = rig("esp32")
-    here.prepare(health=8)
-    with here.plug() as cable:
-        tool("flash", *here.options(cable), "--no-start")
-        assert json.loads((here.files / "config.json").read_text())["health"] == 8
+def test_flashed_again_it_keeps_its_config(make_rig: MakeRig) -> None:
+    rig = make_rig("esp32")
+    rig.preinstall(health=8)
+    with rig.plug_in() as cable:
+        run_tool("flash", *rig.flash_options(cable), "--no-start")
+        assert json.loads((rig.filesystem / "config.json").read_text())["health"] == 8
 
 
-def test_a_pico_that_runs_is_brought_into_its_bootloader(rig: MakeRig) -> None:
-    here = rig("rpi_pico_w")
-    with here.plug() as cable:
-        tool("flash", *here.options(cable), *here.config, "--no-start")
-        said = tool("flash", *here.options(cable), "--no-start")
+def test_a_pico_that_runs_is_brought_into_its_bootloader(make_rig: MakeRig) -> None:
+    rig = make_rig("rpi_pico_w")
+    with rig.plug_in() as cable:
+        run_tool("flash", *rig.flash_options(cable), *rig.config_options, "--no-start")
+        said = run_tool("flash", *rig.flash_options(cable), "--no-start")
         assert "asking MicroPython for its bootloader" in said
-        assert f"{here.file.name} taken" in said
+        assert f"{rig.firmware_path.name} taken" in said
 
 
-def test_dry_prints_the_steps_and_does_none(rig: MakeRig) -> None:
-    here = rig("esp32")
-    with here.plug() as cable:
-        said = tool("flash", *here.options(cable), "--dry")
+def test_dry_prints_the_steps_and_does_none(make_rig: MakeRig) -> None:
+    rig = make_rig("esp32")
+    with rig.plug_in() as cable:
+        said = run_tool("flash", *rig.flash_options(cable), "--dry-run")
         assert re.findall(r"^\d\. ", said, re.MULTILINE) == [f"{n}. " for n in range(1, 9)]
         assert "0x1000" in said
-        assert cable.received == 0 and not list(here.files.iterdir())
+        assert cable.received == 0 and not list(rig.filesystem.iterdir())
 
 
 # ---- cut off
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, address: Address) -> int:
+def total_bytes(tmp_path_factory: pytest.TempPathFactory, address: Address) -> int:
     """How many bytes go to a device that is flashed anew."""
-    here = Rig("esp32", tmp_path_factory.mktemp("whole"), address)
-    here.prepare()
-    with here.plug() as cable:
-        tool("flash", *here.options(cable), "--no-start")
+    rig = Rig("esp32", tmp_path_factory.mktemp("whole"), address)
+    rig.preinstall()
+    with rig.plug_in() as cable:
+        run_tool("flash", *rig.flash_options(cable), "--no-start")
         return cable.received
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.8, 0.97])
-def test_a_second_run_mends_one_that_was_cut_off(share: float, rig: MakeRig, whole: int) -> None:
-    here = rig("esp32")
-    here.prepare(health=77)
-    with here.plug(pulled_after=int(whole * share)) as cable:
-        said = problem("flash", *here.options(cable), "--no-start")
-        assert cable.pulled_out.is_set()
+def test_a_second_run_mends_one_that_was_cut_off(share: float, make_rig: MakeRig, total_bytes: int) -> None:
+    rig = make_rig("esp32")
+    rig.preinstall(health=77)
+    with rig.plug_in(unplug_after_bytes=int(total_bytes * share)) as cable:
+        said = run_failing_tool("flash", *rig.flash_options(cable), "--no-start")
+        assert cable.unplugged.is_set()
         assert cable.port in said and "do it again" in said
-    with here.plug() as cable:
-        tool("flash", *here.options(cable), "--no-start")
-        assert json.loads((here.files / "config.json").read_text())["health"] == 77
-        assert (here.files / "main.py").exists() and here.flash.holds(rigs.firmware("esp32"), 0x1000)
+    with rig.plug_in() as cable:
+        run_tool("flash", *rig.flash_options(cable), "--no-start")
+        assert json.loads((rig.filesystem / "config.json").read_text())["health"] == 77
+        assert (rig.filesystem / "main.py").exists() and rig.flash.contains(fake_firmware("esp32"), 0x1000)
 
 
-def test_pulled_out_while_it_is_written(rig: MakeRig) -> None:
-    here = rig("esp32")
-    with here.plug(pulled_after=30000) as cable:
-        said = problem("flash", *here.options(cable), *here.config)
+def test_pulled_out_while_it_is_written(make_rig: MakeRig) -> None:
+    rig = make_rig("esp32")
+    with rig.plug_in(unplug_after_bytes=30000) as cable:
+        said = run_failing_tool("flash", *rig.flash_options(cable), *rig.config_options)
         went = "the board went away in the midst of it: plug it in and do it again, nothing is lost"
         assert (cable.port, went) == tuple(said.split(": ", 1))
 
@@ -117,14 +116,16 @@ def test_pulled_out_while_it_is_written(rig: MakeRig) -> None:
 # ---- what does not fit
 
 
-def test_another_chip_is_left_alone(rig: MakeRig) -> None:
-    here = rig("esp32")
-    here.flash.data[0:4] = b"kept"
-    with here.plug() as cable:
-        other = Rig("esp32_c3", here.folder / "files", here.broker)
-        said = problem("flash", "--board", "esp32_c3", "--port", cable.port, "--firmware", other.file)
+def test_another_chip_is_left_alone(make_rig: MakeRig) -> None:
+    rig = make_rig("esp32")
+    rig.flash.data[0:4] = b"kept"
+    with rig.plug_in() as cable:
+        other = Rig("esp32_c3", rig.folder / "files", rig.broker)
+        said = run_failing_tool(
+            "flash", "--board", "esp32_c3", "--port", cable.port, "--firmware", other.firmware_path
+        )
         assert "the chip is ESP32" in said and "boards/esp32_c3 is for esp32c3" in said and "BOARD=" in said
-        assert here.flash.data[0:4] == b"kept"
+        assert rig.flash.data[0:4] == b"kept"
 
 
 @pytest.mark.parametrize(
@@ -137,37 +138,37 @@ def test_another_chip_is_left_alone(rig: MakeRig) -> None:
     ],
 )
 def test_firmware_of_another_chip_is_refused(
-    key: str, wrong: str, words: str, rig: MakeRig, tmp_path: Path
+    key: str, wrong: str, words: str, make_rig: MakeRig, tmp_path: Path
 ) -> None:
-    here = rig(key)
+    rig = make_rig(key)
     file = tmp_path / "wrong"
-    file.write_bytes(rigs.firmware(wrong))
-    with here.plug() as cable:
-        drive = ["--drive", str(here.drive)] if here.drive else []
-        port = [] if here.drive else ["--port", cable.port]
-        said = problem("flash", "--board", key, *port, "--firmware", file, *drive)
+    file.write_bytes(fake_firmware(wrong))
+    with rig.plug_in() as cable:
+        drive = ["--drive", str(rig.drive)] if rig.drive else []
+        port = [] if rig.drive else ["--port", cable.port]
+        said = run_failing_tool("flash", "--board", key, *port, "--firmware", file, *drive)
         assert words in said
 
 
-def test_a_port_that_is_busy(rig: MakeRig) -> None:
-    here = rig("esp32")
-    with here.plug() as cable, serial.Serial(cable.port, exclusive=True):
+def test_a_port_that_is_busy(make_rig: MakeRig) -> None:
+    rig = make_rig("esp32")
+    with rig.plug_in() as cable, serial.Serial(cable.port, exclusive=True):
         for command in (
-            ["flash", *here.options(cable)],
+            ["flash", *rig.flash_options(cable)],
             ["deploy", "--board", "esp32", "--port", cable.port],
         ):
-            said = problem(*command)
+            said = run_failing_tool(*command)
             assert said.startswith(f"{cable.port}: ") and "another program" in said
 
 
 def test_a_port_that_is_not_there() -> None:
-    assert "/dev/ttyNONE: there is no such port" in problem(
+    assert "/dev/ttyNONE: there is no such port" in run_failing_tool(
         "flash", "--board", "esp32", "--port", "/dev/ttyNONE"
     )
 
 
 def test_a_board_that_there_is_not() -> None:
-    said = problem("flash", "--board", "esp33")
+    said = run_failing_tool("flash", "--board", "esp33")
     assert said.startswith("BOARD=esp33: there are esp32, ")
 
 
@@ -175,7 +176,7 @@ def test_a_board_that_there_is_not() -> None:
 
 
 @pytest.fixture
-def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+def download_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A server of firmware: its address, its folder."""
     folder = tmp_path / "mirror"
     folder.mkdir()
@@ -191,46 +192,48 @@ def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         server.shutdown()
 
 
-def test_a_corrupt_download_is_thrown_away(mirror: tuple[str, Path], rig: MakeRig, tmp_path: Path) -> None:
-    url, folder = mirror
-    wanted = definition.load("esp32").firmware
+def test_a_corrupt_download_is_thrown_away(
+    download_server: tuple[str, Path], make_rig: MakeRig, tmp_path: Path
+) -> None:
+    url, folder = download_server
+    wanted = definition.load_board("esp32").firmware
     assert wanted
-    (folder / wanted.file).write_bytes(b"\xe9 this is not what was published")
-    here = rig("esp32")
+    (folder / wanted.file_name).write_bytes(b"\xe9 this is not what was published")
+    rig = make_rig("esp32")
     cache = tmp_path / "cache"
-    with here.plug() as cable:
+    with rig.plug_in() as cable:
         options = ["--board", "esp32", "--port", cable.port, "--mirror", url]
-        said = problem("flash", *options, XDG_CACHE_HOME=str(cache))
+        said = run_failing_tool("flash", *options, XDG_CACHE_HOME=str(cache))
         assert "not what the SHA-256 in board.toml says" in said and "thrown away" in said
         assert not [path for path in cache.rglob("*") if path.is_file()]
-        (folder / wanted.file).unlink()
-        said = problem("flash", *options, XDG_CACHE_HOME=str(cache))
+        (folder / wanted.file_name).unlink()
+        said = run_failing_tool("flash", *options, XDG_CACHE_HOME=str(cache))
         assert "404" in said and "FIRMWARE=" in said
-        assert here.flash.data.count(0xFF) == len(here.flash.data)  # nothing was touched
+        assert rig.flash.data.count(0xFF) == len(rig.flash.data)  # nothing was touched
 
 
 def test_a_download_is_kept(
-    mirror: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    download_server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, folder = mirror
+    url, folder = download_server
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    target = definition.load("esp32")
+    target = definition.load_board("esp32")
     assert target.firmware
-    content = rigs.firmware("esp32")
+    content = fake_firmware("esp32")
     target = replace(target, firmware=replace(target.firmware, sha256=sha256(content).hexdigest()))
     assert target.firmware
-    (folder / target.firmware.file).write_bytes(content)
-    number = esptool.chip_of(target).IMAGE_CHIP_ID
-    first = firmware.get(target, None, url, Console(quiet=True), number)
+    (folder / target.firmware.file_name).write_bytes(content)
+    number = esptool.chip_definition(target).IMAGE_CHIP_ID
+    first = firmware.get_firmware(target, None, url, Console(quiet=True), number)
     assert first.read_bytes() == content
-    (folder / target.firmware.file).unlink()
-    assert firmware.get(target, None, url, Console(quiet=True), number) == first
-    with pytest.raises(Problem, match="check the network"):  # what was kept is checked, too
+    (folder / target.firmware.file_name).unlink()
+    assert firmware.get_firmware(target, None, url, Console(quiet=True), number) == first
+    with pytest.raises(UserError, match="check the network"):  # what was kept is checked, too
         first.write_bytes(content[:-1])
-        firmware.get(target, None, "http://127.0.0.1:1/", Console(quiet=True), number)
+        firmware.get_firmware(target, None, "http://127.0.0.1:1/", Console(quiet=True), number)
 
 
 def test_every_pinned_firmware_has_its_checksum() -> None:
-    for key in definition.names():
-        pinned = definition.load(key).firmware
+    for key in definition.list_boards():
+        pinned = definition.load_board(key).firmware
         assert pinned is None or re.fullmatch("[0-9a-f]{64}", pinned.sha256), key

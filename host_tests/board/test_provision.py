@@ -13,47 +13,49 @@ from typing import Any
 import pytest
 import trustme
 
-from host_tests.board.rig import SECRET, problem, tool
-from host_tests.board.simulated_board import Board as Cable
+from host_tests.board.rig import SECRET, run_failing_tool, run_tool
+from host_tests.board.simulated_board import SimulatedBoard
 from tools.board import definition
-from tools.device_config import config as settings
-from tools.errors import Problem
+from tools.device_config import config
+from tools.errors import UserError
 from tools.paths import ROOT
 
 
-def provision(cable: Cable, *more: object) -> str:
-    return tool("provision", "--board", "esp32", "--port", cable.port, "--no-start", *more)
+def provision(cable: SimulatedBoard, *more: object) -> str:
+    return run_tool("provision", "--board", "esp32", "--port", cable.port, "--no-start", *more)
 
 
-def config(cable: Cable) -> dict[str, Any]:
+def read_config(cable: SimulatedBoard) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((cable.folder / "config.json").read_text())
     return found
 
 
-def test_a_field_is_set_and_the_others_stay(deployed: Cable) -> None:
-    said = provision(deployed, "--set", "sensors[0].period=3", "--set", "broker.password=12345678")
-    now = config(deployed)
+def test_a_field_is_set_and_the_others_stay(deployed_board: SimulatedBoard) -> None:
+    said = provision(deployed_board, "--set", "sensors[0].period=3", "--set", "broker.password=12345678")
+    now = read_config(deployed_board)
     assert now["sensors"][0]["period"] == 3
     assert now["broker"]["password"] == "12345678"  # text, though it is all digits
     assert now["wifi"] == {"ssid": "home", "password": SECRET}
     assert SECRET not in said and "12345678" not in said and "config.json written for dut" in said
 
 
-def test_a_new_board_gets_all_that_it_can_measure_and_switch(plugged: Cable) -> None:
+def test_a_new_board_gets_all_that_it_can_measure_and_switch(micropython_board: SimulatedBoard) -> None:
     provision(
-        plugged,
+        micropython_board,
         *("--set", "device=new", "--set", "broker.host=b"),
         *("--set", "wifi.ssid=home", "--set", "wifi.password=hush1234"),
     )
-    target = definition.load("esp32")
-    assert [sensor["kind"] for sensor in config(plugged)["sensors"]] == list(target.readings)
-    assert [actuator["pin"] for actuator in config(plugged)["actuators"]] == list(target.outputs)
+    target = definition.load_board("esp32")
+    assert [sensor["kind"] for sensor in read_config(micropython_board)["sensors"]] == list(target.readings)
+    assert [actuator["pin"] for actuator in read_config(micropython_board)["actuators"]] == list(
+        target.outputs
+    )
 
 
-def test_what_is_missing_is_asked_for_by_name(plugged: Cable) -> None:
-    said = problem("provision", "--board", "esp32", "--port", plugged.port)
+def test_what_is_missing_is_asked_for_by_name(micropython_board: SimulatedBoard) -> None:
+    said = run_failing_tool("provision", "--board", "esp32", "--port", micropython_board.port)
     assert said.startswith("config.json: device: missing") and "--set device=..." in said
-    assert not (plugged.folder / "config.json").exists()
+    assert not (micropython_board.folder / "config.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -68,22 +70,26 @@ def test_what_is_missing_is_asked_for_by_name(plugged: Cable) -> None:
         ("a..b=1", "--set a..b: expected a path"),
     ],
 )
-def test_what_the_device_would_refuse_is_not_written(deployed: Cable, assignment: str, words: str) -> None:
-    before = (deployed.folder / "config.json").read_bytes()
-    said = problem("provision", "--board", "esp32", "--port", deployed.port, "--set", assignment)
+def test_what_the_device_would_refuse_is_not_written(
+    deployed_board: SimulatedBoard, assignment: str, words: str
+) -> None:
+    before = (deployed_board.folder / "config.json").read_bytes()
+    said = run_failing_tool(
+        "provision", "--board", "esp32", "--port", deployed_board.port, "--set", assignment
+    )
     assert said.startswith(words)
-    assert (deployed.folder / "config.json").read_bytes() == before
+    assert (deployed_board.folder / "config.json").read_bytes() == before
 
 
-def test_a_file_in_part(deployed: Cable, tmp_path: Path) -> None:
+def test_a_file_in_part(deployed_board: SimulatedBoard, tmp_path: Path) -> None:
     part = tmp_path / "part.json"
     part.write_text('{"broker": {"keep_alive": 99}}')
-    provision(deployed, "--file", part)
-    assert config(deployed)["broker"]["keep_alive"] == 99
-    assert config(deployed)["device"] == "dut"
+    provision(deployed_board, "--config", part)
+    assert read_config(deployed_board)["broker"]["keep_alive"] == 99
+    assert read_config(deployed_board)["device"] == "dut"
     part.write_text("{broker")
-    assert f"{part}: not JSON" in problem(
-        "provision", "--board", "esp32", "--port", deployed.port, "--file", part
+    assert f"{part}: not JSON" in run_failing_tool(
+        "provision", "--board", "esp32", "--port", deployed_board.port, "--config", part
     )
 
 
@@ -103,56 +109,73 @@ def _options(paths: dict[str, Path], key: str = "key") -> list[str]:
     return ["--ca", str(paths["ca"]), "--cert", str(paths["cert"]), "--key", str(paths[key])]
 
 
-def test_certificates_go_along_and_stay(deployed: Cable, certificates: dict[str, Path]) -> None:
-    said = provision(deployed, *_options(certificates))
-    assert config(deployed)["broker"]["tls"] == {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
-    assert (deployed.folder / "key.pem").read_bytes() == certificates["key"].read_bytes()
+def test_certificates_go_along_and_stay(
+    deployed_board: SimulatedBoard, certificates: dict[str, Path]
+) -> None:
+    said = provision(deployed_board, *_options(certificates))
+    assert read_config(deployed_board)["broker"]["tls"] == {
+        "ca": "ca.pem",
+        "cert": "cert.pem",
+        "key": "key.pem",
+    }
+    assert (deployed_board.folder / "key.pem").read_bytes() == certificates["key"].read_bytes()
     assert "PRIVATE KEY" not in said
-    provision(deployed, "--set", "health=5")  # checked with the files that are there
-    assert config(deployed)["broker"]["tls"]["key"] == "key.pem"
+    provision(deployed_board, "--set", "health=5")  # checked with the files that are there
+    assert read_config(deployed_board)["broker"]["tls"]["key"] == "key.pem"
 
 
-def test_a_key_of_another_certificate_is_refused(deployed: Cable, certificates: dict[str, Path]) -> None:
+def test_a_key_of_another_certificate_is_refused(
+    deployed_board: SimulatedBoard, certificates: dict[str, Path]
+) -> None:
     wrong = _options(certificates, "other")
-    said = problem("provision", "--board", "esp32", "--port", deployed.port, *wrong)
+    said = run_failing_tool("provision", "--board", "esp32", "--port", deployed_board.port, *wrong)
     assert said.startswith("broker.tls.cert: its key is not the one")
-    assert not (deployed.folder / "key.pem").exists()
+    assert not (deployed_board.folder / "key.pem").exists()
 
 
-def test_a_cut_leaves_the_old_config_whole(deployed: Cable) -> None:
-    path = deployed.folder / "config.json"
+def test_a_cut_leaves_the_old_config_whole(deployed_board: SimulatedBoard) -> None:
+    path = deployed_board.folder / "config.json"
     before = path.read_bytes()
-    deployed.unplug()
-    with Cable(deployed.folder) as cable:
+    deployed_board.unplug()
+    with SimulatedBoard(deployed_board.folder) as cable:
         provision(cable, "--set", "health=5")
         whole = cable.received
     path.write_bytes(before)
     for share in (0.4, 0.55, 0.7):
-        with Cable(deployed.folder, pulled_after=int(whole * share)) as cable:
-            problem("provision", "--board", "esp32", "--port", cable.port, "--set", "health=5")
+        with SimulatedBoard(deployed_board.folder, unplug_after_bytes=int(whole * share)) as cable:
+            run_failing_tool("provision", "--board", "esp32", "--port", cable.port, "--set", "health=5")
         assert path.read_bytes() == before
 
 
 def test_paths_of_fields() -> None:
     made: dict[str, Any] = {}
-    settings.change(made, "broker.tls.ca", "ca.pem")
-    settings.change(made, "sensors[0].kind", "load")
-    settings.change(made, "sensors.1.kind", "uptime")
+    config.set_field(made, "broker.tls.ca", "ca.pem")
+    config.set_field(made, "sensors[0].kind", "load")
+    config.set_field(made, "sensors.1.kind", "uptime")
     assert made == {"broker": {"tls": {"ca": "ca.pem"}}, "sensors": [{"kind": "load"}, {"kind": "uptime"}]}
-    settings.change(made, "broker.tls", None)
-    settings.change(made, "sensors[0]", None)
+    config.set_field(made, "broker.tls", None)
+    config.set_field(made, "sensors[0]", None)
     assert made == {"broker": {}, "sensors": [{"kind": "uptime"}]}
-    with pytest.raises(Problem):
-        settings.change(made, "sensors.kind", 1)
+    with pytest.raises(UserError):
+        config.set_field(made, "sensors.kind", 1)
 
 
 def test_secrets_are_hidden_wherever_they_are() -> None:
-    shown = json.dumps(settings.shown({"wifi": {"password": "a"}, "list": [{"token": "b", "host": "c"}]}))
+    shown = json.dumps(config.redact_secrets({"wifi": {"password": "a"}, "list": [{"token": "b", "host": "c"}]}))
     assert '"a"' not in shown and '"b"' not in shown and '"c"' in shown
 
 
-def test_a_person_is_asked_and_sees_no_password(plugged: Cable) -> None:
-    command = [sys.executable, "-m", "tools", "provision", "--board", "esp32", "--port", plugged.port]
+def test_a_person_is_asked_and_sees_no_password(micropython_board: SimulatedBoard) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tools",
+        "provision",
+        "--board",
+        "esp32",
+        "--port",
+        micropython_board.port,
+    ]
     answers = [
         ("Wi-Fi network", "home"),
         ("its password", "typed unseen"),
@@ -176,7 +199,7 @@ def test_a_person_is_asked_and_sees_no_password(plugged: Cable) -> None:
             said += os.read(fd, 4096)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said.decode()
     assert b"unseen" not in said
-    made = config(plugged)
+    made = read_config(micropython_board)
     assert made["wifi"] == {"ssid": "home", "password": "typed unseen"}
     assert made["device"] == "esp32-1"
     assert made["broker"] == {"host": "broker.lan", "port": 1884, "user": "me", "password": "unseen, too"}

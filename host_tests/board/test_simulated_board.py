@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from host_tests.board.simulated_board import Board as Cable
+from host_tests.board.simulated_board import SimulatedBoard
 from tools.board import mpremote
 
 
-def test_its_files_are_all_that_it_can_reach(plugged: Cable) -> None:
-    (plugged.folder / "mine").write_text("x")
+def test_its_files_are_all_that_it_can_reach(micropython_board: SimulatedBoard) -> None:
+    (micropython_board.folder / "mine").write_text("x")
     code = "import os; print(os.getcwd(), os.listdir('/'), os.listdir())"
-    assert mpremote.run(plugged.port, "exec", code).strip() == "/ ['mine'] ['mine']"
+    assert mpremote.run(micropython_board.port, "exec", code).strip() == "/ ['mine'] ['mine']"
 
 
-def test_a_soft_reset_forgets_what_was_and_runs_boot(plugged: Cable) -> None:
-    (plugged.folder / "boot.py").write_text("")
+def test_a_soft_reset_forgets_what_was_and_runs_boot(micropython_board: SimulatedBoard) -> None:
+    (micropython_board.folder / "boot.py").write_text("")
     code = "import sys; print('x' in globals(), 'boot' in sys.modules); x = 1"
     for _ in range(2):
-        assert mpremote.run(plugged.port, "exec", code).strip() == "False True"
+        assert mpremote.run(micropython_board.port, "exec", code).strip() == "False True"

@@ -22,7 +22,7 @@ def Client(host, port, **options):  # noqa: N802  as the scenarios know it
     return umqtt5.Client(host, port, **options)
 
 
-def until(condition, *clients):
+def wait_until(condition, *clients):
     """Poll the clients until the condition holds; fails after ten seconds."""
     for _ in range(_WAIT):
         if condition():
@@ -36,7 +36,7 @@ def subscribe(client, topic_filter, qos=0):
     """Subscribe and wait for the answer; returns the list of (topic, payload, retain) that come."""
     got = []
     s = client.subscribe(topic_filter, lambda m: got.append((m.topic, m.payload, m.retain)), qos)
-    until(lambda: s.reason is not None, client)
+    wait_until(lambda: s.reason is not None, client)
     assert s.reason <= 1, s.reason
     return got
 
@@ -47,22 +47,22 @@ def acknowledged(client):
 
 def messages_of_both_qos_come_back(host, port, unique):
     client = Client(host, port, client_id=unique)
-    assert client.connect() is False and client.connected
+    assert client.connect() is False and client.is_connected
     got = subscribe(client, unique + "/+", qos=1)
     assert client.publish(unique + "/a", b"zero")
     assert client.publish(unique + "/b", "one é", qos=1)
     assert client.publish(unique + "/c", b"", qos=1)
     assert client.publish(unique + "/d", bytes(range(256)), qos=1)
-    until(lambda: len(got) == 4, client)
+    wait_until(lambda: len(got) == 4, client)
     assert sorted(got) == [
         (unique + "/a", b"zero", False),
         (unique + "/b", "one é".encode(), False),
         (unique + "/c", b"", False),
         (unique + "/d", bytes(range(256)), False),
     ]
-    until(acknowledged(client), client)
+    wait_until(acknowledged(client), client)
     client.disconnect()
-    assert not client.connected and client.error is None
+    assert not client.is_connected and client.error is None
 
 
 def aliases_save_bytes_and_change_nothing(host, port, unique):
@@ -73,11 +73,11 @@ def aliases_save_bytes_and_change_nothing(host, port, unique):
     for i in range(5):
         for topic in topics:
             assert client.publish(topic, b"%d" % i, qos=i & 1)
-    until(lambda: len(got) == 15, client)
+    wait_until(lambda: len(got) == 15, client)
     for topic in topics:
         assert [p for t, p, _ in got if t.encode() == topic.name and p in b"024"] == [b"0", b"2", b"4"]
         assert [p for t, p, _ in got if t.encode() == topic.name and p in b"13"] == [b"1", b"3"]
-    assert client.session.saved == 2 * (4 * len(topics[0].name) - 15)
+    assert client.session.bytes_saved == 2 * (4 * len(topics[0].name) - 15)
     client.disconnect()
 
 
@@ -85,13 +85,15 @@ def retained_messages_and_unsubscribe(host, port, unique):
     client = Client(host, port, client_id=unique)
     client.connect()
     client.publish(unique + "/r", b"kept", qos=1, retain=True)
-    until(acknowledged(client), client)
+    wait_until(acknowledged(client), client)
     got = subscribe(client, unique + "/r", qos=1)
-    until(lambda: got == [(unique + "/r", b"kept", True)], client)
+    wait_until(lambda: got == [(unique + "/r", b"kept", True)], client)
     client.unsubscribe(unique + "/r")
-    until(lambda: client.session.subscriptions.next() < 0 and not client.session.owed, client)
+    wait_until(
+        lambda: client.session.subscriptions.next_to_send() < 0 and not client.session.pending_acks, client
+    )
     client.publish(unique + "/r", b"", qos=1, retain=True)
-    until(acknowledged(client), client)
+    wait_until(acknowledged(client), client)
     client.poll(200)
     assert len(got) == 1
     client.disconnect()
@@ -104,8 +106,8 @@ def the_will_speaks_when_the_client_is_gone(host, port, unique):
     client = Client(host, port, client_id=unique, session_expiry=0)
     client.will(unique + "/status", b"offline", qos=1)
     client.connect()
-    client._drop(OSError(104))  # as when the network goes: no DISCONNECT
-    until(lambda: got == [(unique + "/status", b"offline", False)], watcher)
+    client._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
+    wait_until(lambda: got == [(unique + "/status", b"offline", False)], watcher)
     client = Client(host, port, client_id=unique)
     client.will(unique + "/status", b"offline")
     client.connect()
@@ -127,16 +129,16 @@ def properties_arrive_whole_and_in_order(host, port, unique):
         )
 
     s = client.subscribe(unique, handle, qos=1)
-    until(lambda: s.reason is not None, client)
+    wait_until(lambda: s.reason is not None, client)
     block = pack(
         response_topic=unique + "/answer",
         correlation_data=b"\x00\x01",
         content_type="text/plain",
-        user=[("a", "1"), ("a", "2")],
+        user_properties=[("a", "1"), ("a", "2")],
     )
     client.publish(unique, b"x", qos=1, properties=block)
     client.publish(unique, b"x", properties=block)
-    until(lambda: len(seen) == 2, client)
+    wait_until(lambda: len(seen) == 2, client)
     assert seen == [(unique + "/answer", b"\x00\x01", "text/plain", [("a", "1"), ("a", "2"), None])] * 2
     client.disconnect()
 
@@ -154,10 +156,10 @@ def aliases_of_the_broker_are_understood(host, port, unique):
     for i in range(12):
         while not client.publish(topics[i % 3], b"%d" % i, qos=1):
             client.poll(1)
-    until(lambda: sum(len(some) for some in got) == 12, client)
+    wait_until(lambda: sum(len(some) for some in got) == 12, client)
     for i in range(3):
         assert [(t, int(p)) for t, p, _ in got[i]] == [(topics[i], n) for n in range(i, 12, 3)]
-    assert client.connects == 1
+    assert client.connection_count == 1
     client.disconnect()
 
 
@@ -166,7 +168,7 @@ def a_flood_arrives_in_order(host, port, unique):
     client.connect()
     numbers = []
     s = client.subscribe(unique + "/n", lambda m: numbers.append(int(m.payload)), qos=1)
-    until(lambda: s.reason is not None, client)
+    wait_until(lambda: s.reason is not None, client)
     topic = client.topic(unique + "/n")
     sent = 0
     while sent < 500:
@@ -174,7 +176,7 @@ def a_flood_arrives_in_order(host, port, unique):
             sent += 1
         else:
             client.poll(1)
-    until(lambda: len(numbers) == 500 and acknowledged(client)(), client)
+    wait_until(lambda: len(numbers) == 500 and acknowledged(client)(), client)
     assert numbers == list(range(500))
     client.disconnect()
 
@@ -186,7 +188,7 @@ def qos_2_arrives_once_and_in_order(host, port, unique):
     client.connect()
     numbers = []
     s = client.subscribe(unique + "/n", lambda m: numbers.append((m.qos, int(m.payload))), qos=2)
-    until(lambda: s.reason is not None, client)
+    wait_until(lambda: s.reason is not None, client)
     assert s.reason == 2
     topic = client.topic(unique + "/n")
     sent = 0
@@ -195,11 +197,11 @@ def qos_2_arrives_once_and_in_order(host, port, unique):
             sent += 1
         else:
             client.poll(1)
-    until(lambda: len(numbers) == 100 and len(ended) == 100, client)
+    wait_until(lambda: len(numbers) == 100 and len(ended) == 100, client)
     assert numbers == [(2, i) for i in range(100)]
     assert ended == [0] * 100 or set(ended) <= {0, 0x10}
     client.poll(100)
-    assert 1 not in list(client.session.inbox) and client.connects == 1
+    assert 1 not in list(client.session.received_ids) and client.connection_count == 1
     client.disconnect()
 
 
@@ -209,7 +211,7 @@ def qos_2_over_cut_links_is_exactly_once(host, port, unique):
     reader.connect()
     numbers = []
     s = reader.subscribe(unique + "/n", lambda m: numbers.append(int(m.payload)), qos=2)
-    until(lambda: s.reason is not None, reader)
+    wait_until(lambda: s.reason is not None, reader)
     writer = Client(host, port, client_id=unique, inflight=20, outbox=4096)
     writer.connect()
     sent = 0
@@ -219,14 +221,14 @@ def qos_2_over_cut_links_is_exactly_once(host, port, unique):
         writer.poll(sent % 3)
         reader.poll(sent % 2)
         if sent % 20 == 10:
-            writer._drop(OSError(104))  # as when the network goes: no DISCONNECT
+            writer._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
             writer.connect()
             assert writer.session.resumed
         if sent % 20 == 15:
-            reader._drop(OSError(104))
+            reader._on_link_lost(OSError(104))
             reader.connect()
             assert reader.session.resumed
-    until(lambda: len(numbers) >= 60 and acknowledged(writer)(), reader, writer)
+    wait_until(lambda: len(numbers) >= 60 and acknowledged(writer)(), reader, writer)
     reader.poll(300)
     assert numbers == list(range(60)), numbers
     writer.disconnect()
@@ -238,14 +240,14 @@ def subscription_options_are_kept(host, port, unique):
     client = Client(host, port, client_id=unique)
     client.connect()
     client.publish(unique + "/r", b"kept", qos=1, retain=True)
-    until(acknowledged(client), client)
+    wait_until(acknowledged(client), client)
     got = {}
 
     def ask(name, **options):
         got[name] = []
         handler = lambda m: got[name].append((m.payload, m.retain))  # noqa: E731
         s = client.subscribe(unique + "/" + name, handler, 1, **options)
-        until(lambda: s.reason is not None, client)
+        wait_until(lambda: s.reason is not None, client)
         client.poll(100)
 
     ask("r", retain_handling=2)
@@ -257,11 +259,11 @@ def subscription_options_are_kept(host, port, unique):
     other.connect()
     other.publish(unique + "/y", b"", qos=1, retain=True)
     other.publish(unique + "/z", b"z", qos=1, retain=True)
-    until(lambda: (b"z", True) in got["+"], client, other)
+    wait_until(lambda: (b"z", True) in got["+"], client, other)
     assert b"mine" not in [payload for payload, _ in got["+"]]
     other.publish(unique + "/z", b"", qos=1, retain=True)
     other.publish(unique + "/r", b"", qos=1, retain=True)
-    until(acknowledged(other), other)
+    wait_until(acknowledged(other), other)
     other.disconnect()
     client.disconnect()
 
@@ -274,7 +276,7 @@ def messages_as_large_as_the_buffer(host, port, unique):
     largest = b"x" * (2000 - overhead)
     client.publish(unique, largest, qos=1)
     client.publish(unique, b"small", qos=1)
-    until(lambda: len(got) == 2, client)
+    wait_until(lambda: len(got) == 2, client)
     assert got[0][1] == largest and got[1][1] == b"small"
     client.disconnect()
 
@@ -291,9 +293,9 @@ def a_cut_link_comes_back_and_loses_nothing(host, port, unique):
     for i in range(12):
         assert client.publish(unique + "/n", b"%d" % i, qos=1)
         if i % 4 == 2:
-            client._drop(OSError(104))  # as when the network goes: no DISCONNECT
-    until(lambda: client.connected and acknowledged(client)(), client, reader)
-    until(lambda: len(set(got)) == 12, reader, client)
+            client._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
+    wait_until(lambda: client.is_connected and acknowledged(client)(), client, reader)
+    wait_until(lambda: len(set(got)) == 12, reader, client)
     order = []
     for _, payload, _ in got:
         if int(payload) not in order:
@@ -301,7 +303,7 @@ def a_cut_link_comes_back_and_loses_nothing(host, port, unique):
     assert order == list(range(12))
     assert states[0] is True and False in states and states[-1] is True
     reader.publish(unique + "c", b"still there", qos=1)
-    until(lambda: len(commands) == 1, client, reader)
+    wait_until(lambda: len(commands) == 1, client, reader)
     client.disconnect()
     reader.disconnect()
 
@@ -310,7 +312,7 @@ def a_silent_link_is_kept_alive(host, port, unique):
     client = Client(host, port, client_id=unique, keep_alive=1)
     client.connect()
     client.poll(3000)
-    assert client.connected and client.connects == 1
+    assert client.is_connected and client.connection_count == 1
     client.disconnect()
 
 
@@ -326,13 +328,13 @@ def a_handler_may_publish(host, port, unique):
     client.connect()
     got = subscribe(client, unique + "/out", qos=1)
     client.on(unique + "/in", qos=1)(lambda m: client.publish(unique + "/out", m.payload, qos=1))
-    s = client.session.subscriptions.all[1]
-    until(lambda: s.reason is not None, client)
+    s = client.session.subscriptions.entries[1]
+    wait_until(lambda: s.reason is not None, client)
     for i in range(20):
         while not client.publish(unique + "/in", b"%d" % i, qos=1):
             client.poll(1)
         client.poll(1)
-    until(lambda: len(got) == 20, client)
+    wait_until(lambda: len(got) == 20, client)
     client.disconnect()
 
 
@@ -344,18 +346,18 @@ def requests_are_answered(host, port, unique):
     there.connect()
     for c in (client, there):
         s = c.responder(unique + "/ask/" + ("me" if c is client else "you"), lambda m: m.payload + b"!")
-        until(lambda: s.reason is not None, c)  # noqa: B023
+        wait_until(lambda: s.reason is not None, c)  # noqa: B023
     assert client.request(unique + "/ask/me", b"hi", timeout=5000) == b"hi!"
     assert client.request(unique + "/ask/me", "é", timeout=5000, qos=1) == "é!".encode()
     got = []
 
     def ask(i):
         told = lambda m: got.append((i, m and m.payload))  # noqa: E731
-        return client.request(unique + "/ask/you", b"%d" % i, timeout=5000, on_answer=told, qos=i & 1)
+        return client.request(unique + "/ask/you", b"%d" % i, timeout=5000, on_response=told, qos=i & 1)
 
     for i in range(5):
-        until(lambda: ask(i), client, there)  # noqa: B023
-    until(lambda: len(got) == 5, client, there)
+        wait_until(lambda: ask(i), client, there)  # noqa: B023
+    wait_until(lambda: len(got) == 5, client, there)
     assert sorted(got) == [(i, b"%d!" % i) for i in range(5)], got
     try:
         client.request(unique + "/nobody", b"", timeout=300)
@@ -371,13 +373,13 @@ def a_reconnect_does_not_end_requests(host, port, unique):
     client.connect()
     client.responder(unique, lambda m: m.payload)
     assert client.request(unique, b"1", timeout=5000) == b"1"
-    client._drop(OSError(104))  # as when the network goes: no DISCONNECT
+    client._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
     assert client.request(unique, b"2", timeout=9000) == b"2"
-    assert client.connects == 2
+    assert client.connection_count == 2
     client.disconnect()
 
 
-def a_good_end_with_the_will(host, port, unique):
+def disconnect_with_will(host, port, unique):
     """Only with a broker that knows reason 0x04 and keeps sessions."""
     watcher = Client(host, port, client_id=unique + "w")
     watcher.connect()
@@ -387,13 +389,13 @@ def a_good_end_with_the_will(host, port, unique):
         seen.append((m.payload, m.property(CONTENT_TYPE), m.property(USER_PROPERTY)))
 
     s = watcher.subscribe(unique + "/status", handle, qos=1)
-    until(lambda: s.reason is not None, watcher)
-    client = Client(host, port, client_id=unique, properties=pack(user=[("a", "1")]))
-    block = pack(payload_format=1, content_type="text/plain", user=[("k", "v")], message_expiry=60)
+    wait_until(lambda: s.reason is not None, watcher)
+    client = Client(host, port, client_id=unique, properties=pack(user_properties=[("a", "1")]))
+    block = pack(payload_format=1, content_type="text/plain", user_properties=[("k", "v")], message_expiry=60)
     client.will(unique + "/status", "off", qos=1, properties=block)
     client.connect()
-    client.disconnect(0x04, pack(reason_string="battery", user=[("x", "y")]))
-    until(lambda: seen == [(b"off", "text/plain", ("k", "v"))], watcher)
+    client.disconnect(0x04, pack(reason_string="battery", user_properties=[("x", "y")]))
+    wait_until(lambda: seen == [(b"off", "text/plain", ("k", "v"))], watcher)
     assert client.connect() is True  # the session was kept
     client.disconnect(0, pack(session_expiry=0))
     assert client.connect() is False  # and now not
@@ -410,17 +412,17 @@ def scram_proves_both_sides(host, port, unique):
     client.connect()
     got = subscribe(client, unique, 1)
     assert client.publish(unique, b"before", qos=1, wait=True)
-    until(lambda: len(got) == 1, client)
+    wait_until(lambda: len(got) == 1, client)
     client.poll(100)
     # once more in the live connection; mosquitto 2.0.11 ends one in which messages flow meanwhile,
     # which the standard allows (4.12.1)
     assert client.reauthenticate()
     assert client.publish(unique, b"after", qos=1)
-    until(lambda: len(got) == 2, client)
-    assert client.connects == 1 and client.connected
-    client._drop(OSError(104))
+    wait_until(lambda: len(got) == 2, client)
+    assert client.connection_count == 1 and client.is_connected
+    client._on_link_lost(OSError(104))
     client.connect()
-    assert client.connected
+    assert client.is_connected
     client.disconnect()
 
 
@@ -432,27 +434,27 @@ def a_wrong_password_is_no_proof(host, port, unique):
             client.connect()
         except MQTTError as error:
             print("refused 0x%02X" % error.code)
-        assert not client.connected and client.lasting
+        assert not client.is_connected and client.has_permanent_error
 
 
-def a_window_of_the_brokers(host, port, unique):
+def the_brokers_receive_maximum(host, port, unique):
     """max_inflight_messages 3: never more at once, all arrive, in order."""
     client = Client(host, port, client_id=unique, inflight=16, outbox=4096)
     client.connect()
-    assert client.session.limits[0] == 3, client.session.limits
+    assert client.session.broker_limits[0] == 3, client.session.broker_limits
     got = subscribe(client, unique, 1)
     most = 0
     for i in range(60):
-        until(lambda: client.publish(unique, b"%d" % i, qos=1 + i % 2), client)  # noqa: B023
+        wait_until(lambda: client.publish(unique, b"%d" % i, qos=1 + i % 2), client)  # noqa: B023
         sent = len([s for s in client.session.outbox.states if s > 1])
         most = max(most, sent)
-    until(lambda: len(got) == 60, client)
+    wait_until(lambda: len(got) == 60, client)
     assert sorted(int(payload) for _, payload, _ in got) == list(range(60))
     assert 0 < most <= 3, most
     client.disconnect()
 
 
-def what_is_not_allowed_is_told(host, port, unique):
+def not_authorized_is_reported(host, port, unique):
     """An access list: only topics that begin with `open/`."""
     client = Client(host, port, client_id=unique)
     client.connect()
@@ -461,9 +463,9 @@ def what_is_not_allowed_is_told(host, port, unique):
     client.publish("open/" + unique, b"x", qos=1)
     client.publish("closed/" + unique, b"x", qos=1)
     client.publish("closed/" + unique, b"x", qos=2)
-    until(lambda: len(ended) == 3, client)
+    wait_until(lambda: len(ended) == 3, client)
     assert sorted(ended) == [0x10, 0x87, 0x87] or sorted(ended) == [0, 0x87, 0x87], ended
-    assert client.connected and client.connects == 1
+    assert client.is_connected and client.connection_count == 1
     client.disconnect()
 
 
@@ -476,8 +478,8 @@ def a_message_too_large_for_us_does_not_come(host, port, unique):
     got = subscribe(client, unique, 0)
     writer.publish(unique, b"x" * 2000)
     writer.publish(unique, b"small")
-    until(lambda: got, client, writer)
-    assert got[0][1] == b"small" and client.connects == 1
+    wait_until(lambda: got, client, writer)
+    assert got[0][1] == b"small" and client.connection_count == 1
     client.disconnect()
     writer.disconnect()
 
@@ -490,7 +492,7 @@ def a_second_client_takes_over(host, port, unique):
     first._pause = 0
     second = Client(host, port, client_id=unique)
     second.connect()
-    until(lambda: len(told) == 2, first)
+    wait_until(lambda: len(told) == 2, first)
     assert getattr(told[1], "code", 0x8E) == 0x8E, told
     first.disconnect()
     second.disconnect()
@@ -503,9 +505,9 @@ def several_subscriptions_and_their_numbers(host, port, unique):
     got = []
     for name in ("a/#", "a/+", "a/b"):
         s = client.subscribe(unique + "/" + name, lambda m, name=name: got.append((name, m.payload)), 1)
-        until(lambda: s.reason is not None, client)  # noqa: B023
+        wait_until(lambda: s.reason is not None, client)  # noqa: B023
     client.publish(unique + "/a/b", b"x", qos=1)
-    until(lambda: len(got) >= 3, client)
+    wait_until(lambda: len(got) >= 3, client)
     client.poll(200)
     assert sorted(got) == [("a/#", b"x"), ("a/+", b"x"), ("a/b", b"x")], got
     client.disconnect()
@@ -517,10 +519,10 @@ def shared_subscriptions_share(host, port, unique):
     for i, client in enumerate(clients):
         client.connect()
         s = client.subscribe("$share/g/" + unique, lambda m, i=i: got[i].append(m.payload), 1)
-        until(lambda: s.reason is not None, client)  # noqa: B023
+        wait_until(lambda: s.reason is not None, client)  # noqa: B023
     for i in range(20):
-        until(lambda: clients[0].publish(unique, b"%d" % i, qos=1), *clients)  # noqa: B023
-    until(lambda: len(got[0]) + len(got[1]) == 20, *clients)
+        wait_until(lambda: clients[0].publish(unique, b"%d" % i, qos=1), *clients)  # noqa: B023
+    wait_until(lambda: len(got[0]) + len(got[1]) == 20, *clients)
     assert len(got[0]) and len(got[1])
     assert sorted(got[0] + got[1]) == sorted([b"%d" % i for i in range(20)])
     for client in clients:
@@ -531,17 +533,17 @@ def an_expired_message_does_not_come(host, port, unique):
     reader = Client(host, port, client_id=unique + "r")
     reader.connect()
     got = []
-    s = reader.subscribe(unique, lambda m: got.append((m.payload, m.number(0x02, 0))), 1)
-    until(lambda: s.reason is not None, reader)
+    s = reader.subscribe(unique, lambda m: got.append((m.payload, m.int_property(0x02, 0))), 1)
+    wait_until(lambda: s.reason is not None, reader)
     reader.disconnect()
     client = Client(host, port, client_id=unique)
     client.connect()
     client.publish(unique, b"short", qos=1, properties=pack(message_expiry=1))
     client.publish(unique, b"long", qos=1, properties=pack(message_expiry=1000))
-    until(acknowledged(client), client)
+    wait_until(acknowledged(client), client)
     client.poll(2200)
     reader.connect()
-    until(lambda: got, reader)
+    wait_until(lambda: got, reader)
     assert len(got) == 1 and got[0][0] == b"long" and 0 < got[0][1] <= 998, got
     client.disconnect()
     reader.disconnect()
@@ -569,9 +571,9 @@ def payloads_larger_than_the_buffers(host, port, unique):
 
         return take
 
-    s = streaming.receive(reader, unique, begin, qos=2, maximum=size + 100)
+    s = streaming.receive(reader, unique, begin, qos=2, max_size=size + 100)
     reader.connect()
-    until(lambda: s.reason is not None, reader)
+    wait_until(lambda: s.reason is not None, reader)
     data = bytes([i * 7 % 251 for i in range(1000)])
     expected = [0, 0]
     for i in range(size):
@@ -579,7 +581,7 @@ def payloads_larger_than_the_buffers(host, port, unique):
         expected[1] = (expected[1] + expected[0]) % 65521
     for qos in range(3):
         assert streaming.send(writer, unique, Repeated(data, size), size, qos=qos)
-        until(lambda: len(whole) == qos + 1 and not streaming.sending(writer), reader, writer)  # noqa: B023
+        wait_until(lambda: len(whole) == qos + 1 and not streaming.is_sending(writer), reader, writer)  # noqa: B023
     assert whole == [(size, tuple(expected))] * 3
     writer.disconnect()
     reader.disconnect()
@@ -612,16 +614,16 @@ def restart(client):
     sys.stdout.write("restart\n")
     if sys.implementation.name == "cpython":
         sys.stdout.flush()
-    until(lambda: not client.connected, client)
+    wait_until(lambda: not client.is_connected, client)
 
 
 def a_session_that_outlives_the_broker(host, port, unique):
     """What was queued for a client that was away comes once, after a restart of the broker."""
     writer = Client(host, port, client_id=unique + "w")
-    writer.longest_pause = 500
+    writer.max_reconnect_delay = 500
     writer.connect()
     client = Client(host, port, client_id=unique)
-    client.longest_pause = 500
+    client.max_reconnect_delay = 500
     client.connect()
     got = subscribe(client, unique, 1)
     client.disconnect()
@@ -629,12 +631,12 @@ def a_session_that_outlives_the_broker(host, port, unique):
     client.disconnect()
     for i in range(10):
         assert writer.publish(unique, b"%d" % i, qos=1)
-        until(acknowledged(writer), writer)
+        wait_until(acknowledged(writer), writer)
     restart(writer)
     client.connect(wait=False)
-    until(lambda: client.connected, client)
+    wait_until(lambda: client.is_connected, client)
     assert client.session.resumed
-    until(lambda: len(got) == 10, client)
+    wait_until(lambda: len(got) == 10, client)
     client.poll(200)
     assert [payload for _, payload, _ in got] == [b"%d" % i for i in range(10)]
     client.disconnect()
@@ -644,16 +646,16 @@ def a_session_that_outlives_the_broker(host, port, unique):
 def a_session_that_the_broker_has_lost(host, port, unique):
     """Session Present 0 after we expected 1: subscribed again, and the message still arrives."""
     client = Client(host, port, client_id=unique)
-    client.longest_pause = 500
+    client.max_reconnect_delay = 500
     client.connect()
     got = subscribe(client, unique, 1)
     client.publish(unique, b"1", qos=1)
-    until(lambda: len(got) == 1, client)
+    wait_until(lambda: len(got) == 1, client)
     restart(client)
     assert client.publish(unique, b"2", qos=1)
-    until(lambda: client.connected, client)
+    wait_until(lambda: client.is_connected, client)
     assert not client.session.resumed
-    until(lambda: len(got) == 2, client)
+    wait_until(lambda: len(got) == 2, client)
     client.disconnect()
 
 
@@ -683,7 +685,7 @@ def the_limits_of_mosquitto_are_obeyed(host, port, unique):
     """Against max_qos 1, max_topic_alias 3, retain_available false, max_keepalive 30, max_packet_size 200."""
     client = Client(host, port, client_id=unique, keep_alive=600, aliases=8)
     client.connect()
-    limits = client.session.limits
+    limits = client.session.broker_limits
     assert (limits[1], limits[3], limits[4]) == (3, 1, 0), limits
     refused = []
     for payload, retain in ((b"x", True), (b"x" * 300, False)):
@@ -695,9 +697,9 @@ def the_limits_of_mosquitto_are_obeyed(host, port, unique):
     for i in range(6):
         assert client.publish("%s/%d" % (unique, i % 6), b"x", qos=1)
         client.poll(20)
-    until(acknowledged(client), client)
+    wait_until(acknowledged(client), client)
     client.poll(100)
-    assert client.connected and client.connects == 1
+    assert client.is_connected and client.connection_count == 1
     client.disconnect()
 
 
@@ -709,7 +711,7 @@ class Probe:
         self.got = 0
         client.subscribe(unique + "/in", self.handle, qos=1)
         client.connect()
-        until(lambda: client.session.subscriptions.all[0].reason is not None, client)
+        wait_until(lambda: client.session.subscriptions.entries[0].reason is not None, client)
         self.out, self.there = client.topic(unique + "/out"), client.topic(unique + "/in")
         self.payload = b"21.5"
         self.box = client.session.outbox

@@ -15,7 +15,7 @@ from tools.paths import LIB
 
 SCENARIOS = Path(__file__).parent / "scenarios.py"
 
-EVERYWHERE = [
+ALL_BROKER_SCENARIOS = [
     "messages_of_both_qos_come_back",
     "aliases_save_bytes_and_change_nothing",
     "retained_messages_and_unsubscribe",
@@ -34,7 +34,7 @@ EVERYWHERE = [
 ]
 
 
-def play(interpreter: str, name: str, address: broker.Address) -> str:
+def run_scenario(interpreter: str, name: str, address: broker.Address) -> str:
     """Run a scenario to its end; returns what it printed."""
     arguments = [str(SCENARIOS), address.host, str(address.port), name]
     if address.user is not None:
@@ -51,47 +51,47 @@ def play(interpreter: str, name: str, address: broker.Address) -> str:
     return output
 
 
-interpreters = pytest.mark.parametrize("interpreter", ["cpython", "vm"])
+on_each_interpreter = pytest.mark.parametrize("interpreter", ["cpython", "vm"])
 
 
-@interpreters
-@pytest.mark.parametrize("name", EVERYWHERE)
-def test_scenario(name: str, interpreter: str, each_broker: broker.Address) -> None:
-    play(interpreter, name, each_broker)
+@on_each_interpreter
+@pytest.mark.parametrize("name", ALL_BROKER_SCENARIOS)
+def test_scenario(name: str, interpreter: str, any_broker_with_ejabberd: broker.Address) -> None:
+    run_scenario(interpreter, name, any_broker_with_ejabberd)
 
 
 # iotcore keeps no sessions and knows no subscription options
-@interpreters
+@on_each_interpreter
 @pytest.mark.parametrize("choice", ["mosquitto", "ejabberd"])
 @pytest.mark.parametrize(
     "name",
-    ["qos_2_over_cut_links_is_exactly_once", "subscription_options_are_kept", "a_good_end_with_the_will"],
+    ["qos_2_over_cut_links_is_exactly_once", "subscription_options_are_kept", "disconnect_with_will"],
 )
 def test_with_brokers_that_keep_sessions(
     name: str, choice: str, interpreter: str, request: pytest.FixtureRequest
 ) -> None:
-    play(interpreter, name, request.getfixturevalue(choice))
+    run_scenario(interpreter, name, request.getfixturevalue(choice))
 
 
 def test_nothing_is_allocated_per_message(any_broker: broker.Address) -> None:
-    play("vm", "nothing_is_allocated_per_message", any_broker)
+    run_scenario("vm", "nothing_is_allocated_per_message", any_broker)
 
 
-@interpreters
+@on_each_interpreter
 def test_nobody_at_the_port(interpreter: str) -> None:
-    play(interpreter, "nobody_at_the_port", broker.Address("127.0.0.1", broker.free_port()))
+    run_scenario(interpreter, "nobody_at_the_port", broker.Address("127.0.0.1", broker.free_port()))
 
 
-@interpreters
+@on_each_interpreter
 def test_a_wrong_password_is_refused_by_name(interpreter: str, tmp_path: Path, mosquitto: object) -> None:
     passwords = tmp_path / "passwords"
     passwords.write_text("")
     with broker.Mosquitto(f"password_file {passwords}", anonymous=False) as strict:
-        output = play(interpreter, "the_broker_refuses", strict.address)
+        output = run_scenario(interpreter, "the_broker_refuses", strict.address)
     assert "reason 0x87 Not authorized (0x87)" in output
 
 
-@interpreters
+@on_each_interpreter
 def test_the_limits_of_mosquitto_are_obeyed(interpreter: str, mosquitto: object) -> None:
     limits = (
         "max_qos 1",
@@ -101,4 +101,4 @@ def test_the_limits_of_mosquitto_are_obeyed(interpreter: str, mosquitto: object)
         "max_packet_size 200",
     )
     with broker.Mosquitto(*limits) as limited:
-        play(interpreter, "the_limits_of_mosquitto_are_obeyed", limited.address)
+        run_scenario(interpreter, "the_limits_of_mosquitto_are_obeyed", limited.address)

@@ -26,7 +26,7 @@ def seen(module: str, path: Path, address: broker.Address) -> str:
 def test_a_program_of_theirs_sees_the_same(mosquitto: broker.Address) -> None:
     try:
         theirs = peers.fetch("umqtt.simple")
-    except peers.PeerMissing as missing:
+    except peers.PeerUnavailable as missing:
         pytest.skip(f"umqtt.simple is not to be had: {missing}")
     expected = seen("umqtt.simple", theirs, mosquitto)
     assert expected.endswith("done\n"), expected

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from host_tests.device.observer import Desk, desk
+from host_tests.device.observer import Observer, observe
 from tools import broker
 
 
 @pytest.fixture
-def at_desk(any_broker: broker.Address) -> Iterator[Desk]:
-    with desk(any_broker) as here:
-        yield here
+def observer(any_broker: broker.Address) -> Iterator[Observer]:
+    with observe(any_broker) as observer:
+        yield observer

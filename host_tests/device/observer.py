@@ -8,63 +8,63 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tools import broker
-from tools.monitor.device_state import DeviceState, Watch
-from tools.vm.device import Device, config
+from tools.monitor.device_state import DeviceState, DeviceMonitor
+from tools.vm.device import SimulatedDevice, host_config
 
 PREFIX = "test"
 
 
-class Desk:
+class Observer:
     """A watch with its waiting. The device under test is called `dut`."""
 
     def __init__(self, address: broker.Address) -> None:
         self.events: list[str] = []
-        self.watch = Watch(address, PREFIX)
-        self.watch.on_event = self.events.append
-        self.watch.connect()
+        self.monitor = DeviceMonitor(address, PREFIX)
+        self.monitor.on_event = self.events.append
+        self.monitor.connect()
 
     @property
     def dut(self) -> DeviceState:
-        return self.watch.devices.setdefault("dut", DeviceState())
+        return self.monitor.devices.setdefault("dut", DeviceState())
 
-    def until(self, condition: Callable[[], object], timeout: float = 20) -> None:
+    def wait_until(self, condition: Callable[[], object], timeout: float = 20) -> None:
         """Poll until the condition holds; fails the test where it does not."""
         ends = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < ends, [event[:200] for event in self.events[-20:]]
-            self.watch.poll(50)
+            self.monitor.poll(50)
 
     def command(self, switch: str, word: str) -> dict[str, object]:
         """Send a command and wait for its answer."""
-        command = self.watch.command("dut", switch, word)
-        self.until(lambda: command.answer is not None)
-        assert command.answer is not None
-        return command.answer
+        command = self.monitor.command("dut", switch, word)
+        self.wait_until(lambda: command.response is not None)
+        assert command.response is not None
+        return command.response
 
 
 @contextmanager
-def desk(address: broker.Address) -> Iterator[Desk]:
-    here = Desk(address)
+def observe(address: broker.Address) -> Iterator[Observer]:
+    observer = Observer(address)
     try:
-        yield here
+        yield observer
     finally:
-        here.watch.close()
+        observer.monitor.close()
 
 
 @contextmanager
-def device(folder: Path, address: broker.Address, period: float = 0.3) -> Iterator[Device]:
-    settings = config("dut", address, PREFIX, period)
+def running_device(folder: Path, address: broker.Address, period: float = 0.3) -> Iterator[SimulatedDevice]:
+    settings = host_config("dut", address, PREFIX, period)
     settings["health"] = 0.5
-    with Device(folder, settings) as running:
+    with SimulatedDevice(folder, settings) as running:
         yield running
 
 
-def said(running: Device, text: str, timeout: float = 15) -> str:
+def wait_for_line(running: SimulatedDevice, text: str, timeout: float = 15) -> str:
     """Wait until the device prints a line with this text; returns it."""
     ends = time.monotonic() + timeout
     while time.monotonic() < ends:
-        for line in list(running.lines):
+        for line in list(running.console_lines):
             if text in line:
                 return line
         time.sleep(0.05)
-    raise AssertionError((text, list(running.lines)))
+    raise AssertionError((text, list(running.console_lines)))

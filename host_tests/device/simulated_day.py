@@ -22,7 +22,7 @@ _start = time.time()
 _wait = select.poll()  # of nothing: sleeps without its own clock
 
 
-def passes(ms):
+def advance(ms):
     """So much time passes."""
     global _since, _hours
     _since += ms
@@ -46,7 +46,9 @@ def _report(hour):
             high = middle
     gc.collect()
     kept = len(node._telemetry.backlog) if node._telemetry.backlog is not None else 0
-    print("hour %d free %d largest %d connects %d backlog %d" % (hour, free, low, client.connects, kept))
+    print(
+        "hour %d free %d largest %d connects %d backlog %d" % (hour, free, low, client.connection_count, kept)
+    )
     if hour == 24:
         sys.exit(0)
     while "go-%d" % hour not in os.listdir():
@@ -71,7 +73,7 @@ class Time:
     @staticmethod
     def sleep_ms(ms):
         time.sleep_ms(ms // _ALONE)
-        passes(ms)
+        advance(ms)
 
     @staticmethod
     def sleep(seconds):
@@ -92,12 +94,12 @@ class Poll:
         if wait <= 0 or not client:
             return self._poll.ipoll(0)
         session = client.session
-        if client._link == 1 or session.state == 1 or session.owed or session.pinging:
+        if client._link == 1 or session.state == 1 or session.pending_acks or session.ping_pending:
             before = time.ticks_ms()
             found = self._poll.ipoll(max(1, min(wait, 200) // _AWAITED))
-            passes(max(1, time.ticks_diff(time.ticks_ms(), before) * _AWAITED))
+            advance(max(1, time.ticks_diff(time.ticks_ms(), before) * _AWAITED))
             return found
-        passes(wait)
+        advance(wait)
         return self._poll.ipoll(0)
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.device.observer import desk
+from host_tests.device.observer import observe
 from tools import broker
 from tools.paths import LIB, ROOT
-from tools.vm import process as vm
+from tools.vm import process
 from umqtt5 import Client
 
 DEMO = [sys.executable, "-m", "tools", "demo"]
@@ -100,7 +100,7 @@ class Terminal:
         self.pid = pid
         self.shown = ""
 
-    def until(self, text: str, timeout: float = 20) -> None:
+    def wait_until(self, text: str, timeout: float = 20) -> None:
         """Read what is shown until this text has been."""
         ends = time.monotonic() + timeout
         while text not in self.shown:
@@ -131,13 +131,13 @@ class Terminal:
 
 def test_the_demo_in_a_terminal_switches_by_keys_and_leaves_nothing_behind() -> None:
     terminal = Terminal()
-    terminal.until("aliases saved")
-    terminal.until("lamp")
-    terminal.until("roof: online")
+    terminal.wait_until("aliases saved")
+    terminal.wait_until("lamp")
+    terminal.wait_until("roof: online")
     terminal.key("3")
-    terminal.until("roof: lamp is ")
+    terminal.wait_until("roof: lamp is ")
     terminal.key("6")
-    terminal.until("roof: relay is ")
+    terminal.wait_until("roof: relay is ")
     below = children(terminal.pid)
     assert len(below) >= 4  # three devices and the broker
     terminal.key("\x03")  # Ctrl-C
@@ -146,16 +146,16 @@ def test_the_demo_in_a_terminal_switches_by_keys_and_leaves_nothing_behind() -> 
 
 
 def test_the_demo_that_is_terminated_leaves_nothing_behind() -> None:
-    process = subprocess.Popen(DEMO, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
-    assert process.stdout
-    for line in process.stdout:
+    child = subprocess.Popen(DEMO, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    assert child.stdout
+    for line in child.stdout:
         if "roof: online" in line:
             break
-    below = children(process.pid)
+    below = children(child.pid)
     assert len(below) >= 4
-    process.terminate()
-    process.communicate(timeout=15)
-    assert process.returncode == 128 + signal.SIGTERM
+    child.terminate()
+    child.communicate(timeout=15)
+    assert child.returncode == 128 + signal.SIGTERM
     assert gone(below)
 
 
@@ -178,9 +178,9 @@ def test_the_example_of_the_readme(interpreter: str, any_broker: broker.Address,
         "exec(open('example.py').read())\n"
     )
     if interpreter == "vm":
-        process = vm.start(["start.py"], path=[LIB], cwd=tmp_path)
+        child = process.start_vm(["start.py"], module_path=[LIB], cwd=tmp_path)
     else:
-        process = subprocess.Popen(
+        child = subprocess.Popen(
             [sys.executable, "-u", "start.py"],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(LIB)},
@@ -189,20 +189,20 @@ def test_the_example_of_the_readme(interpreter: str, any_broker: broker.Address,
             text=True,
         )
     got: dict[str, str] = {}
-    with desk(any_broker) as here:
-        client: Client = here.watch._client
+    with observe(any_broker) as observer:
+        client: Client = observer.monitor._client
         client.subscribe("greenhouse-1/+", lambda m: got.update({m.topic: m.payload.decode()}), qos=1)
         try:
-            here.until(lambda: got.get("greenhouse-1/temperature"))
+            observer.wait_until(lambda: got.get("greenhouse-1/temperature"))
             assert got == {"greenhouse-1/status": "online", "greenhouse-1/temperature": "21.5"}
             client.publish("greenhouse-1/pump/set", b"ON", qos=1)
             client.publish("greenhouse-1/pump/set", b"OFF", qos=1)
-            here.watch.poll(500)
-            process.kill()
-            here.until(lambda: got.get("greenhouse-1/status") == "offline")
+            observer.monitor.poll(500)
+            child.kill()
+            observer.wait_until(lambda: got.get("greenhouse-1/status") == "offline")
             client.publish("greenhouse-1/status", b"", qos=1, retain=True)
-            here.watch.poll(200)
+            observer.monitor.poll(200)
         finally:
-            process.kill()
-            output, _ = process.communicate()
+            child.kill()
+            output, _ = child.communicate()
     assert "pump on" in output and "pump off" in output, output

@@ -8,30 +8,34 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.device.observer import PREFIX, Desk, desk, device, said
+from host_tests.device.observer import PREFIX, Observer, observe, running_device, wait_for_line
 from tools import broker
-from tools.vm.device import Device, config
+from tools.vm.device import SimulatedDevice, host_config
 
 
-def everything_is_there(here: Desk) -> bool:
-    return here.dut.status == "online" and len(here.dut.readings) >= 4 and len(here.dut.switches) == 2
+def everything_is_there(observer: Observer) -> bool:
+    return (
+        observer.dut.status == "online"
+        and len(observer.dut.readings) >= 4
+        and len(observer.dut.switches) == 2
+    )
 
 
-def test_it_publishes_and_obeys(any_broker: broker.Address, at_desk: Desk, tmp_path: Path) -> None:
-    with device(tmp_path, any_broker) as running:
-        at_desk.until(lambda: everything_is_there(at_desk))
-        readings = at_desk.dut.readings
+def test_it_publishes_and_obeys(any_broker: broker.Address, observer: Observer, tmp_path: Path) -> None:
+    with running_device(tmp_path, any_broker) as running:
+        observer.wait_until(lambda: everything_is_there(observer))
+        readings = observer.dut.readings
         assert 0 < readings["memory_available"][-1] < 10e6
         assert readings["uptime"][-1] == pytest.approx(
             float(Path("/proc/uptime").read_text().split()[0]), abs=30
         )
         for word, state in (("ON", "ON"), ("off", "OFF"), ("TOGGLE", "ON"), ("0", "OFF"), ("1", "ON")):
-            assert at_desk.command("relay", word) == {"ok": True, "name": "relay", "state": state}
-            at_desk.until(lambda wanted=state: at_desk.dut.switches["relay"] == wanted)
-            assert running.output("relay") == state
-        assert running.output("lamp") == "OFF"
-        at_desk.until(lambda: at_desk.dut.health.get("alias_saved", 0) > 0)
-        assert at_desk.dut.health["connects"] == 1
+            assert observer.command("relay", word) == {"ok": True, "name": "relay", "state": state}
+            observer.wait_until(lambda wanted=state: observer.dut.switches["relay"] == wanted)
+            assert running.read_output("relay") == state
+        assert running.read_output("lamp") == "OFF"
+        observer.wait_until(lambda: observer.dut.health.get("alias_saved", 0) > 0)
+        assert observer.dut.health["connects"] == 1
 
 
 WORDS = "not understood, expected ON, OFF or TOGGLE"
@@ -48,88 +52,92 @@ WORDS = "not understood, expected ON, OFF or TOGGLE"
     ],
 )
 def test_a_command_that_is_not_understood(
-    word: str, error: str, any_broker: broker.Address, at_desk: Desk, tmp_path: Path
+    word: str, error: str, any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
-    with device(tmp_path, any_broker) as running:
-        at_desk.until(lambda: everything_is_there(at_desk))
-        at_desk.command("lamp", "ON")
-        answer = at_desk.command("lamp", word)
+    with running_device(tmp_path, any_broker) as running:
+        observer.wait_until(lambda: everything_is_there(observer))
+        observer.command("lamp", "ON")
+        answer = observer.command("lamp", word)
         assert answer["ok"] is False
         assert answer["error"] == error
-        assert answer["state"] == running.output("lamp") == "ON"
+        assert answer["state"] == running.read_output("lamp") == "ON"
 
 
 def test_a_command_larger_than_its_buffer_harms_nothing(
-    any_broker: broker.Address, at_desk: Desk, tmp_path: Path
+    any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
-    with device(tmp_path, any_broker) as running:
-        at_desk.until(lambda: everything_is_there(at_desk))
-        huge = at_desk.watch.command("dut", "lamp", "x" * 10_000)
+    with running_device(tmp_path, any_broker) as running:
+        observer.wait_until(lambda: everything_is_there(observer))
+        huge = observer.monitor.command("dut", "lamp", "x" * 10_000)
         for _ in range(10):
             # a broker that ignores the device's limit costs it a reconnect
-            command = at_desk.watch.command("dut", "lamp", "ON")
-            at_desk.watch.poll(1000)
-            if command.answer:
+            command = observer.monitor.command("dut", "lamp", "ON")
+            observer.monitor.poll(1000)
+            if command.response:
                 break
-        assert huge.answer is None
-        assert command.answer == {"ok": True, "name": "lamp", "state": "ON"}
-        assert running.output("lamp") == "ON"
+        assert huge.response is None
+        assert command.response == {"ok": True, "name": "lamp", "state": "ON"}
+        assert running.read_output("lamp") == "ON"
 
 
-def test_a_retained_command_is_not_obeyed(any_broker: broker.Address, at_desk: Desk, tmp_path: Path) -> None:
-    client = at_desk.watch._client
+def test_a_retained_command_is_not_obeyed(
+    any_broker: broker.Address, observer: Observer, tmp_path: Path
+) -> None:
+    client = observer.monitor._client
     topic = f"{PREFIX}/dut/switch/lamp/set"
     client.publish(topic, "ON", qos=1, retain=True)
-    with device(tmp_path, any_broker) as running:
-        at_desk.until(lambda: everything_is_there(at_desk))
-        at_desk.watch.poll(500)
-        assert running.output("lamp") == at_desk.dut.switches["lamp"] == "OFF"
+    with running_device(tmp_path, any_broker) as running:
+        observer.wait_until(lambda: everything_is_there(observer))
+        observer.monitor.poll(500)
+        assert running.read_output("lamp") == observer.dut.switches["lamp"] == "OFF"
         # mosquitto keeps to what the device asks and sends none; iotcore does not
-        told = any("a retained command is not obeyed" in line for line in running.lines)
-        assert told or not any("command to" in line for line in running.lines)
+        told = any("retained commands are not executed" in line for line in running.console_lines)
+        assert told or not any("command to" in line for line in running.console_lines)
     client.publish(topic, "", qos=1, retain=True)
-    at_desk.watch.poll(200)
+    observer.monitor.poll(200)
 
 
-def test_its_will_says_when_it_is_gone(any_broker: broker.Address, at_desk: Desk, tmp_path: Path) -> None:
-    with device(tmp_path, any_broker) as running:
-        at_desk.until(lambda: at_desk.dut.status == "online")
+def test_its_will_says_when_it_is_gone(
+    any_broker: broker.Address, observer: Observer, tmp_path: Path
+) -> None:
+    with running_device(tmp_path, any_broker) as running:
+        observer.wait_until(lambda: observer.dut.status == "online")
         running._process.kill()
-        at_desk.until(lambda: at_desk.dut.status == "offline")
+        observer.wait_until(lambda: observer.dut.status == "offline")
 
 
 def test_outputs_keep_their_state_over_a_restart(
-    any_broker: broker.Address, at_desk: Desk, tmp_path: Path
+    any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
-    with device(tmp_path, any_broker):
-        at_desk.until(lambda: everything_is_there(at_desk))
-        at_desk.command("lamp", "ON")
-    at_desk.until(lambda: at_desk.dut.status == "offline")
-    with device(tmp_path, any_broker) as running:
-        at_desk.until(lambda: at_desk.dut.status == "online")
-        assert running.output("lamp") == "ON"
-        assert at_desk.command("lamp", "TOGGLE")["state"] == "OFF"
+    with running_device(tmp_path, any_broker):
+        observer.wait_until(lambda: everything_is_there(observer))
+        observer.command("lamp", "ON")
+    observer.wait_until(lambda: observer.dut.status == "offline")
+    with running_device(tmp_path, any_broker) as running:
+        observer.wait_until(lambda: observer.dut.status == "online")
+        assert running.read_output("lamp") == "ON"
+        assert observer.command("lamp", "TOGGLE")["state"] == "OFF"
 
 
 def test_a_broker_that_comes_late_goes_and_comes_back(mosquitto: object, tmp_path: Path) -> None:
     with broker.Mosquitto() as server:
         server.stop()
-        with device(tmp_path, server.address) as running:
-            said(running, "no link to 127.0.0.1")
+        with running_device(tmp_path, server.address) as running:
+            wait_for_line(running, "no connection to 127.0.0.1")
             server.start()
-            with desk(server.address) as here:
-                here.until(lambda: everything_is_there(here))
-                here.command("lamp", "ON")
+            with observe(server.address) as observer:
+                observer.wait_until(lambda: everything_is_there(observer))
+                observer.command("lamp", "ON")
             server.stop()
-            running.lines.clear()
-            said(running, "no link to 127.0.0.1")
-            assert running.running
+            running.console_lines.clear()
+            wait_for_line(running, "no connection to 127.0.0.1")
+            assert running.is_running
             server.start()
-            with desk(server.address) as here:
-                here.until(lambda: everything_is_there(here), timeout=40)
-                assert here.dut.switches["lamp"] == "ON"
-                here.until(lambda: here.dut.health.get("connects") == 2)
-                assert here.command("lamp", "OFF")["ok"]
+            with observe(server.address) as observer:
+                observer.wait_until(lambda: everything_is_there(observer), timeout=40)
+                assert observer.dut.switches["lamp"] == "ON"
+                observer.wait_until(lambda: observer.dut.health.get("connects") == 2)
+                assert observer.command("lamp", "OFF")["ok"]
 
 
 def test_a_wrong_password_is_told_by_its_name(mosquitto: object, tmp_path: Path) -> None:
@@ -137,25 +145,25 @@ def test_a_wrong_password_is_told_by_its_name(mosquitto: object, tmp_path: Path)
     passwords.write_text("")
     with broker.Mosquitto(f"password_file {passwords}", anonymous=False) as strict:
         address = broker.Address(strict.address.host, strict.address.port, "me", "secret-word")
-        with device(tmp_path / "device", address) as running:
-            line = said(running, "Not authorized (0x87)")
-            assert running.running
-            assert line.startswith("dut: no link to 127.0.0.1:")
-            assert not any("secret-word" in line for line in running.lines)
+        with running_device(tmp_path / "device", address) as running:
+            line = wait_for_line(running, "Not authorized (0x87)")
+            assert running.is_running
+            assert line.startswith("dut: no connection to 127.0.0.1:")
+            assert not any("secret-word" in line for line in running.console_lines)
 
 
 def test_a_refusal_is_told_with_the_brokers_own_words(tmp_path: Path) -> None:
     """A scripted broker: real ones refuse no client id that the config lets through."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(15)
-        with device(tmp_path, broker.Address("127.0.0.1", server.getsockname()[1])) as running:
+        with running_device(tmp_path, broker.Address("127.0.0.1", server.getsockname()[1])) as running:
             connection, _ = server.accept()
             with connection:
                 assert connection.recv(1024)[0] == 0x10
                 connection.sendall(b"\x20\x11\x00\x85\x0e\x1f\x00\x0bask Mallory")
-                line = said(running, "Client Identifier not valid (0x85): ask Mallory")
-            assert line.startswith("dut: no link to 127.0.0.1:")
-            assert running.running
+                line = wait_for_line(running, "Client Identifier not valid (0x85): ask Mallory")
+            assert line.startswith("dut: no connection to 127.0.0.1:")
+            assert running.is_running
 
 
 def test_what_the_broker_does_not_allow_is_told_by_its_name(mosquitto: object, tmp_path: Path) -> None:
@@ -163,27 +171,27 @@ def test_what_the_broker_does_not_allow_is_told_by_its_name(mosquitto: object, t
     rules.write_text(f"topic read {PREFIX}/dut/#\ntopic write {PREFIX}/dut/sensor/#\n")
     with (
         broker.Mosquitto(f"acl_file {rules}") as strict,
-        device(tmp_path / "device", strict.address) as running,
+        running_device(tmp_path / "device", strict.address) as running,
     ):
-        line = said(running, "refused: ")
-        assert line.startswith("dut: message ") and line.endswith("refused: Not authorized (0x87)")
-        assert running.running
+        line = wait_for_line(running, "broker refused ")
+        assert line.startswith("dut: broker refused message ") and line.endswith(": Not authorized (0x87)")
+        assert running.is_running
 
 
-def test_its_heap_stays_level(any_broker: broker.Address, at_desk: Desk, tmp_path: Path) -> None:
-    with device(tmp_path, any_broker, period=0.1):
-        at_desk.until(lambda: at_desk.dut.health.get("messages", 0) > 100)
+def test_its_heap_stays_level(any_broker: broker.Address, observer: Observer, tmp_path: Path) -> None:
+    with running_device(tmp_path, any_broker, period=0.1):
+        observer.wait_until(lambda: observer.dut.health.get("messages", 0) > 100)
         for word in ("ON", "OFF", "nonsense") * 5:
-            at_desk.command("lamp", word)
-        before = at_desk.dut.health["heap_used"]
+            observer.command("lamp", word)
+        before = observer.dut.health["heap_used"]
         for word in ("ON", "OFF", "nonsense") * 10:
-            at_desk.command("lamp", word)
-        messages = at_desk.dut.health["messages"]
-        at_desk.until(lambda: at_desk.dut.health["messages"] > messages + 200)
-        assert at_desk.dut.health["heap_used"] - before < 1024
+            observer.command("lamp", word)
+        messages = observer.dut.health["messages"]
+        observer.wait_until(lambda: observer.dut.health["messages"] > messages + 200)
+        assert observer.dut.health["heap_used"] - before < 1024
 
 
-GOOD = config("dut", broker.Address("127.0.0.1", 1), PREFIX)
+GOOD = host_config("dut", broker.Address("127.0.0.1", 1), PREFIX)
 
 
 @pytest.mark.parametrize(
@@ -205,31 +213,31 @@ GOOD = config("dut", broker.Address("127.0.0.1", 1), PREFIX)
 def test_a_wrong_config_gets_one_line_and_no_crash_loop(
     settings: dict[str, object] | str | None, line: str, tmp_path: Path
 ) -> None:
-    with Device(tmp_path, settings) as running:
+    with SimulatedDevice(tmp_path, settings) as running:
         assert running.wait(10) == 2
-        assert list(running.lines) == [line]
+        assert list(running.console_lines) == [line]
 
 
 def test_an_unknown_sensor_is_named_with_those_there_are(tmp_path: Path) -> None:
-    with Device(tmp_path, {**GOOD, "sensors": [{"kind": "load"}, {"kind": "dht99"}]}) as running:
+    with SimulatedDevice(tmp_path, {**GOOD, "sensors": [{"kind": "load"}, {"kind": "dht99"}]}) as running:
         assert running.wait(10) == 2
-        (line,) = running.lines
+        (line,) = running.console_lines
         assert line.startswith('config.json: sensors[1].kind: "dht99", expected one of ')
         for kind in ("bme280", "disk_free", "load", "memory_available", "uptime"):
             assert kind in line
 
 
 def test_a_sensor_that_fails_does_not_stop_the_others(
-    any_broker: broker.Address, at_desk: Desk, tmp_path: Path
+    any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     """A board whose load can't be read: its pins.py is the host's with one reading broken."""
     (tmp_path / "pins.py").write_text(
         Path("boards/host/pins.py").read_text()
         + "\ndef _broken():\n    raise OSError(5)\n\n\nREADINGS['load'] = (_broken, '', '')\n"
     )
-    with device(tmp_path, any_broker) as running:
-        said(running, "sensor load: OSError: ")
-        at_desk.until(lambda: len(at_desk.dut.readings.get("uptime", ())) > 3)
-        assert "load" not in at_desk.dut.readings
+    with running_device(tmp_path, any_broker) as running:
+        wait_for_line(running, "sensor load: OSError: ")
+        observer.wait_until(lambda: len(observer.dut.readings.get("uptime", ())) > 3)
+        assert "load" not in observer.dut.readings
         time.sleep(0.5)
-        assert sum("sensor load" in line for line in running.lines) == 1
+        assert sum("sensor load" in line for line in running.console_lines) == 1

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from host_tests.device.observer import PREFIX, Desk, desk
+from host_tests.device.observer import PREFIX, Observer, observe
 from host_tests.faults.proxy import Fault, Proxy
 from tools import broker
 from tools.bundle import image
-from tools.bundle.bundler import cross_compile
+from tools.bundle.compiler import cross_compile
 from tools.monitor.device_state import Command
 from tools.vm import process
-from tools.vm.device import config
+from tools.vm.device import host_config
 from umqtt5 import Client
 
 PROGRAM = Path(__file__).parent / "simulated_day.py"
@@ -27,30 +27,30 @@ _OWN = "import gc; gc.collect(); a = gc.mem_alloc(); import simulated_day; gc.co
 HOUR = re.compile(r"hour (\d+) free (\d+) largest (\d+) connects (\d+) backlog (\d+)")
 
 
-class Day:
+class SimulatedDay:
     """The device, hour by hour."""
 
     def __init__(self, folder: Path, address: broker.Address) -> None:
-        settings = config("dut", address, PREFIX, 10)
+        settings = host_config("dut", address, PREFIX, 10)
         settings["sensors"] = [{"kind": kind} for kind in ("load", "memory_available", "uptime")]
         settings["sensors"].append({"kind": "analog", "name": "level", "pin": "level"})
         settings["health"] = 60
         (folder / "config.json").write_text(json.dumps(settings))
         (folder / "level").write_text("1.9")
         (folder / "simulated_day.mpy").write_bytes(
-            cross_compile("simulated_day", image.adapted("host", PROGRAM.read_text()))
+            cross_compile("simulated_day", image.minify_source("host", PROGRAM.read_text()))
         )
         self.folder = folder
         self.lines: list[str] = []
         self.free: dict[int, int] = {}
         self.connects: dict[int, int] = {}
         self.backlog: dict[int, int] = {}
-        code = process.short(image.cached("host"), folder)
+        code = process.link_image(image.build_image("host"), folder)
         # the heap of a device, and what the program of the day itself takes
-        own = process.start(["-c", _OWN], path=[code, Path()], cwd=folder).communicate()[0]
+        own = process.start_vm(["-c", _OWN], module_path=[code, Path()], cwd=folder).communicate()[0]
         heap = f"{128 * 1024 + int(own)}"
-        self.process = process.start(
-            ["-c", "import simulated_day; simulated_day.main()"], path=[code, Path()], heap=heap, cwd=folder
+        self.process = process.start_vm(
+            ["-c", "import simulated_day; simulated_day.main()"], module_path=[code, Path()], heap=heap, cwd=folder
         )
 
     def go(self, hour: int) -> None:
@@ -69,20 +69,20 @@ class Day:
                 yield hour
                 self.go(hour)
         if self.process.wait():
-            raise AssertionError("\n".join(line for line in self.lines if "no link" not in line))
+            raise AssertionError("\n".join(line for line in self.lines if "no connection" not in line))
 
 
 @contextmanager
-def network(folder: Path) -> Iterator[tuple[broker.Mosquitto, Proxy, Desk, Day]]:
+def network(folder: Path) -> Iterator[tuple[broker.Mosquitto, Proxy, Observer, SimulatedDay]]:
     with broker.Mosquitto("set_tcp_nodelay true", "max_queued_messages 10000") as server:
         proxy = Proxy(server.address, lambda number: Fault())
         try:
-            with desk(server.address) as here:
-                day = Day(folder, proxy.address)
+            with observe(server.address) as observer:
+                day = SimulatedDay(folder, proxy.address)
                 try:
-                    yield server, proxy, here, day
+                    yield server, proxy, observer, day
                 finally:
-                    process.stop(day.process)
+                    process.stop_vm(day.process)
         finally:
             proxy.close()
 
@@ -104,12 +104,12 @@ def shout(address: broker.Address, retain: bool = False) -> None:
 
 def swap(proxy: Proxy, fault: Fault) -> None:
     """From now on connections have this fault."""
-    proxy.choose = lambda number: fault
-    proxy.cut()
+    proxy.choose_fault = lambda number: fault
+    proxy.reset_all()
 
 
 def answered(command: Command) -> bool:
-    return command.answer is not None
+    return command.response is not None
 
 
 def test_a_day_with_faults(tmp_path: Path) -> None:
@@ -120,38 +120,38 @@ def test_a_day_with_faults(tmp_path: Path) -> None:
     asked: list[tuple[Command, str]] = []
     # the link is bad for the whole hour, or the broker has forgotten who wants commands
     cut_off = {0, 3, 5, 7, 9, 14, 19, 24}
-    with network(tmp_path) as (server, proxy, here, day):
-        here.watch._client.subscribe(
+    with network(tmp_path) as (server, proxy, observer, day):
+        observer.monitor._client.subscribe(
             f"{PREFIX}/dut/backlog", lambda m: late.extend(json.loads(bytes(m.payload))), qos=1
         )
         faults: dict[int, Callable[[], object]] = {
-            2: proxy.cut,
+            2: proxy.reset_all,
             3: lambda: restart(server),
-            5: lambda: swap(proxy, Fault(after=5000, then="stall")),
-            6: proxy.heal,
-            7: lambda: swap(proxy, Fault(after=5000, then="swallow")),
-            8: proxy.heal,
+            5: lambda: swap(proxy, Fault(after_bytes=5000, then="stall")),
+            6: proxy.stop_faults,
+            7: lambda: swap(proxy, Fault(after_bytes=5000, then="swallow")),
+            8: proxy.stop_faults,
             9: proxy.refuse,
             10: proxy.accept,
             11: lambda: shout(server.address),
             12: lambda: (tmp_path / "level").unlink(),
             13: lambda: (tmp_path / "level").write_text("1.8"),
-            14: lambda: swap(proxy, Fault(flip=4000)),
-            15: proxy.heal,
+            14: lambda: swap(proxy, Fault(flip_bit_every=4000)),
+            15: proxy.stop_faults,
             16: lambda: shout(server.address, retain=True),
-            17: proxy.cut,
+            17: proxy.reset_all,
             19: lambda: restart(server),
         }
         for hour in day.hours():
             if asked:
                 (command, word) = asked.pop()
-                here.until(partial(answered, command), 30)
-                assert command.answer == {"ok": True, "name": "lamp", "state": word}, hour
+                observer.wait_until(partial(answered, command), 30)
+                assert command.response == {"ok": True, "name": "lamp", "state": word}, hour
             faults.get(hour, int)()
             if hour not in cut_off:  # where the link is gone it waits at the broker
                 word = "ON" if hour % 2 else "OFF"
-                asked.append((here.watch.command("dut", "lamp", word), word))
-                here.until(lambda: here.watch._client.session.outbox.count == 0)
+                asked.append((observer.monitor.command("dut", "lamp", word), word))
+                observer.wait_until(lambda: observer.monitor._client.session.outbox.count == 0)
     # a broker that refuses for an hour: the last readings before it was back, with their times
     assert max(day.backlog.values()) == 50
     assert {name for name, _, _ in late} == {"load", "memory_available", "uptime", "level"}

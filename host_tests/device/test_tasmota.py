@@ -8,7 +8,7 @@ from typing import Any
 
 from host_tests.device.observer import PREFIX
 from tools import broker
-from tools.vm.device import Device, config
+from tools.vm.device import SimulatedDevice, host_config
 from umqtt5 import Client
 
 
@@ -23,21 +23,21 @@ def test_it_obeys_and_answers_and_says_when_it_is_gone(any_broker: broker.Addres
     client.subscribe("tele/dut/LWT", take, qos=1)
     client.connect()
 
-    def until(topic: str, text: str) -> None:
+    def wait_until(topic: str, text: str) -> None:
         ends = time.monotonic() + 20
         while found.get(topic) != text:
             assert time.monotonic() < ends, found
             client.poll(50)
 
-    settings = {**config("dut", any_broker, PREFIX), "tasmota": True}
-    with Device(tmp_path, settings) as running:
-        until("tele/dut/LWT", "Online")
+    settings = {**host_config("dut", any_broker, PREFIX), "tasmota": True}
+    with SimulatedDevice(tmp_path, settings) as running:
+        wait_until("tele/dut/LWT", "Online")
         client.publish("cmnd/dut/POWER2", b"ON", qos=1)
-        until("stat/dut/RESULT", '{"POWER2":"ON"}')
-        until("stat/dut/POWER2", "ON")
-        assert running.output("relay") == "ON" and running.output("lamp") == "OFF"
+        wait_until("stat/dut/RESULT", '{"POWER2":"ON"}')
+        wait_until("stat/dut/POWER2", "ON")
+        assert running.read_output("relay") == "ON" and running.read_output("lamp") == "OFF"
         client.publish("cmnd/dut/POWER1", b"", qos=1)
-        until("stat/dut/RESULT", '{"POWER1":"OFF"}')
+        wait_until("stat/dut/RESULT", '{"POWER1":"OFF"}')
         running._process.kill()
-        until("tele/dut/LWT", "Offline")
+        wait_until("tele/dut/LWT", "Offline")
     client.disconnect()

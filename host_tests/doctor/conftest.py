@@ -13,7 +13,7 @@ from tools import broker
 from tools.fleet import mosquitto_config
 
 
-class Brokers:
+class MosquittoSetups:
     """mosquitto as a person may have set it up, well or not."""
 
     def __init__(self, folder: Path) -> None:
@@ -37,23 +37,25 @@ class Brokers:
         }
         for name, one in issued.items():
             one.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
-        (folder / "passwords").write_text(mosquitto_config.password_file({"me": "the right one"}, ""))
+        (folder / "passwords").write_text(mosquitto_config.render_password_file({"me": "the right one"}, ""))
 
     @contextmanager
-    def running(self, *lines: str, certificate: str | None = None, guarded: bool = False) -> Iterator[int]:
+    def running(
+        self, *lines: str, certificate: str | None = None, with_password: bool = False
+    ) -> Iterator[int]:
         """Start one; yields its port."""
         made = list(lines)
         if certificate:
             path = self.folder / f"{certificate}.pem"
             made += [f"certfile {path}", f"keyfile {path}"]
-        if guarded:
+        if with_password:
             made.append(f"password_file {self.folder / 'passwords'}")
-        with broker.Mosquitto(*made, anonymous=not guarded) as running:
+        with broker.Mosquitto(*made, anonymous=not with_password) as running:
             yield running.address.port
 
 
 @pytest.fixture(scope="session")
-def brokers(tmp_path_factory: pytest.TempPathFactory) -> Brokers:
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> MosquittoSetups:
     if not broker.find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
-    return Brokers(tmp_path_factory.mktemp("brokers"))
+    return MosquittoSetups(tmp_path_factory.mktemp("brokers"))

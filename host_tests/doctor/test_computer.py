@@ -15,8 +15,8 @@ import ntplib
 import pytest
 
 from tools.doctor import clock, computer
-from tools.doctor.context import Case
-from tools.doctor.finding import OK, PROBLEM, WARNING, Check, Finding, examine
+from tools.doctor.context import CheckContext
+from tools.doctor.finding import OK, ERROR, WARNING, Check, Finding, run_checks
 
 
 def test_packages_are_compared_with_their_pins(tmp_path: Path) -> None:
@@ -25,15 +25,15 @@ def test_packages_are_compared_with_their_pins(tmp_path: Path) -> None:
     (tmp_path / "demo.txt").write_text(f"rich=={version('rich')}\nnever-heard-of==1 ; python_version < '3'\n")
     (tmp_path / "board.txt").write_text("rich==0.1\nno-such-package==1.0\n")
     (tmp_path / "bench.txt").write_text("not-installed==1.0\n")  # and nobody has asked for it
-    good, wrong = computer.compare(tmp_path, tmp_path)
+    good, wrong = computer.compare_packages(tmp_path, tmp_path)
     assert good == Finding(OK, "packages of demo", "1 as pinned")
-    assert wrong.level == PROBLEM and "make setup" in wrong.remedy
-    assert f"rich {version('rich')} (==0.1 is pinned)" in wrong.text
-    assert "no-such-package missing" in wrong.text
+    assert wrong.level == ERROR and "make setup" in wrong.remedy
+    assert f"rich {version('rich')} (==0.1 is pinned)" in wrong.message
+    assert "no-such-package missing" in wrong.message
 
 
 def test_little_room_is_told() -> None:
-    assert [computer.room(free).level for free in (10, 400, 40_000)] == [PROBLEM, WARNING, OK]
+    assert [computer.rate_disk_space(free).level for free in (10, 400, 40_000)] == [ERROR, WARNING, OK]
 
 
 # ---- how checks are run
@@ -42,32 +42,32 @@ def test_little_room_is_told() -> None:
 def test_a_check_that_fails_or_hangs_keeps_no_other_from_being_run() -> None:
     forever = threading.Event()
 
-    def hangs(case: Case) -> Iterator[Finding]:
+    def hangs(case: CheckContext) -> Iterator[Finding]:
         yield Finding(OK, "first", "said before")
         forever.wait()
 
-    def fails(case: Case) -> Iterator[Finding]:
+    def fails(case: CheckContext) -> Iterator[Finding]:
         raise RuntimeError("not today")
 
-    def works(case: Case) -> Iterator[Finding]:
+    def works(case: CheckContext) -> Iterator[Finding]:
         yield Finding(OK, "it", "works")
 
-    found = list(examine(Case(), [Check(hangs, 0.2), Check(fails), Check(works)]))
+    found = list(run_checks(CheckContext(), [Check(hangs, 0.2), Check(fails), Check(works)]))
     forever.set()
-    assert [(one.level, one.what) for one in found] == [
+    assert [(one.level, one.subject) for one in found] == [
         (OK, "first"),
-        (PROBLEM, "hangs"),
-        (PROBLEM, "fails"),
+        (ERROR, "hangs"),
+        (ERROR, "fails"),
         (OK, "it"),
     ]
-    assert "no answer within 0.2 s" in found[1].text and found[2].text == "not today"
+    assert "no answer within 0.2 s" in found[1].message and found[2].message == "not today"
 
 
 # ---- the clock
 
 
 @pytest.fixture
-def web() -> Iterator[int]:
+def http_server() -> Iterator[int]:
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server.server_address[1]
@@ -95,23 +95,25 @@ def time_server() -> Iterator[int]:
         yield here.getsockname()[1]
 
 
-@pytest.mark.parametrize(("off", "level"), [(0, OK), (60, WARNING), (-60, WARNING), (90_000, PROBLEM)])
-def test_a_clock_that_is_off(web: int, off: int, level: str) -> None:
-    found = clock.compared({"web": lambda: clock.by_http("127.0.0.1", web)}, lambda: time.time() + off)
-    assert found.level == level and "by web" in found.text
+@pytest.mark.parametrize(("off", "level"), [(0, OK), (60, WARNING), (-60, WARNING), (90_000, ERROR)])
+def test_a_clock_that_is_off(http_server: int, off: int, level: str) -> None:
+    found = clock.compare_clock(
+        {"web": lambda: clock.time_from_http("127.0.0.1", http_server)}, lambda: time.time() + off
+    )
+    assert found.level == level and "by web" in found.message
     if off:
-        assert found.remedy and ("ahead" if off > 0 else "behind") in found.text
+        assert found.remedy and ("ahead" if off > 0 else "behind") in found.message
 
 
 def test_the_next_source_is_asked_where_one_is_silent(time_server: int) -> None:
     sources = {
-        "web": lambda: clock.by_http("127.0.0.1", 1),
-        "ntp": lambda: clock.by_ntp("127.0.0.1", time_server),
+        "web": lambda: clock.time_from_http("127.0.0.1", 1),
+        "ntp": lambda: clock.time_from_ntp("127.0.0.1", time_server),
     }
-    assert clock.compared(sources).text.endswith("by ntp")
-    assert clock.compared(sources, lambda: time.time() + 1000).level == PROBLEM
+    assert clock.compare_clock(sources).message.endswith("by ntp")
+    assert clock.compare_clock(sources, lambda: time.time() + 1000).level == ERROR
 
 
 def test_a_clock_that_nobody_can_judge_is_a_warning() -> None:
-    found = clock.compared({"web": lambda: clock.by_http("127.0.0.1", 1)}, lambda: 0.0)
-    assert found.level == WARNING and "1970-01-01 00:00 UTC" in found.text
+    found = clock.compare_clock({"web": lambda: clock.time_from_http("127.0.0.1", 1)}, lambda: 0.0)
+    assert found.level == WARNING and "1970-01-01 00:00 UTC" in found.message

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tools.board.serial_ports import Port
+from tools.board.serial_ports import SerialPort
 from tools.doctor import serial_ports
-from tools.doctor.context import Case
-from tools.doctor.finding import OK, PROBLEM, WARNING, Check, Finding, examine
-from tools.doctor.serial_ports import Person, opened, refused
+from tools.doctor.context import CheckContext
+from tools.doctor.finding import OK, ERROR, WARNING, Check, Finding, run_checks
+from tools.doctor.serial_ports import User, try_open, explain_no_permission
 
 _NOBODY = 65534
 _DISK = 6  # the group of this number has the same name on every Linux, or one of its own
@@ -35,7 +35,7 @@ def port() -> Iterator[str]:
     os.close(far)
 
 
-def as_nobody(case: Case) -> list[Finding]:
+def as_nobody(case: CheckContext) -> list[Finding]:
     """What the checks of ports find for a user without rights."""
     read, write = os.pipe()
     child = os.fork()
@@ -45,7 +45,7 @@ def as_nobody(case: Case) -> list[Finding]:
                 os.setgroups([])
                 os.setresgid(_NOBODY, _NOBODY, _NOBODY)
                 os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-            found = examine(case, [Check(serial_ports.boards), Check(serial_ports.permissions)])
+            found = run_checks(case, [Check(serial_ports.check_boards), Check(serial_ports.check_permissions)])
             os.write(write, json.dumps([vars(one) for one in found]).encode())
         finally:
             os._exit(0)
@@ -58,19 +58,19 @@ def as_nobody(case: Case) -> list[Finding]:
 
 def test_a_port_that_may_not_be_opened(port: str) -> None:
     os.chmod(port, 0)
-    found = as_nobody(Case(port=port))
-    assert [one.level for one in found] == [OK, PROBLEM]
-    assert found[1].what == port and "no permission for" in found[1].text
+    found = as_nobody(CheckContext(port=port))
+    assert [one.level for one in found] == [OK, ERROR]
+    assert found[1].subject == port and "no permission for" in found[1].message
     assert "/etc/udev/rules.d/" in found[1].remedy
 
 
 def test_a_port_that_can_be_opened(port: str) -> None:
-    assert [one.level for one in opened(port)] == [OK]
+    assert [one.level for one in try_open(port)] == [OK]
 
 
 def test_a_port_that_is_not_there(tmp_path: Path) -> None:
-    found = as_nobody(Case(port=str(tmp_path / "ttyUSB0")))
-    assert [(one.level, one.text) for one in found] == [(PROBLEM, "there is no such port")]
+    found = as_nobody(CheckContext(port=str(tmp_path / "ttyUSB0")))
+    assert [(one.level, one.message) for one in found] == [(ERROR, "there is no such port")]
 
 
 def status(mode: int, gid: int) -> os.stat_result:
@@ -81,20 +81,20 @@ def test_the_group_to_join_is_named() -> None:
     import grp
 
     group = grp.getgrgid(_DISK).gr_name
-    stranger = Person("ada", 1000, frozenset({1000}), frozenset())
-    found = refused(Port("/dev/ttyUSB0", "", 0x1A86), status(0o660, _DISK), stranger)
+    stranger = User("ada", 1000, frozenset({1000}), frozenset())
+    found = explain_no_permission(SerialPort("/dev/ttyUSB0", "", 0x1A86), status(0o660, _DISK), stranger)
     assert found.remedy.startswith(f"sudo usermod -aG {group} ada")
-    joined = Person("ada", 1000, frozenset({1000}), frozenset({group}))
+    joined = User("ada", 1000, frozenset({1000}), frozenset({group}))
     assert (
-        refused(Port("/dev/ttyUSB0", "", 0x1A86), status(0o660, _DISK), joined).remedy
+        explain_no_permission(SerialPort("/dev/ttyUSB0", "", 0x1A86), status(0o660, _DISK), joined).remedy
         == "log out and in again"
     )
 
 
 def test_the_rule_to_write_is_for_this_maker() -> None:
-    ada = Person("ada", 1000, frozenset({1000}), frozenset())
+    ada = User("ada", 1000, frozenset({1000}), frozenset())
     for wrong in (status(0o600, _DISK), status(0o660, 0)):
-        found = refused(Port("/dev/ttyACM0", "", 0x303A), wrong, ada)
+        found = explain_no_permission(SerialPort("/dev/ttyACM0", "", 0x303A), wrong, ada)
         assert 'ATTRS{idVendor}=="303a"' in found.remedy and "/etc/udev/rules.d/" in found.remedy
 
 
@@ -104,10 +104,10 @@ def test_who_has_a_port_is_named(port: str) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout and process.stdin
         process.stdout.readline()
-        found = list(opened(port))
+        found = list(try_open(port))
         process.communicate(b"\n")
-    assert [one.level for one in found] == [PROBLEM]
-    assert f"(process {process.pid})" in found[0].text and "end " in found[0].remedy
+    assert [one.level for one in found] == [ERROR]
+    assert f"(process {process.pid})" in found[0].message and "end " in found[0].remedy
 
 
 def test_modem_manager_and_brltty_are_told(tmp_path: Path) -> None:
@@ -118,14 +118,14 @@ def test_modem_manager_and_brltty_are_told(tmp_path: Path) -> None:
     with subprocess.Popen([program, "60"]) as process:
         ends = time.monotonic() + 20
         while True:
-            found = list(serial_ports.grabbing(Path("/proc"), [tmp_path / "rules"]))
+            found = list(serial_ports.find_port_grabbers(Path("/proc"), [tmp_path / "rules"]))
             if len(found) == 2 or time.monotonic() > ends:
                 break
         process.kill()
-    assert [(one.level, one.what) for one in found] == [(WARNING, "ModemManager"), (WARNING, "brltty")]
+    assert [(one.level, one.subject) for one in found] == [(WARNING, "ModemManager"), (WARNING, "brltty")]
     assert "systemctl" in found[0].remedy
 
 
 def test_what_is_known_of_a_port() -> None:
-    assert "CH340" in serial_ports.describe(Port("/dev/ttyUSB0", "USB Serial", 0x1A86))
-    assert "maker unknown" in serial_ports.describe(Port("/dev/ttyUSB0", "", 0x1234))
+    assert "CH340" in serial_ports.describe(SerialPort("/dev/ttyUSB0", "USB Serial", 0x1A86))
+    assert "maker unknown" in serial_ports.describe(SerialPort("/dev/ttyUSB0", "", 0x1234))

@@ -13,9 +13,9 @@ from time import ticks_diff, ticks_ms, ticks_us
 gc.threshold(1024)  # as in a device's boot.py: what importing leaves behind is no hole later
 
 from umqtt5 import Client  # noqa: E402
-from umqtt5.link_statistics import Counters  # noqa: E402
+from umqtt5.link_statistics import LinkStatistics  # noqa: E402
 
-TIMEOUTS = {"connect": 2000, "connack": 2000, "answer": 2000, "write": 2000, "ping": 1000}
+TIMEOUTS = {"connect": 2000, "connack": 2000, "ack": 2000, "write": 2000, "ping": 1000}
 
 
 _AT_ONCE = 8  # messages of each QoS between two polls
@@ -35,7 +35,7 @@ class Arrivals:
         self._last = -1
         self.once = self.again = self.late = self.strange = 0
 
-    def came(self, number):
+    def add(self, number):
         while number >= self._behind + _WINDOW:
             self._seen[(self._behind >> 3) % len(self._seen)] = 0
             self._behind += 8
@@ -51,18 +51,18 @@ class Arrivals:
         self._last = max(self._last, number)
 
 
-def transport(over):
-    """How the broker is reached: by TCP, or what `over` says of TLS and WebSocket."""
+def transport(tls_and_path):
+    """How the broker is reached: by TCP, or what `tls_and_path` says of TLS and WebSocket."""
     from umqtt5.tcp import connect
 
-    if over and over.get("ca"):
+    if tls_and_path and tls_and_path.get("ca"):
         from umqtt5 import tls
 
-        connect = tls.over(connect, tls.context(ca=over["ca"]))
-    if over and over.get("path"):
+        connect = tls.wrap(connect, tls.context(ca=tls_and_path["ca"]))
+    if tls_and_path and tls_and_path.get("path"):
         from umqtt5 import websocket
 
-        connect = websocket.over(connect, over["path"])
+        connect = websocket.wrap(connect, tls_and_path["path"])
     return connect
 
 
@@ -81,7 +81,7 @@ class Device:
             inflight=8,
             aliases=4,
             timeout=TIMEOUTS,
-            transport=transport(arguments.get("over")),
+            transport=transport(arguments.get("transport")),
             **(arguments.get("options") or {}),
         )
         self.count = arguments["count"]
@@ -90,18 +90,18 @@ class Device:
         self.acknowledged = self.refused = self.longest = 0
         self.waiting = 0  # sent and not acknowledged
         self.stopped = self.told = False
-        client.longest_pause = 2000
+        client.max_reconnect_delay = 2000
         client.on_ack = self.ended
         client.on_state = lambda client, up, error: gc.collect()
-        client.subscribe(unique + "/down/+", self.came, 2)
+        client.subscribe(unique + "/down/+", self.on_message, 2)
         client.subscribe(unique + "/stop", self.stop, 1)
         self.topics = [client.topic("%s/up/%d" % (unique, qos)) for qos in range(3)]
         self.done = client.topic(unique + "/done")
 
-    def came(self, message):
+    def on_message(self, message):
         try:
             qos, number = message.payload.split(b"/")
-            self.arrivals[int(qos)].came(int(number))
+            self.arrivals[int(qos)].add(int(number))
         except (ValueError, IndexError):
             self.arrivals[0].strange += 1  # altered on its way
 
@@ -136,20 +136,29 @@ def main(arguments):
     gc.collect()
     gc.threshold(4096)
     device = Device(arguments)
-    counters = Counters(device.client)
+    statistics = LinkStatistics(device.client)
     device.client.connect(wait=False)
     start = said = ticks_ms()
     allowed = arguments["seconds"] * 1000
     before = 0
     while not device.stopped and ticks_diff(ticks_ms(), start) < allowed:
         device.step()
-        if device.client.connects and not before:
+        if device.client.connection_count and not before:
             gc.collect()
             before = gc.mem_alloc()
-        if arguments.get("every") and ticks_diff(ticks_ms(), said) > arguments["every"]:
+        if (
+            arguments.get("report_interval_ms")
+            and ticks_diff(ticks_ms(), said) > arguments["report_interval_ms"]
+        ):
             said = ticks_ms()
             gc.collect()
-            print("heap", ticks_diff(said, start), gc.mem_free(), sum(device.numbers), device.client.connects)
+            print(
+                "heap",
+                ticks_diff(said, start),
+                gc.mem_free(),
+                sum(device.numbers),
+                device.client.connection_count,
+            )
     device.client.disconnect()
     device.client.error = None
     gc.collect()
@@ -163,14 +172,14 @@ def main(arguments):
         ("stopped", device.stopped),
         ("received", [[a.once, a.again, a.late, a.strange] for a in device.arrivals]),
     ):
-        tell(name, value)
-    figures = counters.read()
+        report(name, value)
+    figures = statistics.snapshot()
     for name in figures:
-        tell(name, figures[name])
+        report(name, figures[name])
     print("end")
 
 
-def tell(name, value):
+def report(name, value):
     print("report", name, json.dumps(value))
 
 

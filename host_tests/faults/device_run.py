@@ -15,7 +15,7 @@ from typing import Any
 from host_tests.faults.proxy import Proxy
 from tools.broker import Address
 from tools.bundle import image
-from tools.vm import process as vm
+from tools.vm import process
 from umqtt5 import Client
 
 _AT_ONCE = 8  # messages of each QoS between two polls
@@ -23,15 +23,15 @@ _AHEAD = 40  # messages that may wait in the broker, by QoS
 DEVICE = Path(__file__).with_name("device_program.py")
 
 
-class Run:
-    """One device behind a proxy, to its end. `up` counts what came from it, `report` is its own word."""
+class DeviceRun:
+    """One device behind a proxy, to its end. `received` counts what came from it, `report` is its own word."""
 
     def __init__(self, broker: Address, proxy: Proxy, unique: str, count: int) -> None:
         self._broker = broker
         self._proxy = proxy
         self._unique = unique
         self._count = count
-        self.up: list[Counter[int]] = [Counter(), Counter(), Counter()]
+        self.received: list[Counter[int]] = [Counter(), Counter(), Counter()]
         self._highest = [0, 0, 0]
         self.report: dict[str, Any] = {}
         self.lines: list[str] = []  # what the device has said besides
@@ -40,7 +40,7 @@ class Run:
     def _came(self, message: Any) -> None:
         try:
             qos, number = message.payload.split(b"/")
-            self.up[int(qos)][int(number)] += 1
+            self.received[int(qos)][int(number)] += 1
             self._highest[int(qos)] = max(self._highest[int(qos)], int(number))
         except (ValueError, IndexError):
             pass  # altered on its way
@@ -50,17 +50,17 @@ class Run:
 
     def play(
         self,
-        heal_after: float,
+        stop_faults_after: float,
         seconds: float = 60,
         heap: str = "64k",
-        every: int = 0,
+        report_interval_ms: int = 0,
         progress: Callable[[int], None] | None = None,
-        over: dict[str, str] | None = None,
+        tls_and_path: dict[str, str] | None = None,
         **options: Any,
     ) -> None:
-        """Let the device run; the faults end `heal_after` seconds after its start.
+        """Let the device run; the faults end `stop_faults_after` seconds after its start.
 
-        `every` ms it tells its free heap; `progress` is told how many messages have come.
+        Every `report_interval_ms` it tells its free heap; `progress` is told how many messages have come.
         """
         client = Client(self._broker.host, self._broker.port, client_id=self._unique + "-desk", outbox=8192)
         client.subscribe(self._unique + "/up/+", self._came, qos=2)
@@ -74,21 +74,21 @@ class Run:
             "unique": self._unique,
             "count": self._count,
             "seconds": seconds,
-            "every": every,
+            "report_interval_ms": report_interval_ms,
             "options": options,
-            "over": over,
+            "transport": tls_and_path,
         }
-        process = vm.start(
-            ["-m", "device_program", json.dumps(settings)], path=[image.cached_program(DEVICE)], heap=heap
+        child = process.start_vm(
+            ["-m", "device_program", json.dumps(settings)], module_path=[image.build_program(DEVICE)], heap=heap
         )
         try:
-            reader = threading.Thread(target=self._read, args=(process,), daemon=True)
+            reader = threading.Thread(target=self._read, args=(child,), daemon=True)
             reader.start()
-            self._talk(client, process, heal_after, seconds, progress)
-            process.wait(seconds + 20)
+            self._talk(client, child, stop_faults_after, seconds, progress)
+            child.wait(seconds + 20)
             reader.join(10)
         finally:
-            vm.stop(process)
+            process.stop_vm(child)
             client.disconnect()
         assert self.lines[-1:] == ["end"], self.lines
         for line in self.lines:
@@ -97,18 +97,18 @@ class Run:
                 name, _, value = rest.partition(" ")
                 self.report[name] = json.loads(value)
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(self, child: subprocess.Popen[str]) -> None:
         """Take what the device says: a pipe that is full would hold it up."""
-        assert process.stdout
+        assert child.stdout
         with contextlib.suppress(ValueError):  # closed by `stop`
-            for line in process.stdout:
+            for line in child.stdout:
                 self.lines.append(line.rstrip())
 
     def _talk(
         self,
         client: Any,
-        process: subprocess.Popen[str],
-        heal_after: float,
+        child: subprocess.Popen[str],
+        stop_faults_after: float,
         seconds: float,
         progress: Callable[[int], None] | None,
     ) -> None:
@@ -116,13 +116,13 @@ class Run:
         numbers = [0, 0, 0]
         healed = stopped = False
         while time.monotonic() - start < seconds and not (stopped and not client.session.outbox.count):
-            if process.poll() is not None:
+            if child.poll() is not None:
                 return
             client.poll(5)
-            if not healed and time.monotonic() - start > heal_after:
-                self._proxy.heal()
+            if not healed and time.monotonic() - start > stop_faults_after:
+                self._proxy.stop_faults()
                 healed = True
-            if sum(map(len, self.up)):  # its subscriptions are made
+            if sum(map(len, self.received)):  # its subscriptions are made
                 for i in range(3 * _AT_ONCE):
                     qos = i % 3
                     number = numbers[qos]
@@ -134,4 +134,4 @@ class Run:
             if self._done and min(numbers) == self._count and not stopped:
                 stopped = client.publish(self._unique + "/stop", b"", qos=1) > 0
             if progress:
-                progress(sum(map(len, self.up)) + sum(numbers))
+                progress(sum(map(len, self.received)) + sum(numbers))

@@ -22,22 +22,22 @@ from tools.broker import Address
 class Fault:
     """What happens to one connection; bytes are counted over both directions together.
 
-    `delay` and `jitter` in seconds before each piece is passed on, `rate` in bytes a second,
-    `piece` bytes at a time. After `after` bytes: `stall` (nothing goes through any more, and
+    `delay` and `jitter` in seconds before each piece is passed on, `bytes_per_second` in bytes a second,
+    `chunk_size` bytes at a time. After `after_bytes` bytes: `stall` (nothing goes through any more, and
     nothing is read), `swallow` (all is read and thrown away), `close` (in good order) or
-    `reset`. `flip` changes one bit, `double` repeats a byte, about once in so many bytes. `silent`
+    `reset`. `flip_bit_every` changes one bit, `repeat_byte_every` repeats a byte, about once in so many bytes. `accept_only`
     accepts and never connects to the broker.
     """
 
     delay: float = 0
     jitter: float = 0
-    rate: float = 0
-    piece: int = 65536
-    after: int = -1
+    bytes_per_second: float = 0
+    chunk_size: int = 65536
+    after_bytes: int = -1
     then: str = "close"
-    flip: int = 0
-    double: int = 0
-    silent: bool = False
+    flip_bit_every: int = 0
+    repeat_byte_every: int = 0
+    accept_only: bool = False
 
 
 HEALTHY = Fault()
@@ -45,11 +45,11 @@ _LINGER = struct.pack("ii", 1, 0)  # close sends RST
 
 
 class Proxy:
-    """Listens on a port of its own before `target`; `choose` gives each connection its fault."""
+    """Listens on a port of its own before `target`; `choose_fault` gives each connection its fault."""
 
-    def __init__(self, target: Address, choose: Callable[[int], Fault], seed: int = 1) -> None:
+    def __init__(self, target: Address, choose_fault: Callable[[int], Fault], seed: int = 1) -> None:
         self.target = target
-        self.choose = choose
+        self.choose_fault = choose_fault
         self.connections = 0
         self._random = random.Random(seed)
         self._loop = asyncio.new_event_loop()
@@ -75,7 +75,7 @@ class Proxy:
     async def _refuse(self) -> None:
         assert self._server
         self._server.close()
-        self.cut_now()
+        self._reset_all_now()
         await asyncio.sleep(0)
 
     async def _finish(self) -> None:
@@ -89,18 +89,18 @@ class Proxy:
         """The end of `refuse`."""
         self._call(self._listen())
 
-    def cut(self) -> None:
+    def reset_all(self) -> None:
         """Reset all connections there are."""
-        self._loop.call_soon_threadsafe(self.cut_now)
+        self._loop.call_soon_threadsafe(self._reset_all_now)
 
-    def cut_now(self) -> None:
+    def _reset_all_now(self) -> None:
         for writer in list(self._writers):
             self._end(writer, reset=True)
 
-    def heal(self) -> None:
+    def stop_faults(self) -> None:
         """From now on nothing happens to new connections, and those there are end."""
-        self.choose = lambda number: HEALTHY
-        self.cut()
+        self.choose_fault = lambda number: HEALTHY
+        self.reset_all()
 
     def close(self) -> None:
         self._call(self._finish())
@@ -113,11 +113,11 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number = self.connections
         self.connections += 1
-        fault = self.choose(number)
+        fault = self.choose_fault(number)
         self._writers.add(writer)
         there = None
         try:
-            if fault.silent:
+            if fault.accept_only:
                 await asyncio.sleep(3600)
             up, there = await asyncio.open_connection(self.target.host, self.target.port)
             self._writers.add(there)
@@ -130,7 +130,7 @@ class Proxy:
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            reset = fault.after >= 0 and fault.then == "reset"
+            reset = fault.after_bytes >= 0 and fault.then == "reset"
             for each in (writer, there):
                 if each is not None:
                     self._end(each, reset)
@@ -149,22 +149,22 @@ class Proxy:
         self, fault: Fault, passed: list[int], source: asyncio.StreamReader, sink: asyncio.StreamWriter
     ) -> None:
         while data := await source.read(4096):
-            for at in range(0, len(data), fault.piece):
-                piece = data[at : at + fault.piece]
-                if 0 <= fault.after < passed[0] + len(piece):
-                    piece = piece[: fault.after - passed[0]]
+            for at in range(0, len(data), fault.chunk_size):
+                piece = data[at : at + fault.chunk_size]
+                if 0 <= fault.after_bytes < passed[0] + len(piece):
+                    piece = piece[: fault.after_bytes - passed[0]]
                     sink.write(piece)
-                    passed[0] = fault.after
+                    passed[0] = fault.after_bytes
                     await self._over(fault, source)
                     return
                 passed[0] += len(piece)
                 if fault.delay or fault.jitter:
                     await asyncio.sleep(fault.delay + self._random.random() * fault.jitter)
-                if fault.rate:
-                    await asyncio.sleep(len(piece) / fault.rate)
+                if fault.bytes_per_second:
+                    await asyncio.sleep(len(piece) / fault.bytes_per_second)
                 sink.write(self._altered(fault, piece))
                 await sink.drain()
-                if fault.piece < 64:
+                if fault.chunk_size < 64:
                     await asyncio.sleep(0)
 
     async def _over(self, fault: Fault, source: asyncio.StreamReader) -> None:
@@ -174,19 +174,19 @@ class Proxy:
             pass
 
     def _altered(self, fault: Fault, piece: bytes) -> bytes:
-        if fault.flip and self._random.random() < len(piece) / fault.flip:
+        if fault.flip_bit_every and self._random.random() < len(piece) / fault.flip_bit_every:
             at = self._random.randrange(len(piece))
             piece = piece[:at] + bytes([piece[at] ^ 1 << self._random.randrange(8)]) + piece[at + 1 :]
-        if fault.double and self._random.random() < len(piece) / fault.double:
+        if fault.repeat_byte_every and self._random.random() < len(piece) / fault.repeat_byte_every:
             at = self._random.randrange(len(piece))
             piece = piece[: at + 1] + piece[at:]
         return piece
 
 
 @contextlib.contextmanager
-def before(target: Address, choose: Callable[[int], Fault], seed: int = 1) -> Iterator[Proxy]:
+def fault_proxy(target: Address, choose_fault: Callable[[int], Fault], seed: int = 1) -> Iterator[Proxy]:
     """A proxy before a broker."""
-    proxy = Proxy(target, choose, seed)
+    proxy = Proxy(target, choose_fault, seed)
     try:
         yield proxy
     finally:

@@ -10,15 +10,15 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from host_tests.faults.device_run import Run
-from host_tests.faults.proxy import Fault, before
+from host_tests.faults.device_run import DeviceRun
+from host_tests.faults.proxy import Fault, fault_proxy
 from tools import broker
 from tools.paths import BUILD
 
 HEAP = "64k"
 
 
-def weather(seed: int) -> object:
+def random_faults(seed: int) -> object:
     """Chooses the fault of each connection: most live for some seconds."""
     numbers = random.Random(seed)
 
@@ -26,49 +26,49 @@ def weather(seed: int) -> object:
         kind = numbers.randrange(8)
         after = numbers.randrange(200, 60_000)
         if kind < 5:
-            return Fault(after=after, then=("reset", "close", "stall", "swallow", "reset")[kind])
+            return Fault(after_bytes=after, then=("reset", "close", "stall", "swallow", "reset")[kind])
         if kind == 5:
-            return Fault(after=after, piece=numbers.choice((1, 3, 50)))
+            return Fault(after_bytes=after, chunk_size=numbers.choice((1, 3, 50)))
         if kind == 6:
-            return Fault(after=after, jitter=0.01)
-        return Fault(silent=numbers.random() < 0.3, after=after * 4)
+            return Fault(after_bytes=after, jitter=0.01)
+        return Fault(accept_only=numbers.random() < 0.3, after_bytes=after * 4)
 
     return choose
 
 
-def soak(messages: int, seed: int, seconds: float, show: bool) -> Run:
+def soak(messages: int, seed: int, seconds: float, show: bool) -> DeviceRun:
     """Run it; a sixth of the messages at each QoS, each way."""
     count = max(1, messages // 6)
-    choose = weather(seed)
+    choose = random_faults(seed)
     with broker.Mosquitto("set_tcp_nodelay true", "max_queued_messages 0") as mosquitto:
-        with before(mosquitto.address, choose, seed) as proxy, Progress(disable=not show) as progress:  # type: ignore[arg-type]
+        with fault_proxy(mosquitto.address, choose, seed) as proxy, Progress(disable=not show) as progress:  # type: ignore[arg-type]
             task = progress.add_task("messages", total=6 * count)
-            run = Run(mosquitto.address, proxy, "s" + secrets.token_hex(4), count)
+            run = DeviceRun(mosquitto.address, proxy, "s" + secrets.token_hex(4), count)
             run.play(
-                heal_after=seconds * 0.8,
+                stop_faults_after=seconds * 0.8,
                 seconds=seconds,
                 heap=HEAP,
-                every=500,
+                report_interval_ms=500,
                 progress=lambda n: progress.update(task, completed=n),
             )
     return run
 
 
-def samples(run: Run) -> list[tuple[float, int, int]]:
+def samples(run: DeviceRun) -> list[tuple[float, int, int]]:
     """Seconds, bytes of free heap, connections."""
     rows = [line.split() for line in run.lines if line.startswith("heap ")]
     return [(int(row[1]) / 1000, int(row[2]), int(row[4])) for row in rows]
 
 
-def faults(run: Run, messages: int) -> list[str]:
+def failures(run: DeviceRun, messages: int) -> list[str]:
     """What is not as it has to be, a line each."""
     count = max(1, messages // 6)
     report, lines = run.report, []
     if not report["stopped"]:
         lines.append("it has not come to its end in time")
-    if set(run.up[1]) != set(range(count)) or report["received"][1][0] != count:
+    if set(run.received[1]) != set(range(count)) or report["received"][1][0] != count:
         lines.append("QoS 1: messages were lost")
-    if run.up[2] != dict.fromkeys(range(count), 1) or report["received"][2][:2] != [count, 0]:
+    if run.received[2] != dict.fromkeys(range(count), 1) or report["received"][2][:2] != [count, 0]:
         lines.append("QoS 2: messages were lost or doubled")
     first, last = report["heap"]
     if last > first + 512:
@@ -76,7 +76,7 @@ def faults(run: Run, messages: int) -> list[str]:
     return lines
 
 
-def plot(run: Run) -> str:
+def plot(run: DeviceRun) -> str:
     """The free heap over time."""
     import matplotlib
 
@@ -119,7 +119,7 @@ def main(
         typer.echo(f"free heap: {free[0]} bytes at first, {min(free)} at least, {free[-1]} in the end")
     typer.echo(f"longest poll(50): {run.report['longest_poll'] / 1000:.1f} ms")
     typer.echo(f"written to build/soak.json and {plot(run)}")
-    if lines := faults(run, messages):
+    if lines := failures(run, messages):
         typer.echo("\n".join(lines), err=True)
         raise typer.Exit(1)
 

@@ -13,7 +13,7 @@ def test_a_short_soak_loses_nothing_and_leaves_the_heap_level() -> None:
     if not broker.find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
     run = soak.soak(3000, seed=3, seconds=90, show=False)
-    assert soak.faults(run, 3000) == [], run.report
+    assert soak.failures(run, 3000) == [], run.report
     assert run.report["connects"] >= 2
     free = [row[1] for row in soak.samples(run)][1:]
     assert min(free) > 0.9 * max(free), free

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from umqtt5.core import client as module
+from umqtt5.core import client as client_module
+from umqtt5.core import connection as module
 
 CLIENTS = 1000
 CONNACK = b"\x20\x03\x00\x00\x00"
@@ -32,7 +33,7 @@ class Poller:
 
 
 class Stream:
-    def __init__(self, herd: Herd) -> None:
+    def __init__(self, herd: ClientHerd) -> None:
         self.herd = herd
         self.inbox = CONNACK
         self.born = herd.restarts
@@ -52,7 +53,7 @@ class Stream:
         pass
 
 
-class Herd:
+class ClientHerd:
     """Clients that are stepped when they ask for it, and when their broker restarts."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +67,7 @@ class Herd:
         numbers = random.Random(1)
         monkeypatch.setattr(module, "getrandbits", numbers.getrandbits)
         self.clients = [
-            module.Client("b", client_id="c", transport=self.connect, keep_alive=0) for _ in range(CLIENTS)
+            client_module.Client("b", client_id="c", transport=self.connect, keep_alive=0) for _ in range(CLIENTS)
         ]
         for client in self.clients:
             client.connect(wait=False)
@@ -82,7 +83,7 @@ class Herd:
     def run(self, until: int) -> None:
         while self.queue and self.queue[0][0] <= until:
             self.now, i = heapq.heappop(self.queue)
-            idle = self.clients[i]._step()
+            idle = self.clients[i]._poll_once()
             if idle < 1 << 29:
                 heapq.heappush(self.queue, (self.now + idle, i))
         self.now = until
@@ -101,12 +102,12 @@ class Herd:
 
 @pytest.mark.parametrize("down", [0, 1000, 3000, 10_000, 60_000, 600_000])
 def test_reconnects_are_spread(down: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    herd = Herd(monkeypatch)
+    herd = ClientHerd(monkeypatch)
     herd.run(60_000)
-    assert all(client.connected for client in herd.clients)
+    assert all(client.is_connected for client in herd.clients)
     back = herd.restart(down)
     herd.run(back + 200_000)
-    assert all(client.connected for client in herd.clients)
+    assert all(client.is_connected for client in herd.clients)
     seconds = [herd.connects[second] for second in range(back // 1000, max(herd.connects) + 1)]
     assert sum(seconds) == CLIENTS
     assert max(seconds) <= 5 * CLIENTS / len(seconds), seconds
@@ -115,15 +116,15 @@ def test_reconnects_are_spread(down: int, monkeypatch: pytest.MonkeyPatch) -> No
 def test_after_a_short_restart_all_are_back_within_the_first_back_off_and_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    herd = Herd(monkeypatch)
+    herd = ClientHerd(monkeypatch)
     herd.run(60_000)
     herd.restart(0)
     herd.run(herd.now + 2000)
-    assert all(client.connected for client in herd.clients)
+    assert all(client.is_connected for client in herd.clients)
 
 
 def test_a_broker_that_stays_away_is_asked_every_forty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    herd = Herd(monkeypatch)
+    herd = ClientHerd(monkeypatch)
     herd.run(60_000)
     herd.restart(3_600_000)
     asked = sum(n for second, n in herd.tries.items() if second >= 1800)

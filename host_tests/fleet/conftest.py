@@ -33,11 +33,11 @@ name = "pump"
 pin = "relay"
 """
 
-Write = Callable[..., Path]
+WriteDescription = Callable[..., Path]
 
 
 @pytest.fixture
-def described(tmp_path: Path) -> Write:
+def write_description(tmp_path: Path) -> WriteDescription:
     """Write the description, with pieces of it replaced; returns its path."""
 
     def write(*changes: tuple[str, str]) -> Path:

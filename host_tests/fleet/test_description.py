@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.board.rig import tool
-from host_tests.fleet.conftest import Write
-from tools.errors import Problem
+from host_tests.board.rig import run_tool
+from host_tests.fleet.conftest import WriteDescription
+from tools.errors import UserError
 from tools.fleet import description
-from tools.fleet.device_files import outfits
-from tools.fleet.store import Store
+from tools.fleet.device_files import build_device_files
+from tools.fleet.store import FleetStore
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,10 @@ from tools.fleet.store import Store
         ('"not for any eye"', "42", "wifi.password: expected a valid string"),
     ],
 )
-def test_a_mistake_is_one_line(described: Write, old: str, new: str, line: str) -> None:
-    path = described((old, new))
-    with pytest.raises(Problem) as caught:
-        description.load(path)
+def test_a_mistake_is_one_line(write_description: WriteDescription, old: str, new: str, line: str) -> None:
+    path = write_description((old, new))
+    with pytest.raises(UserError) as caught:
+        description.load_fleet(path)
     text = str(caught.value)
     assert text.startswith(f"{path}: ") and line in text and "\n" not in text
     assert "not for any eye" not in text
@@ -58,16 +58,16 @@ def test_a_mistake_is_one_line(described: Write, old: str, new: str, line: str) 
     ],
 )
 def test_what_the_device_would_refuse_is_refused(
-    described: Write, tmp_path: Path, old: str, new: str, line: str
+    write_description: WriteDescription, tmp_path: Path, old: str, new: str, line: str
 ) -> None:
-    path = described((old, new))
-    fleet = description.load(path)
-    with pytest.raises(Problem) as caught:
-        outfits(fleet, Store(tmp_path / "private"), path)
+    path = write_description((old, new))
+    fleet = description.load_fleet(path)
+    with pytest.raises(UserError) as caught:
+        build_device_files(fleet, FleetStore(tmp_path / "private"), path)
     assert str(caught.value).startswith(f"{path}: {line}")
 
 
-def test_devices_that_differ(described: Write) -> None:
+def test_devices_that_differ(write_description: WriteDescription) -> None:
     more = """
 [[devices]]
 number = 2
@@ -77,8 +77,8 @@ health = 5
 name = "roof"
 board = "rpi_pico_w"
 """
-    path = described(('pin = "relay"\n', 'pin = "relay"\n' + more))
-    made = description.devices(description.load(path))
+    path = write_description(('pin = "relay"\n', 'pin = "relay"\n' + more))
+    made = description.expand_devices(description.load_fleet(path))
     assert [(one.name, one.board, one.health) for one in made] == [
         ("greenhouse-001", "esp32", 30),
         ("greenhouse-002", "esp32", 5),
@@ -89,12 +89,12 @@ board = "rpi_pico_w"
 
 def test_init_writes_one_that_can_be_made(tmp_path: Path) -> None:
     path = tmp_path / "new.toml"
-    tool("fleet", "init", "--board", "rpi_pico_w", "--count", 4, "--host", "10.0.0.5", "--file", path)
+    run_tool("fleet", "init", "--board", "rpi_pico_w", "--count", 4, "--host", "10.0.0.5", "--file", path)
     assert path.stat().st_mode & 0o777 == 0o600  # it gets the password of a network
-    tool("fleet", "make", "--file", path, "--out", tmp_path / "out")
+    run_tool("fleet", "generate", "--file", path, "--out", tmp_path / "out")
     assert (tmp_path / "out" / "greenhouse-004" / "config.json").exists()
-    assert "is there already" in tool("fleet", "init", "--file", path, code=1)
+    assert "is there already" in run_tool("fleet", "init", "--file", path, code=1)
 
 
 def test_without_a_description_it_says_how_to_get_one(tmp_path: Path) -> None:
-    assert "`make fleet ARGS=init`" in tool("fleet", "make", "--file", tmp_path / "none.toml", code=1)
+    assert "`make fleet ARGS=init`" in run_tool("fleet", "generate", "--file", tmp_path / "none.toml", code=1)

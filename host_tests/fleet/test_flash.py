@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.board import rig as rigs
-from host_tests.board.rig import Rig, tool
+from host_tests.board.rig import Rig, fake_firmware, run_tool
 from host_tests.board.simulated_board import Flash
-from host_tests.fleet.conftest import Write
+from host_tests.fleet.conftest import WriteDescription
 from tools import broker
 from tools.paths import ROOT
 
@@ -37,7 +36,7 @@ class Line:
     def said(self) -> str:
         return self._log.read_text()
 
-    def until(self, condition: Callable[[], object]) -> None:
+    def wait_until(self, condition: Callable[[], object]) -> None:
         ends = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < ends, self.said
@@ -52,66 +51,68 @@ class Line:
 
 
 @pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _private_state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     yield
 
 
 def of_an_earlier_life(rig: Rig) -> Flash:
     """Another board, which was a device already: nothing of that may stay."""
-    flash, micropython = Flash(), rigs.firmware("esp32")
+    flash, micropython = Flash(), fake_firmware("esp32")
     flash.data[0x1000 : 0x1000 + len(micropython)] = micropython
     flash.data[0x200000] = 0  # with a file system
-    shutil.rmtree(rig.files)
-    rig.files.mkdir()
+    shutil.rmtree(rig.filesystem)
+    rig.filesystem.mkdir()
     old = {"host": "10.0.0.9", "port": 1999, "user": "old", "keep_alive": 7}
-    (rig.files / "config.json").write_text(json.dumps({"device": "old", "prefix": "old", "broker": old}))
+    (rig.filesystem / "config.json").write_text(json.dumps({"device": "old", "prefix": "old", "broker": old}))
     return flash
 
 
-def test_one_board_after_the_other_and_a_run_that_was_cut_goes_on(described: Write, tmp_path: Path) -> None:
-    path = described(("count = 3", "count = 2"))
+def test_one_board_after_the_other_and_a_run_that_was_cut_goes_on(
+    write_description: WriteDescription, tmp_path: Path
+) -> None:
+    path = write_description(("count = 3", "count = 2"))
     rig = Rig("esp32", tmp_path, broker.Address("localhost", 1))
     port = f"{tmp_path / 'files'}-port"
-    options = ("--file", path, "--out", tmp_path / "out", "--port", port, "--firmware", rig.file)
+    options = ("--file", path, "--out", tmp_path / "out", "--port", port, "--firmware", rig.firmware_path)
     line = Line(tmp_path / "log", *options)
-    with rig.plug():
-        line.until(lambda: "label: greenhouse-001 · ESP32 · localhost" in line.said)
-        config = json.loads((rig.files / "config.json").read_text())
+    with rig.plug_in():
+        line.wait_until(lambda: "label: greenhouse-001 · ESP32 · localhost" in line.said)
+        config = json.loads((rig.filesystem / "config.json").read_text())
         assert config["device"] == config["broker"]["user"] == "greenhouse-001"
         own = tmp_path / "out" / "greenhouse-001"
         for name in ("ca.pem", "cert.pem", "key.pem"):
-            assert (rig.files / name).read_bytes() == (own / name).read_bytes()
-        assert (rig.files / "main.py").exists()
+            assert (rig.filesystem / name).read_bytes() == (own / name).read_bytes()
+        assert (rig.filesystem / "main.py").exists()
         # as long as it is plugged in, it gets no second name
         time.sleep(1)
-        assert json.loads((rig.files / "config.json").read_text()) == config
+        assert json.loads((rig.filesystem / "config.json").read_text()) == config
         line.cut()
     assert config["broker"]["password"] not in line.said and "PRIVATE" not in line.said
 
     states = {
-        one["name"]: one["state"] for one in json.loads(tool("fleet", "list", "--file", path, "--json"))
+        one["name"]: one["state"] for one in json.loads(run_tool("fleet", "list", "--file", path, "--json"))
     }
     assert states["greenhouse-001"].startswith("20") and states["greenhouse-002"] == "not flashed"
 
     line = Line(tmp_path / "log", *options)
     rig.flash = of_an_earlier_life(rig)
-    with rig.plug():
+    with rig.plug_in():
         assert line.wait() == 0, line.said
     assert "greenhouse-001 (" not in line.said
-    config = json.loads((rig.files / "config.json").read_text())
+    config = json.loads((rig.filesystem / "config.json").read_text())
     assert config["device"] == "greenhouse-002" and config["prefix"] == "farm"
     assert "port" not in config["broker"] and "keep_alive" not in config["broker"]
-    assert "all are flashed" in tool("fleet", "flash", *options)
+    assert "all are flashed" in run_tool("fleet", "flash", *options)
 
     # whoever has changed in the description is due again, and nobody else
-    path = described(
+    path = write_description(
         ("count = 3", "count = 2"), ('"relay"\n', '"relay"\n\n[[devices]]\nnumber = 2\nhealth = 5\n')
     )
-    listed = tool("fleet", "list", "--file", path).splitlines()
+    listed = run_tool("fleet", "list", "--file", path).splitlines()
     assert "changed since" not in listed[0] and listed[1].endswith("changed since")
 
 
-def test_a_name_that_is_not_of_this_fleet(described: Write, tmp_path: Path) -> None:
-    options = ("--file", described(), "--out", tmp_path / "out")
-    assert "shed-9: no device of this fleet" in tool("fleet", "flash", "shed-9", *options, code=1)
+def test_a_name_that_is_not_of_this_fleet(write_description: WriteDescription, tmp_path: Path) -> None:
+    options = ("--file", write_description(), "--out", tmp_path / "out")
+    assert "shed-9: no device of this fleet" in run_tool("fleet", "flash", "shed-9", *options, code=1)

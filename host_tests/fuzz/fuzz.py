@@ -1,7 +1,7 @@
 """Mutated streams into the client: `make fuzz SECONDS=60`, `make fuzz STREAMS=1000000 SEED=7`.
 
 Whatever arrives, the client goes on or ends with a DISCONNECT, raises nothing, writes only what a
-client may write, grows no buffer, and works again with its next connection: see `case`.
+client may write, grows no buffer, and works again with its next connection: see `fuzz_case`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from simulation import real_clock
+from simulation import restore_real_clock
 
 from host_tests.fuzz import minimise, mutate
 
@@ -46,12 +46,12 @@ def batch(first: int, count: int = _BATCH) -> Result:
     """Play the streams of these numbers."""
     result = Result(count)
     for number in range(first, first + count):
-        case = mutate.made(number)
+        case = mutate.generate_case(number)
         try:
-            result.endings[minimise.play(case)] += 1
+            result.endings[minimise.run_case(case)] += 1
         except Exception:
-            result.findings.append((number, minimise.fault(case) or "not a second time"))
-    real_clock()
+            result.findings.append((number, minimise.failure(case) or "not a second time"))
+    restore_real_clock()
     return result
 
 
@@ -83,26 +83,26 @@ def results(seed: int, streams: int, seconds: float) -> Iterator[Result]:
             yield left.get()
 
 
-def told(console: Console, result: Result, seed: int, took: float) -> None:
+def print_result(console: Console, result: Result, seed: int, took: float) -> None:
     table = Table("ended by", "streams", title=f"{result.streams} streams from {seed} on in {took:.0f} s")
     for how, count in result.endings.most_common():
         table.add_row(how, str(count))
     console.print(table)
     for number, why in result.findings:
-        path = minimise.save(minimise.minimised(mutate.made(number)), number, why)
+        path = minimise.save(minimise.minimise(mutate.generate_case(number)), number, why)
         console.print(f"[red]stream {number}[/]: {why}", highlight=False)
         console.print(f"  once more: make fuzz REPLAY={path}", highlight=False, soft_wrap=True)
         console.print(f"  or as it was: make fuzz SEED={number} STREAMS=1", highlight=False)
 
 
-def replayed(console: Console, path: Path) -> int:
+def replay_case(console: Console, path: Path) -> int:
     try:
         case = minimise.load(path)
     except (OSError, ValueError) as error:
         console.print(f"[red]{error}[/]")
         return 2
-    why = minimise.fault(case)
-    console.print(f"[red]{why}[/]" if why else f"{path}: ended by {minimise.play(case)}")
+    why = minimise.failure(case)
+    console.print(f"[red]{why}[/]" if why else f"{path}: ended by {minimise.run_case(case)}")
     return 1 if why else 0
 
 
@@ -115,7 +115,7 @@ def main(
     """Mutated streams into the client."""
     console = Console()
     if replay:
-        raise typer.Exit(replayed(console, replay))
+        raise typer.Exit(replay_case(console, replay))
     seed = random.randrange(1 << 32) if seed is None else seed
     start = time.monotonic()
     total = Result()
@@ -133,7 +133,7 @@ def main(
             )
             if len(total.findings) >= _ENOUGH:
                 break
-    told(console, total, seed, time.monotonic() - start)
+    print_result(console, total, seed, time.monotonic() - start)
     raise typer.Exit(1 if total.findings else 0)
 
 

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from errno import ETIMEDOUT
 from typing import Any
 
-from ohmqtt.error import MQTTError as JudgeError
+from ohmqtt.error import MQTTError as OhmqttError
 from ohmqtt.packet import decode_packet
-from simulation import World
+from simulation import Simulation
 
-from helper import CONNACK, message, packet, text
-from host_tests.interop.reference_packets import split
+from helper import CONNACK, make_packet, publish_packet, utf8_string
+from host_tests.interop.reference_packets import split_packets
 from umqtt5 import MQTTError, streaming
-from umqtt5.core import client as client_module
-from umqtt5.core.session import CLOSED, CLOSING, CONNECTED, CONNECTING
+from umqtt5.core import connection as connection_module
+from umqtt5.core.states import CLOSED, CLOSING, CONNECTED, CONNECTING
 from umqtt5.properties import pack
 
-_METHOD = b"\x15" + text(b"SCRAM-SHA-256")
-_WITH_METHOD = packet(0x20, b"\x00\x00", bytes((len(_METHOD),)), _METHOD)
+_METHOD = b"\x15" + utf8_string(b"SCRAM-SHA-256")
+_WITH_METHOD = make_packet(0x20, b"\x00\x00", bytes((len(_METHOD),)), _METHOD)
 _RESUMED = b"\x20\x03\x01\x00\x00"
 
 # the features that are in use, by name; more than one has to be small, so that buffers fill
@@ -46,16 +46,16 @@ class Case:
     chunks: tuple[bytes, ...]
 
 
-def accepted(profile: str) -> bytes:
+def connack_for(profile: str) -> bytes:
     """The CONNACK that a client of this profile takes."""
     return _WITH_METHOD if profile == "auth" else bytes(CONNACK)
 
 
-class Planned(Exception):
+class HandlerError(Exception):
     """What a handler here raises now and then."""
 
 
-class Method:
+class AcceptingAuthMethod:
     """Takes every challenge."""
 
     method = "SCRAM-SHA-256"
@@ -70,17 +70,17 @@ class Method:
         pass
 
 
-class Run:
+class CaseRun:
     """A case being played; any exception out of it is a finding."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
         options = {"rx": 160, "tx": 128, "outbox": 256, "inflight": 4, **PROFILES[case.profile]}
-        self.world = world = World(**options)
-        client_module.getrandbits = lambda bits: 0  # no pause before the next connection
-        world.greeting = b""
-        world.piece = case.piece
-        self.client = client = world.client
+        self.sim = sim = Simulation(**options)
+        connection_module.getrandbits = lambda bits: 0  # no pause before the next connection
+        sim.connect_reply = b""
+        sim.read_size = case.piece
+        self.client = client = sim.client
         self.got: list[tuple[int, str]] = []
         self.errors: list[Exception] = []
         self.ends: list[Any] = []
@@ -91,9 +91,9 @@ class Run:
         client.subscribe("gone", self.handle)
         client.topic("out/topic")
         if case.profile == "pieces":
-            streaming.receive(client, "a/#", self.begin, maximum=1000)
+            streaming.receive(client, "a/#", self.begin, max_size=1000)
         if case.profile == "auth":
-            client.auth = Method()
+            client.auth = AcceptingAuthMethod()
         self.sizes = self.measure()
 
     def state(self, client: Any, up: bool, error: Any) -> None:
@@ -101,9 +101,11 @@ class Run:
         if up:
             return
         self.ends.append(error)
-        link = self.world.stream
-        if isinstance(error, MQTTError) and not link.stalled:
-            by_broker = client.session.framer.first >> 4 in (2, 14) and client.packet.reason == error.code
+        link = self.sim.stream
+        if isinstance(error, MQTTError) and not link.is_stalled:
+            by_broker = (
+                client.session.framer.first_byte >> 4 in (2, 14) and client.packet.reason == error.code
+            )
             ours = link.written.endswith(bytes((0xE0, 1, error.code)))
             if not by_broker and not ours:
                 self.errors.append(AssertionError(f"ended without DISCONNECT: {error!r}"))
@@ -112,67 +114,69 @@ class Run:
 
     def handle(self, arrived: Any) -> None:
         """Look at all there is to see."""
-        assert self.client.connected, "a message without a connection"
+        assert self.client.is_connected, "a message without a connection"
         self.got.append((arrived.packet_id, arrived.topic))
         assert len(arrived.payload) == len(arrived)
         for identifier in range(1, 43):
             arrived.property(identifier)
         if len(self.got) % 7 == 6:
-            raise Planned
+            raise HandlerError
         if self.case.profile == "requests":
             self.client.respond(arrived, b"answer")
         elif len(self.got) % 3 == 2:
-            self.allowed(self.client.publish, "out/answer", b"x", len(self.got) % 2)
+            self.call_within_limits(self.client.publish, "out/answer", b"x", len(self.got) % 2)
 
     def begin(self, arrived: Any, size: int) -> Any:
-        assert self.client.connected, "a message without a connection"
+        assert self.client.is_connected, "a message without a connection"
         self.got.append((arrived.packet_id, arrived.topic))
         return None if size % 5 == 4 else lambda piece: None
 
     def look(self, *answer: Any) -> None:
         assert answer[-1].property(0x26) is None or answer[-1].property(0x26, 0)
 
-    def allowed(self, function: Any, *arguments: Any, **options: Any) -> None:
+    def call_within_limits(self, function: Any, *arguments: Any, **options: Any) -> None:
         """What a user does; a limit of the broker may forbid it."""
         try:
             function(*arguments, **options)
         except MQTTError:
-            assert self.client.session.limits[6] or self.client.session.limits[3] < 2
+            assert self.client.session.broker_limits[6] or self.client.session.broker_limits[3] < 2
 
     def act(self, turn: int) -> None:
         """Something of everything, between what arrives."""
         client, turn = self.client, turn % 9
         if turn < 3:
-            self.allowed(client.publish, "out/topic", b"1234", turn)
+            self.call_within_limits(client.publish, "out/topic", b"1234", turn)
         elif turn == 3:
-            self.allowed(client.publish, "out/other", b"", 1, True, pack(user=[("a", "b")]))
+            self.call_within_limits(
+                client.publish, "out/other", b"", 1, True, pack(user_properties=[("a", "b")])
+            )
         elif turn == 4 and not client.session.subscriptions.find(b"gone"):
             client.subscribe("gone", self.handle, 1)
         elif turn == 4:
-            if client.session.subscriptions.find(b"gone").wanted:
+            if client.session.subscriptions.find(b"gone").is_wanted:
                 client.unsubscribe("gone")
         elif turn == 5 and self.case.profile == "auth":
-            self.allowed(client.reauthenticate, wait=False)
+            self.call_within_limits(client.reauthenticate, wait=False)
         elif turn == 5 and self.case.profile == "requests":
-            self.allowed(client.request, "ask", b"x", timeout=500, on_answer=lambda answer: None)
+            self.call_within_limits(client.request, "ask", b"x", timeout=500, on_response=lambda answer: None)
         elif turn == 6:
             client.poll(300)
         elif turn == 7 and self.case.profile == "stalled":
-            self.world.stream.stalled = True
+            self.sim.stream.is_stalled = True
         elif turn == 8:
-            self.world.stream.stalled = False
+            self.sim.stream.is_stalled = False
 
     # ---- the stream
 
-    def play(self) -> str:
+    def run(self) -> str:
         """Returns in a word how it ended."""
-        world, client = self.world, self.client
+        sim, client = self.sim, self.client
         client.connect(wait=False)
         client.poll()
         client.poll()
-        world.greeting = _RESUMED if self.case.profile == "resumed" else accepted(self.case.profile)
+        sim.connect_reply = _RESUMED if self.case.profile == "resumed" else connack_for(self.case.profile)
         for turn, chunk in enumerate(self.case.chunks):
-            link = world.stream
+            link = sim.stream
             if link.closed:
                 link = self.reconnected()
             link.inbox += chunk
@@ -180,24 +184,24 @@ class Run:
                 client.poll()
                 if link.closed or not link.inbox:
                     break
-            assert not link.inbox or link.closed or client.session.held, "it stands still"
+            assert not link.inbox or link.closed or client.session.rx_paused, "it stands still"
             if not link.closed:
                 self.act(turn)
         how = self.ended()
-        world.stream.stalled = False
+        sim.stream.is_stalled = False
         for _ in range(4):
             client.poll()
         self.check()
-        self.works()
+        self.check_reconnect()
         return how
 
     def reconnected(self) -> Any:
         for _ in range(3):
             self.client.poll()
-        if self.world.stream.closed:  # after some refusals the next try comes late
-            self.client.poll(self.client.next_deadline() + 1)
+        if self.sim.stream.closed:  # after some refusals the next try comes late
+            self.client.poll(self.client.next_timeout() + 1)
             self.client.poll()
-        return self.world.stream
+        return self.sim.stream
 
     def ended(self) -> str:
         error = self.ends[0] if self.ends else None
@@ -210,59 +214,65 @@ class Run:
     def measure(self) -> list[int]:
         session = self.client.session
         buffers = [session.framer.rx, session.framer._chunk, session.tx, session.outbox.arena]
-        buffers += [session.outbox.states, session.inbox, session._aliased, session.limits, session.since]
+        buffers += [
+            session.outbox.states,
+            session.received_ids,
+            session._alias_topics,
+            session.broker_limits,
+            session.wait_started,
+        ]
         return [len(buffer) for buffer in buffers] + [len(session.aliases or b"")]
 
     def check(self) -> None:
         for error in self.errors:
-            assert isinstance(error, (Planned, MQTTError)), repr(error)
+            assert isinstance(error, (HandlerError, MQTTError)), repr(error)
         for error in self.ends:
             good = isinstance(error, MQTTError) or (isinstance(error, OSError) and error.args[0] == ETIMEDOUT)
             assert error is None or good, repr(error)
             # what we end with is for a fault, what the broker ends with may be any reason
             assert not isinstance(error, MQTTError) or error.code >= 0x80 or error.code == 0, repr(error)
-        for link in self.world.streams:
-            self.legal(link.written)
+        for link in self.sim.streams:
+            self.check_written(link.written)
         assert self.measure() == self.sizes, "a buffer grew"
         session = self.client.session
-        assert session.state in (CONNECTING, CONNECTED) or self.world.stream.closed, "it hangs"
-        assert len(session.subscriptions.all) <= 5, "subscriptions grew"
-        assert len(self.client._topics) <= 8 and len(self.client._chores) <= 3
+        assert session.state in (CONNECTING, CONNECTED) or self.sim.stream.closed, "it hangs"
+        assert len(session.subscriptions.entries) <= 5, "subscriptions grew"
+        assert len(self.client._topics) <= 8 and len(self.client._poll_hooks) <= 3
 
-    def legal(self, written: bytes) -> None:
+    def check_written(self, written: bytes) -> None:
         """What the client has written are whole packets of a client, CONNECT first and only there."""
-        written_packets = split(written)
+        written_packets = split_packets(written)
         for place, one in enumerate(written_packets):
             assert one[0] & 0xF0 in _CLIENTS, one
             assert (one[0] & 0xF0 == 0x10) == (place == 0), written_packets
             assert one[0] & 0xF0 != 0xE0 or place == len(written_packets) - 1, "written behind DISCONNECT"
             try:
                 decode_packet(one)
-            except JudgeError as error:
+            except OhmqttError as error:
                 raise AssertionError(f"{one!r}: {error}") from error
 
-    def works(self) -> None:
+    def check_reconnect(self) -> None:
         """The session is opened once more, and works."""
-        client, world = self.client, self.world
+        client, sim = self.client, self.sim
         before = len(self.ends)
         client.disconnect()
         assert client.session.state == CLOSED
-        world.greeting = accepted(self.case.profile)
-        world.piece = 1000
+        sim.connect_reply = connack_for(self.case.profile)
+        sim.read_size = 1000
         client.connect()
         self.got.clear()
-        link = world.stream
-        link.inbox += message(b"alive", b"x", 1, 77)
+        link = sim.stream
+        link.inbox += publish_packet(b"alive", b"x", 1, 77)
         client.poll()
         client.poll()
         assert self.got == [(77, "alive")], self.got
-        assert b"\x40\x02\x00\x4d" in split(link.written), split(link.written)
-        assert client.session.state != CLOSING and client.session.outbox.first(1) < 0
+        assert b"\x40\x02\x00\x4d" in split_packets(link.written), split_packets(link.written)
+        assert client.session.state != CLOSING and client.session.outbox.oldest(1) < 0
         client.disconnect()
         self.ends = self.ends[:before]
-        self.legal(link.written)
+        self.check_written(link.written)
 
 
-def play(case: Case) -> str:
+def run_case(case: Case) -> str:
     """Play a case; returns how it ended. Whatever it raises is a finding."""
-    return Run(case).play()
+    return CaseRun(case).run()

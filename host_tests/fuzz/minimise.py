@@ -6,16 +6,16 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from host_tests.fuzz.fuzz_case import Case, play
+from host_tests.fuzz.fuzz_case import Case, run_case
 from tools.paths import BUILD
 
 _MOST = 3000  # cases that are tried
 
 
-def fault(case: Case) -> str | None:
+def failure(case: Case) -> str | None:
     """What a case raises, and where; None where all is well."""
     try:
-        play(case)
+        run_case(case)
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         # without what differs from stream to stream
@@ -43,16 +43,16 @@ def _smaller(case: Case) -> Iterator[Case]:
         yield Case("plain", case.piece, chunks)
 
 
-def minimised(case: Case) -> Case:
+def minimise(case: Case) -> Case:
     """The smallest case found that fails in the same way."""
-    wanted = fault(case)
+    wanted = failure(case)
     tried = 0
     again = True
     while again and tried < _MOST:
         again = False
         for smaller in _smaller(case):
             tried += 1
-            if fault(smaller) == wanted:
+            if failure(smaller) == wanted:
                 case, again = smaller, True
                 break
     return case

@@ -6,8 +6,8 @@ import random
 from functools import cache
 
 from host_tests.fuzz import corpus
-from host_tests.fuzz.fuzz_case import PROFILES, Case, accepted
-from host_tests.interop.reference_packets import frame
+from host_tests.fuzz.fuzz_case import PROFILES, Case, connack_for
+from host_tests.interop.reference_packets import make_packet
 
 _SPECIAL = (0, 1, 2, 3, 4, 0x0B, 0x16, 0x20, 0x23, 0x26, 0x7F, 0x80, 0x81, 0xC0, 0xED, 0xFF)
 _NAMES = tuple(PROFILES)
@@ -57,7 +57,7 @@ def _stretched(chance: random.Random, profile: str) -> bytes:
     topic = b"t" * (rx - chance.randrange(12)) if chance.random() < 0.3 else b"a/b"
     qos = chance.randrange(3)
     rest = (b"\x00\x05" if qos else b"") + b"\x00" + bytes(rx + chance.randrange(-12, 200))
-    return frame(0x30 | qos << 1, len(topic).to_bytes(2, "big") + topic + rest)
+    return make_packet(0x30 | qos << 1, len(topic).to_bytes(2, "big") + topic + rest)
 
 
 def _mutated(chance: random.Random, one: bytes) -> bytes:
@@ -74,10 +74,10 @@ def _mutated(chance: random.Random, one: bytes) -> bytes:
     if first >> 4 == 3 and chance.random() < 0.3:
         first ^= chance.choice((1, 2, 4, 6, 8))
     _bend(chance, body)
-    return frame(first, bytes(body))
+    return make_packet(first, bytes(body))
 
 
-def made(number: int) -> Case:
+def generate_case(number: int) -> Case:
     """The stream of this number."""
     chance = random.Random(number)
     profile = chance.choice(_NAMES)
@@ -94,7 +94,7 @@ def made(number: int) -> Case:
         if one[0] >> 4 == 3 and chance.random() < 0.1:
             data = _stretched(chance, profile)
         if place == 0 and chance.random() < 0.9:  # what follows would else not be looked at
-            data = chance.choice((one, accepted(profile)))
+            data = chance.choice((one, connack_for(profile)))
         if chunks and chance.random() < 0.3:
             chunks[-1] += data
         else:

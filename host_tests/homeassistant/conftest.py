@@ -10,7 +10,9 @@ from tools import broker
 
 
 @pytest.fixture(scope="session")
-def home(mosquitto: broker.Address, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HomeAssistant]:
+def home_assistant(
+    mosquitto: broker.Address, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HomeAssistant]:
     """One for all tests: its start takes a while."""
     program = installed()
     if program is None:

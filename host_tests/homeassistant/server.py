@@ -124,14 +124,14 @@ class HomeAssistant:
 
     def shows(self, entity: str, state: str) -> None:
         """Wait until it shows this state."""
-        self.until(lambda: self.state(entity) == state)
+        self.wait_until(lambda: self.state(entity) == state)
 
     def call(self, service: str, entity: str, **data: Any) -> None:
         """Call a service such as `switch.turn_on`, as a click in its window does."""
         domain, _, name = service.partition(".")
         self.ask("call_service", domain=domain, service=name, service_data=data, target={"entity_id": entity})
 
-    def until(self, condition: Callable[[], object], timeout: float = 60) -> None:
+    def wait_until(self, condition: Callable[[], object], timeout: float = 60) -> None:
         """Wait until the condition holds; fails the test where it does not."""
         ends = time.monotonic() + timeout
         while not condition():

@@ -1,4 +1,4 @@
-"""Three decoders and encoders that others wrote judge our bytes. The unit tests' helpers are found here."""
+"""Three decoders and encoders that others wrote check our bytes. The unit tests' helpers are found here."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""`make judges EXAMPLES=1000`: the tests of this folder with more examples, and with others each time."""
+"""`make interop EXAMPLES=1000`: the tests of this folder with more examples, and with others each time."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import typer
 
 from tools import npm
 
-JUDGES = Path(__file__).parent
+INTEROP = Path(__file__).parent
 
 
 def main(examples: Annotated[int, typer.Option(help="for each test", min=1)] = 1000) -> None:
-    """Our packets before the judges, and theirs before us."""
-    why = npm.install(JUDGES)
+    """Our packets before the codecs, and theirs before us."""
+    why = npm.install(INTEROP)
     if why:
-        typer.echo(f"without the judge mqtt-packet: {why}")
+        typer.echo(f"without the codec mqtt-packet: {why}")
     environment = dict(os.environ, EXAMPLES=str(examples))
     # a failure is made small, which may take longer than a test may otherwise
-    command = [sys.executable, "-m", "pytest", "-n", "auto", "--timeout", "0", str(JUDGES)]
+    command = [sys.executable, "-m", "pytest", "-n", "auto", "--timeout", "0", str(INTEROP)]
     raise typer.Exit(subprocess.run(command, env=environment).returncode)
 
 

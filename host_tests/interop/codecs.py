@@ -1,6 +1,6 @@
-"""The three judges: PyPI's ohmqtt and mqtt5, npm's mqtt-packet.
+"""The three codecs: PyPI's ohmqtt and mqtt5, npm's mqtt-packet.
 
-Each decodes bytes to a `Packet` and encodes one. `sees` is what a judge can tell of a packet, `leaves`
+Each decodes bytes to a `Packet` and encodes one. `decodable` is what a codec can tell of a packet, `encodable`
 what its encoder writes of one: some drop what equals a default, or the order of user properties.
 """
 
@@ -21,8 +21,8 @@ from ohmqtt.mqtt_spec import MQTTPropertyId, MQTTQoS, MQTTReasonCode
 
 from host_tests.interop.reference_packets import (
     ACKS,
+    PROPERTY_TYPES,
     SUBSCRIPTION_IDENTIFIER,
-    TYPES,
     USER,
     Packet,
     RejectedError,
@@ -40,7 +40,7 @@ def _filters(filters: list[tuple[str, int]]) -> list[tuple[str, int, bool, bool,
 class Ohmqtt:
     name = "ohmqtt"
 
-    def sees(self, packet: Packet) -> Packet:
+    def decodable(self, packet: Packet) -> Packet:
         """Subscription Identifiers are a set to it."""
         packet = packet.copy()
         if SUBSCRIPTION_IDENTIFIER in packet.properties:
@@ -49,7 +49,7 @@ class Ohmqtt:
             )
         return packet
 
-    leaves = sees
+    encodable = decodable
 
     @staticmethod
     def _properties(found: Any) -> dict[int, Any]:
@@ -58,7 +58,7 @@ class Ohmqtt:
             identifier = int(getattr(MQTTPropertyId, name))
             if identifier == SUBSCRIPTION_IDENTIFIER:
                 value = sorted(value)
-            elif TYPES[identifier] == "byte":
+            elif PROPERTY_TYPES[identifier] == "byte":
                 value = int(value)
             out[identifier] = value
         return out
@@ -115,7 +115,7 @@ class Ohmqtt:
         names = {i: MQTTPropertyId(i).name for i in packet.properties}
         values = {
             names[i]: bool(value)
-            if TYPES[i] == "byte" and names[i] not in ("PayloadFormatIndicator", "MaximumQoS")
+            if PROPERTY_TYPES[i] == "byte" and names[i] not in ("PayloadFormatIndicator", "MaximumQoS")
             else value
             for i, value in packet.properties.items()
         }
@@ -182,7 +182,7 @@ class Mqtt5:
     def _defaults(self, kind: str) -> dict[int, Any]:
         return {**_DEFAULTS, 0x11: 0, 0x17: 1, 0x19: 0} if kind == "CONNECT" else _DEFAULTS
 
-    def sees(self, packet: Packet) -> Packet:
+    def decodable(self, packet: Packet) -> Packet:
         packet = packet.copy()
         defaults = self._defaults(packet.kind)
         for properties in (packet.properties, (packet.fields.get("will") or {}).get("properties", {})):
@@ -191,14 +191,14 @@ class Mqtt5:
                     del properties[identifier]
         return packet
 
-    leaves = sees
+    encodable = decodable
 
     def _properties(self, kind: str, found: Any) -> dict[int, Any]:
         out: dict[int, Any] = {}
         defaults = self._defaults(kind)
         for identifier, name in _MQTT5.items():
             value = getattr(found, name, None)
-            if TYPES[identifier] == "byte" and value is not None:
+            if PROPERTY_TYPES[identifier] == "byte" and value is not None:
                 value = int(value)
             if value is None or value == [] or value == defaults.get(identifier, ()):
                 continue
@@ -367,14 +367,14 @@ class MqttPacket:
             out.setdefault(name, []).append(value)
         return out
 
-    def sees(self, packet: Packet) -> Packet:
+    def decodable(self, packet: Packet) -> Packet:
         packet = packet.copy()
         for properties in (packet.properties, (packet.fields.get("will") or {}).get("properties", {})):
             if USER in properties:
                 properties[USER] = self._group(properties[USER])
         return packet
 
-    def leaves(self, packet: Packet) -> Packet:
+    def encodable(self, packet: Packet) -> Packet:
         """User properties go by name, those that are numbers first, as JavaScript keeps them."""
         packet = packet.copy()
         pairs = packet.properties.get(USER, [])
@@ -394,9 +394,9 @@ class MqttPacket:
             identifier = _IDENTIFIERS[name]
             if identifier == USER:
                 value = {key: one if isinstance(one, list) else [one] for key, one in value.items()}
-            elif TYPES[identifier] == "byte":
+            elif PROPERTY_TYPES[identifier] == "byte":
                 value = int(value)
-            elif TYPES[identifier] == "binary":
+            elif PROPERTY_TYPES[identifier] == "binary":
                 value = self._bytes(value)
             elif identifier == SUBSCRIPTION_IDENTIFIER:
                 value = value if isinstance(value, list) else [value]
@@ -465,9 +465,9 @@ class MqttPacket:
         for identifier, value in packet.properties.items():
             if identifier == USER:
                 value = {"$pairs": value}
-            elif TYPES[identifier] == "binary":
+            elif PROPERTY_TYPES[identifier] == "binary":
                 value = {"$hex": value.hex()}
-            elif TYPES[identifier] == "byte" and identifier != 0x24:
+            elif PROPERTY_TYPES[identifier] == "byte" and identifier != 0x24:
                 value = bool(value)
             properties[_NPM[identifier]] = value
         if properties:
@@ -475,16 +475,16 @@ class MqttPacket:
         return bytes.fromhex(self._ask({"encode": question})["hex"])
 
 
-def available() -> tuple[list[Any], list[str]]:
-    """The judges that are here, and why others are not."""
+def available_codecs() -> tuple[list[Any], list[str]]:
+    """The codecs that are here, and why others are not."""
     here: list[Any] = [Ohmqtt()]
     missing = []
     if sys.version_info >= (3, 11):
         here.append(Mqtt5())
     else:
-        missing.append("the judge mqtt5 needs Python 3.11")
-    if shutil.which("node") and npm.installed(FOLDER):
+        missing.append("the codec mqtt5 needs Python 3.11")
+    if shutil.which("node") and npm.is_installed(FOLDER):
         here.append(MqttPacket())
     else:
-        missing.append("the judge mqtt-packet needs node and npm, which are not here")
+        missing.append("the codec mqtt-packet needs node and npm, which are not here")
     return here, missing

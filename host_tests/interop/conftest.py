@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from simulation import real_clock
+from simulation import restore_real_clock
 
 from host_tests.interop import EXAMPLES
-from host_tests.interop import codecs as bench
+from host_tests.interop.codecs import MqttPacket, available_codecs
 
-# the same examples in each run: what fails once fails always. `make judges EXAMPLES=1000` draws others
+# the same examples in each run: what fails once fails always. `make interop EXAMPLES=1000` draws others
 settings.register_profile(
-    "judges",
+    "interop",
     derandomize="EXAMPLES" not in os.environ,
     database=None,
     deadline=None,
@@ -22,27 +22,27 @@ settings.register_profile(
     max_examples=EXAMPLES,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.load_profile("judges")
+settings.load_profile("interop")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:  # a failure is made small, which may take minutes
-        if "judges" in item.path.parts:
+        if "interop" in item.path.parts:
             item.add_marker(pytest.mark.timeout(0 if "EXAMPLES" in os.environ else 600))
 
 
 @pytest.fixture(scope="session")
-def judges() -> Iterator[list[Any]]:
-    here, missing = bench.available()
+def codecs() -> Iterator[list[Any]]:
+    here, missing = available_codecs()
     for why in missing:
         print(why)
     yield here
-    for judge in here:
-        if isinstance(judge, bench.MqttPacket):
-            judge.close()
+    for codec in here:
+        if isinstance(codec, MqttPacket):
+            codec.close()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def real_clock_afterwards() -> Iterator[None]:
+def restore_real_clock_after() -> Iterator[None]:
     yield
-    real_clock()
+    restore_real_clock()

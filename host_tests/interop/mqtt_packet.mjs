@@ -1,4 +1,4 @@
-// mqtt-packet as a judge: one JSON object a line in, one out, until the input ends.
+// mqtt-packet as a codec: one JSON object a line in, one out, until the input ends.
 //   {"decode": HEX}      -> {"packet": {...}}, the bytes in it as {"$hex": ...}
 //   {"encode": {...}}    -> {"hex": HEX}
 // and {"error": WORDS} where it refuses.

@@ -10,13 +10,13 @@ from typing import Any
 
 from host_tests.interop.reference_packets import (
     ACKS,
+    ALLOWED_PROPERTIES,
     FLAGS,
-    KINDS,
-    LEGAL,
-    REASONS,
+    PACKET_TYPES,
+    PROPERTY_TYPES,
+    SERVER_REASON_CODES,
     SUBSCRIPTION_IDENTIFIER,
     TOPIC_ALIAS,
-    TYPES,
     USER,
     Packet,
 )
@@ -48,7 +48,7 @@ class Reader:
         while data[at] > 127:
             at += 1
         self.flags = data[0] & 15
-        self.kind = KINDS[data[0] >> 4]
+        self.kind = PACKET_TYPES[data[0] >> 4]
         self.data = data[at + 1 :]
         self.at = 0
         self.end = len(self.data)
@@ -119,10 +119,10 @@ class Reader:
 
     def property(self, found: dict[int, Any]) -> None:
         identifier = self.varint()
-        kind = TYPES.get(identifier)
+        kind = PROPERTY_TYPES.get(identifier)
         if kind is None:
             raise self.stop("2.2.2.2 unknown property", MALFORMED)
-        if identifier not in LEGAL.get(self.kind, ()):
+        if identifier not in ALLOWED_PROPERTIES.get(self.kind, ()):
             self.fault("2.2.2.2 property out of place", MALFORMED)
         repeats = identifier == USER or (identifier == SUBSCRIPTION_IDENTIFIER and self.kind == "PUBLISH")
         if identifier in found and not repeats:
@@ -162,7 +162,7 @@ class Reader:
     def known(self, reason: int) -> None:
         if self.kind == "DISCONNECT" and reason == 4:
             self.fault("3.14.2.1 a client's reason code", MALFORMED, PROTOCOL)
-        elif reason not in REASONS[self.kind]:
+        elif reason not in SERVER_REASON_CODES[self.kind]:
             self.fault("2.4 unknown reason code", MALFORMED, PROTOCOL)
 
     # ---- packets (3)
@@ -257,7 +257,7 @@ class Reader:
             self.fault("2.1.4 bytes left over", MALFORMED)
 
 
-def read(data: bytes) -> tuple[Packet, list[Fault]]:
+def decode(data: bytes) -> tuple[Packet, list[Fault]]:
     """The packet, as far as it can be told, and all that is wrong with it."""
     reader = Reader(data)
     try:
@@ -267,7 +267,7 @@ def read(data: bytes) -> tuple[Packet, list[Fault]]:
     return reader.packet, reader.faults
 
 
-def frame(data: bytes, limit: int) -> tuple[bytes, list[Fault]]:
+def read_frame(data: bytes, limit: int) -> tuple[bytes, list[Fault]]:
     """The first packet of a stream, b"" where it is not whole; `limit` is the Maximum Packet Size."""
     size = shift = 0
     faults = []

@@ -10,7 +10,7 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-KINDS = (
+PACKET_TYPES = (
     "",
     "CONNECT",
     "CONNACK",
@@ -34,7 +34,7 @@ ACKS = ("PUBACK", "PUBREC", "PUBREL", "PUBCOMP")
 USER, SUBSCRIPTION_IDENTIFIER, TOPIC_ALIAS = 0x26, 0x0B, 0x23
 
 # the type of each property (2.2.2.2)
-TYPES = {
+PROPERTY_TYPES = {
     **dict.fromkeys((0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A), "byte"),
     **dict.fromkeys((0x13, 0x21, 0x22, 0x23), "u16"),
     **dict.fromkeys((0x02, 0x11, 0x18, 0x27), "u32"),
@@ -44,7 +44,7 @@ TYPES = {
     0x26: "pair",
 }
 _ANSWER = frozenset((0x1F, 0x26))
-LEGAL = {
+ALLOWED_PROPERTIES = {
     "CONNECT": frozenset((0x11, 0x15, 0x16, 0x17, 0x19, 0x21, 0x22, 0x26, 0x27)),
     "WILL": frozenset((0x01, 0x02, 0x03, 0x08, 0x09, 0x18, 0x26)),
     "CONNACK": frozenset(
@@ -59,7 +59,7 @@ LEGAL = {
 }
 # the reason codes that a server may send (the tables of 3.2.2.2, 3.4.2.1 and so on)
 _PUBACK = b"\x00\x10\x80\x83\x87\x90\x91\x97\x99"
-REASONS = {
+SERVER_REASON_CODES = {
     "CONNACK": b"\x00\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8c\x90\x95\x97\x99\x9a\x9b\x9c\x9d\x9f",
     "PUBACK": _PUBACK,
     "PUBREC": _PUBACK,
@@ -108,7 +108,7 @@ def binary(value: str | bytes) -> bytes:
 
 
 def put_property(identifier: int, value: Any) -> bytes:
-    kind = TYPES[identifier]
+    kind = PROPERTY_TYPES[identifier]
     if kind == "pair":
         data = binary(value[0]) + binary(value[1])
     elif kind == "varint":
@@ -128,14 +128,14 @@ def put_properties(properties: dict[int, Any]) -> bytes:
     return varint(len(out)) + out
 
 
-def frame(first: int, body: bytes) -> bytes:
+def make_packet(first: int, body: bytes) -> bytes:
     return bytes((first,)) + varint(len(body)) + body
 
 
 def encode(packet: Packet) -> bytes:
     """What a server sends, each packet in its shortest form."""
     kind = packet.kind
-    first = KINDS.index(kind) << 4 | FLAGS.get(kind, 0)
+    first = PACKET_TYPES.index(kind) << 4 | FLAGS.get(kind, 0)
     properties = put_properties(packet.properties)
     if kind == "PUBLISH":
         first |= packet["dup"] << 3 | packet["qos"] << 1 | packet["retain"]
@@ -153,10 +153,10 @@ def encode(packet: Packet) -> bytes:
             body += bytes((packet["reason"],)) + properties
         elif packet["reason"]:
             body += bytes((packet["reason"],))
-    return frame(first, body)
+    return make_packet(first, body)
 
 
-def split(data: bytes) -> list[bytes]:
+def split_packets(data: bytes) -> list[bytes]:
     """The whole packets in a stream that is right."""
     out = []
     while data:

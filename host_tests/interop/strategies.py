@@ -6,7 +6,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from host_tests.interop.reference_packets import LEGAL, REASONS, TYPES, Packet
+from host_tests.interop.reference_packets import (
+    ALLOWED_PROPERTIES,
+    PROPERTY_TYPES,
+    SERVER_REASON_CODES,
+    Packet,
+)
 
 U32 = st.one_of(st.integers(0, 300), st.integers(0, 0xFFFFFFFF))
 U16 = st.one_of(st.integers(0, 300), st.integers(0, 0xFFFF))
@@ -81,7 +86,7 @@ def _value(identifier: int) -> st.SearchStrategy[Any]:
         return pairs()
     if identifier == 0x08:
         return topic()
-    kind = TYPES[identifier]
+    kind = PROPERTY_TYPES[identifier]
     if kind == "byte":
         return st.integers(0, 1)
     if kind == "u32":
@@ -95,11 +100,11 @@ def _value(identifier: int) -> st.SearchStrategy[Any]:
 
 def properties(kind: str, but: tuple[int, ...] = ()) -> st.SearchStrategy[dict[int, Any]]:
     """Any of the properties that may stand in a packet of this kind."""
-    legal = sorted(LEGAL[kind] - {0x0B, *but})
+    legal = sorted(ALLOWED_PROPERTIES[kind] - {0x0B, *but})
     return st.fixed_dictionaries({}, optional={identifier: _value(identifier) for identifier in legal})
 
 
-def connack(reasons: bytes = REASONS["CONNACK"]) -> st.SearchStrategy[Packet]:
+def connack(reasons: bytes = SERVER_REASON_CODES["CONNACK"]) -> st.SearchStrategy[Packet]:
     def build(reason: int, found: dict[int, Any]) -> Packet:
         return Packet("CONNACK", {"session_present": False, "reason": reason}, found)
 
@@ -131,14 +136,14 @@ def ack(kind: str, packet_id: int, reasons: bytes | None = None) -> st.SearchStr
     def build(reason: int, found: dict[int, Any]) -> Packet:
         return Packet(kind, {"packet_id": packet_id, "reason": reason}, found)
 
-    return st.builds(build, st.sampled_from(reasons or REASONS[kind]), properties(kind))
+    return st.builds(build, st.sampled_from(reasons or SERVER_REASON_CODES[kind]), properties(kind))
 
 
 def suback(kind: str, packet_id: int) -> st.SearchStrategy[Packet]:
     def build(reason: int, found: dict[int, Any]) -> Packet:
         return Packet(kind, {"packet_id": packet_id, "reasons": [reason]}, found)
 
-    return st.builds(build, st.sampled_from(REASONS[kind]), properties(kind))
+    return st.builds(build, st.sampled_from(SERVER_REASON_CODES[kind]), properties(kind))
 
 
 def disconnect() -> st.SearchStrategy[Packet]:
@@ -146,4 +151,6 @@ def disconnect() -> st.SearchStrategy[Packet]:
         return Packet("DISCONNECT", {"reason": reason}, found)
 
     # a server has no Session Expiry Interval to say [MQTT-3.14.2-2]
-    return st.builds(build, st.sampled_from(REASONS["DISCONNECT"]), properties("DISCONNECT", but=(0x11,)))
+    return st.builds(
+        build, st.sampled_from(SERVER_REASON_CODES["DISCONNECT"]), properties("DISCONNECT", but=(0x11,))
+    )

@@ -1,4 +1,4 @@
-"""Every packet that the client makes is accepted by each judge, which reads in it what was asked for."""
+"""Every packet that the client makes is accepted by each codec, which reads in it what was asked for."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from simulation import World
+from simulation import Simulation
 
-from helper import message, packet
+from helper import make_packet, publish_packet
 from host_tests.interop import strategies
-from host_tests.interop.reference_packets import Packet, binary, put_properties, split
-from umqtt5 import streaming as stream
+from host_tests.interop.reference_packets import Packet, binary, put_properties, split_packets
+from umqtt5 import streaming
 from umqtt5.properties import pack
 
 SIZES: dict[str, Any] = {"tx": 8192, "outbox": 16384, "inflight": 16}
 
 
 def connack(properties: dict[int, Any] | None = None, present: bool = False) -> bytes:
-    return bytes(packet(0x20, bytes((present, 0)), put_properties(properties or {})))
+    return bytes(make_packet(0x20, bytes((present, 0)), put_properties(properties or {})))
 
 
 def connected(properties: dict[int, Any] | None = None, **options: Any) -> Any:
-    world = World(**{**SIZES, **options})
-    world.greeting = connack(properties)
-    world.client.connect()
-    return world
+    sim = Simulation(**{**SIZES, **options})
+    sim.connect_reply = connack(properties)
+    sim.client.connect()
+    return sim
 
 
-def after(world: Any, before: int) -> list[bytes]:
+def after(sim: Any, before: int) -> list[bytes]:
     """The packets that the client has written behind the first `before` bytes."""
-    world.client.poll()
-    world.client.poll()
-    return split(world.stream.written[before:])
+    sim.client.poll()
+    sim.client.poll()
+    return split_packets(sim.stream.written[before:])
 
 
-def judged(judges: list[Any], data: bytes, expected: Packet) -> None:
-    for judge in judges:
-        assert judge.decode(data) == judge.sees(expected), judge.name
+def check_decoded(codecs: list[Any], data: bytes, expected: Packet) -> None:
+    for codec in codecs:
+        assert codec.decode(data) == codec.decodable(expected), codec.name
 
 
 @given(
@@ -58,17 +58,17 @@ def judged(judges: list[Any], data: bytes, expected: Packet) -> None:
     asked=strategies.packed(strategies.PACKED_CONNECT),
 )
 def test_connect(
-    judges: list[Any],
+    codecs: list[Any],
     options: dict[str, Any],
     will: tuple[Any, ...] | None,
     properties: dict[str, Any],
     asked: dict[str, Any],
 ) -> None:
-    world = World(tx=8192, properties=pack(**asked), **options)
+    sim = Simulation(tx=8192, properties=pack(**asked), **options)
     expected_will = None
     if will:
         topic, payload, qos, retain, delay = will
-        world.client.will(topic, payload, qos, retain, delay, properties=pack(**properties))
+        sim.client.will(topic, payload, qos, retain, delay, properties=pack(**properties))
         expected_will = {
             "topic": topic,
             "payload": payload,
@@ -76,7 +76,7 @@ def test_connect(
             "retain": retain,
             "properties": strategies.as_properties(properties) | ({0x18: delay} if delay else {}),
         }
-    world.client.connect()
+    sim.client.connect()
     expected = {
         0x21: options["inflight"],
         0x27: options["rx"],
@@ -93,13 +93,13 @@ def test_connect(
         "password": password.encode() if isinstance(password, str) else password,
         "will": expected_will,
     }
-    (data,) = split(world.stream.written)
-    judged(judges, data, Packet("CONNECT", fields, expected))
+    (data,) = split_packets(sim.stream.written)
+    check_decoded(codecs, data, Packet("CONNECT", fields, expected))
     # the second CONNECT wants the session back
-    world.stream.gone = True
-    world.client.poll(3000)
-    data = split(world.stream.written)[0]  # and pings
-    judged(judges, data, Packet("CONNECT", {**fields, "clean_start": False}, expected))
+    sim.stream.closed_by_broker = True
+    sim.client.poll(3000)
+    data = split_packets(sim.stream.written)[0]  # and pings
+    check_decoded(codecs, data, Packet("CONNECT", {**fields, "clean_start": False}, expected))
 
 
 class Aliases:
@@ -110,9 +110,9 @@ class Aliases:
         self.topics: dict[int, str] = {}
         self.used = 0
 
-    def expected(self, data: bytes, judge: Any, fields: dict[str, Any], properties: dict[int, Any]) -> Packet:
+    def expected(self, data: bytes, codec: Any, fields: dict[str, Any], properties: dict[int, Any]) -> Packet:
         """`fields` as they have to be on the wire, where the packet may use an alias for its topic."""
-        seen = judge.decode(data)
+        seen = codec.decode(data)
         alias = seen.properties.get(0x23)
         if alias is not None:
             assert 1 <= alias <= self.maximum
@@ -136,39 +136,39 @@ MESSAGE = st.tuples(
 
 @given(messages=st.lists(MESSAGE, min_size=1, max_size=6), maximum=st.integers(0, 2))
 def test_publish_with_aliases_and_again_after_a_cut(
-    judges: list[Any], messages: list[tuple[Any, ...]], maximum: int
+    codecs: list[Any], messages: list[tuple[Any, ...]], maximum: int
 ) -> None:
-    world = connected({0x22: maximum})
+    sim = connected({0x22: maximum})
     aliases = Aliases(maximum)
     unacknowledged = []
     for topic, payload, qos, retain, properties in messages:
-        before = len(world.stream.written)
-        packet_id = world.client.publish(topic, payload, qos, retain, pack(**properties))
-        (data,) = after(world, before)
+        before = len(sim.stream.written)
+        packet_id = sim.client.publish(topic, payload, qos, retain, pack(**properties))
+        (data,) = after(sim, before)
         fields = {"topic": topic, "payload": payload, "qos": qos, "retain": retain, "dup": False}
         fields["packet_id"] = packet_id if qos else 0
-        expected = aliases.expected(data, judges[0], fields, strategies.as_properties(properties))
-        judged(judges, data, expected)
+        expected = aliases.expected(data, codecs[0], fields, strategies.as_properties(properties))
+        check_decoded(codecs, data, expected)
         if qos:
             unacknowledged.append((fields, strategies.as_properties(properties)))
-    world.greeting = connack({0x22: maximum}, present=True)
-    world.stream.gone = True
-    world.client.poll(3000)
+    sim.connect_reply = connack({0x22: maximum}, present=True)
+    sim.stream.closed_by_broker = True
+    sim.client.poll(3000)
     aliases = Aliases(maximum)
-    again = split(world.stream.written)[1:]
+    again = split_packets(sim.stream.written)[1:]
     assert len(again) == len(unacknowledged)
     for data, (fields, properties) in zip(again, unacknowledged):
-        judged(judges, data, aliases.expected(data, judges[0], fields | {"dup": True}, properties))
+        check_decoded(codecs, data, aliases.expected(data, codecs[0], fields | {"dup": True}, properties))
 
 
-def test_a_topic_published_again_is_an_alias_to_all_judges(judges: list[Any]) -> None:
+def test_a_topic_published_again_is_an_alias_to_all_codecs(codecs: list[Any]) -> None:
     for _ in range(2):
-        world = connected({0x22: 1})
+        sim = connected({0x22: 1})
         aliases = Aliases(1)
         for number in range(3):
-            before = len(world.stream.written)
-            world.client.publish("plant/one", b"%d" % number)
-            (data,) = after(world, before)
+            before = len(sim.stream.written)
+            sim.client.publish("plant/one", b"%d" % number)
+            (data,) = after(sim, before)
             fields = {
                 "topic": "plant/one",
                 "payload": b"%d" % number,
@@ -176,7 +176,7 @@ def test_a_topic_published_again_is_an_alias_to_all_judges(judges: list[Any]) ->
                 "retain": False,
                 "dup": False,
             }
-            judged(judges, data, aliases.expected(data, judges[0], fields | {"packet_id": 0}, {}))
+            check_decoded(codecs, data, aliases.expected(data, codecs[0], fields | {"packet_id": 0}, {}))
         assert aliases.used == 2
 
 
@@ -198,17 +198,17 @@ OPTIONS = st.fixed_dictionaries(
     identifiers=st.sampled_from((None, 0, 1)),
 )
 def test_subscribe_and_unsubscribe(
-    judges: list[Any], wanted: list[tuple[str, dict[str, Any]]], identifiers: int | None
+    codecs: list[Any], wanted: list[tuple[str, dict[str, Any]]], identifiers: int | None
 ) -> None:
-    world = connected({} if identifiers is None else {0x29: identifiers})
+    sim = connected({} if identifiers is None else {0x29: identifiers})
     numbers = set()
     for name, options in wanted:
         if name.startswith("$share/"):
             options["no_local"] = False  # which is not for these
-        before = len(world.stream.written)
-        world.client.subscribe(name, print, **options)
-        (data,) = after(world, before)
-        seen = judges[0].decode(data)
+        before = len(sim.stream.written)
+        sim.client.subscribe(name, print, **options)
+        (data,) = after(sim, before)
+        seen = codecs[0].decode(data)
         packet_id = seen["packet_id"]
         assert packet_id
         properties = {}
@@ -216,99 +216,101 @@ def test_subscribe_and_unsubscribe(
             properties[0x0B] = seen.properties[0x0B]
             numbers.add(seen.properties[0x0B][0])
         fields = {"packet_id": packet_id, "filters": [(name, *(options[key] for key in ORDER))]}
-        judged(judges, data, Packet("SUBSCRIBE", fields, properties))
-        world.stream.inbox += packet(0x90, packet_id.to_bytes(2, "big"), b"\x00\x00")
-        world.client.poll()
+        check_decoded(codecs, data, Packet("SUBSCRIBE", fields, properties))
+        sim.stream.inbox += make_packet(0x90, packet_id.to_bytes(2, "big"), b"\x00\x00")
+        sim.client.poll()
     assert identifiers == 0 or len(numbers) == len(wanted)
     for name, _ in wanted:
-        before = len(world.stream.written)
-        world.client.unsubscribe(name)
-        (data,) = after(world, before)
-        packet_id = judges[0].decode(data)["packet_id"]
+        before = len(sim.stream.written)
+        sim.client.unsubscribe(name)
+        (data,) = after(sim, before)
+        packet_id = codecs[0].decode(data)["packet_id"]
         assert packet_id
-        judged(judges, data, Packet("UNSUBSCRIBE", {"packet_id": packet_id, "filters": [name]}))
+        check_decoded(codecs, data, Packet("UNSUBSCRIBE", {"packet_id": packet_id, "filters": [name]}))
 
 
 @given(packet_id=strategies.IDENTIFIER, qos=st.integers(1, 2), good=st.booleans())
-def test_puback_and_pubrec(judges: list[Any], packet_id: int, qos: int, good: bool) -> None:
-    world = connected()
-    world.client.on_error = lambda error: None
-    world.client.subscribe("#", lambda m: None if good else 1 // 0)
-    world.client.poll()
-    before = len(world.stream.written)
-    world.stream.inbox += message(b"a/b", b"x", qos, packet_id)
-    (data,) = after(world, before)
+def test_puback_and_pubrec(codecs: list[Any], packet_id: int, qos: int, good: bool) -> None:
+    sim = connected()
+    sim.client.on_error = lambda error: None
+    sim.client.subscribe("#", lambda m: None if good else 1 // 0)
+    sim.client.poll()
+    before = len(sim.stream.written)
+    sim.stream.inbox += publish_packet(b"a/b", b"x", qos, packet_id)
+    (data,) = after(sim, before)
     fields = {"packet_id": packet_id, "reason": 0 if good else 0x80}
-    judged(judges, data, Packet("PUBACK" if qos == 1 else "PUBREC", fields))
+    check_decoded(codecs, data, Packet("PUBACK" if qos == 1 else "PUBREC", fields))
 
 
 @given(packet_id=strategies.IDENTIFIER, known=st.booleans())
-def test_pubcomp(judges: list[Any], packet_id: int, known: bool) -> None:
-    world = connected()
+def test_pubcomp(codecs: list[Any], packet_id: int, known: bool) -> None:
+    sim = connected()
     if known:
-        world.stream.inbox += message(b"a/b", b"x", 2, packet_id)
-        world.client.poll()
-    before = len(world.stream.written)
-    world.stream.inbox += packet(0x62, packet_id.to_bytes(2, "big"))
-    (data,) = after(world, before)
-    judged(judges, data, Packet("PUBCOMP", {"packet_id": packet_id, "reason": 0 if known else 0x92}))
+        sim.stream.inbox += publish_packet(b"a/b", b"x", 2, packet_id)
+        sim.client.poll()
+    before = len(sim.stream.written)
+    sim.stream.inbox += make_packet(0x62, packet_id.to_bytes(2, "big"))
+    (data,) = after(sim, before)
+    check_decoded(codecs, data, Packet("PUBCOMP", {"packet_id": packet_id, "reason": 0 if known else 0x92}))
 
 
 @given(packet_id=strategies.IDENTIFIER, known=st.booleans())
-def test_pubrel(judges: list[Any], packet_id: int, known: bool) -> None:
-    world = connected()
+def test_pubrel(codecs: list[Any], packet_id: int, known: bool) -> None:
+    sim = connected()
     if known:
-        packet_id = world.client.publish("a", b"x", qos=2)
-    before = len(world.stream.written)
-    world.stream.inbox += packet(0x50, packet_id.to_bytes(2, "big"))
-    (data,) = after(world, before)
-    judged(judges, data, Packet("PUBREL", {"packet_id": packet_id, "reason": 0 if known else 0x92}))
+        packet_id = sim.client.publish("a", b"x", qos=2)
+    before = len(sim.stream.written)
+    sim.stream.inbox += make_packet(0x50, packet_id.to_bytes(2, "big"))
+    (data,) = after(sim, before)
+    check_decoded(codecs, data, Packet("PUBREL", {"packet_id": packet_id, "reason": 0 if known else 0x92}))
 
 
 @given(keep_alive=st.integers(5, 1000))
-def test_pingreq(judges: list[Any], keep_alive: int) -> None:
-    world = connected(keep_alive=keep_alive)
-    before = len(world.stream.written)
-    world.client.poll(keep_alive * 1000)
-    (data,) = after(world, before)
-    judged(judges, data, Packet("PINGREQ"))
+def test_pingreq(codecs: list[Any], keep_alive: int) -> None:
+    sim = connected(keep_alive=keep_alive)
+    before = len(sim.stream.written)
+    sim.client.poll(keep_alive * 1000)
+    (data,) = after(sim, before)
+    check_decoded(codecs, data, Packet("PINGREQ"))
 
 
-def test_disconnect(judges: list[Any]) -> None:
-    world = connected()
-    before = len(world.stream.written)
-    world.client.disconnect()
-    (data,) = split(world.stream.written[before:])
-    judged(judges, data, Packet("DISCONNECT", {"reason": 0}))
+def test_disconnect(codecs: list[Any]) -> None:
+    sim = connected()
+    before = len(sim.stream.written)
+    sim.client.disconnect()
+    (data,) = split_packets(sim.stream.written[before:])
+    check_decoded(codecs, data, Packet("DISCONNECT", {"reason": 0}))
 
 
 @given(
     reason=st.sampled_from(b"\x00\x04\x80\x81\x82\x83\x90\x93\x94\x95\x96\x97\x98\x99"),
     properties=strategies.packed(strategies.PACKED_DISCONNECT),
 )
-def test_disconnect_as_the_user_wants_it(judges: list[Any], reason: int, properties: dict[str, Any]) -> None:
-    world = connected()
-    before = len(world.stream.written)
-    world.client.disconnect(reason, pack(**properties))
-    (data,) = split(world.stream.written[before:])
-    judged(judges, data, Packet("DISCONNECT", {"reason": reason}, strategies.as_properties(properties)))
+def test_disconnect_as_the_user_wants_it(codecs: list[Any], reason: int, properties: dict[str, Any]) -> None:
+    sim = connected()
+    before = len(sim.stream.written)
+    sim.client.disconnect(reason, pack(**properties))
+    (data,) = split_packets(sim.stream.written[before:])
+    check_decoded(
+        codecs, data, Packet("DISCONNECT", {"reason": reason}, strategies.as_properties(properties))
+    )
 
 
-def test_disconnect_for_a_fault(judges: list[Any]) -> None:
+def test_disconnect_for_a_fault(codecs: list[Any]) -> None:
     for bad, reason in (
         (b"\x30\x80\x80\x80\x80\x01", 0x81),
         (b"\x20\x03\x00\x00\x00", 0x82),
-        (message(b"a/b", b"x", properties=b"\x23\x00\x01"), 0x94),
+        (publish_packet(b"a/b", b"x", properties=b"\x23\x00\x01"), 0x94),
         (b"\x30\xff\x7f", 0x95),
     ):
-        world = connected(rx=256)
-        stream = world.stream
+        sim = connected(rx=256)
+        stream = sim.stream
         before = len(stream.written)
         stream.inbox += bad
-        world.client.poll()
-        world.client.poll()
-        (data,) = split(stream.written[before:])
-        judged(judges, data, Packet("DISCONNECT", {"reason": reason}))
+        sim.client.poll()
+        sim.client.poll()
+        (data,) = split_packets(stream.written[before:])
+        check_decoded(codecs, data, Packet("DISCONNECT", {"reason": reason}))
 
 
 class Method:
@@ -331,73 +333,75 @@ class Method:
 
 
 @given(first=st.binary(max_size=200), then=st.binary(max_size=200))
-def test_connect_and_auth_with_a_method(judges: list[Any], first: bytes, then: bytes) -> None:
-    world = World(**SIZES)
-    world.greeting = packet(0xF0, b"\x18", put_properties({0x15: "method"}))
-    world.client.auth = Method(first, then)
-    world.client.connect(wait=False)
+def test_connect_and_auth_with_a_method(codecs: list[Any], first: bytes, then: bytes) -> None:
+    sim = Simulation(**SIZES)
+    sim.connect_reply = make_packet(0xF0, b"\x18", put_properties({0x15: "method"}))
+    sim.client.auth = Method(first, then)
+    sim.client.connect(wait=False)
     for _ in range(3):
-        assert not world.client.poll()
-    connect, answer = split(world.stream.written)
-    for judge in judges:
-        seen = judge.decode(connect)
-        assert (seen.properties[0x15], seen.properties[0x16]) == ("method", first), judge.name
-    judged(judges, answer, Packet("AUTH", {"reason": 0x18}, {0x15: "method", 0x16: then}))
-    world.stream.inbox += connack({0x15: "method"})
-    world.client.poll()
-    before = len(world.stream.written)
-    assert world.client.reauthenticate(wait=False)
-    (again,) = after(world, before)
-    judged(judges, again, Packet("AUTH", {"reason": 0x19}, {0x15: "method", 0x16: first}))
+        assert not sim.client.poll()
+    connect, answer = split_packets(sim.stream.written)
+    for codec in codecs:
+        seen = codec.decode(connect)
+        assert (seen.properties[0x15], seen.properties[0x16]) == ("method", first), codec.name
+    check_decoded(codecs, answer, Packet("AUTH", {"reason": 0x18}, {0x15: "method", 0x16: then}))
+    sim.stream.inbox += connack({0x15: "method"})
+    sim.client.poll()
+    before = len(sim.stream.written)
+    assert sim.client.reauthenticate(wait=False)
+    (again,) = after(sim, before)
+    check_decoded(codecs, again, Packet("AUTH", {"reason": 0x19}, {0x15: "method", 0x16: first}))
 
 
 @given(packet_id=strategies.IDENTIFIER, qos=st.integers(1, 2))
-def test_puback_and_pubrec_of_a_strict_client(judges: list[Any], packet_id: int, qos: int) -> None:
-    world = connected(strict=True)
-    world.client.on_error = lambda error: None
-    before = len(world.stream.written)
-    world.stream.inbox += message(b"a/b", b"\xff", qos, packet_id, b"\x01\x01")
-    (data,) = after(world, before)
-    judged(judges, data, Packet("PUBACK" if qos == 1 else "PUBREC", {"packet_id": packet_id, "reason": 0x99}))
+def test_puback_and_pubrec_of_a_strict_client(codecs: list[Any], packet_id: int, qos: int) -> None:
+    sim = connected(strict=True)
+    sim.client.on_error = lambda error: None
+    before = len(sim.stream.written)
+    sim.stream.inbox += publish_packet(b"a/b", b"\xff", qos, packet_id, b"\x01\x01")
+    (data,) = after(sim, before)
+    check_decoded(
+        codecs, data, Packet("PUBACK" if qos == 1 else "PUBREC", {"packet_id": packet_id, "reason": 0x99})
+    )
 
 
 @given(
     topic=strategies.topic(), payload=strategies.payload(), client_id=strategies.text(but="+#$").filter(bool)
 )
-def test_a_request(judges: list[Any], topic: str, payload: bytes, client_id: str) -> None:
-    world = connected(client_id=client_id)
+def test_a_request(codecs: list[Any], topic: str, payload: bytes, client_id: str) -> None:
+    sim = connected(client_id=client_id)
     told: list[Any] = []
-    before = len(world.stream.written)
-    while not world.client.request(topic, payload, timeout=1000, on_answer=told.append):
-        for one in after(world, before):
+    before = len(sim.stream.written)
+    while not sim.client.request(topic, payload, timeout=1000, on_response=told.append):
+        for one in after(sim, before):
             if one[0] == 0x82:
-                world.stream.inbox += packet(0x90, one[2:4], b"\x00\x01")
-        world.client.poll()
-    data = after(world, before)[-1]
-    seen = judges[0].decode(data)
+                sim.stream.inbox += make_packet(0x90, one[2:4], b"\x00\x01")
+        sim.client.poll()
+    data = after(sim, before)[-1]
+    seen = codecs[0].decode(data)
     key = seen.properties[0x09]
     fields = {"topic": topic, "payload": payload, "qos": seen["qos"], "retain": False, "dup": False}
     fields["packet_id"] = seen["packet_id"]
     target = f"reply/{client_id}"
-    judged(judges, data, Packet("PUBLISH", fields, {0x02: 1, 0x08: target, 0x09: key}))
-    world.stream.inbox += message(target.encode(), b"answer", properties=b"\x09" + binary(key))
-    world.client.poll()
+    check_decoded(codecs, data, Packet("PUBLISH", fields, {0x02: 1, 0x08: target, 0x09: key}))
+    sim.stream.inbox += publish_packet(target.encode(), b"answer", properties=b"\x09" + binary(key))
+    sim.client.poll()
     assert [answer.payload for answer in told] == [b"answer"]
 
 
 @given(size=st.integers(0, 40000), qos=st.integers(0, 2), maximum=st.integers(0, 1))
-def test_a_payload_in_pieces(judges: list[Any], size: int, qos: int, maximum: int) -> None:
-    world = connected({0x22: maximum}, tx=256, outbox=512)
-    before = len(world.stream.written)
+def test_a_payload_in_pieces(codecs: list[Any], size: int, qos: int, maximum: int) -> None:
+    sim = connected({0x22: maximum}, tx=256, outbox=512)
+    before = len(sim.stream.written)
     payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
-    stream.send(world.client, "large", BytesIO(payload), size, qos=qos)
+    streaming.send(sim.client, "large", BytesIO(payload), size, qos=qos)
     written = -1
-    while written < len(world.stream.written):
-        written = len(world.stream.written)
-        world.client.poll()
-    (data,) = split(world.stream.written[before:])
-    seen = judges[0].decode(data)
+    while written < len(sim.stream.written):
+        written = len(sim.stream.written)
+        sim.client.poll()
+    (data,) = split_packets(sim.stream.written[before:])
+    seen = codecs[0].decode(data)
     fields = {"topic": "large", "payload": payload, "qos": qos, "retain": False, "dup": False}
     fields["packet_id"] = seen["packet_id"]
     alias = seen.properties.get(0x23)
-    judged(judges, data, Packet("PUBLISH", fields, {0x23: alias} if alias else {}))
+    check_decoded(codecs, data, Packet("PUBLISH", fields, {0x23: alias} if alias else {}))

@@ -1,6 +1,6 @@
 """What a server must not send: the client rejects what the standard rejects, with its reason code.
 
-`standard` is the measure. Where a judge takes what the standard rejects, or the other way round, it
+`reference_decoder` is the measure. Where a codec takes what the standard rejects, or the other way round, it
 is in the tables here, with the section; a difference that is not there fails the test.
 """
 
@@ -11,14 +11,20 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import World
+from simulation import Simulation
 
-from helper import message, packet
+from helper import make_packet, publish_packet
 from host_tests.interop import MUTATIONS, reference_decoder, reference_packets, strategies
-from host_tests.interop.reference_packets import KINDS, TYPES, Packet, RejectedError, split
+from host_tests.interop.reference_packets import (
+    PACKET_TYPES,
+    PROPERTY_TYPES,
+    Packet,
+    RejectedError,
+    split_packets,
+)
 
-# Rules of the standard, by section, that a judge does not check: it takes what breaks them.
-LAXER: dict[str, dict[str, str]] = {
+# Rules of the standard, by section, that a codec does not check: it takes what breaks them.
+ACCEPTED_INVALID: dict[str, dict[str, str]] = {
     "ohmqtt": {
         "3.2.2.1.1 session present in a refusal": "not compared with the reason code",
         "3.3.2.1 empty topic": "not compared with the properties",
@@ -59,12 +65,12 @@ LAXER: dict[str, dict[str, str]] = {
     },
 }
 for _name in ("ohmqtt", "mqtt5"):
-    LAXER[_name]["3.14.2.1 a client's reason code"] = "it does not know who sends"
-    LAXER[_name]["3.14.2.2.2 session expiry of a server"] = "it does not know who sends"
+    ACCEPTED_INVALID[_name]["3.14.2.1 a client's reason code"] = "it does not know who sends"
+    ACCEPTED_INVALID[_name]["3.14.2.2.2 session expiry of a server"] = "it does not know who sends"
 
-# What a judge rejects though the standard does not; that of the rules marked `may` is left out. Empty:
+# What a codec rejects though the standard does not; that of the rules marked `may` is left out. Empty:
 # there is none. mqtt5 rejects ill-formed UTF-8 (1.5.4) by a panic, which is caught.
-STRICTER: dict[str, dict[str, Callable[[bytes, Packet], bool]]] = {
+REJECTED_VALID: dict[str, dict[str, Callable[[bytes, Packet], bool]]] = {
     "ohmqtt": {},
     "mqtt5": {},
     "mqtt-packet": {},
@@ -74,16 +80,16 @@ RX, INFLIGHT, ALIASES = 512, 4, 2
 HELD = 9  # a QoS 2 message of the broker's that waits for its PUBREL
 
 
-class Scene:
+class ConnectedClient:
     """A client in the middle of everything: in each exchange there is, the broker's packet is due."""
 
     def __init__(self, piece: int = 1 << 20) -> None:
-        self.world = world = World(
+        self.sim = sim = Simulation(
             rx=RX, tx=2048, outbox=2048, inflight=INFLIGHT, topic_alias_maximum=ALIASES, timeout=5000
         )
         self.got: list[tuple[str, bytes]] = []
         self.told: list[Any] = []
-        client = world.client
+        client = sim.client
         client.on_state = lambda client, up, error: self.told.append(error)
         client.connect()
         client.subscribe("#", lambda m: self.got.append((m.topic, m.payload)))
@@ -98,41 +104,41 @@ class Scene:
         self.recorded = client.publish("out", b"2", qos=2)
         self.released = client.publish("out", b"3", qos=2)
         self.sent()
-        world.stream.inbox += packet(0x50, self.released.to_bytes(2, "big"))
-        world.stream.inbox += message(b"in", b"4", 2, HELD)
+        sim.stream.inbox += make_packet(0x50, self.released.to_bytes(2, "big"))
+        sim.stream.inbox += publish_packet(b"in", b"4", 2, HELD)
         self.sent()
         self.got.clear()
         self.told.clear()
-        self.stream = world.stream
+        self.stream = sim.stream
         self.before = len(self.stream.written)
-        world.piece = piece
+        sim.read_size = piece
 
     def sent(self) -> list[bytes]:
-        before = len(self.world.stream.written)
+        before = len(self.sim.stream.written)
         for _ in range(3):
-            self.world.client.poll()
-        return split(self.world.stream.written[before:])
+            self.sim.client.poll()
+        return split_packets(self.sim.stream.written[before:])
 
     def answer(self, first: int, asked: bytes) -> None:
-        self.world.stream.inbox += packet(first, asked[2:4], b"\x00\x00")
+        self.sim.stream.inbox += make_packet(first, asked[2:4], b"\x00\x00")
         self.sent()
 
     def give(self, data: bytes) -> None:
         self.stream.inbox += data
         for _ in range(len(data) + 3):
-            self.world.client.poll()
-            if not self.world.client.connected:
+            self.sim.client.poll()
+            if not self.sim.client.is_connected:
                 break
 
 
-class Server:
+class ExpectedBehaviour:
     """What the standard says of a stream of the broker's in this scene.
 
     `codes`: a reason code that the DISCONNECT may have, where one is due. `open` is True where the
     receiver is free to reject the last packet or to take it.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: ConnectedClient) -> None:
         self.scene = scene
         self.codes: set[int] = set()
         self.open = False
@@ -145,13 +151,13 @@ class Server:
 
     def take(self, data: bytes) -> None:
         while data and not self.codes and self.ended is None:
-            one, faults = reference_decoder.frame(data, RX)
+            one, faults = reference_decoder.read_frame(data, RX)
             if faults:
                 self.reject(faults)
             elif not one:
                 return
             else:
-                found, faults = reference_decoder.read(one)
+                found, faults = reference_decoder.decode(one)
                 self.whole.append((one, found, faults))
                 faults = faults + self.out_of_place(found)
                 if faults:
@@ -223,11 +229,13 @@ class Server:
 
 
 @st.composite
-def right(draw: st.DrawFn) -> bytes:
+def valid_packet(draw: st.DrawFn) -> bytes:
     """A packet that is due in the scene, or that would be in another."""
     identifier = st.one_of(st.integers(1, 10), strategies.IDENTIFIER)
     kind = draw(
-        st.sampled_from(KINDS[2:8] + ("PUBLISH", "PUBLISH", "SUBACK", "UNSUBACK", "PINGRESP", "DISCONNECT"))
+        st.sampled_from(
+            PACKET_TYPES[2:8] + ("PUBLISH", "PUBLISH", "SUBACK", "UNSUBACK", "PINGRESP", "DISCONNECT")
+        )
     )
     if kind == "PINGRESP":
         return b"\xd0\x00"
@@ -243,11 +251,11 @@ def right(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def wild_properties(draw: st.DrawFn) -> bytes:
+def random_properties(draw: st.DrawFn) -> bytes:
     """Properties of any kind, in any place, with any value; some twice."""
     blocks = []
-    for identifier in draw(st.lists(st.sampled_from([*TYPES, 0, 5, 0x7F, 0x80]), max_size=4)):
-        kind = TYPES.get(identifier)
+    for identifier in draw(st.lists(st.sampled_from([*PROPERTY_TYPES, 0, 5, 0x7F, 0x80]), max_size=4)):
+        kind = PROPERTY_TYPES.get(identifier)
         if kind is None:
             blocks.append(bytes((identifier, draw(st.integers(0, 2)))))
             continue
@@ -265,13 +273,13 @@ def wild_properties(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def wild(draw: st.DrawFn) -> bytes:
+def random_packet(draw: st.DrawFn) -> bytes:
     """A packet whose parts are each right or wrong."""
     first = draw(st.integers(0, 255))
     identifier = reference_packets.u16(draw(st.one_of(st.integers(0, 10), st.just(HELD))))
     reason = bytes((draw(st.sampled_from((0, 0, 1, 4, 0x10, 0x80, 0x87, 0x92, 0xFF))),))
-    properties = draw(wild_properties())
-    kind = KINDS[first >> 4]
+    properties = draw(random_properties())
+    kind = PACKET_TYPES[first >> 4]
     if draw(st.booleans()) and kind != "PUBLISH":
         first = first & 0xF0 | reference_packets.FLAGS.get(kind, 0)
     if kind == "CONNACK":
@@ -289,13 +297,13 @@ def wild(draw: st.DrawFn) -> bytes:
         body = b"\0" * draw(st.integers(0, 1))
     else:
         body = reason + properties
-    return reference_packets.frame(first, body)
+    return reference_packets.make_packet(first, body)
 
 
 @st.composite
-def bent(draw: st.DrawFn) -> bytes:
+def mutated_packet(draw: st.DrawFn) -> bytes:
     """A right packet with some bytes changed; mostly its length is made right again."""
-    data = draw(right())
+    data = draw(valid_packet())
     header = 2 if data[1] < 128 else 3
     first, out = data[0], bytearray(data[header:])
     for _ in range(draw(st.integers(1, 3))):
@@ -313,7 +321,7 @@ def bent(draw: st.DrawFn) -> bytes:
             )
     length = draw(st.sampled_from(("right", "right", "right", "right", "as it was", "long", "endless")))
     if length == "right":
-        return reference_packets.frame(first, bytes(out))
+        return reference_packets.make_packet(first, bytes(out))
     size = {
         "as it was": data[1:header],
         "long": reference_packets.varint(len(out)) + b"\0",
@@ -325,50 +333,52 @@ def bent(draw: st.DrawFn) -> bytes:
     return bytes((first,)) + bytes(head) + bytes(out)
 
 
-STREAM = st.lists(st.one_of(bent(), bent(), wild(), right()), min_size=1, max_size=3).map(b"".join)
+STREAM = st.lists(
+    st.one_of(mutated_packet(), mutated_packet(), random_packet(), valid_packet()), min_size=1, max_size=3
+).map(b"".join)
 
 
 @settings(max_examples=MUTATIONS)
 @given(data=STREAM, piece=st.sampled_from((1, 7, 1 << 20)))
 def test_the_client_rejects_what_the_standard_rejects(data: bytes, piece: int) -> None:
-    scene = Scene(piece)
-    server = Server(scene)
+    scene = ConnectedClient(piece)
+    server = ExpectedBehaviour(scene)
     server.take(data)
     scene.give(data)
     written = scene.stream.written[scene.before :]
     rules = [fault.rule for _, _, faults in server.whole for fault in faults]
     if server.ended is not None:
         assert [error.code for error in scene.told] == [server.ended]
-        assert scene.stream.closed and not any(one[0] == 0xE0 for one in split(written))
+        assert scene.stream.closed and not any(one[0] == 0xE0 for one in split_packets(written))
     elif scene.told:
         (error,) = scene.told
         assert server.open or error.code in server.codes, (error, rules)
         assert written.endswith(bytes((0xE0, 1, error.code))) and scene.stream.closed
     else:
         assert server.open or not server.codes, ("taken", rules)
-        assert scene.world.client.connected and scene.world.stream is scene.stream
+        assert scene.sim.client.is_connected and scene.sim.stream is scene.stream
     if not server.open:
         assert scene.got == server.delivered
 
 
 @settings(max_examples=MUTATIONS)
-@given(data=st.one_of(bent(), bent(), wild()))
-def test_where_the_judges_and_the_standard_differ_is_known(judges: list[Any], data: bytes) -> None:
-    one, _ = reference_decoder.frame(data, 1 << 20)
+@given(data=st.one_of(mutated_packet(), mutated_packet(), random_packet()))
+def test_differences_between_codecs_and_the_standard_are_known(codecs: list[Any], data: bytes) -> None:
+    one, _ = reference_decoder.read_frame(data, 1 << 20)
     if not one:
         return
-    found, faults = reference_decoder.read(one)
+    found, faults = reference_decoder.decode(one)
     if found.kind in ("", "CONNECT", "SUBSCRIBE", "UNSUBSCRIBE", "PINGREQ", "AUTH"):
-        return  # a judge takes these as a server would
+        return  # a codec takes these as a server would
     broken = {fault.rule for fault in faults if not fault.may}
-    for judge in judges:
+    for codec in codecs:
         try:
-            said = judge.decode(one)
+            said = codec.decode(one)
         except RejectedError as error:
-            known = any(test(one, found) for test in STRICTER[judge.name].values())
-            assert faults or known, f"{judge.name} is stricter: {error}"
+            known = any(test(one, found) for test in REJECTED_VALID[codec.name].values())
+            assert faults or known, f"{codec.name} is stricter: {error}"
         else:
-            unknown = broken - LAXER[judge.name].keys()
-            assert not unknown, f"{judge.name} is laxer: {unknown}"
+            unknown = broken - ACCEPTED_INVALID[codec.name].keys()
+            assert not unknown, f"{codec.name} is laxer: {unknown}"
             if not faults:
-                assert said == judge.sees(found), judge.name
+                assert said == codec.decodable(found), codec.name

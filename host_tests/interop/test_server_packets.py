@@ -1,4 +1,4 @@
-"""What a server may send, as the three judges and our own generator encode it: the client takes it,
+"""What a server may send, as the three codecs and our own generator encode it: the client takes it,
 and each field arrives where the user sees it.
 """
 
@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulation import World
+from simulation import Simulation
 
-from helper import CONNACK, packet
+from helper import CONNACK, make_packet
 from host_tests.interop import reference_packets, strategies
-from host_tests.interop.reference_packets import SUBSCRIPTION_IDENTIFIER, TYPES, USER, Packet, split
+from host_tests.interop.reference_packets import (
+    PROPERTY_TYPES,
+    SUBSCRIPTION_IDENTIFIER,
+    USER,
+    Packet,
+    split_packets,
+)
 from umqtt5 import MQTTError
 
 LARGEST = 0x3FFFFFFF  # of a number that `message.property` returns
@@ -25,26 +31,26 @@ class Own:
     def encode(self, wanted: Packet) -> bytes:
         return reference_packets.encode(wanted)
 
-    def leaves(self, wanted: Packet) -> Packet:
+    def encodable(self, wanted: Packet) -> Packet:
         return wanted
 
 
-def encodings(judges: list[Any], wanted: Packet) -> list[tuple[bytes, Packet]]:
-    """The packet in the bytes of all encoders, and what each has left of it. The judges agree on them."""
+def encodings(codecs: list[Any], wanted: Packet) -> list[tuple[bytes, Packet]]:
+    """The packet in the bytes of all encoders, and what each has left of it. The codecs agree on them."""
     out: dict[bytes, Packet] = {}
-    for encoder in [Own(), *judges]:
+    for encoder in [Own(), *codecs]:
         data = encoder.encode(wanted)
         if data is not None and data not in out:
-            out[data] = encoder.leaves(wanted)
-            for judge in judges:
-                assert judge.decode(data) == judge.sees(out[data]), (encoder.name, judge.name)
+            out[data] = encoder.encodable(wanted)
+            for codec in codecs:
+                assert codec.decode(data) == codec.decodable(out[data]), (encoder.name, codec.name)
     return list(out.items())
 
 
 def seen(answer: Any) -> dict[int, Any]:
     """All properties, as a user finds them in a message or an answer."""
     found: dict[int, Any] = {}
-    for identifier in TYPES:
+    for identifier in PROPERTY_TYPES:
         values = []
         while (value := answer.property(identifier, len(values))) is not None:
             values.append(value)
@@ -65,20 +71,20 @@ def acks(client: Any) -> list[Any]:
 
 
 def connected(**options: Any) -> Any:
-    world = World(**{"rx": 8192, "tx": 4096, "inflight": 8, **options})
-    world.client.connect()
-    return world
+    sim = Simulation(**{"rx": 8192, "tx": 4096, "inflight": 8, **options})
+    sim.client.connect()
+    return sim
 
 
-def give(world: Any, data: bytes) -> list[bytes]:
+def give(sim: Any, data: bytes) -> list[bytes]:
     """Have a packet arrive; returns what the client answers. The link stays."""
-    stream = world.stream
+    stream = sim.stream
     before = len(stream.written)
     stream.inbox += data
     for _ in range(3):
-        world.client.poll()
-    assert world.client.connected and world.stream is stream, split(stream.written)[-1]
-    return split(stream.written[before:])
+        sim.client.poll()
+    assert sim.client.is_connected and sim.stream is stream, split_packets(stream.written)[-1]
+    return split_packets(stream.written[before:])
 
 
 def arrived(message: Any, wanted: Packet) -> None:
@@ -90,15 +96,15 @@ def arrived(message: Any, wanted: Packet) -> None:
 
 
 @given(wanted=strategies.publish())
-def test_publish(judges: list[Any], wanted: Packet) -> None:
-    for data, left in encodings(judges, wanted):
-        world = connected()
+def test_publish(codecs: list[Any], wanted: Packet) -> None:
+    for data, left in encodings(codecs, wanted):
+        sim = connected()
         got, errors = [], []
-        world.client.subscribe("#", lambda m: (arrived(m, left), got.append(m.packet_id)))  # noqa: B023
-        world.client.subscribe("nothing", lambda m: None)
-        world.client.on_error = errors.append
-        world.client.poll()
-        answer = give(world, data)
+        sim.client.subscribe("#", lambda m: (arrived(m, left), got.append(m.packet_id)))  # noqa: B023
+        sim.client.subscribe("nothing", lambda m: None)
+        sim.client.on_error = errors.append
+        sim.client.poll()
+        answer = give(sim, data)
         assert not errors, errors
         # a Subscription Identifier names the subscriptions, without one the topic does
         assert len(got) == (1 in wanted.properties.get(SUBSCRIPTION_IDENTIFIER, [1]))
@@ -108,11 +114,11 @@ def test_publish(judges: list[Any], wanted: Packet) -> None:
 
 
 @given(wanted=st.lists(strategies.publish(aliases=2), min_size=1, max_size=5))
-def test_publish_with_the_brokers_aliases(judges: list[Any], wanted: list[Packet]) -> None:
-    world = connected(topic_alias_maximum=2)
+def test_publish_with_the_brokers_aliases(codecs: list[Any], wanted: list[Packet]) -> None:
+    sim = connected(topic_alias_maximum=2)
     got: list[tuple[str, bytes]] = []
-    world.client.subscribe("#", lambda m: got.append((m.topic, m.payload)))
-    world.client.poll()
+    sim.client.subscribe("#", lambda m: got.append((m.topic, m.payload)))
+    sim.client.poll()
     topics: dict[int, str] = {}
     for one in wanted:
         one.properties.pop(SUBSCRIPTION_IDENTIFIER, None)
@@ -124,82 +130,82 @@ def test_publish_with_the_brokers_aliases(judges: list[Any], wanted: list[Packet
             one.fields["topic"] = ""
         if alias:
             topics[alias] = topic
-        for data, _ in encodings(judges, one):
-            give(world, data)
+        for data, _ in encodings(codecs, one):
+            give(sim, data)
             assert got == [(topic, one["payload"])]
             got.clear()
 
 
 @given(wanted=strategies.connack(reasons=b"\x00"), few=st.booleans())
-def test_connack(judges: list[Any], wanted: Packet, few: bool) -> None:
+def test_connack(codecs: list[Any], wanted: Packet, few: bool) -> None:
     limits = wanted.properties
     if few:
         limits[0x21] = min(limits.get(0x21, 3), 3)
     limits[0x27] = max(limits.get(0x27, 0xFFFFFFFF), 600)  # for what follows
-    for data, left in encodings(judges, wanted):
-        world = World(client_id="", keep_alive=40, rx=8192, tx=4096, inflight=8)
-        world.greeting = data
+    for data, left in encodings(codecs, wanted):
+        sim = Simulation(client_id="", keep_alive=40, rx=8192, tx=4096, inflight=8)
+        sim.connect_reply = data
         told: list[Any] = []
-        world.client.on_state = lambda client, up, error: told.append(seen(client.packet))  # noqa: B023
-        world.client.connect()
-        assert world.client.connected
+        sim.client.on_state = lambda client, up, error: told.append(seen(client.packet))  # noqa: B023
+        sim.client.connect()
+        assert sim.client.is_connected
         assert told == [expected(left.properties)]
-        obeys_publishing(world, limits)
-        obeys_subscribing(world, limits)
-        obeys_keep_alive(world, limits.get(0x13, 40))
-        world.greeting = CONNACK
-        world.stream.gone = True
-        world.client.poll(3000)
-        (connect, *_) = split(world.stream.written)
-        assert judges[0].decode(connect)["client_id"] == limits.get(0x12, "")
+        obeys_publishing(sim, limits)
+        obeys_subscribing(sim, limits)
+        obeys_keep_alive(sim, limits.get(0x13, 40))
+        sim.connect_reply = CONNACK
+        sim.stream.closed_by_broker = True
+        sim.client.poll(3000)
+        (connect, *_) = split_packets(sim.stream.written)
+        assert codecs[0].decode(connect)["client_id"] == limits.get(0x12, "")
 
 
-def refused(world: Any, code: int, *message: Any, **options: Any) -> None:
+def refused(sim: Any, code: int, *message: Any, **options: Any) -> None:
     with pytest.raises(MQTTError) as caught:
-        world.client.publish(*message, **options)
+        sim.client.publish(*message, **options)
     assert caught.value.code == code
 
 
-def obeys_publishing(world: Any, limits: dict[int, Any]) -> None:
-    client, stream = world.client, world.stream
+def obeys_publishing(sim: Any, limits: dict[int, Any]) -> None:
+    client, stream = sim.client, sim.stream
     for qos in range(limits.get(0x24, 2) + 1, 3):
-        refused(world, 0x9B, "t", b"", qos)
+        refused(sim, 0x9B, "t", b"", qos)
     if not limits.get(0x25, 1):
-        refused(world, 0x9A, "t", b"", retain=True)
+        refused(sim, 0x9A, "t", b"", retain=True)
     if limits[0x27] < 2000:
-        refused(world, 0x95, "t", b"x" * (limits[0x27] - 6))
+        refused(sim, 0x95, "t", b"x" * (limits[0x27] - 6))
         assert client.publish("t", b"x" * (limits[0x27] - 7))  # with two bytes of length
     client.poll()
     before = len(stream.written)
     for _ in range(2):
         assert client.publish("long/topic", b"x", retain=limits.get(0x25, 1) == 1)
     client.poll()
-    assert (b"long/topic" in split(stream.written[before:])[1]) == (limits.get(0x22, 0) == 0)
+    assert (b"long/topic" in split_packets(stream.written[before:])[1]) == (limits.get(0x22, 0) == 0)
     if limits.get(0x24, 2):
         before = len(stream.written)
         for _ in range(5):
             client.publish("t", b"x", qos=1)
         client.poll()
         client.poll()
-        sent = split(stream.written[before:])
+        sent = split_packets(stream.written[before:])
         assert len(sent) == min(5, limits.get(0x21, 65535))
         while sent:  # what has waited for its turn goes out then
-            sent = [new for one in sent for new in give(world, b"\x40\x02" + one[5:7])]
+            sent = [new for one in sent for new in give(sim, b"\x40\x02" + one[5:7])]
 
 
-def obeys_subscribing(world: Any, limits: dict[int, Any]) -> None:
+def obeys_subscribing(sim: Any, limits: dict[int, Any]) -> None:
     told = []
-    world.client.on_subscribed = lambda s, answer: told.append(s.reason)
+    sim.client.on_subscribed = lambda s, answer: told.append(s.reason)
     for name, available, code in (("a/#", 0x28, 0xA2), ("$share/g/a", 0x2A, 0x9E)):
-        before = len(world.stream.written)
-        world.client.subscribe(name, lambda m: None)
-        world.client.poll()
-        world.client.poll()
-        sent = [one for one in split(world.stream.written[before:]) if one[0] == 0x82]
+        before = len(sim.stream.written)
+        sim.client.subscribe(name, lambda m: None)
+        sim.client.poll()
+        sim.client.poll()
+        sent = [one for one in split_packets(sim.stream.written[before:]) if one[0] == 0x82]
         if limits.get(available, 1):
             (one,) = sent
             assert (one[4] > 0) == (limits.get(0x29, 1) == 1)  # a Subscription Identifier
-            give(world, packet(0x90, one[2:4], b"\x00\x00"))
+            give(sim, make_packet(0x90, one[2:4], b"\x00\x00"))
             code = 0
         else:
             assert not sent
@@ -207,101 +213,101 @@ def obeys_subscribing(world: Any, limits: dict[int, Any]) -> None:
         told.clear()
 
 
-def obeys_keep_alive(world: Any, seconds: int) -> None:
-    before = len(world.stream.written)
-    world.client.poll((seconds or 100) * 1000)
-    assert (b"\xc0\x00" in world.stream.written[before:]) == (seconds > 0)
+def obeys_keep_alive(sim: Any, seconds: int) -> None:
+    before = len(sim.stream.written)
+    sim.client.poll((seconds or 100) * 1000)
+    assert (b"\xc0\x00" in sim.stream.written[before:]) == (seconds > 0)
 
 
-@given(wanted=strategies.connack(reasons=reference_packets.REASONS["CONNACK"][1:]))
-def test_connack_that_refuses(judges: list[Any], wanted: Packet) -> None:
-    for data, left in encodings(judges, wanted):
-        world = World(rx=8192)
-        world.greeting = data
+@given(wanted=strategies.connack(reasons=reference_packets.SERVER_REASON_CODES["CONNACK"][1:]))
+def test_connack_that_refuses(codecs: list[Any], wanted: Packet) -> None:
+    for data, left in encodings(codecs, wanted):
+        sim = Simulation(rx=8192)
+        sim.connect_reply = data
         with pytest.raises(MQTTError) as caught:
-            world.client.connect()
-        ended_with(caught.value, world.client.packet, left)
+            sim.client.connect()
+        ended_with(caught.value, sim.client.packet, left)
 
 
 def ended_with(error: Any, answer: Any, wanted: Packet) -> None:
     """The broker's words for an end, as the user has them."""
     assert error.code == wanted["reason"] and error.detail == wanted.properties.get(0x1F, "")
-    assert error.reference == wanted.properties.get(0x1C)
+    assert error.server_reference == wanted.properties.get(0x1C)
     assert seen(answer) == expected(wanted.properties)
 
 
 @given(answer=st.data(), qos=st.integers(1, 2))
-def test_puback_pubrec_and_pubcomp(judges: list[Any], answer: st.DataObject, qos: int) -> None:
+def test_puback_pubrec_and_pubcomp(codecs: list[Any], answer: st.DataObject, qos: int) -> None:
     wanted = answer.draw(strategies.ack("PUBACK" if qos == 1 else "PUBREC", 1))
     completed = answer.draw(strategies.ack("PUBCOMP", 1))
-    for data, left in encodings(judges, wanted):
-        for last, last_left in encodings(judges, completed):
-            world = connected()
-            told = acks(world.client)
-            assert world.client.publish("a", b"x", qos) == 1
-            answers = give(world, data)
+    for data, left in encodings(codecs, wanted):
+        for last, last_left in encodings(codecs, completed):
+            sim = connected()
+            told = acks(sim.client)
+            assert sim.client.publish("a", b"x", qos) == 1
+            answers = give(sim, data)
             end = left
             if qos == 2 and wanted["reason"] < 0x80:
                 assert answers[-1] == b"\x62\x02\x00\x01" and not told
-                give(world, last)
+                give(sim, last)
                 end = last_left
             assert told == [(1, end["reason"], expected(end.properties))]
 
 
 @given(wanted=strategies.ack("PUBREL", 7))
-def test_pubrel(judges: list[Any], wanted: Packet) -> None:
-    for data, _ in encodings(judges, wanted):
-        world = connected()
-        give(world, b"\x34\x07\x00\x01a\x00\x07\x00x")
-        assert give(world, data) == [b"\x70\x02\x00\x07"]
+def test_pubrel(codecs: list[Any], wanted: Packet) -> None:
+    for data, _ in encodings(codecs, wanted):
+        sim = connected()
+        give(sim, b"\x34\x07\x00\x01a\x00\x07\x00x")
+        assert give(sim, data) == [b"\x70\x02\x00\x07"]
 
 
-def asked(world: Any) -> int:
+def asked(sim: Any) -> int:
     """The packet identifier of what the client asks now."""
-    (one,) = give(world, b"")
+    (one,) = give(sim, b"")
     return int.from_bytes(one[2:4], "big")
 
 
 @given(answer=st.data())
-def test_suback_and_unsuback(judges: list[Any], answer: st.DataObject) -> None:
-    world = connected()
+def test_suback_and_unsuback(codecs: list[Any], answer: st.DataObject) -> None:
+    sim = connected()
     told: list[Any] = []
-    world.client.on_subscribed = lambda s, answer: told.append((s.filter, answer.reason, seen(answer)))
-    world.client.on_unsubscribed = world.client.on_subscribed
-    world.client.subscribe("a", lambda m: None)
-    wanted = answer.draw(strategies.suback("SUBACK", asked(world)))
-    for data, left in encodings(judges, wanted):
-        give(world, data)
+    sim.client.on_subscribed = lambda s, answer: told.append((s.topic_filter, answer.reason, seen(answer)))
+    sim.client.on_unsubscribed = sim.client.on_subscribed
+    sim.client.subscribe("a", lambda m: None)
+    wanted = answer.draw(strategies.suback("SUBACK", asked(sim)))
+    for data, left in encodings(codecs, wanted):
+        give(sim, data)
         assert told == [(b"a", wanted["reasons"][0], expected(left.properties))]
         told.clear()
-        world.client.unsubscribe("a")
-        last = answer.draw(strategies.suback("UNSUBACK", asked(world)))
-        unsuback, left = answer.draw(st.sampled_from(encodings(judges, last)))
-        give(world, unsuback)
+        sim.client.unsubscribe("a")
+        last = answer.draw(strategies.suback("UNSUBACK", asked(sim)))
+        unsuback, left = answer.draw(st.sampled_from(encodings(codecs, last)))
+        give(sim, unsuback)
         assert told == [(b"a", last["reasons"][0], expected(left.properties))]
         told.clear()
-        world.client.subscribe("a", lambda m: None)
-        assert asked(world) == wanted["packet_id"]
+        sim.client.subscribe("a", lambda m: None)
+        assert asked(sim) == wanted["packet_id"]
 
 
-def test_pingresp(judges: list[Any]) -> None:
-    for data, _ in encodings(judges, Packet("PINGRESP")):
+def test_pingresp(codecs: list[Any]) -> None:
+    for data, _ in encodings(codecs, Packet("PINGRESP")):
         assert give(connected(), data) == []
 
 
 @given(wanted=strategies.disconnect())
-def test_disconnect(judges: list[Any], wanted: Packet) -> None:
-    for data, left in encodings(judges, wanted):
-        world = connected()
+def test_disconnect(codecs: list[Any], wanted: Packet) -> None:
+    for data, left in encodings(codecs, wanted):
+        sim = connected()
         told = []
-        world.client.on_state = lambda client, up, error: told.append(error)  # noqa: B023
-        stream = world.stream
+        sim.client.on_state = lambda client, up, error: told.append(error)  # noqa: B023
+        stream = sim.stream
         before = len(stream.written)
         stream.inbox += data
-        world.client.poll()
-        world.client.poll()
+        sim.client.poll()
+        sim.client.poll()
         (error,) = told
-        ended_with(error, world.client.packet, left)
+        ended_with(error, sim.client.packet, left)
         assert stream.closed and len(stream.written) == before
 
 
@@ -327,17 +333,17 @@ class Method:
     last=st.binary(min_size=1, max_size=200),
     others=strategies.properties("AUTH", but=(0x15, 0x16)),
 )
-def test_auth(judges: list[Any], data: bytes, last: bytes, others: dict[int, Any]) -> None:
+def test_auth(codecs: list[Any], data: bytes, last: bytes, others: dict[int, Any]) -> None:
     challenge = Packet("AUTH", {"reason": 0x18}, {0x15: "method", 0x16: data, **others})
     accepted = Packet("CONNACK", {"session_present": False, "reason": 0}, {0x15: "method", 0x16: last})
-    for greeting, _ in encodings(judges, challenge):
-        for connack, _ in encodings(judges, accepted):
-            world = World(rx=8192, tx=4096)
-            world.greeting = greeting
-            world.client.auth = method = Method()
-            world.client.connect(wait=False)
+    for greeting, _ in encodings(codecs, challenge):
+        for connack, _ in encodings(codecs, accepted):
+            sim = Simulation(rx=8192, tx=4096)
+            sim.connect_reply = greeting
+            sim.client.auth = method = Method()
+            sim.client.connect(wait=False)
             for _ in range(3):
-                world.client.poll()
-            assert split(world.stream.written)[-1][0] == 0xF0
-            world.stream.inbox += connack
-            assert world.client.poll() and method.heard == [data, last]
+                sim.client.poll()
+            assert split_packets(sim.stream.written)[-1][0] == 0xF0
+            sim.stream.inbox += connack
+            assert sim.client.poll() and method.heard == [data, last]

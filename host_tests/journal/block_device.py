@@ -1,7 +1,7 @@
 """The journal on MicroPython's own littlefs and FAT, over a block device whose power goes. Runs in the VM.
 
-    blocks.every(kind, every, first, step)   a cut at each block that is written or erased
-    blocks.chance(kind, seeds)               several boots, each ended by a cut by chance
+    block_device.cut_at_every_block(kind, every, first, step)   a cut at each block that is written or erased
+    block_device.random_cuts(kind, seeds)               several boots, each ended by a cut by chance
 
 The block device is RAM. What was being written when the power went is there in part, with littlefs,
 whose promise that is; with FAT a sector is written or not, as an SD card and a wear levelling do it.
@@ -10,8 +10,8 @@ whose promise that is; with FAT a sector is written or not, as an SD card and a 
 import gc
 import os
 
-from power_cycles import History
-from simulated_flash import Dice, PowerCut
+from power_cycles import DeviceHistory
+from simulated_flash import PowerCut, SeededRandom
 
 from umqtt5.journal import record_log as module
 
@@ -19,14 +19,14 @@ FOLDER = "/flash"
 KINDS = {"littlefs": (os.VfsLfs2, 4096, 16), "fat": (os.VfsFat, 512, 128)}
 
 
-class Blocks:
+class BlockDevice:
     """A block device as MicroPython asks for it. Each block written or erased is a step; `left` are left."""
 
-    def __init__(self, size, data, dice):
+    def __init__(self, size, data, rng):
         self.size = size
         self.data = data
-        self.dice = dice
-        self.left = 1 << 30
+        self.rng = rng
+        self.steps_left = 1 << 30
         self.dead = False
         self.writes = self.erases = 0
 
@@ -57,10 +57,10 @@ class Blocks:
             return -5
         self.writes += 1
         n = len(data)
-        if not self.left:
+        if not self.steps_left:
             self.dead = True
-            n = self.dice.below(n + 1) if torn else 0
-        self.left -= 1
+            n = self.rng.below(n + 1) if torn else 0
+        self.steps_left -= 1
         self.data[at : at + n] = data[:n]
         return -5 if self.dead else 0
 
@@ -89,16 +89,16 @@ class _File:
         return self._flash.do(self._file.close)
 
 
-class Mounted:
-    """In place of `flash.Flash`: a real file system on such a device."""
+class MountedFilesystem:
+    """In place of `simulated_flash.SimulatedFlash`: a real file system on such a device."""
 
     failures = errors = 0
 
-    def __init__(self, kind, dice):
+    def __init__(self, kind, rng):
         self.vfs, size, count = KINDS[kind]
-        self.device = Blocks(size, bytearray(size * count), dice)
+        self.device = BlockDevice(size, bytearray(size * count), rng)
         self.vfs.mkfs(self.device)
-        self.dice = dice
+        self.rng = rng
         self.files: list = []  # that are open
         self._mount()
         module.open = self.open
@@ -108,12 +108,12 @@ class Mounted:
         os.mount(self.vfs(self.device), FOLDER)
 
     @property
-    def left(self):
-        return self.device.left
+    def steps_left(self):
+        return self.device.steps_left
 
-    @left.setter
-    def left(self, steps):
-        self.device.left = steps
+    @steps_left.setter
+    def steps_left(self, steps):
+        self.device.steps_left = steps
 
     def do(self, function, *arguments):
         try:
@@ -138,7 +138,7 @@ class Mounted:
     def off(self):
         """Let go of it; what the file system still writes comes too late for `power_up`."""
         self.device.dead = False
-        self.device.left = 1 << 30
+        self.device.steps_left = 1 << 30
         for file in self.files:
             try:
                 file._file.close()
@@ -152,44 +152,46 @@ class Mounted:
         """Mount what the device held when the power went."""
         kept = bytearray(self.device.data)
         self.off()
-        self.device = Blocks(self.device.size, kept, self.dice)
+        self.device = BlockDevice(self.device.size, kept, self.rng)
         self._mount()
 
 
 def journal(every):
-    return {"path": FOLDER + "/outbox", "every": every, "ms": 10, "size": 2200}
+    return {"path": FOLDER + "/outbox", "sync_every": every, "sync_ms": 10, "size": 2200}
 
 
-def every(kind, every, first=0, step=1):
+def cut_at_every_block(kind, every, first=0, step=1):
     """One workload with a turn of the files, cut at each block; returns how many places those were."""
     cut = first
     while True:
-        flash = Mounted(kind, Dice(cut))
-        history = History(Dice(2), cut % 2, journal(every), {"outbox": 128}, flash=flash)
-        flash.left = cut
+        flash = MountedFilesystem(kind, SeededRandom(cut))
+        history = DeviceHistory(SeededRandom(2), cut % 2, journal(every), {"outbox": 128}, flash=flash)
+        flash.steps_left = cut
         ended = not history.run(120, [140] * 20)
         history.cut()
-        history.rest()
-        history.judge()
+        history.run_to_completion()
+        history.check()
         flash.off()
         if ended:
-            assert history.turns > 1, "the file was never full"
+            assert history.rotations > 1, "the file was never full"
             return cut
         cut += step
 
 
-def chance(kind, seeds):
+def random_cuts(kind, seeds):
     """Several boots on one file system, cut by chance; returns how many cuts those were."""
     cuts = 0
     for seed in seeds:
-        dice = Dice(seed)
-        history = History(dice, dice.below(2), journal((1, 4, 100)[seed % 3]), flash=Mounted(kind, dice))
+        rng = SeededRandom(seed)
+        history = DeviceHistory(
+            rng, rng.below(2), journal((1, 4, 100)[seed % 3]), flash=MountedFilesystem(kind, rng)
+        )
         while history.cuts < 12:
-            history.flash.left = dice.below(400) if dice.below(4) else dice.below(40)
-            history.run(60, [dice.below(400) for _ in range(dice.below(3))])
+            history.flash.steps_left = rng.below(400) if rng.below(4) else rng.below(40)
+            history.run(60, [rng.below(400) for _ in range(rng.below(3))])
             history.cut()
-        history.rest()
-        history.judge()
+        history.run_to_completion()
+        history.check()
         history.flash.off()
         cuts += history.cuts
     return cuts

@@ -8,14 +8,14 @@ in the folder where it runs. It prints
     accepted QOS NUMBER           `publish` has returned
     ended NUMBER                  the broker has acknowledged the message with this packet identifier
     handled NUMBER                a handler has run
-    kept NUMBER                   and the journal has it: never again
-    doubt NUMBER                  a handler runs again for what was begun and never ended
+    in_journal NUMBER             and the journal has it: never again
+    uncertain NUMBER              a handler runs again for what was begun and never ended
 """
 
 import json
 import sys
 
-from app.node.command_dedup import Repeats
+from app.node.command_dedup import CommandDedup
 from umqtt5 import Client
 from umqtt5.journal import Journal
 
@@ -38,23 +38,23 @@ class Device:
             aliases=4,
             timeout=2000,
         )
-        client.longest_pause = 20
+        client.max_reconnect_delay = 20
         client.on_state = lambda client, up, error: print("up" if up else "down")
         client.on_ack = self.acknowledged
         self.journal = Journal(client, "outbox", 4096, arguments["every"], 20)
-        print("open", self.journal.restored, self.journal.torn, self.journal.damaged)
-        self.repeats = Repeats(16, "repeats")
+        print("open", self.journal.restored_count, self.journal.torn_bytes, self.journal.damaged_bytes)
+        self.dedup = CommandDedup(16, "dedup")
         self.topics = [client.topic("%s/up/%d" % (name, qos)) for qos in range(3)]
         self.under_way: dict = {}  # number by packet identifier
         self.handled: list = []
-        client.subscribe(name + "/down", self.came, 2)
+        client.subscribe(name + "/down", self.on_message, 2)
         client.connect(wait=False)
 
     def acknowledged(self, answer):
         assert answer.reason < 0x80, answer.reason
         print("ended", self.under_way.get(answer.packet_id, "?"))
 
-    def came(self, message):
+    def on_message(self, message):
         number = int(message.payload)
         print("handled", number)
         self.handled.append(number)
@@ -63,14 +63,14 @@ class Device:
     def carry_out(self, number):
         """As the application does it: by the message's own number, whatever MQTT says."""
         key = b"%12d" % number
-        known = self.repeats.find(key)
+        known = self.dedup.find_answer(key)
         if known is None:
-            self.repeats.begin(key)
-            with open("carried", "ab") as file:
+            self.dedup.mark_started(key)
+            with open("executed", "ab") as file:
                 file.write(b"%d\n" % number)
-            self.repeats.done(key, "done")
+            self.dedup.store_answer(key, "done")
         elif not known:
-            print("doubt", number)
+            print("uncertain", number)
 
     def step(self):
         for qos in (1, 2) if self.publishes else ():
@@ -80,9 +80,9 @@ class Device:
                 self.under_way[packet_id] = self.number
                 self.number += 1
         self.client.poll(2)
-        if not self.journal.waiting:
+        if not self.journal.unsynced:
             while self.handled:
-                print("kept", self.handled.pop(0))
+                print("in_journal", self.handled.pop(0))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Power cuts by chance on a simulated flash: `make cuts CUTS=100000 SEED=7`.
+"""Power cuts by chance on a simulated flash: `make power-cuts CUTS=100000 SEED=7`.
 
 Each history is a device over several boots, each of which ends in the midst of a write, a sync, or
-anything else that it does; see `reboots` and `flash`. Nothing that was accepted may be lost, nothing
+anything else that it does; see `power_cycles` and `simulated_flash`. Nothing that was accepted may be lost, nothing
 at QoS 2 doubled, and the order is kept.
 """
 
@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Optional
 
 import typer
-from power_cycles import Flash, exhaust, random_history
+from power_cycles import SimulatedFlash, cut_at_every_step, random_history
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from simulation import real_clock
+from simulation import restore_real_clock
 
 _BATCH = 25  # histories
 _BOOTS = 8  # of each
@@ -32,13 +32,13 @@ class Result:
     """What came of some histories; `findings` say which failed, and how."""
 
     cuts: int = 0
-    turns: int = 0
+    rotations: int = 0
     messages: int = 0
     findings: list[str] = field(default_factory=list)
 
     def add(self, other: Result) -> None:
         self.cuts += other.cuts
-        self.turns += other.turns
+        self.rotations += other.rotations
         self.messages += other.messages
         self.findings += other.findings
 
@@ -54,23 +54,23 @@ def histories(seed: int, count: int) -> Result:
             result.findings.append(f"SEED={number}: {error!r}"[:400])
         else:
             result.cuts += history.cuts
-            result.turns += history.turns
+            result.rotations += history.rotations
             result.messages += history.next + history.sent
     _leave()
     return result
 
 
-def every_position(every: int) -> tuple[int, set[int]]:
+def cut_at_every_position(every: int) -> tuple[int, set[int]]:
     """Cuts at every byte of one workload; how many, and the kinds of record that it has written."""
     try:
-        return exhaust(every)
+        return cut_at_every_step(every)
     finally:
         _leave()
 
 
 def _leave() -> None:
-    real_clock()
-    Flash.restore()
+    restore_real_clock()
+    SimulatedFlash.restore()
 
 
 def _histories(seed_and_count: tuple[int, int]) -> Result:
@@ -109,7 +109,7 @@ def main(
         console.print(f"[red]{finding}[/]", highlight=False)
     console.print(
         f"{total.cuts} cuts from seed {seed} on in {time.monotonic() - start:.0f} s: "
-        f"{total.messages} messages, the files took turns {total.turns} times, {len(total.findings)} findings"
+        f"{total.messages} messages, the files took turns {total.rotations} times, {len(total.findings)} findings"
     )
     raise typer.Exit(1 if total.findings else 0)
 

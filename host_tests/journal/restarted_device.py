@@ -23,11 +23,11 @@ _AHEAD = 10  # messages to the device that may be under way
 _A_LIFE = 100_000  # numbers of messages
 
 
-class Lives:
+class RestartedDevice:
     """One device, by the name of `name`, over all its lives; its flash is `folder`.
 
-    `got` has the numbers that came from it by QoS, in their order, `sent` how many were sent to it. What
-    it has promised, see `killed`: `accepted`, `handled` as (life, number), `kept`, `doubt`, `ended` as
+    `delivered` has the numbers that came from it by QoS, in their order, `sent` how many were sent to it. What
+    it has promised, see `device_program`: `accepted`, `handled` as (life, number), `in_journal`, `uncertain`, `ended` as
     (number, when).
     """
 
@@ -37,20 +37,20 @@ class Lives:
         self.name = name
         self.random = random.Random(seed)
         self.number = 0
-        self.got: dict[int, list[int]] = {1: [], 2: []}
+        self.delivered: dict[int, list[int]] = {1: [], 2: []}
         self.sent = 0
         self.accepted: dict[int, list[int]] = {1: [], 2: []}
         self.handled: list[tuple[int, int]] = []
-        self.kept: set[int] = set()
-        self.broken: list[int] = []  # handled again after that
-        self.doubt: set[int] = set()
+        self.in_journal: set[int] = set()
+        self.handled_after_journaled: list[int] = []  # handled again after that
+        self.uncertain: set[int] = set()
         self.ended: dict[int, float] = {}
         self.opened: list[tuple[int, int, int]] = []  # restored, torn, damaged
-        self.ups = 0
-        self.noise: list[str] = []
+        self.connects = 0
+        self.unexpected_lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
         self._rest = ""
-        self.desk = self._desk()
+        self.client = self._desk()
 
     def _desk(self) -> Any:
         desk = Client(
@@ -62,7 +62,7 @@ class Lives:
             session_expiry=3600,
             timeout=5000,
         )
-        desk.longest_pause = 50
+        desk.max_reconnect_delay = 50
         asked = desk.subscribe(self.name + "/up/+", self._came, qos=2)
         desk.connect()
         while asked.reason is None:
@@ -70,7 +70,7 @@ class Lives:
         return desk
 
     def _came(self, message: Any) -> None:
-        self.got[int(message.topic[-1])].append(int(message.payload))
+        self.delivered[int(message.topic[-1])].append(int(message.payload))
 
     # ---- the device
 
@@ -83,9 +83,9 @@ class Lives:
             "every": every,
             "publishes": publishes,
         }
-        path = [image.cached_program(_PROGRAM), FIRMWARE]
-        self._process = process.start(
-            ["-m", "device_program", json.dumps(settings)], path=path, cwd=self.folder
+        path = [image.build_program(_PROGRAM), FIRMWARE]
+        self._process = process.start_vm(
+            ["-m", "device_program", json.dumps(settings)], module_path=path, cwd=self.folder
         )
         assert self._process.stdout
         os.set_blocking(self._process.stdout.fileno(), False)
@@ -104,21 +104,21 @@ class Lives:
         if self._process:
             self.kill()
         with contextlib.suppress(OSError):
-            self.desk.disconnect()
+            self.client.disconnect()
 
     def run(self, seconds: float, commands: bool = True) -> None:
         """Let it live for so long, and send it messages."""
         ends = time.monotonic() + seconds
         while True:
             left = ends - time.monotonic()
-            self.desk.poll(max(0, min(5, int(left * 1000))))
+            self.client.poll(max(0, min(5, int(left * 1000))))
             self._listen()
             if left <= 0:
                 return
             # before something has come from it, nobody has subscribed
-            heard = commands and any(self.got.values())
+            heard = commands and any(self.delivered.values())
             if heard and self.sent < len({number for _, number in self.handled}) + _AHEAD:
-                if self.desk.publish(self.name + "/down", b"%d" % self.sent, qos=2):
+                if self.client.publish(self.name + "/down", b"%d" % self.sent, qos=2):
                     self.sent += 1
 
     def _listen(self) -> None:
@@ -137,12 +137,12 @@ class Lives:
             self.accepted[int(rest[0])].append(int(rest[1]))
         elif word == "handled":
             self.handled.append((self.number, int(rest[0])))
-            if int(rest[0]) in self.kept:
-                self.broken.append(int(rest[0]))
-        elif word == "kept":
-            self.kept.add(int(rest[0]))
-        elif word == "doubt":
-            self.doubt.add(int(rest[0]))
+            if int(rest[0]) in self.in_journal:
+                self.handled_after_journaled.append(int(rest[0]))
+        elif word == "in_journal":
+            self.in_journal.add(int(rest[0]))
+        elif word == "uncertain":
+            self.uncertain.add(int(rest[0]))
         elif word == "ended":
             if rest[0] != "?":
                 self.ended[int(rest[0])] = time.monotonic()
@@ -150,11 +150,11 @@ class Lives:
             restored, torn, damaged = map(int, rest)
             self.opened.append((restored, torn, damaged))
         elif word == "up":
-            self.ups += 1
+            self.connects += 1
         elif word != "down":
-            self.noise.append(line)
+            self.unexpected_lines.append(line)
 
-    def rest(self, excused: int = 0, seconds: float = 30) -> None:
+    def run_to_completion(self, excused: int = 0, seconds: float = 30) -> None:
         """A last life in which all comes to its end; so many messages may never come."""
         self.start(publishes=False)
         ends = time.monotonic() + seconds
@@ -172,24 +172,24 @@ class Lives:
         return up + [("down", number) for number in range(self.sent) if number not in handled]
 
     def lost(self, qos: int) -> set[int]:
-        return set(self.accepted[qos]) - set(self.got[qos])
+        return set(self.accepted[qos]) - set(self.delivered[qos])
 
     def doubled(self, qos: int) -> set[int]:
-        return {number for number, times in Counter(self.got[qos]).items() if times > 1}
+        return {number for number, times in Counter(self.delivered[qos]).items() if times > 1}
 
     def out_of_order(self, qos: int) -> list[tuple[int, int]]:
         """Neighbours among the first arrivals of which the second was published before the first."""
-        first = list(dict.fromkeys(self.got[qos]))
+        first = list(dict.fromkeys(self.delivered[qos]))
         return [(a, b) for a, b in zip(first, first[1:]) if a > b]
 
-    def again(self) -> list[int]:
+    def repeated_per_life(self) -> list[int]:
         """How many messages of each life were handled in a later one once more; none twice in one life."""
         assert len(set(self.handled)) == len(self.handled), "twice in one life"
         last = dict(sorted((number, life) for life, number in sorted(self.handled)))
         counts = Counter(life for life, number in self.handled if last[number] > life)
         return sorted(counts.values())
 
-    def carried(self) -> list[int]:
+    def executed(self) -> list[int]:
         """What the application has carried out."""
-        path = self.folder / "carried"
+        path = self.folder / "executed"
         return [int(line) for line in path.read_text().split()] if path.exists() else []

@@ -15,8 +15,8 @@ _PATH = [HERE, HERE.parent / "unit", LIB]
 _PARTS = 3
 
 
-def blocks(call: str) -> int:
-    """What a function of `blocks` returns."""
+def call_block_device(call: str) -> int:
+    """What a function of `block_device` returns."""
     output = run_64(
         ["-c", f"import block_device\nprint('cuts', block_device.{call})"], _PATH, timeout=110, heap="16m"
     )
@@ -30,10 +30,10 @@ def blocks(call: str) -> int:
 @pytest.mark.parametrize("part", range(_PARTS))
 @pytest.mark.parametrize("every", [1, 4])
 def test_a_cut_at_each_block(kind: str, least: int, part: int, every: int) -> None:
-    places = blocks(f"every({kind!r}, {every}, {part}, {_PARTS})")
+    places = call_block_device(f"cut_at_every_block({kind!r}, {every}, {part}, {_PARTS})")
     assert places > least // every
 
 
 @pytest.mark.parametrize("kind", ["littlefs", "fat"])
 def test_one_file_system_over_many_cuts(kind: str) -> None:
-    assert blocks(f"chance({kind!r}, range(12))") == 144
+    assert call_block_device(f"random_cuts({kind!r}, range(12))") == 144

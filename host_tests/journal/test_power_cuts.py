@@ -11,7 +11,7 @@ _HISTORIES = 400  # of each kind, with eight cuts each
 
 def test_a_cut_at_every_byte_of_a_workload_with_all_kinds_of_record() -> None:
     for every in (1, 4):
-        positions, kinds = power_cuts.every_position(every)
+        positions, kinds = power_cuts.cut_at_every_position(every)
         assert positions > 1000
         assert kinds == {0, 0x10, 0x32, 0x34, 0x40, 0x50, 0x62, 0x70, 0xFF}
 
@@ -21,4 +21,4 @@ def test_cuts_by_chance(part: int) -> None:
     result = power_cuts.histories(part * _HISTORIES, _HISTORIES)
     assert not result.findings
     assert result.cuts == 8 * _HISTORIES
-    assert result.turns > result.cuts // 2 and result.messages > result.cuts
+    assert result.rotations > result.cuts // 2 and result.messages > result.cuts

@@ -1,7 +1,7 @@
 """A device with a journal, killed at random instants before a real broker.
 
 SIGKILL loses nothing that the system has taken: what a power cut does to a file is the matter of
-`test_cuts` and `test_file_systems`. What is proved here is the rest: a program that ends between any two
+`test_power_cuts` and `test_filesystems`. What is proved here is the rest: a program that ends between any two
 of its instructions, real files, a real broker that has the other half of each session.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from host_tests.conftest import NO_MOSQUITTO
-from host_tests.journal.restarted_device import Lives
+from host_tests.journal.restarted_device import RestartedDevice
 from tools import broker
 
 SEED = 20261123
@@ -31,29 +31,29 @@ def test_200_kills(tmp_path: Path) -> None:
     flash = tmp_path / "flash"
     flash.mkdir()
     with mosquitto(tmp_path / "broker") as server:
-        lives = Lives(server, flash, "killed", SEED)
+        device = RestartedDevice(server, flash, "killed", SEED)
         try:
             for number in range(KILLS):
-                lives.start(every=(1, 1, 4)[number % 3])
-                lives.run(lives.random.uniform(0, 0.2))
-                lives.kill()
-            lives.rest()
+                device.start(every=(1, 1, 4)[number % 3])
+                device.run(device.random.uniform(0, 0.2))
+                device.kill()
+            device.run_to_completion()
         finally:
-            lives.close()
-    said = f"seed {SEED}: {lives.noise[-5:]}"
-    assert len(lives.opened) > KILLS / 2 and lives.ups > KILLS / 4, said
-    assert not any(damaged for _, _, damaged in lives.opened), said
-    assert any(restored for restored, _, _ in lives.opened), said
+            device.close()
+    said = f"seed {SEED}: {device.unexpected_lines[-5:]}"
+    assert len(device.opened) > KILLS / 2 and device.connects > KILLS / 4, said
+    assert not any(damaged for _, _, damaged in device.opened), said
+    assert any(restored for restored, _, _ in device.opened), said
     # ours: nothing lost, nothing at QoS 2 twice, all in order
-    assert min(len(lives.got[1]), len(lives.got[2]), lives.sent) > KILLS, said
-    assert not lives.missing(), (said, lives.missing())
-    assert not lives.doubled(2), (said, lives.doubled(2))
-    assert not lives.out_of_order(1) + lives.out_of_order(2), said
+    assert min(len(device.delivered[1]), len(device.delivered[2]), device.sent) > KILLS, said
+    assert not device.missing(), (said, device.missing())
+    assert not device.doubled(2), (said, device.doubled(2))
+    assert not device.out_of_order(1) + device.out_of_order(2), said
     # theirs: what the journal has is not handled again, and else one a life, the one in hand
-    assert not lives.broken, (said, lives.broken)
-    assert max(lives.again(), default=0) <= 1, (said, lives.again())
+    assert not device.handled_after_journaled, (said, device.handled_after_journaled)
+    assert max(device.repeated_per_life(), default=0) <= 1, (said, device.repeated_per_life())
     # nor is it carried out again: the application drops it by its own number
-    carried = lives.carried()
-    assert len(set(carried)) == len(carried), said
-    assert set(carried) | lives.doubt == set(range(lives.sent)), said
-    assert not lives.noise, said
+    executed = device.executed()
+    assert len(set(executed)) == len(executed), said
+    assert set(executed) | device.uncertain == set(range(device.sent)), said
+    assert not device.unexpected_lines, said

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.device.observer import PREFIX, device
+from host_tests.device.observer import PREFIX, running_device
 from tools import broker
 from tools.broker import Mosquitto
-from tools.vm.device import Device
+from tools.vm.device import SimulatedDevice
 
 
 @pytest.fixture
-def own_broker() -> Iterator[Mosquitto]:
+def private_broker() -> Iterator[Mosquitto]:
     """A broker of the test's own, which it may stop and start."""
     if not broker.find_mosquitto():
         pytest.skip("mosquitto is not installed")
@@ -21,9 +21,9 @@ def own_broker() -> Iterator[Mosquitto]:
 
 
 @pytest.fixture
-def dut(own_broker: Mosquitto, tmp_path: Path) -> Iterator[Device]:
+def dut(private_broker: Mosquitto, tmp_path: Path) -> Iterator[SimulatedDevice]:
     """A device that publishes and obeys: the real firmware in the VM."""
-    with device(tmp_path / "dut", own_broker.address) as running:
+    with running_device(tmp_path / "dut", private_broker.address) as running:
         yield running
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from host_tests.monitor.test_web_page import served
+from host_tests.monitor.test_web_page import running_monitor
 from tools.broker import Mosquitto
 from tools.paths import ROOT
-from tools.vm.device import Device, config
+from tools.vm.device import SimulatedDevice, host_config
 
 _NAMES = ("cellar", "kitchen", "roof")
 _SECONDS = 40
@@ -23,8 +23,8 @@ def main() -> None:
         broker = stack.enter_context(Mosquitto())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name in _NAMES:
-            stack.enter_context(Device(folder / name, config(name, broker.address, "umqtt5")))
-        url = stack.enter_context(served(broker, "umqtt5"))
+            stack.enter_context(SimulatedDevice(folder / name, host_config(name, broker.address, "umqtt5")))
+        url = stack.enter_context(running_monitor(broker, "umqtt5"))
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1160, "height": 640})

@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 
 from tools.broker import Mosquitto
 from tools.paths import ROOT
-from tools.vm.device import Device
+from tools.vm.device import SimulatedDevice
 from umqtt5 import Client
 
 CHROMIUM = shutil.which("chromium")
@@ -35,9 +35,9 @@ def browser() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def served(own_broker: Mosquitto, prefix: str) -> Iterator[str]:
+def running_monitor(private_broker: Mosquitto, prefix: str) -> Iterator[str]:
     """`monitor --web`; the address that it prints."""
-    address = f"mqtt://127.0.0.1:{own_broker.address.port}"
+    address = f"mqtt://127.0.0.1:{private_broker.address.port}"
     command = [sys.executable, "-m", "tools", "monitor", "--web", "--broker", address, "--prefix", prefix]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -50,8 +50,8 @@ def served(own_broker: Mosquitto, prefix: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def url(own_broker: Mosquitto, prefix: str) -> Iterator[str]:
-    with served(own_broker, prefix) as found:
+def url(private_broker: Mosquitto, prefix: str) -> Iterator[str]:
+    with running_monitor(private_broker, prefix) as found:
         yield found
 
 
@@ -68,7 +68,7 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
     assert not errors
 
 
-def test_a_reading_appears_and_a_switch_switches(page: Page, dut: Device) -> None:
+def test_a_reading_appears_and_a_switch_switches(page: Page, dut: SimulatedDevice) -> None:
     device = page.locator("[data-device=dut]")
     expect(device.locator(".status")).to_have_text("online")
     uptime = device.locator("[data-reading=uptime]")
@@ -78,24 +78,24 @@ def test_a_reading_appears_and_a_switch_switches(page: Page, dut: Device) -> Non
     for state, checked in (("ON", "true"), ("OFF", "false")):
         lamp.click()
         expect(lamp).to_have_attribute("aria-checked", checked)  # what the device has confirmed
-        assert dut.output("lamp") == state
+        assert dut.read_output("lamp") == state
 
 
-def test_a_broker_that_is_dropped_is_shown(page: Page, dut: Device, own_broker: Mosquitto) -> None:
+def test_a_broker_that_is_dropped_is_shown(page: Page, dut: SimulatedDevice, private_broker: Mosquitto) -> None:
     expect(page.locator("[data-device=dut]")).to_be_visible()
     expect(page.locator("#banner")).to_be_hidden()
-    own_broker.stop()
+    private_broker.stop()
     expect(page.locator("#banner")).to_contain_text("No link to mqtt://127.0.0.1")
-    own_broker.start()
+    private_broker.start()
     expect(page.locator("#banner")).to_be_hidden()
     lamp = page.get_by_role("switch", name="lamp")
-    before = dut.output("lamp")
+    before = dut.read_output("lamp")
     expect(page.locator("[data-device=dut] .status")).to_have_text("online")
     lamp.click()
     expect(lamp).to_have_attribute("aria-checked", "false" if before == "ON" else "true")
 
 
-def test_a_device_that_dies_is_shown(page: Page, dut: Device) -> None:
+def test_a_device_that_dies_is_shown(page: Page, dut: SimulatedDevice) -> None:
     expect(page.locator("[data-device=dut] .status")).to_have_text("online")
     dut.stop()
     expect(page.locator("[data-device=dut] .status")).to_have_text("offline")
@@ -103,8 +103,10 @@ def test_a_device_that_dies_is_shown(page: Page, dut: Device) -> None:
     expect(page.locator("#log")).to_contain_text("ALERT dut: offline")
 
 
-def test_what_devices_say_is_text_and_nothing_else(page: Page, own_broker: Mosquitto, prefix: str) -> None:
-    stranger = Client(own_broker.address.host, own_broker.address.port, client_id="stranger")
+def test_what_devices_say_is_text_and_nothing_else(
+    page: Page, private_broker: Mosquitto, prefix: str
+) -> None:
+    stranger = Client(private_broker.address.host, private_broker.address.port, client_id="stranger")
     stranger.connect()
     bad = "<img src=x onerror=document.title='owned'>"
     stranger.publish(f"{prefix}/{bad}/status", bad, qos=1, wait=True)

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from host_tests.board.rig import problem, tool
-from host_tests.board.simulated_board import Board as Cable
-from host_tests.device.observer import desk
+from host_tests.board.rig import run_failing_tool, run_tool
+from host_tests.board.simulated_board import SimulatedBoard
+from host_tests.device.observer import observe
 from tools import broker, package
 from tools.board import definition, mpremote
 from tools.broker import Address
 from tools.bundle import image
-from tools.bundle.bundler import APPLICATION
+from tools.bundle.package_tree import APPLICATION
 from tools.paths import BOARDS, FIRMWARE, LIB, ROOT
 
 # what a program of a user's does first
@@ -39,20 +39,20 @@ print("published")
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[Address]:
-    with broker.running("iotcore") as found:
+    with broker.run_broker("iotcore") as found:
         yield found
 
 
 @pytest.fixture
-def plugged(tmp_path: Path) -> Iterator[Cable]:
-    with Cable(tmp_path / "files") as cable:
+def micropython_board(tmp_path: Path) -> Iterator[SimulatedBoard]:
+    with SimulatedBoard(tmp_path / "files") as cable:
         yield cable
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("release")
-    package.release(target)
+    package.build_release(target)
     return next(target.glob("mpy-*"))
 
 
@@ -77,13 +77,13 @@ def program(folder: Path, address: Address) -> str:
     return str(path)
 
 
-def publishes(cable: Cable, address: Address, folder: Path) -> None:
+def publishes(cable: SimulatedBoard, address: Address, folder: Path) -> None:
     """What was installed is imported by a board, and a message of its arrives."""
-    with desk(address) as watcher:
+    with observe(address) as observer:
         said = mpremote.run(cable.port, "run", program(folder, address))
         assert said.strip() == "published"
-        watcher.until(lambda: watcher.watch.devices.get("installed"))
-        assert watcher.watch.devices["installed"].status == "online"
+        observer.wait_until(lambda: observer.monitor.devices.get("installed"))
+        assert observer.monitor.devices["installed"].status == "online"
 
 
 def same(folder: Path, listed: Path, home: Path) -> None:
@@ -95,56 +95,62 @@ def same(folder: Path, listed: Path, home: Path) -> None:
 
 
 def test_mip_installs_the_sources_from_the_web(
-    plugged: Cable, server: str, address: Address, tmp_path: Path
+    micropython_board: SimulatedBoard, server: str, address: Address, tmp_path: Path
 ) -> None:
-    mpremote.run(plugged.port, "mip", "install", f"{server}/lib/package.json")
-    same(plugged.folder, LIB / "package.json", LIB)
-    publishes(plugged, address, tmp_path)
+    mpremote.run(micropython_board.port, "mip", "install", f"{server}/lib/package.json")
+    same(micropython_board.folder, LIB / "package.json", LIB)
+    publishes(micropython_board, address, tmp_path)
 
 
 def test_mip_installs_the_release_from_a_folder(
-    plugged: Cable, release: Path, address: Address, tmp_path: Path
+    micropython_board: SimulatedBoard, built_package: Path, address: Address, tmp_path: Path
 ) -> None:
-    mpremote.run(plugged.port, "mip", "install", str(release / "package.json"))
-    same(plugged.folder, release / "package.json", release)
-    publishes(plugged, address, tmp_path)
+    mpremote.run(micropython_board.port, "mip", "install", str(built_package / "package.json"))
+    same(micropython_board.folder, built_package / "package.json", built_package)
+    publishes(micropython_board, address, tmp_path)
 
 
-def test_the_release_says_what_is_in_it(release: Path) -> None:
-    sums = (release.parent / "SHA256SUMS").read_text().splitlines()
+def test_the_release_says_what_is_in_it(built_package: Path) -> None:
+    sums = (built_package.parent / "SHA256SUMS").read_text().splitlines()
     for line in sums:
         digest, name = line.split("  ")
-        assert hashlib.sha256((release.parent / name).read_bytes()).hexdigest() == digest
+        assert hashlib.sha256((built_package.parent / name).read_bytes()).hexdigest() == digest
     assert any(line.endswith(".zip") for line in sums)
-    assert release.name == f"mpy-{(release / 'umqtt5' / 'core.mpy').read_bytes()[1]}"
+    assert built_package.name == f"mpy-{(built_package / 'umqtt5' / 'core.mpy').read_bytes()[1]}"
 
 
 def test_what_is_committed_fits_the_sources(tmp_path: Path) -> None:
-    tool("package", "--check")
-    for path, wanted in package.committed().items():
+    run_tool("package", "--check")
+    for path, wanted in package.render_lists().items():
         assert path.read_text() == wanted
 
 
-def test_mounted_it_is_used_from_here(plugged: Cable, address: Address, tmp_path: Path) -> None:
-    with desk(address) as watcher:
-        said = mpremote.run(plugged.port, "mount", str(LIB), "run", program(tmp_path, address), timeout=60)
+def test_mounted_it_is_used_from_here(
+    micropython_board: SimulatedBoard, address: Address, tmp_path: Path
+) -> None:
+    with observe(address) as observer:
+        said = mpremote.run(
+            micropython_board.port, "mount", str(LIB), "run", program(tmp_path, address), timeout=60
+        )
         assert "published" in said
-        watcher.until(lambda: watcher.watch.devices.get("installed"))
-    assert not list(plugged.folder.iterdir())
+        observer.wait_until(lambda: observer.monitor.devices.get("installed"))
+    assert not list(micropython_board.folder.iterdir())
 
 
-def test_make_run_mounts_the_compiled_library(plugged: Cable, address: Address, tmp_path: Path) -> None:
-    said = tool("run", "--port", plugged.port, program(tmp_path, address))
+def test_make_run_mounts_the_compiled_library(
+    micropython_board: SimulatedBoard, address: Address, tmp_path: Path
+) -> None:
+    said = run_tool("run", "--port", micropython_board.port, program(tmp_path, address))
     assert "published" in said
     (tmp_path / "pins.py").write_text("import pins, app.config\nprint(sorted(pins.OUTPUTS))\n")
-    said = tool("run", "--port", plugged.port, "--board", "esp32", tmp_path / "pins.py")
+    said = run_tool("run", "--port", micropython_board.port, "--board", "esp32", tmp_path / "pins.py")
     assert "['lamp', 'relay']" in said
     (tmp_path / "fails.py").write_text("1 / 0\n")
-    assert "ZeroDivisionError" in run_failing(plugged, tmp_path / "fails.py")
-    assert "FILE=" in problem("run", "--port", plugged.port, tmp_path / "nowhere.py")
+    assert "ZeroDivisionError" in run_failing(micropython_board, tmp_path / "fails.py")
+    assert "FILE=" in run_failing_tool("run", "--port", micropython_board.port, tmp_path / "nowhere.py")
 
 
-def run_failing(cable: Cable, path: Path) -> str:
+def run_failing(cable: SimulatedBoard, path: Path) -> str:
     command = [sys.executable, "-m", "tools", "run", "--port", cable.port, str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
@@ -187,7 +193,7 @@ class Freezer:
         self.frozen[name] = (home / base_path / name).resolve()
 
 
-@pytest.mark.parametrize("key", [key for key in definition.names() if key != "host"])
+@pytest.mark.parametrize("key", [key for key in definition.list_boards() if key != "host"])
 def test_the_manifest_freezes_what_a_board_is_given(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UMQTT5_BOARD", key)
     monkeypatch.chdir(FIRMWARE)  # as MicroPython's build does for each manifest
@@ -195,9 +201,9 @@ def test_the_manifest_freezes_what_a_board_is_given(key: str, monkeypatch: pytes
     freezer.run(FIRMWARE / "manifest.py")
     assert freezer.included == ["$(PORT_DIR)/boards/manifest.py"]
     # what is one file on a board is several here
-    application = {path for path in image.sources(key) if not path.startswith("umqtt5/")}
+    application = {path for path in image.collect_sources(key) if not path.startswith("umqtt5/")}
     application -= {f"app/{name}.py" for name in APPLICATION.bundles}
-    application |= {f"app/{name}.py" for name in APPLICATION.homes}
+    application |= {f"app/{name}.py" for name in APPLICATION.file_of_module}
     library = {
         path.relative_to(LIB).as_posix()
         for path in (LIB / "umqtt5").rglob("*.py")

@@ -2,7 +2,7 @@
 which behave as their documentation says, and the drivers `dht`, `onewire`, `ds18x20`, `neopixel`
 that MicroPython ships and no registry has.
 
-What is outside of the chip are files in a folder of the device's, `stand_in`, which a test writes
+What is outside of the chip are files in a folder of the device's, `sim`, which a test writes
 and reads while the VM runs:
 
 | file | what |
@@ -22,7 +22,7 @@ and reads while the VM runs:
 | `woken` | the pin that has ended a deep sleep |
 | `end` | how the board ended last: reset, wdt, bootloader, or asleep=ms |
 
-What ends a board ends the process, and `Chip` starts it again as the power would.
+What ends a board ends the process, and `SimulatedChip` starts it again as the power would.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ HALTED, BOOTLOADER, RESET, ASLEEP = 2, 3, 4, 5
 WATCHDOG = -9
 
 
-class Outside:
-    """The folder `stand_in` of a device, as a test uses it."""
+class SimulatedIO:
+    """The folder `sim` of a device, as a test uses it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -90,12 +90,12 @@ def unique_id(chip: str) -> bytes:
 HEAP = "168k"
 
 
-class Chip:
-    """A VM with the stand-in, in `folder`, that runs `arguments` and starts again as a board would.
+class SimulatedChip:
+    """A VM with the simulated hardware, in `folder`, that runs `arguments` and starts again as a board would.
 
-    `lines` are what it printed, `ends` the exit codes that it had. It stays off after `HALTED` and
+    `lines` are what it printed, `exit_codes` the exit codes that it had. It stays off after `HALTED` and
     `BOOTLOADER`. After `deepsleep` it starts again when the time is over or a pin wakes it, or at once
-    and again and again where `patience` is 0.
+    and again and again where `sleep_factor` is 0.
     """
 
     def __init__(
@@ -106,21 +106,21 @@ class Chip:
         path: Sequence[Path] = (),
         chip: str = "esp32",
         heap: str = HEAP,
-        patience: float = 1,
+        sleep_factor: float = 1,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.outside = Outside(folder / "stand_in")
+        self.io = SimulatedIO(folder / "sim")
         self.lines: deque[str] = deque(maxlen=400)
-        self.ends: list[int] = []
-        self.slept: list[int] = []  # ms that it asked for
+        self.exit_codes: list[int] = []
+        self.requested_sleeps_ms: list[int] = []  # ms that it asked for
         self.asleep = False  # deeply
-        self._patience = patience
+        self._sleep_factor = sleep_factor
         self._off = threading.Event()
-        given = {"STAND_IN_CHIP": chip, "UNIQUE_ID": unique_id(chip).hex(), **(environment or {})}
-        self._start: Callable[[], subprocess.Popen[str]] = lambda: process.start(
-            arguments, path=[*path, MODULES], heap=heap, cwd=folder, environment=given
+        given = {"SIM_CHIP": chip, "UNIQUE_ID": unique_id(chip).hex(), **(environment or {})}
+        self._start: Callable[[], subprocess.Popen[str]] = lambda: process.start_vm(
+            arguments, module_path=[*path, MODULES], heap=heap, cwd=folder, environment=given
         )
         self._process = self._start()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -135,14 +135,14 @@ class Chip:
             self._process.stdout.close()
             if self._off.is_set():
                 return
-            end = dict(item.split("=") for item in self.outside["end"].split())
+            end = dict(item.split("=") for item in self.io["end"].split())
             if code == -9:  # ended in an interrupt, or by the watchdog
                 codes = {"reset": RESET, "asleep": ASLEEP, "wdt": WATCHDOG}
                 code = next((codes[how] for how in codes if how in end), code)
-            self.ends.append(code)
+            self.exit_codes.append(code)
             if code == ASLEEP:
                 ms = int(end["asleep"])
-                self.slept.append(ms)
+                self.requested_sleeps_ms.append(ms)
                 self.asleep = True
                 if not self._sleep(ms, end.get("wake", "")):
                     return
@@ -153,37 +153,37 @@ class Chip:
 
     def _sleep(self, ms: int, wake: str) -> bool:
         """For `ms`, or until a pin ends it; False where it does not wake any more."""
-        ends = time.monotonic() + ms / 1000 * self._patience if ms else float("inf")
+        ends = time.monotonic() + ms / 1000 * self._sleep_factor if ms else float("inf")
         if not wake:
             return bool(ms) and not self._off.wait(ends - time.monotonic())
         pin, levels, seen = wake.split(":")
         while time.monotonic() < ends:
-            if seen == "-1" or set(levels) & set(self.outside[f"pin-{pin}"][int(seen) :]):
-                self.outside["woken"] = pin
+            if seen == "-1" or set(levels) & set(self.io[f"pin-{pin}"][int(seen) :]):
+                self.io["woken"] = pin
                 break
             if self._off.wait(0.01):
                 return False
         return True
 
     @property
-    def on(self) -> bool:
+    def is_running(self) -> bool:
         """False where it waits for a person."""
         return self._thread.is_alive()
 
     def wait(self, timeout: float = 30) -> int:
         """Wait until it stays off; returns its last exit code."""
         self._thread.join(timeout)
-        assert not self.on, list(self.lines)
-        return self.ends[-1]
+        assert not self.is_running, list(self.lines)
+        return self.exit_codes[-1]
 
-    def until(self, condition: Callable[[], object], timeout: float = 30) -> None:
+    def wait_until(self, condition: Callable[[], object], timeout: float = 30) -> None:
         """Poll until the condition holds; fails where it does not."""
         ends = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < ends, list(self.lines)
             time.sleep(0.02)
 
-    def said(self, text: str, timeout: float = 30) -> str:
+    def wait_for_line(self, text: str, timeout: float = 30) -> str:
         """Wait until it prints a line with this text; returns it."""
         found: list[str] = []
 
@@ -191,7 +191,7 @@ class Chip:
             found[:] = [line for line in list(self.lines) if text in line]
             return bool(found)
 
-        self.until(look, timeout)
+        self.wait_until(look, timeout)
         return found[0]
 
     def interrupt(self) -> None:
@@ -204,7 +204,7 @@ class Chip:
             self._process.kill()
             self._thread.join(0.2)
 
-    def __enter__(self) -> Chip:
+    def __enter__(self) -> SimulatedChip:
         return self
 
     def __exit__(self, *_: object) -> None:

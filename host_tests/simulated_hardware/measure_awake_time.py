@@ -2,7 +2,7 @@
 
 Run it with `python -m host_tests.simulated_hardware.measure_awake_time`.
 
-The real VM with the stand-in, at mosquitto on this computer. Radio, flash and processor of a chip
+The real VM with the simulated hardware, at mosquitto on this computer. Radio, flash and processor of a chip
 are not in it: a device tells its own figure as `awake` in its health.
 """
 
@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from host_tests.device.observer import desk
-from host_tests.simulated_hardware.test_board import device
+from host_tests.device.observer import observe
+from host_tests.simulated_hardware.test_board import simulated_device
 from tools import broker
 from tools.board import definition
 
@@ -29,12 +29,12 @@ def measured(key: str, mode: str, address: broker.Address, cycles: int, console:
     """ms awake of so many cycles, as the device tells."""
     found: dict[float, float] = {}
     power = {"mode": mode, "period": 1, "linger": _LINGER}
-    with tempfile.TemporaryDirectory() as folder, desk(address) as here:
+    with tempfile.TemporaryDirectory() as folder, observe(address) as observer:
         sensors = [{"kind": "chip_temperature"}, {"kind": "heap_free"}]
-        with device(key, Path(folder), address, sensors, power=power):
+        with simulated_device(key, Path(folder), address, sensors, power=power):
             for n in track(range(1, cycles + 1), f"{key}, {mode}", console=console):
-                here.until(lambda n=n: (here.dut.health.get("cycles") or 0) >= n, 60)
-                found[here.dut.health["cycles"]] = here.dut.health["awake"]
+                observer.wait_until(lambda n=n: (observer.dut.health.get("cycles") or 0) >= n, 60)
+                found[observer.dut.health["cycles"]] = observer.dut.health["awake"]
     return list(found.values())
 
 
@@ -49,7 +49,7 @@ def main() -> None:
             for mode in ("light", "deep"):
                 ms = measured(key, mode, running.address, cycles, console)
                 shown = f"{statistics.median(ms):.0f}", f"{max(ms):.0f}"
-                table.add_row(definition.load(key).name, mode, *shown)
+                table.add_row(definition.load_board(key).name, mode, *shown)
     Console().print(table)
     Console().print(f"Of each {_LINGER * 1000:.0f} ms are spent waiting for commands (power.linger).")
 

@@ -1,4 +1,4 @@
-"""The stand-in for `machine` says and does what its documentation says."""
+"""The simulated `machine` says and does what its documentation says."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 from esp32_mock_bootloader.registers import mac_bytes_for_chip
 
-from host_tests.simulated_hardware import ASLEEP, BOOTLOADER, RESET, WATCHDOG, Chip, Outside
+from host_tests.simulated_hardware import ASLEEP, BOOTLOADER, RESET, WATCHDOG, SimulatedChip, SimulatedIO
 from host_tests.simulated_hardware.sensor_data import scratchpad
 
-Run = Callable[..., Chip]
+Run = Callable[..., SimulatedChip]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    """Run a program on a chip; `outside` are files that are there before."""
-    chips: list[Chip] = []
+    """Run a program on a chip; `io` are files that are there before."""
+    chips: list[SimulatedChip] = []
 
     def start(
-        code: str, chip: str = "esp32", outside: dict[str, object] | None = None, **options: object
-    ) -> Chip:
-        for name, content in (outside or {}).items():
-            Outside(tmp_path / "stand_in")[name] = content  # type: ignore[assignment]
-        made = Chip(tmp_path, ["-c", code], chip=chip, **options)  # type: ignore[arg-type]
+        code: str, chip: str = "esp32", io: dict[str, object] | None = None, **options: object
+    ) -> SimulatedChip:
+        for name, content in (io or {}).items():
+            SimulatedIO(tmp_path / "sim")[name] = content  # type: ignore[assignment]
+        made = SimulatedChip(tmp_path, ["-c", code], chip=chip, **options)  # type: ignore[arg-type]
         chips.append(made)
         return made
 
@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
         made.power_off()
 
 
-def printed(chip: Chip) -> list[str]:
+def printed(chip: SimulatedChip) -> list[str]:
     assert chip.wait() == 0, list(chip.lines)
     return list(chip.lines)
 
@@ -55,9 +55,9 @@ print(out(), inp())
 inp.init(Pin.OUT)  # what was set before is the level now
 print(inp())
 """
-    chip = run(code, outside={"pin-4": "0"})
+    chip = run(code, io={"pin-4": "0"})
     assert printed(chip) == ["1 0 1", "0 0", "1"]
-    assert chip.outside["pin-2"] == "0" and chip.outside["pin-4"] == "1"
+    assert chip.io["pin-2"] == "0" and chip.io["pin-4"] == "1"
 
 
 def test_a_pull_holds_a_pin_that_nobody_drives(run: Run) -> None:
@@ -67,7 +67,7 @@ print(Pin(4, Pin.IN, Pin.PULL_UP)(), Pin(5, Pin.IN, Pin.PULL_DOWN)(), Pin(12, Pi
 od = Pin(13, Pin.OPEN_DRAIN, value=1)
 print(od()); od(0); print(od())
 """
-    assert printed(run(code, outside={"pin-12": "0"})) == ["1 0 0", "1", "0"]
+    assert printed(run(code, io={"pin-12": "0"})) == ["1 0 0", "1", "0"]
 
 
 @pytest.mark.parametrize(
@@ -101,10 +101,10 @@ while len(seen) < 3:
     machine.idle()
 print(seen)
 """
-    chip = run(code, outside={"pin-4": "1"})
-    chip.said("ready")
-    chip.outside.pulses(4, 1)
-    chip.outside.pulses(4, 2)
+    chip = run(code, io={"pin-4": "1"})
+    chip.wait_for_line("ready")
+    chip.io.pulses(4, 1)
+    chip.io.pulses(4, 2)
     assert printed(chip)[1:] == ["[(True, 1), (True, 1), (True, 1)]"]
 
 
@@ -127,8 +127,8 @@ while not denied:
 print("denied")
 """
     chip = run(code)
-    chip.said("ready")
-    chip.outside["pin-4"] = "0"
+    chip.wait_for_line("ready")
+    chip.io["pin-4"] = "0"
     assert printed(chip)[1:] == ["denied"]
 
 
@@ -140,9 +140,9 @@ print("sleeps")
 lightsleep(60_000)
 print("awake")
 """
-    chip = run(code, outside={"pin-4": "0"})
-    chip.said("sleeps")
-    chip.outside["pin-4"] = "01"
+    chip = run(code, io={"pin-4": "0"})
+    chip.wait_for_line("sleeps")
+    chip.io["pin-4"] = "01"
     assert printed(chip) == ["sleeps", "pulse", "awake"]
 
 
@@ -154,7 +154,7 @@ print(adc.read_u16(), adc.read_uv())
 adc.init(atten=ADC.ATTN_0DB)
 print(adc.read_u16(), adc.read_uv())
 """
-    assert printed(run(code, outside={"adc-34": 1.65})) == ["32768 1650000", "65535 1000000"]
+    assert printed(run(code, io={"adc-34": 1.65})) == ["32768 1650000", "65535 1000000"]
 
 
 def test_pwm_tells_frequency_and_duty(run: Run) -> None:
@@ -165,7 +165,7 @@ pwm.freq(500); print(pwm.freq(), pwm.duty_u16(), pwm.duty_ns())
 """
     chip = run(code)
     assert printed(chip) == ["500 32768 1000015"]
-    assert chip.outside["pwm-2"] == "500 32768"
+    assert chip.io["pwm-2"] == "500 32768"
 
 
 def test_an_i2c_device_answers_and_a_missing_one_does_not(run: Run) -> None:
@@ -181,14 +181,14 @@ for address in (0x10, 0x45):
     except OSError as error:
         print(error.errno)
 """
-    outside = {
+    io = {
         "i2c-76": {"registers": {"d0": "60 12 34"}},
         "i2c-44": {"answers": {"2400": "beef92"}},
         "i2c-45": {"stuck": True},
     }
-    chip = run(code, outside=outside)
+    chip = run(code, io=io)
     assert printed(chip) == ["[68, 69, 118] 6012", "605534", "beef92", "19", "116"]
-    assert chip.outside["i2c-44-written"] == "2400"
+    assert chip.io["i2c-44-written"] == "2400"
 
 
 def test_a_reset_ends_the_process_and_the_cause_is_known_afterwards(run: Run) -> None:
@@ -203,7 +203,7 @@ if machine.reset_cause() == machine.PWRON_RESET:
 """
     chip = run(code)
     assert chip.wait() == 0
-    assert chip.ends == [RESET, 0] and list(chip.lines) == ["1", "2"]
+    assert chip.exit_codes == [RESET, 0] and list(chip.lines) == ["1", "2"]
 
 
 def test_a_reset_in_an_interrupt_is_one_too(run: Run) -> None:
@@ -218,9 +218,9 @@ if machine.reset_cause() == machine.PWRON_RESET:
         machine.idle()
 """
     chip = run(code)
-    chip.said("ready")
-    chip.outside["pin-4"] = "1"
-    chip.said("2")
+    chip.wait_for_line("ready")
+    chip.io["pin-4"] = "1"
+    chip.wait_for_line("2")
 
 
 def test_rtc_memory_outlives_deep_sleep_but_not_the_power(run: Run, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ if machine.reset_cause() != machine.DEEPSLEEP_RESET:
 """
     chip = run(code)
     assert chip.wait() == 0
-    assert chip.ends == [ASLEEP, 0] and chip.slept == [50]
+    assert chip.exit_codes == [ASLEEP, 0] and chip.requested_sleeps_ms == [50]
     assert list(chip.lines) == ["1 0 b''", "4 4 b'kept'"]
     again = run("import machine; print(machine.reset_cause(), machine.RTC().memory())")
     assert printed(again) == ["1 b''"]
@@ -262,11 +262,11 @@ if machine.reset_cause() == machine.PWRON_RESET:
     {arm}
     machine.deepsleep(600_000)
 """
-    chip_ = run(code, chip, outside={"pin-4": "0"})
-    chip_.until(lambda: chip_.asleep)
-    chip_.outside.pulses(4, 1)
+    chip_ = run(code, chip, io={"pin-4": "0"})
+    chip_.wait_until(lambda: chip_.asleep)
+    chip_.io.pulses(4, 1)
     assert chip_.wait() == 0
-    assert chip_.ends == [ASLEEP, 0] and list(chip_.lines)[1] == cause
+    assert chip_.exit_codes == [ASLEEP, 0] and list(chip_.lines)[1] == cause
 
 
 def test_a_pin_that_sleeps_with_the_chip_can_not_wake_it(run: Run) -> None:
@@ -311,7 +311,7 @@ if machine.reset_cause() == machine.PWRON_RESET:
 """
     chip = run(code)
     assert chip.wait() == 0
-    assert list(chip.lines) == ["1", "3"] and chip.ends == [WATCHDOG, 0]
+    assert list(chip.lines) == ["1", "3"] and chip.exit_codes == [WATCHDOG, 0]
 
 
 def test_a_watchdog_that_is_fed_is_quiet(run: Run) -> None:
@@ -368,7 +368,7 @@ strip.write(); print(strip[0])
 """
     chip = run(code)
     assert printed(chip) == ["(1, 2, 3)"]
-    assert chip.outside["stream-5"] == "02010300ff00"
+    assert chip.io["stream-5"] == "02010300ff00"
 
 
 def test_thermometers_on_one_wire(run: Run) -> None:
@@ -387,7 +387,7 @@ except OneWireError:
     # 125 and -55 degrees, as the data sheet writes them
     wires = {"28ff000000000001": "d0074b467fff0c100b", "28ff000000000002": "90fc4b467fff0c1000"}
     chip = run(
-        code, outside={"onewire-4": {rom: scratchpad(bytes.fromhex(text)[:8]) for rom, text in wires.items()}}
+        code, io={"onewire-4": {rom: scratchpad(bytes.fromhex(text)[:8]) for rom, text in wires.items()}}
     )
     assert printed(chip) == [
         "[('28ff000000000001', 125.0), ('28ff000000000002', -55.0)]",

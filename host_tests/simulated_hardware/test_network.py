@@ -1,4 +1,4 @@
-"""The stand-in for `network` says and does what its documentation says."""
+"""The simulated `network` says and does what its documentation says."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.simulated_hardware import Chip, Outside
+from host_tests.simulated_hardware import SimulatedChip, SimulatedIO
 
 JOIN = """
 import network, time
 wlan = network.WLAN(network.WLAN.IF_STA)
 def status():
     return {getattr(network, n): n for n in dir(network) if n[:5] == "STAT_" }[wlan.status()]
-def until(wanted):
+def wait_until(wanted):
     while status() != wanted:
         time.sleep_ms(5)
     print(wanted, wlan.isconnected())
@@ -25,21 +25,21 @@ HOME = {"ssid": "home", "password": "secret"}
 
 @pytest.mark.parametrize("chip", ["esp32", "rp2040"])
 def test_a_station_joins_after_a_while_and_loses_the_link(chip: str, tmp_path: Path) -> None:
-    Outside(tmp_path / "stand_in")["wlan"] = {**HOME, "delay": 200, "rssi": -71}
+    SimulatedIO(tmp_path / "sim")["wlan"] = {**HOME, "delay": 200, "rssi": -71}
     code = (
         JOIN
         + """
-until("STAT_CONNECTING"); until("STAT_GOT_IP")
+wait_until("STAT_CONNECTING"); wait_until("STAT_GOT_IP")
 print(wlan.ifconfig()[0], wlan.status("rssi"))
-until("STAT_NO_AP_FOUND"); until("STAT_GOT_IP")
+wait_until("STAT_NO_AP_FOUND"); wait_until("STAT_GOT_IP")
 wlan.disconnect(); print(status(), wlan.isconnected(), wlan.ifconfig()[0])
 """
     )
-    with Chip(tmp_path, ["-c", code], chip=chip) as device:
-        device.said("127.0.0.1 -71")
-        device.outside["wlan"] = {**HOME, "up": False}
-        device.said("STAT_NO_AP_FOUND False")
-        device.outside["wlan"] = HOME
+    with SimulatedChip(tmp_path, ["-c", code], chip=chip) as device:
+        device.wait_for_line("127.0.0.1 -71")
+        device.io["wlan"] = {**HOME, "up": False}
+        device.wait_for_line("STAT_NO_AP_FOUND False")
+        device.io["wlan"] = HOME
         assert device.wait() == 0
         assert list(device.lines) == [
             "STAT_CONNECTING False",
@@ -56,14 +56,14 @@ wlan.disconnect(); print(status(), wlan.isconnected(), wlan.ifconfig()[0])
     [({**HOME, "password": "other"}, "STAT_WRONG_PASSWORD"), ({**HOME, "ssid": "far"}, "STAT_NO_AP_FOUND")],
 )
 def test_what_keeps_a_station_out_has_its_name(air: dict[str, str], status: str, tmp_path: Path) -> None:
-    Outside(tmp_path / "stand_in")["wlan"] = air
-    with Chip(tmp_path, ["-c", JOIN + f"until('{status}')"]) as device:
+    SimulatedIO(tmp_path / "sim")["wlan"] = air
+    with SimulatedChip(tmp_path, ["-c", JOIN + f"wait_until('{status}')"]) as device:
         assert device.wait() == 0
         assert list(device.lines) == [f"{status} False"]
 
 
 def test_a_radio_that_is_off_does_not_join(tmp_path: Path) -> None:
     code = "import network\ntry:\n    network.WLAN().connect('x', 'y')\nexcept OSError as e: print(e)"
-    with Chip(tmp_path, ["-c", code]) as device:
+    with SimulatedChip(tmp_path, ["-c", code]) as device:
         assert device.wait() == 0
         assert list(device.lines) == ["Wifi Not Started"]

@@ -1,4 +1,4 @@
-"""Updates over the air on the real VM: an ESP32 with the stand-in, its own flash, and a broker."""
+"""Updates over the air on the real VM: an ESP32 with the simulated hardware, its own flash, and a broker."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 
-from host_tests.device.observer import PREFIX, Desk, desk
-from host_tests.simulated_hardware import RESET, Chip
+from host_tests.device.observer import PREFIX, Observer, observe
+from host_tests.simulated_hardware import RESET, SimulatedChip
 from tools import broker
 from tools.bundle import image
-from tools.update import Sender, Update, collect
+from tools.update import UpdateSender, Update, build_update
 
 KEY = "0f" * 32
 BASE = f"{PREFIX}/dut"
 
 
 @contextmanager
-def device(folder: Path, address: broker.Address) -> Iterator[Chip]:
+def device(folder: Path, address: broker.Address) -> Iterator[SimulatedChip]:
     """A board with the application in its own flash."""
     if not folder.exists():
-        shutil.copytree(image.cached("esp32"), folder)
+        shutil.copytree(image.build_image("esp32"), folder)
     settings = {
         "device": "dut",
         "prefix": PREFIX,
@@ -39,23 +39,23 @@ def device(folder: Path, address: broker.Address) -> Iterator[Chip]:
         "update": {"key": KEY, "confirm": 1},
     }
     (folder / "config.json").write_text(json.dumps(settings))
-    with Chip(folder) as running:
+    with SimulatedChip(folder) as running:
         yield running
 
 
 @pytest.fixture
-def here(mosquitto: broker.Address) -> Iterator[Desk]:
-    with desk(mosquitto) as one:
+def observer(mosquitto: broker.Address) -> Iterator[Observer]:
+    with observe(mosquitto) as one:
         yield one
 
 
 def changed(folder: Path, version: int, old: str, new: str) -> Update:
     """An update in which one module, what a device always runs, is different."""
     shutil.rmtree(folder, ignore_errors=True)
-    files = image.sources("esp32")
+    files = image.collect_sources("esp32")
     assert files["app/node.py"].count(old) == 1
-    image.write({**files, "app/node.py": files["app/node.py"].replace(old, new)}, folder)
-    return collect(folder, version)
+    image.compile_image({**files, "app/node.py": files["app/node.py"].replace(old, new)}, folder)
+    return build_update(folder, version)
 
 
 def colourful(folder: Path, version: int, colour: str = "red") -> Update:
@@ -63,51 +63,51 @@ def colourful(folder: Path, version: int, colour: str = "red") -> Update:
     return changed(folder, version, "'heap_free': free,", f"'heap_free': free, 'colour': '{colour}',")
 
 
-def send(address: broker.Address, update: Update, patience: float = 60, **offer: Any) -> Sender:
-    made = {**update.offer("dut", KEY, "esp32"), **offer}
-    sender = Sender(address, BASE, update, made)
-    sender.done = sender.run(patience)  # type: ignore[attr-defined]
+def send(address: broker.Address, update: Update, timeout: float = 60, **offer: Any) -> UpdateSender:
+    made = {**update.build_offer("dut", KEY, "esp32"), **offer}
+    sender = UpdateSender(address, BASE, update, made)
+    sender.done = sender.send(timeout)  # type: ignore[attr-defined]
     return sender
 
 
 def test_a_new_version_is_sent_installed_and_confirmed(
-    mosquitto: broker.Address, here: Desk, tmp_path: Path
+    mosquitto: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     with device(tmp_path / "flash", mosquitto) as running:
-        here.until(lambda: here.dut.health)
-        assert "colour" not in here.dut.health
+        observer.wait_until(lambda: observer.dut.health)
+        assert "colour" not in observer.dut.health
         update = colourful(tmp_path / "new", 7)
         sender = send(mosquitto, update)
         assert sender.state == {"version": 7, "state": "installed"}
         # only the manifest and what is different came over the air
         different = update.names.index("app/node.mpy")
-        assert sender.sent == len(update.files[0]) + len(update.files[different])
-        here.until(lambda: here.dut.health.get("colour") == "red")
-        assert running.ends == [RESET]
+        assert sender.sent_bytes == len(update.files[0]) + len(update.files[different])
+        observer.wait_until(lambda: observer.dut.health.get("colour") == "red")
+        assert running.exit_codes == [RESET]
         # and the next goes to the other folder, whose files are taken from this one
         sender = send(mosquitto, colourful(tmp_path / "newer", 8, "green"))
         assert sender.state == {"version": 8, "state": "installed"}
-        here.until(lambda: here.dut.health.get("colour") == "green")
+        observer.wait_until(lambda: observer.dut.health.get("colour") == "green")
         assert (tmp_path / "flash" / "slot").read_text() == "b a -\n"
     assert sender.done  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("where", ["when it is imported", "while it runs"])
 def test_a_version_that_crashes_goes_back_and_is_not_taken_again(
-    where: str, mosquitto: broker.Address, here: Desk, tmp_path: Path
+    where: str, mosquitto: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     with device(tmp_path / "flash", mosquitto) as running:
-        here.until(lambda: here.dut.health)
+        observer.wait_until(lambda: observer.dut.health)
         if where == "when it is imported":
             bad = changed(tmp_path / "bad", 5, "class Health:", "raise MemoryError('bad')\nclass Health:")
         else:
             bad = changed(tmp_path / "bad", 5, "free = gc.mem_free()\n", "free = nothing\n")
         sender = send(mosquitto, bad, 90)
         assert sender.state == {"version": 0, "state": "installed", "given_up": 5}
-        assert running.ends == [RESET] * 4  # the update, and three tries
-        here.dut.health.clear()
-        here.until(lambda: here.dut.health)
-        assert here.dut.status == "online"  # and not in safe mode: the crashes were not its own
+        assert running.exit_codes == [RESET] * 4  # the update, and three tries
+        observer.dut.health.clear()
+        observer.wait_until(lambda: observer.dut.health)
+        assert observer.dut.status == "online"  # and not in safe mode: the crashes were not its own
         sender = send(mosquitto, bad)
         assert sender.state["reason"] == "version 5 is not newer"
         sender = send(mosquitto, colourful(tmp_path / "good", 6))
@@ -115,29 +115,29 @@ def test_a_version_that_crashes_goes_back_and_is_not_taken_again(
 
 
 def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(
-    mosquitto: broker.Address, here: Desk, tmp_path: Path
+    mosquitto: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     flash = tmp_path / "flash"
     with device(flash, mosquitto) as running:
-        here.until(lambda: here.dut.health)
+        observer.wait_until(lambda: observer.dut.health)
         update = colourful(tmp_path / "new", 7)
-        forged = update.offer("dut", "00" * 32, "esp32")["signature"]
+        forged = update.build_offer("dut", "00" * 32, "esp32")["signature"]
         for wrong, why in (
             ({"signature": forged}, "the signature is wrong"),
             ({"version": 9}, "the signature is wrong"),
             ({"force": True}, "the signature is wrong"),
             ({"signature": ""}, "the signature is wrong"),
             ({"size": "many"}, "not an offer of an update: see docs/update.md"),
-            (update.offer("dut", KEY, "rpi_pico_w"), "it is for rpi_pico_w, this is esp32"),
-            (update.offer("somebody", KEY, "esp32"), "the signature is wrong"),
-            (Update(0, update.names, update.files).offer("dut", KEY, "esp32"), "version 0 is not newer"),
+            (update.build_offer("dut", KEY, "rpi_pico_w"), "it is for rpi_pico_w, this is esp32"),
+            (update.build_offer("somebody", KEY, "esp32"), "the signature is wrong"),
+            (Update(0, update.names, update.files).build_offer("dut", KEY, "esp32"), "version 0 is not newer"),
         ):
             assert send(mosquitto, update, **wrong).state["reason"] == why, wrong
-        text = here.watch._client
+        text = observer.monitor._client
         for payload in (b"", b"{", b"[]", b"7", b"\xff", b"x" * 700):
             text.publish(f"{BASE}/update/set", payload, qos=1)
-        here.until(lambda: text.session.outbox.count == 0)
-        running.said("700 bytes, expected 600 at most")
+        observer.wait_until(lambda: text.session.outbox.count == 0)
+        running.wait_for_line("700 bytes, expected 600 at most")
         for path in (
             "../config.mpy",
             "/app/node.mpy",
@@ -148,7 +148,7 @@ def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(
             "lib/x.mpy",
         ):
             data = b"hello"
-            bad = collect(tmp_path / "empty", 7)
+            bad = build_update(tmp_path / "empty", 7)
             digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
             bad.names.append(path)
             bad.files += [data]
@@ -162,18 +162,18 @@ def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(
         longer = colourful(tmp_path / "longer", 7)
         longer.files[number] += b"and more" * 200
         assert "is longer than" in send(mosquitto, longer).state["reason"]
-        assert not running.ends and not (flash / "slot").exists()
+        assert not running.exit_codes and not (flash / "slot").exists()
         assert not (flash / "a").exists() and not (flash / "b").exists()
 
 
 def test_an_update_that_is_cut_off_leaves_what_there_was_and_can_be_sent_again(
-    mosquitto: broker.Address, here: Desk, tmp_path: Path
+    mosquitto: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     flash = tmp_path / "flash"
     update = colourful(tmp_path / "new", 7)
     with device(flash, mosquitto) as running:
-        here.until(lambda: here.dut.health)
-        sender = Sender(mosquitto, BASE, update, update.offer("dut", KEY, "esp32"))
+        observer.wait_until(lambda: observer.dut.health)
+        sender = UpdateSender(mosquitto, BASE, update, update.build_offer("dut", KEY, "esp32"))
 
         def cut(name: str, at: int, size: int) -> None:
             if name.endswith(".mpy"):
@@ -182,20 +182,22 @@ def test_an_update_that_is_cut_off_leaves_what_there_was_and_can_be_sent_again(
 
         sender._each = cut
         with pytest.raises(KeyboardInterrupt):
-            sender.run(60)
-    here.dut.health.clear()
+            sender.send(60)
+    observer.dut.health.clear()
     with device(flash, mosquitto):
-        here.until(lambda: here.dut.health)
-        assert "colour" not in here.dut.health
+        observer.wait_until(lambda: observer.dut.health)
+        assert "colour" not in observer.dut.health
         assert send(mosquitto, update).state == {"version": 7, "state": "installed"}
-        here.until(lambda: here.dut.health.get("colour") == "red")
+        observer.wait_until(lambda: observer.dut.health.get("colour") == "red")
 
 
-def test_a_large_file_through_small_buffers(mosquitto: broker.Address, here: Desk, tmp_path: Path) -> None:
+def test_a_large_file_through_small_buffers(
+    mosquitto: broker.Address, observer: Observer, tmp_path: Path
+) -> None:
     folder = tmp_path / "large"
     with device(tmp_path / "flash", mosquitto):
-        here.until(lambda: here.dut.health)
-        shutil.copytree(image.cached("esp32"), folder)
+        observer.wait_until(lambda: observer.dut.health)
+        shutil.copytree(image.build_image("esp32"), folder)
         (folder / "app" / "large.mpy").write_bytes(bytes(range(256)) * 400)
-        sender = send(mosquitto, collect(folder, 3), 120)
-        assert sender.state == {"version": 3, "state": "installed"} and sender.sent > 100_000
+        sender = send(mosquitto, build_update(folder, 3), 120)
+        assert sender.state == {"version": 3, "state": "installed"} and sender.sent_bytes > 100_000

@@ -11,15 +11,15 @@ import pytest
 
 from tools.bench import aliases, command, peers
 from tools.bench.clients import CLIENTS
-from tools.bench.measure import KEYS
-from tools.bench.peers import PeerMissing
+from tools.bench.measure import RESULT_KEYS
+from tools.bench.peers import PeerUnavailable
 from tools.paths import ROOT
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict:
     into = tmp_path_factory.mktemp("bench")
-    options = ["--quick", "--client", "floor", "--markdown", "--into", str(into)]
+    options = ["--quick", "--client", "baseline", "--markdown", "--out", str(into)]
     done = subprocess.run(
         [sys.executable, "-m", "tools", "bench", *options],
         cwd=ROOT,
@@ -29,22 +29,22 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict:
     )
     # 1 where a bar is not met, which is not what is tested here
     assert done.returncode in (0, 1), done.stderr
-    assert "| umqtt5 | floor |" in done.stdout, done.stdout + done.stderr
+    assert "| umqtt5 | baseline |" in done.stdout, done.stdout + done.stderr
     return json.loads((into / "bench.json").read_text())
 
 
 def test_each_client_has_each_figure(results: dict) -> None:
-    assert set(results["clients"]) == {"umqtt5", "floor"}
+    assert set(results["clients"]) == {"umqtt5", "baseline"}
     for client in results["clients"].values():
-        assert tuple(client) == KEYS
+        assert tuple(client) == RESULT_KEYS
         assert all(figure is not None and figure >= 0 for figure in client.values())
-        assert all(client[key] > 0 for key in KEYS if key.endswith("_per_s"))
+        assert all(client[key] > 0 for key in RESULT_KEYS if key.endswith("_per_s"))
     assert results["skipped"] == {}
 
 
 def test_umqtt5_allocates_nothing_per_message(results: dict) -> None:
     ours = results["clients"]["umqtt5"]
-    assert {key: ours[key] for key in KEYS if key.endswith("_bytes") and key != "wire_bytes"} == {
+    assert {key: ours[key] for key in RESULT_KEYS if key.endswith("_bytes") and key != "wire_bytes"} == {
         "qos0_bytes": 0,
         "qos1_bytes": 0,
         "qos2_bytes": 0,
@@ -105,19 +105,19 @@ def test_a_peer_that_can_not_be_had_says_why(tmp_path: Path, monkeypatch: pytest
     pinned = tmp_path / "pinned"
     pinned.mkdir()
     (pinned / "nothing.txt").write_text("no-such-peer==1.0 --hash=sha256:" + "0" * 64 + "\n")
-    monkeypatch.setattr(peers, "PINNED", pinned)
+    monkeypatch.setattr(peers, "REQUIREMENTS", pinned)
     monkeypatch.setattr(peers, "BUILD", tmp_path)
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
         monkeypatch.setenv(name, tmp_path.as_uri())
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    with pytest.raises(PeerMissing, match="no-such-peer"):
+    with pytest.raises(PeerUnavailable, match="no-such-peer"):
         peers.fetch("nothing")
 
 
 def test_every_peer_is_pinned_with_its_hash() -> None:
     for client in CLIENTS:
         if client.packages:
-            lines = (peers.PINNED / f"{client.name}.txt").read_text().splitlines()
+            lines = (peers.REQUIREMENTS / f"{client.name}.txt").read_text().splitlines()
             assert lines and all("==" in line and "--hash=sha256:" in line for line in lines)
 
 

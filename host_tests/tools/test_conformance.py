@@ -49,15 +49,15 @@ def checkout(root: Path, tests: str = TESTS, excuses: str = EXCUSES) -> Path:
 
 
 def test_citations_are_found_by_test_function(tmp_path: Path) -> None:
-    statements, wrong = conformance.load(checkout(tmp_path))
+    statements, wrong = conformance.load_statements(checkout(tmp_path))
     assert wrong == []
     where = "host_tests/test_x.py::test_"
     assert statements["MQTT-1.5.4-1"].tests == [where + "first", where + "text"]
     both = ["host_tests/test_x.py::TestBoth::test_both", where + "first"]
-    assert conformance.report(statements) == {
-        "MQTT-1.5.4-1": {"tests": [where + "first", where + "text"], "excused": None},
-        "MQTT-3.1.0-1": {"tests": both, "excused": None},
-        "MQTT-6.0.0-3": {"tests": [], "excused": "There is none."},
+    assert conformance.build_report(statements) == {
+        "MQTT-1.5.4-1": {"tests": [where + "first", where + "text"], "exemption": None},
+        "MQTT-3.1.0-1": {"tests": both, "exemption": None},
+        "MQTT-6.0.0-3": {"tests": [], "exemption": "There is none."},
     }
 
 
@@ -78,20 +78,20 @@ def test_citations_are_found_by_test_function(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_named(tests: str, excuses: str, expected: str, tmp_path: Path) -> None:
-    _, wrong = conformance.load(checkout(tmp_path, tests, excuses))
+    _, wrong = conformance.load_statements(checkout(tmp_path, tests, excuses))
     assert any(expected in line for line in wrong), wrong
 
 
 def test_each_function_of_the_scenarios_may_cite(tmp_path: Path) -> None:
     path = tmp_path / "scenarios.py"
     path.write_text("def a_flood(host):\n    pass  # [MQTT-1.5.4-1]\n")
-    assert list(conformance.cited(path)) == [("a_flood", 2, "MQTT-1.5.4-1")]
+    assert list(conformance.find_citations(path)) == [("a_flood", 2, "MQTT-1.5.4-1")]
     played = "host_tests/broker/test_brokers.py::test_scenario"
     test = "host_tests/broker/scenarios.py::a_flood"
-    assert conformance.outcome(test, {f"{played}[mosquitto-a_flood-vm]": "passed"}) == "passed"
-    assert conformance.outcome(test, {f"{played}[mosquitto-not_a_flood-vm]": "passed"}) == "not run"
+    assert conformance.find_outcome(test, {f"{played}[mosquitto-a_flood-vm]": "passed"}) == "passed"
+    assert conformance.find_outcome(test, {f"{played}[mosquitto-not_a_flood-vm]": "passed"}) == "not run"
     assert (
-        conformance.outcome(test, {"host_tests/broker/test_brokers.py::test_a_flood[vm]": "failed"})
+        conformance.find_outcome(test, {"host_tests/broker/test_brokers.py::test_a_flood[vm]": "failed"})
         == "failed"
     )
 
@@ -99,7 +99,7 @@ def test_each_function_of_the_scenarios_may_cite(tmp_path: Path) -> None:
 def judged(**outcomes: str) -> list[str]:
     statement = Statement("MQTT-3.1.0-1", "CONNECT comes first.", True, ["t.py::test_a", "t.py::test_b"])
     named = {f"t.py::test_{name}": how for name, how in outcomes.items()}
-    return conformance.judge({statement.identifier: statement}, named)
+    return conformance.check_outcomes({statement.identifier: statement}, named)
 
 
 def test_a_cited_test_has_to_run_and_to_pass() -> None:
@@ -112,8 +112,8 @@ def test_a_cited_test_has_to_run_and_to_pass() -> None:
 
 def test_the_parameters_of_a_test_count_together() -> None:
     ends = {"t.py::test_a[1]": "passed", "t.py::test_a[2]": "skipped", "t.py::test_ab": "failed"}
-    assert conformance.outcome("t.py::test_a", ends) == "passed"
-    assert conformance.outcome("t.py::test_a", {**ends, "t.py::test_a[3]": "failed"}) == "failed"
+    assert conformance.find_outcome("t.py::test_a", ends) == "passed"
+    assert conformance.find_outcome("t.py::test_a", {**ends, "t.py::test_a[3]": "failed"}) == "failed"
 
 
 def test_outcomes_are_recorded(tmp_path: Path) -> None:
@@ -142,26 +142,26 @@ def test_outcomes_are_recorded(tmp_path: Path) -> None:
 
 
 def test_each_statement_has_a_test_or_an_excuse_and_the_page_is_up_to_date() -> None:
-    statements, wrong = conformance.load(ROOT)
+    statements, wrong = conformance.load_statements(ROOT)
     assert wrong == []
-    assert len(statements) == 251 and len(conformance.report(statements)) == 134
-    assert (ROOT / conformance.PAGE).read_text() == conformance.page(statements), "run `make conformance`"
+    assert len(statements) == 251 and len(conformance.build_report(statements)) == 134
+    assert (ROOT / conformance.PAGE_FILE).read_text() == conformance.render_page(statements), "run `make conformance`"
 
 
 def test_each_statement_has_a_mutant_that_can_be_made() -> None:
-    statements, _ = conformance.load(ROOT)
+    statements, _ = conformance.load_statements(ROOT)
     broken = set()
-    for mutant in mutants.load():
-        mutant.changed(ROOT)
+    for mutant in mutants.load_mutants():
+        mutant.mutated_source(ROOT)
         broken |= set(mutant.breaks)
-    assert broken == {s.identifier for s in statements.values() if s.client and not s.excused}
+    assert broken == {s.identifier for s in statements.values() if s.applies_to_client and not s.exemption}
 
 
 def test_mutants_that_nobody_sees_are_named() -> None:
     seen, unseen = {"mutant": "x", "failed": ["test_a"]}, {"mutant": "y", "failed": []}
     citing = {"A": ["test_a"], "B": ["test_a", "test_b"], "C": ["test_a"], "D": ["test_a"]}
     found = {"A": [seen], "B": [seen], "C": [seen, unseen], "D": []}
-    assert list(mutants.judge(citing, found)) == [  # type: ignore[arg-type]
+    assert list(mutants.check_results(citing, found)) == [  # type: ignore[arg-type]
         "B: test_b cites it, and never fails",
         "C: no test that cites it fails with y",
         "D: nothing breaks it",

@@ -12,7 +12,7 @@ import pytest
 from tools.paths import LIB, ROOT
 
 UNIT = ROOT / "host_tests" / "unit"
-PAGES = ("features.md", "link.md")
+PAGES = ("client.md", "connection.md", "optional-features.md")
 
 
 def examples(page: str) -> list[str]:
@@ -24,19 +24,19 @@ BLOCKS = [(page, i, block) for page in (*PAGES, "journal.md") for i, block in en
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def scripted_broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`umqtt5.Client` talks to a scripted broker on a simulated clock; its files are in its own folder."""
     monkeypatch.chdir(tmp_path)
     for folder in (UNIT, LIB):
         monkeypatch.syspath_prepend(str(folder))
     import umqtt5
-    from umqtt5.core import client
+    from umqtt5.core import client, connection
 
-    for name in ("ticks_ms", "sleep_ms", "poll"):  # the world replaces them
-        monkeypatch.setattr(client, name, getattr(client, name))
-    from answering_broker import Answers
+    for name in ("ticks_ms", "sleep_ms", "poll"):  # the simulation replaces them
+        monkeypatch.setattr(connection, name, getattr(connection, name))
+    from answering_broker import BrokerSimulation
 
-    there = functools.partial(client.Client, transport=Answers().connect)
+    there = functools.partial(client.Client, transport=BrokerSimulation().connect)
     monkeypatch.setattr(umqtt5, "Client", there, raising=False)
 
 
@@ -46,7 +46,9 @@ def test_a_page_has_examples(page: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "i", "block"), BLOCKS, ids=[f"{page}-{i}" for page, i, _ in BLOCKS])
-def test_example(page: str, i: int, block: str, scripted: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_example(
+    page: str, i: int, block: str, scripted_broker: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     expected = re.findall(r"(?:^client\.\w+\(.*\)|print\(.*\)) {2}# (.+)$", block, re.MULTILINE)
     exec(compile(block, f"docs/{page}", "exec"), {})
     assert capsys.readouterr().out.splitlines() == expected and expected
@@ -54,13 +56,13 @@ def test_example(page: str, i: int, block: str, scripted: None, capsys: pytest.C
 
 
 def test_the_example_for_umqtt_simple(
-    scripted: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scripted_broker: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from answering_broker import Answers
+    from answering_broker import BrokerSimulation
 
     from umqtt5 import simple
 
-    monkeypatch.setattr(simple.MQTTClient, "TRANSPORT", staticmethod(Answers().connect))
+    monkeypatch.setattr(simple.MQTTClient, "TRANSPORT", staticmethod(BrokerSimulation().connect))
     (block,) = examples("from-umqtt-simple.md")
     exec(compile(block, "docs/from-umqtt-simple.md", "exec"), {})
     assert capsys.readouterr().out == "(b'foo_topic', b'hello')\n"

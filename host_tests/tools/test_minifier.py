@@ -9,8 +9,8 @@ import types
 
 import pytest
 
-from host_tests.tools.test_tools import tool
-from tools.bundle import bundler, image, minifier
+from host_tests.tools.test_tools import run_tool
+from tools.bundle import bundler, image, minifier, package_tree, source_lines
 
 LAMPS = """\
 import other
@@ -97,55 +97,37 @@ def run(files: dict[str, str]) -> object:
 
 def test_a_program_with_short_names_does_the_same() -> None:
     files = {"other": OTHER, "lamps": LAMPS}
-    short = minifier.shortened(files, ())
+    short = minifier.shorten_names(files)
     assert run(short) == run(files)
     left = set(re.findall(r"\b_[a-z]\w+", "".join(short.values())))
     assert left == {"_most"}  # it is text, too
 
 
 def test_names_that_live_together_stay_apart_and_others_share() -> None:
-    table = minifier.table({"other": OTHER, "lamps": LAMPS})
+    table = minifier.map_names({"other": OTHER, "lamps": LAMPS})
     together = ["_level", "_trace", "_note", "_made", "_hidden"]
     assert len({table[name] for name in together}) == len(together)
     many = "\n".join(f"class C{n}:\n    def _name_{n}(self):\n        pass\n" for n in range(200))
-    assert len(set(minifier.table({"many": many}).values())) < 70
-    device = minifier.table(image.sources("host"))
+    assert len(set(minifier.map_names({"many": many}).values())) < 70
+    device = minifier.map_names(image.collect_sources("host"))
     assert len(device) > 500 and len(set(device.values())) < 80
 
 
-def test_arguments_that_somebody_may_name_stay() -> None:
-    source = "def shown(value, unit):\n    return value, unit\ndef _hidden(value):\n    return value\n"
-    assert "shown(value, unit)" in minifier.shortened({"a": source}, ["a"])["a"]
-    assert "value" not in minifier.shortened({"a": source}, ["a"])["a"].partition("def _")[2]
-    assert "value" not in minifier.shortened({"a": source}, ())["a"]
-    named = source + "def use():\n    return shown(1, unit=2)\n"
-    assert re.search(r"def shown\(_\d, unit\)", minifier.shortened({"a": named}, ())["a"])
-
-
-def test_an_argument_is_no_constant_of_its_module() -> None:
-    """MicroPython puts a constant in for its name wherever that stands, an argument's included."""
-    constants = "".join(f"_{name} = const({number})\n" for number, name in enumerate("abcdefgh"))
-    source = "from micropython import const\n" + constants + "def f(one, two):\n    return one, two, _a\n"
-    short = minifier.shortened({"a": source}, ())["a"]
-    given = re.search(r"def f\((_\d+), (_\d+)\)", short)
-    assert given and not re.search(rf"^({given[1]}|{given[2]}) = ", short, re.M)
-
-
 def test_lines_of_an_image_are_those_of_its_sources() -> None:
-    files = image.sources("host")
-    short = minifier.shortened(files, [], bundler.inner())
+    files = image.collect_sources("host")
+    short = minifier.shorten_names(files, minifier.internal_functions())
     for path, source in files.items():
         assert len(short[path].splitlines()) == len(source.splitlines())
         was, now = (list(ast.walk(ast.parse(text))) for text in (source, short[path]))
         assert [type(node) for node in was] == [type(node) for node in now]
 
 
-@pytest.mark.parametrize("package", [bundler.LIBRARY, bundler.APPLICATION], ids=["lib", "app"])
-def test_each_function_of_a_bundle_is_found_again(package: bundler.Package) -> None:
+@pytest.mark.parametrize("package", [package_tree.LIBRARY, package_tree.APPLICATION], ids=["lib", "app"])
+def test_each_function_of_a_bundle_is_found_again(package: package_tree.Package) -> None:
     for file in package.bundles:
-        origins = bundler.origins(package, file)
+        origins = source_lines.map_source_lines(package, file)
         count = 0
-        for number, line in enumerate(bundler.bundle(package)[file].splitlines(), 1):
+        for number, line in enumerate(bundler.bundle_sources(package)[file].splitlines(), 1):
             if found := re.match(r" *(?:async )?def \w+\(", line):
                 origin = origins[number]
                 source = (package.folder / f"{origin.module}.py").read_text().splitlines()
@@ -157,8 +139,8 @@ def test_each_function_of_a_bundle_is_found_again(package: bundler.Package) -> N
 
 
 def test_where_a_line_of_a_traceback_is_written() -> None:
-    lines = bundler.bundle()["core"].splitlines()
+    lines = bundler.bundle_sources()["core"].splitlines()
     number = lines.index("    def poll(self, timeout=0):") + 1
-    done = tool("decode-traceback", "core", str(number))
+    done = run_tool("decode-traceback", "core", str(number))
     assert re.fullmatch(r"lib/umqtt5/core/client\.py:\d+, in poll\n", done.stdout), done.stdout + done.stderr
-    assert "no line 99999 of core" in tool("decode-traceback", "core", "99999").stderr
+    assert "no line 99999 of core" in run_tool("decode-traceback", "core", "99999").stderr

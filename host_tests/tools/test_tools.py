@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 
 from tools import broker, size, stack_frames
-from tools.bundle.bundler import compile_package
+from tools.bundle.compiler import compile_package
 from tools.paths import ROOT
 
 
-def tool(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_tool(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tools", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
 
 
 def test_lint_is_clean() -> None:
-    done = tool("lint")
+    done = run_tool("lint")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_size_is_measured_and_written() -> None:
-    done = tool("size")
+    done = run_tool("size")
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads((ROOT / "build" / "size.json").read_text())
     assert figures["core"]["mpy"] > 5000 and figures["core"]["heap"] > 5000
@@ -42,8 +42,8 @@ def test_size_is_measured_and_written() -> None:
 def test_a_budget_that_is_passed_is_named() -> None:
     budgets = {"core": {"mpy": 10, "heap": 20}, "auth": {"mpy": 5, "heap": 5}}
     inside = {"core": {"mpy": 10, "heap": 20}, "auth": {"mpy": 1, "heap": 1}}
-    assert size.passed(inside, budgets) == []
-    lines = size.passed({"core": {"mpy": 11, "heap": 20}, "new": {"mpy": 1, "heap": 1}}, budgets)
+    assert size.exceeded_budgets(inside, budgets) == []
+    lines = size.exceeded_budgets({"core": {"mpy": 11, "heap": 20}, "new": {"mpy": 1, "heap": 1}}, budgets)
     assert len(lines) == 3 and lines[0] == "core: 11 bytes of mpy, its budget is 10"
 
 
@@ -54,34 +54,43 @@ def readme() -> str:
 # what runs for each message, ping and idle poll, by the file it is in on a board
 HOT = {
     "core": (
-        "publish _push _step _round _do_chores _exchange _flush _wait "
+        "publish _flush_now _poll_once _round _run_poll_hooks _exchange _flush _wait "
         "received parse _handle _publish _swap _acknowledged _tell_ack settle landed "
         "tick _silence sent output _spell _keep _take _plan _head _free_alias _set_alias "
         "deliver _call matches number _walk _check _topic _reserve first drop"
     ),
-    "aio": "_turn _look _nudge _check left watch due wake _at _unpark _io _time _dequeue forget",
+    "aio": "_run_once _check_waiters check_waiters _check_waiter remaining watch schedule wake _at _unpark _io _time _dequeue unwatch",
     "optional/topic_aliases": "resolve",
-    "optional/enhanced_auth": "run",
-    "optional/manual_ack": "hold release ack _flush _run",
-    "request": "run",
-    "respond": "run",
-    "optional/strict": "check _one_too_many text_ok",
+    "optional/enhanced_auth": "poll",
+    "optional/manual_ack": "defer release ack _flush _run",
+    "request": "poll",
+    "respond": "poll",
+    "optional/strict": "check _exceeds_receive_maximum is_valid_text",
 }
 
 
 @pytest.mark.parametrize("file", HOT)
 def test_frames_of_what_runs_for_each_message_are_not_from_the_heap(file: str, tmp_path: Path) -> None:
-    compile_package(tmp_path, short=False)
+    compile_package(tmp_path, short_names=False)
     hot = set(HOT[file].split())
-    found = [f for f in stack_frames.frames(tmp_path / "umqtt5" / f"{file}.mpy") if f.function in hot]
+    found = [f for f in stack_frames.read_frames(tmp_path / "umqtt5" / f"{file}.mpy") if f.function in hot]
     assert {f.function for f in found} == hot
-    assert [f for f in found if f.words > stack_frames.WORDS_ON_THE_STACK] == []
+    assert [f for f in found if f.size_words > stack_frames.MAX_STACK_WORDS] == []
 
 
 def test_help_names_every_command() -> None:
-    done = tool("--help")
+    done = run_tool("--help")
     assert done.returncode == 0
-    for command in ("bench", "conformance", "decode-traceback", "demo", "lint", "mutants", "size", "stack-frames"):
+    for command in (
+        "bench",
+        "conformance",
+        "decode-traceback",
+        "demo",
+        "lint",
+        "mutants",
+        "size",
+        "stack-frames",
+    ):
         assert command in done.stdout
 
 
@@ -102,13 +111,13 @@ def test_the_demo_needs_no_more_than_its_own_packages() -> None:
 
 
 def test_addresses_of_brokers() -> None:
-    assert broker.parse("mqtt://b") == broker.Address("b", 1883)
-    assert broker.parse("mqtt://b:1") == broker.Address("b", 1)
-    assert broker.parse("mqtt://me:p%40ss@b:1") == broker.Address("b", 1, "me", "p@ss")
-    assert "p@ss" not in str(broker.parse("mqtt://me:p%40ss@b:1"))
+    assert broker.parse_url("mqtt://b") == broker.Address("b", 1883)
+    assert broker.parse_url("mqtt://b:1") == broker.Address("b", 1)
+    assert broker.parse_url("mqtt://me:p%40ss@b:1") == broker.Address("b", 1, "me", "p@ss")
+    assert "p@ss" not in str(broker.parse_url("mqtt://me:p%40ss@b:1"))
     for wrong in ("b", "http://b", "mqtt://", "mqtt://b:x", "mqtt://b:99999"):
         with pytest.raises(broker.BrokerError):
-            broker.parse(wrong)
+            broker.parse_url(wrong)
 
 
 def test_imports_that_go_back_are_found(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,4 +72,9 @@ def listeners(certificates: Certificates) -> Iterator[dict[str, broker.Address]]
         found[kind] = broker.Address("127.0.0.1", broker.free_port())
         lines += [f"listener {found[kind].port} {found[kind].host}", *extra]
     with broker.Mosquitto(*lines) as running:
+        # mosquitto opens its WebSocket listeners after the TCP listener that `Mosquitto` waits for
+        deadline = time.monotonic() + 20
+        while not all(broker.is_reachable(address) for address in found.values()):
+            assert time.monotonic() < deadline, "a listener of mosquitto does not open"
+            time.sleep(0.05)
         yield {"tcp": running.address, **found}

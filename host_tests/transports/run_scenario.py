@@ -12,26 +12,30 @@ import pytest
 
 from tools import broker
 from tools.paths import LIB
-from tools.vm import process as vm
+from tools.vm import process
 
 SCENARIOS = Path(__file__).parent / "scenarios.py"
 
-interpreters = pytest.mark.parametrize("interpreter", ["cpython", "vm"])
+on_each_interpreter = pytest.mark.parametrize("interpreter", ["cpython", "vm"])
 
 
 def start(
-    interpreter: str, name: str, address: broker.Address | None, pass_fds: tuple[int, ...] = (), **at: object
+    interpreter: str,
+    name: str,
+    address: broker.Address | None,
+    pass_fds: tuple[int, ...] = (),
+    **options: object,
 ) -> subprocess.Popen[str]:
     """Start a scenario; its output comes from `stdout`."""
     if address:
-        at.setdefault("host", address.host)
-        at.setdefault("port", address.port)
+        options.setdefault("host", address.host)
+        options.setdefault("port", address.port)
     command = [sys.executable, "-u"]
     environment = dict(os.environ, PYTHONPATH=str(LIB), MICROPYPATH=f"{LIB}{os.pathsep}.frozen")
     if interpreter == "vm":
-        command = [vm.executable(), "-X", "heapsize=2m"]
+        command = [process.find_executable(), "-X", "heapsize=2m"]
     return subprocess.Popen(
-        [*command, str(SCENARIOS), name, json.dumps(at)],
+        [*command, str(SCENARIOS), name, json.dumps(options)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -43,15 +47,15 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str], name: str) -> str:
+def finish(child: subprocess.Popen[str], name: str) -> str:
     """Wait for its end; returns what it printed."""
     try:
-        output, _ = process.communicate(timeout=100)
+        output, _ = child.communicate(timeout=100)
     finally:
-        vm.stop(process)
+        process.stop_vm(child)
     assert f"done {name}" in output, output
     return output
 
 
-def play(interpreter: str, name: str, address: broker.Address | None, **at: object) -> str:
-    return finish(start(interpreter, name, address, **at), name)
+def run_scenario(interpreter: str, name: str, address: broker.Address | None, **options: object) -> str:
+    return finish(start(interpreter, name, address, **options), name)

@@ -13,7 +13,7 @@ from umqtt5 import Client
 _WAIT = 600  # times 50 ms
 
 
-def until(condition, *clients):
+def wait_until(condition, *clients):
     for _ in range(_WAIT):
         if condition():
             return
@@ -22,50 +22,50 @@ def until(condition, *clients):
     raise AssertionError("it did not come")
 
 
-def transport(at):
+def transport(settings):
     """The transport of a kind; the modules of others are not loaded."""
     from umqtt5.tcp import connect
 
-    kind = at["kind"]
+    kind = settings["kind"]
     if kind in ("tls", "mutual", "wss"):
         from umqtt5 import tls
 
-        cert = at.get("cert")
-        connect = tls.over(connect, tls.context(at.get("ca"), cert, cert, at.get("verify", True)))
+        cert = settings.get("cert")
+        connect = tls.wrap(connect, tls.context(settings.get("ca"), cert, cert, settings.get("verify", True)))
     if kind in ("ws", "wss"):
         from umqtt5 import websocket
 
-        connect = websocket.over(connect, at.get("path", "/mqtt"), at.get("headers", ()))
+        connect = websocket.wrap(connect, settings.get("path", "/mqtt"), settings.get("headers", ()))
     if kind == "line":
-        from umqtt5.serial import given
+        from umqtt5 import serial
 
-        connect = given(open(at["fd"], "rb+", buffering=0))
+        connect = serial.wrap(open(settings["fd"], "rb+", buffering=0))
     if kind == "socket":
-        from umqtt5.serial import given
+        from umqtt5 import serial
 
-        connect = given(connected_socket(at))
-        if at.get("secure"):
+        connect = serial.wrap(connected_socket(settings))
+        if settings.get("secure"):
             from umqtt5 import tls
 
-            connect = tls.over(connect, tls.context(at["ca"]))
+            connect = tls.wrap(connect, tls.context(settings["ca"]))
     return connect
 
 
-def connected_socket(at):
+def connected_socket(settings):
     import socket
 
     sock = socket.socket()
-    sock.connect(socket.getaddrinfo(at["host"], at["port"])[0][-1])
+    sock.connect(socket.getaddrinfo(settings["host"], settings["port"])[0][-1])
     return sock
 
 
-def make(at, **options):
-    return Client(at["host"], at["port"], transport=transport(at), **options)
+def make(settings, **options):
+    return Client(settings["host"], settings["port"], transport=transport(settings), **options)
 
 
 def publish(client, topic, data, qos):
     """Publish as soon as there is room."""
-    until(lambda: client.publish(topic, data, qos=qos), client)
+    wait_until(lambda: client.publish(topic, data, qos=qos), client)
 
 
 def unique():
@@ -78,12 +78,12 @@ def pattern(size):
     return bytes([i * 7 + (i >> 8) & 255 for i in range(min(size, 70000))])
 
 
-def messages_of_every_size_both_ways(at):
+def messages_of_every_size_both_ways(settings):
     """QoS 0, 1 and 2, alone and many at once, to the broker and back."""
     topic = unique()
-    sizes = at.get("sizes", (0, 1, 100, 125, 126, 127, 500, 511, 512, 513, 4096, 16384, 17000, 70000))
+    sizes = settings.get("sizes", (0, 1, 100, 125, 126, 127, 500, 511, 512, 513, 4096, 16384, 17000, 70000))
     largest = max(sizes) + 100
-    client = make(at, client_id=topic, rx=largest, tx=largest, outbox=largest + 200)
+    client = make(settings, client_id=topic, rx=largest, tx=largest, outbox=largest + 200)
     got = []
 
     def take(message):
@@ -91,44 +91,47 @@ def messages_of_every_size_both_ways(at):
 
     s = client.subscribe(topic + "/#", take, 2)
     client.connect()
-    until(lambda: s.reason is not None, client)
+    wait_until(lambda: s.reason is not None, client)
     for size in sizes:
         data = pattern(size)
         for qos in (0, 1, 2):
             publish(client, topic + "/x", data, qos)
-            until(lambda: len(got) == 1 and not client.session.outbox.count, client)
+            wait_until(lambda: len(got) == 1 and not client.session.outbox.count, client)
             assert got == [(qos, data)], (size, qos, got[0][0], len(got[0][1]))
             got.clear()
     for i in range(60):
         publish(client, topic + "/x", pattern(i), i % 3)
-    until(lambda: len(got) == 60, client)
+    wait_until(lambda: len(got) == 60, client)
     for qos in (0, 1, 2):
         assert [p for q, p in got if q == qos] == [pattern(i) for i in range(qos, 60, 3)]
-    assert client.connects == 1
+    assert client.connection_count == 1
     client.disconnect()
     assert client.error is None
 
 
-def it_comes_back(at):
+def lost_link_reconnects(settings):
     """A lost link is opened again, with all that the transport does."""
     topic = unique()
-    client = make(at, client_id=topic)
+    client = make(settings, client_id=topic)
     got = []
     s = client.subscribe(topic, lambda m: got.append(m.payload), 1)
     client.connect()
-    until(lambda: s.reason is not None, client)
+    wait_until(lambda: s.reason is not None, client)
     for data in (b"0", b"1", b"2"):
-        client._drop(OSError(104))
+        client._on_link_lost(OSError(104))
         client.publish(topic, data, qos=1)
-        until(lambda data=data: data in got, client)
+        wait_until(lambda data=data: data in got, client)
     # a PUBACK of ours may have been lost with the link
-    assert sorted(set(got)) == [b"0", b"1", b"2"] and client.connects == 4, (got, client.connects)
+    assert sorted(set(got)) == [b"0", b"1", b"2"] and client.connection_count == 4, (
+        got,
+        client.connection_count,
+    )
     client.disconnect()
 
 
-def refused(at):
+def refused(settings):
     """Says why the connection failed, three times in a row."""
-    client = make(at, client_id=unique(), timeout=at.get("timeout", 20000))
+    client = make(settings, client_id=unique(), timeout=settings.get("timeout", 20000))
     for _ in range(3):
         try:
             client.connect()
@@ -136,23 +139,23 @@ def refused(at):
             break
         except OSError as error:
             print("error", error.errno, str(error).replace("\n", " "))
-            print("lasting", client.lasting)
+            print("lasting", client.has_permanent_error)
     client.disconnect()
 
 
-def stalled(at):
+def stalled(settings):
     """The other side says nothing: each poll returns in time, and the wait has an end."""
-    client = make(at, client_id=unique(), timeout=1500)
-    step = client._step
+    client = make(settings, client_id=unique(), timeout=1500)
+    step = client._poll_once
     steps = []
 
     def counted():
         steps.append(1)
         return step()
 
-    client._step = counted
+    client._poll_once = counted
     client.connect(wait=False)
-    from umqtt5.core.client import ticks_ms
+    from umqtt5.core.connection import ticks_ms
 
     start = ticks_ms()
     late = []
@@ -167,9 +170,9 @@ def stalled(at):
     client.disconnect()
 
 
-def what_could_not_be_written_goes_on_in_order(at):
+def what_could_not_be_written_goes_on_in_order(settings):
     """Fills the stream while the other side does not read, then adds to what waits."""
-    client = make(at, client_id="c", tx=2000, keep_alive=0, timeout=60000, aliases=0)
+    client = make(settings, client_id="c", tx=2000, keep_alive=0, timeout=60000, aliases=0)
     client.connect()
     sent = refused = 0
     while refused < 20:  # until the stream takes no more, and `tx` is full
@@ -185,16 +188,16 @@ def what_could_not_be_written_goes_on_in_order(at):
     while not client.publish("a", end):
         client.poll(5)
         assert time() - start < 60
-    while client.session.pending():
+    while client.session.has_output():
         client.poll(5)
         assert time() - start < 60
     client.poll(2000)
     print("sent", sent)
 
 
-def a_full_buffer_is_read_to_its_end(at):
+def a_full_buffer_is_read_to_its_end(settings):
     """One block of TLS with more messages than can be answered at once, and nothing behind it."""
-    client = make(at, client_id="c", tx=64, rx=1024, keep_alive=0, inflight=1000)
+    client = make(settings, client_id="c", tx=64, rx=1024, keep_alive=0, inflight=1000)
     got = []
     client.subscribe("a", lambda m: got.append(m.payload), 1)
     client.connect()
@@ -207,12 +210,12 @@ def a_full_buffer_is_read_to_its_end(at):
     client.disconnect()
 
 
-def what_it_costs(at):
+def measure_allocations(settings):
     """Only in the VM: bytes allocated by a message, over the whole path."""
     import micropython
 
     topic = unique()
-    client = make(at, client_id=topic)
+    client = make(settings, client_id=topic)
     count = [0]
 
     def take(message):
@@ -220,7 +223,7 @@ def what_it_costs(at):
 
     s = client.subscribe(topic, take, 1)
     client.connect()
-    until(lambda: s.reason is not None, client)
+    wait_until(lambda: s.reason is not None, client)
     handle = client.topic(topic)
     data = b"x" * 100
     box = client.session.outbox
@@ -240,10 +243,10 @@ def what_it_costs(at):
     client.disconnect()
 
 
-def a_socket_is_used_once(at):
-    from umqtt5.serial import given
+def a_socket_is_used_once(settings):
+    from umqtt5 import serial
 
-    link = given(connected_socket(at))
+    link = serial.wrap(connected_socket(settings))
     client = Client("", transport=link, client_id=unique())
     with client:
         assert client.publish("a", b"x", wait=True)
@@ -251,41 +254,43 @@ def a_socket_is_used_once(at):
         client.connect()
         raise AssertionError("it was closed")
     except OSError as error:
-        assert "give another" in str(error) and client.lasting
-    link.stream = connected_socket(at)
+        assert "transport.stream" in str(error) and client.has_permanent_error
+    link.stream = connected_socket(settings)
     with client:
         assert client.publish("a", b"x", wait=True)
 
 
-def a_line_comes_back(at):
+def a_line_comes_back(settings):
     """The line stays, what is behind it goes away and comes again."""
     topic = unique()
-    client = make(at, client_id=topic, keep_alive=1)
+    client = make(settings, client_id=topic, keep_alive=1)
     states = []
     client.on_state = lambda c, connected, error: states.append(connected)
     got = []
     s = client.subscribe(topic, lambda m: got.append(m.payload), 1)
     client.connect()
-    until(lambda: s.reason is not None, client)
+    wait_until(lambda: s.reason is not None, client)
     print("cut")
     sys.stdout.flush() if hasattr(sys.stdout, "flush") else None
-    until(lambda: len(states) >= 3, client)
+    wait_until(lambda: len(states) >= 3, client)
     client.publish(topic, b"again", qos=1)
-    until(lambda: got == [b"again"], client)
+    wait_until(lambda: got == [b"again"], client)
     client.disconnect()
 
 
-def under_asyncio(at):
+def under_asyncio(settings):
     """The same by `umqtt5.aio`, with large messages and a link that is cut."""
     import asyncio
 
-    from umqtt5.aio import client as aio
+    from umqtt5 import aio
 
     async def main():
         topic = unique()
         sizes = {"rx": 5000, "tx": 5000, "outbox": 10000}
-        client = aio.Client(at["host"], at["port"], transport=transport(at), client_id=topic, **sizes)
-        client.longest_pause = 10
+        client = aio.Client(
+            settings["host"], settings["port"], transport=transport(settings), client_id=topic, **sizes
+        )
+        client.max_reconnect_delay = 10
         async with client, client.messages(topic, qos=1) as messages:
             for i in range(30):
                 data = pattern(150 * i)
@@ -295,7 +300,7 @@ def under_asyncio(at):
                 message = await messages.__anext__()
                 assert message.payload == data
                 assert (await sent).reason == 0
-            assert client.connects == 4
+            assert client.connection_count == 4
 
     asyncio.run(main())
 

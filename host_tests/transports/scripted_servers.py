@@ -14,7 +14,7 @@ Serve = Callable[[socket.socket], None]
 
 
 @contextlib.contextmanager
-def listening(serve: Serve, certificate: str | None = None) -> Iterator[broker.Address]:
+def serve_connections(serve: Serve, certificate: str | None = None) -> Iterator[broker.Address]:
     """Have each connection served in a thread of its own, over TLS where there is a certificate."""
     listener = socket.create_server(("127.0.0.1", 0))
     over = threading.Event()
@@ -49,19 +49,19 @@ def listening(serve: Serve, certificate: str | None = None) -> Iterator[broker.A
         listener.close()
 
 
-def packet(connection: socket.socket) -> tuple[int, bytes]:
+def read_packet(connection: socket.socket) -> tuple[int, bytes]:
     """Read one MQTT packet: its first byte and its body. Raises OSError at the end of the stream."""
-    first = exactly(connection, 1)[0]
+    first = read_exactly(connection, 1)[0]
     size = shift = 0
     while True:
-        byte = exactly(connection, 1)[0]
+        byte = read_exactly(connection, 1)[0]
         size |= (byte & 0x7F) << shift
         shift += 7
         if byte < 0x80:
-            return first, exactly(connection, size)
+            return first, read_exactly(connection, size)
 
 
-def exactly(connection: socket.socket, n: int) -> bytes:
+def read_exactly(connection: socket.socket, n: int) -> bytes:
     data = b""
     while len(data) < n:
         piece = connection.recv(n - len(data))

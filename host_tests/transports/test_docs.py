@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from host_tests.transports.conftest import Certificates
-from host_tests.transports.scripted_servers import exactly, listening
+from host_tests.transports.scripted_servers import read_exactly, serve_connections
 from host_tests.transports.test_serial import Bridge
 from tools import broker
 from tools.paths import ROOT
@@ -49,7 +49,7 @@ def test_example(
     def proxy(connection: socket.socket) -> None:
         request = b""
         while not request.endswith(b"\r\n\r\n"):
-            request += exactly(connection, 1)
+            request += read_exactly(connection, 1)
         assert request.startswith(b"CONNECT broker.local:8883 HTTP/1.1\r\n")
         place = listeners["tls"]
         with socket.create_connection((place.host, place.port)) as link:
@@ -68,7 +68,7 @@ def test_example(
     monkeypatch.setitem(__import__("sys").modules, "machine", machine)
     expected = re.findall(r"print\(.*\) {2}# (.+)$", block, re.MULTILINE)
     try:
-        with listening(proxy) as address:
+        with serve_connections(proxy) as address:
             places["proxy.local", 3128] = address
             monkeypatch.setattr(socket, "getaddrinfo", nearby)
             exec(compile(block, "docs/transports.md", "exec"), {})

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from host_tests.transports.conftest import Certificates, tls_lines
-from host_tests.transports.run_scenario import interpreters, play
+from host_tests.transports.run_scenario import on_each_interpreter, run_scenario
 from tools import broker
 
 Listeners = dict[str, broker.Address]
@@ -23,44 +23,46 @@ def options(kind: str, certificates: Certificates) -> dict[str, object]:
     return found
 
 
-@interpreters
+@on_each_interpreter
 @kinds
 def test_messages_of_every_size(
     kind: str, interpreter: str, listeners: Listeners, certificates: Certificates
 ) -> None:
-    play(interpreter, "messages_of_every_size_both_ways", listeners[kind], **options(kind, certificates))
+    run_scenario(
+        interpreter, "messages_of_every_size_both_ways", listeners[kind], **options(kind, certificates)
+    )
 
 
-@interpreters
+@on_each_interpreter
 @kinds
 def test_a_lost_link_comes_back(
     kind: str, interpreter: str, listeners: Listeners, certificates: Certificates
 ) -> None:
-    play(interpreter, "it_comes_back", listeners[kind], **options(kind, certificates))
+    run_scenario(interpreter, "lost_link_reconnects", listeners[kind], **options(kind, certificates))
 
 
-@interpreters
+@on_each_interpreter
 @kinds
 def test_under_asyncio(kind: str, interpreter: str, listeners: Listeners, certificates: Certificates) -> None:
-    play(interpreter, "under_asyncio", listeners[kind], **options(kind, certificates))
+    run_scenario(interpreter, "under_asyncio", listeners[kind], **options(kind, certificates))
 
 
-@interpreters
+@on_each_interpreter
 def test_a_name_is_checked_too(interpreter: str, listeners: Listeners, certificates: Certificates) -> None:
-    at = options("tls", certificates)
-    play(interpreter, "it_comes_back", listeners["tls"], host="localhost", **at)
+    settings = options("tls", certificates)
+    run_scenario(interpreter, "lost_link_reconnects", listeners["tls"], host="localhost", **settings)
 
 
-def refused(interpreter: str, address: broker.Address, **at: object) -> tuple[str, bool]:
+def refused(interpreter: str, address: broker.Address, **settings: object) -> tuple[str, bool]:
     """Why it failed, and whether that is taken as lasting, which it may be after the third time."""
-    output = play(interpreter, "refused", address, **at)
+    output = run_scenario(interpreter, "refused", address, **settings)
     why = re.findall(r"^error (.+)$", output, re.MULTILINE)
     lasting = re.findall(r"^lasting (\w+)$", output, re.MULTILINE)
     assert len(why) == 3 and lasting[:2] == ["False", "False"], output
     return why[2], lasting[2] == "True"
 
 
-@interpreters
+@on_each_interpreter
 def test_a_broker_of_another_authority_is_refused(
     interpreter: str, listeners: Listeners, certificates: Certificates
 ) -> None:
@@ -69,7 +71,7 @@ def test_a_broker_of_another_authority_is_refused(
         assert ("issuer" in why or "not correctly signed" in why) and lasting, why
 
 
-@interpreters
+@on_each_interpreter
 @pytest.mark.parametrize(
     ("server", "words"),
     [
@@ -88,11 +90,11 @@ def test_a_wrong_certificate_is_refused(
     with broker.Mosquitto(*tls_lines(certificates, server)) as wrong:
         why, lasting = refused(interpreter, wrong.address, kind="tls", ca=certificates.ca)
         assert any(word in why for word in words) and lasting, why
-        at = {"kind": "tls", "verify": False}
-        assert "connected" in play(interpreter, "refused", wrong.address, **at)
+        settings = {"kind": "tls", "verify": False}
+        assert "connected" in run_scenario(interpreter, "refused", wrong.address, **settings)
 
 
-@interpreters
+@on_each_interpreter
 def test_without_a_certificate_of_ours_we_are_refused(
     interpreter: str, listeners: Listeners, certificates: Certificates
 ) -> None:
@@ -101,22 +103,22 @@ def test_without_a_certificate_of_ours_we_are_refused(
         # mosquitto has closed before the rest of our flight was written: the alert was not read
         assert re.match(r"(32|104|.*closed)", why), why
     else:
-        assert "refuses us" in why and lasting, why
+        assert "the broker refuses" in why and lasting, why
 
 
-@interpreters
+@on_each_interpreter
 @pytest.mark.parametrize(
     ("kind", "listener"), [("tcp", "tls"), ("tls", "tcp"), ("ws", "tcp"), ("ws", "wss"), ("wss", "ws")]
 )
 def test_another_protocol_at_the_port_is_an_error_and_no_hang(
     kind: str, listener: str, interpreter: str, listeners: Listeners, certificates: Certificates
 ) -> None:
-    at = options(kind, certificates)
-    _, lasting = refused(interpreter, listeners[listener], timeout=3000, **at)
+    settings = options(kind, certificates)
+    _, lasting = refused(interpreter, listeners[listener], timeout=3000, **settings)
     assert not lasting
 
 
-@interpreters
+@on_each_interpreter
 def test_nobody_at_the_port(interpreter: str, certificates: Certificates) -> None:
     nobody = broker.Address("127.0.0.1", broker.free_port())
     for kind in ("tls", "ws", "wss"):
@@ -126,7 +128,7 @@ def test_nobody_at_the_port(interpreter: str, certificates: Certificates) -> Non
 
 
 def cost(kind: str, listeners: Listeners, certificates: Certificates) -> int:
-    output = play("vm", "what_it_costs", listeners[kind], **options(kind, certificates))
+    output = run_scenario("vm", "measure_allocations", listeners[kind], **options(kind, certificates))
     found = re.search(r"^bytes (\d+)$", output, re.MULTILINE)
     assert found, output
     return int(found[1])

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from host_tests.transports.conftest import Certificates
-from host_tests.transports.run_scenario import finish, interpreters, play, start
+from host_tests.transports.run_scenario import finish, on_each_interpreter, run_scenario, start
 from tools import broker
 
 Listeners = dict[str, broker.Address]
@@ -92,19 +92,19 @@ def bridge(listeners: Listeners) -> Iterator[Bridge]:
     found.close()
 
 
-@interpreters
+@on_each_interpreter
 def test_messages_over_a_serial_line(interpreter: str, bridge: Bridge) -> None:
-    at = {"kind": "line", "fd": bridge.end, "sizes": (0, 1, 127, 500, 2000), "host": "line", "port": 1}
+    settings = {"kind": "line", "fd": bridge.end, "sizes": (0, 1, 127, 500, 2000), "host": "line", "port": 1}
     name = "messages_of_every_size_both_ways"
-    finish(start(interpreter, name, None, (bridge.end,), **at), name)
+    finish(start(interpreter, name, None, (bridge.end,), **settings), name)
     assert bridge.connections == 1
 
 
-@interpreters
+@on_each_interpreter
 def test_a_serial_line_is_used_again(interpreter: str, bridge: Bridge) -> None:
     name = "a_line_comes_back"
-    at = {"kind": "line", "fd": bridge.end, "host": "line", "port": 1}
-    process = start(interpreter, name, None, (bridge.end,), **at)
+    settings = {"kind": "line", "fd": bridge.end, "host": "line", "port": 1}
+    process = start(interpreter, name, None, (bridge.end,), **settings)
     try:
         assert process.stdout and process.stdout.readline() == "cut\n"
         bridge.cut()
@@ -113,19 +113,19 @@ def test_a_serial_line_is_used_again(interpreter: str, bridge: Bridge) -> None:
     assert bridge.connections == 2
 
 
-@interpreters
+@on_each_interpreter
 def test_a_socket_of_the_users(interpreter: str, listeners: Listeners) -> None:
-    play(interpreter, "messages_of_every_size_both_ways", listeners["tcp"], kind="socket")
+    run_scenario(interpreter, "messages_of_every_size_both_ways", listeners["tcp"], kind="socket")
 
 
-@interpreters
+@on_each_interpreter
 def test_tls_over_a_socket_of_the_users(
     interpreter: str, listeners: Listeners, certificates: Certificates
 ) -> None:
-    at = {"kind": "socket", "ca": certificates.ca, "sizes": (0, 1, 5000), "secure": True}
-    play(interpreter, "messages_of_every_size_both_ways", listeners["tls"], **at)
+    settings = {"kind": "socket", "ca": certificates.ca, "sizes": (0, 1, 5000), "secure": True}
+    run_scenario(interpreter, "messages_of_every_size_both_ways", listeners["tls"], **settings)
 
 
-@interpreters
+@on_each_interpreter
 def test_a_socket_is_used_once(interpreter: str, listeners: Listeners) -> None:
-    play(interpreter, "a_socket_is_used_once", listeners["tcp"])
+    run_scenario(interpreter, "a_socket_is_used_once", listeners["tcp"])

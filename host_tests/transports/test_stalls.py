@@ -9,13 +9,13 @@ import threading
 import pytest
 
 from host_tests.transports.conftest import Certificates
-from host_tests.transports.run_scenario import finish, interpreters, play, start
-from host_tests.transports.scripted_servers import exactly, listening, packet
+from host_tests.transports.run_scenario import finish, on_each_interpreter, run_scenario, start
+from host_tests.transports.scripted_servers import read_exactly, read_packet, serve_connections
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 
 
-@interpreters
+@on_each_interpreter
 @pytest.mark.parametrize(
     ("kind", "said"),
     [("tls", b""), ("tls", b"\x16\x03\x03\x00"), ("wss", b""), ("ws", b""), ("ws", b"HTTP/1.1 101")],
@@ -30,8 +30,8 @@ def test_a_stalled_handshake_holds_nobody_and_ends(
         connection.sendall(said)
         over.wait(60)
 
-    with listening(serve) as address:
-        output = play(interpreter, "stalled", address, kind=kind, ca=certificates.ca)
+    with serve_connections(serve) as address:
+        output = run_scenario(interpreter, "stalled", address, kind=kind, ca=certificates.ca)
         over.set()
     late = re.search(r"^late (.+)$", output, re.MULTILINE)
     found = re.search(r"^waited (\d+) steps (\d+) timed out (\w+)$", output, re.MULTILINE)
@@ -43,7 +43,7 @@ def test_a_stalled_handshake_holds_nobody_and_ends(
     assert int(found[2]) < 6 * len(times) + 20, "it spins"
 
 
-@interpreters
+@on_each_interpreter
 @pytest.mark.parametrize("secure", [False, True])
 def test_what_could_not_be_written_goes_on_in_order(
     secure: bool, interpreter: str, certificates: Certificates
@@ -54,18 +54,18 @@ def test_what_could_not_be_written_goes_on_in_order(
     ended = threading.Event()
 
     def serve(connection: socket.socket) -> None:
-        packet(connection)
+        read_packet(connection)
         connection.sendall(CONNACK)
         reads.wait(60)
         while not ended.is_set():
-            first, body = packet(connection)
+            first, body = read_packet(connection)
             assert first == 0x30, hex(first)
             payloads.append(body[4:])
             if body[4:7] == b"end":
                 ended.set()
 
     name = "what_could_not_be_written_goes_on_in_order"
-    with listening(serve, certificates.server if secure else None) as address:
+    with serve_connections(serve, certificates.server if secure else None) as address:
         kind = "tls" if secure else "tcp"
         process = start(interpreter, name, address, kind=kind, ca=certificates.ca)
         try:
@@ -78,23 +78,23 @@ def test_what_could_not_be_written_goes_on_in_order(
     assert sent > 1000 and payloads == [b"%08d" % i + b"." * (i % 97) for i in range(sent)]
 
 
-@interpreters
+@on_each_interpreter
 def test_a_full_buffer_is_read_to_its_end(interpreter: str, certificates: Certificates) -> None:
     """What TLS has read and not yet given, `poll` does not see."""
 
     def serve(connection: socket.socket) -> None:
-        packet(connection)
+        read_packet(connection)
         connection.sendall(CONNACK)
-        _, body = packet(connection)  # SUBSCRIBE
+        _, body = read_packet(connection)  # SUBSCRIBE
         block = b"\x90\x04" + body[:2] + b"\x00\x01"
         for i in range(600):
             block += b"\x32\x0a\x00\x01a" + (i + 1).to_bytes(2, "big") + b"\x00%04d" % i
         assert len(block) < 16384
         connection.sendall(block)
-        exactly(connection, 1 << 20)  # until it closes
+        read_exactly(connection, 1 << 20)  # until it closes
 
-    with listening(serve, certificates.server) as address:
-        play(interpreter, "a_full_buffer_is_read_to_its_end", address, kind="tls", ca=certificates.ca)
+    with serve_connections(serve, certificates.server) as address:
+        run_scenario(interpreter, "a_full_buffer_is_read_to_its_end", address, kind="tls", ca=certificates.ca)
 
 
 REFUSALS = {
@@ -105,7 +105,7 @@ REFUSALS = {
 }
 
 
-@interpreters
+@on_each_interpreter
 @pytest.mark.parametrize("words", REFUSALS)
 def test_a_refused_path_is_told(words: str, interpreter: str) -> None:
     text, lasting = REFUSALS[words]
@@ -113,10 +113,10 @@ def test_a_refused_path_is_told(words: str, interpreter: str) -> None:
     def serve(connection: socket.socket) -> None:
         request = b""
         while not request.endswith(b"\r\n\r\n"):
-            request += exactly(connection, 1)
+            request += read_exactly(connection, 1)
         connection.sendall(text.encode())
-        exactly(connection, 1 << 20)
+        read_exactly(connection, 1 << 20)
 
-    with listening(serve) as address:
-        output = play(interpreter, "refused", address, kind="ws", path="/wrong")
+    with serve_connections(serve) as address:
+        output = run_scenario(interpreter, "refused", address, kind="ws", path="/wrong")
     assert words in output and output.count(f"lasting {lasting}") == 3, output

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 
-from wsproto import ConnectionType, WSConnection
-from wsproto import events as happened
+from wsproto import ConnectionType, WSConnection, events
 
 from umqtt5 import websocket
 
 
-class Judge:
+class WsprotoServer:
     """A server of wsproto as the stream below; takes and gives at most `cut` bytes at a time."""
 
     def __init__(self, chance: random.Random) -> None:
@@ -31,37 +30,37 @@ class Judge:
         n = min(n, self.chance.choice((0, 1, 3, 50, 5000)))
         if n:
             self.connection.receive_data(bytes(buf[at : at + n]))
-            self._judge()
+            self._handle_events()
         return n or None
 
     def close(self) -> None:
         pass
 
-    def say(self, event: happened.Event) -> None:
+    def say(self, event: events.Event) -> None:
         self.inbox += self.connection.send(event)
 
-    def _judge(self) -> None:
+    def _handle_events(self) -> None:
         for event in self.connection.events():
             match event:
-                case happened.Request():
+                case events.Request():
                     assert event.subprotocols == ["mqtt"] and event.target == "/mqtt"
-                    self.say(happened.AcceptConnection(subprotocol="mqtt"))
-                case happened.BytesMessage():
+                    self.say(events.AcceptConnection(subprotocol="mqtt"))
+                case events.BytesMessage():
                     self.payload += event.data
-                case happened.Pong():
+                case events.Pong():
                     self.pongs.append(bytes(event.payload))
-                case happened.CloseConnection():
+                case events.CloseConnection():
                     self.closed = event.code
                 case _:
                     raise AssertionError(event)
 
 
-def test_a_conversation_that_the_judge_accepts() -> None:
+def test_wsproto_accepts_a_conversation() -> None:
     for seed in range(60):
         chance = random.Random(seed)
-        judge = Judge(chance)
-        stream = websocket.over(lambda host, port, judge=judge: judge)("broker", 80)
-        while stream.opening():
+        server = WsprotoServer(chance)
+        stream = websocket.wrap(lambda host, port, server=server: server)("broker", 80)
+        while stream.do_handshake():
             pass
         sent = received = b""
         buf = bytearray(3000)
@@ -78,35 +77,35 @@ def test_a_conversation_that_the_judge_accepts() -> None:
             sent += data
             back = chance.randbytes(chance.choice((0, 1, 126, 4000)))
             half = chance.randrange(len(back) + 1)
-            judge.say(happened.BytesMessage(back[:half], message_finished=False))
-            if chance.random() < 0.5 and not judge.inbox.count(b"ping"):
+            server.say(events.BytesMessage(back[:half], message_finished=False))
+            if chance.random() < 0.5 and not server.inbox.count(b"ping"):
                 pings.append(b"ping %d" % len(pings))
-                judge.say(happened.Ping(pings[-1]))
-            judge.say(happened.BytesMessage(back[half:]))
+                server.say(events.Ping(pings[-1]))
+            server.say(events.BytesMessage(back[half:]))
             expected += back
         for _ in range(100000):
             n = stream.readinto(buf, 3000)
             received += bytes(buf[: n or 0])
-            if not judge.inbox and len(received) == len(expected) and not stream._control_end:
+            if not server.inbox and len(received) == len(expected) and not stream._control_end:
                 break
-        assert judge.payload == sent and received == expected, seed
-        assert set(judge.pongs) <= set(pings) and (judge.pongs[-1:] == pings[-1:]), seed
+        assert server.payload == sent and received == expected, seed
+        assert set(server.pongs) <= set(pings) and (server.pongs[-1:] == pings[-1:]), seed
         stream.close()
-        while judge.closed is None and stream._control_end:
-            stream._below = judge
+        while server.closed is None and stream._control_end:
+            stream._below = server
             stream._flushed()
-        assert judge.closed == 1000, seed
+        assert server.closed == 1000, seed
 
 
-def test_the_close_of_the_judge_is_answered() -> None:
-    judge = Judge(random.Random(1))
-    stream = websocket.over(lambda host, port: judge)("broker", 80)
-    while stream.opening():
+def test_a_close_from_wsproto_is_answered() -> None:
+    server = WsprotoServer(random.Random(1))
+    stream = websocket.wrap(lambda host, port: server)("broker", 80)
+    while stream.do_handshake():
         pass
-    judge.say(happened.CloseConnection(1012, "restart"))
+    server.say(events.CloseConnection(1012, "restart"))
     buf = bytearray(10)
     while stream.readinto(buf, 10) != 0:
         pass
     while stream._control_end:
         stream._flushed()
-    assert judge.closed == 1012
+    assert server.closed == 1012

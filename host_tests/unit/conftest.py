@@ -1,4 +1,4 @@
-"""On CPython the unit tests find their modules as in the VMs, and the firmware its clock."""
+"""Module paths, and the functions of MicroPython's `time` and `sys` that the firmware calls."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ for folder in (HERE, HERE.parent.parent / "lib", HERE.parent.parent / "firmware"
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-import umqtt5.cpython.compat  # noqa: E402, F401  has `micropython`, which the firmware wants, too
+import umqtt5.cpython.compat  # noqa: E402, F401  it provides `micropython`
 
 time.ticks_ms = lambda: time.monotonic_ns() // 1_000_000
 time.ticks_diff = lambda a, b: a - b
@@ -21,15 +21,15 @@ sys.print_exception = lambda error, file: file.write("".join(traceback.format_ex
 
 
 @pytest.fixture(autouse=True)
-def real_clock_afterwards():
-    """`world` gives the client a clock of its own; other tests of this process need the real one."""
+def restore_real_clock_after():
+    """Restore the real clock, which `Simulation` replaces in the client's module."""
     yield
-    from simulation import real_clock
+    from simulation import restore_real_clock
 
-    real_clock()
+    restore_real_clock()
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    """Tests run beside each other: what one writes is its own."""
+def in_tmp_path(tmp_path, monkeypatch):
+    """Run each test in its own directory, because tests run in parallel."""
     monkeypatch.chdir(tmp_path)

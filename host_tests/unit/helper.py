@@ -1,13 +1,17 @@
-"""What the unit tests share. Runs on CPython and MicroPython alike, so there is no pytest here."""
+"""Builders of MQTT packets, and `Peer`: a session with a scripted broker and clock.
 
-from umqtt5.core.session import CONNECTED, Session
+The unit tests run on CPython and in the MicroPython VMs, so this module does not use pytest.
+"""
+
+from umqtt5.core.session import Session
+from umqtt5.core.states import CONNECTED
 from umqtt5.core.topics import Topic, encode_filter
 
 CONNACK = b"\x20\x03\x00\x00\x00"
 
 
 def raises(kind, function, *args):
-    """Call it; returns the exception of `kind` that it has to raise."""
+    """Call `function(*args)`, which must raise `kind`; returns the exception."""
     try:
         function(*args)
     except kind as error:
@@ -15,28 +19,28 @@ def raises(kind, function, *args):
     raise AssertionError("%s was not raised" % kind.__name__)
 
 
-def packet(first, *parts):
-    """A packet whose remaining length is right (up to 16,383 bytes)."""
+def make_packet(first, *parts):
+    """Return an MQTT packet with the correct remaining length (up to 16,383 bytes)."""
     body = b"".join(parts)
     size = len(body)
     length = bytes((size,)) if size < 128 else bytes((size & 127 | 128, size >> 7))
     return bytes((first,)) + length + body
 
 
-def text(data):
-    """A string on the wire."""
+def utf8_string(data):
+    """Return a UTF-8 Encoded String: two bytes of length, then the data (1.5.4)."""
     return bytes((len(data) >> 8, len(data) & 255)) + data
 
 
-def message(topic, payload, qos=0, packet_id=0, properties=b"", flags=0):
-    """A PUBLISH as a broker sends it."""
+def publish_packet(topic, payload, qos=0, packet_id=0, properties=b"", flags=0):
+    """Return a PUBLISH packet as a broker sends it; `properties` is without its length."""
     identifier = bytes((packet_id >> 8, packet_id & 255)) if qos else b""
     block = bytes((len(properties),)) + properties
-    return packet(0x30 | qos << 1 | flags, text(topic), identifier, block, payload)
+    return make_packet(0x30 | qos << 1 | flags, utf8_string(topic), identifier, block, payload)
 
 
 class Peer:
-    """The scripted other side of a session: takes what it writes, gives it bytes, moves its clock."""
+    """A `Session` without I/O: tests read its output, feed it bytes and advance its clock."""
 
     def __init__(self, **options):
         sizes = {
@@ -65,72 +69,72 @@ class Peer:
         )
         self.session.session_expiry = sizes["session_expiry"]
 
-    def take(self, most=100000):
-        """What the session writes, in pieces of at most `most` bytes."""
+    def read_output(self, chunk=100000):
+        """Return everything the session writes, read in chunks of at most `chunk` bytes."""
         written = b""
         while True:
-            n = self.session.output()
+            n = self.session.prepare_write()
             if not n:
                 return written
-            n = min(n, most)
-            at = self.session.out_at
-            written += bytes(self.session.out[at : at + n])
-            self.session.sent(n, self.now)
+            n = min(n, chunk)
+            at = self.session.write_start
+            written += bytes(self.session.write_buffer[at : at + n])
+            self.session.confirm_write(n, self.now)
 
-    def give(self, data, most=100000):
-        """Have bytes arrive, in pieces of at most `most`; returns what the session writes."""
+    def feed(self, data, chunk=100000):
+        """Feed bytes in chunks of at most `chunk` bytes; returns what the session writes in reply."""
         session = self.session
         written = b""
         while data:
-            if session.held:
+            if session.rx_paused:
                 session.parse()
-            n = min(most, session.framer.want, len(data))
-            assert n, "the session takes no more"
-            session.framer.into[:n] = data[:n]
+            n = min(chunk, session.framer.max_read, len(data))
+            assert n, "the session accepts no more bytes"
+            session.framer.read_buffer[:n] = data[:n]
             data = data[n:]
-            session.received(n, self.now)
-            written += self.take()
+            session.receive_data(n, self.now)
+            written += self.read_output()
         return written
 
     def connect(self, connack=CONNACK):
-        """Open, take the CONNECT, answer it; returns the CONNECT and what followed."""
+        """Open the session and reply to its CONNECT; returns the CONNECT and what the session writes next."""
         self.session.open(self.now)
-        connect = self.take()
-        return connect, self.give(connack)
+        connect = self.read_output()
+        return connect, self.feed(connack)
 
     def publish(self, topic, payload, qos=0, retain=False, properties=b""):
-        """What `Client.publish` does."""
+        """Publish as `Client.publish` does."""
         self.session.message_properties = properties
         self.session.first_byte = 0x30 | qos << 1 | (1 if retain else 0)
         return self.session.publish(topic, payload)
 
     def subscribe(self, topic_filter, handler, options=0):
-        """What `Client.subscribe` does."""
+        """Subscribe as `Client.subscribe` does."""
         return self.session.subscriptions.add(encode_filter(topic_filter), handler, options)
 
     def unsubscribe(self, topic_filter):
-        """What `Client.unsubscribe` does."""
+        """Unsubscribe as `Client.unsubscribe` does."""
         self.session.subscriptions.remove(encode_filter(topic_filter))
 
-    def after(self, ms):
-        """Let time pass; returns what `tick` says."""
+    def advance(self, ms):
+        """Advance the clock by `ms`; returns the result of `Session.tick`."""
         self.now += ms
         return self.session.tick(self.now)
 
-    def publish_to(self, name, payload, qos=0, retain=False, properties=b""):
-        """`publish` to a topic of this name; the same topic each time."""
+    def publish_by_name(self, name, payload, qos=0, retain=False, properties=b""):
+        """Publish to the topic of this name; later calls reuse its `Topic` object."""
         topic = self.topics.setdefault(name, Topic(name))
         return self.publish(topic, payload, qos, retain, properties)
 
     def cut(self):
-        """The connection is gone."""
-        self.session.lost()
+        """Report a lost connection to the session."""
+        self.session.connection_lost()
 
     def close(self, reason=0):
-        """What `Client.disconnect` does."""
+        """Disconnect as `Client.disconnect` does."""
         self.session.close(reason)
 
     @property
-    def up(self):
+    def is_connected(self):
         """True from CONNACK to the end of the connection."""
         return self.session.state == CONNECTED

@@ -1,12 +1,12 @@
-"""What a client has written, as a strict broker reads it: packets, and the fields of some of them."""
+"""Decoder of the packets a client writes, as strict as a broker: fields of CONNECT and PUBLISH."""
 
-from simulation import World
+from simulation import Simulation
 
 from helper import Peer
 
 
-def packets(data):
-    """(first byte, body) of each packet; all of `data` has to be packets."""
+def split_packets(data):
+    """Return (first byte, body) of each packet; `data` must consist of whole packets."""
     found = []
     at = 0
     while at < len(data):
@@ -24,95 +24,95 @@ def packets(data):
     return found
 
 
-def of_kind(data, kind):
-    """The bodies of the packets whose first byte begins with these four bits, 0x30 for PUBLISH."""
-    return [body for first, body in packets(data) if first & 0xF0 == kind]
+def bodies_of_type(data, kind):
+    """Return the bodies of the packets of a type: the high four bits of the first byte, 0x30 for PUBLISH."""
+    return [body for first, body in split_packets(data) if first & 0xF0 == kind]
 
 
-def string(body, at):
-    """The string or binary data at `at`, and the offset behind it."""
+def read_string(body, at):
+    """Return the string or binary data at `at`, and the offset after it."""
     end = at + 2 + (body[at] << 8 | body[at + 1])
     assert end <= len(body), "cut short"
     return body[at + 2 : end], end
 
 
-def block(body, at):
-    """The properties at `at`, below 128 bytes, and the offset behind them."""
+def read_properties(body, at):
+    """Return the properties at `at` (fewer than 128 bytes), and the offset after them."""
     assert body[at] < 128 and at + 1 + body[at] <= len(body)
     return body[at + 1 : at + 1 + body[at]], at + 1 + body[at]
 
 
 class Connect:
-    """The fields of a CONNECT, in the order of the standard; None for what is not there."""
+    """The fields of a CONNECT packet; None for a field that is absent."""
 
     def __init__(self, body):
-        self.protocol, at = string(body, 0)
+        self.protocol, at = read_string(body, 0)
         self.version, self.flags = body[at], body[at + 1]
         self.keep_alive = body[at + 2] << 8 | body[at + 3]
-        self.properties, at = block(body, at + 4)
-        self.client_id, at = string(body, at)
+        self.properties, at = read_properties(body, at + 4)
+        self.client_id, at = read_string(body, at)
         self.will_properties = self.will_topic = self.will_payload = self.user = self.password = None
         if self.flags & 0x04:
-            self.will_properties, at = block(body, at)
-            self.will_topic, at = string(body, at)
-            self.will_payload, at = string(body, at)
+            self.will_properties, at = read_properties(body, at)
+            self.will_topic, at = read_string(body, at)
+            self.will_payload, at = read_string(body, at)
         if self.flags & 0x80:
-            self.user, at = string(body, at)
+            self.user, at = read_string(body, at)
         if self.flags & 0x40:
-            self.password, at = string(body, at)
-        assert at == len(body), "bytes behind the last field"
+            self.password, at = read_string(body, at)
+        assert at == len(body), "bytes after the last field"
 
 
 class Publish:
-    """The fields of a PUBLISH."""
+    """The fields of a PUBLISH packet."""
 
     def __init__(self, first, body):
         self.qos, self.dup, self.retain = first >> 1 & 3, first >> 3 & 1, first & 1
-        self.topic, at = string(body, 0)
+        self.topic, at = read_string(body, 0)
         self.packet_id = None
         if self.qos:
             self.packet_id = body[at] << 8 | body[at + 1]
             at += 2
-        self.properties, at = block(body, at)
+        self.properties, at = read_properties(body, at)
         self.payload = body[at:]
 
 
-def published(data):
-    """Each PUBLISH among the packets."""
-    return [Publish(first, body) for first, body in packets(data) if first & 0xF0 == 0x30]
+def read_publishes(data):
+    """Return the fields of each PUBLISH in `data`."""
+    return [Publish(first, body) for first, body in split_packets(data) if first & 0xF0 == 0x30]
 
 
-def connect_of(**options):
-    """The CONNECT of a client with these options."""
-    world = World(**options)
-    world.client.connect()
-    return read_connect(world)
+def connect_with(**options):
+    """Return the CONNECT that a client with these options sends."""
+    sim = Simulation(**options)
+    sim.client.connect()
+    return read_connect(sim)
 
 
-def read_connect(world, nth=-1):
-    """The CONNECT of a world's last connection, or of its `nth`."""
-    first, body = packets(world.streams[nth].written)[0]
+def read_connect(sim, nth=-1):
+    """Return the CONNECT of the last connection, or of connection `nth`."""
+    first, body = split_packets(sim.streams[nth].written)[0]
     assert first == 0x10
     return Connect(body)
 
 
-def connected(properties=b"", **options):
-    """A peer, connected to a broker whose CONNACK has these properties."""
+def connected_peer(properties=b"", **options):
+    """Return a `Peer` whose broker sent a CONNACK with these properties."""
     peer = Peer(**options)
-    peer.connect(connack(properties))
+    peer.connect(make_connack(properties))
     return peer
 
 
-def connack(properties=b"", present=0, reason=0):
+def make_connack(properties=b"", present=0, reason=0):
     return bytes((0x20, 3 + len(properties), present, reason, len(properties))) + properties
 
 
-def again(peer, properties=b"", present=1):
-    """The link is lost and comes back; returns what the session writes behind its CONNECT."""
+def reconnect(peer, properties=b"", present=1):
+    """Lose the connection and reconnect; returns what the session writes after its CONNECT."""
     peer.cut()
-    return peer.connect(connack(properties, present))[1]
+    return peer.connect(make_connack(properties, present))[1]
 
 
-def answer(kind, packet_id, *reason):
-    """PUBACK 0x40, PUBREC 0x50, PUBREL 0x62, PUBCOMP 0x70."""
+def make_ack(kind, packet_id, *reason):
+    """Return an acknowledgement; `kind` is PUBACK 0x40, PUBREC 0x50, PUBREL 0x62 or PUBCOMP 0x70."""
     return bytes((kind, 2 + len(reason), packet_id >> 8, packet_id & 255) + reason)

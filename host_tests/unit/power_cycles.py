@@ -1,161 +1,161 @@
-"""A device with a journal, whose power and whose link are cut; the broker that it talks to; who counts.
+"""Power-cycle simulation: a device with a journal, a broker with a session, and cuts of power and network.
 
-The real client and the real journal run on a simulated clock, link and flash. Payloads are
-numbers in the order in which they were published.
+The real client and the real journal run on a simulated clock, network and flash. Payloads are
+numbers in the order of publication, so that `DeviceHistory.check` finds lost and repeated messages.
 """
 
-from simulated_flash import Dice, Flash, PowerCut
-from simulation import Stream, World
+from simulated_flash import PowerCut, SeededRandom, SimulatedFlash
+from simulation import SimulatedStream, Simulation
 
-from helper import message, packet
-from umqtt5.core import client as module
+from helper import make_packet, publish_packet
+from umqtt5.core import connection as module
 from umqtt5.journal import Journal
-from umqtt5.journal.record_log import Log
+from umqtt5.journal.record_log import RecordLog
 
 NEVER = 1 << 30
 
 
-class Broker:
-    """The other side of QoS 1 and 2, after section 4.3, with a session that outlives connections.
+class SessionBroker:
+    """A broker whose session survives connections; it implements QoS 1 and 2 after section 4.3.
 
-    `late` is which of the two methods of 4.3.3 it takes: a message of QoS 2 is passed on when it
-    is released, else when it comes. It gives out the lowest packet identifier that is free.
+    With `deliver_on_release` it delivers a QoS 2 message at PUBREL, otherwise at PUBLISH (4.3.3
+    allows both). It assigns the lowest free packet identifier.
     """
 
-    def __init__(self, late=False, receive_maximum=4):
-        self.late = late
+    def __init__(self, deliver_on_release=False, receive_maximum=4):
+        self.deliver_on_release = deliver_on_release
         self.limits = b"\x03\x21\x00" + bytes((receive_maximum,))
-        self.got = {1: [], 2: []}  # payloads by QoS, as they were passed on
-        self.held = {}  # packet identifiers received and not released, and their payloads
-        self.owes = []  # [packet identifier, payload or None where a PUBREL is owed, QoS, dup]
-        self.there = False  # it has a session
-        self.acknowledged = []  # payloads whose PUBACK or PUBREC has come
-        self.taken = []  # payloads that it had acknowledged and not passed on when it lost its session
-        self.excused = []  # and nobody can tell the client
-        self.fresh = False  # the client has not said a word in this session
-        self.hidden = False  # nor knows that it is a new one
-        self.blurred = []  # payloads that came to it in such a session, and once more after a cut
+        self.delivered = {1: [], 2: []}  # payloads by QoS, in the order of delivery
+        self.unreleased = {}  # payloads of QoS 2 messages without PUBREL, by packet identifier
+        self.pending = []  # [packet identifier, payload or None if PUBREL is due, QoS, DUP flag]
+        self.has_session = False
+        self.acknowledged = []  # payloads whose PUBACK or PUBREC was received
+        self.acked_not_delivered = []  # payloads in `unreleased` when the broker lost its session
+        self.excused_losses = []  # those of them that the client cannot know to be lost
+        self.is_new_session = False  # the client sent only CONNECT in this session
+        self.client_missed_new_session = False  # the client reconnected without noting the new session
+        self.possible_duplicates = []  # payloads sent again in such a session
 
-    def lose(self):
-        """It has lost the session: what it had not sent goes into the next one."""
-        self.there = False
-        self.taken += self.held.values()
-        self.held.clear()
-        for owed in self.owes:
-            owed[3] = 0
-        self.owes = [owed for owed in self.owes if owed[1] is not None]
+    def lose_session(self):
+        """Lose the session; messages without PUBREC move to the next session as new messages."""
+        self.has_session = False
+        self.acked_not_delivered += self.unreleased.values()
+        self.unreleased.clear()
+        for entry in self.pending:
+            entry[3] = 0
+        self.pending = [entry for entry in self.pending if entry[1] is not None]
 
     def send(self, payload, qos, stream):
-        used = [owed[0] for owed in self.owes]
+        used = [entry[0] for entry in self.pending]
         packet_id = 1
         while packet_id in used:
             packet_id += 1
-        owed = [packet_id, payload, qos, 0]
-        self.owes.append(owed)
-        if stream and stream.up:
-            self._out(stream, owed)
+        entry = [packet_id, payload, qos, 0]
+        self.pending.append(entry)
+        if stream and stream.is_subscribed:
+            self._out(stream, entry)
 
-    def _out(self, stream, owed):
-        if owed[1] is None:
-            stream.give(bytes((0x62, 2, 0, owed[0])))
+    def _out(self, stream, entry):
+        if entry[1] is None:
+            stream.send_to_client(bytes((0x62, 2, 0, entry[0])))
         else:
-            if owed[3] and self.hidden:
-                self.blurred.append(int(owed[1]))
-            stream.give(message(b"down", owed[1], owed[2], owed[0], flags=owed[3]))
-            owed[3] = 8
+            if entry[3] and self.client_missed_new_session:
+                self.possible_duplicates.append(int(entry[1]))
+            stream.send_to_client(publish_packet(b"down", entry[1], entry[2], entry[0], flags=entry[3]))
+            entry[3] = 8
 
-    def handle(self, stream, one):
-        kind = one[0] >> 4
-        if kind != 1 and self.fresh:
-            self.fresh = False
-            self.taken = []
+    def handle(self, stream, pkt):
+        kind = pkt[0] >> 4
+        if kind != 1 and self.is_new_session:
+            self.is_new_session = False
+            self.acked_not_delivered = []
         if kind == 1:
-            self._connect(stream, one)
+            self._connect(stream, pkt)
         elif kind == 3:
-            self._publish(stream, one)
+            self._publish(stream, pkt)
         elif kind == 8:
-            stream.give(b"\x90\x04" + one[2:4] + b"\x00\x02")
-            stream.up = True
-            for owed in self.owes:
-                self._out(stream, owed)
+            stream.send_to_client(b"\x90\x04" + pkt[2:4] + b"\x00\x02")
+            stream.is_subscribed = True
+            for entry in self.pending:
+                self._out(stream, entry)
         elif kind == 6:
-            known = one[3] in self.held
+            known = pkt[3] in self.unreleased
             if known:
-                self._release(one[3])
-            stream.give(bytes((0x70, 2, 0, one[3])) if known else bytes((0x70, 3, 0, one[3], 0x92)))
+                self._release(pkt[3])
+            stream.send_to_client(bytes((0x70, 2, 0, pkt[3])) if known else bytes((0x70, 3, 0, pkt[3], 0x92)))
         elif kind in (4, 5, 7):
-            self._answered(stream, kind, one)
+            self._answered(stream, kind, pkt)
 
-    def _connect(self, stream, one):
-        if one[9] & 2:  # Clean Start
-            self.lose()
-        present, self.there = self.there, True
+    def _connect(self, stream, pkt):
+        if pkt[9] & 2:  # Clean Start
+            self.lose_session()
+        present, self.has_session = self.has_session, True
         if not present:
-            self.fresh = True
-            self.hidden = False
-        elif self.fresh:
-            # the client has not heard, or not noted, that this session is a new one
-            self.excused += self.taken
-            self.hidden = True
-        stream.give(packet(0x20, bytes((present, 0)), self.limits))
+            self.is_new_session = True
+            self.client_missed_new_session = False
+        elif self.is_new_session:
+            # the client did not receive, or did not store, that this session is a new pkt
+            self.excused_losses += self.acked_not_delivered
+            self.client_missed_new_session = True
+        stream.send_to_client(make_packet(0x20, bytes((present, 0)), self.limits))
 
-    def _publish(self, stream, one):
-        qos = one[0] >> 1 & 3
-        at = 4 + one[3]
-        packet_id = one[at + 1]
-        payload = int(one[at + 3 :].split(b" ")[0])
+    def _publish(self, stream, pkt):
+        qos = pkt[0] >> 1 & 3
+        at = 4 + pkt[3]
+        packet_id = pkt[at + 1]
+        payload = int(pkt[at + 3 :].split(b" ")[0])
         if qos == 1:
-            self.got[1].append(payload)
-        elif packet_id not in self.held:
-            self.held[packet_id] = payload
-            if not self.late:
-                self.got[2].append(payload)
-        stream.give(bytes((0x30 + 0x10 * qos + (0 if qos == 1 else 0), 2, 0, packet_id)))
+            self.delivered[1].append(payload)
+        elif packet_id not in self.unreleased:
+            self.unreleased[packet_id] = payload
+            if not self.deliver_on_release:
+                self.delivered[2].append(payload)
+        stream.send_to_client(bytes((0x30 + 0x10 * qos + (0 if qos == 1 else 0), 2, 0, packet_id)))
 
     def _release(self, packet_id):
-        payload = self.held.pop(packet_id)
-        if self.late:
-            self.got[2].append(payload)
+        payload = self.unreleased.pop(packet_id)
+        if self.deliver_on_release:
+            self.delivered[2].append(payload)
 
-    def _answered(self, stream, kind, one):
-        for owed in self.owes:
-            if owed[0] != one[3]:
+    def _answered(self, stream, kind, pkt):
+        for entry in self.pending:
+            if entry[0] != pkt[3]:
                 continue
             if kind == 5:
-                if owed[1] is not None:
-                    self.acknowledged.append(owed[1])
-                owed[1] = None
-                stream.give(bytes((0x62, 2, 0, one[3])))
-            elif owed[1] is not None:
-                self.acknowledged.append(owed[1])
+                if entry[1] is not None:
+                    self.acknowledged.append(entry[1])
+                entry[1] = None
+                stream.send_to_client(bytes((0x62, 2, 0, pkt[3])))
+            elif entry[1] is not None:
+                self.acknowledged.append(entry[1])
         if kind != 5:
-            self.owes = [owed for owed in self.owes if owed[0] != one[3]]
+            self.pending = [entry for entry in self.pending if entry[0] != pkt[3]]
 
 
-class Wire(Stream):
-    """A connection to `Broker` that is cut after `left` bytes of either direction."""
+class CuttableStream(SimulatedStream):
+    """A connection to `SessionBroker` that is cut after `left` bytes, counted in both directions."""
 
-    def __init__(self, world, broker, left):
-        world.greeting = b""
-        super().__init__(world)
+    def __init__(self, sim, broker, left):
+        sim.connect_reply = b""
+        super().__init__(sim)
         self.broker = broker
-        self.left = left
-        self.up = False  # it has subscribed
+        self.bytes_left = left
+        self.is_subscribed = False
         self.cut = False
         self.buffer = b""
 
     def _through(self, data):
-        if len(data) > self.left:
-            data = data[: self.left]
-            self.cut = self.gone = True
-        self.left -= len(data)
+        if len(data) > self.bytes_left:
+            data = data[: self.bytes_left]
+            self.cut = self.closed_by_broker = True
+        self.bytes_left -= len(data)
         return data
 
-    def give(self, data):
+    def send_to_client(self, data):
         self.inbox += self._through(data)
 
     def write(self, buf, at, n):
-        if self.gone:
+        if self.closed_by_broker:
             raise OSError(104, "reset")
         data = bytes(buf[at : at + n])
         if data == b"\xc0\x00":
@@ -166,13 +166,13 @@ class Wire(Stream):
         self.buffer += data
         while len(self.buffer) > 1 and len(self.buffer) >= 2 + self.buffer[1]:
             size = 2 + self.buffer[1]
-            one, self.buffer = self.buffer[:size], self.buffer[size:]
-            self.broker.handle(self, one)
+            pkt, self.buffer = self.buffer[:size], self.buffer[size:]
+            self.broker.handle(self, pkt)
         return n
 
 
-class Boot(World):
-    """The device from one start to the next."""
+class DeviceBoot(Simulation):
+    """The device from pkt start to the next power cut."""
 
     def __init__(self, history, journal=None, **options):
         self.broker = history.broker
@@ -180,228 +180,239 @@ class Boot(World):
         options.setdefault("outbox", 256)
         options.setdefault("inflight", 3)
         super().__init__(**options)
-        module.getrandbits = lambda bits: history.dice.below(1 << bits)
-        self.client.longest_pause = 10
+        module.getrandbits = lambda bits: history.rng.below(1 << bits)
+        self.client.max_reconnect_delay = 10
         self.journal = Journal(self.client, **(journal or {}))
-        self.client.subscribe("down", history.came, 2)
+        self.client.subscribe("down", history.on_message, 2)
         self.client.connect(wait=False)
 
     def connect(self, host, port):
-        if not self.there:
+        if not self.broker_listens:
             raise OSError(111, "refused")
-        self.streams.append(Wire(self, self.broker, self.wires.pop(0) if self.wires else NEVER))
+        self.streams.append(CuttableStream(self, self.broker, self.wires.pop(0) if self.wires else NEVER))
         return self.streams[-1]
 
 
-class History:
-    """Everything that has happened to one device over all its boots."""
+class DeviceHistory:
+    """One device over all its boots: its flash, its broker, and which messages were promised."""
 
-    def __init__(self, dice, late=False, journal=None, options=None, mixed=True, flash=None):
-        self.dice = dice
-        self.broker = Broker(late, 1 + dice.below(4))
-        self.flash = flash or Flash(dice)
+    def __init__(self, rng, deliver_on_release=False, journal=None, options=None, both_qos=True, flash=None):
+        self.rng = rng
+        self.broker = SessionBroker(deliver_on_release, 1 + rng.below(4))
+        self.flash = flash or SimulatedFlash(rng)
         self.journal = {"path": "/outbox", "size": 2500}
         self.journal.update(journal or {})
         self.options = options or {}
-        self.mixed = mixed
-        self.accepted = {1: [], 2: []}  # for which it was promised
-        self.waiting = []  # (qos, number) accepted and not promised yet
-        self.doubt = []  # of which nobody has said whether they are accepted
+        self.both_qos = both_qos
+        self.accepted = {1: [], 2: []}  # promised message numbers by QoS: accepted and synced
+        self.waiting = []  # (qos, number) accepted by `publish`, not synced yet
+        self.uncertain = []  # (qos, number) while `publish` runs
         self.next = 0
         self.handled = []
-        self.noted = []  # those at QoS 2 which the journal may have noted
-        self.kept = []  # and has
+        self.noted = []  # handled QoS 2 payloads whose records may be unsynced
+        self.noted_in_journal = []  # handled QoS 2 payloads whose records are synced
         self.failed = 0
-        self.again = []  # and are handled once more
-        self.damaged = False  # somebody has been at the files
-        self.lossy = False  # the broker loses its session now and then
-        self.sent = 0  # messages from the broker
-        self.boots = self.cuts = self.turns = 0
+        self.handled_twice = []  # payloads handled again after that, or after PUBACK or PUBREC
+        self.damaged = False  # whether a test changed the files
+        self.broker_loses_session = False
+        self.sent = 0  # number of messages from the broker
+        self.boots = self.cuts = self.rotations = 0
         self.now = None
 
-    def came(self, message):
+    def on_message(self, message):
         payload = bytes(message.payload)
-        if payload in self.kept or payload in self.broker.acknowledged:
-            self.again.append(payload)
+        if payload in self.noted_in_journal or payload in self.broker.acknowledged:
+            self.handled_twice.append(payload)
         if message.qos == 2:
             self.noted.append(payload)
         self.handled.append(int(payload))
 
-    def promised(self):
-        if not self.now.journal.waiting:
+    def note_promises(self):
+        if not self.now.journal.unsynced:
             for qos, number in self.waiting:
                 self.accepted[qos].append(number)
             self.waiting = []
-            if self.failed == self.flash.failures:  # else one of them may not be noted
-                self.kept += self.noted
+            if self.failed == self.flash.failures:  # after a write error a record may be missing
+                self.noted_in_journal += self.noted
             self.failed = self.flash.failures
             self.noted = []
 
     def publish(self):
         number = self.next
-        qos = 1 + number % 2 if self.mixed else 2
-        self.doubt.append((qos, number))
+        qos = 1 + number % 2 if self.both_qos else 2
+        self.uncertain.append((qos, number))
         self.next += 1
         done = self.now.client.publish("up", b"%d " % number + b"x" * (number * 7 % 40), qos=qos)
-        self.doubt.pop()
+        self.uncertain.pop()
         if done:
             self.waiting.append((qos, number))
-        elif not self.flash.failures:  # else nobody knows
+        elif not self.flash.failures:  # after a write error the message may be in the journal
             self.next -= 1
-        self.promised()
+        self.note_promises()
         return done
 
-    def boot(self, wires=()):
+    def power_on(self, wires=()):
         self.boots += 1
         self.now = None
-        self.now = Boot(self, self.journal, **self.options)
-        assert self.damaged or not self.now.journal.damaged, self.now.journal.damaged
+        self.now = DeviceBoot(self, self.journal, **self.options)
+        assert self.damaged or not self.now.journal.damaged_bytes, self.now.journal.damaged_bytes
         self.now.wires = list(wires)
 
-    def deaf(self):
-        """From now on nothing comes through, and nobody is reached."""
-        self.now.there = False
-        self.now.streams[-1].left = 0
+    def disconnect_network(self):
+        """Stop all traffic and refuse new connections."""
+        self.now.broker_listens = False
+        self.now.streams[-1].bytes_left = 0
 
     def step(self, poll=5):
-        """A turn of the device's loop."""
+        """Run pkt iteration of the device's main loop."""
         self.now.client.poll(poll)
-        self.promised()
+        self.note_promises()
 
     def run(self, steps, wires=(), down=True):
-        """One boot, to its end or to the power cut; True where it was cut."""
+        """Run pkt boot; returns True if the power failed before `steps` iterations were done."""
         try:
-            self.boot(wires)
+            self.power_on(wires)
             for _ in range(steps):
-                what = self.dice.below(4)
+                what = self.rng.below(4)
                 if what < 2:
                     self.publish()
-                elif what == 2 and down and len(self.broker.owes) < 5:
+                elif what == 2 and down and len(self.broker.pending) < 5:
                     self.sent += 1
                     stream = self.now.streams[-1] if self.now.streams else None
-                    self.broker.send(b"%d" % self.sent, 1 + self.dice.below(2), stream)
-                self.step(self.dice.below(3) * 5)
+                    self.broker.send(b"%d" % self.sent, 1 + self.rng.below(2), stream)
+                self.step(self.rng.below(3) * 5)
             return False
         except PowerCut:
             return True
         finally:
             if self.now:
-                self.turns += self.now.journal.log.turns
+                self.rotations += self.now.journal.record_log.rotations
 
     def cut(self):
-        """The power has gone; what was promised stays so."""
+        """Cut the power; promised messages stay promised."""
         self.cuts += 1
         self.waiting = []
         self.noted = []
         self.now = None
         self.flash.power_up()
 
-    def rest(self):
-        """A last boot in which all comes to its end."""
-        self.boot()
+    def run_to_completion(self):
+        """Boot a last time and run until no message is in flight."""
+        self.power_on()
         for _ in range(400):
             self.step(50)
             if (
-                self.now.client.connected
+                self.now.client.is_connected
                 and not self.now.client.session.outbox.count
-                and not self.broker.owes
-                and not self.broker.held
-                and not self.now.journal.waiting
+                and not self.broker.pending
+                and not self.broker.unreleased
+                and not self.now.journal.unsynced
             ):
                 break
         else:
-            raise AssertionError("it does not come to rest: %r %r" % (self.broker.owes, self.broker.held))
-        self.turns += self.now.journal.log.turns
+            raise AssertionError(
+                "messages are still in flight: %r %r" % (self.broker.pending, self.broker.unreleased)
+            )
+        self.rotations += self.now.journal.record_log.rotations
 
-    def judge(self):
-        """Nothing accepted is lost, the order is kept, and nothing at QoS 2 is there twice.
+    def check(self):
+        """Check that no promised message is lost, the order is kept, and QoS 2 is delivered once.
 
-        But what a broker does not know any more may come twice. Where it has begun a new session and
-        the power goes before we have noted that, nobody can tell what its packet identifiers mean.
+        A broker that lost its session may deliver a message twice. If it starts a new session and the
+        power fails before the device stores that, packet identifiers of both sessions are confused.
         """
         for qos in (1, 2):
-            got = self.broker.got[qos]
+            got = self.broker.delivered[qos]
             first = []
             for number in got:
                 if number not in first:
                     first.append(number)
             assert first == sorted(first), ("order", qos, got)
-            lost = [number for number in self.accepted[qos] if number not in first + self.broker.excused]
+            lost = [
+                number for number in self.accepted[qos] if number not in first + self.broker.excused_losses
+            ]
             assert not lost, ("lost", qos, lost, got)
-        if not self.lossy:
-            assert not self.again, ("handled again", self.again)
-            assert len(set(self.broker.got[2])) == len(self.broker.got[2]), ("doubled", self.broker.got[2])
+        if not self.broker_loses_session:
+            assert not self.handled_twice, ("handled again", self.handled_twice)
+            assert len(set(self.broker.delivered[2])) == len(self.broker.delivered[2]), (
+                "doubled",
+                self.broker.delivered[2],
+            )
         missing = [
-            number for number in range(1, self.sent + 1) if number not in self.handled + self.broker.blurred
+            number
+            for number in range(1, self.sent + 1)
+            if number not in self.handled + self.broker.possible_duplicates
         ]
         assert not missing, ("not handled", missing)
 
 
-def random_history(seed, boots=8, lossy=False, failing=False):
-    """Several boots, each ended by a cut of the power at a random step; returns the history.
+def random_history(seed, boots=8, broker_loses_session=False, failing=False):
+    """Run several boots, each ended by a power cut at a random step; returns the history.
 
-    `lossy`: the broker loses its session now and then. `failing`: and the flash fails.
+    With `broker_loses_session` the broker loses its session at random, with `failing` flash writes fail.
     """
-    dice = Dice(seed)
-    batch = dice.below(3)
-    journal = {"every": (1, 4, 100)[batch], "ms": (1000, 20, 0)[batch]}
-    history = History(dice, late=dice.below(2), journal=journal, mixed=dice.below(3))
-    history.lossy = lossy
+    rng = SeededRandom(seed)
+    batch = rng.below(3)
+    journal = {"sync_every": (1, 4, 100)[batch], "sync_ms": (1000, 20, 0)[batch]}
+    history = DeviceHistory(rng, deliver_on_release=rng.below(2), journal=journal, both_qos=rng.below(3))
+    history.broker_loses_session = broker_loses_session
     while history.cuts < boots:
-        history.flash.left = dice.below(2000) if dice.below(4) else dice.below(300)
-        if lossy and dice.below(2):
-            history.broker.lose()
-        if failing and dice.below(2):
-            history.flash.fails_in(dice.below(200), 1 + dice.below(3))
-        wires = [dice.below(400) for _ in range(dice.below(3))]
+        history.flash.steps_left = rng.below(2000) if rng.below(4) else rng.below(300)
+        if broker_loses_session and rng.below(2):
+            history.broker.lose_session()
+        if failing and rng.below(2):
+            history.flash.fail_after(rng.below(200), 1 + rng.below(3))
+        wires = [rng.below(400) for _ in range(rng.below(3))]
         history.run(60, wires)
         history.cut()
     history.flash.errors = 0
-    history.rest()
-    history.judge()
+    history.run_to_completion()
+    history.check()
     return history
 
 
-def exhaust(every, step=1):
-    """One workload, cut at every byte that it writes and at every other thing that it does to flash.
+def cut_at_every_step(every, step=1):
+    """Run pkt workload repeatedly with a power cut at each step of flash access (see `SimulatedFlash`).
 
-    Returns how many places those were, and the kinds of record that were written.
+    Returns the number of steps, and the set of record kinds that were written.
     """
-    full = nearly_full(1100)
+    full = nearly_full_log(1100)
     cut = 0
     kinds = set()
     while True:
         options = {"outbox": 128}
-        history = History(Dice(2), cut % 2, {"every": every, "ms": 10, "size": 1850}, options)
+        history = DeviceHistory(
+            SeededRandom(2), cut % 2, {"sync_every": every, "sync_ms": 10, "size": 1850}, options
+        )
         history.flash.files.update(full)
-        history.flash.left = cut
+        history.flash.steps_left = cut
         if not history.run(40):
             break
         history.cut()
-        history.rest()
-        history.judge()
+        history.run_to_completion()
+        history.check()
         cut += step
-    assert history.turns, "the file was never full"
+    assert history.rotations, "the file was never full"
     for whole, tail in list(history.flash.files.values()) + history.flash.removed:
-        kinds.update(kinds_in(whole + tail))
+        kinds.update(record_kinds(whole + tail))
     return cut, kinds
 
 
-def nearly_full(size):
-    """The file of a journal in which so many bytes are of no use any more."""
-    flash = Flash()
-    log = Log("/outbox", 1850, b"umqtt5 outbox 1", lambda: None)
+def nearly_full_log(size):
+    """Return the files of a journal that has `size` bytes of obsolete records."""
+    flash = SimulatedFlash()
+    log = RecordLog("/outbox", 1850, b"umqtt5 outbox 1", lambda: None)
     assert list(log.records()) == []
-    log.start()
+    log.open_for_append()
     while log.end < size:
-        log.begin(0x40, 0, 0)
-        log.finish()
+        log.begin_record(0x40, 0, 0)
+        log.end_record()
     log.close()
     return flash.files
 
 
-def kinds_in(content):
-    """The kinds of the records of a file."""
+def record_kinds(content):
+    """Return the record kinds in a file."""
     found = []
     at = 0
     while at < len(content):

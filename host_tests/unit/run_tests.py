@@ -1,10 +1,10 @@
-"""Runs the unit tests under MicroPython: `micropython run.py MODULE ...`, or `main([...])`."""
+"""Test runner for the MicroPython VMs: `micropython run_tests.py MODULE ...`, or `main([...])`."""
 
 import sys
 
 
 def main(names):
-    """Run all `test_*` functions of these modules; prints what failed and a closing line."""
+    """Run all `test_*` functions of these modules; prints failures and a summary line."""
     passed = failed = 0
     for name in names:
         module = __import__(name)

@@ -1,16 +1,16 @@
-"""A flash file system that keeps what was synced, and of the rest what it likes, when the power goes."""
+"""Simulated flash filesystem with power cuts: synced data survive, unsynced data may be lost or garbled."""
 
 from umqtt5.journal import record_log as module
 
-REAL = module.open if hasattr(module, "open") else open, module.remove
+REAL_FILE_FUNCTIONS = module.open if hasattr(module, "open") else open, module.remove
 
 
 class PowerCut(BaseException):
-    """No code of the device runs on from here."""
+    """The power has failed: no code of the device runs after this."""
 
 
-class Dice:
-    """Numbers by chance, the same for the same seed on each interpreter."""
+class SeededRandom:
+    """Pseudo-random numbers that are the same for a seed on every interpreter."""
 
     def __init__(self, seed):
         self._state = (seed * 7919 + 12345) & 0x3FFFFFFF
@@ -21,7 +21,7 @@ class Dice:
 
 
 class _File:
-    """One that is open."""
+    """An open file."""
 
     def __init__(self, flash, path, writing):
         self.flash = flash
@@ -31,23 +31,23 @@ class _File:
 
     def write(self, buf, at, n):
         assert self.writing
-        done = self.flash.spend(n + 1) - 1
+        done = self.flash.take_steps(n + 1) - 1
         whole, tail = self.flash.files[self.path]
         if done > 0:
             self.flash.files[self.path] = whole, tail + bytes(buf[at : at + min(n, done)])
         if done < n:
             raise PowerCut
-        self.flash.fail()
+        self.flash.raise_pending_error()
         return n
 
     def flush(self):
-        if not self.flash.spend(1):
+        if not self.flash.take_steps(1):
             raise PowerCut
-        self.flash.fail()
+        self.flash.raise_pending_error()
         self.flash.syncs += 1
         whole, tail = self.flash.files[self.path]
         self.flash.files[self.path] = whole + tail, b""
-        self.flash.ghosts.clear()
+        self.flash.removed_contents.clear()
 
     def seek(self, offset, whence=0):
         self.at = offset if whence == 0 else len(self.flash.content(self.path))
@@ -60,53 +60,53 @@ class _File:
         return len(data)
 
     def close(self):
-        if self.writing and self.flash.left:
+        if self.writing and self.flash.steps_left:
             whole, tail = self.flash.files[self.path]
             self.flash.files[self.path] = whole + tail, b""
 
 
-class Flash:
-    """`files` has by path what was synced and what was written since.
+class SimulatedFlash:
+    """A simulated filesystem for the journal; `files` maps a path to its synced and its unsynced bytes.
 
-    The power goes after `left` steps: each byte, and each other thing that is done, is one.
+    The power fails after `steps_left` steps. A step is one byte written or one other operation.
     """
 
-    def __init__(self, dice=None):
+    def __init__(self, rng=None):
         self.files = {}
-        self.ghosts = {}  # what was removed or overwritten and may be there again after a cut
+        self.removed_contents = {}  # removed or overwritten files, which may reappear after a cut
         self.removed = []
-        self.dice = dice or Dice(1)
-        self.left = 1 << 30
-        self.errors = self.spare = 0  # so many writes fail after so many that do not
+        self.rng = rng or SeededRandom(1)
+        self.steps_left = 1 << 30
+        self.errors = self.writes_before_errors = 0  # number of writes that fail, and of those before
         self.failures = 0
         self.syncs = 0
-        self.use()
+        self.install()
 
-    def use(self):
+    def install(self):
         module.open = self.open
         module.remove = self.remove
 
     @staticmethod
     def restore():
-        module.open, module.remove = REAL
+        module.open, module.remove = REAL_FILE_FUNCTIONS
 
-    def spend(self, n):
-        """How many of `n` steps are done before the power goes."""
-        done = min(n, self.left)
-        self.left -= done
+    def take_steps(self, n):
+        """Return how many of `n` steps complete before the power fails."""
+        done = min(n, self.steps_left)
+        self.steps_left -= done
         return done
 
-    def fail(self):
-        if self.spare:
-            self.spare -= 1
+    def raise_pending_error(self):
+        if self.writes_before_errors:
+            self.writes_before_errors -= 1
         elif self.errors:
             self.errors -= 1
             self.failures += 1
             raise OSError(5, "flash")
 
-    def fails_in(self, writes, times):
-        """After so many writes, so many fail."""
-        self.spare, self.errors = writes, times
+    def fail_after(self, writes, times):
+        """Let `times` writes fail after `writes` successful ones."""
+        self.writes_before_errors, self.errors = writes, times
 
     def content(self, path):
         whole, tail = self.files[path]
@@ -117,43 +117,43 @@ class Flash:
             if path not in self.files:
                 raise OSError(2, "none")
             return _File(self, path, False)
-        if not self.spend(1):
+        if not self.take_steps(1):
             raise PowerCut
-        self.fail()
+        self.raise_pending_error()
         if mode == "wb":
             if path in self.files:
-                self.ghosts[path] = self.files[path]
+                self.removed_contents[path] = self.files[path]
             self.files[path] = b"", b""
         return _File(self, path, True)
 
     def remove(self, path):
-        if not self.spend(1):
+        if not self.take_steps(1):
             raise PowerCut
         if path not in self.files:
             raise OSError(2, "none")
-        self.ghosts[path] = self.files.pop(path)
-        self.removed.append(self.ghosts[path])
+        self.removed_contents[path] = self.files.pop(path)
+        self.removed.append(self.removed_contents[path])
 
     def power_up(self):
-        """What the device finds after a cut."""
-        dice = self.dice
+        """Decide at random what the device finds in its files after a power cut."""
+        rng = self.rng
         for path, (whole, tail) in list(self.files.items()):
-            how = dice.below(5)
+            how = rng.below(5)
             if how == 0:
                 tail = b""
             elif how == 1:
-                tail = tail[: dice.below(len(tail) + 1)]
-            elif how == 2:  # its length was kept, but not all of its bytes
-                n = dice.below(len(tail) + 1)
-                tail = tail[:n] + bytes((dice.below(2) * 255,)) * (len(tail) - n)
+                tail = tail[: rng.below(len(tail) + 1)]
+            elif how == 2:  # the length was stored, but not all bytes
+                n = rng.below(len(tail) + 1)
+                tail = tail[:n] + bytes((rng.below(2) * 255,)) * (len(tail) - n)
             elif how == 3:
-                n = dice.below(len(tail) + 1)
-                old = b"".join([whole + tail for whole, tail in self.ghosts.values()])
+                n = rng.below(len(tail) + 1)
+                old = b"".join([whole + tail for whole, tail in self.removed_contents.values()])
                 old = old[len(whole) + n :] + b"stale"
                 tail = tail[:n] + old[: len(tail) - n]
             self.files[path] = whole + tail, b""
-        for path, content in list(self.ghosts.items()):
-            if dice.below(2):
+        for path, content in list(self.removed_contents.items()):
+            if rng.below(2):
                 self.files[path] = b"".join(content), b""
-        self.ghosts.clear()
-        self.left = 1 << 30
+        self.removed_contents.clear()
+        self.steps_left = 1 << 30

@@ -1,41 +1,41 @@
-"""A simulated clock and a scripted broker round the real client, its loop and its back-off."""
+"""Simulated clock and network for the real client: its poll loop and reconnect back-off run on them."""
 
 from helper import CONNACK
-from umqtt5.core import client as module
+from umqtt5.core import connection as module
 from umqtt5.core.client import Client
 
-REAL = module.ticks_ms, module.sleep_ms, module.poll, module.getrandbits
+REAL_CLOCK = module.ticks_ms, module.sleep_ms, module.poll, module.getrandbits
 
 
-def real_clock():
-    """Undo what a world did to the client's module: the next client has the real clock."""
-    module.ticks_ms, module.sleep_ms, module.poll, module.getrandbits = REAL
+def restore_real_clock():
+    """Restore the real clock and poller in the client's module, which `Simulation` replaced."""
+    module.ticks_ms, module.sleep_ms, module.poll, module.getrandbits = REAL_CLOCK
 
 
-class Stream:
-    """One connection: the broker's bytes in `inbox`, the client's in `written`."""
+class SimulatedStream:
+    """One connection: bytes from the broker are in `inbox`, bytes from the client in `written`."""
 
-    def __init__(self, world):
-        self.world = world
-        self.inbox = world.greeting
+    def __init__(self, sim):
+        self.sim = sim
+        self.inbox = sim.connect_reply
         self.written = b""
         self.writes = 0
         self.closed = False
-        self.gone = False  # the broker has closed
-        self.stalled = False  # the broker reads no more
+        self.closed_by_broker = False  # the broker has closed the connection
+        self.is_stalled = False  # the broker no longer reads
 
     def readinto(self, buf, n):
         if not self.inbox:
-            return 0 if self.gone else None
-        n = min(n, len(self.inbox), self.world.piece)
+            return 0 if self.closed_by_broker else None
+        n = min(n, len(self.inbox), self.sim.read_size)
         buf[:n] = self.inbox[:n]
         self.inbox = self.inbox[n:]
         return n
 
     def write(self, buf, at, n):
-        if self.gone:
+        if self.closed_by_broker:
             raise OSError(104, "reset")
-        if self.stalled:
+        if self.is_stalled:
             return None
         data = bytes(buf[at : at + n])
         self.written += data
@@ -49,7 +49,7 @@ class Stream:
 
 
 class Poller:
-    """`select.poll` on the world's clock."""
+    """Replacement for `select.poll` that waits on the simulated clock."""
 
     def __init__(self):
         self.stream = None
@@ -66,24 +66,28 @@ class Poller:
 
     def ipoll(self, ms):
         stream = self.stream
-        readable = self.events & 1 and (stream.inbox or stream.gone)
-        writable = self.events & 4 and stream.world.reachable and not stream.stalled
+        readable = self.events & 1 and (stream.inbox or stream.closed_by_broker)
+        writable = self.events & 4 and stream.sim.is_writable and not stream.is_stalled
         if readable or writable:
             return [(stream, 5)]
-        stream.world.sleep(ms)
+        stream.sim.sleep(ms)
         return []
 
 
-class World:
-    """`now` in ms. The broker is `reachable`, `there`, and answers a connection with `greeting`."""
+class Simulation:
+    """A client on a simulated clock (`now`, in ms) and network.
+
+    A connection is refused unless `broker_listens`; a stream accepts data if `is_writable`.
+    Each connection starts with the bytes in `connect_reply`.
+    """
 
     def __init__(self, **options):
         self.now = 0
-        self.there = self.reachable = True
-        self.greeting = CONNACK
-        self.piece = 1 << 20  # bytes that arrive at once
+        self.broker_listens = self.is_writable = True
+        self.connect_reply = CONNACK
+        self.read_size = 1 << 20  # maximum number of bytes one read returns
         self.streams = []
-        self.times = []  # when a connection was tried
+        self.connect_times = []  # times of all connection attempts, in ms
         module.ticks_ms = lambda: self.now & 0x3FFFFFFF
         module.sleep_ms = self.sleep
         module.poll = Poller
@@ -95,10 +99,10 @@ class World:
         self.now += max(1, ms)
 
     def connect(self, host, port):
-        self.times.append(self.now)
-        if not self.there:
+        self.connect_times.append(self.now)
+        if not self.broker_listens:
             raise OSError(111, "refused")
-        self.streams.append(Stream(self))
+        self.streams.append(SimulatedStream(self))
         return self.streams[-1]
 
     @property

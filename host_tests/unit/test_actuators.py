@@ -75,22 +75,22 @@ def one(**config):
 
 def refuses(actuator, payload, words, now=0):
     """Refused with these words, and nothing has changed."""
-    before = actuator.state(), actuator.changes
+    before = actuator.state(), actuator.state_version
     assert str(raises(ValueError, actuator.command, payload, now)) == words
-    assert (actuator.state(), actuator.changes) == before
+    assert (actuator.state(), actuator.state_version) == before
 
 
-def test_words():
+def test_command_words():
     switch, pin = one()
     for word, on in ((b"ON", 1), (b"off", 0), (b"1", 1), (b"0", 0), (b"Toggle", 1), (b" OFF\n", 0)):
         switch.command(word, 0)
         assert pin.level == on
     switch.command(b'{"state": "ON"}', 0)
     assert switch.state() == "ON"
-    assert switch.changes == 7
+    assert switch.state_version == 7
 
 
-def test_words_that_are_none():
+def test_invalid_command_words():
     switch, pin = one()
     words = "not understood, expected ON, OFF or TOGGLE"
     for payload in (b"", b"ONE", b"-1", b"{}", b"nan", b"\xff\xfe"):
@@ -107,7 +107,7 @@ def test_a_repeated_command_changes_nothing():
     switch, pin = one()
     switch.command(b"ON", 0)
     switch.command(b"ON", 1)
-    assert switch.changes == 1
+    assert switch.state_version == 1
 
 
 def test_inverted():
@@ -125,7 +125,7 @@ def test_its_time_is_bounded():
     assert pump.run(60500) == 500
     assert pin.level == 1
     pump.run(61000)
-    assert pin.level == 0 and pump.state() == "OFF" and pump.changes == 2
+    assert pin.level == 0 and pump.state() == "OFF" and pump.state_version == 2
     pump.command(b"ON", 70000)
     pump.run(129999)
     assert pin.level == 1
@@ -150,7 +150,7 @@ def test_switched_off_by_hand_its_time_is_forgotten():
     switch.command(b"ON", 0)
     switch.command(b"OFF", 30000)
     switch.run(60000)
-    assert switch.changes == 2
+    assert switch.state_version == 2
 
 
 def test_it_rests():
@@ -176,16 +176,16 @@ def test_one_excludes_the_other():
 def test_safe_states():
     pump, pin = one(safe="OFF", max_on=60)
     pump.command(b"ON", 0)
-    pump.safe(10)
-    assert pin.level == 0 and pump.changes == 2
+    pump.enter_safe_state(10)
+    assert pin.level == 0 and pump.state_version == 2
     alarm, pin = one(safe="ON")
     assert pin.level == 1  # from the start
     alarm.command(b"OFF", 0)
-    alarm.safe(10)
+    alarm.enter_safe_state(10)
     assert pin.level == 1
     lamp, pin = one()
     lamp.command(b"ON", 0)
-    lamp.safe(10)
+    lamp.enter_safe_state(10)
     assert pin.level == 1
 
 
@@ -195,7 +195,7 @@ def test_a_safe_state_is_above_rests_and_interlocks():
     )
     fan.command(b"OFF", 0)
     heater.command(b"ON", 0)
-    fan.safe(10)
+    fan.enter_safe_state(10)
     assert pins["fan"].level == 1
 
 
@@ -249,7 +249,7 @@ def test_a_light_is_told_how_bright():
 
 
 def test_a_light_that_may_not_be_too_bright():
-    light, pwm = one(kind="light", fade=0, most=51)
+    light, pwm = one(kind="light", fade=0, max_brightness=51)
     light.command(b"ON", 0)
     assert pwm.duties[-1] == 51 * 51 * 65535 // 65025
 
@@ -280,13 +280,13 @@ def test_a_servo():
     assert pwm.duties[-1] == 0 and servo.state() == "45"
     servo.command(b'{"angle": 30}', 2000)
     assert servo.state() == "30"
-    servo.safe(3000)
+    servo.enter_safe_state(3000)
     assert servo.state() == "10"
     refuses(one(kind="servo")[0], b"ON", "expected an angle, 0 to 180")
 
 
 def test_pixels():
-    strip, pixels = one(kind="pixels", count=8, most=255)
+    strip, pixels = one(kind="pixels", count=8, max_brightness=255)
     assert pixels.shown == (0, 0, 0)
     strip.command(b"#ff8000", 0)
     assert pixels.shown == (255, 128, 0)
@@ -298,7 +298,7 @@ def test_pixels():
     assert pixels.shown == (0, 0, 0)
     strip.command(b"ON", 0)
     assert pixels.shown == (0, 51, 2)
-    refuses(strip, b"#ff80zz", "expected a colour as #rrggbb")
+    refuses(strip, b"#ff80zz", "expected a color as #rrggbb")
     refuses(strip, b'{"color": [1, 2, 3]}', "color: expected an object with r, g and b")
     refuses(strip, b'{"color": {"r": 1, "g": 2, "b": 300}}', "color.b: expected a number, 0 to 255")
 

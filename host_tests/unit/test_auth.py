@@ -1,10 +1,17 @@
-from answering_broker import Answering, Answers, ScramServer, auth, authentication, string
+from answering_broker import (
+    AnsweringStream,
+    BrokerSimulation,
+    ScramServer,
+    auth_packet,
+    auth_properties,
+    read_string,
+)
 
-from helper import packet, raises, text
+from helper import make_packet, raises, utf8_string
 from umqtt5.core.errors import MQTTError
 from umqtt5.scram import Scram
 
-METHOD = b"\x15" + text(b"SCRAM-SHA-256")
+METHOD = b"\x15" + utf8_string(b"SCRAM-SHA-256")
 CONTINUE = b"\x18"
 
 
@@ -17,13 +24,13 @@ def scram(password="pencil", **options):
     return Scram("user", password, random=nonce, **options)
 
 
-def world(password="pencil", connect=True, **options):
-    """A world whose client authenticates by SCRAM, connected."""
-    world = Answers(**options)
-    world.client.auth = scram(password)
+def connected_sim(password="pencil", connect=True, **options):
+    """A simulation whose client authenticates by SCRAM, connected."""
+    sim = BrokerSimulation(**options)
+    sim.client.auth = scram(password)
     if connect:
-        world.client.connect()
-    return world
+        sim.client.connect()
+    return sim
 
 
 class Words:
@@ -49,31 +56,31 @@ class Words:
         self.heard.append(data)
 
 
-class Scripted(Answers):
+class Scripted(BrokerSimulation):
     """A broker that answers CONNECT and each AUTH with the next of its lines."""
 
     def __init__(self, *lines, **options):
-        Answers.__init__(self, **options)
+        BrokerSimulation.__init__(self, **options)
         self.lines = list(lines)
 
-    def connect_came(self, stream, first, body):
+    def on_connect(self, stream, first, body):
         return self.lines.pop(0) if self.lines else b""
 
-    auth_came = connect_came
+    on_auth = on_connect
 
 
 def said(*lines, **options):
     """What the client of a scripted broker, with the method `words`, raises and has written."""
-    there = Scripted(*lines)
-    there.client.auth = Words(b"one", b"two")
+    sim = Scripted(*lines)
+    sim.client.auth = Words(b"one", b"two")
     if options:
-        there.client.auth = None
-    error = raises(MQTTError, there.client.connect)
-    assert not there.client.connected
-    return error, there.streams[0].written
+        sim.client.auth = None
+    error = raises(MQTTError, sim.client.connect)
+    assert not sim.client.is_connected
+    return error, sim.streams[0].written
 
 
-ACCEPTED = packet(0x20, b"\x00\x00" + authentication(b"done", b"words"))
+ACCEPTED = make_packet(0x20, b"\x00\x00" + auth_properties(b"done", b"words"))
 
 
 # ---- SCRAM by itself
@@ -143,10 +150,10 @@ def test_what_a_hostile_broker_says_first_is_refused():
 def test_only_the_right_signature_is_a_proof():
     server = ScramServer()
     method = scram()
-    final = method.challenge(server.first(method.start()))
+    final = method.challenge(server.server_first_message(method.start()))
     while final is None:
         final = method.work()
-    signature = server.final(final)
+    signature = server.server_final_message(final)
     for bad in (b"", b"v=", b"e=other-error", b"v=" + b"A" * 44, signature[:-1], b"\xff" * 3000):
         before = method._first, method._signature
         raises(ValueError, method.finish, bad)
@@ -163,85 +170,89 @@ def test_a_broker_that_accepts_without_an_exchange_has_proved_nothing():
 
 
 def test_the_rounds_are_done_once_for_a_salt():
-    there = world()
-    assert there.client.auth.challenge and there.scram.exchanges == 1
-    there.stream.gone = True
-    there.client.poll(2000)
-    assert there.client.connected and there.scram.exchanges == 2
+    sim = connected_sim()
+    assert sim.client.auth.challenge and sim.scram.exchanges == 1
+    sim.stream.closed_by_broker = True
+    sim.client.poll(2000)
+    assert sim.client.is_connected and sim.scram.exchanges == 2
     server = ScramServer()
-    assert there.client.auth.challenge(server.first(there.client.auth.start())) is not None
+    assert sim.client.auth.challenge(server.server_first_message(sim.client.auth.start())) is not None
 
 
 # ---- in CONNECT
 
 
 def test_connect_carries_the_method_and_its_first_data():
-    there = world()
+    sim = connected_sim()
     first = b"n,,n=user,r=AAECAwQFBgcICQoLDA0ODxAR"
-    assert METHOD + b"\x16" + text(first) in there.came(0x10)[0]
-    assert there.client.connected
+    assert METHOD + b"\x16" + utf8_string(first) in sim.received_bodies(0x10)[0]
+    assert sim.client.is_connected
 
 
 def test_the_answer_to_auth_is_auth_with_continue_and_the_same_method():
     """[MQTT-4.12.0-3], [MQTT-4.12.0-5], [MQTT-3.15.2-1]"""
-    there = world()
-    (body,) = there.came(0xF0)
+    sim = connected_sim()
+    (body,) = sim.received_bodies(0xF0)
     assert body[:1] == CONTINUE and body[2:18] == METHOD
-    assert string(body, 19)[0].startswith(b"c=biws,r=AAECAwQFBgcICQoLDA0ODxAR1,p=")
+    assert read_string(body, 19)[0].startswith(b"c=biws,r=AAECAwQFBgcICQoLDA0ODxAR1,p=")
     assert len(body) == 2 + body[1]  # method and data, and nothing behind them
 
 
 def test_before_connack_nothing_is_sent_but_auth():
     """[MQTT-3.1.2-30]"""
-    there = world(connect=False)
-    there.client.subscribe("a", None)
-    there.client.publish("b", b"x", qos=1)
-    there.client.connect()
-    there.client.poll(10)
-    assert [first for first, _ in there.packets[:2]] == [0x10, 0xF0]
-    assert [first for first, _ in there.packets[2:]] == [0x82, 0x32]
+    sim = connected_sim(connect=False)
+    sim.client.subscribe("a", None)
+    sim.client.publish("b", b"x", qos=1)
+    sim.client.connect()
+    sim.client.poll(10)
+    assert [first for first, _ in sim.packets[:2]] == [0x10, 0xF0]
+    assert [first for first, _ in sim.packets[2:]] == [0x82, 0x32]
 
 
 def test_several_challenges_and_answers_that_are_empty():
-    there = Scripted(auth(0x18, b"1", b"words"), packet(0xF0, b"\x18\x08\x15" + text(b"words")), ACCEPTED)
-    there.client.auth = method = Words(b"", b"two")
-    there.client.connect()
+    sim = Scripted(
+        auth_packet(0x18, b"1", b"words"),
+        make_packet(0xF0, b"\x18\x08\x15" + utf8_string(b"words")),
+        ACCEPTED,
+    )
+    sim.client.auth = method = Words(b"", b"two")
+    sim.client.connect()
     assert method.heard == [b"1", b"", b"done"]
-    assert there.came(0xF0) == [
-        b"\x18\x0b\x15" + text(b"words") + b"\x16\x00\x00",
-        b"\x18\x0e\x15" + text(b"words") + b"\x16" + text(b"two"),
+    assert sim.received_bodies(0xF0) == [
+        b"\x18\x0b\x15" + utf8_string(b"words") + b"\x16\x00\x00",
+        b"\x18\x0e\x15" + utf8_string(b"words") + b"\x16" + utf8_string(b"two"),
     ]
 
 
 def test_a_wrong_password_is_refused_by_the_broker():
     """[MQTT-4.12.0-4]"""
-    there = world("pen", connect=False)
-    assert raises(MQTTError, there.client.connect).code == 0x87
-    assert not there.client.connected and there.stream.closed
+    sim = connected_sim("pen", connect=False)
+    assert raises(MQTTError, sim.client.connect).code == 0x87
+    assert not sim.client.is_connected and sim.stream.closed
 
 
 def test_a_method_that_the_broker_does_not_know():
     """[MQTT-4.12.0-1]"""
-    error, _ = said(packet(0x20, b"\x00\x8c\x00"))
+    error, _ = said(make_packet(0x20, b"\x00\x8c\x00"))
     assert error.code == 0x8C
 
 
 def test_a_broker_that_does_not_know_the_password_is_refused():
-    there = world(connect=False)
-    there.scram.knows = False
-    error = raises(MQTTError, there.client.connect)
+    sim = connected_sim(connect=False)
+    sim.scram.knows_password = False
+    error = raises(MQTTError, sim.client.connect)
     assert error.code == 0x80 and "has not proved" in error.detail
-    assert there.stream.written.endswith(b"\xe0\x01\x80") and there.stream.closed
+    assert sim.stream.written.endswith(b"\xe0\x01\x80") and sim.stream.closed
 
 
 def test_the_method_has_to_be_the_same_everywhere():
     """[MQTT-4.12.0-5]"""
     for lines in (
-        (auth(0x18, b"1", b"other"),),
-        (packet(0xF0, b"\x18\x04\x16" + text(b"1")),),
-        (packet(0x20, b"\x00\x00\x00"),),
-        (packet(0x20, b"\x00\x00" + authentication(b"", b"other")),),
-        (auth(0x18, b"1", b"words"), packet(0x20, b"\x00\x00\x00")),
+        (auth_packet(0x18, b"1", b"other"),),
+        (make_packet(0xF0, b"\x18\x04\x16" + utf8_string(b"1")),),
+        (make_packet(0x20, b"\x00\x00\x00"),),
+        (make_packet(0x20, b"\x00\x00" + auth_properties(b"", b"other")),),
+        (auth_packet(0x18, b"1", b"words"), make_packet(0x20, b"\x00\x00\x00")),
     ):
         error, written = said(*lines)
         assert error.code == 0x82 and written.endswith(b"\xe0\x01\x82"), lines
@@ -250,17 +261,17 @@ def test_the_method_has_to_be_the_same_everywhere():
 def test_what_is_no_auth_packet_of_a_server():
     """[MQTT-3.15.1-1], [MQTT-3.15.2-1], [MQTT-4.12.0-2]"""
     for line, code in (
-        (b"\xf1" + auth(0x18, b"", b"words")[1:], 0x81),
-        (auth(0x00, b"", b"words"), 0x82),  # success is told by CONNACK
-        (auth(0x19, b"", b"words"), 0x82),
-        (auth(0x87, b"", b"words"), 0x82),
+        (b"\xf1" + auth_packet(0x18, b"", b"words")[1:], 0x81),
+        (auth_packet(0x00, b"", b"words"), 0x82),  # success is told by CONNACK
+        (auth_packet(0x19, b"", b"words"), 0x82),
+        (auth_packet(0x87, b"", b"words"), 0x82),
         (b"\xf0\x00", 0x82),
         (b"\xf0\x01\x18", 0x82),
-        (packet(0xF0, b"\x18\x05\x15" + text(b"words")), 0x81),
-        (packet(0xF0, b"\x18\x08\x15" + text(b"words") + b"x"), 0x81),
-        (packet(0xF0, b"\x18\x09\x15" + text(b"words") + b"\x1f"), 0x81),
-        (packet(0xF0, b"\x18\x0a\x15" + text(b"words") + b"\x01\x00"), 0x81),  # out of place
-        (packet(0xF0, b"\x18\x10" + (b"\x15" + text(b"words")) * 2), 0x82),
+        (make_packet(0xF0, b"\x18\x05\x15" + utf8_string(b"words")), 0x81),
+        (make_packet(0xF0, b"\x18\x08\x15" + utf8_string(b"words") + b"x"), 0x81),
+        (make_packet(0xF0, b"\x18\x09\x15" + utf8_string(b"words") + b"\x1f"), 0x81),
+        (make_packet(0xF0, b"\x18\x0a\x15" + utf8_string(b"words") + b"\x01\x00"), 0x81),  # out of place
+        (make_packet(0xF0, b"\x18\x10" + (b"\x15" + utf8_string(b"words")) * 2), 0x82),
     ):
         error, written = said(line)
         assert error.code == code and written.endswith(bytes((0xE0, 1, code))), line
@@ -268,18 +279,18 @@ def test_what_is_no_auth_packet_of_a_server():
 
 def test_authentication_that_nobody_asked_for():
     """[MQTT-4.12.0-6]"""
-    for line in (auth(0x18, b""), packet(0x20, b"\x00\x00" + authentication(b""))):
+    for line in (auth_packet(0x18, b""), make_packet(0x20, b"\x00\x00" + auth_properties(b""))):
         error, written = said(line, none=True)
         assert error.code == 0x82 and written.endswith(b"\xe0\x01\x82")
 
 
 def test_an_auth_out_of_turn_in_a_live_connection():
     """[MQTT-4.12.0-6]"""
-    for there in (world(), Answers()):
-        there.client.connect()
-        there.stream.inbox = auth(0x18, b"")
-        there.client.poll()
-        assert there.streams[0].written.endswith(b"\xe0\x01\x82")
+    for sim in (connected_sim(), BrokerSimulation()):
+        sim.client.connect()
+        sim.stream.inbox = auth_packet(0x18, b"")
+        sim.client.poll()
+        assert sim.streams[0].written.endswith(b"\xe0\x01\x82")
 
 
 def test_a_method_that_raises_ends_the_connection_and_is_told():
@@ -287,52 +298,52 @@ def test_a_method_that_raises_ends_the_connection_and_is_told():
         def challenge(self, data):
             raise KeyError("no card")
 
-    there = Scripted(auth(0x18, b"1", b"words"))
-    there.client.auth = Broken()
-    error = raises(MQTTError, there.client.connect)
+    sim = Scripted(auth_packet(0x18, b"1", b"words"))
+    sim.client.auth = Broken()
+    error = raises(MQTTError, sim.client.connect)
     assert error.code == 0x80 and "no card" in error.detail
-    assert there.stream.written.endswith(b"\xe0\x01\x80")
+    assert sim.stream.written.endswith(b"\xe0\x01\x80")
     for answer in ("text", 1.5):
-        there = Scripted(auth(0x18, b"1", b"words"))
-        there.client.auth = Words(answer)
-        assert raises(MQTTError, there.client.connect).code == 0x80
-    there = Scripted(auth(0x18, b"1", b"words"))
-    there.client.auth = Broken()
-    there.client.auth.challenge = lambda data: None
-    there.client.auth.work = None  # as if it had none
-    assert raises(MQTTError, there.client.connect).code == 0x80
+        sim = Scripted(auth_packet(0x18, b"1", b"words"))
+        sim.client.auth = Words(answer)
+        assert raises(MQTTError, sim.client.connect).code == 0x80
+    sim = Scripted(auth_packet(0x18, b"1", b"words"))
+    sim.client.auth = Broken()
+    sim.client.auth.challenge = lambda data: None
+    sim.client.auth.work = None  # as if it had none
+    assert raises(MQTTError, sim.client.connect).code == 0x80
 
 
 def test_a_method_that_can_not_begin_sends_nothing():
     def broken():
         raise KeyError("no card")
 
-    there = Scripted()
-    there.client.auth = method = Words()
+    sim = Scripted()
+    sim.client.auth = method = Words()
     method.start = broken
-    error = raises(MQTTError, there.client.connect)
+    error = raises(MQTTError, sim.client.connect)
     assert error.code == 0x80 and "no card" in error.detail
-    assert there.stream.written == b"" and there.stream.closed
+    assert sim.stream.written == b"" and sim.stream.closed
 
 
 def test_an_exchange_has_deadlines():
-    there = Scripted(auth(0x18, b"1", b"words"), timeout=3000)
-    there.client.auth = Words(b"one")
-    assert "no CONNACK" in str(raises(OSError, there.client.connect))
-    assert there.now <= 3100
+    sim = Scripted(auth_packet(0x18, b"1", b"words"), timeout=3000)
+    sim.client.auth = Words(b"one")
+    assert "no CONNACK" in str(raises(OSError, sim.client.connect))
+    assert sim.now <= 3100
 
 
 def test_what_takes_long_is_done_between_polls():
-    there = Scripted(auth(0x18, b"1", b"words"), ACCEPTED, timeout=3000)
-    there.client.auth = Words(None, None, None, b"three")
-    there.client.connect(wait=False)
+    sim = Scripted(auth_packet(0x18, b"1", b"words"), ACCEPTED, timeout=3000)
+    sim.client.auth = Words(None, None, None, b"three")
+    sim.client.connect(wait=False)
     rounds = 0
-    while not there.client.connected:
-        there.client.poll()
-        there.now += 2000  # longer in all than the broker is given: it is not the broker who is slow
+    while not sim.client.is_connected:
+        sim.client.poll()
+        sim.now += 2000  # longer in all than the broker is given: it is not the broker who is slow
         rounds += 1
         assert rounds < 20
-    assert there.came(0xF0)[0].endswith(text(b"three")) and len(there.streams) == 1
+    assert sim.received_bodies(0xF0)[0].endswith(utf8_string(b"three")) and len(sim.streams) == 1
 
 
 def test_what_took_long_and_failed_ends_at_once():
@@ -340,125 +351,125 @@ def test_what_took_long_and_failed_ends_at_once():
         raise KeyError("no card")
 
     for work, code in ((broken, 0x80), (lambda: b"x" * 2000, 0x83)):
-        there = Scripted(auth(0x18, b"1", b"words"))
-        there.client.auth = method = Words(None)
+        sim = Scripted(auth_packet(0x18, b"1", b"words"))
+        sim.client.auth = method = Words(None)
         method.work = work
-        assert raises(MQTTError, there.client.connect).code == code
-        assert there.now < 100 and there.stream.written.endswith(bytes((0xE0, 1, code)))
+        assert raises(MQTTError, sim.client.connect).code == code
+        assert sim.now < 100 and sim.stream.written.endswith(bytes((0xE0, 1, code)))
 
 
 def test_an_answer_waits_for_room():
-    there = Scripted(auth(0x18, b"1", b"words"), timeout=1000)
-    there.client.auth = Words(b"x" * 30, b"y" * 30)
-    there.lines += [ACCEPTED]
-    there.client.connect()
-    there.stream.inbox = b""
-    there.lines = [b"", packet(0xF0, b"\x00" + authentication(b"", b"words"))]
-    assert there.client.reauthenticate(wait=False)
-    there.stream.stalled = True
-    while there.client.publish("a", b"z" * 100):
+    sim = Scripted(auth_packet(0x18, b"1", b"words"), timeout=1000)
+    sim.client.auth = Words(b"x" * 30, b"y" * 30)
+    sim.lines += [ACCEPTED]
+    sim.client.connect()
+    sim.stream.inbox = b""
+    sim.lines = [b"", make_packet(0xF0, b"\x00" + auth_properties(b"", b"words"))]
+    assert sim.client.reauthenticate(wait=False)
+    sim.stream.is_stalled = True
+    while sim.client.publish("a", b"z" * 100):
         pass
-    there.stream.inbox = auth(0x18, b"1", b"words")
-    before = there.now
-    there.client.poll(100)
-    assert there.now - before >= 100 and len(there.came(0xF0)) == 2
-    there.stream.stalled = False
-    there.client.poll(100)
-    assert there.came(0xF0)[-1].endswith(b"y" * 30)
-    assert there.client.connected and there.client.reauthenticate(wait=False)
+    sim.stream.inbox = auth_packet(0x18, b"1", b"words")
+    before = sim.now
+    sim.client.poll(100)
+    assert sim.now - before >= 100 and len(sim.received_bodies(0xF0)) == 2
+    sim.stream.is_stalled = False
+    sim.client.poll(100)
+    assert sim.received_bodies(0xF0)[-1].endswith(b"y" * 30)
+    assert sim.client.is_connected and sim.client.reauthenticate(wait=False)
 
 
 def test_poll_returns_in_time_while_the_rounds_are_done():
-    there = world(connect=False)
-    there.client.connect(wait=False)
+    sim = connected_sim(connect=False)
+    sim.client.connect(wait=False)
     rounds = 0
-    while not there.client.connected:
-        there.client.poll()
+    while not sim.client.is_connected:
+        sim.client.poll()
         rounds += 1
     assert 100 < rounds < 200  # 4096 rounds, some at each
 
 
 def test_what_does_not_fit_into_tx_is_told():
-    there = Scripted(auth(0x18, b"1", b"words"), tx=128)
-    there.client.auth = Words(b"x" * 200)
-    error = raises(MQTTError, there.client.connect)
+    sim = Scripted(auth_packet(0x18, b"1", b"words"), tx=128)
+    sim.client.auth = Words(b"x" * 200)
+    error = raises(MQTTError, sim.client.connect)
     assert error.code == 0x83 and "tx" in error.detail
 
 
 def test_an_exchange_survives_any_cutting_into_pieces():
-    class Dripping(Answering):
+    class Dripping(AnsweringStream):
         def readinto(self, buf, n):
-            return Answering.readinto(self, buf, min(n, 1))
+            return AnsweringStream.readinto(self, buf, min(n, 1))
 
-    there = world(connect=False)
-    there.client._transport = lambda host, port: there.streams.append(Dripping(there)) or there.stream
-    there.client.connect()
-    assert there.client.connected and there.client.reauthenticate()
+    sim = connected_sim(connect=False)
+    sim.client._transport = lambda host, port: sim.streams.append(Dripping(sim)) or sim.stream
+    sim.client.connect()
+    assert sim.client.is_connected and sim.client.reauthenticate()
 
 
 def test_the_wire_cut_at_each_byte_ends_in_a_connection():
-    class Cut(Answering):
+    class Cut(AnsweringStream):
         left = 0
 
         def readinto(self, buf, n):
-            n = min(n, self.left)
+            n = min(n, self.bytes_left)
             if not n and self.inbox:
                 return 0
-            n = Answering.readinto(self, buf, n)
-            self.left -= n or 0
+            n = AnsweringStream.readinto(self, buf, n)
+            self.bytes_left -= n or 0
             return n
 
         def write(self, buf, at, n):
-            if self.left < n:
-                Answering.write(self, buf, at, self.left)
+            if self.bytes_left < n:
+                AnsweringStream.write(self, buf, at, self.bytes_left)
                 raise OSError(104)
-            self.left -= n
-            return Answering.write(self, buf, at, n)
+            self.bytes_left -= n
+            return AnsweringStream.write(self, buf, at, n)
 
-    there = world()
-    whole = sum([len(stream.written) for stream in there.streams]) + 250
-    method = there.client.auth
+    sim = connected_sim()
+    whole = sum([len(stream.written) for stream in sim.streams]) + 250
+    method = sim.client.auth
     for left in range(whole):
-        there = Answers()
-        there.client.auth = method  # which has the rounds by now
+        sim = BrokerSimulation()
+        sim.client.auth = method  # which has the rounds by now
 
-        def connect(host, port, there=there, left=left):
-            stream = Answering(there) if there.streams else Cut(there)
-            stream.left = left
-            there.streams.append(stream)
+        def connect(host, port, sim=sim, left=left):
+            stream = AnsweringStream(sim) if sim.streams else Cut(sim)
+            stream.bytes_left = left
+            sim.streams.append(stream)
             return stream
 
-        there.client._transport = connect
-        there.client.connect(wait=False)
-        there.client.poll(3000)
-        if there.client.connected and there.client.reauthenticate(wait=False):
-            there.client.poll(3000)
-        assert there.client.connected and len(there.streams) <= 2, left
-        if len(there.streams) == 2:
-            assert there.client.reauthenticate()
+        sim.client._transport = connect
+        sim.client.connect(wait=False)
+        sim.client.poll(3000)
+        if sim.client.is_connected and sim.client.reauthenticate(wait=False):
+            sim.client.poll(3000)
+        assert sim.client.is_connected and len(sim.streams) <= 2, left
+        if len(sim.streams) == 2:
+            assert sim.client.reauthenticate()
 
 
 def test_whatever_is_wrong_in_an_exchange_ends_in_a_disconnect_with_a_reason():
     """[MQTT-4.12.0-5]"""
-    method = world().client.auth  # which has the rounds by now
-    challenge = auth(0x18, ScramServer().first(method.start()))
+    method = connected_sim().client.auth  # which has the rounds by now
+    challenge = auth_packet(0x18, ScramServer().server_first_message(method.start()))
     accepted = b"\x20" + challenge[1:2] + b"\x00\x00" + challenge[3:]
     for line in (challenge, accepted):
         for at in range(len(line)):
             for bits in (0x01, 0x80, 0xFF):
                 wrong = bytearray(line)
                 wrong[at] ^= bits
-                there = Scripted(bytes(wrong), accepted, timeout=1000)
-                there.client.auth = method
+                sim = Scripted(bytes(wrong), accepted, timeout=1000)
+                sim.client.auth = method
                 try:
-                    there.client.connect()
+                    sim.client.connect()
                     raise AssertionError("accepted without a proof")
                 except MQTTError as error:
                     refused = wrong[0] == 0x20 and wrong[3]  # by the broker, then
-                    assert refused or there.stream.written.endswith(bytes((0xE0, 1, error.code))), wrong
+                    assert refused or sim.stream.written.endswith(bytes((0xE0, 1, error.code))), wrong
                 except OSError:  # it waits for the rest
                     assert at == 1, wrong
-                assert there.stream.closed
+                assert sim.stream.closed
 
 
 # ---- in a live connection
@@ -466,86 +477,86 @@ def test_whatever_is_wrong_in_an_exchange_ends_in_a_disconnect_with_a_reason():
 
 def test_reauthentication_begins_with_its_reason_and_the_first_method():
     """[MQTT-4.12.1-1], [MQTT-4.12.0-5]"""
-    there = world()
-    assert there.client.reauthenticate() is True
-    again, last = there.came(0xF0)[1:]
+    sim = connected_sim()
+    assert sim.client.reauthenticate() is True
+    again, last = sim.received_bodies(0xF0)[1:]
     assert again[:1] == b"\x19" and again[2:18] == METHOD
-    assert string(again, 19)[0] == b"n,,n=user,r=AAECAwQFBgcICQoLDA0ODxAR"
-    assert last[:1] == CONTINUE and there.scram.exchanges == 2
-    assert there.client.connected and len(there.streams) == 1
-    assert there.client.reauthenticate() is True
+    assert read_string(again, 19)[0] == b"n,,n=user,r=AAECAwQFBgcICQoLDA0ODxAR"
+    assert last[:1] == CONTINUE and sim.scram.exchanges == 2
+    assert sim.client.is_connected and len(sim.streams) == 1
+    assert sim.client.reauthenticate() is True
 
 
 def test_messages_flow_while_it_is_under_way():
-    there = world()
+    sim = connected_sim()
     got = []
-    there.client.subscribe("a", lambda m: got.append(m.payload))
-    there.client.poll(10)
-    answer = there.auth_came
-    there._answers[0xF0] = lambda stream, first, body: b""  # the broker takes its time
-    assert there.client.reauthenticate(wait=False) is True
-    assert there.client.reauthenticate(wait=False) is False  # one at a time
-    there.client.publish("a", b"1", qos=1)
-    there.client.poll(10)
-    assert got == [b"1"] and there.client.connected
-    there._answers[0xF0] = answer
-    there.stream.inbox = answer(there.stream, 0xF0, there.came(0xF0)[-1])
-    there.client.poll(100)
-    assert there.client.reauthenticate(wait=False) is True
+    sim.client.subscribe("a", lambda m: got.append(m.payload))
+    sim.client.poll(10)
+    answer = sim.on_auth
+    sim.replies[0xF0] = lambda stream, first, body: b""  # the broker takes its time
+    assert sim.client.reauthenticate(wait=False) is True
+    assert sim.client.reauthenticate(wait=False) is False  # one at a time
+    sim.client.publish("a", b"1", qos=1)
+    sim.client.poll(10)
+    assert got == [b"1"] and sim.client.is_connected
+    sim.replies[0xF0] = answer
+    sim.stream.inbox = answer(sim.stream, 0xF0, sim.received_bodies(0xF0)[-1])
+    sim.client.poll(100)
+    assert sim.client.reauthenticate(wait=False) is True
 
 
 def test_when_it_fails_the_connection_is_closed():
     """[MQTT-4.12.1-2]"""
-    there = world()
-    there.scram.knows = False
-    error = raises(MQTTError, there.client.reauthenticate)
-    assert error.code == 0x80 and there.streams[0].written.endswith(b"\xe0\x01\x80")
+    sim = connected_sim()
+    sim.scram.knows_password = False
+    error = raises(MQTTError, sim.client.reauthenticate)
+    assert error.code == 0x80 and sim.streams[0].written.endswith(b"\xe0\x01\x80")
 
-    there = world()
-    there._answers[0xF0] = lambda stream, first, body: b"\xe0\x01\x87"  # by the broker
-    assert raises(MQTTError, there.client.reauthenticate).code == 0x87
-    assert there.streams[0].closed
+    sim = connected_sim()
+    sim.replies[0xF0] = lambda stream, first, body: b"\xe0\x01\x87"  # by the broker
+    assert raises(MQTTError, sim.client.reauthenticate).code == 0x87
+    assert sim.streams[0].closed
 
 
 def test_it_has_a_deadline():
-    there = world(timeout=3000)
-    there._answers[0xF0] = lambda stream, first, body: b""
-    start = there.now
-    raises(OSError, there.client.reauthenticate)
-    assert there.now - start <= 3100 and there.streams[0].closed
+    sim = connected_sim(timeout=3000)
+    sim.replies[0xF0] = lambda stream, first, body: b""
+    start = sim.now
+    raises(OSError, sim.client.reauthenticate)
+    assert sim.now - start <= 3100 and sim.streams[0].closed
 
 
 def test_nothing_is_waited_for_when_it_is_over():
-    there = world(timeout=3000)
-    assert there.client.reauthenticate()
-    there.client.poll(20_000)
-    assert there.client.connected and len(there.streams) == 1
+    sim = connected_sim(timeout=3000)
+    assert sim.client.reauthenticate()
+    sim.client.poll(20_000)
+    assert sim.client.is_connected and len(sim.streams) == 1
 
 
 def test_without_a_method_or_a_connection_nothing_is_sent():
     """[MQTT-4.12.0-7]"""
-    there = Answers()
-    there.client.connect()
-    before = there.stream.written
-    raises(ValueError, there.client.reauthenticate)
-    assert there.stream.written == before
-    assert world(connect=False).client.reauthenticate() is False
+    sim = BrokerSimulation()
+    sim.client.connect()
+    before = sim.stream.written
+    raises(ValueError, sim.client.reauthenticate)
+    assert sim.stream.written == before
+    assert connected_sim(connect=False).client.reauthenticate() is False
 
 
 def test_it_keeps_to_the_brokers_maximum_packet_size():
     """[MQTT-3.2.2-15]"""
-    there = world(connect=False)
-    there.connack = b"\x27\x00\x00\x00\x28"
-    there.client.connect()
-    before = there.stream.written
-    assert raises(MQTTError, there.client.reauthenticate).code == 0x95
-    assert there.stream.written == before and there.client.connected
+    sim = connected_sim(connect=False)
+    sim.connack_properties = b"\x27\x00\x00\x00\x28"
+    sim.client.connect()
+    before = sim.stream.written
+    assert raises(MQTTError, sim.client.reauthenticate).code == 0x95
+    assert sim.stream.written == before and sim.client.is_connected
 
 
 def test_the_method_stays_as_long_as_the_connection():
-    there = world()
-    there.client.auth = None
-    raises(ValueError, there.client.connect)
-    there.client.disconnect()
-    there.client.connect()
-    assert METHOD not in there.came(0x10)[-1] and there.client.auth is None
+    sim = connected_sim()
+    sim.client.auth = None
+    raises(ValueError, sim.client.connect)
+    sim.client.disconnect()
+    sim.client.connect()
+    assert METHOD not in sim.received_bodies(0x10)[-1] and sim.client.auth is None

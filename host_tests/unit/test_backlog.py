@@ -5,7 +5,7 @@ import os
 
 from app import backlog, backlog_file
 from app.backlog import Backlog
-from app.backlog_file import Saved
+from app.backlog_file import FileBacklog
 from app.node import telemetry
 from app.node.telemetry import Telemetry
 from sensors.schema import FIELDS
@@ -27,7 +27,7 @@ class Client:
     def __init__(self):
         self.session = Session()
         self.session.outbox = Outbox()
-        self.connected = False
+        self.is_connected = False
         self.forbids = None
         self.sent = []
         self.packet_id = 0
@@ -38,14 +38,14 @@ class Client:
     def publish(self, topic, payload, qos=0, retain=False, properties=b""):
         if self.forbids:
             raise self.forbids
-        if not self.connected:
+        if not self.is_connected:
             return 0
         self.sent.append((topic.name, payload, qos, bytes(properties)))
         self.packet_id += 1
         return self.packet_id
 
 
-class World:
+class Harness:
     """A backlog of some quantities, on a clock of its own that is set from the start on."""
 
     def __init__(self, keep=10, policy="oldest", path=None, quantities=("t", "air/h"), clock=NOW):
@@ -54,27 +54,27 @@ class World:
         self.clock = clock
         backlog.ticks_diff = backlog_file.ticks_diff = telemetry.ticks_diff = lambda a, b: a - b
         backlog.ticks_add = backlog_file.ticks_add = telemetry.ticks_add = lambda a, b: a + b
-        backlog.seconds = telemetry.seconds = lambda: self.clock and self.clock + self.now // 1000
+        backlog.unix_time = telemetry.unix_time = lambda: self.clock and self.clock + self.now // 1000
         topics = [Topic("p/dut/sensor/" + name) for name in quantities]
         if path:
-            self.kept = Saved(self.client, "p/dut", topics, keep, policy, 0, path)
+            self.backlog = FileBacklog(self.client, "p/dut", topics, keep, policy, 0, path)
         else:
-            self.kept = Backlog(self.client, "p/dut", topics, keep, policy, 0)
+            self.backlog = Backlog(self.client, "p/dut", topics, keep, policy, 0)
 
-    def take(self, *texts, number=0, every=1000):
+    def add_readings(self, *texts, number=0, every=1000):
         for text in texts:
-            assert self.kept.keep(number, text, self.now)
+            assert self.backlog.add(number, text, self.now)
             self.now += every
 
-    def told(self, acknowledged=True, rounds=100):
+    def publish_all(self, acknowledged=True, rounds=100):
         """All that it tells now that there is a link."""
-        self.client.connected = True
+        self.client.is_connected = True
         before = len(self.client.sent)
         for _ in range(rounds):
-            self.kept.run(self.now)
+            self.backlog.run(self.now)
             self.now += 100
             if acknowledged:
-                self.kept.acknowledged(self.client.packet_id)
+                self.backlog.acknowledged(self.client.packet_id)
         found = []
         for _, payload, _, _ in self.client.sent[before:]:
             found += json.loads(payload)
@@ -86,57 +86,57 @@ def values(readings):
 
 
 def test_readings_are_told_with_their_names_and_times():
-    world = World()
-    world.take("1.5", "2.5")
-    world.take("ON", number=1)
-    assert world.told() == [["t", NOW, "1.5"], ["t", NOW + 1, "2.5"], ["air/h", NOW + 2, "ON"]]
-    assert len(world.kept) == 0
-    assert [(topic, qos) for topic, _, qos, _ in world.client.sent] == [(b"p/dut/backlog", 1)]
+    harness = Harness()
+    harness.add_readings("1.5", "2.5")
+    harness.add_readings("ON", number=1)
+    assert harness.publish_all() == [["t", NOW, "1.5"], ["t", NOW + 1, "2.5"], ["air/h", NOW + 2, "ON"]]
+    assert len(harness.backlog) == 0
+    assert [(topic, qos) for topic, _, qos, _ in harness.client.sent] == [(b"p/dut/backlog", 1)]
 
 
 def test_none_is_let_go_before_the_broker_has_it():
-    world = World()
-    world.take("1", "2")
-    assert values(world.told(acknowledged=False)) == ["1", "2"]
-    assert len(world.kept) == 2
-    world.kept.acknowledged(world.client.packet_id + 7)  # that of another message
-    assert len(world.kept) == 2
-    world.kept.acknowledged(world.client.packet_id)
-    assert len(world.kept) == 0
-    assert world.told() == []
+    harness = Harness()
+    harness.add_readings("1", "2")
+    assert values(harness.publish_all(acknowledged=False)) == ["1", "2"]
+    assert len(harness.backlog) == 2
+    harness.backlog.acknowledged(harness.client.packet_id + 7)  # that of another message
+    assert len(harness.backlog) == 2
+    harness.backlog.acknowledged(harness.client.packet_id)
+    assert len(harness.backlog) == 0
+    assert harness.publish_all() == []
 
 
 def test_a_message_a_second_and_only_when_nothing_else_waits():
-    world = World(keep=60)
-    world.take(*["%d.25" % n for n in range(60)])
-    world.client.connected = True
-    world.client.session.outbox.count = 1  # a live reading
+    harness = Harness(keep=60)
+    harness.add_readings(*["%d.25" % n for n in range(60)])
+    harness.client.is_connected = True
+    harness.client.session.outbox.count = 1  # a live reading
     for _ in range(50):
-        world.kept.run(world.now)
-        world.now += 100
-    assert not world.client.sent
-    world.client.session.outbox.count = 0
-    started = world.now
-    readings = world.told()
+        harness.backlog.run(harness.now)
+        harness.now += 100
+    assert not harness.client.sent
+    harness.client.session.outbox.count = 0
+    started = harness.now
+    readings = harness.publish_all()
     assert values(readings) == ["%d.25" % n for n in range(60)]
-    messages = len(world.client.sent)
-    assert 1 < messages <= (world.now - started) // 1000 + 1
-    assert max(len(payload) for _, payload, _, _ in world.client.sent) <= 420
+    messages = len(harness.client.sent)
+    assert 1 < messages <= (harness.now - started) // 1000 + 1
+    assert max(len(payload) for _, payload, _, _ in harness.client.sent) <= 420
 
 
 def test_the_oldest_gives_way():
-    world = World(keep=3)
-    world.take("1", "2", "3", "4", "5")
-    assert values(world.told()) == ["3", "4", "5"]
-    assert world.kept.lost == 2
+    harness = Harness(keep=3)
+    harness.add_readings("1", "2", "3", "4", "5")
+    assert values(harness.publish_all()) == ["3", "4", "5"]
+    assert harness.backlog.dropped == 2
 
 
 def test_thinned_out_the_whole_time_is_told():
-    world = World(keep=8, policy="thin")
+    harness = Harness(keep=8, policy="thin")
     for n in range(40):
-        world.take("%d" % n)
-        world.take("h%d" % n, number=1)
-    readings = world.told()
+        harness.add_readings("%d" % n)
+        harness.add_readings("h%d" % n, number=1)
+    readings = harness.publish_all()
     for name in ("t", "air/h"):
         times = [when for one, when, _ in readings if one == name]
         assert times == sorted(times) and len(times) >= 2
@@ -145,56 +145,56 @@ def test_thinned_out_the_whole_time_is_told():
 
 
 def test_the_newest_of_each_quantity():
-    world = World(policy="newest")
-    world.take("1", "2")
-    world.take("a", "b", number=1)
-    world.take("3")
-    assert world.told() == [["air/h", NOW + 3, "b"], ["t", NOW + 4, "3"]]
+    harness = Harness(policy="newest")
+    harness.add_readings("1", "2")
+    harness.add_readings("a", "b", number=1)
+    harness.add_readings("3")
+    assert harness.publish_all() == [["air/h", NOW + 3, "b"], ["t", NOW + 4, "3"]]
 
 
 def test_what_is_under_way_does_not_give_way_to_what_comes():
     for policy in ("oldest", "thin", "newest"):
-        world = World(keep=3, policy=policy)
-        world.take("1")
-        world.take("a", number=1)
-        told = values(world.told(acknowledged=False))
-        world.client.connected = False
-        world.take("2", "3", "4")
-        world.kept.acknowledged(world.client.packet_id)
-        told += values(world.told())
+        harness = Harness(keep=3, policy=policy)
+        harness.add_readings("1")
+        harness.add_readings("a", number=1)
+        told = values(harness.publish_all(acknowledged=False))
+        harness.client.is_connected = False
+        harness.add_readings("2", "3", "4")
+        harness.backlog.acknowledged(harness.client.packet_id)
+        told += values(harness.publish_all())
         assert told[:2] == ["1", "a"] and told[-1] == "4" and len(set(told)) == len(told), (policy, told)
 
 
 def test_a_clock_that_is_set_later_tells_the_times_of_before():
-    world = World(clock=0)
-    world.take("1", "2")
-    world.clock = NOW
-    world.now = 60000
-    assert world.told() == [["t", NOW, "1"], ["t", NOW + 1, "2"]]
+    harness = Harness(clock=0)
+    harness.add_readings("1", "2")
+    harness.clock = NOW
+    harness.now = 60000
+    assert harness.publish_all() == [["t", NOW, "1"], ["t", NOW + 1, "2"]]
 
 
 def test_a_clock_that_is_never_set_leaves_the_times_open():
-    world = World(clock=0)
-    world.take("1")
-    assert world.told() == [["t", None, "1"]]
+    harness = Harness(clock=0)
+    harness.add_readings("1")
+    assert harness.publish_all() == [["t", None, "1"]]
 
 
 def test_a_value_that_is_too_long_is_not_kept():
-    world = World()
-    assert not world.kept.keep(0, "x" * 15, 0)
-    assert world.kept.keep(0, "x" * 14, 0)
+    harness = Harness()
+    assert not harness.backlog.add(0, "x" * 15, 0)
+    assert harness.backlog.add(0, "x" * 14, 0)
 
 
 def test_a_broker_that_forbids_it_does_not_stop_the_device():
-    world = World()
-    world.take("1")
-    world.client.forbids = MQTTError(0x95, "too large")
-    world.told()
-    assert len(world.kept) == 0 and world.kept.lost == 1
+    harness = Harness()
+    harness.add_readings("1")
+    harness.client.forbids = MQTTError(0x95, "too large")
+    harness.publish_all()
+    assert len(harness.backlog) == 0 and harness.backlog.dropped == 1
 
 
 def test_live_readings_that_can_not_be_told_are_kept():
-    world = World()
+    harness = Harness()
 
     class Driver:
         quantities = (("t", "V", "voltage", 2, "measurement"),)
@@ -203,32 +203,32 @@ def test_live_readings_that_can_not_be_told_are_kept():
             return 0
 
         def read(self, values):
-            values[0] = world.now / 1000
+            values[0] = harness.now / 1000
 
     class Kind:
         @staticmethod
         def make(config, pins):
             return Driver()
 
-    telemetry.module = lambda kind: Kind
-    telemetry.ticks_ms = lambda: world.now
+    telemetry.load_module = lambda kind: Kind
+    telemetry.ticks_ms = lambda: harness.now
     config = {name: field[1] for name, field in FIELDS.items()}
     config.update(kind="x", name="s", period=10)
-    live = Telemetry(world.client, "p/dut", [config], None, stamp=True)
-    live.keep(lambda topics: Backlog(world.client, "p/dut", topics, 10, "oldest", 0), False)
+    live = Telemetry(harness.client, "p/dut", [config], None, timestamps=True)
+    live.attach_backlog(lambda topics: Backlog(harness.client, "p/dut", topics, 10, "oldest", 0), False)
     for _ in range(35):
-        live.run(world.now)
-        world.now += 1000
-    world.client.connected = True
-    assert not world.client.sent
-    world.now = 36000
-    live.linked(world.now)
-    live.run(world.now)
-    live.run(world.now)
-    topics = [topic for topic, _, _, _ in world.client.sent]
+        live.run(harness.now)
+        harness.now += 1000
+    harness.client.is_connected = True
+    assert not harness.client.sent
+    harness.now = 36000
+    live.on_connected(harness.now)
+    live.run(harness.now)
+    live.run(harness.now)
+    topics = [topic for topic, _, _, _ in harness.client.sent]
     assert topics[0] == b"p/dut/sensor/s" and topics[-1] == b"p/dut/backlog"  # what is live goes first
-    assert world.client.sent[0][3] == b"\x26\x00\x04time\x00\x0a%d" % (NOW + 36)
-    late = json.loads(world.client.sent[-1][1])
+    assert harness.client.sent[0][3] == b"\x26\x00\x04time\x00\x0a%d" % (NOW + 36)
+    late = json.loads(harness.client.sent[-1][1])
     assert late == [["s", NOW + at, "%.2f" % at] for at in (0, 10, 20, 30)]
 
 
@@ -243,77 +243,77 @@ def clean():
 
 def test_on_flash_they_outlive_a_power_cut_but_for_the_last_minute():
     clean()
-    world = World(path="backlog")
-    world.take("1", "2", every=1000)
-    world.kept.run(world.now)
+    harness = Harness(path="backlog")
+    harness.add_readings("1", "2", every=1000)
+    harness.backlog.run(harness.now)
     assert not files()
-    world.now += 60000
-    world.kept.run(world.now)
-    world.take("3")
-    again = World(path="backlog")
-    assert again.told() == [["t", NOW, "1"], ["t", NOW + 1, "2"]]
+    harness.now += 60000
+    harness.backlog.run(harness.now)
+    harness.add_readings("3")
+    again = Harness(path="backlog")
+    assert again.publish_all() == [["t", NOW, "1"], ["t", NOW + 1, "2"]]
     assert not files()  # all is told
 
 
 def test_a_file_stays_within_its_bounds():
     clean()
-    world = World(keep=5, path="backlog")
+    harness = Harness(keep=5, path="backlog")
     for n in range(100):
-        world.take("%d" % n)
-        world.kept.save()
+        harness.add_readings("%d" % n)
+        harness.backlog.save()
         assert os.stat("backlog")[6] <= 4 + 2 * 5 * 24
-    assert values(World(keep=5, path="backlog").told()) == ["95", "96", "97", "98", "99"]
+    assert values(Harness(keep=5, path="backlog").publish_all()) == ["95", "96", "97", "98", "99"]
 
 
 def test_a_file_is_cut_anywhere():
     clean()
-    world = World(path="backlog")
-    world.take("1", "2", "3")
-    world.kept.save()
+    harness = Harness(path="backlog")
+    harness.add_readings("1", "2", "3")
+    harness.backlog.save()
     with open("backlog", "rb") as file:
         whole = file.read()
     for cut in range(len(whole) + 1):
         with open("backlog", "wb") as file:
             file.write(whole[:cut])
-        again = World(path="backlog")
-        again.take("4")
-        again.kept.save()
+        again = Harness(path="backlog")
+        again.add_readings("4")
+        again.backlog.save()
         known = ["1", "2", "3"][: max(0, cut - 4) // 24]
-        assert values(World(path="backlog").told(acknowledged=False)) == known + ["4"], cut
+        assert values(Harness(path="backlog").publish_all(acknowledged=False)) == known + ["4"], cut
         clean()
 
 
 def test_a_cut_while_the_file_is_made_anew_loses_nothing():
     clean()
-    world = World(path="backlog")
-    world.take("1", "2")
-    world.kept.save()
+    harness = Harness(path="backlog")
+    harness.add_readings("1", "2")
+    harness.backlog.save()
     os.rename("backlog", "backlog.new")  # the old one is gone, the new one not in its place yet
-    assert values(World(path="backlog").told(acknowledged=False)) == ["1", "2"]
+    assert values(Harness(path="backlog").publish_all(acknowledged=False)) == ["1", "2"]
     assert files() == ["backlog"] or files() == ["backlog", "backlog.new"]
     clean()
 
 
 def test_a_file_of_other_sensors_or_with_rot_in_it_is_left_out():
     clean()
-    world = World(path="backlog")
-    world.take("1", "2")
-    world.kept.save()
+    harness = Harness(path="backlog")
+    harness.add_readings("1", "2")
+    harness.backlog.save()
     with open("backlog", "rb") as file:
         whole = file.read()
     with open("backlog", "wb") as file:
         file.write(whole[:12] + bytes([whole[12] ^ 1]) + whole[13:])
-    assert values(World(path="backlog").told(acknowledged=False)) == ["2"]
+    assert values(Harness(path="backlog").publish_all(acknowledged=False)) == ["2"]
     with open("backlog", "wb") as file:
         file.write(whole)
-    assert World(path="backlog", quantities=("other",)).told() == []
+    assert Harness(path="backlog", quantities=("other",)).publish_all() == []
     clean()
 
 
 def test_times_of_a_run_whose_clock_was_not_set_are_not_those_of_the_next():
     clean()
-    world = World(path="backlog", clock=0)
-    world.take("1")
-    world.kept.save()
-    assert World(path="backlog").told() == [["t", None, "1"]]
+    harness = Harness(path="backlog", clock=0)
+    harness.add_readings("1")
+    harness.backlog.save()
+    assert Harness(path="backlog").publish_all() == [["t", None, "1"]]
     clean()

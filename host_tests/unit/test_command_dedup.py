@@ -9,7 +9,7 @@ from actuators import schema
 from app.node import command_dedup
 from app.node.commands import Commands
 
-PATH = "repeats"
+PATH = "dedup"
 
 
 class Message:
@@ -69,42 +69,42 @@ class Device:
         config = {field: spec[1] for field, spec in schema.FIELDS["switch"].items()}
         config.update(name="lamp", interlock=[])
         self.client = Client()
-        switch = actuators.module("switch").Switch(config, self.output)
-        self.commands = Commands(self.client, "base", [switch], command_dedup.Repeats(keep, path))
+        switch = actuators.load_module("switch").Switch(config, self.output)
+        self.commands = Commands(self.client, "base", [switch], command_dedup.CommandDedup(keep, path))
 
-    def hears(self, message):
+    def receive(self, message):
         self.client.handlers["base/switch/lamp/set"](message)
         return self.client.said[-1]
 
 
 def test_a_doubled_command_is_carried_out_once_and_answered_twice():
     device = Device()
-    first = device.hears(Message(b"TOGGLE", b"1"))
-    again = device.hears(Message(b"TOGGLE", b"1"))
+    first = device.receive(Message(b"TOGGLE", b"1"))
+    again = device.receive(Message(b"TOGGLE", b"1"))
     assert first == again == {"ok": True, "name": "lamp", "state": "ON"}
     assert device.output.written == [1]
 
 
 def test_who_asks_makes_a_difference():
     device = Device()
-    device.hears(Message(b"TOGGLE", b"1"))
-    device.hears(Message(b"TOGGLE", b"1", "somebody/else"))
+    device.receive(Message(b"TOGGLE", b"1"))
+    device.receive(Message(b"TOGGLE", b"1", "somebody/else"))
     assert device.output.written == [1, 0]
 
 
 def test_an_id_of_its_own():
     device = Device()
     for _ in range(3):
-        device.hears(Message(b"TOGGLE", None, colour="red", id="7f3a"))
+        device.receive(Message(b"TOGGLE", None, colour="red", id="7f3a"))
     assert device.output.written == [1]
-    device.hears(Message(b"TOGGLE", None, id="7f3b"))
+    device.receive(Message(b"TOGGLE", None, id="7f3b"))
     assert device.output.written == [1, 0]
 
 
 def test_without_an_id_each_is_a_command():
     device = Device()
-    device.hears(Message(b"TOGGLE"))
-    device.hears(Message(b"TOGGLE"))
+    device.receive(Message(b"TOGGLE"))
+    device.receive(Message(b"TOGGLE"))
     assert device.output.written == [1, 0]
 
 
@@ -122,56 +122,56 @@ def test_one_that_is_too_long_is_not_even_copied():
             return 100000
 
     device = Device()
-    answer = device.hears(Long(b""))
+    answer = device.receive(Long(b""))
     assert answer["error"] == "100000 bytes, expected 256 at most" and not device.output.written
 
 
 def test_reordered_and_late():
     device = Device()
     for key in (b"1", b"2", b"3", b"2", b"1", b"3"):
-        device.hears(Message(b"TOGGLE", key))
+        device.receive(Message(b"TOGGLE", key))
     assert device.output.written == [1, 0, 1]
 
 
 def test_the_last_so_many_are_known():
     device = Device(keep=3)
     for i in range(4):
-        device.hears(Message(b"ON", b"%d" % i))
+        device.receive(Message(b"ON", b"%d" % i))
     count = len(device.output.written)
-    device.hears(Message(b"ON", b"3"))
+    device.receive(Message(b"ON", b"3"))
     assert len(device.output.written) == count
-    device.hears(Message(b"ON", b"0"))  # too long ago
+    device.receive(Message(b"ON", b"0"))  # too long ago
     assert len(device.output.written) == count + 1
 
 
 def test_a_refusal_is_repeated_too():
     device = Device()
-    first = device.hears(Message(b"EXPLODE", b"1"))
+    first = device.receive(Message(b"EXPLODE", b"1"))
     assert not first["ok"]
-    assert device.hears(Message(b"EXPLODE", b"1")) == first
+    assert device.receive(Message(b"EXPLODE", b"1")) == first
 
 
 def test_a_command_whose_time_is_over_is_refused():
     device = Device()
     now = int(time.time())
-    answer = device.hears(Message(b"ON", b"1", expires=str(now - 10)))
-    assert answer["error"] == "too late, it has expired" and not device.output.written
-    assert device.hears(Message(b"ON", b"2", expires=str(now + 1000)))["ok"]
-    assert device.hears(Message(b"ON", b"3", expires="soon"))["error"].startswith("expires: expected")
+    answer = device.receive(Message(b"ON", b"1", expires=str(now - 10)))
+    assert answer["error"] == "the command has expired" and not device.output.written
+    assert device.receive(Message(b"ON", b"2", expires=str(now + 1000)))["ok"]
+    assert device.receive(Message(b"ON", b"3", expires="soon"))["error"].startswith("expires: expected")
 
 
 def test_they_are_known_after_a_restart():
     device = Device(path=PATH)
-    first = device.hears(Message(b"TOGGLE", b"1"))
+    first = device.receive(Message(b"TOGGLE", b"1"))
     for i in range(2, 9):
-        device.hears(Message(b"ON", b"%d" % i))
+        device.receive(Message(b"ON", b"%d" % i))
     device = Device(path=PATH, output=device.output)
     count = len(device.output.written)
-    assert device.hears(Message(b"ON", b"8")) == {"ok": True, "name": "lamp", "state": "ON"}
+    assert device.receive(Message(b"ON", b"8")) == {"ok": True, "name": "lamp", "state": "ON"}
     assert len(device.output.written) == count
-    device.hears(Message(b"ON", b"9"))
+    device.receive(Message(b"ON", b"9"))
     device = Device(path=PATH, output=device.output)
-    device.hears(Message(b"ON", b"9"))
+    device.receive(Message(b"ON", b"9"))
     assert len(device.output.written) == count + 1
     assert first["ok"]
     os.remove(PATH)
@@ -185,7 +185,7 @@ class Stopping:
     """`open` that stops after so many bytes written, in the midst of a write."""
 
     def __init__(self, bytes_left):
-        self.left = bytes_left
+        self.bytes_left = bytes_left
 
     def __call__(self, path, mode):
         self.file = open(path, mode)
@@ -204,9 +204,9 @@ class Stopping:
         return self.file.read(n)
 
     def write(self, data):
-        part = data[: self.left]
+        part = data[: self.bytes_left]
         self.file.write(part)
-        self.left -= len(part)
+        self.bytes_left -= len(part)
         if len(part) < len(data):
             raise Cut
         return len(data)
@@ -217,15 +217,15 @@ def test_a_cut_at_every_byte_of_what_is_kept():
     for word, level in ((b"TOGGLE", 1), (b"ON", 1)):
         for cut in range(0, 2 * 192 + 1, 5):
             output = Output()
-            Device(path=PATH, output=output).hears(Message(b"OFF", b"0"))
+            Device(path=PATH, output=output).receive(Message(b"OFF", b"0"))
             command_dedup.open = Stopping(cut)
             try:
-                Device(path=PATH, output=output).hears(Message(word, b"1"))
+                Device(path=PATH, output=output).receive(Message(word, b"1"))
             except Cut:
                 pass
             command_dedup.open = open
             device = Device(path=PATH, output=output)
-            answer = device.hears(Message(word, b"1"))  # the broker sends it again
+            answer = device.receive(Message(word, b"1"))  # the broker sends it again
             changes = output.written.count(1)
             if word == b"TOGGLE":
                 assert changes <= 1
@@ -233,7 +233,7 @@ def test_a_cut_at_every_byte_of_what_is_kept():
             else:
                 assert answer["ok"] and output.value() == level
             before = len(output.written)
-            device.hears(Message(b"OFF", b"0"))  # what was known before is known still
+            device.receive(Message(b"OFF", b"0"))  # what was known before is known still
             assert len(output.written) == before, cut
             os.remove(PATH)
 
@@ -243,6 +243,6 @@ def test_a_file_that_is_something_else():
         with open(PATH, "wb") as file:
             file.write(content)
         device = Device(path=PATH)
-        assert device.hears(Message(b"ON", b"1"))["ok"]
+        assert device.receive(Message(b"ON", b"1"))["ok"]
         assert os.stat(PATH)[6] == 192 * 4
     os.remove(PATH)

@@ -15,11 +15,11 @@ class Pins:
     OUTPUTS = {"lamp": 2}
     BUSES = {"i2c": (0, 22, 21)}
     ATTENUATIONS = {"0": 1, "11": 2.45}
-    IN = "0-5 12-19 32-39"
-    OUT = "0-5 12-19 32-33"
-    ANALOG = "32-39"
-    WAKE = "0 2 4 32-39"
-    WHY = {
+    INPUT_PINS = "0-5 12-19 32-39"
+    OUTPUT_PINS = "0-5 12-19 32-33"
+    ANALOG_PINS = "32-39"
+    WAKE_PINS = "0 2 4 32-39"
+    PIN_RESTRICTIONS = {
         "6-11": "the flash is wired to it",
         "34-39": "it is an input only",
         "0-31": "it can't measure here",
@@ -261,7 +261,7 @@ def test_one_contact_wakes_a_board_from_deep_sleep():
 def test_on_this_computer_a_pin_is_a_file():
     class Host(Pins):
         BUSES: dict = {}
-        IN = OUT = ANALOG = "any"
+        INPUT_PINS = OUTPUT_PINS = ANALOG_PINS = "any"
 
     load(changed(sensors=[{"kind": "digital", "pin": "door"}]), Host)
     for pin in (4, "", "../x", "config.json"):

@@ -1,9 +1,16 @@
 """DISCONNECT: 3.14."""
 
-from packet_reader import answer, connack, connected, of_kind, packets, published
-from simulation import World
+from packet_reader import (
+    bodies_of_type,
+    connected_peer,
+    make_ack,
+    make_connack,
+    read_publishes,
+    split_packets,
+)
+from simulation import Simulation
 
-from helper import message, packet
+from helper import make_packet, publish_packet
 
 # the reason codes that the standard lists for a client's DISCONNECT
 LISTED = (0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99)
@@ -12,27 +19,27 @@ WRONG = (
     b"\x36\x05\x00\x01a\x00\x00",
     b"\x30\xff\xff\x7f",
     b"\x30\xff\xff\xff\xff",
-    message(b"a", b"", properties=b"\x23\x00\x01"),
-    message(b"", b""),
+    publish_packet(b"a", b"", properties=b"\x23\x00\x01"),
+    publish_packet(b"", b""),
     b"\x20\x03\x00\x00\x00",
     b"\x10\x00",
     b"\xf0\x00",
     b"\xe1\x00",
     b"\x40\x03\x00\x01\x77",
-    packet(0x90, b"\x80\x00\x00\x00"),
+    make_packet(0x90, b"\x80\x00\x00\x00"),
 )
 
 
 def sent_for(data, properties=b""):
     """The DISCONNECTs with which a client answers these bytes."""
-    world = World()
-    world.greeting = connack(properties)
-    world.client.connect()
-    world.client.poll(10)
-    world.stream.inbox = data
-    world.client.poll(10)
-    assert world.streams[0].closed
-    return [found for found in packets(world.streams[0].written) if found[0] & 0xF0 == 0xE0]
+    sim = Simulation()
+    sim.connect_reply = make_connack(properties)
+    sim.client.connect()
+    sim.client.poll(10)
+    sim.stream.inbox = data
+    sim.client.poll(10)
+    assert sim.streams[0].closed
+    return [found for found in split_packets(sim.streams[0].written) if found[0] & 0xF0 == 0xE0]
 
 
 def test_disconnect_has_its_flags_and_a_listed_reason_code():  # [MQTT-3.14.1-1], [MQTT-3.14.2-1]
@@ -42,13 +49,13 @@ def test_disconnect_has_its_flags_and_a_listed_reason_code():  # [MQTT-3.14.1-1]
         assert first == 0xE0 and body[0] in LISTED, data
         codes.append(body[0])
     assert len(set(codes)) > 4
-    world = World()
-    world.client.connect()
-    world.client.disconnect()
-    assert packets(world.stream.written)[-1] == (0xE0, b"")
-    peer = connected(inflight=1)
-    peer.give(message(b"a", b"", 2, 1))
-    assert peer.give(message(b"a", b"", 2, 2)) == b"\xe0\x01\x93"
+    sim = Simulation()
+    sim.client.connect()
+    sim.client.disconnect()
+    assert split_packets(sim.stream.written)[-1] == (0xE0, b"")
+    peer = connected_peer(inflight=1)
+    peer.feed(publish_packet(b"a", b"", 2, 1))
+    assert peer.feed(publish_packet(b"a", b"", 2, 2)) == b"\xe0\x01\x93"
 
 
 def test_a_disconnect_that_comes_has_its_flags_and_a_listed_reason_code():
@@ -73,44 +80,44 @@ def test_disconnect_has_no_reason_string_or_user_property_by_itself():  # [MQTT-
 
 def test_nothing_follows_a_disconnect():  # [MQTT-3.14.4-1]
     for reason in (0x00, 0x82):
-        peer = connected(b"\x22\x00\x04")
+        peer = connected_peer(b"\x22\x00\x04")
         peer.subscribe("a", lambda m: None, 1)
-        peer.take()
-        peer.publish_to("t", b"x")
-        peer.publish_to("with/alias", b"x")
+        peer.read_output()
+        peer.publish_by_name("t", b"x")
+        peer.publish_by_name("with/alias", b"x")
         peer.close(reason)
-        assert peer.publish_to("with/alias", b"x") is False
-        assert packets(peer.take())[-1][0] == 0xE0
-        assert peer.publish_to("t", b"x") is False
-        assert peer.publish_to("with/alias", b"x") is False
-        peer.publish_to("t", b"x", 1)
+        assert peer.publish_by_name("with/alias", b"x") is False
+        assert split_packets(peer.read_output())[-1][0] == 0xE0
+        assert peer.publish_by_name("t", b"x") is False
+        assert peer.publish_by_name("with/alias", b"x") is False
+        peer.publish_by_name("t", b"x", 1)
         peer.subscribe("b", None, 0)
-        peer.after(100_000)
-        assert peer.take() == b""
+        peer.advance(100_000)
+        assert peer.read_output() == b""
     # what comes behind a packet that ends the connection is not answered
-    peer = connected()
-    out = peer.give(b"\xd0\x01\x00" + message(b"a", b"x", 1, 7) + answer(0x62, 8))
+    peer = connected_peer()
+    out = peer.feed(b"\xd0\x01\x00" + publish_packet(b"a", b"x", 1, 7) + make_ack(0x62, 8))
     assert out == b"\xe0\x01\x81"
 
 
 def test_the_connection_is_closed_behind_a_disconnect():  # [MQTT-3.14.4-2]
-    world = World()
-    world.client.connect()
-    world.client.publish("a", b"x", 1)
-    start = world.now
-    world.client.disconnect()
-    assert world.stream.closed and not world.client.connected and world.now - start < 100
-    assert [first for first, _ in packets(world.stream.written)] == [0x10, 0x32, 0xE0]
-    assert not published(world.stream.written)[0].dup
-    world.client.poll(100_000)
-    assert len(world.streams) == 1
+    sim = Simulation()
+    sim.client.connect()
+    sim.client.publish("a", b"x", 1)
+    start = sim.now
+    sim.client.disconnect()
+    assert sim.stream.closed and not sim.client.is_connected and sim.now - start < 100
+    assert [first for first, _ in split_packets(sim.stream.written)] == [0x10, 0x32, 0xE0]
+    assert not read_publishes(sim.stream.written)[0].dup
+    sim.client.poll(100_000)
+    assert len(sim.streams) == 1
 
 
 def test_the_connection_is_closed_though_the_disconnect_can_not_be_written():  # [MQTT-3.14.4-2]
-    world = World(timeout=2000)
-    world.client.connect()
-    world.stream.stalled = True
-    start = world.now
-    world.client.disconnect()
-    assert world.stream.closed and world.now - start < 2500
-    assert of_kind(world.stream.written, 0xE0) == []
+    sim = Simulation(timeout=2000)
+    sim.client.connect()
+    sim.stream.is_stalled = True
+    start = sim.now
+    sim.client.disconnect()
+    assert sim.stream.closed and sim.now - start < 2500
+    assert bodies_of_type(sim.stream.written, 0xE0) == []

@@ -1,9 +1,9 @@
 """Data types, fixed header, packet identifiers, session state, topics, errors: 1.5, 2, 4.1, 4.7, 4.13."""
 
-from packet_reader import answer, connected, of_kind, packets, published
-from simulation import World
+from packet_reader import bodies_of_type, connected_peer, make_ack, read_publishes, split_packets
+from simulation import Simulation
 
-from helper import Peer, message, packet, raises, text
+from helper import Peer, make_packet, publish_packet, raises, utf8_string
 from umqtt5 import Client
 from umqtt5.properties import CONTENT_TYPE, USER_PROPERTY, pack
 
@@ -12,7 +12,7 @@ NOT_UTF8 = (b"\xed\xa0\x80", b"a\xed\xbf\xbf", b"\xff", b"\xc3", b"\xc0\x80", b"
 
 def strings(data):
     """Functions that give `data` to a client as a string of each kind that goes on the wire."""
-    client = World().client
+    client = Simulation().client
     return (
         lambda: Client("b", client_id=data, transport=print),
         lambda: Client("b", user=data, transport=print),
@@ -41,55 +41,59 @@ def test_no_string_goes_out_with_a_null_character():  # [MQTT-1.5.4-2], [MQTT-4.
 
 def refused(data, code=0x81):
     """True where the bytes end the connection with this reason code, and reach no handler."""
-    peer = connected()
+    peer = connected_peer()
     got = []
     peer.subscribe("#", got.append, 0)
-    peer.take()
-    return peer.give(data) == bytes((0xE0, 1, code)) and not peer.up and not got
+    peer.read_output()
+    return peer.feed(data) == bytes((0xE0, 1, code)) and not peer.is_connected and not got
 
 
 def test_strings_that_come_and_are_not_utf_8_end_the_connection():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
     for data in NOT_UTF8 + (b"\0", b"a\0b"):
-        assert refused(message(data, b"x")), data
+        assert refused(publish_packet(data, b"x")), data
         for identifier in (b"\x03", b"\x08"):
-            assert refused(message(b"a", b"x", properties=identifier + text(data))), data
-        assert refused(packet(0xE0, b"\x8b", bytes((3 + len(data),)), b"\x1f", text(data))), data
+            assert refused(publish_packet(b"a", b"x", properties=identifier + utf8_string(data))), data
+        assert refused(make_packet(0xE0, b"\x8b", bytes((3 + len(data),)), b"\x1f", utf8_string(data))), data
 
 
 def test_the_character_feff_is_kept_where_a_byte_order_mark_would_be():  # [MQTT-1.5.4-3]
-    peer = connected()
+    peer = connected_peer()
     got = []
     peer.subscribe("#", lambda m: got.append((m.topic, m.property(CONTENT_TYPE))), 0)
-    peer.take()
+    peer.read_output()
     mark = b"\xef\xbb\xbfa"
-    peer.give(message(mark, b"x", properties=b"\x03" + text(mark)))
+    peer.feed(publish_packet(mark, b"x", properties=b"\x03" + utf8_string(mark)))
     assert got == [("\ufeffa", "\ufeffa")]
-    world = World()
-    world.client.connect()
-    world.client.publish("\ufeffa", b"x")
-    assert published(world.stream.written)[0].topic == mark
-    assert text(mark) in pack(content_type="\ufeffa")
+    sim = Simulation()
+    sim.client.connect()
+    sim.client.publish("\ufeffa", b"x")
+    assert read_publishes(sim.stream.written)[0].topic == mark
+    assert utf8_string(mark) in pack(content_type="\ufeffa")
 
 
 def test_lengths_take_as_few_bytes_as_they_can():  # [MQTT-1.5.5-1]
     for size, length in ((127, b"\x7f"), (128, b"\x80\x01"), (16383, b"\xff\x7f"), (16384, b"\x80\x80\x01")):
         for qos in (0, 1):
-            peer = connected(tx=20000, outbox=20000)
-            peer.publish_to("a", b"x" * (size - 4 - 2 * qos), qos)
-            assert peer.take()[1 : 1 + len(length)] == length
+            peer = connected_peer(tx=20000, outbox=20000)
+            peer.publish_by_name("a", b"x" * (size - 4 - 2 * qos), qos)
+            assert peer.read_output()[1 : 1 + len(length)] == length
 
 
 def test_both_strings_of_a_pair_are_strings():  # [MQTT-1.5.7-1]
     for bad in NOT_UTF8 + (b"\0",):
-        raises(ValueError, lambda bad=bad: pack(user=[(bad, "x")]))
-        raises(ValueError, lambda bad=bad: pack(user=[("x", bad)]))
+        raises(ValueError, lambda bad=bad: pack(user_properties=[(bad, "x")]))
+        raises(ValueError, lambda bad=bad: pack(user_properties=[("x", bad)]))
         for pair in ((bad, b"x"), (b"x", bad)):
-            assert refused(message(b"a", b"", properties=b"\x26" + text(pair[0]) + text(pair[1]))), pair
-    peer = connected()
+            assert refused(
+                publish_packet(b"a", b"", properties=b"\x26" + utf8_string(pair[0]) + utf8_string(pair[1]))
+            ), pair
+    peer = connected_peer()
     got = []
     peer.subscribe("#", lambda m: got.append(m.property(USER_PROPERTY)), 0)
-    peer.take()
-    peer.give(message(b"a", b"", properties=b"\x26" + text(b"\xc3\xa9") + text(b"\xc3\xbc")))
+    peer.read_output()
+    peer.feed(
+        publish_packet(b"a", b"", properties=b"\x26" + utf8_string(b"\xc3\xa9") + utf8_string(b"\xc3\xbc"))
+    )
     assert got == [("é", "ü")]
 
 
@@ -98,20 +102,20 @@ def test_the_first_byte_of_each_packet_that_a_client_sends():
     peer = Peer(keep_alive=8)
     out, _ = peer.connect()
     peer.subscribe("a", lambda m: None, 0)
-    out += peer.take()
-    out += peer.give(packet(0x90, b"\x80\x00\x00\x00"))
+    out += peer.read_output()
+    out += peer.feed(make_packet(0x90, b"\x80\x00\x00\x00"))
     peer.unsubscribe("a")
     for qos in (0, 1, 2):
-        peer.publish_to("t", b"x", qos)
-    out += peer.take()
-    out += peer.give(message(b"a", b"", 1, 7) + message(b"a", b"", 2, 8) + answer(0x62, 8))
-    out += peer.give(answer(0x40, 1) + answer(0x50, 2) + answer(0x70, 2))
-    out += peer.give(packet(0xB0, b"\x80\x00\x00\x00"))
-    peer.after(7000)
-    out += peer.take()
+        peer.publish_by_name("t", b"x", qos)
+    out += peer.read_output()
+    out += peer.feed(publish_packet(b"a", b"", 1, 7) + publish_packet(b"a", b"", 2, 8) + make_ack(0x62, 8))
+    out += peer.feed(make_ack(0x40, 1) + make_ack(0x50, 2) + make_ack(0x70, 2))
+    out += peer.feed(make_packet(0xB0, b"\x80\x00\x00\x00"))
+    peer.advance(7000)
+    out += peer.read_output()
     peer.close()
-    out += peer.take()
-    firsts = sorted([first for first, _ in packets(out)])
+    out += peer.read_output()
+    firsts = sorted([first for first, _ in split_packets(out)])
     assert firsts == [0x10, 0x30, 0x32, 0x34, 0x40, 0x50, 0x62, 0x70, 0x82, 0xA2, 0xC0, 0xE0]
 
 
@@ -129,32 +133,32 @@ def test_reserved_bits_that_are_set_end_the_connection():
     ):
         for bits in range(16):
             if first & 15 != bits:
-                assert refused(packet(first & 0xF0 | bits, body)), hex(first | bits)
+                assert refused(make_packet(first & 0xF0 | bits, body)), hex(first | bits)
 
 
 def test_a_qos_0_message_has_no_packet_identifier():  # [MQTT-2.2.1-2]
-    peer = connected(b"\x22\x00\x02")
+    peer = connected_peer(b"\x22\x00\x02")
     for _ in range(2):  # with its topic, then by its alias
-        peer.publish_to("a/long/topic", b"x")
-    peer.publish_to("b", b"x", retain=True, properties=b"\x01\x01")
-    first, second, third = published(peer.take())
+        peer.publish_by_name("a/long/topic", b"x")
+    peer.publish_by_name("b", b"x", retain=True, properties=b"\x01\x01")
+    first, second, third = read_publishes(peer.read_output())
     assert (first.topic, first.properties, first.payload) == (b"a/long/topic", b"\x23\x00\x01", b"x")
     assert (second.topic, second.properties, second.payload) == (b"", b"\x23\x00\x01", b"x")
     assert (third.topic, third.properties, third.payload) == (b"b", b"\x01\x01", b"x")
     got = []
     peer.subscribe("b", lambda m: got.append(m.payload), 0)
-    peer.take()
-    peer.give(packet(0x30, text(b"b"), b"\x00", b"\x00\x01x"))
+    peer.read_output()
+    peer.feed(make_packet(0x30, utf8_string(b"b"), b"\x00", b"\x00\x01x"))
     assert got == [b"\x00\x01x"]
 
 
 def test_packet_identifiers_are_free_and_not_zero():
     """[MQTT-2.2.1-3], [MQTT-4.3.2-1], [MQTT-4.3.3-1]"""
-    peer = connected(inflight=4)
+    peer = connected_peer(inflight=4)
     taken = []
     asked = 0
     for i in range(200):
-        peer.publish_to("a", b"x", 1 + i % 2)
+        peer.publish_by_name("a", b"x", 1 + i % 2)
         if i % 5 == 0:
             peer.subscribe("f/%d" % (i % 3), None, 0)
         if i % 7 == 0 and i:
@@ -162,12 +166,12 @@ def test_packet_identifiers_are_free_and_not_zero():
                 peer.unsubscribe("f/%d" % (i % 3))
             except ValueError:
                 pass  # it has no such subscription now
-        out = peer.take()
-        for sent in published(out):
+        out = peer.read_output()
+        for sent in read_publishes(out):
             assert sent.packet_id and sent.packet_id not in [packet_id for packet_id, _ in taken]
             taken.append((sent.packet_id, sent.qos))
         for kind in (0x80, 0xA0):
-            for body in of_kind(out, kind):
+            for body in bodies_of_type(out, kind):
                 packet_id = body[0] << 8 | body[1]
                 assert packet_id and packet_id not in [taken_id for taken_id, _ in taken]
                 taken.append((packet_id, kind))
@@ -175,87 +179,89 @@ def test_packet_identifiers_are_free_and_not_zero():
         if len(taken) > 3:  # not the oldest first
             packet_id, kind = taken.pop(i * 7 % len(taken))
             if kind < 3:
-                peer.give(answer(0x40 if kind == 1 else 0x50, packet_id))
+                peer.feed(make_ack(0x40 if kind == 1 else 0x50, packet_id))
                 if kind == 2:
-                    peer.give(answer(0x70, packet_id))
+                    peer.feed(make_ack(0x70, packet_id))
             else:
-                peer.give(packet(kind + 0x10, answer(0, packet_id)[2:], b"\x00\x00"))
-    assert peer.up and asked > 6
+                peer.feed(make_packet(kind + 0x10, make_ack(0, packet_id)[2:], b"\x00\x00"))
+    assert peer.is_connected and asked > 6
 
 
 def test_answers_repeat_the_packet_identifier():  # [MQTT-2.2.1-5]
-    peer = connected()
+    peer = connected_peer()
     for packet_id in (1, 0x0100, 0x1234, 0x8000, 0xFFFF):
-        assert peer.give(message(b"a", b"", 1, packet_id)) == answer(0x40, packet_id)
-        assert peer.give(message(b"a", b"", 2, packet_id)) == answer(0x50, packet_id)
-        assert peer.give(answer(0x62, packet_id)) == answer(0x70, packet_id)
+        assert peer.feed(publish_packet(b"a", b"", 1, packet_id)) == make_ack(0x40, packet_id)
+        assert peer.feed(publish_packet(b"a", b"", 2, packet_id)) == make_ack(0x50, packet_id)
+        assert peer.feed(make_ack(0x62, packet_id)) == make_ack(0x70, packet_id)
     for _ in range(3):
-        peer.publish_to("a", b"", 2)
-    peer.take()
+        peer.publish_by_name("a", b"", 2)
+    peer.read_output()
     for packet_id in (2, 3, 1):
-        assert peer.give(answer(0x50, packet_id)) == answer(0x62, packet_id)
+        assert peer.feed(make_ack(0x50, packet_id)) == make_ack(0x62, packet_id)
 
 
 def test_an_empty_property_list_is_written():  # [MQTT-2.2.2-1]
-    peer = connected(b"\x29\x00")  # no Subscription Identifiers
-    peer.publish_to("a", b"x")
-    peer.publish_to("a", b"x", 1)
+    peer = connected_peer(b"\x29\x00")  # no Subscription Identifiers
+    peer.publish_by_name("a", b"x")
+    peer.publish_by_name("a", b"x", 1)
     peer.subscribe("a", None, 0)
-    out = peer.take()
-    assert packet(0x30, text(b"a"), b"\x00x") in out
-    assert packet(0x32, text(b"a"), b"\x00\x01\x00x") in out
-    assert packet(0x82, b"\x80\x00\x00", text(b"a"), b"\x00") in out
+    out = peer.read_output()
+    assert make_packet(0x30, utf8_string(b"a"), b"\x00x") in out
+    assert make_packet(0x32, utf8_string(b"a"), b"\x00\x01\x00x") in out
+    assert make_packet(0x82, b"\x80\x00\x00", utf8_string(b"a"), b"\x00") in out
     peer.unsubscribe("a")
-    assert peer.give(packet(0x90, b"\x80\x00\x00\x00")) == packet(0xA2, b"\x80\x00\x00", text(b"a"))
-    world = World()
-    world.client.will("w", b"x")
-    world.client.connect()
-    assert b"\x00" + text(b"w") + text(b"x") in world.stream.written
+    assert peer.feed(make_packet(0x90, b"\x80\x00\x00\x00")) == make_packet(
+        0xA2, b"\x80\x00\x00", utf8_string(b"a")
+    )
+    sim = Simulation()
+    sim.client.will("w", b"x")
+    sim.client.connect()
+    assert b"\x00" + utf8_string(b"w") + utf8_string(b"x") in sim.stream.written
 
 
 # ---- the session
 
 
 def test_the_state_of_a_session_lasts_as_long_as_its_connection():  # [MQTT-4.1.0-1]
-    peer = connected(keep_alive=60, session_expiry=0)
+    peer = connected_peer(keep_alive=60, session_expiry=0)
     got = []
     peer.subscribe("d", lambda m: got.append(m.payload), 2)
-    peer.take()
-    peer.give(packet(0x90, b"\x80\x00\x00\x02") + message(b"d", b"1", 2, 9))
+    peer.read_output()
+    peer.feed(make_packet(0x90, b"\x80\x00\x00\x02") + publish_packet(b"d", b"1", 2, 9))
     for i in range(700):  # ten hours of pings and of other messages
-        peer.after(53000)
-        assert peer.take() == b"\xc0\x00"
-        peer.give(b"\xd0\x00")
-        peer.publish_to("u", b"x", 1)
-        peer.take()
-        peer.give(answer(0x40, i % 4 + 1) + message(b"d", b"x", 2, 10) + answer(0x62, 10))
-    assert peer.up and len(got) == 701
-    assert peer.give(message(b"d", b"1", 2, 9, flags=8)) == answer(0x50, 9) and len(got) == 701
-    assert peer.give(answer(0x62, 9)) == answer(0x70, 9)
+        peer.advance(53000)
+        assert peer.read_output() == b"\xc0\x00"
+        peer.feed(b"\xd0\x00")
+        peer.publish_by_name("u", b"x", 1)
+        peer.read_output()
+        peer.feed(make_ack(0x40, i % 4 + 1) + publish_packet(b"d", b"x", 2, 10) + make_ack(0x62, 10))
+    assert peer.is_connected and len(got) == 701
+    assert peer.feed(publish_packet(b"d", b"1", 2, 9, flags=8)) == make_ack(0x50, 9) and len(got) == 701
+    assert peer.feed(make_ack(0x62, 9)) == make_ack(0x70, 9)
 
 
 # ---- topic names and filters
 
 
 def test_wildcards_are_for_filters_only():  # [MQTT-4.7.0-1], [MQTT-3.3.2-2]
-    world = World()
-    world.client.connect()
-    before = world.stream.written
+    sim = Simulation()
+    sim.client.connect()
+    before = sim.stream.written
     for name in ("#", "+", "a/#", "a/+/b", "a+", "a#b"):
-        raises(ValueError, world.client.publish, name, b"")
-        raises(ValueError, world.client.topic, name)
-        raises(ValueError, world.client.will, name, b"")
-        assert refused(message(name.encode(), b""), 0x90)
-    world.client.poll(10)
-    assert world.stream.written == before
+        raises(ValueError, sim.client.publish, name, b"")
+        raises(ValueError, sim.client.topic, name)
+        raises(ValueError, sim.client.will, name, b"")
+        assert refused(publish_packet(name.encode(), b""), 0x90)
+    sim.client.poll(10)
+    assert sim.stream.written == before
     for name in ("#", "+", "a/#", "a/+/b"):
-        world.client.subscribe(name, None)
-    world.client.poll(10)
-    assert len(of_kind(world.stream.written, 0x80)) == 4
+        sim.client.subscribe(name, None)
+    sim.client.poll(10)
+    assert len(bodies_of_type(sim.stream.written, 0x80)) == 4
 
 
 def test_where_wildcards_may_stand_in_a_filter():  # [MQTT-4.7.1-1], [MQTT-4.7.1-2]
-    client = World().client
+    client = Simulation().client
     for good in ("#", "a/#", "+", "+/a", "a/+", "a/+/b/#", "+/+", "/#", "/+"):
         client.subscribe(good, None)
         client.unsubscribe(good)
@@ -266,7 +272,7 @@ def test_where_wildcards_may_stand_in_a_filter():  # [MQTT-4.7.1-1], [MQTT-4.7.1
 
 
 def test_topics_and_filters_have_1_to_65535_bytes():  # [MQTT-4.7.3-1], [MQTT-4.7.3-3]
-    client = World(tx=70000).client
+    client = Simulation(tx=70000).client
     for bad in ("", "x" * 65536, "é" * 32768):
         raises(ValueError, client.topic, bad)
         raises(ValueError, client.publish, bad, b"", 1)
@@ -274,7 +280,7 @@ def test_topics_and_filters_have_1_to_65535_bytes():  # [MQTT-4.7.3-1], [MQTT-4.
         raises(ValueError, client.will, bad, b"")
     client.topic("x" * 65535)
     client.subscribe("x" * 65535, None)
-    assert refused(message(b"", b"x"), 0x82)  # and no alias either
+    assert refused(publish_packet(b"", b"x"), 0x82)  # and no alias either
 
 
 # ---- errors
@@ -288,32 +294,32 @@ def test_a_disconnect_with_an_error_is_followed_by_the_end_of_the_connection():
         (b"\x20\x03\x00\x00\x00", 0x82),
         (b"\x30\xff\xff\x7f", 0x95),
     ):
-        world = World()
-        world.client.connect()
-        world.stream.inbox = data
-        world.client.poll(10)
-        assert world.streams[0].written.endswith(bytes((0xE0, 1, code)))
-        assert world.streams[0].closed, hex(code)
+        sim = Simulation()
+        sim.client.connect()
+        sim.stream.inbox = data
+        sim.client.poll(10)
+        assert sim.streams[0].written.endswith(bytes((0xE0, 1, code)))
+        assert sim.streams[0].closed, hex(code)
 
 
 def test_the_connection_is_closed_though_the_disconnect_can_not_be_written():  # [MQTT-4.13.2-1]
-    world = World(timeout=3000)
-    world.client.connect()
-    world.there = False  # what follows is no new connection
-    world.stream.stalled = True
-    world.stream.inbox = b"\x30\x04\x00\x01#\x00"
-    world.client.poll(4000)
-    assert world.stream.closed and not world.client.connected
+    sim = Simulation(timeout=3000)
+    sim.client.connect()
+    sim.broker_listens = False  # what follows is no new connection
+    sim.stream.is_stalled = True
+    sim.stream.inbox = b"\x30\x04\x00\x01#\x00"
+    sim.client.poll(4000)
+    assert sim.stream.closed and not sim.client.is_connected
 
 
 def test_a_broker_that_says_an_error_has_its_connection_closed():  # [MQTT-4.13.2-1]
     for data in (b"\xe0\x01\x8b", b"\xe0\x01\x81"):
-        world = World()
-        world.client.connect()
-        world.stream.inbox = data
-        world.client.poll(10)
-        assert world.streams[0].closed and not of_kind(world.streams[0].written, 0xE0)
-    world = World()
-    world.greeting = packet(0x20, b"\x00\x87\x00")
-    raises(Exception, world.client.connect)
-    assert world.stream.closed
+        sim = Simulation()
+        sim.client.connect()
+        sim.stream.inbox = data
+        sim.client.poll(10)
+        assert sim.streams[0].closed and not bodies_of_type(sim.streams[0].written, 0xE0)
+    sim = Simulation()
+    sim.connect_reply = make_packet(0x20, b"\x00\x87\x00")
+    raises(Exception, sim.client.connect)
+    assert sim.stream.closed

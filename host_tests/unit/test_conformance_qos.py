@@ -1,13 +1,13 @@
 """PUBACK, PUBREC, PUBREL, PUBCOMP; QoS, sending again, order: 3.4 to 3.7 and 4.3 to 4.6."""
 
-from packet_reader import again, answer, connected, packets, published
+from packet_reader import connected_peer, make_ack, read_publishes, reconnect, split_packets
 
-from helper import message, packet
+from helper import make_packet, publish_packet
 
 
 def subscribed(**options):
     """A connected peer whose handler fails where the payload says so, and what it was given."""
-    peer = connected(**options)
+    peer = connected_peer(**options)
     got = []
 
     def handle(m):
@@ -17,8 +17,8 @@ def subscribed(**options):
 
     peer.session.on_error = lambda error: None
     peer.subscribe("a", handle, 2)
-    peer.take()
-    peer.give(packet(0x90, b"\x80\x00\x00\x02"))
+    peer.read_output()
+    peer.feed(make_packet(0x90, b"\x80\x00\x00\x02"))
     return peer, got
 
 
@@ -38,15 +38,15 @@ def acknowledgements(limit=b""):
     out = b""
     for payload in (b"x", b"fail"):
         for qos in (1, 2):
-            out += peer.give(message(b"a", payload, qos, 7))
+            out += peer.feed(publish_packet(b"a", payload, qos, 7))
             if qos == 2:
-                out += peer.give(answer(0x62, 7))
-    out += peer.give(answer(0x50, 300))  # of a message that is not there
-    peer.publish_to("t", b"x", 2)
-    peer.take()
-    out += peer.give(answer(0x50, 1))
-    assert peer.up
-    return packets(out)
+                out += peer.feed(make_ack(0x62, 7))
+    out += peer.feed(make_ack(0x50, 300))  # of a message that is not there
+    peer.publish_by_name("t", b"x", 2)
+    peer.read_output()
+    out += peer.feed(make_ack(0x50, 1))
+    assert peer.is_connected
+    return split_packets(out)
 
 
 def codes(kind):
@@ -57,15 +57,15 @@ def codes(kind):
 def ends(first, code):
     """True where an acknowledgement with this reason code ends the connection with 0x82."""
     peer, _ = subscribed()
-    peer.publish_to("t", b"x", 1 if first == 0x40 else 2)
-    peer.take()
+    peer.publish_by_name("t", b"x", 1 if first == 0x40 else 2)
+    peer.read_output()
     if first == 0x70:
-        peer.give(answer(0x50, 1))
+        peer.feed(make_ack(0x50, 1))
     if first == 0x62:
-        peer.give(message(b"a", b"x", 2, 1))
-    out = peer.give(answer(first, 1, code))
-    assert peer.up or out == b"\xe0\x01\x82"
-    return not peer.up
+        peer.feed(publish_packet(b"a", b"x", 2, 1))
+    out = peer.feed(make_ack(first, 1, code))
+    assert peer.is_connected or out == b"\xe0\x01\x82"
+    return not peer.is_connected
 
 
 def unlisted(first):
@@ -106,49 +106,49 @@ def test_no_acknowledgement_has_a_reason_string_or_a_user_property():
 
 
 def test_qos_0_goes_out_once_with_qos_0():  # [MQTT-4.3.1-1]
-    peer = connected(session_expiry=100)
-    peer.publish_to("t", b"x")
-    (m,) = published(peer.take())
+    peer = connected_peer(session_expiry=100)
+    peer.publish_by_name("t", b"x")
+    (m,) = read_publishes(peer.read_output())
     assert (m.qos, m.dup, m.packet_id, m.payload) == (0, 0, None, b"x")
-    assert again(peer) == b""
+    assert reconnect(peer) == b""
 
 
 def test_a_new_qos_1_message_has_a_free_identifier_qos_1_and_no_dup():
     """[MQTT-4.3.2-1], [MQTT-4.3.2-2]"""
-    peer = connected()
-    ids = [peer.publish_to("t", b"x", 1) for _ in range(4)]
-    sent = published(peer.take())
+    peer = connected_peer()
+    ids = [peer.publish_by_name("t", b"x", 1) for _ in range(4)]
+    sent = read_publishes(peer.read_output())
     assert [m.packet_id for m in sent] == ids and len(set(ids)) == 4 and 0 not in ids
     assert [(m.qos, m.dup) for m in sent] == [(1, 0)] * 4
-    peer.give(answer(0x40, ids[2]) + answer(0x40, ids[0]))
-    assert peer.publish_to("t", b"x", 1) == ids[0]  # the one that is free again
+    peer.feed(make_ack(0x40, ids[2]) + make_ack(0x40, ids[0]))
+    assert peer.publish_by_name("t", b"x", 1) == ids[0]  # the one that is free again
 
 
 def test_a_qos_1_message_is_unacknowledged_until_its_puback():  # [MQTT-4.3.2-3]
-    peer = connected(session_expiry=100)
-    peer.publish_to("t", b"x", 1)
-    peer.take()
+    peer = connected_peer(session_expiry=100)
+    peer.publish_by_name("t", b"x", 1)
+    peer.read_output()
     for _ in range(3):
-        assert [(m.packet_id, m.payload) for m in published(again(peer))] == [(1, b"x")]
-    peer.give(answer(0x40, 2))  # of another one
-    assert len(published(again(peer))) == 1
-    peer.give(answer(0x40, 1))
-    assert again(peer) == b""
+        assert [(m.packet_id, m.payload) for m in read_publishes(reconnect(peer))] == [(1, b"x")]
+    peer.feed(make_ack(0x40, 2))  # of another one
+    assert len(read_publishes(reconnect(peer))) == 1
+    peer.feed(make_ack(0x40, 1))
+    assert reconnect(peer) == b""
 
 
 def test_puback_goes_out_when_the_handler_has_the_message():  # [MQTT-4.3.2-4]
-    peer = connected()
+    peer = connected_peer()
     written = []
-    peer.subscribe("a", lambda m: written.append(peer.take()), 1)
-    peer.take()
-    assert peer.give(message(b"a", b"x", 1, 0x1234)) == answer(0x40, 0x1234)
+    peer.subscribe("a", lambda m: written.append(peer.read_output()), 1)
+    peer.read_output()
+    assert peer.feed(publish_packet(b"a", b"x", 1, 0x1234)) == make_ack(0x40, 0x1234)
     assert written == [b""]  # not before it has returned
 
 
 def test_after_its_puback_an_identifier_means_a_new_message():  # [MQTT-4.3.2-5]
     peer, got = subscribed()
     for payload, flags in ((b"1", 0), (b"2", 8), (b"3", 0)):
-        assert peer.give(message(b"a", payload, 1, 7, flags=flags)) == answer(0x40, 7)
+        assert peer.feed(publish_packet(b"a", payload, 1, 7, flags=flags)) == make_ack(0x40, 7)
     assert got == [b"1", b"2", b"3"]
 
 
@@ -157,193 +157,193 @@ def test_after_its_puback_an_identifier_means_a_new_message():  # [MQTT-4.3.2-5]
 
 def test_a_new_qos_2_message_has_a_free_identifier_qos_2_and_no_dup():
     """[MQTT-4.3.3-1], [MQTT-4.3.3-2]"""
-    peer = connected()
-    ids = [peer.publish_to("t", b"x", 2) for _ in range(4)]
-    sent = published(peer.take())
+    peer = connected_peer()
+    ids = [peer.publish_by_name("t", b"x", 2) for _ in range(4)]
+    sent = read_publishes(peer.read_output())
     assert [m.packet_id for m in sent] == ids and len(set(ids)) == 4 and 0 not in ids
     assert [(m.qos, m.dup) for m in sent] == [(2, 0)] * 4
-    peer.give(answer(0x50, ids[0]))  # it is not free yet
-    assert peer.publish_to("t", b"x", 2) == 0
-    peer.give(answer(0x70, ids[0]))
-    assert peer.publish_to("t", b"x", 2) == ids[0]
+    peer.feed(make_ack(0x50, ids[0]))  # it is not free yet
+    assert peer.publish_by_name("t", b"x", 2) == 0
+    peer.feed(make_ack(0x70, ids[0]))
+    assert peer.publish_by_name("t", b"x", 2) == ids[0]
 
 
 def test_a_qos_2_message_is_unacknowledged_until_its_pubrec():  # [MQTT-4.3.3-3], [MQTT-4.3.3-6]
-    peer = connected(session_expiry=100)
-    peer.publish_to("t", b"x", 2)
-    peer.take()
+    peer = connected_peer(session_expiry=100)
+    peer.publish_by_name("t", b"x", 2)
+    peer.read_output()
     for _ in range(3):
-        assert [(m.packet_id, m.payload) for m in published(again(peer))] == [(1, b"x")]
-    assert peer.give(answer(0x50, 1)) == answer(0x62, 1)
+        assert [(m.packet_id, m.payload) for m in read_publishes(reconnect(peer))] == [(1, b"x")]
+    assert peer.feed(make_ack(0x50, 1)) == make_ack(0x62, 1)
     for _ in range(3):  # from PUBREL on no PUBLISH
-        assert published(again(peer)) == []
+        assert read_publishes(reconnect(peer)) == []
 
 
 def test_a_pubrec_is_answered_with_pubrel():  # [MQTT-4.3.3-4]
     for code in ((), (0x00,), (0x10,)):  # 0x10 is no error: nobody has subscribed
-        peer = connected()
-        peer.publish_to("t", b"x", 2)
-        peer.take()
-        assert peer.give(answer(0x50, 1, *code)) == answer(0x62, 1)
+        peer = connected_peer()
+        peer.publish_by_name("t", b"x", 2)
+        peer.read_output()
+        assert peer.feed(make_ack(0x50, 1, *code)) == make_ack(0x62, 1)
     for code in (0x80, 0x87, 0x97):
-        peer = connected()
-        peer.publish_to("t", b"x", 2)
-        peer.take()
-        assert peer.give(answer(0x50, 1, code)) == b""
+        peer = connected_peer()
+        peer.publish_by_name("t", b"x", 2)
+        peer.read_output()
+        assert peer.feed(make_ack(0x50, 1, code)) == b""
 
 
 def test_a_pubrel_is_unacknowledged_until_its_pubcomp():  # [MQTT-4.3.3-5]
-    peer = connected(session_expiry=100)
-    peer.publish_to("t", b"x", 2)
-    peer.take()
-    peer.give(answer(0x50, 1))
+    peer = connected_peer(session_expiry=100)
+    peer.publish_by_name("t", b"x", 2)
+    peer.read_output()
+    peer.feed(make_ack(0x50, 1))
     for _ in range(3):
-        assert again(peer) == answer(0x62, 1)
-    peer.give(answer(0x70, 1))
-    assert again(peer) == b""
+        assert reconnect(peer) == make_ack(0x62, 1)
+    peer.feed(make_ack(0x70, 1))
+    assert reconnect(peer) == b""
 
 
 def test_a_message_that_has_gone_out_does_not_expire():  # [MQTT-4.3.3-7]
-    peer = connected(session_expiry=100)
+    peer = connected_peer(session_expiry=100)
     expires = b"\x02\x00\x00\x00\x01"
     for payload in (b"1", b"2"):
-        peer.publish_to("t", payload, 2, properties=expires)
-    peer.take()
-    peer.after(3000)  # after three times its second
-    assert peer.give(answer(0x50, 1)) == answer(0x62, 1)
+        peer.publish_by_name("t", payload, 2, properties=expires)
+    peer.read_output()
+    peer.advance(3000)  # after three times its second
+    assert peer.feed(make_ack(0x50, 1)) == make_ack(0x62, 1)
     peer.now += 100_000
-    out = again(peer)
-    assert [(m.payload, m.properties) for m in published(out)] == [(b"2", expires)]
-    assert answer(0x62, 1) in out
+    out = reconnect(peer)
+    assert [(m.payload, m.properties) for m in read_publishes(out)] == [(b"2", expires)]
+    assert make_ack(0x62, 1) in out
 
 
 # ---- QoS 2, the receiver
 
 
 def test_pubrec_goes_out_when_the_handler_has_the_message():  # [MQTT-4.3.3-8]
-    peer = connected()
+    peer = connected_peer()
     written = []
-    peer.subscribe("a", lambda m: written.append(peer.take()), 2)
-    peer.take()
-    assert peer.give(message(b"a", b"x", 2, 0x1234)) == answer(0x50, 0x1234)
+    peer.subscribe("a", lambda m: written.append(peer.read_output()), 2)
+    peer.read_output()
+    assert peer.feed(publish_packet(b"a", b"x", 2, 0x1234)) == make_ack(0x50, 0x1234)
     assert written == [b""]
 
 
 def test_after_a_pubrec_with_an_error_the_identifier_means_a_new_message():  # [MQTT-4.3.3-9]
     peer, got = subscribed()
-    assert peer.give(message(b"a", b"fail", 2, 7)) == answer(0x50, 7, 0x80)
-    assert peer.give(message(b"a", b"1", 2, 7)) == answer(0x50, 7)
+    assert peer.feed(publish_packet(b"a", b"fail", 2, 7)) == make_ack(0x50, 7, 0x80)
+    assert peer.feed(publish_packet(b"a", b"1", 2, 7)) == make_ack(0x50, 7)
     assert got == [b"1"]
 
 
 def test_until_pubrel_a_repeat_is_answered_and_not_delivered():  # [MQTT-4.3.3-10]
     peer, got = subscribed(session_expiry=100)
-    peer.give(message(b"a", b"1", 2, 7))
+    peer.feed(publish_packet(b"a", b"1", 2, 7))
     for _ in range(3):
-        assert peer.give(message(b"a", b"1", 2, 7, flags=8)) == answer(0x50, 7)
-    again(peer)
-    assert peer.give(message(b"a", b"1", 2, 7, flags=8)) == answer(0x50, 7)
+        assert peer.feed(publish_packet(b"a", b"1", 2, 7, flags=8)) == make_ack(0x50, 7)
+    reconnect(peer)
+    assert peer.feed(publish_packet(b"a", b"1", 2, 7, flags=8)) == make_ack(0x50, 7)
     assert got == [b"1"]
 
 
 def test_pubrel_is_answered_with_pubcomp_of_its_identifier():  # [MQTT-4.3.3-11]
     peer, got = subscribed()
     for packet_id in (0x0102, 7, 0xFFFF):
-        peer.give(message(b"a", b"x", 2, packet_id))
+        peer.feed(publish_packet(b"a", b"x", 2, packet_id))
     for packet_id in (7, 0xFFFF, 0x0102):
-        assert peer.give(answer(0x62, packet_id)) == answer(0x70, packet_id)
+        assert peer.feed(make_ack(0x62, packet_id)) == make_ack(0x70, packet_id)
 
 
 def test_after_pubcomp_the_identifier_means_a_new_message():  # [MQTT-4.3.3-12]
     peer, got = subscribed()
     for payload in (b"1", b"2"):
-        assert peer.give(message(b"a", payload, 2, 7)) == answer(0x50, 7)
-        assert peer.give(answer(0x62, 7)) == answer(0x70, 7)
+        assert peer.feed(publish_packet(b"a", payload, 2, 7)) == make_ack(0x50, 7)
+        assert peer.feed(make_ack(0x62, 7)) == make_ack(0x70, 7)
     assert got == [b"1", b"2"]
 
 
 def test_the_handshake_of_an_expired_message_is_finished():  # [MQTT-4.3.3-13]
     peer, got = subscribed(session_expiry=100)
-    assert peer.give(message(b"a", b"x", 2, 7, b"\x02\x00\x00\x00\x01")) == answer(0x50, 7)
+    assert peer.feed(publish_packet(b"a", b"x", 2, 7, b"\x02\x00\x00\x00\x01")) == make_ack(0x50, 7)
     peer.now += 100_000
-    again(peer)
-    assert peer.give(message(b"a", b"x", 2, 7, b"\x02\x00\x00\x00\x01", 8)) == answer(0x50, 7)
-    assert peer.give(answer(0x62, 7)) == answer(0x70, 7) and got == [b"x"]
+    reconnect(peer)
+    assert peer.feed(publish_packet(b"a", b"x", 2, 7, b"\x02\x00\x00\x00\x01", 8)) == make_ack(0x50, 7)
+    assert peer.feed(make_ack(0x62, 7)) == make_ack(0x70, 7) and got == [b"x"]
 
 
 # ---- sending again
 
 
 def test_what_is_owed_is_sent_again_with_its_old_identifier():  # [MQTT-4.4.0-1]
-    peer = connected(session_expiry=100, inflight=6)
+    peer = connected_peer(session_expiry=100, inflight=6)
     for payload, qos in ((b"1", 1), (b"2", 2), (b"3", 2), (b"4", 1)):
-        peer.publish_to("t", payload, qos)
-    before = {m.payload: m.packet_id for m in published(peer.take())}
-    peer.give(answer(0x50, before[b"3"]))
-    out = again(peer)
-    assert [(m.payload, m.packet_id, m.qos) for m in published(out)] == [
+        peer.publish_by_name("t", payload, qos)
+    before = {m.payload: m.packet_id for m in read_publishes(peer.read_output())}
+    peer.feed(make_ack(0x50, before[b"3"]))
+    out = reconnect(peer)
+    assert [(m.payload, m.packet_id, m.qos) for m in read_publishes(out)] == [
         (b"1", before[b"1"], 1),
         (b"2", before[b"2"], 2),
         (b"4", before[b"4"], 1),
     ]
-    assert [body for first, body in packets(out) if first == 0x62] == [answer(0, before[b"3"])[2:]]
+    assert [body for first, body in split_packets(out) if first == 0x62] == [make_ack(0, before[b"3"])[2:]]
 
 
 def test_nothing_is_sent_again_while_the_connection_lives():  # [MQTT-4.4.0-1]
-    peer = connected(keep_alive=0, timeout=60000)
-    peer.publish_to("t", b"1", 1)
-    peer.publish_to("t", b"2", 2)
-    peer.publish_to("t", b"3", 2)
-    peer.take()
-    peer.give(answer(0x50, 3))
+    peer = connected_peer(keep_alive=0, timeout=60000)
+    peer.publish_by_name("t", b"1", 1)
+    peer.publish_by_name("t", b"2", 2)
+    peer.publish_by_name("t", b"3", 2)
+    peer.read_output()
+    peer.feed(make_ack(0x50, 3))
     for _ in range(50):
-        peer.after(1000)
-        assert peer.take() == b""
-        assert peer.give(message(b"x", b"")) == b""
+        peer.advance(1000)
+        assert peer.read_output() == b""
+        assert peer.feed(publish_packet(b"x", b"")) == b""
 
 
 def test_an_error_ends_a_message():  # [MQTT-4.4.0-2]
     for qos, kind in ((1, 0x40), (2, 0x50)):
         for code in (0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99):
-            peer = connected(b"\x21\x00\x01", session_expiry=100)
+            peer = connected_peer(b"\x21\x00\x01", session_expiry=100)
             told = []
             peer.session.on_ack = lambda a, told=told: told.append((a.packet_id, a.reason))
-            peer.publish_to("t", b"x", qos)
-            peer.take()
-            assert peer.give(answer(kind, 1, code)) == b"" and told == [(1, code)]
-            assert again(peer, b"\x21\x00\x01") == b""
-            peer.publish_to("t", b"y", qos)  # and its place is free
-            assert [m.payload for m in published(peer.take())] == [b"y"]
+            peer.publish_by_name("t", b"x", qos)
+            peer.read_output()
+            assert peer.feed(make_ack(kind, 1, code)) == b"" and told == [(1, code)]
+            assert reconnect(peer, b"\x21\x00\x01") == b""
+            peer.publish_by_name("t", b"y", qos)  # and its place is free
+            assert [m.payload for m in read_publishes(peer.read_output())] == [b"y"]
 
 
 # ---- receipt and order
 
 
 def test_every_message_is_acknowledged_wanted_or_not():  # [MQTT-4.5.0-2]
-    peer = connected()
+    peer = connected_peer()
     for topic in (b"a", b"$SYS/x"):
-        assert peer.give(message(topic, b"x", 1, 5)) == answer(0x40, 5)
-        assert peer.give(message(topic, b"x", 2, 6)) == answer(0x50, 6)
-        assert peer.give(answer(0x62, 6)) == answer(0x70, 6)
+        assert peer.feed(publish_packet(topic, b"x", 1, 5)) == make_ack(0x40, 5)
+        assert peer.feed(publish_packet(topic, b"x", 2, 6)) == make_ack(0x50, 6)
+        assert peer.feed(make_ack(0x62, 6)) == make_ack(0x70, 6)
     peer, got = subscribed()
     peer.unsubscribe("a")
-    peer.take()
-    peer.give(packet(0xB0, b"\x80\x00\x00\x00"))
-    assert peer.give(message(b"a", b"late", 1, 5, b"\x0b\x01")) == answer(0x40, 5)
-    assert peer.give(message(b"a", b"late", 2, 6, b"\x0b\x09")) == answer(0x50, 6)
+    peer.read_output()
+    peer.feed(make_packet(0xB0, b"\x80\x00\x00\x00"))
+    assert peer.feed(publish_packet(b"a", b"late", 1, 5, b"\x0b\x01")) == make_ack(0x40, 5)
+    assert peer.feed(publish_packet(b"a", b"late", 2, 6, b"\x0b\x09")) == make_ack(0x50, 6)
     assert got == []
 
 
 def test_messages_are_sent_again_in_their_first_order():  # [MQTT-4.6.0-1]
-    peer = connected(session_expiry=100, inflight=6)
+    peer = connected_peer(session_expiry=100, inflight=6)
     for i in range(6):
-        peer.publish_to("t%d" % (i % 2), b"%d" % i, 1 + i % 2)
-    peer.take()
-    peer.give(answer(0x40, 3) + answer(0x40, 1))  # the places of these are used anew
-    assert peer.publish_to("t", b"6", 1)
-    peer.take()
+        peer.publish_by_name("t%d" % (i % 2), b"%d" % i, 1 + i % 2)
+    peer.read_output()
+    peer.feed(make_ack(0x40, 3) + make_ack(0x40, 1))  # the places of these are used anew
+    assert peer.publish_by_name("t", b"6", 1)
+    peer.read_output()
     for _ in range(2):
-        assert [m.payload for m in published(again(peer))] == [b"1", b"3", b"4", b"5", b"6"]
+        assert [m.payload for m in read_publishes(reconnect(peer))] == [b"1", b"3", b"4", b"5", b"6"]
 
 
 ORDER = (9, 2, 0x300, 1, 77, 3)
@@ -351,32 +351,32 @@ ORDER = (9, 2, 0x300, 1, 77, 3)
 
 def test_pubacks_go_out_in_the_order_of_the_messages():  # [MQTT-4.6.0-2]
     peer, got = subscribed(inflight=8)
-    stream = b"".join([message(b"a", b"fail" if i & 1 else b"x", 1, i) for i in ORDER])
-    assert [body[:2] for _, body in packets(peer.give(stream))] == [answer(0, i)[2:4] for i in ORDER]
+    stream = b"".join([publish_packet(b"a", b"fail" if i & 1 else b"x", 1, i) for i in ORDER])
+    assert [body[:2] for _, body in split_packets(peer.feed(stream))] == [make_ack(0, i)[2:4] for i in ORDER]
 
 
 def test_pubrecs_go_out_in_the_order_of_the_messages():  # [MQTT-4.6.0-3]
     peer, got = subscribed(inflight=8)
-    stream = b"".join([message(b"a", b"fail" if i & 1 else b"x", 2, i) for i in ORDER])
-    assert [body[:2] for _, body in packets(peer.give(stream))] == [answer(0, i)[2:4] for i in ORDER]
+    stream = b"".join([publish_packet(b"a", b"fail" if i & 1 else b"x", 2, i) for i in ORDER])
+    assert [body[:2] for _, body in split_packets(peer.feed(stream))] == [make_ack(0, i)[2:4] for i in ORDER]
 
 
 def test_pubrels_go_out_in_the_order_of_the_pubrecs():  # [MQTT-4.6.0-4]
-    peer = connected(inflight=6, session_expiry=100)
+    peer = connected_peer(inflight=6, session_expiry=100)
     for _ in range(6):
-        peer.publish_to("t", b"x", 2)
-    peer.take()
+        peer.publish_by_name("t", b"x", 2)
+    peer.read_output()
     order = (4, 1, 6, 2, 5, 3)
-    out = peer.give(b"".join([answer(0x50, i) for i in order]))
-    assert out == b"".join([answer(0x62, i) for i in order])
+    out = peer.feed(b"".join([make_ack(0x50, i) for i in order]))
+    assert out == b"".join([make_ack(0x62, i) for i in order])
     # and once more in a resumed session, where the broker answers in the order of our messages
     for i in order:
-        peer.give(answer(0x70, i))
-    order = [peer.publish_to("t", b"x", 2) for _ in range(4)]
-    peer.take()
-    peer.give(b"".join([answer(0x50, i) for i in order]))
-    peer.give(answer(0x70, order[0]))
-    order = order[1:] + [peer.publish_to("t", b"x", 2) for _ in range(3)]
-    peer.take()
-    peer.give(b"".join([answer(0x50, i) for i in order[3:]]))
-    assert again(peer) == b"".join([answer(0x62, i) for i in order])
+        peer.feed(make_ack(0x70, i))
+    order = [peer.publish_by_name("t", b"x", 2) for _ in range(4)]
+    peer.read_output()
+    peer.feed(b"".join([make_ack(0x50, i) for i in order]))
+    peer.feed(make_ack(0x70, order[0]))
+    order = order[1:] + [peer.publish_by_name("t", b"x", 2) for _ in range(3)]
+    peer.read_output()
+    peer.feed(b"".join([make_ack(0x50, i) for i in order[3:]]))
+    assert reconnect(peer) == b"".join([make_ack(0x62, i) for i in order])

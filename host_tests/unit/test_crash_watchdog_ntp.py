@@ -11,34 +11,34 @@ from app import crash, ntp, watchdog
 
 
 def test_a_crash_is_kept_until_it_is_told():
-    crash.told()
-    assert crash.read() is None
+    crash.delete_log()
+    assert crash.load() is None
     try:
         raise ValueError("the pump is gone")
     except ValueError as error:
-        crash.log(error)
-    assert b"ValueError: the pump is gone" in crash.read()
-    crash.told()
-    assert crash.read() is None
-    crash.told()
+        crash.save(error)
+    assert b"ValueError: the pump is gone" in crash.load()
+    crash.delete_log()
+    assert crash.load() is None
+    crash.delete_log()
 
 
 def test_a_crash_is_kept_in_bounded_space():
     try:
         raise ValueError("x" * 5000)
     except ValueError as error:
-        crash.log(error)
-    assert len(crash.read()) <= 1500
+        crash.save(error)
+    assert len(crash.load()) <= 1500
     assert os.stat("crash.txt")[6] <= 1500
-    crash.told()
+    crash.delete_log()
 
 
 def test_after_three_short_lives_comes_safe_mode():
-    crash.good()
-    assert [crash.starting() for _ in range(5)] == [False, False, False, True, True]
-    crash.good()
-    assert not crash.starting()
-    crash.good()
+    crash.clear_start_count()
+    assert [crash.count_start() for _ in range(5)] == [False, False, False, True, True]
+    crash.clear_start_count()
+    assert not crash.count_start()
+    crash.clear_start_count()
 
 
 class Dog:
@@ -52,19 +52,19 @@ class Dog:
 
 def test_the_watchdog_is_fed_on_progress():
     here = watchdog.Watchdog(Dog, 60000, 0)
-    here.progress(1000, True)
+    here.loop_done(1000, True)
     assert here._dog.fed == 1
-    here.progress(60999, False)
+    here.loop_done(60999, False)
     assert here._dog.fed == 2
-    here.progress(61000, False)  # too long without a link: let it bite
+    here.loop_done(61000, False)  # too long without a link: let it bite
     assert here._dog.fed == 2
-    here.progress(61500, True)
+    here.loop_done(61500, True)
     assert here._dog.fed == 3
 
 
 def test_a_watchdog_that_does_not_mind_the_link():
     here = watchdog.Watchdog(Dog, 0, 0)
-    here.progress(400_000_000, False)
+    here.loop_done(400_000_000, False)
     assert here._dog.fed == 1
 
 
@@ -127,15 +127,15 @@ NOW = 1790000000  # 2026
 def asked(**servers):
     """A clock that has these servers, what it was set to, and the net."""
     ntp.socket = net = Net(**servers)
-    ntp.seconds = lambda: 0  # it was never set
+    ntp.unix_time = lambda: 0  # it was never set
     set_to = []
-    return ntp.Clock(sorted(servers) + ["nowhere"], set_to.append), set_to, net
+    return ntp.NtpClient(sorted(servers) + ["nowhere"], set_to.append), set_to, net
 
 
 def test_the_clock_is_set():
     here, set_to, net = asked(a=answer(NOW))
     assert not here.run(0)
-    assert here.run(10) and here.right
+    assert here.run(10) and here.is_set
     assert set_to == [NOW]
     assert not here.run(1000) and net.asked == ["a"]
     here.run(86400000 + 10)  # a day later it is asked again
@@ -163,7 +163,7 @@ def test_none_answers():
     here, set_to, net = asked(a=None)
     for now in range(0, 120000, 500):
         here.run(now)
-    assert not here.right and not set_to
+    assert not here.is_set and not set_to
     assert net.asked[:2] == ["a", "nowhere"] and len(net.asked) == 4  # the list once a minute
 
 

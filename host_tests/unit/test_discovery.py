@@ -3,13 +3,13 @@
 import json
 import os
 
-from actuators import module, schema
+from actuators import load_module, schema
 from app import discovery, discovery_files, discovery_message, discovery_publisher
 from app.discovery import Discovery
 from umqtt5 import MQTTError
 
 TOPIC = "homeassistant/device/dut/config"
-FILES = ("announced", "announced.new", "announced.tmp")
+FILES = ("discovery.sent", "discovery.new", "discovery.tmp")
 
 
 class Telemetry:
@@ -18,7 +18,7 @@ class Telemetry:
     def __init__(self, *rows):
         self.rows = rows
 
-    def table(self):
+    def list_quantities(self):
         return iter(self.rows)
 
 
@@ -49,7 +49,7 @@ def actuator(kind, name, **config):
     for field, spec in schema.FIELDS[kind].items():
         config.setdefault(field, list(spec[1]) if spec[0] is list else spec[1])
     config["name"] = name
-    return module(kind).make(config, Pins())
+    return load_module(kind).make(config, Pins())
 
 
 def lamp(name="lamp"):
@@ -79,7 +79,7 @@ def told(*rows, **options):
     """The JSON for these, where nothing was announced before."""
     clean()
     prepare(*rows, **options)
-    topic, found = read("announced.new")
+    topic, found = read("discovery.new")
     assert topic == options.get("topic", TOPIC)
     clean()
     return found
@@ -118,7 +118,7 @@ def test_a_reading_that_expires_does_so_there_too():
 def test_what_tells_of_the_device_itself_is_diagnostic():
     found = told(sensor("signal", None, "dBm", "signal_strength"))["cmps"]
     assert found["sensor/signal"]["ent_cat"] == "diagnostic"
-    for key in ("uptime", "heap_free", "heap_least", "stall", "connects", "reset"):
+    for key in ("uptime", "heap_free", "heap_free_min", "stall", "connects", "reset"):
         one = found["sensor/health/" + key]
         assert one["ent_cat"] == "diagnostic" and one["~"] == "p/dut/health"
         assert one["val_tpl"] == "{{value_json.%s}}" % key
@@ -150,53 +150,53 @@ def test_text_is_escaped():
 def test_where_nothing_has_changed_flash_is_not_written():
     clean()
     prepare(sensor("a"))
-    discovery_files.replace("announced.new", "announced")
+    discovery_files.replace_file("discovery.new", "discovery.sent")
     prepare(sensor("a"))
-    assert there("announced") and not there("announced.new")
+    assert there("discovery.sent") and not there("discovery.new")
     prepare(sensor("a", unit="mV"))
-    assert there("announced.new")
+    assert there("discovery.new")
     clean()
 
 
 def test_what_is_gone_is_withdrawn_until_the_broker_has_it():
     clean()
     prepare(sensor("a"), sensor("b"), actuators=[lamp()])
-    discovery_files.replace("announced.new", "announced")
+    discovery_files.replace_file("discovery.new", "discovery.sent")
     for _ in range(2):  # the power goes before it has arrived
         prepare(sensor("a"))
-        found = read("announced.new")[1]["cmps"]
+        found = read("discovery.new")[1]["cmps"]
         assert found["sensor/b"] == {"p": "sensor"} and found["switch/lamp"] == {"p": "switch"}
         assert "uniq_id" in found["sensor/a"]
-    discovery_files.replace("announced.new", "announced")
+    discovery_files.replace_file("discovery.new", "discovery.sent")
     prepare(sensor("a"))
-    assert "sensor/b" not in read("announced.new")[1]["cmps"]
+    assert "sensor/b" not in read("discovery.new")[1]["cmps"]
     clean()
 
 
 def test_what_comes_back_is_withdrawn_no_more():
     clean()
     prepare(sensor("a"), sensor("b"))
-    discovery_files.replace("announced.new", "announced")
+    discovery_files.replace_file("discovery.new", "discovery.sent")
     prepare(sensor("a"))
     prepare(sensor("a"), sensor("b"))
-    assert "uniq_id" in read("announced.new")[1]["cmps"]["sensor/b"]
+    assert "uniq_id" in read("discovery.new")[1]["cmps"]["sensor/b"]
     clean()
 
 
 def test_a_file_that_is_torn_or_nonsense_is_written_anew():
     for content in (b"", b"\xff\xfe\x00", b"no topic", TOPIC.encode() + b'\n,"sensor/x'):
         clean()
-        with open("announced", "wb") as file:
+        with open("discovery.sent", "wb") as file:
             file.write(content)
         prepare(sensor("a"))
-        assert "sensor/a" in read("announced.new")[1]["cmps"]
+        assert "sensor/a" in read("discovery.new")[1]["cmps"]
     clean()
     prepare(sensor("a"))
-    discovery_files.replace("announced.new", "announced")
-    with open("announced", "a") as file:
+    discovery_files.replace_file("discovery.new", "discovery.sent")
+    with open("discovery.sent", "a") as file:
         file.write("}")
     prepare(sensor("a"))
-    assert there("announced.new")
+    assert there("discovery.new")
     clean()
 
 
@@ -238,7 +238,7 @@ class Outgoing:
 
 class Client:
     def __init__(self):
-        self.connected = True
+        self.is_connected = True
         self.full = False
         self.forbids = None
         self.sent = []
@@ -255,29 +255,25 @@ class Client:
         self.handler = handler
 
 
-class World:
+class Harness:
     def __init__(self, prefix="homeassistant", told=False, what=None):
         self.now = 1000
         self.heard = []
         discovery.ticks_ms = lambda: self.now
         discovery.ticks_diff = lambda a, b: a - b
         discovery.ticks_add = lambda a, b: a + b
-        discovery._let_go = lambda: None
+        discovery._release_modules = lambda: None
         discovery_publisher.streaming_send = Outgoing()
         self.client = Client()
         self.discovery = Discovery(self.client, "dut", prefix, what, told)
         self.sensors = [self]
-        self.discovery.listened = (self, self)
+        self.discovery.republish_targets = (self, self)
 
-    def anew(self, now):
-        """As a sensor does."""
+    def publish_now(self, now="health"):
+        """As a sensor does, and the health without `now`."""
         self.heard.append(now)
 
-    def again(self):
-        """As the health does."""
-        self.heard.append("health")
-
-    def after(self, ms):
+    def advance(self, ms):
         """Let time pass; returns how many messages were sent meanwhile."""
         before = len(self.client.sent)
         ends = self.now + ms
@@ -293,74 +289,74 @@ class World:
 def test_it_is_announced_once_from_the_file():
     clean()
     prepare(sensor("a"))
-    world = World()
-    assert world.client.filters == ["homeassistant/status"]
-    assert world.after(10_000) == 1
-    topic, payload = world.client.sent[0]
+    harness = Harness()
+    assert harness.client.filters == ["homeassistant/status"]
+    assert harness.advance(10_000) == 1
+    topic, payload = harness.client.sent[0]
     assert topic == TOPIC and "sensor/a" in json.loads(payload)["cmps"]
-    assert there("announced.new")  # until it has arrived
-    assert not world.discovery.acknowledged(Answer(99))
-    assert world.acknowledge()
-    assert there("announced") and not there("announced.new")
-    assert world.after(60_000) == 0
-    world.discovery.again()
-    assert world.after(1_000) == 1
+    assert there("discovery.new")  # until it has arrived
+    assert not harness.discovery.acknowledged(Answer(99))
+    assert harness.acknowledge()
+    assert there("discovery.sent") and not there("discovery.new")
+    assert harness.advance(60_000) == 0
+    harness.discovery.request_send()
+    assert harness.advance(1_000) == 1
     clean()
 
 
 def test_somebody_listens_when_it_has_arrived():
     clean()
     prepare(sensor("a"))
-    world = World()
-    world.after(1_000)
-    assert world.heard == []
-    world.acknowledge()
-    world.after(4_000)
-    assert world.heard == []
-    world.after(2_000)
-    assert len(world.heard) == 2 and world.heard[1] == "health"
+    harness = Harness()
+    harness.advance(1_000)
+    assert harness.heard == []
+    harness.acknowledge()
+    harness.advance(4_000)
+    assert harness.heard == []
+    harness.advance(2_000)
+    assert len(harness.heard) == 2 and harness.heard[1] == "health"
     clean()
 
 
 def test_it_waits_for_a_link_and_for_room():
     clean()
     prepare(sensor("a"))
-    world = World()
-    world.client.connected = False
-    assert world.after(5_000) == 0
-    world.client.connected = True
-    world.client.full = True
-    assert world.after(5_000) == 0
-    world.client.full = False
-    assert world.after(2_000) == 1
+    harness = Harness()
+    harness.client.is_connected = False
+    assert harness.advance(5_000) == 0
+    harness.client.is_connected = True
+    harness.client.full = True
+    assert harness.advance(5_000) == 0
+    harness.client.full = False
+    assert harness.advance(2_000) == 1
     clean()
 
 
 def test_when_home_assistant_starts_it_is_announced_again():
     clean()
     prepare(sensor("a"))
-    world = World(told=True)
-    assert world.after(10_000) == 0
-    world.client.handler(Message(b"offline"))
-    world.client.handler(Message(b"online", retain=True))
-    assert world.after(10_000) == 0
-    world.client.handler(Message(b"online"))
-    assert world.after(10_000) == 1
+    harness = Harness(told=True)
+    assert harness.advance(10_000) == 0
+    harness.client.handler(Message(b"offline"))
+    harness.client.handler(Message(b"online", retain=True))
+    assert harness.advance(10_000) == 0
+    harness.client.handler(Message(b"online"))
+    assert harness.advance(10_000) == 1
     clean()
 
 
 def test_under_another_name_the_old_one_is_withdrawn_first():
     clean()
     prepare(sensor("a"), topic="homeassistant/device/old/config")
-    discovery_files.replace("announced.new", "announced")
+    discovery_files.replace_file("discovery.new", "discovery.sent")
     prepare(sensor("a"))
-    world = World()
-    world.after(1_000)
-    assert world.client.sent == [("homeassistant/device/old/config", b"")]
-    world.acknowledge()
-    assert world.after(1_000) == 1 and world.client.sent[1][0] == TOPIC
-    world.acknowledge()
-    assert read("announced")[0] == TOPIC and not there("announced.new")
+    harness = Harness()
+    harness.advance(1_000)
+    assert harness.client.sent == [("homeassistant/device/old/config", b"")]
+    harness.acknowledge()
+    assert harness.advance(1_000) == 1 and harness.client.sent[1][0] == TOPIC
+    harness.acknowledge()
+    assert read("discovery.sent")[0] == TOPIC and not there("discovery.new")
     clean()
 
 
@@ -368,54 +364,54 @@ def test_a_name_that_may_have_been_announced_is_withdrawn_too():
     clean()
     prepare(sensor("a"), topic="old")  # it was sent, and the power went before the acknowledgement
     prepare(sensor("a"))
-    assert read("announced")[0] == "old" and read("announced.new")[0] == TOPIC
+    assert read("discovery.sent")[0] == "old" and read("discovery.new")[0] == TOPIC
     prepare(sensor("a"), topic="newer")  # it was not: `old` goes first
-    assert read("announced")[0] == "old" and read("announced.new")[0] == "newer"
+    assert read("discovery.sent")[0] == "old" and read("discovery.new")[0] == "newer"
     clean()
 
 
 def test_switched_off_all_is_withdrawn():
     clean()
     prepare(sensor("a"))
-    discovery_files.replace("announced.new", "announced")
-    world = World(prefix=None)
-    assert world.client.filters == []
-    world.after(1_000)
-    assert world.client.sent == [(TOPIC, b"")]
-    world.acknowledge()
-    assert not there("announced")
-    assert world.after(10_000) == 0
+    discovery_files.replace_file("discovery.new", "discovery.sent")
+    harness = Harness(prefix=None)
+    assert harness.client.filters == []
+    harness.advance(1_000)
+    assert harness.client.sent == [(TOPIC, b"")]
+    harness.acknowledge()
+    assert not there("discovery.sent")
+    assert harness.advance(10_000) == 0
 
 
 def test_a_refusal_ends_it_until_it_is_due_again():
     clean()
     prepare(sensor("a"))
-    world = World()
-    world.after(1_000)
-    assert world.acknowledge(0x87)
-    assert there("announced.new")
-    assert world.after(60_000) == 0 and world.heard == []
-    world.client.forbids = MQTTError(0x9A)  # Retain not supported
-    world.discovery.again()
-    assert world.after(10_000) == 0
-    world.client.forbids = None
-    world.discovery.again()
-    assert world.after(1_000) == 1
+    harness = Harness()
+    harness.advance(1_000)
+    assert harness.acknowledge(0x87)
+    assert there("discovery.new")
+    assert harness.advance(60_000) == 0 and harness.heard == []
+    harness.client.forbids = MQTTError(0x9A)  # Retain not supported
+    harness.discovery.request_send()
+    assert harness.advance(10_000) == 0
+    harness.client.forbids = None
+    harness.discovery.request_send()
+    assert harness.advance(1_000) == 1
     clean()
 
 
 def test_a_file_that_can_t_be_read_stops_nothing():
     clean()
-    world = World()  # there is none
-    assert world.after(10_000) == 0
+    harness = Harness()  # there is none
+    assert harness.advance(10_000) == 0
 
 
 def test_it_is_prepared_before_there_is_a_link():
     clean()
-    world = World(what=("p/dut/status", "p/dut", Telemetry(sensor("a")), ()))
-    world.client.connected = False
-    world.after(1_000)
-    assert "sensor/a" in read("announced.new")[1]["cmps"]
+    harness = Harness(what=("p/dut/status", "p/dut", Telemetry(sensor("a")), ()))
+    harness.client.is_connected = False
+    harness.advance(1_000)
+    assert "sensor/a" in read("discovery.new")[1]["cmps"]
     clean()
 
 
@@ -424,8 +420,8 @@ def test_a_failure_to_prepare_is_told_and_stops_nothing():
         raise MemoryError("no heap")
 
     telemetry = Telemetry()
-    telemetry.table = fails
+    telemetry.list_quantities = fails
     clean()
-    world = World(what=("p/dut/status", "p/dut", telemetry, ()))
-    assert world.after(5_000) == 0
-    assert not there("announced.new")
+    harness = Harness(what=("p/dut/status", "p/dut", telemetry, ()))
+    assert harness.advance(5_000) == 0
+    assert not there("discovery.new")

@@ -1,55 +1,55 @@
-"""QoS 2 both ways, with the wire cut at every byte of the exchange and the session resumed."""
+"""QoS 2 in both directions: connection cuts at every byte, resumed sessions, release, quota, errors."""
 
 from test_session import connected, ends_with, subscribed
 
-from helper import Peer, message, packet, text
-from umqtt5.core.session import CLOSING, CONNECTED
+from helper import Peer, make_packet, publish_packet, utf8_string
+from umqtt5.core.states import CLOSING, CONNECTED
 from umqtt5.core.topics import Topic
 
 
 class Broker:
-    """The other side of QoS 2, after section 4.3.3, with a session that outlives connections."""
+    """A broker whose session survives connections; it implements QoS 2 after section 4.3.3."""
 
     def __init__(self, peer):
         self.peer = peer
-        self.held = []  # identifiers received and not released
-        self.got = []  # payloads, each once
-        self.owes = []  # [identifier, payload or None when only PUBREL is owed]
+        self.unreleased = []  # packet identifiers without PUBREL
+        self.delivered = []  # delivered payloads
+        self.pending = []  # [packet identifier, payload or None if PUBREL is due]
         self.began = False
         self.inbox = b""
-        self.left = 0  # bytes that still pass in either direction before the wire is cut
+        self.bytes_left = 0  # number of bytes, in both directions, until the connection is cut
 
     def send(self, payload):
-        self.owes.append([len(self.owes) + 1, payload])
+        self.pending.append([len(self.pending) + 1, payload])
 
     def cut(self):
-        self.peer.session.lost()
+        self.peer.session.connection_lost()
         self.inbox = b""
 
     def write(self, data):
-        """Bytes to the client, as far as the wire lets them through."""
-        data = data[: self.left]
-        self.left -= len(data)
+        """Send bytes to the client, up to the cut."""
+        data = data[: self.bytes_left]
+        self.bytes_left -= len(data)
         while data and self.peer.session.state != CLOSING:
-            n = min(len(data), self.peer.session.framer.want)
-            self.peer.session.framer.into[:n] = data[:n]
+            n = min(len(data), self.peer.session.framer.max_read)
+            self.peer.session.framer.read_buffer[:n] = data[:n]
             data = data[n:]
-            self.peer.session.received(n, 0)
+            self.peer.session.receive_data(n, 0)
 
     def read(self):
-        """What the client writes, as far as the wire lets it through; True where it wrote."""
+        """Read what the client writes, up to the cut; returns True if it wrote anything."""
         sender = self.peer.session
-        n = min(sender.output(), self.left)
+        n = min(sender.prepare_write(), self.bytes_left)
         if n:
-            self.inbox += bytes(sender.out[sender.out_at : sender.out_at + n])
-            self.peer.session.sent(n, 0)
-            self.left -= n
+            self.inbox += bytes(sender.write_buffer[sender.write_start : sender.write_start + n])
+            self.peer.session.confirm_write(n, 0)
+            self.bytes_left -= n
         return n > 0
 
     def connect(self):
-        """A connection begins; all that is owed goes out again."""
+        """Open a connection; returns whether it resumes a session."""
         self.peer.session.open(0)
-        self.left = 1 << 20
+        self.bytes_left = 1 << 20
         while self.read():
             pass
         self.inbox = b""
@@ -58,14 +58,14 @@ class Broker:
         return again
 
     def resend(self, again):
-        for identifier, payload in self.owes:
+        for identifier, payload in self.pending:
             if payload is None:
                 self.write(bytes((0x62, 2, 0, identifier)))
             else:
-                self.write(message(b"down", payload, 2, identifier, flags=8 if again else 0))
+                self.write(publish_packet(b"down", payload, 2, identifier, flags=8 if again else 0))
 
     def handle(self):
-        """Answer what has come from the client."""
+        """Reply to the packets of the client."""
         while len(self.inbox) >= 2 and len(self.inbox) >= 2 + self.inbox[1]:
             size = 2 + self.inbox[1]
             one, self.inbox = self.inbox[:size], self.inbox[size:]
@@ -75,191 +75,191 @@ class Broker:
                 continue
             identifier = one[3]
             if kind == 6:
-                if identifier in self.held:
-                    self.held.remove(identifier)
+                if identifier in self.unreleased:
+                    self.unreleased.remove(identifier)
                 self.write(bytes((0x70, 2, 0, identifier)))
             elif kind == 5:
-                for owed in self.owes:
+                for owed in self.pending:
                     if owed[0] == identifier:
                         owed[1] = None
                 self.write(bytes((0x62, 2, 0, identifier)))
             elif kind == 7:
-                self.owes = [owed for owed in self.owes if owed[0] != identifier]
+                self.pending = [owed for owed in self.pending if owed[0] != identifier]
 
     def _publish(self, one):
         at = 4 + one[3]
         identifier = one[at + 1]
-        if identifier not in self.held:
-            self.held.append(identifier)
-            self.got.append(one[at + 3 :])
+        if identifier not in self.unreleased:
+            self.unreleased.append(identifier)
+            self.delivered.append(one[at + 3 :])
         self.write(bytes((0x50, 2, 0, identifier)))
 
     def run(self):
-        """Until both sides are still, or the wire is cut."""
-        while self.left and (self.read() or self.inbox):
+        """Run until both sides are idle or the connection is cut."""
+        while self.bytes_left and (self.read() or self.inbox):
             before = self.inbox
             self.handle()
-            if self.inbox == before and not self.peer.session.output():
+            if self.inbox == before and not self.peer.session.prepare_write():
                 return
 
 
 def exchange(cuts):
-    """Three messages each way, the wire cut after so many bytes of each connection in turn."""
+    """Exchange three messages in each direction; connection i is cut after `cuts[i]` bytes."""
     got = []
     peer = Peer(inflight=4)
     peer.session.session_expiry = 100
     peer.subscribe("down", lambda m: got.append(m.payload), 2)
     broker = Broker(peer)
     broker.connect()
-    peer.take()
-    peer.session.subscriptions.all[0].changed = False
-    peer.session.subscriptions.answered(peer.session.subscriptions.all[0], 2)
-    peer.session.owed = 0
+    peer.read_output()
+    peer.session.subscriptions.entries[0].needs_send = False
+    peer.session.subscriptions.handle_ack(peer.session.subscriptions.entries[0], 2)
+    peer.session.pending_acks = 0
     ended = []
     peer.session.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
     for payload in (b"x", b"y", b"z"):
         assert peer.publish(Topic("up"), payload, qos=2)
         broker.send(payload)
-    broker.left = cuts[0]
+    broker.bytes_left = cuts[0]
     broker.resend(False)
     broker.run()
     for cut in cuts[1:] + [1 << 20]:
         broker.cut()
         assert broker.connect()
-        broker.left = cut
+        broker.bytes_left = cut
         broker.resend(True)
         broker.run()
     assert peer.session.state == CONNECTED
-    assert broker.got == [b"x", b"y", b"z"], (cuts, broker.got)
+    assert broker.delivered == [b"x", b"y", b"z"], (cuts, broker.delivered)
     assert got == [b"x", b"y", b"z"], (cuts, got)
-    assert sorted(ended) == [(1, 0), (2, 0), (3, 0)], (cuts, ended)  # 1 was the SUBSCRIBE
-    assert broker.owes == [] and broker.held == []
-    assert not peer.session.outbox.count and 1 not in list(peer.session.inbox)
-    assert peer.session._quota == 65535
+    assert sorted(ended) == [(1, 0), (2, 0), (3, 0)], (cuts, ended)  # every publish once
+    assert broker.pending == [] and broker.unreleased == []
+    assert not peer.session.outbox.count and 1 not in list(peer.session.received_ids)
+    assert peer.session._send_quota == 65535
 
 
-def test_a_cut_at_every_byte_loses_and_doubles_nothing():
+def test_a_cut_at_any_byte_neither_loses_nor_repeats_a_message():
     for cut in range(140):
         exchange([cut])
 
 
-def test_two_cuts_in_a_row_lose_and_double_nothing():
+def test_two_cuts_in_a_row_neither_lose_nor_repeat_a_message():
     for first in range(0, 140, 7):
         for second in range(0, 90, 5):
             exchange([first, second])
 
 
-def test_qos_2_on_the_wire():  # [MQTT-4.3.3-2], [MQTT-4.3.3-4]
+def test_a_qos_2_message_is_sent_as_publish_and_pubrel():  # [MQTT-4.3.3-2], [MQTT-4.3.3-4]
     peer = connected()
     ended = []
     peer.session.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
     assert peer.publish(Topic("a"), b"x", qos=2) == 1
-    assert peer.take() == packet(0x34, text(b"a"), b"\x00\x01\x00x")
-    assert peer.give(b"\x50\x02\x00\x01") == b"\x62\x02\x00\x01"
-    assert peer.give(b"\x50\x02\x00\x01") == b"\x62\x02\x00\x01"
+    assert peer.read_output() == make_packet(0x34, utf8_string(b"a"), b"\x00\x01\x00x")
+    assert peer.feed(b"\x50\x02\x00\x01") == b"\x62\x02\x00\x01"
+    assert peer.feed(b"\x50\x02\x00\x01") == b"\x62\x02\x00\x01"
     assert ended == []
-    assert peer.give(b"\x70\x02\x00\x01") == b""
+    assert peer.feed(b"\x70\x02\x00\x01") == b""
     assert ended == [(1, 0)] and not peer.session.outbox.count
 
 
-def test_a_pubrec_with_an_error_ends_the_message():  # [MQTT-4.4.0-2]
-    peer = connected(packet(0x20, b"\x00\x00\x03\x21\x00\x01"))
+def test_a_pubrec_with_an_error_completes_the_message():  # [MQTT-4.4.0-2]
+    peer = connected(make_packet(0x20, b"\x00\x00\x03\x21\x00\x01"))
     ended = []
     peer.session.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
     peer.publish(Topic("a"), b"x", qos=2)
     peer.publish(Topic("a"), b"y", qos=2)
-    peer.take()
-    out = peer.give(b"\x50\x03\x00\x01\x97")  # no PUBREL, and the next may go
-    assert out == packet(0x34, text(b"a"), b"\x00\x02\x00y")
+    peer.read_output()
+    out = peer.feed(b"\x50\x03\x00\x01\x97")  # no PUBREL, and the next message is sent
+    assert out == make_packet(0x34, utf8_string(b"a"), b"\x00\x02\x00y")
     assert ended == [(1, 0x97)]
 
 
 def test_an_unknown_pubrec_and_an_unknown_pubrel_are_answered_with_0x92():
-    assert connected().give(b"\x50\x02\x00\x09") == b"\x62\x03\x00\x09\x92"
-    assert connected().give(b"\x62\x02\x00\x09") == b"\x70\x03\x00\x09\x92"
-    assert connected().give(b"\x70\x02\x00\x09") == b""  # nothing is owed for a PUBCOMP
+    assert connected().feed(b"\x50\x02\x00\x09") == b"\x62\x03\x00\x09\x92"
+    assert connected().feed(b"\x62\x02\x00\x09") == b"\x70\x03\x00\x09\x92"
+    assert connected().feed(b"\x70\x02\x00\x09") == b""  # PUBCOMP needs no reply
 
 
 def test_the_send_quota_comes_back_with_pubcomp():  # [MQTT-4.9.0-2]
-    peer = connected(packet(0x20, b"\x00\x00\x03\x21\x00\x01"))
+    peer = connected(make_packet(0x20, b"\x00\x00\x03\x21\x00\x01"))
     peer.publish(Topic("a"), b"x", qos=2)
     peer.publish(Topic("a"), b"y", qos=2)
-    assert peer.take().count(b"\x00y") == 0
-    assert peer.give(b"\x50\x02\x00\x01") == b"\x62\x02\x00\x01"
-    assert peer.give(b"\x70\x02\x00\x01").endswith(b"y")
+    assert peer.read_output().count(b"\x00y") == 0
+    assert peer.feed(b"\x50\x02\x00\x01") == b"\x62\x02\x00\x01"
+    assert peer.feed(b"\x70\x02\x00\x01").endswith(b"y")
 
 
-def test_a_message_is_delivered_once_until_it_is_released():  # [MQTT-4.3.3-10], [MQTT-4.3.3-12]
+def test_a_received_message_is_delivered_once_until_its_pubrel():  # [MQTT-4.3.3-10], [MQTT-4.3.3-12]
     peer, got = subscribed()
-    one = message(b"a/b", b"1", 2, 7)
-    again = message(b"a/b", b"1", 2, 7, flags=8)
-    assert peer.give(one) == b"\x50\x02\x00\x07"
-    assert peer.give(again) == b"\x50\x02\x00\x07"
+    one = publish_packet(b"a/b", b"1", 2, 7)
+    again = publish_packet(b"a/b", b"1", 2, 7, flags=8)
+    assert peer.feed(one) == b"\x50\x02\x00\x07"
+    assert peer.feed(again) == b"\x50\x02\x00\x07"
     assert len(got) == 1
-    assert peer.give(b"\x62\x02\x00\x07") == b"\x70\x02\x00\x07"
-    assert peer.give(one) == b"\x50\x02\x00\x07"
+    assert peer.feed(b"\x62\x02\x00\x07") == b"\x70\x02\x00\x07"
+    assert peer.feed(one) == b"\x50\x02\x00\x07"
     assert len(got) == 2
 
 
-def test_a_handler_that_failed_gets_the_message_again():  # [MQTT-4.3.3-9]
+def test_after_a_handler_raised_the_packet_identifier_means_a_new_message():  # [MQTT-4.3.3-9]
     peer, got = subscribed()
     peer.session.on_error = lambda error: None
 
     def broken(message):
         raise ValueError
 
-    good = peer.session.subscriptions.all[0].handler
-    peer.session.subscriptions.all[0].handler = broken
-    assert peer.give(message(b"a/b", b"1", 2, 7)) == b"\x50\x03\x00\x07\x80"
-    peer.session.subscriptions.all[0].handler = good
-    assert peer.give(message(b"a/b", b"2", 2, 7)) == b"\x50\x02\x00\x07"
+    good = peer.session.subscriptions.entries[0].handler
+    peer.session.subscriptions.entries[0].handler = broken
+    assert peer.feed(publish_packet(b"a/b", b"1", 2, 7)) == b"\x50\x03\x00\x07\x80"
+    peer.session.subscriptions.entries[0].handler = good
+    assert peer.feed(publish_packet(b"a/b", b"2", 2, 7)) == b"\x50\x02\x00\x07"
     assert [payload for _, payload in got] == [b"2"]
 
 
-def test_more_qos_2_messages_than_we_have_room_for():
+def test_more_received_qos_2_messages_than_inflight_end_with_0x93():
     peer, got = subscribed(inflight=2)
-    peer.give(message(b"a/b", b"1", 2, 1) + message(b"a/b", b"2", 2, 2))
-    ends_with(peer, message(b"a/b", b"3", 2, 3), 0x93)
+    peer.feed(publish_packet(b"a/b", b"1", 2, 1) + publish_packet(b"a/b", b"2", 2, 2))
+    ends_with(peer, publish_packet(b"a/b", b"3", 2, 3), 0x93)
     assert len(got) == 2
 
 
-def test_a_lost_session_forgets_what_was_not_released():
+def test_a_lost_session_clears_the_received_packet_identifiers():
     peer, got = subscribed()
-    peer.give(message(b"a/b", b"1", 2, 7))
-    peer.session.lost()
+    peer.feed(publish_packet(b"a/b", b"1", 2, 7))
+    peer.session.connection_lost()
     peer.connect()
-    assert 7 not in list(peer.session.inbox)
+    assert 7 not in list(peer.session.received_ids)
 
 
-def test_what_a_broker_had_taken_before_it_lost_the_session_has_arrived():
+def test_a_message_with_pubrec_counts_as_delivered_if_the_broker_loses_its_session():
     peer = connected()
     ended = []
     peer.session.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
     peer.publish(Topic("a"), b"x", qos=2)
-    peer.take()
-    peer.give(b"\x50\x02\x00\x01")
-    peer.session.lost()
+    peer.read_output()
+    peer.feed(b"\x50\x02\x00\x01")
+    peer.session.connection_lost()
     _, out = peer.connect()
-    peer.after(0)
+    peer.advance(0)
     assert out == b"" and ended == [(1, 0)]
 
 
-def test_releases_are_not_held_back_by_the_quota():  # [MQTT-3.3.4-8]
+def test_pubrels_are_not_limited_by_the_quota():  # [MQTT-3.3.4-8]
     peer = connected()
     for payload in (b"x", b"y", b"z"):
         peer.publish(Topic("a"), payload, qos=2)
-    peer.take()
-    peer.give(b"\x50\x02\x00\x02" + b"\x50\x02\x00\x03")
-    peer.session.lost()
-    _, out = peer.connect(packet(0x20, b"\x01\x00\x03\x21\x00\x01"))
+    peer.read_output()
+    peer.feed(b"\x50\x02\x00\x02" + b"\x50\x02\x00\x03")
+    peer.session.connection_lost()
+    _, out = peer.connect(make_packet(0x20, b"\x01\x00\x03\x21\x00\x01"))
     assert out == b"\x62\x02\x00\x02\x62\x02\x00\x03"
-    assert peer.give(b"\x70\x02\x00\x02") == b""  # one of two: the window of one is still full
-    assert peer.give(b"\x70\x02\x00\x03") == packet(0x3C, text(b"a"), b"\x00\x01\x00x")
+    assert peer.feed(b"\x70\x02\x00\x02") == b""  # the other PUBREL still fills the window of one
+    assert peer.feed(b"\x70\x02\x00\x03") == make_packet(0x3C, utf8_string(b"a"), b"\x00\x01\x00x")
 
 
-def test_acknowledgements_of_another_qos():
+def test_an_acknowledgement_of_another_qos_ends_with_0x82():
     for qos, wrong in ((1, b"\x50\x02\x00\x01"), (2, b"\x40\x02\x00\x01")):
         peer = connected()
         peer.publish(Topic("a"), b"x", qos=qos)
-        peer.take()
+        peer.read_output()
         ends_with(peer, wrong, 0x82)

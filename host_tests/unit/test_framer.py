@@ -1,4 +1,4 @@
-from helper import packet
+from helper import make_packet
 from umqtt5.core.framer import Framer
 
 
@@ -6,25 +6,25 @@ def feed(framer, data, most):
     """Have `data` arrive in pieces; returns the packets found, or the reason code of what is wrong."""
     found = []
     while data:
-        n = min(most, framer.want, len(data))
+        n = min(most, framer.max_read, len(data))
         assert n > 0
-        framer.into[:n] = data[:n]
+        framer.read_buffer[:n] = data[:n]
         data = data[n:]
-        framer.landed(n)
+        framer.commit(n)
         while True:
-            there = framer.next()
+            there = framer.next_packet()
             if there > 1:
                 return there
             if not there:
                 break
-            found.append(bytes((framer.first,)) + bytes(framer.rx[framer.at : framer.end]))
-        framer.settle()
+            found.append(bytes((framer.first_byte,)) + bytes(framer.rx[framer.at : framer.end]))
+        framer.prepare_read()
     return found
 
 
 def test_packets_are_found_however_the_bytes_arrive():
     bodies = [b"", b"a", b"b" * 50, b"c" * 126, b"", b"d" * 125, b"e" * 3, b"f" * 60]
-    stream = b"".join([packet(0x30, body) for body in bodies])
+    stream = b"".join([make_packet(0x30, body) for body in bodies])
     for most in (1, 2, 3, 5, 7, 63, 64, 65, 100, 128, 1000):
         framer = Framer(128)
         assert feed(framer, stream * 3, most) == [b"\x30" + body for body in bodies] * 3, most
@@ -33,23 +33,23 @@ def test_packets_are_found_however_the_bytes_arrive():
 def test_a_flood_is_read_in_whole_buffers():
     """A read is a system call: the rest of a cut packet takes one, then the buffer is used again."""
     framer = Framer(1024)
-    stream = packet(0x30, b"x" * 65) * 150
+    stream = make_packet(0x30, b"x" * 65) * 150
     reads = left = 0
     while left < len(stream):
-        n = min(framer.want, len(stream) - left)
-        framer.into[:n] = stream[left : left + n]
+        n = min(framer.max_read, len(stream) - left)
+        framer.read_buffer[:n] = stream[left : left + n]
         left += n
         reads += 1
-        framer.landed(n)
-        while framer.next():
+        framer.commit(n)
+        while framer.next_packet():
             pass
-        framer.settle()
+        framer.prepare_read()
     assert reads <= 2 * (1 + len(stream) // 1024), reads
 
 
 def test_a_packet_as_large_as_the_buffer():
     framer = Framer(256)
-    largest = packet(0x30, b"x" * 253)
+    largest = make_packet(0x30, b"x" * 253)
     assert len(largest) == 256
     for most in (1, 17, 256):
         assert feed(framer, b"\xd0\x00" + largest + largest, most) == [b"\xd0"] + [b"\x30" + b"x" * 253] * 2
@@ -59,7 +59,7 @@ def test_a_packet_larger_than_the_buffer_is_refused_as_soon_as_its_length_is_kno
     framer = Framer(128)
     assert feed(framer, b"\x30\xff\x7f", 100) == 0x95
     framer = Framer(128)
-    assert feed(framer, packet(0x30, b"x" * 126) + packet(0x30, b"x" * 127), 100) == 0x95
+    assert feed(framer, make_packet(0x30, b"x" * 126) + make_packet(0x30, b"x" * 127), 100) == 0x95
 
 
 def test_a_malformed_length():  # [MQTT-1.5.5-1]
@@ -77,5 +77,5 @@ def test_nothing_is_left_after_a_reset():
 
 def test_the_buffer_keeps_its_size():
     framer = Framer(64)
-    feed(framer, packet(0x30, b"x" * 40) * 20, 50)
+    feed(framer, make_packet(0x30, b"x" * 40) * 20, 50)
     assert len(framer.rx) == 64

@@ -3,12 +3,12 @@
 Where the standard names no code for a fault, Malformed Packet and Protocol Error are both right (4.13.1).
 """
 
-from simulation import World
-from test_packet import CODES, PACKETS, TABLE
+from simulation import Simulation
+from test_packet import PACKETS, PROPERTY_TABLE, REASON_CODES
 
-from helper import CONNACK, Peer, message, packet, raises, text
+from helper import CONNACK, Peer, make_packet, publish_packet, raises, utf8_string
 from umqtt5 import streaming
-from umqtt5.core.session import CLOSING, CONNECTED
+from umqtt5.core.states import CLOSING, CONNECTED
 from umqtt5.core.topics import Topic
 from umqtt5.optional.topic_aliases import AliasTable
 
@@ -26,7 +26,7 @@ def connecting(**options):
     got = []
     peer.subscribe("#", lambda m: got.append((m.topic, m.payload)), 2)
     peer.session.open(peer.now)
-    peer.take()
+    peer.read_output()
     return peer, got
 
 
@@ -37,14 +37,14 @@ def live():
     """
     peer, got = connecting()
     peer.session.aliases = AliasTable(ALIASES)
-    asked = peer.give(CONNACK)
-    peer.give(packet(0x90, asked[2:4], b"\x00\x02"))
+    asked = peer.feed(CONNACK)
+    peer.feed(make_packet(0x90, asked[2:4], b"\x00\x02"))
     peer.subscribe("asked", None)
     for qos in (1, 2, 2):
         peer.publish(Topic("out"), b"x", qos)
-    peer.take()
-    peer.give(b"\x50\x02\x00\x03")
-    peer.give(message(b"in", b"1", 2, HELD) + message(b"in", b"2", 0, 0, b"\x23\x00\x01"))
+    peer.read_output()
+    peer.feed(b"\x50\x02\x00\x03")
+    peer.feed(publish_packet(b"in", b"1", 2, HELD) + publish_packet(b"in", b"2", 0, 0, b"\x23\x00\x01"))
     assert len(got) == 2 and peer.session.state == CONNECTED
     got.clear()
     return peer, got
@@ -54,18 +54,18 @@ def offer(peer, data, most):
     """Have bytes arrive until the session ends; returns what it writes."""
     out = b""
     while data and peer.session.state != CLOSING:
-        out += peer.give(data[:most], most)
+        out += peer.feed(data[:most], most)
         data = data[most:]
     return out
 
 
 def goes_on(peer, got):
     """The session works again with its next connection."""
-    peer.session.lost()
+    peer.session.connection_lost()
     got.clear()
     peer.connect()
     assert peer.session.state == CONNECTED
-    out = peer.give(message(b"in", b"again", 1, 77))
+    out = peer.feed(publish_packet(b"in", b"again", 1, 77))
     assert got == [("in", b"again")] and out == b"\x40\x02\x00\x4d"
 
 
@@ -84,27 +84,27 @@ def rejected(make, name, data, codes):
 # ---- what is right: the scenes would else prove nothing
 
 ASKED = b"\x80\x01"  # the packet identifier of the SUBSCRIBE that is not answered
-RIGHT = (
-    message(b"in", b"x", 0),
-    message(b"in", b"x", 1, 5, b"\x01\x01\x26\x00\x01k\x00\x01v"),
-    message(b"in", b"x", 2, 6, b"\x0b\x01", 8),
-    message(b"", b"x", 0, 0, b"\x23\x00\x01"),
-    message(b"in", b"x", 2, HELD, flags=8),
+VALID_PACKETS = (
+    publish_packet(b"in", b"x", 0),
+    publish_packet(b"in", b"x", 1, 5, b"\x01\x01\x26\x00\x01k\x00\x01v"),
+    publish_packet(b"in", b"x", 2, 6, b"\x0b\x01", 8),
+    publish_packet(b"", b"x", 0, 0, b"\x23\x00\x01"),
+    publish_packet(b"in", b"x", 2, HELD, flags=8),
     b"\x40\x02\x00\x01",
     b"\x40\x04\x00\x01\x10\x00",
     b"\x50\x03\x00\x02\x97",
-    packet(0x50, b"\x00\x02\x00\x04\x1f", text(b"x")),
+    make_packet(0x50, b"\x00\x02\x00\x04\x1f", utf8_string(b"x")),
     b"\x62\x02\x00\x09",
     b"\x62\x03\x00\x63\x92",
     b"\x70\x02\x00\x03",
-    packet(0x90, ASKED, b"\x00\x87"),
+    make_packet(0x90, ASKED, b"\x00\x87"),
     b"\xd0\x00",
-    message(b"in", b"x" * (RX - 7)),  # the largest that we take
+    publish_packet(b"in", b"x" * (RX - 7)),  # the largest that we take
 )
 
 
 def test_what_is_right_is_taken():
-    for data in RIGHT:
+    for data in VALID_PACKETS:
         for most in (1000, 1):
             peer, got = live()
             offer(peer, data, most)
@@ -113,11 +113,11 @@ def test_what_is_right_is_taken():
 
 
 def test_a_packet_that_is_never_finished_is_given_up_in_time():
-    for make, packets in ((live, RIGHT), (connecting, (CONNACK,))):
+    for make, packets in ((live, VALID_PACKETS), (connecting, (CONNACK,))):
         for data in packets:
             for size in range(1, len(data)):
                 peer, got = make()
-                peer.give(data[:size], 1)
+                peer.feed(data[:size], 1)
                 error = raises(OSError, waits, peer)
                 assert "no " in str(error), data
                 goes_on(peer, got)
@@ -126,15 +126,15 @@ def test_a_packet_that_is_never_finished_is_given_up_in_time():
 def waits(peer):
     """Time passes: one and a half of the keep-alive at most."""
     for _ in range(12):
-        peer.after(1000)
-        peer.take()
+        peer.advance(1000)
+        peer.read_output()
 
 
 # ---- what is wrong
 
 
 def test_before_connack():  # [MQTT-3.2.0-1]
-    for data in RIGHT:
+    for data in VALID_PACKETS:
         rejected(connecting, data, data, PROTOCOL)
     for name, data, codes in (
         ("DISCONNECT", b"\xe0\x00", PROTOCOL),  # [MQTT-3.14.0-1]
@@ -163,16 +163,16 @@ def test_packets_out_of_place():
     for name, data, codes in (
         ("second CONNACK", CONNACK, PROTOCOL),  # [MQTT-3.2.0-2]
         ("reserved type", b"\x00\x00", EITHER),
-        ("CONNECT", packet(0x10, b"\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x00"), PROTOCOL),
-        ("SUBSCRIBE", packet(0x82, b"\x00\x01\x00", text(b"a"), b"\x00"), PROTOCOL),
-        ("UNSUBSCRIBE", packet(0xA2, b"\x00\x01\x00", text(b"a")), PROTOCOL),
+        ("CONNECT", make_packet(0x10, b"\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x00"), PROTOCOL),
+        ("SUBSCRIBE", make_packet(0x82, b"\x00\x01\x00", utf8_string(b"a"), b"\x00"), PROTOCOL),
+        ("UNSUBSCRIBE", make_packet(0xA2, b"\x00\x01\x00", utf8_string(b"a")), PROTOCOL),
         ("PINGREQ", b"\xc0\x00", PROTOCOL),
         ("AUTH without a method", b"\xf0\x00", PROTOCOL),
-        ("AUTH with a method", packet(0xF0, b"\x18\x04\x15", text(b"a")), PROTOCOL),
-        ("SUBACK that nobody asked for", packet(0x90, b"\x80\x00\x00\x00"), PROTOCOL),
-        ("SUBACK of no such subscription", packet(0x90, b"\x80\x07\x00\x00"), PROTOCOL),
-        ("SUBACK of a message", packet(0x90, b"\x00\x01\x00\x00"), PROTOCOL),
-        ("UNSUBACK for a SUBSCRIBE", packet(0xB0, ASKED, b"\x00\x00"), PROTOCOL),
+        ("AUTH with a method", make_packet(0xF0, b"\x18\x04\x15", utf8_string(b"a")), PROTOCOL),
+        ("SUBACK that nobody asked for", make_packet(0x90, b"\x80\x00\x00\x00"), PROTOCOL),
+        ("SUBACK of no such subscription", make_packet(0x90, b"\x80\x07\x00\x00"), PROTOCOL),
+        ("SUBACK of a message", make_packet(0x90, b"\x00\x01\x00\x00"), PROTOCOL),
+        ("UNSUBACK for a SUBSCRIBE", make_packet(0xB0, ASKED, b"\x00\x00"), PROTOCOL),
         ("PUBACK for QoS 2", b"\x40\x02\x00\x02", PROTOCOL),
         ("PUBREC for QoS 1", b"\x50\x02\x00\x01", PROTOCOL),
     ):
@@ -206,49 +206,49 @@ def test_messages():
         ("topic of 65535 bytes", b"\x30\x04\xff\xffab", MALFORMED),
         ("no packet identifier", b"\x32\x03\x00\x01a", MALFORMED),
         ("half a packet identifier", b"\x32\x04\x00\x01a\x05", MALFORMED),
-        ("packet identifier 0", message(b"a", b"x", 1, 0), EITHER),  # [MQTT-2.2.1-4]
-        ("packet identifier 0 at QoS 2", message(b"a", b"x", 2, 0), EITHER),
+        ("packet identifier 0", publish_packet(b"a", b"x", 1, 0), EITHER),  # [MQTT-2.2.1-4]
+        ("packet identifier 0 at QoS 2", publish_packet(b"a", b"x", 2, 0), EITHER),
         ("no properties", b"\x30\x03\x00\x01a", MALFORMED),
         ("properties longer than the packet", b"\x30\x05\x00\x01a\x05\x00", MALFORMED),
         ("length of the properties is cut", b"\x30\x04\x00\x01a\x80", MALFORMED),
         ("length of the properties not the shortest", b"\x30\x05\x00\x01a\x80\x00", MALFORMED),
         ("length of the properties in five bytes", b"\x30\x08\x00\x01a\x80\x80\x80\x80\x01", MALFORMED),
-        ("+ in the topic", message(b"a/+", b"x"), (0x81, 0x82, 0x90)),  # [MQTT-3.3.2-2]
-        ("# as the topic", message(b"#", b"x"), (0x81, 0x82, 0x90)),
-        ("no topic and no alias", message(b"", b"x"), PROTOCOL),
+        ("+ in the topic", publish_packet(b"a/+", b"x"), (0x81, 0x82, 0x90)),  # [MQTT-3.3.2-2]
+        ("# as the topic", publish_packet(b"#", b"x"), (0x81, 0x82, 0x90)),
+        ("no topic and no alias", publish_packet(b"", b"x"), PROTOCOL),
         (
             "no topic and an alias that stands for nothing",
-            message(b"", b"x", 0, 0, b"\x23\x00\x02"),
+            publish_packet(b"", b"x", 0, 0, b"\x23\x00\x02"),
             PROTOCOL,
         ),
-        ("alias 0", message(b"a", b"x", 0, 0, b"\x23\x00\x00"), (0x94,)),
+        ("alias 0", publish_packet(b"a", b"x", 0, 0, b"\x23\x00\x00"), (0x94,)),
         (
             "an alias above our maximum",
-            message(b"a", b"x", 0, 0, b"\x23\x00\x03"),
+            publish_packet(b"a", b"x", 0, 0, b"\x23\x00\x03"),
             (0x94,),
         ),  # [MQTT-3.1.2-26]
-        ("the largest alias", message(b"a", b"x", 0, 0, b"\x23\xff\xff"), (0x94,)),
-        ("Subscription Identifier 0", message(b"a", b"x", 0, 0, b"\x0b\x00"), PROTOCOL),
+        ("the largest alias", publish_packet(b"a", b"x", 0, 0, b"\x23\xff\xff"), (0x94,)),
+        ("Subscription Identifier 0", publish_packet(b"a", b"x", 0, 0, b"\x0b\x00"), PROTOCOL),
         (
             "Subscription Identifier not the shortest",
-            message(b"a", b"x", 0, 0, b"\x0b\x81\x00"),
+            publish_packet(b"a", b"x", 0, 0, b"\x0b\x81\x00"),
             MALFORMED,
         ),
         (
             "Subscription Identifier in five bytes",
-            message(b"a", b"x", 0, 0, b"\x0b\x80\x80\x80\x80\x01"),
+            publish_packet(b"a", b"x", 0, 0, b"\x0b\x80\x80\x80\x80\x01"),
             MALFORMED,
         ),
-        ("a property number of two bytes", message(b"a", b"x", 0, 0, b"\x81\x01\x00"), MALFORMED),
+        ("a property number of two bytes", publish_packet(b"a", b"x", 0, 0, b"\x81\x01\x00"), MALFORMED),
     ):
         rejected(live, name, data, codes)
     # without any aliases of ours [MQTT-3.1.2-27]
-    rejected(plain, "an alias", message(b"a", b"x", 0, 0, b"\x23\x00\x01"), (0x94,))
+    rejected(plain, "an alias", publish_packet(b"a", b"x", 0, 0, b"\x23\x00\x01"), (0x94,))
 
 
 def plain():
     peer, got = connecting()
-    peer.give(CONNACK)
+    peer.feed(CONNACK)
     return peer, got
 
 
@@ -272,21 +272,23 @@ ILL_FORMED = (
 
 def test_strings_that_are_none():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
     for bad in ILL_FORMED:
-        rejected(live, "topic", message(bad, b"x"), MALFORMED)
+        rejected(live, "topic", publish_packet(bad, b"x"), MALFORMED)
         for block in (
-            b"\x03" + text(bad),
-            b"\x08" + text(bad),
-            b"\x26" + text(bad) + text(b"v"),
-            b"\x26" + text(b"k") + text(bad),
+            b"\x03" + utf8_string(bad),
+            b"\x08" + utf8_string(bad),
+            b"\x26" + utf8_string(bad) + utf8_string(b"v"),
+            b"\x26" + utf8_string(b"k") + utf8_string(bad),
         ):
-            rejected(live, bad, message(b"a", b"x", 0, 0, block), MALFORMED)
-        rejected(live, bad, packet(0x40, b"\x00\x01\x00", sized(b"\x1f" + text(bad))), MALFORMED)
+            rejected(live, bad, publish_packet(b"a", b"x", 0, 0, block), MALFORMED)
+        rejected(
+            live, bad, make_packet(0x40, b"\x00\x01\x00", with_length(b"\x1f" + utf8_string(bad))), MALFORMED
+        )
         for identifier in (b"\x12", b"\x1a", b"\x1c", b"\x1f"):
-            data = packet(0x20, b"\x00\x00", sized(identifier + text(bad)))
+            data = make_packet(0x20, b"\x00\x00", with_length(identifier + utf8_string(bad)))
             rejected(connecting, bad, data, MALFORMED)
 
 
-def sized(block):
+def with_length(block):
     return bytes((len(block),)) + block
 
 
@@ -300,7 +302,7 @@ def test_acknowledgements():
             ("properties longer than the packet", b"\x00\x01\x00\x05\x1f", MALFORMED),
             ("length of the properties is cut", b"\x00\x01\x00\x80", MALFORMED),
         ):
-            rejected(live, name, packet(first, body), codes)
+            rejected(live, name, make_packet(first, body), codes)
     for first in (0x90, 0xB0):
         for name, body, codes in (
             ("empty", b"", MALFORMED),
@@ -311,7 +313,7 @@ def test_acknowledgements():
             ("no reason code", b"\x80\x01\x00", EITHER),
             ("a reason code too many", b"\x80\x01\x00\x00\x00", EITHER),
         ):
-            rejected(live, name, packet(first, body), codes)
+            rejected(live, name, make_packet(first, body), codes)
 
 
 def test_ends_that_are_wrong():
@@ -322,7 +324,7 @@ def test_ends_that_are_wrong():
         ("session expiry of a server", b"\x00\x05\x11\x00\x00\x00\x05", EITHER),  # [MQTT-3.14.2-2]
         ("the reason of a client's will", b"\x04", EITHER),
     ):
-        rejected(live, name, packet(0xE0, body), codes)
+        rejected(live, name, make_packet(0xE0, body), codes)
 
 
 # ---- every property and every reason code
@@ -334,7 +336,7 @@ def scene(first):
 
 def blocks():
     """Properties that are wrong in some packet: name, first byte, the block, the reason codes."""
-    for identifier, value, where in TABLE:
+    for identifier, value, where in PROPERTY_TABLE:
         block = bytes((identifier,)) + value
         for name, first, before, behind in PACKETS:
             row = bytes((len(before),)) + before, behind
@@ -356,19 +358,19 @@ def blocks():
 
 def test_every_property_in_every_packet():
     for name, first, block, row, codes in blocks():
-        data = packet(first, row[0][1:], sized(block), row[1])
+        data = make_packet(first, row[0][1:], with_length(block), row[1])
         if first == 0xF0:  # nobody asked for authentication, which may be seen first
             codes = EITHER
         rejected(scene(first), (name, block), data, codes)
 
 
 def test_reason_codes_of_other_packets():
-    for first, legal in CODES:
+    for first, legal in REASON_CODES:
         for code in (1, 2, 3, 4, 15, 16, 17, 24, 25, 26, 127, 132, 136, 138, 140, 146, 147, 158, 163, 255):
             if code not in legal:
                 before = {0x20: b"\x00", 0x90: ASKED + b"\x00", 0xB0: ASKED + b"\x00", 0xE0: b"", 0xF0: b""}
                 data = before.get(first, b"\x00\x01") + bytes((code,)) + (b"\x00" if first == 0x20 else b"")
-                rejected(scene(first), code, packet(first, data), EITHER)
+                rejected(scene(first), code, make_packet(first, data), EITHER)
 
 
 # ---- more than we said
@@ -378,20 +380,20 @@ def test_more_qos_2_messages_than_our_receive_maximum():
     def three_more():
         peer, got = live()
         for packet_id in range(1, INFLIGHT):
-            peer.give(message(b"in", b"x", 2, packet_id))
+            peer.feed(publish_packet(b"in", b"x", 2, packet_id))
         got.clear()
         return peer, got
 
-    rejected(three_more, "the fifth", message(b"in", b"x", 2, 20), (0x93,))
+    rejected(three_more, "the fifth", publish_packet(b"in", b"x", 2, 20), (0x93,))
 
 
 def test_what_comes_behind_a_fault_is_not_looked_at():
-    for behind in RIGHT + (CONNACK, b"\xe0\x00"):
+    for behind in VALID_PACKETS + (CONNACK, b"\xe0\x00"):
         rejected(live, behind, b"\xd0\x01\x00" + behind, MALFORMED)
 
 
 def test_a_fault_behind_what_is_right():
-    for first in RIGHT:
+    for first in VALID_PACKETS:
         for most in (1000, 1):
             peer, got = live()
             out = offer(peer, first + b"\xd1\x00", most)
@@ -402,33 +404,33 @@ def test_a_fault_behind_what_is_right():
 # ---- payloads in pieces, and authentication: both take packets by ways of their own
 
 
-def given(world, data, piece):
+def given(sim, data, piece):
     """Have bytes arrive at a client; returns what it answers."""
-    link = world.stream
+    link = sim.stream
     before = len(link.written)
-    world.piece = piece
+    sim.read_size = piece
     link.inbox += data
     for _ in range(len(data) + 4):
-        if not world.client.connected and link.closed:
+        if not sim.client.is_connected and link.closed:
             break
-        world.client.poll()
+        sim.client.poll()
     return link.written[before:]
 
 
-def ended(world, data, piece):
+def ended(sim, data, piece):
     """The reason code with which a client ends its connection; it then connects again."""
     told = []
-    world.client.on_state = lambda client, connected, error: told.append(error)
-    link = world.stream
-    out = given(world, data, piece)
+    sim.client.on_state = lambda client, connected, error: told.append(error)
+    link = sim.stream
+    out = given(sim, data, piece)
     assert told and told[0] and hasattr(told[0], "code"), (data, told)
     assert out[-3:] == bytes((0xE0, 1, told[0].code)) and link.closed, (data, out)
-    world.piece = 1000
+    sim.read_size = 1000
     for _ in range(2000):  # what was wrong before CONNACK may be tried again late
-        if world.client.connected:
+        if sim.client.is_connected:
             break
-        world.client.poll(1000)
-    assert world.client.connected and world.stream is not link
+        sim.client.poll(1000)
+    assert sim.client.is_connected and sim.stream is not link
     return told[0].code
 
 
@@ -436,25 +438,25 @@ HEAD = 64  # `rx` of a client that takes larger messages in pieces
 
 
 def pieces(wait=True):
-    world = World(rx=HEAD, topic_alias_maximum=1)
+    sim = Simulation(rx=HEAD, topic_alias_maximum=1)
     got = []
 
     def begin(message, size):
         got.append(message.topic)
         return lambda piece: None
 
-    streaming.receive(world.client, "#", begin, qos=2, maximum=1000)
+    streaming.receive(sim.client, "#", begin, qos=2, max_size=1000)
     if wait:
-        world.client.connect()
-        world.client.poll()
-        world.stream.inbox += packet(0x90, b"\x80\x00\x00\x02")
-        world.client.poll()
-        assert world.client.session.subscriptions.all[0].reason == 2
-    return world, got
+        sim.client.connect()
+        sim.client.poll()
+        sim.stream.inbox += make_packet(0x90, b"\x80\x00\x00\x02")
+        sim.client.poll()
+        assert sim.client.session.subscriptions.entries[0].reason == 2
+    return sim, got
 
 
 def large(first, head, size=200):
-    return packet(first, head, b"x" * (size - len(head)))
+    return make_packet(first, head, b"x" * (size - len(head)))
 
 
 def test_large_messages():
@@ -473,41 +475,41 @@ def test_large_messages():
         ("properties longer than the packet", large(0x30, b"\x00\x01a\xff\x7f"), MALFORMED),
         ("length of the properties not the shortest", large(0x30, b"\x00\x01a\x80\x00"), MALFORMED),
         ("topic longer than the packet", large(0x30, b"\xff\xff"), MALFORMED),
-        ("a head larger than rx", large(0x30, text(b"t" * 80) + b"\x00"), TOO_LARGE),
+        ("a head larger than rx", large(0x30, utf8_string(b"t" * 80) + b"\x00"), TOO_LARGE),
         ("larger than we said", b"\x30\xe9\x07", TOO_LARGE),
         ("another packet that large", large(0x40, b"\x00\x01"), TOO_LARGE),
     ):
         for piece in (1000, 1):
-            world, got = pieces()
-            code = ended(world, data, piece)
+            sim, got = pieces()
+            code = ended(sim, data, piece)
             assert code in codes, (name, code)
             assert got == [], name
 
 
 def test_a_large_message_before_connack():  # [MQTT-3.2.0-1]
     for piece in (1000, 1):
-        world, got = pieces(wait=False)
-        world.greeting = b""
-        world.client.connect(wait=False)
-        world.client.poll()
-        world.client.poll()
-        world.greeting = CONNACK
-        assert ended(world, large(0x30, b"\x00\x01a\x00"), piece) == 0x82
+        sim, got = pieces(wait=False)
+        sim.connect_reply = b""
+        sim.client.connect(wait=False)
+        sim.client.poll()
+        sim.client.poll()
+        sim.connect_reply = CONNACK
+        assert ended(sim, large(0x30, b"\x00\x01a\x00"), piece) == 0x82
         assert got == []
 
 
 def test_a_head_of_any_size_is_taken_or_too_large():
     for size in range(HEAD - 12, HEAD + 4):
-        for properties in (b"\x00", sized(b"\x01\x00"), b"\x81\x01\x09\x00\x7e" + b"c" * 126):
+        for properties in (b"\x00", with_length(b"\x01\x00"), b"\x81\x01\x09\x00\x7e" + b"c" * 126):
             for piece in (1000, 30, 1):
-                world, got = pieces()
-                topic = text(b"t" * size)
+                sim, got = pieces()
+                topic = utf8_string(b"t" * size)
                 # with the first byte and two of length
                 if 3 + len(topic + properties) <= HEAD:
-                    given(world, large(0x30, topic + properties, 400), piece)
-                    assert len(got) == 1 and world.client.connected, (size, properties)
+                    given(sim, large(0x30, topic + properties, 400), piece)
+                    assert len(got) == 1 and sim.client.is_connected, (size, properties)
                 else:
-                    code = ended(world, large(0x30, topic + properties, 400), piece)
+                    code = ended(sim, large(0x30, topic + properties, 400), piece)
                     assert code == 0x95 and got == [], (size, properties)
 
 
@@ -524,36 +526,44 @@ class Method:
         pass
 
 
-WORDS = b"\x15" + text(b"words")
+WORDS = b"\x15" + utf8_string(b"words")
 
 
 def test_authentication():
     for name, data, codes in (
         ("no method", b"\xf0\x02\x18\x00", PROTOCOL),
-        ("another method", packet(0xF0, b"\x18", sized(b"\x15" + text(b"other"))), PROTOCOL),
-        ("the method twice", packet(0xF0, b"\x18", sized(WORDS * 2)), PROTOCOL),
-        ("a client's reason", packet(0xF0, b"\x19", sized(WORDS)), EITHER),
-        ("no such reason", packet(0xF0, b"\x01", sized(WORDS)), EITHER),
-        ("property out of place", packet(0xF0, b"\x18", sized(WORDS + b"\x01\x01")), MALFORMED),
-        ("data twice", packet(0xF0, b"\x18", sized(WORDS + b"\x16\x00\x00" * 2)), PROTOCOL),
-        ("data are cut", packet(0xF0, b"\x18", sized(WORDS + b"\x16\x00\x05")), MALFORMED),
-        ("method ill-formed", packet(0xF0, b"\x18", sized(b"\x15" + text(b"\xff"))), MALFORMED),
+        (
+            "another method",
+            make_packet(0xF0, b"\x18", with_length(b"\x15" + utf8_string(b"other"))),
+            PROTOCOL,
+        ),
+        ("the method twice", make_packet(0xF0, b"\x18", with_length(WORDS * 2)), PROTOCOL),
+        ("a client's reason", make_packet(0xF0, b"\x19", with_length(WORDS)), EITHER),
+        ("no such reason", make_packet(0xF0, b"\x01", with_length(WORDS)), EITHER),
+        ("property out of place", make_packet(0xF0, b"\x18", with_length(WORDS + b"\x01\x01")), MALFORMED),
+        ("data twice", make_packet(0xF0, b"\x18", with_length(WORDS + b"\x16\x00\x00" * 2)), PROTOCOL),
+        ("data are cut", make_packet(0xF0, b"\x18", with_length(WORDS + b"\x16\x00\x05")), MALFORMED),
+        (
+            "method ill-formed",
+            make_packet(0xF0, b"\x18", with_length(b"\x15" + utf8_string(b"\xff"))),
+            MALFORMED,
+        ),
         ("properties longer than the packet", b"\xf0\x02\x18\x05", MALFORMED),
-        ("a byte too many", packet(0xF0, b"\x18", sized(WORDS), b"\x00"), MALFORMED),
-        ("reserved flags", packet(0xF1, b"\x18", sized(WORDS)), MALFORMED),
+        ("a byte too many", make_packet(0xF0, b"\x18", with_length(WORDS), b"\x00"), MALFORMED),
+        ("reserved flags", make_packet(0xF1, b"\x18", with_length(WORDS)), MALFORMED),
         ("larger than we said", b"\xf0\xff\x7f", TOO_LARGE),
     ):
         for piece in (1000, 1):
             for again in (False, True):
-                world = World()
-                world.client.auth = Method()
-                accepted = packet(0x20, b"\x00\x00", sized(WORDS))
-                world.greeting = accepted if again else b""
-                world.client.connect(wait=again)
+                sim = Simulation()
+                sim.client.auth = Method()
+                accepted = make_packet(0x20, b"\x00\x00", with_length(WORDS))
+                sim.connect_reply = accepted if again else b""
+                sim.client.connect(wait=again)
                 if again:
-                    world.client.reauthenticate(wait=False)
-                world.client.poll()
-                world.client.poll()
-                world.greeting = accepted
-                code = ended(world, data, piece)
+                    sim.client.reauthenticate(wait=False)
+                sim.client.poll()
+                sim.client.poll()
+                sim.connect_reply = accepted
+                code = ended(sim, data, piece)
                 assert code in codes, (name, again, code)

@@ -1,11 +1,11 @@
-"""The outbox on flash, as its user sees it: what is there after a reboot, and what it costs."""
+"""Journal (outbox on flash): reboots, power cuts, order, exactly-once delivery, damage, number of syncs."""
 
 import sys
 
-from power_cycles import Boot, Broker, History, exhaust, random_history
-from simulated_flash import Dice, Flash
+from power_cycles import DeviceBoot, DeviceHistory, SessionBroker, cut_at_every_step, random_history
+from simulated_flash import SeededRandom, SimulatedFlash
 
-from helper import message, raises
+from helper import publish_packet, raises
 from umqtt5 import streaming
 from umqtt5.journal import Journal
 
@@ -13,68 +13,71 @@ FAST = sys.implementation.name == "cpython"
 
 
 def history(**journal):
-    """A device of which nothing is left to chance."""
-    one = History(Dice(1), journal=journal, flash=Flash(Dice(1)))
-    one.broker.limits = b"\x03\x21\x00\x0a"
-    return one
+    """Return a device history without randomness."""
+    hist = DeviceHistory(SeededRandom(1), journal=journal, flash=SimulatedFlash(SeededRandom(1)))
+    hist.broker.limits = b"\x03\x21\x00\x0a"
+    return hist
 
 
-def off(one):
-    """The power goes, and what was not synced is lost."""
-    for path, (whole, _) in one.flash.files.items():
-        one.flash.files[path] = whole, b""
-    one.waiting = []
+def power_off(hist):
+    """Cut the power; all unsynced data are lost."""
+    for path, (whole, _) in hist.flash.files.items():
+        hist.flash.files[path] = whole, b""
+    hist.waiting = []
 
 
-def offline(one):
-    """A boot without a link."""
-    one.boot()
-    one.now.there = False
+def offline(hist):
+    """Boot without a network."""
+    hist.power_on()
+    hist.now.broker_listens = False
 
 
-def test_messages_outlive_a_reboot_in_order():
-    one = history()
-    offline(one)
+def test_messages_survive_a_reboot_in_order():
+    hist = history()
+    offline(hist)
     for _ in range(3):
-        assert one.publish()
-    off(one)
-    one.boot()
-    assert one.now.journal.restored == 3 and one.now.journal.torn == one.now.journal.damaged == 0
-    one.step(100)
-    assert one.broker.got == {1: [0, 2], 2: [1]}
-    one.judge()
+        assert hist.publish()
+    power_off(hist)
+    hist.power_on()
+    assert (
+        hist.now.journal.restored_count == 3
+        and hist.now.journal.torn_bytes == hist.now.journal.damaged_bytes == 0
+    )
+    hist.step(100)
+    assert hist.broker.delivered == {1: [0, 2], 2: [1]}
+    hist.check()
 
 
-def test_what_has_ended_is_not_sent_again():
-    one = history()
-    one.boot()
-    one.step(100)
+def test_acknowledged_messages_are_not_sent_again_after_a_reboot():
+    hist = history()
+    hist.power_on()
+    hist.step(100)
     for _ in range(4):
-        assert one.publish()
-        one.step(100)
-    one.now.journal.sync()
-    off(one)
-    one.boot()
-    assert one.now.journal.restored == 0
-    one.step(100)
-    assert one.broker.got == {1: [0, 2], 2: [1, 3]}
+        assert hist.publish()
+        hist.step(100)
+    hist.now.journal.sync()
+    power_off(hist)
+    hist.power_on()
+    assert hist.now.journal.restored_count == 0
+    hist.step(100)
+    assert hist.broker.delivered == {1: [0, 2], 2: [1, 3]}
 
 
-def test_topic_properties_payload_and_flags_are_the_same_again():
-    flash = Flash()
-    device = Boot(history_of(flash), {"path": "/o"})
-    device.there = False
+def test_a_reboot_restores_topic_properties_payload_and_flags():
+    flash = SimulatedFlash()
+    device = DeviceBoot(history_of(flash), {"path": "/o"})
+    device.broker_listens = False
     properties = b"\x01\x01\x03\x00\x01t"
     assert device.client.publish(
         "temp\u00e9rature", b"\x00\xff" * 20, qos=2, retain=True, properties=properties
     )
     before = device.client.session.outbox
-    size = before.sizes[0]
-    body = bytes(before.arena[before.bodies[0] : before.bodies[0] + size])
-    again = Boot(history_of(flash), {"path": "/o"})
+    size = before.body_sizes[0]
+    body = bytes(before.arena[before.body_offsets[0] : before.body_offsets[0] + size])
+    again = DeviceBoot(history_of(flash), {"path": "/o"})
     outbox = again.client.session.outbox
-    assert bytes(outbox.arena[outbox.bodies[0] : outbox.bodies[0] + size]) == body
-    assert (outbox.topics[0].name, outbox.sizes[0], outbox.properties[0]) == (
+    assert bytes(outbox.arena[outbox.body_offsets[0] : outbox.body_offsets[0] + size]) == body
+    assert (outbox.topics[0].name, outbox.body_sizes[0], outbox.property_sizes[0]) == (
         before.topics[0].name,
         size,
         len(properties),
@@ -83,246 +86,246 @@ def test_topic_properties_payload_and_flags_are_the_same_again():
 
 
 def history_of(flash):
-    return History(Dice(1), flash=flash)
+    return DeviceHistory(SeededRandom(1), flash=flash)
 
 
-def test_a_resumed_session_gets_dup_and_the_same_packet_identifier():
-    one = history()
-    one.boot()
-    one.step(50)
-    one.deaf()
-    one.publish()
-    packet_id = one.publish()
-    one.step(5)
-    off(one)
-    one.boot()
-    one.step(50)
-    assert one.now.client.session.resumed
-    written = one.now.streams[0].written
+def test_a_resumed_session_resends_with_dup_and_the_same_packet_identifier():
+    hist = history()
+    hist.power_on()
+    hist.step(50)
+    hist.disconnect_network()
+    hist.publish()
+    packet_id = hist.publish()
+    hist.step(5)
+    power_off(hist)
+    hist.power_on()
+    hist.step(50)
+    assert hist.now.client.session.resumed
+    written = hist.now.streams[0].written
     assert bytes((0x3C,)) in written and bytes((0, packet_id)) in written
-    one.judge()
+    hist.check()
 
 
-def test_a_new_session_that_a_cut_has_hidden():
-    """An identifier of the old session comes without DUP: that is a new message [MQTT-3.3.1-1]."""
-    one = history()
-    one.boot()
-    one.step(50)
-    one.deaf()
-    one.now.streams[-1].left = 5  # PUBREC does not pass
-    one.now.streams[-1].inbox += message(b"down", b"1", 2, 1)
-    one.now.client.poll()
-    assert one.handled == [1]
-    off(one)
+def test_a_known_packet_identifier_without_dup_is_a_new_message_after_a_reboot():
+    """After a reboot, a known packet identifier without DUP is a new message [MQTT-3.3.1-1]."""
+    hist = history()
+    hist.power_on()
+    hist.step(50)
+    hist.disconnect_network()
+    hist.now.streams[-1].bytes_left = 5  # PUBREC is cut power_off
+    hist.now.streams[-1].inbox += publish_packet(b"down", b"1", 2, 1)
+    hist.now.client.poll()
+    assert hist.handled == [1]
+    power_off(hist)
     for dup, handled in ((8, [1]), (0, [1, 2])):
-        one.boot()
-        one.step(50)
-        one.now.streams[-1].give(message(b"down", b"2", 2, 1, flags=dup))
-        one.step(50)
-        assert one.handled == handled
+        hist.power_on()
+        hist.step(50)
+        hist.now.streams[-1].send_to_client(publish_packet(b"down", b"2", 2, 1, flags=dup))
+        hist.step(50)
+        assert hist.handled == handled
 
 
-def test_the_first_boot_begins_a_session_and_the_next_goes_on_with_it():
-    one = history()
-    one.boot()
-    assert one.now.client.session.clean_start
-    one.step(50)
-    off(one)
-    one.boot()
-    assert not one.now.client.session.clean_start
-    one.step(50)
-    assert one.now.client.session.resumed
+def test_the_first_boot_starts_a_session_and_the_next_boot_resumes_it():
+    hist = history()
+    hist.power_on()
+    assert hist.now.client.session.clean_start
+    hist.step(50)
+    power_off(hist)
+    hist.power_on()
+    assert not hist.now.client.session.clean_start
+    hist.step(50)
+    assert hist.now.client.session.resumed
 
 
-def test_a_broker_that_assigns_the_client_identifier_is_told_it_again():
-    flash = Flash()
-    device = Boot(history_of(flash), {"path": "/o"}, client_id="")
+def test_an_assigned_client_identifier_is_used_again_after_a_reboot():
+    flash = SimulatedFlash()
+    device = DeviceBoot(history_of(flash), {"path": "/o"}, client_id="")
     device.broker.limits += b""
     device.broker.limits = b"\x09\x12\x00\x06chosen"
     device.client.poll(50)
-    assert device.client.connected
-    again = Boot(history_of(flash), {"path": "/o"}, client_id="")
+    assert device.client.is_connected
+    again = DeviceBoot(history_of(flash), {"path": "/o"}, client_id="")
     assert again.client.session.client_id == b"chosen" and not again.client.session.clean_start
 
 
-def test_another_client_identifier_takes_the_messages_into_a_new_session():
-    one = history()
-    one.boot()
-    one.step(50)
-    one.deaf()
-    one.publish(), one.publish()
-    off(one)
-    one.options = {"client_id": "other"}
-    one.broker = Broker()
-    one.boot()
-    assert one.now.client.session.clean_start and one.now.journal.restored == 2
-    one.step(50)
-    assert one.broker.got == {1: [0], 2: [1]}
-    assert b"\x32" in one.now.streams[0].written and b"\x3a" not in one.now.streams[0].written
+def test_a_changed_client_identifier_moves_the_messages_to_a_new_session():
+    hist = history()
+    hist.power_on()
+    hist.step(50)
+    hist.disconnect_network()
+    hist.publish(), hist.publish()
+    power_off(hist)
+    hist.options = {"client_id": "other"}
+    hist.broker = SessionBroker()
+    hist.power_on()
+    assert hist.now.client.session.clean_start and hist.now.journal.restored_count == 2
+    hist.step(50)
+    assert hist.broker.delivered == {1: [0], 2: [1]}
+    assert b"\x32" in hist.now.streams[0].written and b"\x3a" not in hist.now.streams[0].written
 
 
-def test_a_message_that_flash_does_not_take_is_not_accepted():
-    one = history()
-    offline(one)
-    one.publish()
-    one.flash.errors = 1000
-    assert not one.publish() and not one.publish()
-    assert isinstance(one.now.journal.error, OSError)
-    one.flash.errors = 0
-    assert one.publish()
-    off(one)
-    one.boot()
-    assert one.now.journal.restored == 2
+def test_a_message_is_not_accepted_if_flash_cannot_store_it():
+    hist = history()
+    offline(hist)
+    hist.publish()
+    hist.flash.errors = 1000
+    assert not hist.publish() and not hist.publish()
+    assert isinstance(hist.now.journal.error, OSError)
+    hist.flash.errors = 0
+    assert hist.publish()
+    power_off(hist)
+    hist.power_on()
+    assert hist.now.journal.restored_count == 2
 
 
-def test_flash_that_cant_be_written_stops_no_device():
-    one = history()
-    one.flash.errors = 1000
-    one.boot()
-    one.step(20)
-    assert isinstance(one.now.journal.error, OSError)
-    assert not one.now.client.connected  # it tries again
-    one.flash.errors = 0
-    one.step(5000)
-    assert one.now.client.connected and one.publish()
+def test_a_device_connects_once_flash_can_be_written_again():
+    hist = history()
+    hist.flash.errors = 1000
+    hist.power_on()
+    hist.step(20)
+    assert isinstance(hist.now.journal.error, OSError)
+    assert not hist.now.client.is_connected  # it retries
+    hist.flash.errors = 0
+    hist.step(5000)
+    assert hist.now.client.is_connected and hist.publish()
 
 
-def test_anything_in_the_files_stops_no_device():
-    dice = Dice(5)
+def test_random_file_contents_do_not_stop_the_device():
+    rng = SeededRandom(5)
     for _ in range(40):
-        one = history()
-        one.damaged = True
+        hist = history()
+        hist.damaged = True
         for path in ("/outbox.0", "/outbox.1"):
-            if dice.below(4):
-                one.flash.files[path] = bytes([dice.below(256) for _ in range(dice.below(300))]), b""
-        one.boot()
-        one.step(50)
-        assert one.publish() and one.publish()
-        one.step(50)
-        assert one.broker.got == {1: [0], 2: [1]}
+            if rng.below(4):
+                hist.flash.files[path] = bytes([rng.below(256) for _ in range(rng.below(300))]), b""
+        hist.power_on()
+        hist.step(50)
+        assert hist.publish() and hist.publish()
+        hist.step(50)
+        assert hist.broker.delivered == {1: [0], 2: [1]}
 
 
-def test_damage_is_told_and_the_session_begins_anew():
-    one = history()
-    offline(one)
+def test_damage_is_reported_and_starts_a_new_session():
+    hist = history()
+    offline(hist)
     for _ in range(3):
-        one.publish()
-    ((path, (content, _)),) = one.flash.files.items()
+        hist.publish()
+    ((path, (content, _)),) = hist.flash.files.items()
     at = content.find(b"up") + 3
-    one.flash.files[path] = content[:at] + b"?" + content[at + 1 :], b""
-    one.damaged = True
-    one.boot()
-    assert one.now.journal.restored == 2 and one.now.journal.damaged == 19
-    assert one.now.client.session.clean_start
-    one.step(50)
-    assert one.broker.got == {1: [2], 2: [1]}
+    hist.flash.files[path] = content[:at] + b"?" + content[at + 1 :], b""
+    hist.damaged = True
+    hist.power_on()
+    assert hist.now.journal.restored_count == 2 and hist.now.journal.damaged_bytes == 19
+    assert hist.now.client.session.clean_start
+    hist.step(50)
+    assert hist.broker.delivered == {1: [2], 2: [1]}
 
 
-def test_an_outbox_that_is_smaller_now_takes_all_that_was_there():
-    one = history(size=9000)
-    one.options = {"outbox": 2000, "inflight": 20}
-    offline(one)
+def test_a_smaller_outbox_still_sends_all_restored_messages():
+    hist = history(size=9000)
+    hist.options = {"outbox": 2000, "inflight": 20}
+    offline(hist)
     for _ in range(12):
-        assert one.publish()
-    off(one)
-    one.options = {"outbox": 128, "inflight": 2}
-    one.boot()
-    assert one.now.journal.restored == 12
+        assert hist.publish()
+    power_off(hist)
+    hist.options = {"outbox": 128, "inflight": 2}
+    hist.power_on()
+    assert hist.now.journal.restored_count == 12
     for _ in range(20):
-        one.step(20)
-    assert one.broker.got == {1: [0, 2, 4, 6, 8, 10], 2: [1, 3, 5, 7, 9, 11]}
+        hist.step(20)
+    assert hist.broker.delivered == {1: [0, 2, 4, 6, 8, 10], 2: [1, 3, 5, 7, 9, 11]}
 
 
-def test_a_streamed_payload_is_not_kept_but_its_identifier_is():
+def test_a_streamed_payload_is_not_stored_but_its_packet_identifier_is():
     from io import BytesIO
 
-    one = history()
-    one.boot()
-    one.step(50)
-    one.deaf()
-    packet_id = streaming.send(one.now.client, "up", BytesIO(b"7 " + b"x" * 400), 402, qos=2)
+    hist = history()
+    hist.power_on()
+    hist.step(50)
+    hist.disconnect_network()
+    packet_id = streaming.send(hist.now.client, "up", BytesIO(b"7 " + b"x" * 400), 402, qos=2)
     assert packet_id == 1
-    off(one)
-    one.boot()
-    assert one.now.journal.restored == 1
-    one.step(50)
-    assert one.broker.got == {1: [], 2: []} and one.now.client.session.outbox.count == 0
-    one.publish(), one.publish()
-    one.step(50)
-    assert one.broker.got == {1: [0], 2: [1]}
+    power_off(hist)
+    hist.power_on()
+    assert hist.now.journal.restored_count == 1
+    hist.step(50)
+    assert hist.broker.delivered == {1: [], 2: []} and hist.now.client.session.outbox.count == 0
+    hist.publish(), hist.publish()
+    hist.step(50)
+    assert hist.broker.delivered == {1: [0], 2: [1]}
 
 
-def test_how_often_it_is_synced():
-    # a message at QoS 1 once, its end goes with the next; at QoS 2 also before PUBREL
+def test_sync_every_limits_the_number_of_syncs():
+    # hist sync per QoS 1 message, whose end is synced with the next hist; QoS 2 syncs also before PUBREL
     for every, syncs in ((1, 30), (5, 7), (1000, 2)):
-        one = history(every=every, ms=2000, size=6000)
-        one.options = {"inflight": 20, "outbox": 1500}
-        one.boot()
-        one.step(3000)
-        before = one.now.journal.log.syncs
+        hist = history(sync_every=every, sync_ms=2000, size=6000)
+        hist.options = {"inflight": 20, "outbox": 1500}
+        hist.power_on()
+        hist.step(3000)
+        before = hist.now.journal.record_log.syncs
         for _ in range(20):
-            assert one.publish()
-            one.step(5)
-        one.step(5000)
-        found = one.now.journal.log.syncs - before
-        assert one.broker.got == {1: list(range(0, 20, 2)), 2: list(range(1, 20, 2))}
+            assert hist.publish()
+            hist.step(5)
+        hist.step(5000)
+        found = hist.now.journal.record_log.syncs - before
+        assert hist.broker.delivered == {1: list(range(0, 20, 2)), 2: list(range(1, 20, 2))}
         assert found <= syncs
 
 
-def test_after_some_time_it_is_synced_as_the_client_polls():
-    one = history(every=1000, ms=200)
-    offline(one)
-    one.publish()
-    assert one.now.journal.waiting == 1
-    one.step(150)
-    assert one.now.journal.waiting == 1
-    one.step(100)
-    assert one.now.journal.waiting == 0
-    off(one)
-    one.boot()
-    assert one.now.journal.restored == 1
+def test_polling_syncs_after_sync_ms():
+    hist = history(sync_every=1000, sync_ms=200)
+    offline(hist)
+    hist.publish()
+    assert hist.now.journal.unsynced == 1
+    hist.step(150)
+    assert hist.now.journal.unsynced == 1
+    hist.step(100)
+    assert hist.now.journal.unsynced == 0
+    power_off(hist)
+    hist.power_on()
+    assert hist.now.journal.restored_count == 1
 
 
-def test_qos_2_waits_for_the_sync_and_what_is_behind_it_too():
-    one = history(every=1000, ms=200)
-    one.boot()
-    one.step(400)
+def test_a_qos_2_message_and_those_behind_it_wait_for_the_sync():
+    hist = history(sync_every=1000, sync_ms=200)
+    hist.power_on()
+    hist.step(400)
     for _ in range(3):
-        one.publish()
-    one.step(50)
-    assert one.broker.got == {1: [0], 2: []}
-    one.now.journal.sync()
-    one.step(5)
-    assert one.broker.got == {1: [0, 2], 2: [1]}
+        hist.publish()
+    hist.step(50)
+    assert hist.broker.delivered == {1: [0], 2: []}
+    hist.now.journal.sync()
+    hist.step(5)
+    assert hist.broker.delivered == {1: [0, 2], 2: [1]}
 
 
 def test_the_files_stay_within_their_size():
-    one = history()
-    one.boot()
-    one.step(50)
+    hist = history()
+    hist.power_on()
+    hist.step(50)
     for _ in range(100):
-        while not one.publish():
-            one.step(5)
-        one.step(5)
-        assert sum([len(one.flash.content(path)) for path in one.flash.files]) <= 2500
-    assert one.now.journal.log.turns > 2
+        while not hist.publish():
+            hist.step(5)
+        hist.step(5)
+        assert sum([len(hist.flash.content(path)) for path in hist.flash.files]) <= 2500
+    assert hist.now.journal.record_log.rotations > 2
 
 
-def test_what_it_refuses():
-    one = history()
-    one.boot()
-    assert "bytes needed" in str(raises(ValueError, Journal, one.now.client, "/x", 1000)) or True
-    one.step(50)
-    assert one.now.client.connected
-    raises(ValueError, Journal, one.now.client)
-    error = raises(ValueError, lambda: Boot(one, {"path": "/y", "size": 1000}))
+def test_invalid_journal_arguments_raise_value_error():
+    hist = history()
+    hist.power_on()
+    assert "bytes needed" in str(raises(ValueError, Journal, hist.now.client, "/x", 1000)) or True
+    hist.step(50)
+    assert hist.now.client.is_connected
+    raises(ValueError, Journal, hist.now.client)
+    error = raises(ValueError, lambda: DeviceBoot(hist, {"path": "/y", "size": 1000}))
     assert "bytes needed" in str(error)
 
 
-def test_cuts_by_chance():
+def test_random_power_cuts_lose_nothing():
     for seed in range(100 if FAST else 6):
-        random_history(seed, 8, lossy=seed % 3 == 1, failing=seed % 3 == 2)
+        random_history(seed, 8, broker_loses_session=seed % 3 == 1, failing=seed % 3 == 2)
 
 
-def test_a_cut_every_few_bytes():
-    exhaust(1 + 3 * FAST, 1 if FAST else 97)
+def test_a_power_cut_at_any_step_loses_nothing():
+    cut_at_every_step(1 + 3 * FAST, 1 if FAST else 97)

@@ -4,12 +4,12 @@ from umqtt5.core.topics import Topic
 
 def send(outbox):
     """The body of the next message, None where there is none."""
-    slot = outbox.first(QUEUED)
+    slot = outbox.oldest(QUEUED)
     if slot < 0:
         return None
     outbox.states[slot] = SENT
-    at = outbox.bodies[slot]
-    return bytes(outbox.arena[at : at + outbox.sizes[slot]])
+    at = outbox.body_offsets[slot]
+    return bytes(outbox.arena[at : at + outbox.body_sizes[slot]])
 
 
 def put(outbox, payload, topic=None, properties=b""):
@@ -19,8 +19,8 @@ def put(outbox, payload, topic=None, properties=b""):
 def test_a_record_is_properties_and_payload_with_room_for_the_head():
     outbox = Outbox(100, 2)
     slot = put(outbox, b"hi", Topic("a/b"), b"\x01\x01")
-    assert outbox.bodies[slot] >= 14 + len("a/b")
-    assert outbox.properties[slot] == 2
+    assert outbox.body_offsets[slot] >= 14 + len("a/b")
+    assert outbox.property_sizes[slot] == 2
     assert send(outbox) == b"\x01\x01hi"
     assert send(outbox) is None
 
@@ -39,7 +39,7 @@ def test_a_resumed_session_sends_again_with_dup_and_in_order():  # [MQTT-3.3.1-1
     outbox = Outbox(200, 4)
     slots = [put(outbox, b"%d" % i) for i in (1, 2, 3)]
     send(outbox), send(outbox)
-    outbox.drop(slots[0])
+    outbox.remove(slots[0])
     outbox.rewind(True)
     assert outbox.first_bytes[slots[1]] == 0x3A
     assert outbox.first_bytes[slots[2]] == 0x32  # never sent: no DUP
@@ -62,7 +62,7 @@ def test_what_was_released_is_released_again_or_has_arrived():
         slot = put(outbox, b"1")
         outbox.states[slot] = RELEASED
         outbox.rewind(resumed)
-        assert outbox.first(state) == slot and send(outbox) is None
+        assert outbox.oldest(state) == slot and send(outbox) is None
 
 
 def test_random_steps_against_a_list():
@@ -87,7 +87,7 @@ def test_random_steps_against_a_list():
                 assert out is None
         elif sent:
             index = state >> 12 & 1 and len(sent) - 1  # mostly the oldest, sometimes the newest
-            outbox.drop(sent.pop(index)[0])
+            outbox.remove(sent.pop(index)[0])
         if not state & 127:
             outbox.rewind(True)
             waiting = sent + waiting

@@ -2,11 +2,11 @@
 
 from random import getrandbits, seed
 
-from simulation import World
+from simulation import Simulation
 
-from helper import Peer, packet, raises, text
+from helper import Peer, make_packet, raises, utf8_string
 from umqtt5.core.topics import Topic
-from umqtt5.optional.overflow_policy import Policy
+from umqtt5.optional.overflow_policy import OverflowPolicy
 
 DROPPED = 0x97
 
@@ -14,7 +14,7 @@ DROPPED = 0x97
 def offline(when_full, outbox=200, inflight=8):
     """A session without a link that gives up messages, and what `on_ack` is told."""
     peer = Peer(outbox=outbox, inflight=inflight)
-    peer.session.policy = Policy(peer.session, when_full)
+    peer.session.overflow_policy = OverflowPolicy(peer.session, when_full)
     told = []
     peer.session.on_ack = lambda answer: told.append((answer.packet_id, answer.reason))
     return peer, told
@@ -32,7 +32,7 @@ def sent(peer):
         at += 2
         payloads.append(out[at + 1 + out[at] : size])
         out = out[size:]
-        out += peer.give(b"\x40\x02" + packet_id)
+        out += peer.feed(b"\x40\x02" + packet_id)
     return payloads
 
 
@@ -43,7 +43,7 @@ def test_the_oldest_gives_way_and_is_told():
         assert peer.publish(a, b"%02d" % i * 10, qos=1)
     kept = 20 - len(told)
     assert kept >= 5 and all(reason == DROPPED for _, reason in told)
-    assert peer.session.refused == len(told)
+    assert peer.session.messages_refused == len(told)
     assert sent(peer) == [b"%02d" % i * 10 for i in range(20 - kept, 20)]
 
 
@@ -88,9 +88,9 @@ def test_what_was_sent_is_not_given_up():
         peer.connect()
         for payload in (b"1", b"2", b"3"):
             assert peer.publish(Topic("a"), payload, qos=1)
-        peer.take()
+        peer.read_output()
         assert peer.publish(Topic("a"), b"4", qos=1) == 0 and told == []
-        peer.session.lost()
+        peer.session.connection_lost()
         _, out = peer.connect(b"\x20\x03\x01\x00\x00")
         assert peer.publish(Topic("a"), b"4", qos=1) == 0 and told == []
         assert out.count(b"\x3a") == 3  # all of them again, with DUP
@@ -98,13 +98,13 @@ def test_what_was_sent_is_not_given_up():
 
 def test_one_in_the_midst_gives_way():
     peer, told = offline("topic", inflight=3)
-    peer.connect(packet(0x20, b"\x00\x00\x03\x21\x00\x01"))  # one at a time
+    peer.connect(make_packet(0x20, b"\x00\x00\x03\x21\x00\x01"))  # one at a time
     for topic, payload in (("a", b"1"), ("b", b"2"), ("c", b"3")):
         assert peer.publish(Topic(topic), payload, qos=1)
-    assert b"\x00\x01a" in peer.take()
+    assert b"\x00\x01a" in peer.read_output()
     assert peer.publish(Topic("b"), b"4", qos=1) == 2 and told == [(2, DROPPED)]
-    assert peer.give(b"\x40\x02\x00\x01").endswith(text(b"c") + b"\x00\x03\x00" + b"3")
-    assert peer.give(b"\x40\x02\x00\x03").endswith(text(b"b") + b"\x00\x02\x00" + b"4")
+    assert peer.feed(b"\x40\x02\x00\x01").endswith(utf8_string(b"c") + b"\x00\x03\x00" + b"3")
+    assert peer.feed(b"\x40\x02\x00\x03").endswith(utf8_string(b"b") + b"\x00\x02\x00" + b"4")
 
 
 def test_what_is_being_written_does_not_move():
@@ -112,10 +112,10 @@ def test_what_is_being_written_does_not_move():
     peer.connect()
     assert peer.publish(Topic("a"), b"x" * 30, qos=1)
     assert peer.publish(Topic("a"), b"y" * 30, qos=1)
-    assert peer.session.output() > 5
-    peer.session.sent(5, peer.now)  # a part of the first
+    assert peer.session.prepare_write() > 5
+    peer.session.confirm_write(5, peer.now)  # a part of the first
     assert peer.publish(Topic("a"), b"z" * 30, qos=1) == 0 and told == []
-    out = peer.take()
+    out = peer.read_output()
     assert out.count(b"x") == 30 and out.count(b"y") == 30
 
 
@@ -130,7 +130,7 @@ def test_whatever_is_published_what_is_kept_is_whole_and_in_order():
                 if getrandbits(5) == 0:
                     assert sent(peer) == [payload for _, payload in sorted(expected.values())]
                     assert not peer.session.outbox.count
-                    peer.session.lost()
+                    peer.session.connection_lost()
                     peer.session.clean_start = True
                     expected.clear()
                 payload = b"%03d" % i + bytes([65 + i % 26]) * getrandbits(6)
@@ -144,28 +144,28 @@ def test_whatever_is_published_what_is_kept_is_whole_and_in_order():
 
 
 def test_as_an_argument_of_the_client():
-    raises(ValueError, lambda: World(when_full="newest"))
-    world = World(when_full="oldest", outbox=128)
+    raises(ValueError, lambda: Simulation(when_full="newest"))
+    sim = Simulation(when_full="oldest", outbox=128)
     for i in range(9):
-        assert world.client.publish("a", b"%d" % i * 20, qos=1)
-    world.client.connect()
-    world.client.poll(10)
-    assert b"8" * 20 in world.stream.written and b"0" * 20 not in world.stream.written
+        assert sim.client.publish("a", b"%d" % i * 20, qos=1)
+    sim.client.connect()
+    sim.client.poll(10)
+    assert b"8" * 20 in sim.stream.written and b"0" * 20 not in sim.stream.written
 
 
 def test_a_handler_that_publishes_keeps_its_message():
-    world = World(when_full="oldest", outbox=128, inflight=2)
+    sim = Simulation(when_full="oldest", outbox=128, inflight=2)
     seen = []
 
     def handle(message):
         for _ in range(4):
-            world.client.publish("out", b"x" * 40, qos=1)
+            sim.client.publish("out", b"x" * 40, qos=1)
         seen.append((message.topic, message.property(0x26)))
 
-    world.client.subscribe("in", handle)
-    world.client.connect()
-    world.client.poll(10)
-    block = b"\x26" + text(b"k") + text(b"v")
-    world.stream.inbox = packet(0x30, text(b"in"), bytes((len(block),)), block)
-    world.client.poll(10)
+    sim.client.subscribe("in", handle)
+    sim.client.connect()
+    sim.client.poll(10)
+    block = b"\x26" + utf8_string(b"k") + utf8_string(b"v")
+    sim.stream.inbox = make_packet(0x30, utf8_string(b"in"), bytes((len(block),)), block)
+    sim.client.poll(10)
     assert seen == [("in", ("k", "v"))]

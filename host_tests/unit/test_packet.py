@@ -3,7 +3,7 @@ from umqtt5 import properties
 from umqtt5.core.packet import Packet
 
 # table 2-4 of the standard once more, in words: identifier, example value, what a server sends it in
-TABLE = (
+PROPERTY_TABLE = (
     (0x01, b"\x01", "publish"),
     (0x02, b"\x00\x00\x00\x01", "publish"),
     (0x03, b"\x00\x01a", "publish"),
@@ -46,7 +46,7 @@ PACKETS = (
     ("auth", 0xF0, b"\x18", b""),
 )
 # the reason codes of each, as the standard lists them
-CODES = (
+REASON_CODES = (
     (0x20, b"\x00\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8c\x90\x95\x97\x99\x9a\x9b\x9c\x9d\x9f"),
     (0x40, b"\x00\x10\x80\x83\x87\x90\x91\x97\x99"),
     (0x50, b"\x00\x10\x80\x83\x87\x90\x91\x97\x99"),
@@ -79,7 +79,7 @@ def look(block, kind, packet=None):
 
 
 def test_each_property_stands_only_where_it_may():
-    for identifier, value, where in TABLE:
+    for identifier, value, where in PROPERTY_TABLE:
         for name, first, before, behind in PACKETS:
             block = bytes((identifier,)) + value
             body = before + bytes((len(block),)) + block + behind
@@ -88,7 +88,7 @@ def test_each_property_stands_only_where_it_may():
 
 
 def test_no_other_property_exists():
-    known = [row[0] for row in TABLE]
+    known = [row[0] for row in PROPERTY_TABLE]
     assert len(known) == 27
     for identifier in range(256):
         if identifier not in known:
@@ -96,14 +96,14 @@ def test_no_other_property_exists():
 
 
 def test_a_property_that_is_cut_is_malformed():
-    for identifier, value, where in TABLE:
+    for identifier, value, where in PROPERTY_TABLE:
         for name in where.split():
             for size in range(len(value)):
                 assert look(bytes((identifier,)) + value[:size], name) == 0x81, (identifier, size)
 
 
 def test_only_user_properties_and_subscription_identifiers_repeat():
-    for identifier, value, where in TABLE:
+    for identifier, value, where in PROPERTY_TABLE:
         for name in where.split():
             twice = (bytes((identifier,)) + value) * 2
             assert look(twice, name) == (0 if identifier in (0x26, 0x0B) else 0x82), identifier
@@ -122,7 +122,7 @@ def test_values_that_the_standard_forbids():
 
 
 def test_a_packet_has_only_the_reason_codes_of_its_kind():
-    for first, codes in CODES:
+    for first, codes in REASON_CODES:
         for code in range(256):
             before = {0x20: b"\x00", 0x90: b"\x00\x01\x00", 0xB0: b"\x00\x01\x00", 0xE0: b"", 0xF0: b""}
             body = before.get(first, b"\x00\x01") + bytes((code,)) + (b"\x00" if first == 0x20 else b"")
@@ -136,14 +136,14 @@ def test_finding_one_among_many():
     packet = Packet(b"")
     block = b"\x26\x00\x01a\x00\x01b\x0b\x05\x26\x00\x01c\x00\x01d\x0b\x81\x01\x02\x00\x00\x00\x09"
     assert look(block, "publish", packet) == 0
-    start = packet.properties_at
-    assert packet.find(0x26) == start
-    assert packet.find(0x26, 1) == start + 9
-    assert packet.find(0x26, 2) == -1
+    start = packet.properties_start
+    assert packet.find_property(0x26) == start
+    assert packet.find_property(0x26, 1) == start + 9
+    assert packet.find_property(0x26, 2) == -1
     assert packet.property(0x26, 1) == ("c", "d")
-    assert packet.number(0x0B, 0) == 5
-    assert packet.number(0x02, 0) == 9
-    assert packet.number(0x23, 77) == 77
+    assert packet.int_property(0x0B, 0) == 5
+    assert packet.int_property(0x02, 0) == 9
+    assert packet.int_property(0x23, 77) == 77
 
 
 def test_a_four_byte_integer_that_would_allocate_is_read_as_the_largest_that_does_not():
@@ -165,7 +165,7 @@ def test_properties_are_packed_by_name():
         content_type="x",
         response_topic="r/é",
         correlation_data=b"\x00\xff",
-        user=[("a", "1"), ("a", "2")],
+        user_properties=[("a", "1"), ("a", "2")],
     )
     assert packed == (
         b"\x01\x01\x02\xff\xff\xff\xff\x03\x00\x01x\x08\x00\x04r/\xc3\xa9\x09\x00\x02\x00\xff"

@@ -3,7 +3,7 @@
 import os
 
 from helper import raises
-from sensors import bme280, digital, ds18b20, module, pulse, sht3x
+from sensors import bme280, digital, ds18b20, load_module, pulse, sht3x
 from sensors.schema import FIELDS
 
 
@@ -24,7 +24,7 @@ def measured(driver):
 
 def settings(kind, **given):
     """A checked config of a kind."""
-    made = {name: field[1] for name, field in module(kind).FIELDS.items()}
+    made = {name: field[1] for name, field in load_module(kind).FIELDS.items()}
     made.update(given)
     made.update(kind=kind, name=given.get("name", kind))
     return made
@@ -71,11 +71,11 @@ class Bus:
 
 def checked(word):
     data = bytes([word >> 8, word & 255])
-    return data + bytes([sht3x.crc(data, 0, 2)])
+    return data + bytes([sht3x.crc8(data, 0, 2)])
 
 
 def test_the_check_sum_of_the_data_sheet():
-    assert sht3x.crc(b"\xbe\xef", 0, 2) == 0x92
+    assert sht3x.crc8(b"\xbe\xef", 0, 2) == 0x92
 
 
 def test_sht3x_at_the_ends_of_its_range_and_below_zero():
@@ -231,7 +231,7 @@ ONE, TWO = "28ff641e0f5c7a31", "28ff4c9a0f5c7a02"
 
 def test_thermometers_on_one_wire_measure_together():
     wires = Thermometers(a28ff641e0f5c7a31=-10.125, a28ff4c9a0f5c7a02=125.0)
-    wire = ds18b20.Wire(wires)
+    wire = ds18b20.OneWireBus(wires)
     one, two = ds18b20.Ds18b20(wire, ONE), ds18b20.Ds18b20(wire, TWO)
     assert one.start() == 750
     Clock.now += 300
@@ -242,26 +242,26 @@ def test_thermometers_on_one_wire_measure_together():
 
 
 def test_the_only_thermometer_needs_no_address():
-    driver = ds18b20.Ds18b20(ds18b20.Wire(Thermometers(a28ff641e0f5c7a31=21.5)), None)
+    driver = ds18b20.Ds18b20(ds18b20.OneWireBus(Thermometers(a28ff641e0f5c7a31=21.5)), None)
     driver.start()
     assert measured(driver) == [21.5]
-    several = ds18b20.Wire(Thermometers(a28ff641e0f5c7a31=1, a28ff4c9a0f5c7a02=2))
+    several = ds18b20.OneWireBus(Thermometers(a28ff641e0f5c7a31=1, a28ff4c9a0f5c7a02=2))
     error = raises(ValueError, ds18b20.Ds18b20(several, None).start)
     assert str(error) == "set address to one of %s, %s" % (TWO, ONE)
 
 
 def test_thermometers_that_are_missing_or_garbled():
-    wire = ds18b20.Wire(Thermometers())
+    wire = ds18b20.OneWireBus(Thermometers())
     assert str(raises(ValueError, ds18b20.Ds18b20(wire, None).start)) == "no thermometer on the wire"
     assert str(raises(OSError, ds18b20.Ds18b20(wire, ONE).start)) == "nobody answers on the wire"
-    garbled = ds18b20.Ds18b20(ds18b20.Wire(Thermometers(a28ff641e0f5c7a31=None)), ONE)
+    garbled = ds18b20.Ds18b20(ds18b20.OneWireBus(Thermometers(a28ff641e0f5c7a31=None)), ONE)
     garbled.start()
     assert str(raises(OSError, measured, garbled)) == "CRC error"
 
 
 def test_85_degrees_of_a_thermometer_that_has_just_got_power_are_none():
     wires = Thermometers(a28ff641e0f5c7a31=85.0)
-    driver = ds18b20.Ds18b20(ds18b20.Wire(wires), ONE)
+    driver = ds18b20.Ds18b20(ds18b20.OneWireBus(wires), ONE)
     wires.buf[:] = b"\x50\x05\x4b\x46\x7f\xff\x0c\x10\x1c"
     assert "has lost its power" in str(raises(ValueError, measured, driver))
     wires.buf[6] = 0x10  # after a conversion
@@ -345,53 +345,53 @@ class Pin:
 def test_a_contact_is_told_when_it_has_stopped_bouncing():
     pin = Pin(1)
     driver = digital.Digital(settings("digital", debounce=0.05, invert=True), pin, pin.on_edge)
-    driver.look(Clock.now)
-    assert driver.changed and measured(driver) == ["OFF"]
-    driver.changed = False
+    driver.poll(Clock.now)
+    assert driver.has_changed and measured(driver) == ["OFF"]
+    driver.has_changed = False
     for level in (0, 1, 0):
         Clock.now += 10
         pin.set(level)
-        driver.look(Clock.now)
-        assert not driver.changed
+        driver.poll(Clock.now)
+        assert not driver.has_changed
     Clock.now += 49
-    assert driver.look(Clock.now) == 1 and not driver.changed
+    assert driver.poll(Clock.now) == 1 and not driver.has_changed
     Clock.now += 1
-    driver.look(Clock.now)
-    assert driver.changed and measured(driver) == ["ON"]
+    driver.poll(Clock.now)
+    assert driver.has_changed and measured(driver) == ["ON"]
 
 
 def test_a_bounce_that_only_the_interrupt_saw_begins_the_time_anew():
     pin = Pin(0)
     driver = digital.Digital(settings("digital", debounce=0.05), pin, pin.on_edge)
-    driver.look(Clock.now)
-    driver.changed = False
+    driver.poll(Clock.now)
+    driver.has_changed = False
     pin.set(1)
-    driver.look(Clock.now)
+    driver.poll(Clock.now)
     Clock.now += 40
     pin.set(0)
     pin.set(1)
-    driver.look(Clock.now)
+    driver.poll(Clock.now)
     Clock.now += 40
-    driver.look(Clock.now)
-    assert not driver.changed
+    driver.poll(Clock.now)
+    assert not driver.has_changed
     Clock.now += 10
-    driver.look(Clock.now)
-    assert driver.changed
+    driver.poll(Clock.now)
+    assert driver.has_changed
 
 
 def test_it_is_armed_for_what_it_has_not_told():
     armed = []
     pin = Pin(1)
     driver = digital.Digital(settings("digital", invert=True, wake=True), pin, pin.on_edge)
-    driver.look(Clock.now)
+    driver.poll(Clock.now)
     assert measured(driver) == ["OFF"]  # which is high
-    assert driver.arm(lambda *what: armed.append(what)) == 1 and armed == [(pin, 0)]
+    assert driver.arm_wake(lambda *what: armed.append(what)) == 1 and armed == [(pin, 0)]
     pin.set(0)
     pin.set(1)  # a press since it was looked at: it wakes at once
-    assert driver.arm(lambda *what: armed.append(what)) == 1 and armed[1] == (pin, 1)
-    driver.changed = False
-    driver.woken(1)
-    assert driver.changed and measured(driver) == ["ON"]
+    assert driver.arm_wake(lambda *what: armed.append(what)) == 1 and armed[1] == (pin, 1)
+    driver.has_changed = False
+    driver.on_wake(1)
+    assert driver.has_changed and measured(driver) == ["ON"]
 
 
 def pulses(**given):
@@ -462,4 +462,4 @@ def test_all_kinds_have_the_fields_that_all_have():
     from sensors import KINDS
 
     for kind in KINDS.split():
-        assert set(FIELDS) <= set(module(kind).FIELDS), kind
+        assert set(FIELDS) <= set(load_module(kind).FIELDS), kind

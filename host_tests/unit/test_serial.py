@@ -1,7 +1,7 @@
 """A stream that the user has opened, used for one connection after the other."""
 
 from helper import raises
-from umqtt5.serial import given
+from umqtt5 import serial
 
 
 class Line:
@@ -38,11 +38,11 @@ class Socket(Line):
 
 def test_a_line_is_drained_before_each_connection_and_never_closed():
     line = Line(b"x" * 1000)
-    transport = given(line)
+    transport = serial.wrap(line)
     for _ in range(3):
         stream = transport("uart", 1883)
         assert stream.pollable is line
-        assert stream.opening() == 0 and not line.inbox
+        assert stream.do_handshake() == 0 and not line.inbox
         line.inbox = b"abc"
         buf = bytearray(8)
         assert stream.readinto(buf, 8) == 3 and bytes(buf[:3]) == b"abc"
@@ -57,27 +57,27 @@ def test_a_line_is_drained_before_each_connection_and_never_closed():
 def test_a_line_that_is_never_silent_does_not_hold_the_program():
     line = Line()
     line.more = True
-    stream = given(line)("uart", 1883)
-    assert stream.opening() == 1 and stream.opening() == 1  # `timeout` bounds it
+    stream = serial.wrap(line)("uart", 1883)
+    assert stream.do_handshake() == 1 and stream.do_handshake() == 1  # `timeout` bounds it
     line.more = False
-    assert stream.opening() == 0
+    assert stream.do_handshake() == 0
 
 
 def test_a_line_that_has_ended_is_told():
     line = Line()
     line.readinto = lambda buf, n: 0
-    raises(OSError, given(line)("uart", 1883).opening)
+    raises(OSError, serial.wrap(line)("uart", 1883).do_handshake)
 
 
 def test_a_socket_is_closed_and_another_may_take_its_place():
     first, second = Socket(b"CONNACK"), Socket()
-    transport = given(first)
+    transport = serial.wrap(first)
     stream = transport("", 0)
-    assert stream.opening() == 0 and first.inbox == b"CONNACK" and first.blocking is False
+    assert stream.do_handshake() == 0 and first.inbox == b"CONNACK" and first.blocking is False
     stream.close()
     stream.close()
     assert first.closed
     error = raises(OSError, transport, "", 0)
-    assert "give another" in str(error) and error.lasting
+    assert "transport.stream" in str(error) and error.is_permanent
     transport.stream = second
     assert transport("", 0).pollable is second

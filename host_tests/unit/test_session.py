@@ -1,9 +1,9 @@
-from helper import CONNACK, Peer, message, packet, raises, text
-from umqtt5.core.session import CLOSING, CONNECTED
+from helper import CONNACK, Peer, make_packet, publish_packet, raises, utf8_string
+from umqtt5.core.states import CLOSING, CONNECTED
 from umqtt5.core.topics import Topic
 from umqtt5.optional.topic_aliases import AliasTable
 
-CONNECTED_MAX_20 = packet(0x20, b"\x00\x00\x06\x21\x00\x02\x22\x00\x02")  # window 2, aliases 2
+CONNECTED_MAX_20 = make_packet(0x20, b"\x00\x00\x06\x21\x00\x02\x22\x00\x02")  # window 2, aliases 2
 
 
 def connected(connack=CONNACK, **options):
@@ -18,15 +18,15 @@ def subscribed(topic_filter="a/+", qos=1, **options):
     peer = connected(**options)
     got = []
     peer.subscribe(topic_filter, lambda m: got.append((m.topic, m.payload)), qos)
-    sent = peer.take()
+    sent = peer.read_output()
     assert sent[0] == 0x82
-    peer.give(packet(0x90, sent[2:4], b"\x00", bytes((qos,))))
+    peer.feed(make_packet(0x90, sent[2:4], b"\x00", bytes((qos,))))
     return peer, got
 
 
 def ends_with(peer, data, code):
     """The session answers `data` with a DISCONNECT of this reason code, and ends."""
-    out = peer.give(data)
+    out = peer.feed(data)
     assert out[-3:] == bytes((0xE0, 1, code)), (data, out)
     assert peer.session.state == CLOSING
     assert peer.session.error.code == code
@@ -36,11 +36,11 @@ def test_connect_tells_the_truth_about_our_buffers():  # [MQTT-3.1.0-1]
     peer = Peer(rx=300, inflight=7)
     peer.session.session_expiry = 10
     connect, _ = peer.connect()
-    assert connect == packet(
+    assert connect == make_packet(
         0x10,
         b"\x00\x04MQTT\x05\x02\x00\x3c",
         b"\x10\x27\x00\x00\x01\x2c\x21\x00\x07\x11\x00\x00\x00\x0a\x22\x00\x00",
-        text(b"test"),
+        utf8_string(b"test"),
     )
 
 
@@ -48,17 +48,17 @@ def test_connect_with_all_that_it_can_carry():  # [MQTT-3.1.3-1], [MQTT-3.1.2-9]
     peer = Peer(rx=256, inflight=1)
     peer.session.user = b"me"
     peer.session.password = b"\x00\xff"
-    will = b"\x05\x18\x00\x00\x00\x05" + text(b"w/t") + text(b"bye")
+    will = b"\x05\x18\x00\x00\x00\x05" + utf8_string(b"w/t") + utf8_string(b"bye")
     peer.session.will = (0x04 | 1 << 3 | 0x20, will)
     connect, _ = peer.connect()
-    assert connect == packet(
+    assert connect == make_packet(
         0x10,
         b"\x00\x04MQTT\x05\xee\x00\x3c",
         b"\x10\x27\x00\x00\x01\x00\x21\x00\x01\x11\x00\x00\x00\x00\x22\x00\x00",
-        text(b"test"),
+        utf8_string(b"test"),
         will,
-        text(b"me"),
-        text(b"\x00\xff"),
+        utf8_string(b"me"),
+        utf8_string(b"\x00\xff"),
     )
 
 
@@ -70,8 +70,8 @@ def test_the_link_is_up_with_a_good_connack():
 def test_a_refusal_has_its_reason_code_and_string():
     peer = Peer()
     peer.session.open(0)
-    peer.take()
-    out = peer.give(packet(0x20, b"\x00\x86\x06\x1f", text(b"who")))
+    peer.read_output()
+    out = peer.feed(make_packet(0x20, b"\x00\x86\x06\x1f", utf8_string(b"who")))
     assert out == b""  # the broker closes: nothing more is sent
     assert peer.session.error.code == 0x86
     assert peer.session.error.detail == "who"
@@ -79,10 +79,10 @@ def test_a_refusal_has_its_reason_code_and_string():
 
 
 def test_before_connack_nothing_else_may_come():  # [MQTT-3.2.0-1]
-    for data in (b"\xd0\x00", message(b"a", b"b"), b"\xe0\x00"):
+    for data in (b"\xd0\x00", publish_packet(b"a", b"b"), b"\xe0\x00"):
         peer = Peer()
         peer.session.open(0)
-        peer.take()
+        peer.read_output()
         ends_with(peer, data, 0x82)
 
 
@@ -103,23 +103,23 @@ def test_malformed_connacks():
     ):
         peer = Peer()
         peer.session.open(0)
-        peer.take()
+        peer.read_output()
         ends_with(peer, data, code)
 
 
 def test_the_assigned_client_identifier_is_kept():
     peer = Peer(client_id=b"")
-    peer.connect(packet(0x20, b"\x00\x00\x06\x12", text(b"xyz")))
-    peer.session.lost()
+    peer.connect(make_packet(0x20, b"\x00\x00\x06\x12", utf8_string(b"xyz")))
+    peer.session.connection_lost()
     peer.session.open(0)
-    assert text(b"xyz") in peer.take()
+    assert utf8_string(b"xyz") in peer.read_output()
 
 
 def test_the_server_keep_alive_replaces_ours():  # [MQTT-3.2.2-21], [MQTT-3.1.2-21]
-    peer = connected(packet(0x20, b"\x00\x00\x03\x13\x00\x08"))  # 8 s: a ping after 7
-    assert peer.after(6999) == 1
-    peer.after(1)
-    assert peer.take() == b"\xc0\x00"
+    peer = connected(make_packet(0x20, b"\x00\x00\x03\x13\x00\x08"))  # 8 s: a ping after 7
+    assert peer.advance(6999) == 1
+    peer.advance(1)
+    assert peer.read_output() == b"\xc0\x00"
 
 
 # ---- publishing
@@ -129,14 +129,14 @@ def test_an_alias_is_set_up_once_and_used_from_then_on():  # [MQTT-3.3.2-8]
     peer = connected(CONNECTED_MAX_20)
     topic = Topic("a/long/topic")
     assert peer.publish(topic, b"1")
-    assert peer.take() == packet(0x30, text(b"a/long/topic"), b"\x03\x23\x00\x01", b"1")
+    assert peer.read_output() == make_packet(0x30, utf8_string(b"a/long/topic"), b"\x03\x23\x00\x01", b"1")
     peer.publish(topic, b"2")
-    assert peer.take() == b"\x30\x07\x00\x00\x03\x23\x00\x012"  # eight bytes and the payload
+    assert peer.read_output() == b"\x30\x07\x00\x00\x03\x23\x00\x012"  # eight bytes and the payload
     peer.publish(topic, b"3" * 200)
-    assert peer.take() == packet(0x30, b"\x00\x00\x03\x23\x00\x01" + b"3" * 200)
+    assert peer.read_output() == make_packet(0x30, b"\x00\x00\x03\x23\x00\x01" + b"3" * 200)
     peer.publish(topic, b"4", properties=b"\x01\x01")
-    assert peer.take() == packet(0x30, b"\x00\x00\x05\x23\x00\x01\x01\x014")
-    assert peer.session.saved == 3 * 12 - 4 * 3
+    assert peer.read_output() == make_packet(0x30, b"\x00\x00\x05\x23\x00\x01\x01\x014")
+    assert peer.session.bytes_saved == 3 * 12 - 4 * 3
 
 
 def test_topics_beyond_the_brokers_aliases_go_out_in_full():  # [MQTT-3.2.2-17], [MQTT-3.3.2-9]
@@ -144,13 +144,13 @@ def test_topics_beyond_the_brokers_aliases_go_out_in_full():  # [MQTT-3.2.2-17],
     topics = [Topic("tt/%d" % i) for i in range(4)]
     for topic in topics:
         peer.publish(topic, b"x")
-    peer.take()
+    peer.read_output()
     for topic in topics:
         peer.publish(topic, b"x")
-    assert peer.take() == (
+    assert peer.read_output() == (
         b"\x30\x07\x00\x00\x03\x23\x00\x01x\x30\x07\x00\x00\x03\x23\x00\x02x"
-        + packet(0x30, text(b"tt/2"), b"\x00x")
-        + packet(0x30, text(b"tt/3"), b"\x00x")
+        + make_packet(0x30, utf8_string(b"tt/2"), b"\x00x")
+        + make_packet(0x30, utf8_string(b"tt/3"), b"\x00x")
     )
 
 
@@ -159,26 +159,28 @@ def test_no_aliases_where_the_broker_has_none():  # [MQTT-3.2.2-18]
     topic = Topic("a/long")
     peer.publish(topic, b"1")
     peer.publish(topic, b"2")
-    assert peer.take() == packet(0x30, text(b"a/long"), b"\x001") + packet(0x30, text(b"a/long"), b"\x002")
+    assert peer.read_output() == make_packet(0x30, utf8_string(b"a/long"), b"\x001") + make_packet(
+        0x30, utf8_string(b"a/long"), b"\x002"
+    )
 
 
 def test_aliases_die_with_their_connection():  # [MQTT-3.3.2-7]
     peer = connected(CONNECTED_MAX_20)
     topic = Topic("a/long")
     peer.publish(topic, b"1")
-    peer.take()
-    peer.session.lost()
+    peer.read_output()
+    peer.session.connection_lost()
     peer.connect(CONNECTED_MAX_20)
     peer.publish(topic, b"2")
-    assert peer.take() == packet(0x30, text(b"a/long"), b"\x03\x23\x00\x01", b"2")
+    assert peer.read_output() == make_packet(0x30, utf8_string(b"a/long"), b"\x03\x23\x00\x01", b"2")
 
 
 def test_topics_as_short_as_an_alias_have_none():
-    peer = connected(packet(0x20, b"\x00\x00\x08\x22\x00\x05\x27\x00\x00\x00\x14"))
+    peer = connected(make_packet(0x20, b"\x00\x00\x08\x22\x00\x05\x27\x00\x00\x00\x14"))
     topic = Topic("a/b")
     for _ in range(2):  # and so what fits the broker's Maximum Packet Size once fits it always
         assert peer.publish(topic, b"x" * 12)
-        assert peer.take() == packet(0x30, text(b"a/b"), b"\x00" + b"x" * 12)
+        assert peer.read_output() == make_packet(0x30, utf8_string(b"a/b"), b"\x00" + b"x" * 12)
 
 
 def test_a_topic_that_is_used_once_takes_no_alias_from_the_others():
@@ -187,9 +189,9 @@ def test_a_topic_that_is_used_once_takes_no_alias_from_the_others():
         topic = Topic("once/%d" % i)
         topic.alias = -1
         peer.publish(topic, b"x")
-        assert peer.take() == packet(0x30, text(topic.name), b"\x00x")
+        assert peer.read_output() == make_packet(0x30, utf8_string(topic.name), b"\x00x")
     peer.publish(Topic("often"), b"x")
-    assert b"\x23\x00\x01" in peer.take()
+    assert b"\x23\x00\x01" in peer.read_output()
 
 
 def test_qos_1_waits_for_its_puback():  # [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-4.3.2-3]
@@ -197,29 +199,29 @@ def test_qos_1_waits_for_its_puback():  # [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-
     acks = []
     peer.session.on_ack = lambda answer: acks.append((answer.packet_id, answer.reason))
     assert peer.publish(Topic("a"), b"x", qos=1) == 1
-    assert peer.take() == packet(0x32, text(b"a"), b"\x00\x01\x00x")
+    assert peer.read_output() == make_packet(0x32, utf8_string(b"a"), b"\x00\x01\x00x")
     assert peer.publish(Topic("a"), b"y", qos=1, retain=True) == 2
-    assert peer.take() == packet(0x33, text(b"a"), b"\x00\x02\x00y")
+    assert peer.read_output() == make_packet(0x33, utf8_string(b"a"), b"\x00\x02\x00y")
     assert peer.session.outbox.count == 2
-    peer.give(b"\x40\x02\x00\x01")
-    peer.give(b"\x40\x03\x00\x02\x97")
+    peer.feed(b"\x40\x02\x00\x01")
+    peer.feed(b"\x40\x03\x00\x02\x97")
     assert acks == [(1, 0), (2, 0x97)]
     assert peer.session.outbox.count == 0
-    assert peer.take() == b""  # an error ends the message, too [MQTT-4.4.0-2]
+    assert peer.read_output() == b""  # an error ends the message, too [MQTT-4.4.0-2]
 
 
 def test_the_brokers_receive_maximum_holds_messages_back():  # [MQTT-3.3.4-7], [MQTT-4.9.0-2]
     peer = connected(CONNECTED_MAX_20)
     for i in range(4):
         assert peer.publish(Topic("t%d" % i), b"x", qos=1)
-    assert peer.take().count(b"x") == 2
+    assert peer.read_output().count(b"x") == 2
     peer.subscribe("s", None, 0)
-    assert peer.take()[0] == 0x82  # nothing else is held back [MQTT-3.3.4-8]
-    assert peer.give(b"\x40\x02\x00\x01").count(b"x") == 1
-    assert peer.give(b"\x40\x02\x00\x01") == b""  # the same once more counts for nothing
-    assert peer.give(b"\x40\x02\x00\x03").count(b"x") == 1  # and out of order counts as well
+    assert peer.read_output()[0] == 0x82  # nothing else is held back [MQTT-3.3.4-8]
+    assert peer.feed(b"\x40\x02\x00\x01").count(b"x") == 1
+    assert peer.feed(b"\x40\x02\x00\x01") == b""  # the same once more counts for nothing
+    assert peer.feed(b"\x40\x02\x00\x03").count(b"x") == 1  # and out of order counts as well
     for packet_id in (2, 4):
-        peer.give(b"\x40\x02\x00" + bytes((packet_id,)))
+        peer.feed(b"\x40\x02\x00" + bytes((packet_id,)))
     assert peer.session.outbox.count == 0
 
 
@@ -228,8 +230,8 @@ def test_a_full_outbox_says_so_and_loses_nothing():
     assert peer.publish(Topic("a"), b"1", qos=1)
     assert peer.publish(Topic("a"), b"2", qos=1)
     assert peer.publish(Topic("a"), b"3", qos=1) == 0
-    peer.take()
-    peer.give(b"\x40\x02\x00\x01")
+    peer.read_output()
+    peer.feed(b"\x40\x02\x00\x01")
     assert peer.publish(Topic("a"), b"3", qos=1) == 1
 
 
@@ -238,12 +240,12 @@ def test_messages_accepted_without_a_link_go_out_with_the_next():
     assert peer.publish(Topic("a/long"), b"1", qos=1)
     assert peer.publish(Topic("a"), b"0") is False  # QoS 0 is not kept
     _, out = peer.connect(CONNECTED_MAX_20)
-    assert out == packet(0x32, text(b"a/long"), b"\x00\x01\x03\x23\x00\x011")
+    assert out == make_packet(0x32, utf8_string(b"a/long"), b"\x00\x01\x03\x23\x00\x011")
 
 
 def limit(connack_properties, **message_):
     """The error that a publish gets from a broker with this limit; nothing may be sent."""
-    peer = connected(packet(0x20, b"\x00\x00", bytes((len(connack_properties),)), connack_properties))
+    peer = connected(make_packet(0x20, b"\x00\x00", bytes((len(connack_properties),)), connack_properties))
     topic = Topic("a/b")
 
     def publish():
@@ -254,7 +256,7 @@ def limit(connack_properties, **message_):
     from umqtt5.core.errors import MQTTError
 
     error = raises(MQTTError, publish)
-    assert peer.take() == b"" and peer.session.state == CONNECTED
+    assert peer.read_output() == b"" and peer.session.state == CONNECTED
     assert peer.session.outbox.count == 0
     return error
 
@@ -268,16 +270,16 @@ def test_the_brokers_limits_are_asked_before_anything_is_sent():
 
 
 def test_a_packet_of_exactly_the_brokers_maximum_goes_out():
-    peer = connected(packet(0x20, b"\x00\x00\x05\x27\x00\x00\x00\x14"))
+    peer = connected(make_packet(0x20, b"\x00\x00\x05\x27\x00\x00\x00\x14"))
     assert peer.publish(Topic("a/b"), b"x" * 12)
-    assert len(peer.take()) == 20
+    assert len(peer.read_output()) == 20
     assert peer.publish(Topic("a/b"), b"x" * 10, qos=1)
-    assert len(peer.take()) == 20
+    assert len(peer.read_output()) == 20
 
 
 def test_limits_are_taken_anew_at_each_connect():
-    peer = connected(packet(0x20, b"\x00\x00\x02\x24\x00"))
-    peer.session.lost()
+    peer = connected(make_packet(0x20, b"\x00\x00\x02\x24\x00"))
+    peer.session.connection_lost()
     peer.connect(CONNACK)
     assert peer.publish(Topic("a"), b"x", qos=1)
 
@@ -288,11 +290,11 @@ def test_what_a_new_broker_can_not_take_ends_with_a_reason_and_holds_up_nothing(
     peer.session.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
     peer.publish(Topic("a"), b"1", qos=1, retain=True)
     peer.publish(Topic("a"), b"2", qos=1)
-    _, out = peer.connect(packet(0x20, b"\x00\x00\x02\x25\x00"))
-    assert out == packet(0x32, text(b"a"), b"\x00\x02\x002")
-    peer.after(0)
+    _, out = peer.connect(make_packet(0x20, b"\x00\x00\x02\x25\x00"))
+    assert out == make_packet(0x32, utf8_string(b"a"), b"\x00\x02\x002")
+    peer.advance(0)
     assert ended == [(1, 0x9A)]
-    peer.after(0)
+    peer.advance(0)
     assert len(ended) == 1
 
 
@@ -302,7 +304,7 @@ def test_room_in_tx_is_back_pressure_and_never_grows_it():
     raises(ValueError, peer.publish, topic, b"x" * 60)
     assert peer.publish(topic, b"x" * 30)
     assert peer.publish(topic, b"y" * 30) is False
-    assert peer.take().count(b"x") == 30
+    assert peer.read_output().count(b"x") == 30
     assert peer.publish(topic, b"y" * 30)
     assert len(peer.session.tx) == 64
 
@@ -311,16 +313,17 @@ def test_a_write_that_is_cut_anywhere_goes_on_where_it_was():
     peer = connected(CONNECTED_MAX_20)
     topic = Topic("a/long")
     peer.publish(topic, b"one")
-    whole = peer.take(1)
-    assert whole == packet(0x30, text(b"a/long"), b"\x03\x23\x00\x01", b"one")
+    whole = peer.read_output(1)
+    assert whole == make_packet(0x30, utf8_string(b"a/long"), b"\x03\x23\x00\x01", b"one")
     peer.publish(topic, b"two", qos=1)
-    n = peer.session.output()
-    first = bytes(peer.session.out[peer.session.out_at :][:4])
-    peer.session.sent(4, 0)
+    n = peer.session.prepare_write()
+    first = bytes(peer.session.write_buffer[peer.session.write_start :][:4])
+    peer.session.confirm_write(4, 0)
     peer.publish(topic, b"three")  # waits for the end of the record
-    rest = peer.take(3)
+    rest = peer.read_output(3)
     assert first + rest == (
-        packet(0x32, b"\x00\x00\x00\x01\x03\x23\x00\x01two") + packet(0x30, b"\x00\x00\x03\x23\x00\x01three")
+        make_packet(0x32, b"\x00\x00\x00\x01\x03\x23\x00\x01two")
+        + make_packet(0x30, b"\x00\x00\x03\x23\x00\x01three")
     )
     assert n == 13
 
@@ -333,28 +336,30 @@ def test_a_resumed_session_owes_what_was_not_acknowledged():  # [MQTT-4.4.0-1]
     peer.session.session_expiry = 100
     for payload in (b"1", b"2", b"3"):
         peer.publish(Topic("a"), payload, qos=1)
-    peer.take()
-    peer.give(b"\x40\x02\x00\x01")
-    peer.session.lost()
-    connect, out = peer.connect(packet(0x20, b"\x01\x00\x00"))
+    peer.read_output()
+    peer.feed(b"\x40\x02\x00\x01")
+    peer.session.connection_lost()
+    connect, out = peer.connect(make_packet(0x20, b"\x01\x00\x00"))
     assert connect[9] == 0  # no Clean Start
     assert peer.session.resumed
-    assert out == packet(0x3A, text(b"a"), b"\x00\x02\x002") + packet(0x3A, text(b"a"), b"\x00\x03\x003")
+    assert out == make_packet(0x3A, utf8_string(b"a"), b"\x00\x02\x002") + make_packet(
+        0x3A, utf8_string(b"a"), b"\x00\x03\x003"
+    )
 
 
 def test_a_lost_session_gets_subscriptions_and_messages_anew():  # [MQTT-3.2.2-5]
     peer, got = subscribed()
     peer.publish(Topic("a"), b"1", qos=1)
-    peer.take()
-    peer.session.lost()
+    peer.read_output()
+    peer.session.connection_lost()
     _, out = peer.connect(CONNACK)
-    assert out[0] == 0x82 and out.endswith(packet(0x32, text(b"a"), b"\x00\x01\x001"))
+    assert out[0] == 0x82 and out.endswith(make_packet(0x32, utf8_string(b"a"), b"\x00\x01\x001"))
 
 
 def test_a_resumed_session_does_not_subscribe_again():
     peer, got = subscribed()
-    peer.session.lost()
-    _, out = peer.connect(packet(0x20, b"\x01\x00\x00"))
+    peer.session.connection_lost()
+    _, out = peer.connect(make_packet(0x20, b"\x01\x00\x00"))
     assert out == b""
 
 
@@ -365,23 +370,23 @@ def test_subscribe_on_the_wire():  # [MQTT-3.8.1-1], [MQTT-3.8.3-2]
     peer = connected()
     peer.subscribe("a/+", None, 1)
     peer.subscribe("b", None, 0)
-    assert peer.take() == (
-        packet(0x82, b"\x80\x00\x02\x0b\x01", text(b"a/+"), b"\x01")
-        + packet(0x82, b"\x80\x01\x02\x0b\x02", text(b"b"), b"\x00")
+    assert peer.read_output() == (
+        make_packet(0x82, b"\x80\x00\x02\x0b\x01", utf8_string(b"a/+"), b"\x01")
+        + make_packet(0x82, b"\x80\x01\x02\x0b\x02", utf8_string(b"b"), b"\x00")
     )
 
 
 def test_no_subscription_identifier_where_the_broker_has_none():
-    peer = connected(packet(0x20, b"\x00\x00\x02\x29\x00"))
+    peer = connected(make_packet(0x20, b"\x00\x00\x02\x29\x00"))
     peer.subscribe("a", None, 1)
-    assert peer.take() == packet(0x82, b"\x80\x00\x00", text(b"a"), b"\x01")
+    assert peer.read_output() == make_packet(0x82, b"\x80\x00\x00", utf8_string(b"a"), b"\x01")
 
 
 def test_filters_that_the_broker_can_not_take_are_refused_before_they_are_sent():
     for properties, topic_filter, code in ((b"\x28\x00", "a/#", 0xA2), (b"\x2a\x00", "$share/g/a", 0x9E)):
-        peer = connected(packet(0x20, b"\x00\x00\x02", properties))
+        peer = connected(make_packet(0x20, b"\x00\x00\x02", properties))
         s = peer.subscribe(topic_filter, None, 1)
-        assert peer.take() == b""
+        assert peer.read_output() == b""
         assert s.reason == code
 
 
@@ -390,22 +395,22 @@ def test_the_brokers_answer_to_a_subscribe():
     told = []
     peer.session.on_subscribed = lambda s, answer: told.append(s)
     s = peer.subscribe("a", None, 1)
-    peer.take()
+    peer.read_output()
     assert s.reason is None
-    peer.give(packet(0x90, b"\x80\x00\x00\x87"))
+    peer.feed(make_packet(0x90, b"\x80\x00\x00\x87"))
     assert s.reason == 0x87 and told == [s]
 
 
 def test_an_answer_that_nobody_asked_for():
-    ends_with(connected(), packet(0x90, b"\x80\x00\x00\x00"), 0x82)
+    ends_with(connected(), make_packet(0x90, b"\x80\x00\x00\x00"), 0x82)
 
 
 def test_messages_reach_their_handler_by_number_and_by_topic():
     peer, got = subscribed("a/+")
-    peer.give(message(b"x/y", b"by number", properties=b"\x0b\x01"))
-    peer.give(message(b"a/b", b"by topic"))
-    peer.give(message(b"x/y", b"to nobody"))
-    peer.give(message(b"a/b", b"unknown number", properties=b"\x0b\x09"))
+    peer.feed(publish_packet(b"x/y", b"by number", properties=b"\x0b\x01"))
+    peer.feed(publish_packet(b"a/b", b"by topic"))
+    peer.feed(publish_packet(b"x/y", b"to nobody"))
+    peer.feed(publish_packet(b"a/b", b"unknown number", properties=b"\x0b\x09"))
     assert got == [("x/y", b"by number"), ("a/b", b"by topic")]
 
 
@@ -413,8 +418,8 @@ def test_one_message_for_several_subscriptions():
     peer, got = subscribed("a/+")
     also = []
     peer.subscribe("#", lambda m: also.append(m.payload), 0)
-    peer.take()
-    peer.give(message(b"a/b", b"1", properties=b"\x0b\x02\x0b\x01"))
+    peer.read_output()
+    peer.feed(publish_packet(b"a/b", b"1", properties=b"\x0b\x02\x0b\x01"))
     assert got == [("a/b", b"1")] and also == [b"1"]
 
 
@@ -423,20 +428,20 @@ def test_one_number_among_user_properties_that_repeat():
     peer, got = subscribed("a/+")
     user = b"\x26\x00\x01a\x00\x01b"
     for properties in (user + user + b"\x0b\x01", b"\x0b\x01" + user + user, user + b"\x0b\x01" + user):
-        peer.give(message(b"x/y", b"1", properties=properties))
-    peer.give(message(b"x/y", b"no number", properties=user + user))
+        peer.feed(publish_packet(b"x/y", b"1", properties=properties))
+    peer.feed(publish_packet(b"x/y", b"no number", properties=user + user))
     assert got == [("x/y", b"1")] * 3
 
 
 def test_qos_1_is_acknowledged_after_its_handler_in_order():  # [MQTT-4.3.2-4], [MQTT-4.6.0-2]
     peer, got = subscribed()
-    stream = b"".join([message(b"a/b", b"%d" % i, 1, i) for i in (7, 3, 9)])
-    assert peer.give(stream) == b"\x40\x02\x00\x07\x40\x02\x00\x03\x40\x02\x00\x09"
+    stream = b"".join([publish_packet(b"a/b", b"%d" % i, 1, i) for i in (7, 3, 9)])
+    assert peer.feed(stream) == b"\x40\x02\x00\x07\x40\x02\x00\x03\x40\x02\x00\x09"
     assert [payload for _, payload in got] == [b"7", b"3", b"9"]
 
 
 def test_a_message_that_nobody_wants_is_acknowledged():  # [MQTT-4.5.0-2]
-    assert connected().give(message(b"z", b"", 1, 5)) == b"\x40\x02\x00\x05"
+    assert connected().feed(publish_packet(b"z", b"", 1, 5)) == b"\x40\x02\x00\x05"
 
 
 def test_a_handler_that_raises_breaks_nothing():
@@ -447,8 +452,8 @@ def test_a_handler_that_raises_breaks_nothing():
     def broken(message):
         raise KeyError("oops")
 
-    peer.session.subscriptions.all[0].handler = broken
-    out = peer.give(message(b"a/b", b"1", 1, 1) + message(b"a/b", b"2", 1, 2))
+    peer.session.subscriptions.entries[0].handler = broken
+    out = peer.feed(publish_packet(b"a/b", b"1", 1, 1) + publish_packet(b"a/b", b"2", 1, 2))
     assert out == b"\x40\x03\x00\x01\x80\x40\x03\x00\x02\x80"
     assert len(errors) == 2 and isinstance(errors[0], KeyError)
     assert peer.session.state == CONNECTED
@@ -473,20 +478,20 @@ def test_what_a_handler_may_ask_of_a_message():
         assert m.property(0x03) is None
         seen.append(m.topic)
 
-    peer.session.subscriptions.all[0].handler = look
+    peer.session.subscriptions.entries[0].handler = look
     properties = (
         b"\x08\x00\x04r/\xc3\xa9\x09\x00\x02\x00\xff\x02\x00\x00\x00\x09"
         b"\x26\x00\x01a\x00\x011\x26\x00\x01b\x00\x012\x0b\x01\x0b\xac\x02"
     )
-    out = peer.give(message(b"a/b", b"ON", 1, 1, properties, 0x09))
+    out = peer.feed(publish_packet(b"a/b", b"ON", 1, 1, properties, 0x09))
     assert out == b"\x40\x02\x00\x01" and seen == ["a/b"]
 
 
 def test_messages_however_their_bytes_arrive():
-    stream = b"".join([message(b"a/%d" % i, b"x" * i, i & 1, i + 1) for i in range(60)])
+    stream = b"".join([publish_packet(b"a/%d" % i, b"x" * i, i & 1, i + 1) for i in range(60)])
     for most in (1, 2, 3, 7, 50, 64, 100, 256):
         peer, got = subscribed()
-        out = peer.give(stream, most)
+        out = peer.feed(stream, most)
         assert [len(payload) for _, payload in got] == list(range(60)), most
         assert out.count(b"\x40\x02") == 30
 
@@ -494,15 +499,15 @@ def test_messages_however_their_bytes_arrive():
 def test_a_full_tx_holds_messages_back_until_they_can_be_acknowledged():
     peer, got = subscribed(tx=64)
     session = peer.session
-    stream = b"".join([message(b"a/b", b"x", 1, i + 1) for i in range(16)])
-    session.framer.into[: len(stream)] = stream
-    session.received(len(stream), 0)
-    assert session.held and len(got) < 16
+    stream = b"".join([publish_packet(b"a/b", b"x", 1, i + 1) for i in range(16)])
+    session.framer.read_buffer[: len(stream)] = stream
+    session.receive_data(len(stream), 0)
+    assert session.rx_paused and len(got) < 16
     answers = b""
-    while session.held:
-        answers += peer.take()
+    while session.rx_paused:
+        answers += peer.read_output()
         session.parse()
-    answers += peer.take()
+    answers += peer.read_output()
     assert len(got) == 16
     assert answers == b"".join([b"\x40\x02\x00" + bytes((i + 1,)) for i in range(16)])
 
@@ -515,8 +520,8 @@ def aliased(slots=2):
     assert b"\x22\x00" + bytes((slots,)) in connect
     got = []
     peer.subscribe("#", lambda m: got.append((m.topic, m.payload)), 0)
-    peer.take()
-    peer.give(packet(0x90, b"\x80\x00\x00\x00"))
+    peer.read_output()
+    peer.feed(make_packet(0x90, b"\x80\x00\x00\x00"))
     return peer, got
 
 
@@ -524,32 +529,32 @@ def test_aliases_of_the_broker():  # [MQTT-3.3.2-10]
     peer, got = aliased()
     one, two = b"\x23\x00\x01", b"\x23\x00\x02"
     for topic, properties in ((b"a/b", one), (b"c", two), (b"", one), (b"", two), (b"new", one), (b"", one)):
-        peer.give(message(topic, b"x", properties=properties))
+        peer.feed(publish_packet(topic, b"x", properties=properties))
     assert [topic for topic, _ in got] == ["a/b", "c", "a/b", "c", "new", "new"]
-    peer.give(message(b"plain", b"x"))
-    peer.give(message(b"t" * 100, b"x", properties=two) + message(b"", b"y", properties=two))
+    peer.feed(publish_packet(b"plain", b"x"))
+    peer.feed(publish_packet(b"t" * 100, b"x", properties=two) + publish_packet(b"", b"y", properties=two))
     assert got[-2:] == [("t" * 100, b"x"), ("t" * 100, b"y")]
 
 
 def test_aliases_that_are_none():
     peer, got = aliased()
-    ends_with(peer, message(b"a", b"x", properties=b"\x23\x00\x03"), 0x94)
+    ends_with(peer, publish_packet(b"a", b"x", properties=b"\x23\x00\x03"), 0x94)
     peer, got = aliased()
-    ends_with(peer, message(b"", b"x", properties=b"\x23\x00\x01"), 0x82)
+    ends_with(peer, publish_packet(b"", b"x", properties=b"\x23\x00\x01"), 0x82)
     peer, got = aliased()
-    peer.give(message(b"a", b"x", properties=b"\x23\x00\x01"))
-    peer.session.lost()
+    peer.feed(publish_packet(b"a", b"x", properties=b"\x23\x00\x01"))
+    peer.session.connection_lost()
     peer.connect()  # all are gone [MQTT-3.3.2-7]
-    ends_with(peer, message(b"", b"x", properties=b"\x23\x00\x01"), 0x82)
+    ends_with(peer, publish_packet(b"", b"x", properties=b"\x23\x00\x01"), 0x82)
 
 
 def test_unsubscribe():  # [MQTT-3.10.1-1]
     peer, got = subscribed("a/b")
     peer.unsubscribe("a/b")
-    assert peer.take() == packet(0xA2, b"\x80\x00\x00", text(b"a/b"))
-    peer.give(message(b"a/b", b"on its way"))
-    peer.give(packet(0xB0, b"\x80\x00\x00\x00"))
-    peer.give(message(b"a/b", b"too late"))
+    assert peer.read_output() == make_packet(0xA2, b"\x80\x00\x00", utf8_string(b"a/b"))
+    peer.feed(publish_packet(b"a/b", b"on its way"))
+    peer.feed(make_packet(0xB0, b"\x80\x00\x00\x00"))
+    peer.feed(publish_packet(b"a/b", b"too late"))
     assert [payload for _, payload in got] == [b"on its way"]
     raises(ValueError, peer.unsubscribe, "a/b")
 
@@ -557,17 +562,17 @@ def test_unsubscribe():  # [MQTT-3.10.1-1]
 def test_each_change_follows_the_answer_to_the_one_before():
     peer = connected()
     s = peer.subscribe("a/b", None, 0)
-    assert peer.take()[0] == 0x82
+    assert peer.read_output()[0] == 0x82
     peer.unsubscribe("a/b")
-    assert peer.take() == b""
-    out = peer.give(packet(0x90, b"\x80\x00", b"\x00\x00"))
-    assert out == packet(0xA2, b"\x80\x00\x00", text(b"a/b"))
+    assert peer.read_output() == b""
+    out = peer.feed(make_packet(0x90, b"\x80\x00", b"\x00\x00"))
+    assert out == make_packet(0xA2, b"\x80\x00\x00", utf8_string(b"a/b"))
     assert peer.subscribe("a/b", None, 1) is s
-    assert peer.take() == b""
-    out = peer.give(packet(0xB0, b"\x80\x00", b"\x00\x00"))
-    assert out == packet(0x82, b"\x80\x00\x02\x0b\x01", text(b"a/b"), b"\x01")
-    peer.give(packet(0x90, b"\x80\x00", b"\x00\x01"))
-    assert s.reason == 1 and peer.session.owed == 0
+    assert peer.read_output() == b""
+    out = peer.feed(make_packet(0xB0, b"\x80\x00", b"\x00\x00"))
+    assert out == make_packet(0x82, b"\x80\x00\x02\x0b\x01", utf8_string(b"a/b"), b"\x01")
+    peer.feed(make_packet(0x90, b"\x80\x00", b"\x00\x01"))
+    assert s.reason == 1 and peer.session.pending_acks == 0
     assert peer.session.state == CONNECTED
 
 
@@ -576,13 +581,13 @@ def test_a_filter_has_one_handler_whatever_came_before():
     got = []
     for name in "ab":
         peer.subscribe(name, lambda m: got.append("old"), 0)
-    peer.take()
-    peer.give(packet(0x90, b"\x80\x00", b"\x00\x00") + packet(0x90, b"\x80\x01", b"\x00\x00"))
+    peer.read_output()
+    peer.feed(make_packet(0x90, b"\x80\x00", b"\x00\x00") + make_packet(0x90, b"\x80\x01", b"\x00\x00"))
     peer.unsubscribe("a")
-    peer.take()
-    peer.give(packet(0xB0, b"\x80\x00", b"\x00\x00"))
+    peer.read_output()
+    peer.feed(make_packet(0xB0, b"\x80\x00", b"\x00\x00"))
     peer.subscribe("b", lambda m: got.append("new"), 0)
-    peer.give(message(b"b", b""))
+    peer.feed(publish_packet(b"b", b""))
     assert got == ["new"]
 
 
@@ -590,26 +595,26 @@ def test_a_late_message_does_not_reach_who_inherited_its_number():
     peer = connected()
     got = []
     peer.subscribe("lamp", lambda m: got.append("lamp"), 0)
-    peer.take()
-    peer.give(packet(0x90, b"\x80\x00", b"\x00\x00"))
+    peer.read_output()
+    peer.feed(make_packet(0x90, b"\x80\x00", b"\x00\x00"))
     peer.unsubscribe("lamp")
-    peer.take()
-    peer.give(packet(0xB0, b"\x80\x00", b"\x00\x00"))
+    peer.read_output()
+    peer.feed(make_packet(0xB0, b"\x80\x00", b"\x00\x00"))
     peer.subscribe("pump", lambda m: got.append("pump"), 0)
-    assert b"\x0b\x01" in peer.take()
-    peer.give(message(b"lamp", b"ON", properties=b"\x0b\x01"))  # [MQTT-3.10.4-3]
-    peer.give(message(b"pump", b"ON", properties=b"\x0b\x01"))
+    assert b"\x0b\x01" in peer.read_output()
+    peer.feed(publish_packet(b"lamp", b"ON", properties=b"\x0b\x01"))  # [MQTT-3.10.4-3]
+    peer.feed(publish_packet(b"pump", b"ON", properties=b"\x0b\x01"))
     assert got == ["pump"]
 
 
 def test_an_acknowledgement_of_what_is_still_being_written():
     peer = connected()
     peer.publish(Topic("a/b"), b"x" * 50, qos=1)
-    peer.session.output()
-    peer.session.sent(5, 0)
+    peer.session.prepare_write()
+    peer.session.confirm_write(5, 0)
     ends = peer.session
-    ends.framer.into[:4] = b"\x40\x02\x00\x01"
-    ends.received(4, 0)
+    ends.framer.read_buffer[:4] = b"\x40\x02\x00\x01"
+    ends.receive_data(4, 0)
     assert ends.state == CLOSING and ends.error.code == 0x82
 
 
@@ -617,16 +622,16 @@ def test_callbacks_that_raise_break_nothing():
     def broken(*_):
         raise OSError(28)
 
-    peer = connected(packet(0x20, b"\x00\x00\x02\x28\x00"))
+    peer = connected(make_packet(0x20, b"\x00\x00\x02\x28\x00"))
     errors = []
     peer.session.on_error = errors.append
     peer.session.on_ack = peer.session.on_subscribed = broken
     peer.publish(Topic("a"), b"", qos=1)
-    peer.take()
-    peer.give(b"\x40\x02\x00\x01")
+    peer.read_output()
+    peer.feed(b"\x40\x02\x00\x01")
     peer.subscribe("a/#", None, 0)
-    peer.take()
-    peer.after(0)
+    peer.read_output()
+    peer.advance(0)
     assert len(errors) == 2 and peer.session.state == CONNECTED
 
 
@@ -635,9 +640,9 @@ def test_a_callback_may_publish_where_a_message_was_refused():
     topic = Topic("again")
     peer.session.on_ack = lambda answer: answer.reason and peer.publish(topic, b"2", qos=1)
     peer.publish(Topic("kept"), b"1", qos=1, retain=True)
-    _, out = peer.connect(packet(0x20, b"\x00\x00\x02\x25\x00"))
-    peer.after(0)
-    assert out + peer.take() == packet(0x32, text(b"again"), b"\x00\x02\x002")
+    _, out = peer.connect(make_packet(0x20, b"\x00\x00\x02\x25\x00"))
+    peer.advance(0)
+    assert out + peer.read_output() == make_packet(0x32, utf8_string(b"again"), b"\x00\x02\x002")
 
 
 def test_sizes_that_can_not_be():
@@ -670,8 +675,8 @@ def test_malformed_packets_end_with_their_reason_code():
         (b"\x30\x03\x00\x00\x00", 0x82),  # no topic and no alias
         (b"\x32\x06\x00\x01a\x00\x00\x00", 0x82),  # packet identifier 0
         (b"\x32\x04\x00\x01a\x00", 0x81),
-        (message(b"a", b"", properties=b"\x23\x00\x00"), 0x94),
-        (message(b"a", b"", properties=b"\x23\x00\x01"), 0x94),  # we announced no aliases
+        (publish_packet(b"a", b"", properties=b"\x23\x00\x00"), 0x94),
+        (publish_packet(b"a", b"", properties=b"\x23\x00\x01"), 0x94),  # we announced no aliases
         (b"\x60\x02\x00\x01", 0x81),  # [MQTT-3.6.1-1]
         (b"\x62\x03\x00\x01\x10", 0x82),  # [MQTT-3.6.2-1]
         (b"\x70\x03\x00\x01\x80", 0x82),  # [MQTT-3.7.2-1]
@@ -700,19 +705,19 @@ def test_a_malformed_packet_is_the_same_byte_by_byte():
     peer = connected()
     for b in b"\x30\x04\x00\x01#\x00":
         if peer.session.state == CONNECTED:
-            out = peer.give(bytes((b,)))
+            out = peer.feed(bytes((b,)))
     assert out == b"\xe0\x01\x90"
 
 
 def test_nothing_is_read_behind_a_malformed_packet():
     peer, got = subscribed()
-    peer.give(b"\xd0\x01\x00" + message(b"a/b", b"x"))
+    peer.feed(b"\xd0\x01\x00" + publish_packet(b"a/b", b"x"))
     assert got == []
 
 
 def test_a_disconnect_of_the_broker():
     peer = connected()
-    out = peer.give(packet(0xE0, b"\x8b\x06\x1f", text(b"bye")))
+    out = peer.feed(make_packet(0xE0, b"\x8b\x06\x1f", utf8_string(b"bye")))
     assert out == b""
     assert peer.session.state == CLOSING
     assert str(peer.session.error) == "Server shutting down (0x8B): bye"
@@ -724,34 +729,34 @@ def test_a_disconnect_of_the_broker():
 def test_a_silent_link_is_pinged_and_a_busy_one_is_not():  # [MQTT-3.1.2-20]
     peer = connected(keep_alive=8)
     for _ in range(10):
-        peer.after(3000)
+        peer.advance(3000)
         peer.publish(Topic("a"), b"x")
-        assert peer.take()[0] == 0x30
-        peer.give(message(b"a", b"x"))
-    peer.after(7000)
-    assert peer.take() == b"\xc0\x00"
-    peer.give(b"\xd0\x00")
-    peer.after(1)
-    assert peer.take() == b""
+        assert peer.read_output()[0] == 0x30
+        peer.feed(publish_packet(b"a", b"x"))
+    peer.advance(7000)
+    assert peer.read_output() == b"\xc0\x00"
+    peer.feed(b"\xd0\x00")
+    peer.advance(1)
+    assert peer.read_output() == b""
 
 
 def test_each_ping_has_its_own_deadline():
     peer = connected(keep_alive=8)
     for _ in range(5):
-        peer.after(7000)
-        assert peer.take() == b"\xc0\x00"
-        peer.after(100)
-        peer.give(b"\xd0\x00")
-        peer.after(0)
+        peer.advance(7000)
+        assert peer.read_output() == b"\xc0\x00"
+        peer.advance(100)
+        peer.feed(b"\xd0\x00")
+        peer.advance(0)
 
 
 def test_a_link_on_which_nothing_is_heard_is_pinged_though_we_send():
     peer = connected(keep_alive=8)
     out = b""
     for _ in range(8):
-        peer.after(1000)
+        peer.advance(1000)
         peer.publish(Topic("a"), b"x")
-        out += peer.take()
+        out += peer.read_output()
     assert b"\xc0\x00" in out
 
 
@@ -760,8 +765,8 @@ def late(peer, ms):
     start = peer.now
     while peer.now - start < ms:
         try:
-            peer.after(50)
-            peer.take()
+            peer.advance(50)
+            peer.read_output()
         except OSError as error:
             assert peer.now - start > ms // 2
             return str(error)
@@ -771,17 +776,17 @@ def late(peer, ms):
 def test_every_wait_has_a_deadline():
     peer = Peer()
     peer.session.open(peer.now)
-    peer.take()
+    peer.read_output()
     assert "CONNACK" in late(peer, 5200)
 
     peer = connected()
     peer.publish(Topic("a"), b"x", qos=1)
-    peer.take()
+    peer.read_output()
     assert "PUBACK" in late(peer, 5200)
 
     peer = connected()
     peer.subscribe("a", None, 0)
-    peer.take()
+    peer.read_output()
     assert "SUBACK" in late(peer, 5200)
 
     peer = connected(keep_alive=8)
@@ -791,9 +796,9 @@ def test_every_wait_has_a_deadline():
 def test_a_write_that_does_not_move_has_a_deadline():
     peer = connected()
     peer.publish(Topic("a"), b"x")
-    peer.after(0)
-    peer.after(4999)
-    error = raises(OSError, peer.after, 1)
+    peer.advance(0)
+    peer.advance(4999)
+    error = raises(OSError, peer.advance, 1)
     assert "no more bytes" in str(error)
 
 
@@ -801,30 +806,30 @@ def test_acknowledgements_that_come_start_the_wait_for_the_next_anew():
     peer = connected()
     for _ in range(4):
         peer.publish(Topic("a"), b"x", qos=1)
-    peer.take()
+    peer.read_output()
     for i in range(1, 5):
-        peer.after(4000)
-        peer.give(bytes((0x40, 2, 0, i)))
-    assert peer.after(4000) > 1000
+        peer.advance(4000)
+        peer.feed(bytes((0x40, 2, 0, i)))
+    assert peer.advance(4000) > 1000
 
 
 def test_clocks_that_wrap():
     peer = connected(keep_alive=8)
     peer.now = 0x3FFFFFFF - 3000
-    peer.give(message(b"a", b""))
+    peer.feed(publish_packet(b"a", b""))
     peer.publish(Topic("a"), b"")
-    peer.take()
-    peer.after(0)
-    assert peer.after(6999) == 1
+    peer.read_output()
+    peer.advance(0)
+    assert peer.advance(6999) == 1
     peer.now &= 0x3FFFFFFF
-    peer.after(1)
-    assert peer.take() == b"\xc0\x00"
+    peer.advance(1)
+    assert peer.read_output() == b"\xc0\x00"
 
 
 def test_closing_says_goodbye():  # [MQTT-3.14.4-1]
     peer = connected()
     peer.publish(Topic("a"), b"x")
     peer.session.close(0)
-    assert peer.take()[-2:] == b"\xe0\x00"
+    assert peer.read_output()[-2:] == b"\xe0\x00"
     assert peer.publish(Topic("a"), b"x") is False
-    assert peer.take() == b""
+    assert peer.read_output() == b""

@@ -2,9 +2,9 @@
 
 from errno import ENOTCONN, ETIMEDOUT
 
-from answering_broker import Answers
+from answering_broker import BrokerSimulation
 
-from helper import message, packet, raises, text
+from helper import make_packet, publish_packet, raises, utf8_string
 from umqtt5 import robust, simple
 from umqtt5.simple import MQTTException
 
@@ -12,71 +12,76 @@ EXPIRY_0 = b"\x11\x00\x00\x00\x00"
 EXPIRY_NEVER = b"\x11\xff\xff\xff\xff"
 
 
-def made(kind, there, *arguments, **options):
+def made(kind, sim, *arguments, **options):
     """A client of theirs whose broker is `there`."""
     mqtt = kind(*(arguments or ("umqtt_client", "localhost")), **options)
-    mqtt.TRANSPORT = there.connect
-    mqtt.delay = lambda i: there.sleep(2000)
+    mqtt.TRANSPORT = sim.connect
+    mqtt.delay = lambda i: sim.sleep(2000)
     return mqtt
 
 
 def connected(kind=simple.MQTTClient, **options):
-    there = Answers()
-    mqtt = made(kind, there, **options)
+    sim = BrokerSimulation()
+    mqtt = made(kind, sim, **options)
     heard = []
     mqtt.set_callback(lambda topic, msg: heard.append((topic, msg)))
     mqtt.connect()
-    return there, mqtt, heard
+    return sim, mqtt, heard
 
 
 def test_publish_and_disconnect():
-    there, mqtt, _ = connected()
+    sim, mqtt, _ = connected()
     mqtt.publish(b"foo_topic", b"hello")
     mqtt.disconnect()
-    assert there.came(0x30) == [text(b"foo_topic") + b"\x03\x23\x00\x01hello"] or there.came(0x30) == [
-        text(b"foo_topic") + b"\x00hello"
-    ]
-    assert there.packets[-1][0] == 0xE0 and there.stream.closed
+    assert sim.received_bodies(0x30) == [
+        utf8_string(b"foo_topic") + b"\x03\x23\x00\x01hello"
+    ] or sim.received_bodies(0x30) == [utf8_string(b"foo_topic") + b"\x00hello"]
+    assert sim.packets[-1][0] == 0xE0 and sim.stream.closed
 
 
 def test_connect_carries_what_the_constructor_got():
-    there = Answers()
-    mqtt = made(simple.MQTTClient, there, b"id", "localhost", user="u", password="p", keepalive=7)
+    sim = BrokerSimulation()
+    mqtt = made(simple.MQTTClient, sim, b"id", "localhost", user="u", password="p", keepalive=7)
     mqtt.set_last_will(b"w", b"bye", retain=True, qos=1)
     assert mqtt.connect() is False
-    body = there.came(0x10)[0]
+    body = sim.received_bodies(0x10)[0]
     assert body[7] == 0xEE and body[8:10] == b"\x00\x07" and EXPIRY_0 in body
-    assert body.endswith(text(b"w") + text(b"bye") + text(b"u") + text(b"p")) and text(b"id") in body
+    assert (
+        body.endswith(utf8_string(b"w") + utf8_string(b"bye") + utf8_string(b"u") + utf8_string(b"p"))
+        and utf8_string(b"id") in body
+    )
 
 
 def test_clean_session_is_clean_start_and_an_expiry():
-    there = Answers()
-    mqtt = made(simple.MQTTClient, there)
+    sim = BrokerSimulation()
+    mqtt = made(simple.MQTTClient, sim)
     mqtt.connect(clean_session=False)
-    body = there.came(0x10)[0]
+    body = sim.received_bodies(0x10)[0]
     assert not body[7] & 2 and EXPIRY_NEVER in body
 
 
 def test_a_session_that_the_broker_has_kept_is_told_and_its_messages_come():
-    there = Answers()
-    there.accept = lambda stream, properties: (
-        b"\x20\x03\x01\x00\x00" + message(b"old", b"1", 1, 5, b"\x0b\x07")
+    sim = BrokerSimulation()
+    sim.make_connack = lambda stream, properties: (
+        b"\x20\x03\x01\x00\x00" + publish_packet(b"old", b"1", 1, 5, b"\x0b\x07")
     )
-    mqtt = made(simple.MQTTClient, there)
+    mqtt = made(simple.MQTTClient, sim)
     heard = []
     mqtt.set_callback(lambda topic, msg: heard.append((topic, msg)))
     assert mqtt.connect(clean_session=False) is True
     mqtt.wait_msg()
     assert heard == [(b"old", b"1")]
     mqtt.check_msg()
-    assert there.came(0x40) == [b"\x00\x05"]
+    assert sim.received_bodies(0x40) == [b"\x00\x05"]
 
 
 def test_wait_msg_returns_once_for_each_message():
-    there, mqtt, heard = connected()
+    sim, mqtt, heard = connected()
     mqtt.subscribe(b"foo_topic")
-    there.stream.inbox = (
-        message(b"foo_topic", b"1") + message(b"foo_topic", b"2") + message(b"foo_topic", b"3")
+    sim.stream.inbox = (
+        publish_packet(b"foo_topic", b"1")
+        + publish_packet(b"foo_topic", b"2")
+        + publish_packet(b"foo_topic", b"3")
     )
     for _ in range(3):
         assert mqtt.wait_msg() is not None
@@ -85,78 +90,78 @@ def test_wait_msg_returns_once_for_each_message():
 
 
 def test_check_msg_returns_at_once():
-    there, mqtt, heard = connected()
-    before = there.now
-    assert mqtt.check_msg() is None and there.now == before
-    there.stream.inbox = message(b"a", b"1")
+    sim, mqtt, heard = connected()
+    before = sim.now
+    assert mqtt.check_msg() is None and sim.now == before
+    sim.stream.inbox = publish_packet(b"a", b"1")
     assert mqtt.check_msg() is not None and heard == [(b"a", b"1")]
 
 
 def test_wait_msg_keeps_the_link_alive():
-    there, mqtt, heard = connected(keepalive=10)
-    slept = there.sleep
+    sim, mqtt, heard = connected(keepalive=10)
+    slept = sim.sleep
 
     def later(ms):
         slept(ms)
-        if there.now > 60_000:
-            there.stream.inbox += message(b"a", b"1")
+        if sim.now > 60_000:
+            sim.stream.inbox += publish_packet(b"a", b"1")
 
-    there.sleep = later
+    sim.sleep = later
     mqtt.wait_msg()
-    assert heard and there.stream.written.count(b"\xc0\x00") >= 5
+    assert heard and sim.stream.written.count(b"\xc0\x00") >= 5
 
 
 def test_publish_at_qos_1_waits_for_its_acknowledgement():
-    there, mqtt, _ = connected()
+    sim, mqtt, _ = connected()
     mqtt.publish("a", "x", qos=1)
     assert not mqtt._client.session.outbox.count
-    there._answers[0x30] = lambda stream, first, body: packet(0x40, body[3:5], b"\x87")
+    sim.replies[0x30] = lambda stream, first, body: make_packet(0x40, body[3:5], b"\x87")
     assert raises(MQTTException, lambda: mqtt.publish("a", "x", qos=1)).args[0] == 0x87
 
 
 def test_what_hangs_there_has_a_deadline_here():
-    there, mqtt, _ = connected()
-    there._answers[0x30] = lambda stream, first, body: b""
-    there._answers[0x80] = lambda stream, first, body: b""
+    sim, mqtt, _ = connected()
+    sim.replies[0x30] = lambda stream, first, body: b""
+    sim.replies[0x80] = lambda stream, first, body: b""
     for call in (lambda: mqtt.publish("a", "x", qos=1), lambda: mqtt.subscribe(b"a")):
         mqtt.reconnect()
-        start = there.now
+        start = sim.now
         assert raises(OSError, call).errno == ETIMEDOUT
-        assert 9000 <= there.now - start <= 11_000
+        assert 9000 <= sim.now - start <= 11_000
     mqtt.reconnect()
-    there.stream.stalled = True
+    sim.stream.is_stalled = True
     error = raises(OSError, lambda: [mqtt.publish("a", b"x" * 1000) for _ in range(10)])
     assert error.errno == ETIMEDOUT
 
 
 def test_a_refused_subscription():
-    there, mqtt, _ = connected()
-    there._answers[0x80] = lambda stream, first, body: packet(0x90, body[:2], b"\x00\x87")
+    sim, mqtt, _ = connected()
+    sim.replies[0x80] = lambda stream, first, body: make_packet(0x90, body[:2], b"\x00\x87")
     assert raises(MQTTException, lambda: mqtt.subscribe(b"secret")).args[0] == 0x87
-    raises(AssertionError, lambda: made(simple.MQTTClient, Answers()).subscribe(b"a"))
+    raises(AssertionError, lambda: made(simple.MQTTClient, BrokerSimulation()).subscribe(b"a"))
 
 
 def test_a_refused_connection():
-    there = Answers()
-    there.accept = lambda stream, properties: b"\x20\x03\x00\x86\x00"
-    mqtt = made(simple.MQTTClient, there)
+    sim = BrokerSimulation()
+    sim.make_connack = lambda stream, properties: b"\x20\x03\x00\x86\x00"
+    mqtt = made(simple.MQTTClient, sim)
     assert raises(MQTTException, mqtt.connect).args[0] == 0x86
     raises(OSError, mqtt.check_msg)
 
 
 def test_without_a_connection_calls_raise_oserror():
-    mqtt = made(simple.MQTTClient, Answers())
+    mqtt = made(simple.MQTTClient, BrokerSimulation())
     for call in (mqtt.check_msg, mqtt.wait_msg, mqtt.ping, lambda: mqtt.publish("a", "x")):
         assert raises(OSError, call).errno == ENOTCONN
 
 
 def test_a_lost_link_is_raised_and_the_program_reconnects():
-    there, mqtt, heard = connected()
+    sim, mqtt, heard = connected()
     mqtt.subscribe(b"a")
-    there.stream.gone = True
+    sim.stream.closed_by_broker = True
     raises(OSError, mqtt.wait_msg)
     raises(OSError, lambda: mqtt.publish("a", "x"))
-    streams = len(there.streams)
+    streams = len(sim.streams)
     assert mqtt._client._link == 0 and streams == 1  # nothing behind the program's back
     mqtt.reconnect()
     mqtt.publish(b"a", b"again")
@@ -165,35 +170,37 @@ def test_a_lost_link_is_raised_and_the_program_reconnects():
 
 
 def test_what_the_callback_raises_reaches_the_program():
-    there, mqtt, _ = connected()
+    sim, mqtt, _ = connected()
 
     def callback(topic, msg):
         raise KeyError("mine")
 
     mqtt.set_callback(callback)
-    there.stream.inbox = message(b"a", b"1")
+    sim.stream.inbox = publish_packet(b"a", b"1")
     raises(KeyError, mqtt.wait_msg)
     mqtt.publish("a", "x")  # and the link lives
 
 
 def test_the_callback_may_publish_and_subscribe():
-    there, mqtt, _ = connected()
+    sim, mqtt, _ = connected()
 
     def callback(topic, msg):
         mqtt.publish(b"answer", msg, qos=1)
         mqtt.subscribe(b"more")
 
     mqtt.set_callback(callback)
-    there.stream.inbox = message(b"a", b"1")
+    sim.stream.inbox = publish_packet(b"a", b"1")
     mqtt.wait_msg()
     mqtt.check_msg()
-    assert any(body.startswith(text(b"answer")) for body in there.came(0x30)) and there.came(0x80)
+    assert any(
+        body.startswith(utf8_string(b"answer")) for body in sim.received_bodies(0x30)
+    ) and sim.received_bodies(0x80)
 
 
 def test_ping_and_sock():
-    there, mqtt, _ = connected()
+    sim, mqtt, _ = connected()
     mqtt.ping()
-    assert there.stream.written.endswith(b"\xc0\x00") and mqtt.sock is there.stream
+    assert sim.stream.written.endswith(b"\xc0\x00") and mqtt.sock is sim.stream
     mqtt.disconnect()
     assert mqtt.sock is None
 
@@ -202,58 +209,58 @@ def test_ping_and_sock():
 
 
 def test_robust_reconnects_by_itself():
-    there, mqtt, heard = connected(robust.MQTTClient)
+    sim, mqtt, heard = connected(robust.MQTTClient)
     mqtt.subscribe(b"a")
-    there.stream.gone = True
+    sim.stream.closed_by_broker = True
     mqtt.publish(b"a", b"1")  # theirs is lost, too, where the socket takes it
     mqtt.publish(b"a", b"2")
     mqtt.wait_msg()
-    assert (b"a", b"2") in heard and len(there.streams) == 2
+    assert (b"a", b"2") in heard and len(sim.streams) == 2
 
 
 def test_robust_tries_every_delay_until_it_works():
-    there, mqtt, _ = connected(robust.MQTTClient)
-    there.now = 5000
-    there.stream.gone = True
-    there.there = False
-    sleep = there.sleep
+    sim, mqtt, _ = connected(robust.MQTTClient)
+    sim.now = 5000
+    sim.stream.closed_by_broker = True
+    sim.broker_listens = False
+    sleep = sim.sleep
 
     def comes_back(ms):
         sleep(ms)
-        there.there = there.now > 9000
+        sim.broker_listens = sim.now > 9000
 
-    there.sleep = comes_back
+    sim.sleep = comes_back
     assert mqtt.check_msg() is None
-    assert len(there.streams) == 2 and there.now >= 9000
-    assert [b - a for a, b in zip(there.times[1:], there.times[2:])] == [2000] * 3
+    assert len(sim.streams) == 2 and sim.now >= 9000
+    assert [b - a for a, b in zip(sim.connect_times[1:], sim.connect_times[2:])] == [2000] * 3
 
 
 def test_robust_does_not_storm_a_broker_that_drops_it():
-    there, mqtt, _ = connected(robust.MQTTClient)
+    sim, mqtt, _ = connected(robust.MQTTClient)
     waits = []
     mqtt.delay = waits.append
-    there.now += 5000
-    there.stream.gone = True
+    sim.now += 5000
+    sim.stream.closed_by_broker = True
     mqtt.check_msg()
     assert waits == []  # it was up for a while
     for _ in range(3):
-        there.stream.gone = True
+        sim.stream.closed_by_broker = True
         mqtt.check_msg()
-    assert len(waits) == 3 and len(there.streams) == 5
+    assert len(waits) == 3 and len(sim.streams) == 5
 
 
 def test_robust_does_not_double_a_message_that_waits():
-    there, mqtt, _ = connected(robust.MQTTClient)
+    sim, mqtt, _ = connected(robust.MQTTClient)
     answered = []
 
-    def publish_came(stream, first, body):
-        if len(there.streams) == 1:
-            stream.gone = True
+    def on_publish(stream, first, body):
+        if len(sim.streams) == 1:
+            stream.closed_by_broker = True
             return b""
         answered.append(body)
-        return packet(0x40, body[3:5])
+        return make_packet(0x40, body[3:5])
 
-    there._answers[0x30] = publish_came
+    sim.replies[0x30] = on_publish
     mqtt.publish(b"a", b"x", qos=1)
     assert len(answered) == 1
 
@@ -267,10 +274,10 @@ def test_a_subclass_may_override_connect():
             finally:
                 self.publish(b"lwt", b"on", retain=True)
 
-    there = Answers()
-    mqtt = made(Mine, there)
+    sim = BrokerSimulation()
+    mqtt = made(Mine, sim)
     mqtt.connect()
-    there.stream.gone = True
+    sim.stream.closed_by_broker = True
     mqtt.check_msg()
-    assert len(there.streams) == 2
-    assert len([body for body in there.came(0x30) if body.endswith(b"on")]) == 2
+    assert len(sim.streams) == 2
+    assert len([body for body in sim.received_bodies(0x30) if body.endswith(b"on")]) == 2

@@ -2,108 +2,110 @@
 
 from io import BytesIO
 
-from simulation import World
+from simulation import Simulation
 
-from helper import CONNACK, message, packet, raises, text
+from helper import CONNACK, make_packet, publish_packet, raises, utf8_string
 from umqtt5 import streaming
 from umqtt5.core.errors import MQTTError
 
-ALIASES = packet(0x20, b"\x00\x00\x03\x22\x00\x02")
-RESUMED = packet(0x20, b"\x01\x00\x00")
+ALIASES = make_packet(0x20, b"\x00\x00\x03\x22\x00\x02")
+RESUMED = make_packet(0x20, b"\x01\x00\x00")
 BIG = bytes([i * 7 & 255 for i in range(5000)])
 
 
 def connected(greeting=CONNACK, **options):
-    world = World(rx=256, tx=128, outbox=256, **options)
-    world.greeting = greeting
-    world.client.connect()
-    world.stream.written = b""
-    return world
+    sim = Simulation(rx=256, tx=128, outbox=256, **options)
+    sim.connect_reply = greeting
+    sim.client.connect()
+    sim.stream.written = b""
+    return sim
 
 
-def drive(world):
+def drive(sim):
     """Poll until nothing more is written."""
     before = -1
-    while before != len(world.stream.written):
-        before = len(world.stream.written)
-        world.client.poll(0)
+    while before != len(sim.stream.written):
+        before = len(sim.stream.written)
+        sim.client.poll(0)
 
 
 def test_a_payload_larger_than_every_buffer_goes_out_in_one_packet():
     for qos in (0, 1, 2):
-        world = connected()
-        sent = streaming.send(world.client, "a/b", BytesIO(BIG), len(BIG), qos=qos, properties=b"\x01\x00")
+        sim = connected()
+        sent = streaming.send(sim.client, "a/b", BytesIO(BIG), len(BIG), qos=qos, properties=b"\x01\x00")
         assert sent == (1 if qos else True)
-        drive(world)
+        drive(sim)
         packet_id = b"\x00\x01" if qos else b""
-        assert world.stream.written == packet(0x30 | qos << 1, text(b"a/b"), packet_id, b"\x02\x01\x00", BIG)
+        assert sim.stream.written == make_packet(
+            0x30 | qos << 1, utf8_string(b"a/b"), packet_id, b"\x02\x01\x00", BIG
+        )
 
 
 def test_it_is_acknowledged_like_any_other():
-    world = connected()
+    sim = connected()
     ended = []
-    world.client.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
-    streaming.send(world.client, "a", BytesIO(BIG), len(BIG), qos=2)
-    drive(world)
-    assert streaming.sending(world.client)
-    world.stream.inbox = b"\x50\x02\x00\x01"
-    drive(world)
-    assert world.stream.written.endswith(b"\x62\x02\x00\x01") and ended == []
-    assert not streaming.sending(world.client)
-    world.stream.inbox = b"\x70\x02\x00\x01"
-    drive(world)
+    sim.client.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
+    streaming.send(sim.client, "a", BytesIO(BIG), len(BIG), qos=2)
+    drive(sim)
+    assert streaming.is_sending(sim.client)
+    sim.stream.inbox = b"\x50\x02\x00\x01"
+    drive(sim)
+    assert sim.stream.written.endswith(b"\x62\x02\x00\x01") and ended == []
+    assert not streaming.is_sending(sim.client)
+    sim.stream.inbox = b"\x70\x02\x00\x01"
+    drive(sim)
     assert ended == [(1, 0)]
 
 
 def test_messages_meanwhile_wait_for_its_end_and_keep_their_aliases():
-    world = connected(ALIASES)
-    client = world.client
+    sim = connected(ALIASES)
+    client = sim.client
     topic = client.topic("some/topic")
     client.publish(topic, b"1")
-    world.stream.stalled = True
+    sim.stream.is_stalled = True
     client.publish(topic, b"2")
     streaming.send(client, topic, BytesIO(BIG), len(BIG), qos=1)
     client.publish(topic, b"3")
     client.publish(topic, b"4", qos=1)
-    world.stream.stalled = False
-    drive(world)
+    sim.stream.is_stalled = False
+    drive(sim)
     used = b"\x00\x00"
     alias = b"\x03\x23\x00\x01"
-    assert world.stream.written == (
-        packet(0x30, text(b"some/topic"), alias, b"1")
-        + packet(0x30, used, alias, b"2")
-        + packet(0x30, used, alias, b"3")
-        + packet(0x32, used, b"\x00\x01", alias, BIG)
-        + packet(0x32, used, b"\x00\x02", alias, b"4")
+    assert sim.stream.written == (
+        make_packet(0x30, utf8_string(b"some/topic"), alias, b"1")
+        + make_packet(0x30, used, alias, b"2")
+        + make_packet(0x30, used, alias, b"3")
+        + make_packet(0x32, used, b"\x00\x01", alias, BIG)
+        + make_packet(0x32, used, b"\x00\x02", alias, b"4")
     )
 
 
 def test_after_a_cut_it_is_read_and_sent_from_its_start_again():
     for greeting, first in ((RESUMED, 0x3A), (CONNACK, 0x32)):  # with DUP [MQTT-3.3.1-1], or as new
-        world = connected()
+        sim = connected()
         reader = BytesIO(b"skip" + BIG)
         reader.seek(4)
-        streaming.send(world.client, "a", reader, len(BIG), qos=1)
-        world.stream.gone = True
-        world.greeting = greeting
-        world.client.poll(5000)
-        assert len(world.streams) == 2
-        drive(world)
-        assert world.stream.written.endswith(packet(first, text(b"a"), b"\x00\x01\x00", BIG))
+        streaming.send(sim.client, "a", reader, len(BIG), qos=1)
+        sim.stream.closed_by_broker = True
+        sim.connect_reply = greeting
+        sim.client.poll(5000)
+        assert len(sim.streams) == 2
+        drive(sim)
+        assert sim.stream.written.endswith(make_packet(first, utf8_string(b"a"), b"\x00\x01\x00", BIG))
 
 
 def test_cut_when_it_is_all_written_and_not_acknowledged():
-    world = connected()
-    streaming.send(world.client, "a", BytesIO(BIG), len(BIG), qos=1)
-    drive(world)
-    world.stream.gone = True
-    world.greeting = RESUMED
-    world.client.poll(5000)
-    drive(world)
-    assert world.stream.written.endswith(packet(0x3A, text(b"a"), b"\x00\x01\x00", BIG))
-    world.stream.inbox = b"\x40\x02\x00\x01"
-    drive(world)
-    assert not streaming.sending(world.client) and not world.client.session.outbox.count
+    sim = connected()
+    streaming.send(sim.client, "a", BytesIO(BIG), len(BIG), qos=1)
+    drive(sim)
+    sim.stream.closed_by_broker = True
+    sim.connect_reply = RESUMED
+    sim.client.poll(5000)
+    drive(sim)
+    assert sim.stream.written.endswith(make_packet(0x3A, utf8_string(b"a"), b"\x00\x01\x00", BIG))
+    sim.stream.inbox = b"\x40\x02\x00\x01"
+    drive(sim)
+    assert not streaming.is_sending(sim.client) and not sim.client.session.outbox.count
 
 
 class Once:
@@ -120,54 +122,54 @@ class Once:
 
 
 def test_a_reader_that_can_not_be_read_again_ends_the_message():
-    world = connected()
+    sim = connected()
     ended = []
-    world.client.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
-    streaming.send(world.client, "a", Once(BIG), len(BIG), qos=1)
-    drive(world)
-    assert world.stream.written == packet(0x32, text(b"a"), b"\x00\x01\x00", BIG)
-    world.stream.gone = True
-    world.client.poll(5000)
-    drive(world)
-    assert ended == [(1, 0x80)] and b"\x32" not in world.stream.written[20:]
+    sim.client.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
+    streaming.send(sim.client, "a", Once(BIG), len(BIG), qos=1)
+    drive(sim)
+    assert sim.stream.written == make_packet(0x32, utf8_string(b"a"), b"\x00\x01\x00", BIG)
+    sim.stream.closed_by_broker = True
+    sim.client.poll(5000)
+    drive(sim)
+    assert ended == [(1, 0x80)] and b"\x32" not in sim.stream.written[20:]
 
 
 def test_a_reader_with_too_few_bytes_ends_the_link_and_is_not_tried_again():
-    world = connected()
+    sim = connected()
     ended = []
-    world.client.on_ack = lambda answer: ended.append(answer.reason)
-    streaming.send(world.client, "a", BytesIO(BIG[:300]), 400, qos=1)
-    world.client.poll(5000)
-    assert len(world.streams) == 2 and world.client.connected
+    sim.client.on_ack = lambda answer: ended.append(answer.reason)
+    streaming.send(sim.client, "a", BytesIO(BIG[:300]), 400, qos=1)
+    sim.client.poll(5000)
+    assert len(sim.streams) == 2 and sim.client.is_connected
     assert ended == [0x80]
-    drive(world)
-    assert not streaming.sending(world.client)
+    drive(sim)
+    assert not streaming.is_sending(sim.client)
 
 
 def test_one_at_a_time_and_only_what_the_broker_takes():
-    world = connected(packet(0x20, b"\x00\x00\x07\x27\x00\x00\x20\x00\x24\x01"))
-    raises(MQTTError, streaming.send, world.client, "a", BytesIO(BIG), 9000, 1)
-    raises(MQTTError, streaming.send, world.client, "a", BytesIO(BIG), len(BIG), 2)
-    raises(ValueError, streaming.send, world.client, "a/+", BytesIO(BIG), len(BIG), 1)
-    assert world.stream.written == b""
-    assert streaming.send(world.client, "a", BytesIO(BIG), len(BIG), 1)
-    assert not streaming.send(world.client, "a", BytesIO(BIG), len(BIG), 1)
+    sim = connected(make_packet(0x20, b"\x00\x00\x07\x27\x00\x00\x20\x00\x24\x01"))
+    raises(MQTTError, streaming.send, sim.client, "a", BytesIO(BIG), 9000, 1)
+    raises(MQTTError, streaming.send, sim.client, "a", BytesIO(BIG), len(BIG), 2)
+    raises(ValueError, streaming.send, sim.client, "a/+", BytesIO(BIG), len(BIG), 1)
+    assert sim.stream.written == b""
+    assert streaming.send(sim.client, "a", BytesIO(BIG), len(BIG), 1)
+    assert not streaming.send(sim.client, "a", BytesIO(BIG), len(BIG), 1)
 
 
 def test_without_a_link_qos_0_is_not_taken_and_qos_1_waits():
-    world = World()
-    assert not streaming.send(world.client, "a", BytesIO(BIG), len(BIG))
-    assert streaming.send(world.client, "a", BytesIO(BIG), len(BIG), qos=1)
-    world.client.connect()
-    drive(world)
-    assert world.stream.written.endswith(packet(0x32, text(b"a"), b"\x00\x01\x00", BIG))
+    sim = Simulation()
+    assert not streaming.send(sim.client, "a", BytesIO(BIG), len(BIG))
+    assert streaming.send(sim.client, "a", BytesIO(BIG), len(BIG), qos=1)
+    sim.client.connect()
+    drive(sim)
+    assert sim.stream.written.endswith(make_packet(0x32, utf8_string(b"a"), b"\x00\x01\x00", BIG))
 
 
 def test_a_disconnect_waits_for_the_end_of_the_packet():
-    world = connected()
-    streaming.send(world.client, "a", BytesIO(BIG), len(BIG))
-    world.client.disconnect()
-    assert world.stream.written == packet(0x30, text(b"a"), b"\x00", BIG) + b"\xe0\x00"
+    sim = connected()
+    streaming.send(sim.client, "a", BytesIO(BIG), len(BIG))
+    sim.client.disconnect()
+    assert sim.stream.written == make_packet(0x30, utf8_string(b"a"), b"\x00", BIG) + b"\xe0\x00"
 
 
 # ---- receiving
@@ -198,139 +200,142 @@ class Sink:
 
 
 def receiving(qos=2, **options):
-    world = World(rx=256, **options)
+    sim = Simulation(rx=256, **options)
     sink = Sink()
-    streaming.receive(world.client, "big/+", sink.begin, qos=qos, maximum=10000)
-    world.client.connect()
-    assert b"\x27\x00\x00\x27\x10" in world.stream.written
-    world.stream.inbox = packet(0x90, b"\x80\x00\x00", bytes((qos,)))
-    world.client.poll(0)
-    world.stream.written = b""
-    return world, sink
+    streaming.receive(sim.client, "big/+", sink.begin, qos=qos, max_size=10000)
+    sim.client.connect()
+    assert b"\x27\x00\x00\x27\x10" in sim.stream.written
+    sim.stream.inbox = make_packet(0x90, b"\x80\x00\x00", bytes((qos,)))
+    sim.client.poll(0)
+    sim.stream.written = b""
+    return sim, sink
 
 
 def test_a_payload_larger_than_rx_comes_in_pieces_and_is_acknowledged_at_its_end():
     for qos, answer in ((0, b""), (1, b"\x40\x02\x00\x09"), (2, b"\x50\x02\x00\x09")):
-        world, sink = receiving()
-        whole = message(b"big/one", BIG, qos, 9)
-        world.stream.inbox = whole[:-1]
-        drive_in(world)
-        assert sink.done == [] and world.stream.written == b""
-        world.stream.inbox = whole[-1:] + message(b"big/two", b"small", qos, 10)
-        drive_in(world)
+        sim, sink = receiving()
+        whole = publish_packet(b"big/one", BIG, qos, 9)
+        sim.stream.inbox = whole[:-1]
+        drive_in(sim)
+        assert sink.done == [] and sim.stream.written == b""
+        sim.stream.inbox = whole[-1:] + publish_packet(b"big/two", b"small", qos, 10)
+        drive_in(sim)
         assert sink.begun == [("big/one", 5000, qos), ("big/two", 5, qos)]
         assert sink.done == [BIG, b"small"] and sink.largest <= 256
-        assert world.stream.written.startswith(answer)
-        assert len(world.stream.written) == 2 * len(answer)
+        assert sim.stream.written.startswith(answer)
+        assert len(sim.stream.written) == 2 * len(answer)
 
 
-def drive_in(world):
-    while world.stream.inbox and not world.stream.closed:
-        world.client.poll(0)
-    world.client.poll(0)
+def drive_in(sim):
+    while sim.stream.inbox and not sim.stream.closed:
+        sim.client.poll(0)
+    sim.client.poll(0)
 
 
 def test_however_its_bytes_arrive():
-    data = message(b"big/one", BIG[:700], 1, 9) + message(b"big/two", BIG[:300], 1, 10) * 2
+    data = publish_packet(b"big/one", BIG[:700], 1, 9) + publish_packet(b"big/two", BIG[:300], 1, 10) * 2
     for size in (1, 2, 5, 31, 32, 33, 255, 256):
-        world, sink = receiving()
+        sim, sink = receiving()
         at = 0
         while at < len(data):
-            world.stream.inbox = data[at : at + size]
-            world.client.poll(0)
+            sim.stream.inbox = data[at : at + size]
+            sim.client.poll(0)
             at += size
-        drive_in(world)
+        drive_in(sim)
         assert sink.done == [BIG[:700], BIG[:300], BIG[:300]], size
 
 
 def test_qos_2_is_taken_once():
-    world, sink = receiving()
-    whole = message(b"big/one", BIG, 2, 9)
-    world.stream.inbox = whole + message(b"big/one", BIG, 2, 9, flags=8)
-    drive_in(world)
+    sim, sink = receiving()
+    whole = publish_packet(b"big/one", BIG, 2, 9)
+    sim.stream.inbox = whole + publish_packet(b"big/one", BIG, 2, 9, flags=8)
+    drive_in(sim)
     assert sink.done == [BIG]
-    assert world.stream.written == b"\x50\x02\x00\x09" * 2
-    world.stream.inbox = b"\x62\x02\x00\x09" + whole
-    drive_in(world)
+    assert sim.stream.written == b"\x50\x02\x00\x09" * 2
+    sim.stream.inbox = b"\x62\x02\x00\x09" + whole
+    drive_in(sim)
     assert sink.done == [BIG, BIG]
 
 
 def test_a_link_lost_in_the_midst_is_told_and_the_message_comes_again():
-    world, sink = receiving()
-    world.stream.inbox = message(b"big/one", BIG, 2, 9)[:3000]
-    drive_in(world)
-    world.stream.gone = True
-    world.greeting = RESUMED
-    world.client.poll(5000)
+    sim, sink = receiving()
+    sim.stream.inbox = publish_packet(b"big/one", BIG, 2, 9)[:3000]
+    drive_in(sim)
+    sim.stream.closed_by_broker = True
+    sim.connect_reply = RESUMED
+    sim.client.poll(5000)
     assert sink.done == [None]
-    world.stream.inbox = message(b"big/one", BIG, 2, 9, flags=8)
-    drive_in(world)
+    sim.stream.inbox = publish_packet(b"big/one", BIG, 2, 9, flags=8)
+    drive_in(sim)
     assert sink.done == [None, BIG]
 
 
 def test_what_nobody_takes_is_thrown_away_and_the_stream_goes_on():
-    world, sink = receiving()
+    sim, sink = receiving()
     got = []
-    world.client.subscribe("other", lambda m: got.append(m.payload))
-    world.stream.inbox = message(b"other", BIG, 1, 9) + message(b"other", b"ok")
-    drive_in(world)
-    assert b"\x40\x03\x00\x09\x97" in world.stream.written and got == [b"ok"]  # [MQTT-3.4.2-1]
+    sim.client.subscribe("other", lambda m: got.append(m.payload))
+    sim.stream.inbox = publish_packet(b"other", BIG, 1, 9) + publish_packet(b"other", b"ok")
+    drive_in(sim)
+    assert b"\x40\x03\x00\x09\x97" in sim.stream.written and got == [b"ok"]  # [MQTT-3.4.2-1]
 
 
 def test_a_sink_that_raises_gets_no_more_and_the_broker_hears_of_it():
-    world, sink = receiving()
+    sim, sink = receiving()
     errors = []
-    world.client.on_error = errors.append
+    sim.client.on_error = errors.append
 
     def broken(piece):
         sink.pieces.append(piece)
         raise OSError(28)
 
     sink.take = broken
-    world.stream.inbox = message(b"big/one", BIG, 2, 9) + message(b"big/two", b"", 1, 10)
-    drive_in(world)
+    sim.stream.inbox = publish_packet(b"big/one", BIG, 2, 9) + publish_packet(b"big/two", b"", 1, 10)
+    drive_in(sim)
     assert len(errors) == 2
-    assert world.stream.written == b"\x50\x03\x00\x09\x80\x40\x03\x00\x0a\x80"
+    assert sim.stream.written == b"\x50\x03\x00\x09\x80\x40\x03\x00\x0a\x80"
 
 
 def test_larger_than_we_said_or_not_a_message_ends_the_link():
-    for data in (message(b"big/one", b"x" * 10000, 1, 9), packet(0x40, b"\x00\x01\x00" + b"x" * 300)):
-        world, sink = receiving()
-        world.stream.inbox = data
-        world.client.poll(0)
-        assert b"\xe0\x01\x95" in world.streams[0].written, data[:10]
+    for data in (
+        publish_packet(b"big/one", b"x" * 10000, 1, 9),
+        make_packet(0x40, b"\x00\x01\x00" + b"x" * 300),
+    ):
+        sim, sink = receiving()
+        sim.stream.inbox = data
+        sim.client.poll(0)
+        assert b"\xe0\x01\x95" in sim.streams[0].written, data[:10]
 
 
 def test_a_malformed_head_of_a_large_message_ends_the_link():
     for data, code in (
-        (packet(0x36, text(b"big/one"), b"\x00\x09\x00", BIG), 0x81),
-        (packet(0x32, text(b"big/#"), b"\x00\x09\x00", BIG), 0x90),
-        (packet(0x32, text(b"big/one"), b"\x00\x00\x00", BIG), 0x82),
-        (packet(0x32, text(b"big/one"), b"\x00\x09\x02\x01\x07", BIG), 0x82),
-        (packet(0x32, text(b"big/one"), b"\x00\x09\xff\xff\xff\xff", BIG), 0x81),
-        (packet(0x32, b"\x7f\xff", BIG), 0x81),
-        (packet(0x32, text(b"t" * 250), b"\x00\x09\x00", BIG), 0x95),
+        (make_packet(0x36, utf8_string(b"big/one"), b"\x00\x09\x00", BIG), 0x81),
+        (make_packet(0x32, utf8_string(b"big/#"), b"\x00\x09\x00", BIG), 0x90),
+        (make_packet(0x32, utf8_string(b"big/one"), b"\x00\x00\x00", BIG), 0x82),
+        (make_packet(0x32, utf8_string(b"big/one"), b"\x00\x09\x02\x01\x07", BIG), 0x82),
+        (make_packet(0x32, utf8_string(b"big/one"), b"\x00\x09\xff\xff\xff\xff", BIG), 0x81),
+        (make_packet(0x32, b"\x7f\xff", BIG), 0x81),
+        (make_packet(0x32, utf8_string(b"t" * 250), b"\x00\x09\x00", BIG), 0x95),
     ):
-        world, sink = receiving()
-        world.stream.inbox = data[:400]
-        drive_in(world)
-        assert bytes((0xE0, 1, code)) in world.streams[0].written, (data[:20], world.streams[0].written)
+        sim, sink = receiving()
+        sim.stream.inbox = data[:400]
+        drive_in(sim)
+        assert bytes((0xE0, 1, code)) in sim.streams[0].written, (data[:20], sim.streams[0].written)
         assert sink.begun == []
 
 
 def test_a_message_in_pieces_is_acknowledged_whatever_is_told_meanwhile():
     """What the session has to tell its user between two pieces is not the end of this message."""
     for qos, answer in ((1, b"\x40\x02\x00\x09"), (2, b"\x50\x02\x00\x09")):
-        world = World(rx=256, session_expiry=100)
+        sim = Simulation(rx=256, session_expiry=100)
         sink = Sink()
-        streaming.receive(world.client, "big/+", sink.begin, qos=qos, maximum=10000)
-        whole = message(b"big/one", BIG, qos, 9)
-        world.greeting = CONNACK + whole[:200]  # after which subscriptions are asked for anew
-        world.client.connect()
+        streaming.receive(sim.client, "big/+", sink.begin, qos=qos, max_size=10000)
+        whole = publish_packet(b"big/one", BIG, qos, 9)
+        sim.connect_reply = CONNACK + whole[:200]  # after which subscriptions are asked for anew
+        sim.client.connect()
         for _ in range(3):
-            world.client.poll(0)
-        world.stream.written = b""
-        world.stream.inbox += whole[200:]
-        drive_in(world)
+            sim.client.poll(0)
+        sim.stream.written = b""
+        sim.stream.inbox += whole[200:]
+        drive_in(sim)
         assert sink.done == [BIG]
-        assert world.stream.written == answer
+        assert sim.stream.written == answer

@@ -1,50 +1,50 @@
 """`strict=True`: what most clients let pass."""
 
-from simulation import World
+from simulation import Simulation
 
-from helper import message, packet
+from helper import make_packet, publish_packet
 
 TEXT = b"\x01\x01"  # Payload Format Indicator: UTF-8
 
 
 def connected(strict=True, **options):
-    """A world with a strict client, the payloads that its handler gets, and its errors."""
-    world = World(strict=strict, **options)
+    """A simulation with a strict client, the payloads that its handler gets, and its errors."""
+    sim = Simulation(strict=strict, **options)
     got, errors = [], []
-    world.client.on_error = errors.append
-    world.client.subscribe("a", lambda m: got.append(m.payload), qos=2)
-    world.client.connect()
-    world.client.poll(10)
-    arrives(world, packet(0x90, b"\x80\x00\x00\x02"))
-    return world, got, errors
+    sim.client.on_error = errors.append
+    sim.client.subscribe("a", lambda m: got.append(m.payload), qos=2)
+    sim.client.connect()
+    sim.client.poll(10)
+    arrives(sim, make_packet(0x90, b"\x80\x00\x00\x02"))
+    return sim, got, errors
 
 
-def arrives(world, data):
+def arrives(sim, data):
     """Have bytes arrive in one piece; returns what the client writes, told apart by packets."""
-    before = len(world.stream.written)
-    world.stream.inbox = data
-    world.client.poll(10)
-    return world.streams[0].written[before:]
+    before = len(sim.stream.written)
+    sim.stream.inbox = data
+    sim.client.poll(10)
+    return sim.streams[0].written[before:]
 
 
 def test_a_payload_that_is_not_the_text_it_says_is_refused():
     """[MQTT-3.3.4-1], [MQTT-3.4.2-1], [MQTT-3.5.2-1]"""
-    world, got, errors = connected()
+    sim, got, errors = connected()
     bad = b"\xff"
-    assert arrives(world, message(b"a", bad, 1, 7, TEXT)) == b"\x40\x03\x00\x07\x99"
-    assert arrives(world, message(b"a", bad, 2, 8, TEXT)) == b"\x50\x03\x00\x08\x99"
-    assert arrives(world, message(b"a", bad, 0, 0, TEXT)) == b""
+    assert arrives(sim, publish_packet(b"a", bad, 1, 7, TEXT)) == b"\x40\x03\x00\x07\x99"
+    assert arrives(sim, publish_packet(b"a", bad, 2, 8, TEXT)) == b"\x50\x03\x00\x08\x99"
+    assert arrives(sim, publish_packet(b"a", bad, 0, 0, TEXT)) == b""
     assert got == [] and [error.code for error in errors] == [0x99] * 3
     # the identifier of the refused one is free again
-    assert arrives(world, message(b"a", b"x", 2, 8, TEXT)) == b"\x50\x02\x00\x08"
-    assert got == [b"x"] and len(world.streams) == 1
+    assert arrives(sim, publish_packet(b"a", b"x", 2, 8, TEXT)) == b"\x50\x02\x00\x08"
+    assert got == [b"x"] and len(sim.streams) == 1
 
 
 def test_what_is_text():
-    world, got, _ = connected()
+    sim, got, _ = connected()
     texts = [b"", b"plain", "é\u20ac\U0001f600".encode(), b"a\x00b", b"\x00", b"\x00\xc3\xa9\x00"]
     for data in texts:
-        arrives(world, message(b"a", data, properties=TEXT))
+        arrives(sim, publish_packet(b"a", data, properties=TEXT))
     assert got == texts  # a payload may have a null character, unlike a string of MQTT
     for data in (
         b"\x80",
@@ -55,58 +55,58 @@ def test_what_is_text():
         b"\xc0\x80",
         b"\xc3\x00",
     ):
-        arrives(world, message(b"a", data, properties=TEXT))
+        arrives(sim, publish_packet(b"a", data, properties=TEXT))
     assert got == texts
 
 
 def test_other_payloads_are_not_looked_at():
-    world, got, _ = connected()
-    arrives(world, message(b"a", b"\xff") + message(b"a", b"\xfe", properties=b"\x01\x00"))
+    sim, got, _ = connected()
+    arrives(sim, publish_packet(b"a", b"\xff") + publish_packet(b"a", b"\xfe", properties=b"\x01\x00"))
     assert got == [b"\xff", b"\xfe"]
-    world, got, _ = connected(strict=False)
-    arrives(world, message(b"a", b"\xff", properties=TEXT))
+    sim, got, _ = connected(strict=False)
+    arrives(sim, publish_packet(b"a", b"\xff", properties=TEXT))
     assert got == [b"\xff"]
 
 
 def qos_1(*packet_ids):
-    return b"".join([message(b"a", b"x", 1, i) for i in packet_ids])
+    return b"".join([publish_packet(b"a", b"x", 1, i) for i in packet_ids])
 
 
 def test_more_qos_1_messages_than_our_receive_maximum():
     """[MQTT-3.3.4-9]"""
-    world, got, _ = connected(inflight=3)
-    assert arrives(world, qos_1(1, 2, 3, 4)).endswith(b"\xe0\x01\x93")
-    assert len(got) == 3 and world.streams[0].closed
-    world, got, _ = connected(strict=False, inflight=3)
-    arrives(world, qos_1(*range(1, 10)))
-    assert len(got) == 9 and len(world.streams) == 1  # harmless
+    sim, got, _ = connected(inflight=3)
+    assert arrives(sim, qos_1(1, 2, 3, 4)).endswith(b"\xe0\x01\x93")
+    assert len(got) == 3 and sim.streams[0].closed
+    sim, got, _ = connected(strict=False, inflight=3)
+    arrives(sim, qos_1(*range(1, 10)))
+    assert len(got) == 9 and len(sim.streams) == 1  # harmless
 
 
 def test_as_many_as_that_again_and_again():
-    world, got, _ = connected(inflight=3)
+    sim, got, _ = connected(inflight=3)
     for _ in range(20):
-        arrives(world, qos_1(1, 2, 3))
-    assert len(got) == 60 and len(world.streams) == 1
+        arrives(sim, qos_1(1, 2, 3))
+    assert len(got) == 60 and len(sim.streams) == 1
 
 
 def test_qos_2_messages_count_until_they_are_released():
     """[MQTT-3.3.4-9]"""
-    world, got, _ = connected(inflight=3)
-    arrives(world, message(b"a", b"x", 2, 1) + message(b"a", b"x", 2, 2))
-    arrives(world, qos_1(3))
-    arrives(world, message(b"a", b"x", 2, 1, flags=8))  # once more the same: not another one
-    assert len(got) == 3 and len(world.streams) == 1
-    assert arrives(world, qos_1(3, 4)).endswith(b"\xe0\x01\x93")
+    sim, got, _ = connected(inflight=3)
+    arrives(sim, publish_packet(b"a", b"x", 2, 1) + publish_packet(b"a", b"x", 2, 2))
+    arrives(sim, qos_1(3))
+    arrives(sim, publish_packet(b"a", b"x", 2, 1, flags=8))  # once more the same: not another one
+    assert len(got) == 3 and len(sim.streams) == 1
+    assert arrives(sim, qos_1(3, 4)).endswith(b"\xe0\x01\x93")
 
-    world, got, _ = connected(inflight=3)
-    arrives(world, message(b"a", b"x", 2, 1) + message(b"a", b"x", 2, 2))
-    arrives(world, b"\x62\x02\x00\x01")
-    arrives(world, qos_1(3, 4))
-    assert len(got) == 4 and len(world.streams) == 1
+    sim, got, _ = connected(inflight=3)
+    arrives(sim, publish_packet(b"a", b"x", 2, 1) + publish_packet(b"a", b"x", 2, 2))
+    arrives(sim, b"\x62\x02\x00\x01")
+    arrives(sim, qos_1(3, 4))
+    assert len(got) == 4 and len(sim.streams) == 1
 
 
 def test_acknowledgements_that_a_handler_has_pushed_out_count_no_more():
-    world, got, _ = connected(inflight=2)
-    world.client.subscribe("a", lambda m: world.client.publish("b", b"x"))
-    arrives(world, qos_1(1, 2, 3, 4))
-    assert len(world.streams) == 1
+    sim, got, _ = connected(inflight=2)
+    sim.client.subscribe("a", lambda m: sim.client.publish("b", b"x"))
+    arrives(sim, qos_1(1, 2, 3, 4))
+    assert len(sim.streams) == 1

@@ -1,7 +1,7 @@
 """Commands as Tasmota has them: what they switch, and what is answered."""
 
 from actuators import make, schema
-from app.tasmota import Tasmota, will
+from app.tasmota import Tasmota, make_will
 from umqtt5.core.topics import Topic
 
 
@@ -36,7 +36,7 @@ class Commands:
 
 
 class Client:
-    connected = True
+    is_connected = True
 
     def __init__(self):
         self.sent = []
@@ -61,7 +61,7 @@ class Message:
         return len(self.payload)
 
 
-class World:
+class Harness:
     """A lamp, a valve and a servo; the lamp and the valve exclude each other."""
 
     def __init__(self):
@@ -87,55 +87,55 @@ class World:
 
 
 def test_that_it_is_there_and_all_states_are_told():
-    world = World()
-    world.tasmota.run(0)
+    harness = Harness()
+    harness.tasmota.run(0)
     expected = [("tele/dut/LWT", "Online"), ("stat/dut/POWER1", "OFF"), ("stat/dut/POWER2", "OFF")]
-    assert world.client.sent == expected
-    world.tasmota.run(0)
-    assert len(world.client.sent) == 3
-    world.tasmota.link()
-    world.tasmota.run(0)
-    assert world.client.sent[3:] == [("tele/dut/LWT", "Online")]
-    assert will("dut") == ("tele/dut/LWT", b"Offline")
+    assert harness.client.sent == expected
+    harness.tasmota.run(0)
+    assert len(harness.client.sent) == 3
+    harness.tasmota.on_link_change()
+    harness.tasmota.run(0)
+    assert harness.client.sent[3:] == [("tele/dut/LWT", "Online")]
+    assert make_will("dut") == ("tele/dut/LWT", b"Offline")
 
 
 def test_words_switch_and_are_answered():
-    world = World()
-    world.tasmota.run(0)
+    harness = Harness()
+    harness.tasmota.run(0)
     for payload, on in ((b"ON", "ON"), (b"off", "OFF"), (b"2", "ON"), (b"Toggle", "OFF"), (b"1", "ON")):
-        sent = world.send("POWER1", payload)
+        sent = harness.send("POWER1", payload)
         assert sent == [("stat/dut/RESULT", '{"POWER1":"%s"}' % on), ("stat/dut/POWER1", on)]
-        assert world.lamp.state() == on
-    assert world.commands.runs == 5  # so that our own topic tells it, too
-    world.send("power", b"0")
-    assert world.lamp.state() == "OFF"
-    world.send("POWER2", b"ON")  # what is no switch is not counted
-    assert world.water.on and world.flap.angle is None
+        assert harness.lamp.state() == on
+    assert harness.commands.runs == 5  # so that our own topic tells it, too
+    harness.send("power", b"0")
+    assert harness.lamp.state() == "OFF"
+    harness.send("POWER2", b"ON")  # what is no switch is not counted
+    assert harness.water.on and harness.flap.angle is None
 
 
 def test_an_empty_payload_asks():
-    world = World()
-    world.lamp.command(b"ON", 0)
-    assert world.send("POWER", b"")[0] == ("stat/dut/RESULT", '{"POWER1":"ON"}')
-    assert world.lamp.changes == 1
+    harness = Harness()
+    harness.lamp.command(b"ON", 0)
+    assert harness.send("POWER", b"")[0] == ("stat/dut/RESULT", '{"POWER1":"ON"}')
+    assert harness.lamp.state_version == 1
 
 
 def test_a_retained_command_is_ignored():
-    world = World()
-    assert world.send("POWER1", b"ON", retain=True) == []
-    assert not world.lamp.on
+    harness = Harness()
+    assert harness.send("POWER1", b"ON", retain=True) == []
+    assert not harness.lamp.on
 
 
 def test_what_is_refused_shows_as_what_is():
-    world = World()
-    world.water.command(b"ON", 0)
-    assert world.send("POWER1", b"ON")[0] == ("stat/dut/RESULT", '{"POWER1":"OFF"}')
+    harness = Harness()
+    harness.water.command(b"ON", 0)
+    assert harness.send("POWER1", b"ON")[0] == ("stat/dut/RESULT", '{"POWER1":"OFF"}')
 
 
 def test_what_is_not_understood():
-    world = World()
+    harness = Harness()
     for command in ("POWER0", "POWER3", "POWER-1", "POWER1x", "POWER100", "POWER\u00b2", "Color", "", "POWE"):
-        assert world.send(command, b"ON") == [("stat/dut/RESULT", '{"Command":"Unknown"}')]
+        assert harness.send(command, b"ON") == [("stat/dut/RESULT", '{"Command":"Unknown"}')]
     for payload in (b"3", b"128", b"blink", b"\xff\xfe", b"ON" * 50000, b'{"a":1}'):
-        assert world.send("POWER1", payload) == [("stat/dut/RESULT", '{"Command":"Error"}')]
-    assert not world.lamp.on and not world.water.on
+        assert harness.send("POWER1", payload) == [("stat/dut/RESULT", '{"Command":"Error"}')]
+    assert not harness.lamp.on and not harness.water.on

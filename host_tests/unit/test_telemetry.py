@@ -33,10 +33,10 @@ class Driver:
 
 
 class Event(Driver):
-    changed = False
+    has_changed = False
     quantities = (("door", "", "door", 0, None),)
 
-    def look(self, now):
+    def poll(self, now):
         return 50
 
 
@@ -61,7 +61,7 @@ class Client:
         return 1
 
 
-class World:
+class Harness:
     """A device with one sensor on a clock that `after` moves."""
 
     def __init__(self, driver=None, **config):
@@ -71,7 +71,7 @@ class World:
         telemetry.ticks_ms = lambda: self.now
         telemetry.ticks_diff = lambda a, b: a - b
         telemetry.ticks_add = lambda a, b: a + b
-        telemetry.module = lambda kind: self
+        telemetry.load_module = lambda kind: self
         made = {name: field[1] for name, field in FIELDS.items()}
         made.update(kind="x", name="s", period=10)
         made.update(config)
@@ -80,7 +80,7 @@ class World:
     def make(self, config, pins):
         return self.driver
 
-    def after(self, ms, *values):
+    def advance(self, ms, *values):
         """Let time pass; returns what was published meanwhile."""
         if values:
             self.driver.next = list(values)
@@ -98,199 +98,201 @@ class World:
 
 
 def test_each_reading_is_published_at_its_period():
-    world = World()
-    assert world.after(0) == ["1.00"]
-    assert world.after(30_000, 2.25) == ["2.25", "2.25", "2.25"]
-    assert world.client.sent[-1] == ("s", "2.25")
+    harness = Harness()
+    assert harness.advance(0) == ["1.00"]
+    assert harness.advance(30_000, 2.25) == ["2.25", "2.25", "2.25"]
+    assert harness.client.sent[-1] == ("s", "2.25")
 
 
 def test_values_are_written_with_the_wished_decimals():
-    assert World(precision=0).after(0, 2.6) == ["3"]
-    assert World(precision=3).after(0, 2.6) == ["2.600"]
-    assert World(precision=3).after(0, 7) == ["7"]
-    assert World(Driver("a")).after(0, -0.26) == ["-0.3"]
+    assert Harness(precision=0).advance(0, 2.6) == ["3"]
+    assert Harness(precision=3).advance(0, 2.6) == ["2.600"]
+    assert Harness(precision=3).advance(0, 7) == ["7"]
+    assert Harness(Driver("a")).advance(0, -0.26) == ["-0.3"]
 
 
 def test_several_quantities_have_a_topic_each():
-    world = World(Driver("temperature", "humidity"))
-    world.after(0, 20.0, 55.0)
-    assert world.client.sent == [("s/temperature", "20.0"), ("s/humidity", "55.0")]
+    harness = Harness(Driver("temperature", "humidity"))
+    harness.advance(0, 20.0, 55.0)
+    assert harness.client.sent == [("s/temperature", "20.0"), ("s/humidity", "55.0")]
 
 
 def test_a_quantity_that_is_not_there_is_not_published():
-    world = World(Driver("temperature", "humidity"))
-    world.after(0, 20.0, None)
-    assert world.client.sent == [("s/temperature", "20.0")]
+    harness = Harness(Driver("temperature", "humidity"))
+    harness.advance(0, 20.0, None)
+    assert harness.client.sent == [("s/temperature", "20.0")]
 
 
 def test_a_sensor_that_takes_its_time_holds_up_nothing():
-    world = World()
-    world.driver.takes = 750
-    assert world.after(0) == []
-    assert world.telemetry.run(world.now) == 750
-    assert world.after(749) == []
-    assert world.after(1) == ["1.00"]
+    harness = Harness()
+    harness.driver.takes = 750
+    assert harness.advance(0) == []
+    assert harness.telemetry.run(harness.now) == 750
+    assert harness.advance(749) == []
+    assert harness.advance(1) == ["1.00"]
 
 
 def test_smoothing_follows_slowly():
-    world = World(smoothing=0.5)
-    assert world.after(0, 0.0) == ["0.00"]
-    assert world.after(10_000, 8.0) == ["4.00"]
-    assert world.after(10_000) == ["6.00"]
+    harness = Harness(smoothing=0.5)
+    assert harness.advance(0, 0.0) == ["0.00"]
+    assert harness.advance(10_000, 8.0) == ["4.00"]
+    assert harness.advance(10_000) == ["6.00"]
 
 
 def test_within_the_dead_band_nothing_is_said_until_the_silence_is_too_long():
-    world = World(dead_band=0.5, max_silence=60)
-    assert world.after(0, 10.0) == ["10.00"]
-    assert world.after(10_000, 10.5) == []
-    assert world.after(10_000, 10.51) == ["10.51"]
-    assert world.after(59_000, 10.3) == []
-    assert world.after(1_000) == ["10.30"]
+    harness = Harness(dead_band=0.5, max_silence=60)
+    assert harness.advance(0, 10.0) == ["10.00"]
+    assert harness.advance(10_000, 10.5) == []
+    assert harness.advance(10_000, 10.51) == ["10.51"]
+    assert harness.advance(59_000, 10.3) == []
+    assert harness.advance(1_000) == ["10.30"]
 
 
 def test_slow_creeping_is_told_too():
-    world = World(dead_band=0.5)
+    harness = Harness(dead_band=0.5)
     sent = []
     for i in range(11):
-        sent += world.after(10_000, i / 10)
+        sent += harness.advance(10_000, i / 10)
     assert len(sent) == 2  # at 0.0 or 0.1, and when it is more than half a volt on
 
 
 def test_a_dead_band_of_0_tells_each_change():
-    world = World(dead_band=0)
-    assert world.after(0, 1.0) == ["1.00"]
-    assert world.after(10_000) == []
-    assert world.after(10_000, 1.25) == ["1.25"]
+    harness = Harness(dead_band=0)
+    assert harness.advance(0, 1.0) == ["1.00"]
+    assert harness.advance(10_000) == []
+    assert harness.advance(10_000, 1.25) == ["1.25"]
 
 
 def test_what_was_not_sent_is_sent_with_the_next_reading():
-    world = World(dead_band=0)
-    world.client.up = False
-    assert world.after(0, 1.0) == []
-    world.client.up = True
-    assert world.after(10_000) == ["1.00"]
+    harness = Harness(dead_band=0)
+    harness.client.up = False
+    assert harness.advance(0, 1.0) == []
+    harness.client.up = True
+    assert harness.advance(10_000) == ["1.00"]
 
 
 def test_what_was_missed_is_told_as_soon_as_there_is_a_link():
-    world = World(period=3600)
-    world.client.up = False
-    world.after(0, 1.0)
-    world.client.up = True
-    world.telemetry.linked(world.now)
-    assert world.after(0, 2.0) == ["2.00"]
-    world.telemetry.linked(world.now)  # a link that was lost between two readings: nothing was missed
-    assert world.after(0) == []
+    harness = Harness(period=3600)
+    harness.client.up = False
+    harness.advance(0, 1.0)
+    harness.client.up = True
+    harness.telemetry.on_connected(harness.now)
+    assert harness.advance(0, 2.0) == ["2.00"]
+    harness.telemetry.on_connected(
+        harness.now
+    )  # a link that was lost between two readings: nothing was missed
+    assert harness.advance(0) == []
 
 
 def test_qos_retain_and_expiry_are_those_of_the_config():
-    world = World(qos=2, retain=True, expiry=0x12345)
-    world.after(0)
-    assert world.client.options == (2, True, b"\x02\x00\x01\x23\x45")
+    harness = Harness(qos=2, retain=True, expiry=0x12345)
+    harness.advance(0)
+    assert harness.client.options == (2, True, b"\x02\x00\x01\x23\x45")
 
 
 def test_a_failure_is_told_once_and_tried_again_later_and_later():
-    world = World()
-    world.driver.fails = OSError(110)
-    world.after(0)
-    assert len(world.client.sent) == 1 and world.client.sent[0][0] == "s/error"
-    assert world.client.sent[0][1].startswith("OSError: ") and world.client.options[1]
-    world.after(600_000)
-    assert len(world.client.sent) == 1
+    harness = Harness()
+    harness.driver.fails = OSError(110)
+    harness.advance(0)
+    assert len(harness.client.sent) == 1 and harness.client.sent[0][0] == "s/error"
+    assert harness.client.sent[0][1].startswith("OSError: ") and harness.client.options[1]
+    harness.advance(600_000)
+    assert len(harness.client.sent) == 1
     # at once, after 10, 20, 40, 80 and 160 s, and then every 300 s
-    assert world.driver.reads == 6
-    world.after(3_000_000)
-    assert world.driver.reads == 6 + 10
+    assert harness.driver.reads == 6
+    harness.advance(3_000_000)
+    assert harness.driver.reads == 6 + 10
 
 
 def test_another_failure_is_told_too_and_that_it_works_again():
-    world = World()
-    world.driver.fails = OSError(110)
-    world.after(0)
-    world.driver.fails = ValueError("wrong check sum")
-    assert world.after(10_000) == ["ValueError: wrong check sum"]
-    world.driver.fails = None
-    assert world.after(20_000) == ["1.00"]
-    assert world.after(10_000) == ["1.00"]  # at its period again
+    harness = Harness()
+    harness.driver.fails = OSError(110)
+    harness.advance(0)
+    harness.driver.fails = ValueError("wrong check sum")
+    assert harness.advance(10_000) == ["ValueError: wrong check sum"]
+    harness.driver.fails = None
+    assert harness.advance(20_000) == ["1.00"]
+    assert harness.advance(10_000) == ["1.00"]  # at its period again
 
 
 def test_a_failure_without_a_link_is_told_when_there_is_one():
-    world = World()
-    world.client.up = False
-    world.driver.fails = OSError(110)
-    world.after(0)
-    world.client.up = True
-    assert len(world.after(10_000)) == 1
+    harness = Harness()
+    harness.client.up = False
+    harness.driver.fails = OSError(110)
+    harness.advance(0)
+    harness.client.up = True
+    assert len(harness.advance(10_000)) == 1
 
 
 def test_what_is_no_number_is_a_failure():
-    world = World()
+    harness = Harness()
     for value in (float("nan"), float("inf"), float("-inf")):
-        world = World()
-        assert world.after(0, value) == ["ValueError: not a number"]
+        harness = Harness()
+        assert harness.advance(0, value) == ["ValueError: not a number"]
 
 
 def test_smoothing_begins_anew_after_a_failure():
-    world = World(smoothing=0.9)
-    world.after(0, 100.0)
-    world.driver.fails = OSError(5)
-    world.after(10_000)
-    world.driver.fails = None
-    assert world.after(10_000, 0.0) == ["0.00"]
+    harness = Harness(smoothing=0.9)
+    harness.advance(0, 100.0)
+    harness.driver.fails = OSError(5)
+    harness.advance(10_000)
+    harness.driver.fails = None
+    assert harness.advance(10_000, 0.0) == ["0.00"]
 
 
 def test_a_limit_of_the_brokers_is_a_failure_of_this_sensor_only():
-    world = World(retain=True)
-    world.client.forbids = MQTTError(0x9A)  # Retain not supported
-    world.after(60_000)
-    assert world.driver.reads == 3
-    world.client.forbids = None
-    assert world.after(10_000) == ["1.00"]
+    harness = Harness(retain=True)
+    harness.client.forbids = MQTTError(0x9A)  # Retain not supported
+    harness.advance(60_000)
+    assert harness.driver.reads == 3
+    harness.client.forbids = None
+    assert harness.advance(10_000) == ["1.00"]
 
 
 def test_an_event_is_published_at_once():
-    world = World(Event(), period=300, qos=1)
-    assert world.after(0, "OFF") == ["OFF"]
-    assert world.telemetry.run(world.now) == 50
-    world.driver.changed = True
-    assert world.after(0, "ON") == ["ON"]
-    assert not world.driver.changed
-    assert world.after(1_000) == []
+    harness = Harness(Event(), period=300, qos=1)
+    assert harness.advance(0, "OFF") == ["OFF"]
+    assert harness.telemetry.run(harness.now) == 50
+    harness.driver.has_changed = True
+    assert harness.advance(0, "ON") == ["ON"]
+    assert not harness.driver.has_changed
+    assert harness.advance(1_000) == []
 
 
 def test_an_event_that_found_no_room_is_not_lost():
-    world = World(Event(), period=300, qos=1)
-    world.after(0, "OFF")
-    world.client.up = False
-    world.driver.changed = True
-    world.after(500, "ON")
-    assert world.driver.changed
-    world.client.up = True
-    assert world.after(50) == ["ON"]
+    harness = Harness(Event(), period=300, qos=1)
+    harness.advance(0, "OFF")
+    harness.client.up = False
+    harness.driver.has_changed = True
+    harness.advance(500, "ON")
+    assert harness.driver.has_changed
+    harness.client.up = True
+    assert harness.advance(50) == ["ON"]
 
 
 def test_somebody_new_is_told_what_has_not_changed():
-    world = World(dead_band=5)
-    world.after(0, 1.0)
-    assert world.after(20_000) == []
-    world.telemetry.sensors[0].anew(world.now)
-    assert world.after(0) == ["1.00"]
+    harness = Harness(dead_band=5)
+    harness.advance(0, 1.0)
+    assert harness.advance(20_000) == []
+    harness.telemetry.sensors[0].publish_now(harness.now)
+    assert harness.advance(0) == ["1.00"]
 
 
 def test_a_battery_of_sensors_is_read_on_demand():
-    world = World(period=3600)
-    world.driver.takes = 750
-    world.after(1000)
-    world.telemetry.again(world.now)
-    assert not world.telemetry.read()
-    world.after(749)
-    assert not world.telemetry.read()
-    world.after(1)
-    assert world.telemetry.read()
+    harness = Harness(period=3600)
+    harness.driver.takes = 750
+    harness.advance(1000)
+    harness.telemetry.measure_now(harness.now)
+    assert not harness.telemetry.all_read()
+    harness.advance(749)
+    assert not harness.telemetry.all_read()
+    harness.advance(1)
+    assert harness.telemetry.all_read()
 
 
 def test_the_table_for_discovery():
-    world = World(Driver("temperature", "humidity"), expiry=90, precision=3)
-    assert list(world.telemetry.table()) == [
+    harness = Harness(Driver("temperature", "humidity"), expiry=90, precision=3)
+    assert list(harness.telemetry.list_quantities()) == [
         ("s", key, "p/dut/sensor/s/" + key, "V", "voltage", "measurement", 3, 90)
         for key in ("temperature", "humidity")
     ]

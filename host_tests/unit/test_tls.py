@@ -4,7 +4,7 @@ import sys
 
 from helper import raises
 from umqtt5 import tls
-from umqtt5.optional.permanent_error import LastingError
+from umqtt5.optional.permanent_error import PermanentError
 
 PEM = b"""subject: somebody
 -----BEGIN CERTIFICATE-----
@@ -40,7 +40,7 @@ def test_pem_becomes_der():
 
 
 def test_a_context_is_expected():
-    assert "umqtt5.tls.context" in str(raises(TypeError, tls.over, print, True))
+    assert "umqtt5.tls.context" in str(raises(TypeError, tls.wrap, print, True))
 
 
 class Below:
@@ -76,20 +76,20 @@ if sys.implementation.name != "cpython":
 
     def test_the_name_is_the_host_or_what_is_said():
         below = Below()
-        tls.over(lambda host, port: below, below)("broker", 8883)
+        tls.wrap(lambda host, port: below, below)("broker", 8883)
         assert below.name == "broker"
-        tls.over(lambda host, port: below, below, "other")("10.0.0.1", 8883)
+        tls.wrap(lambda host, port: below, below, "other")("10.0.0.1", 8883)
         assert below.name == "other"
 
     def test_what_can_not_be_wrapped_is_closed():
         below = Below()
         below.error = OSError(12)
-        raises(OSError, tls.over(lambda host, port: below, below), "broker", 8883)
+        raises(OSError, tls.wrap(lambda host, port: below, below), "broker", 8883)
         assert below.closed == 1
 
     def test_a_write_that_was_not_taken_is_done_again_with_as_much():
         below = Below()
-        stream = tls.over(lambda host, port: below, below)("broker", 8883)
+        stream = tls.wrap(lambda host, port: below, below)("broker", 8883)
         for _ in range(2):  # while the handshake lasts, and then
             below.asked = ()
             below.taken = 0
@@ -102,14 +102,14 @@ if sys.implementation.name != "cpython":
 
     def check(error, lasting):
         below = Below()
-        stream = tls.over(lambda host, port: below, below)("broker", 8883)
+        stream = tls.wrap(lambda host, port: below, below)("broker", 8883)
         below.error = error
         found = [
             raises(OSError, stream.readinto, bytearray(1), 1),
             raises(OSError, stream.write, b"a", 0, 1),
             raises(OSError, stream.write, b"a", 0, 1),
         ]
-        assert [isinstance(one, LastingError) for one in found] == [False, False, lasting], found
+        assert [isinstance(one, PermanentError) for one in found] == [False, False, lasting], found
         for one in found:
             assert one.errno == (error.errno if isinstance(error, OSError) else -0x2700)
         below.error, below.taken = None, 1

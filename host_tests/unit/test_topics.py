@@ -60,8 +60,8 @@ def test_filters_are_checked():  # [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1
 def test_shared_filters_are_checked():  # [MQTT-4.8.2-1], [MQTT-4.8.2-2]
     for bad in ("$share/", "$share/g", "$share//a", "$share/g+/a", "$share/g#/a", "$share/g/"):
         raises(ValueError, encode_filter, bad)
-    assert Subscription(b"$share/g/a/b").part == b"a/b"
-    assert Subscription(b"a/b").part == b"a/b"
+    assert Subscription(b"$share/g/a/b").match_filter == b"a/b"
+    assert Subscription(b"a/b").match_filter == b"a/b"
 
 
 def test_topic_names_are_checked():  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]

@@ -5,7 +5,7 @@ import os
 
 import slot
 from app import update, update_download
-from app.update import Update, same, signed
+from app.update import Update, compare_digest, hmac_sha256
 from helper import raises
 
 KEY = "0f" * 32
@@ -13,7 +13,7 @@ KEY = "0f" * 32
 
 def clean():
     for name in os.listdir():
-        if name in ("slot", "slot.new", "starts"):
+        if name in ("slot", "slot.new", "start_count"):
             os.remove(name)
     update_download._clear("a")
     update_download._clear("b")
@@ -30,7 +30,7 @@ class Session:
 class Client:
     def __init__(self):
         self.session = Session()
-        self.connected = True
+        self.is_connected = True
         self.handlers = {}
         self.sent = []
 
@@ -85,22 +85,22 @@ def offer(files, version=5):
     parts = ["".join(lines).encode()] + [data for _, data in files]
     line = "umqtt5 update dut esp32 %d %d %s" % (version, len(parts[0]), digest(parts[0]))
     told = {"version": version, "board": "esp32", "size": len(parts[0]), "sha256": digest(parts[0])}
-    told["signature"] = signed(bytes.fromhex(KEY), line.encode())
+    told["signature"] = hmac_sha256(bytes.fromhex(KEY), line.encode())
     return parts, json.dumps(told)
 
 
 def give(client, parts, size=300, rounds=200):
     """Give it what it asks for, until it asks for nothing more; returns the Update's last `run`."""
     for _ in range(rounds):
-        wants = [json.loads(payload) for topic, payload in client.sent if topic == "p/dut/update/wants"]
-        client.sent = [one for one in client.sent if one[0] != "p/dut/update/wants"]
-        if not wants or "p/dut/update/piece" not in client.handlers:
+        wants = [json.loads(payload) for topic, payload in client.sent if topic == "p/dut/update/request"]
+        client.sent = [one for one in client.sent if one[0] != "p/dut/update/request"]
+        if not wants or "p/dut/update/chunk" not in client.handlers:
             return
         number, at = wants[-1]
         data = parts[number]
         while at < len(data):
             head = number.to_bytes(2, "big") + at.to_bytes(4, "big")
-            client.handlers["p/dut/update/piece"](Message(head + data[at : at + size]))
+            client.handlers["p/dut/update/chunk"](Message(head + data[at : at + size]))
             at += size
         client.run()
 
@@ -127,7 +127,7 @@ def chosen():
     import sys
 
     before = list(sys.path)
-    slot.choose()
+    slot.select()
     new = [path for path in sys.path if path not in before]
     sys.path[:] = before
     return new
@@ -146,8 +146,8 @@ def test_a_new_version_is_tried_three_times():
         assert chosen() == ["a"]
         assert slot.read() == ("a", ".", tries)
     assert not chosen()
-    assert slot.read() == (".", "a", slot.GIVEN_UP)
-    assert not chosen() and slot.read() == (".", "a", slot.GIVEN_UP)
+    assert slot.read() == (".", "a", slot.ROLLED_BACK)
+    assert not chosen() and slot.read() == (".", "a", slot.ROLLED_BACK)
 
 
 def test_a_confirmed_one_stays():
@@ -159,11 +159,11 @@ def test_a_confirmed_one_stays():
 
 def test_going_back_forgets_the_crashes_of_the_other():
     clean()
-    with open("starts", "w") as file:
+    with open("start_count", "w") as file:
         file.write("...")
     slot.write("b", "a", 3)
     assert chosen() == ["a"]
-    assert "starts" not in os.listdir()
+    assert "start_count" not in os.listdir()
 
 
 def test_the_choice_is_cut_anywhere():
@@ -192,7 +192,7 @@ def test_all_files_are_there_before_it_is_chosen():
     files = (("app/new.mpy", b"new" * 500), ("pins.mpy", b"pins"))
     client, device, parts = begun(files)
     raises(Resets, give, client, parts)
-    assert slot.read() == ("a", ".", 0) and slot.version("a") == 5
+    assert slot.read() == ("a", ".", 0) and slot.read_version("a") == 5
     for path, data in files:
         with open("a/" + path, "rb") as file:
             assert file.read() == data
@@ -202,7 +202,7 @@ def test_all_files_are_there_before_it_is_chosen():
 
 def test_pieces_that_come_twice_or_too_early_do_not_matter():
     client, device, parts = begun()
-    take = client.handlers["p/dut/update/piece"]
+    take = client.handlers["p/dut/update/chunk"]
     take(Message(b"\x00\x00\x00\x00\x00\x63" + parts[0][99:]))  # before what it wants
     take(Message(b"\x00\x07\x00\x00\x00\x00hello"))
     half = b"\x00\x00\x00\x00\x00\x00" + parts[0][:40]
@@ -222,7 +222,7 @@ def test_nobody_sends_it():
         client.run()
     assert state(client) == {"version": 0, "state": "failed", "reason": "nobody sends it"}
     assert "a" not in os.listdir() and slot.read() == (".", ".", slot.CONFIRMED)
-    assert not [topic for topic in client.handlers if topic.endswith("piece")]
+    assert not [topic for topic in client.handlers if topic.endswith("chunk")]
 
 
 def test_flash_is_full():
@@ -235,8 +235,8 @@ def test_flash_is_full():
         def close(self):
             pass
 
-    device._receiver._file.close()
-    device._receiver._file = Full()
+    device._download._file.close()
+    device._download._file = Full()
     give(client, parts)
     client.run()
     assert state(client)["state"] == "failed" and "28" in state(client)["reason"]
@@ -245,16 +245,16 @@ def test_flash_is_full():
 
 def test_the_same_offer_again_does_not_begin_anew_and_another_does():
     client, device, parts = begun()
-    client.handlers["p/dut/update/piece"](Message(b"\x00\x00\x00\x00\x00\x00" + parts[0][:40]))
+    client.handlers["p/dut/update/chunk"](Message(b"\x00\x00\x00\x00\x00\x00" + parts[0][:40]))
     client.handlers["p/dut/update/set"](Message(offer((("app/new.mpy", b"new" * 500),))[1].encode()))
-    assert device._receiver._at == 40
+    assert device._download._at == 40
     parts, told = offer((("app/other.mpy", b"other"),), 6)
     client.handlers["p/dut/update/set"](Message(told.encode()))
-    assert device._receiver._at == 0
+    assert device._download._at == 0
     client.sent.clear()
     client.run()
     raises(Resets, give, client, parts)
-    assert slot.version("a") == 6
+    assert slot.read_version("a") == 6
     clean()
 
 
@@ -262,7 +262,7 @@ def test_a_retained_offer_is_old_news():
     clean()
     client, device = made()
     client.handlers["p/dut/update/set"](Message(offer((("app/new.mpy", b"new"),))[1].encode(), retain=True))
-    assert not device._receiver
+    assert not device._download
 
 
 # ---- is it good
@@ -273,15 +273,15 @@ def test_it_is_confirmed_when_it_was_connected_for_a_while():
     update.ticks_diff = lambda a, b: a - b
     slot.write("a", ".", 1)
     client, device = made(30)
-    client.connected = False
+    client.is_connected = False
     device.run(0)
-    client.connected = True
+    client.is_connected = True
     device.run(10_000)
     device.run(39_999)
     assert slot.read() == ("a", ".", 1) and state(client)["state"] == "trying"
-    client.connected = False  # a link that is lost does not count
+    client.is_connected = False  # a link that is lost does not count
     device.run(39_999)
-    client.connected = True
+    client.is_connected = True
     device.run(45_000)
     device.run(70_000)
     assert slot.read() == ("a", ".", 1)
@@ -295,18 +295,22 @@ def test_one_that_never_connects_goes_back_by_itself():
     update.ticks_diff = lambda a, b: a - b
     slot.write("a", ".", 1)
     client, device = made(30)
-    client.connected = False
+    client.is_connected = False
     device.run(599_999)
     assert slot.read() == ("a", ".", 1)
     raises(Resets, device.run, 600_000)
-    assert slot.read() == (".", "a", slot.GIVEN_UP)
+    assert slot.read() == (".", "a", slot.ROLLED_BACK)
     clean()
 
 
 def test_the_signature_is_that_of_rfc_2104():
     # RFC 4231, test cases 2 and 6
-    found = signed(b"Jefe", b"what do ya want for nothing?")
+    found = hmac_sha256(b"Jefe", b"what do ya want for nothing?")
     assert found == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-    found = signed(b"\xaa" * 131, b"Test Using Larger Than Block-Size Key - Hash Key First")
+    found = hmac_sha256(b"\xaa" * 131, b"Test Using Larger Than Block-Size Key - Hash Key First")
     assert found == "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
-    assert same(found, found) and not same(found, found[:-1]) and not same(found, "7" + found[1:])
+    assert (
+        compare_digest(found, found)
+        and not compare_digest(found, found[:-1])
+        and not compare_digest(found, "7" + found[1:])
+    )

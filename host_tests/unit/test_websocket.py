@@ -6,8 +6,8 @@ from umqtt5 import websocket
 try:
     from os import urandom  # noqa: F401
 except ImportError:  # the 32-bit VM has neither this nor SHA-1
-    websocket._random = lambda n: bytes(range(7, 7 + n))
-    websocket._accept = lambda key: b"not known here"
+    websocket.handshake._random = websocket.transport._random = lambda n: bytes(range(7, 7 + n))
+    websocket.handshake._accept = lambda key: b"not known here"
 
 
 class Below:
@@ -19,14 +19,14 @@ class Below:
         self.cut = cut
         self.room = 1 << 20  # bytes that it takes before it says None
         self.writes = self.closes = 0
-        self.gone = False
+        self.closed_by_broker = False
         self.eager = True  # gives more than one piece in a row
         self._rest = False
 
     def readinto(self, buf, n):
         self._rest = not self._rest and not self.eager
         if self._rest or not self.inbox:
-            return 0 if self.gone and not self.inbox else None
+            return 0 if self.closed_by_broker and not self.inbox else None
         n = min(n, self.cut, len(self.inbox))
         buf[:n] = self.inbox[:n]
         self.inbox = self.inbox[n:]
@@ -51,7 +51,7 @@ def response(request, **changes):
     headers = {
         "upgrade": b"websocket",
         "connection": b"Upgrade",
-        "accept": websocket._accept(key),
+        "accept": websocket.handshake._accept(key),
         "protocol": b"mqtt",
         "status": b"101 Switching Protocols",
         "more": b"",
@@ -72,10 +72,10 @@ def response(request, **changes):
 def opened(inbox=b"", cut=100000, **options):
     """A WebSocket after its upgrade, whose broker sends `inbox` next; and the stream below."""
     below = Below()
-    stream = websocket.over(lambda host, port: below, **options)("broker", 8080)
-    assert stream.opening() == 1
+    stream = websocket.wrap(lambda host, port: below, **options)("broker", 8080)
+    assert stream.do_handshake() == 1
     below.inbox = response(below.written) + inbox
-    assert stream.opening() == 0 and below.inbox == inbox
+    assert stream.do_handshake() == 0 and below.inbox == inbox
     below.written = b""
     below.writes = 0
     below.cut = cut
@@ -145,8 +145,8 @@ def written(stream, data):
 def test_the_request_says_what_the_standard_wants():
     """[MQTT-6.0.0-3]"""
     below = Below()
-    stream = websocket.over(lambda host, port: below, "/a?b=%20", headers=(("Authorization", "Basic 100%"),))
-    stream("fe80::1", 81).opening()
+    stream = websocket.wrap(lambda host, port: below, "/a?b=%20", headers=(("Authorization", "Basic 100%"),))
+    stream("fe80::1", 81).do_handshake()
     lines = below.written.split(b"\r\n")
     assert lines[0] == b"GET /a?b=%20 HTTP/1.1" and lines[-2:] == [b"", b""]
     headers = dict([line.split(b": ", 1) for line in lines[1:-2]])
@@ -167,19 +167,19 @@ def test_the_accept_of_the_rfc():
         from hashlib import sha1  # noqa: F401
     except ImportError:
         return
-    assert websocket._accept(b"dGhlIHNhbXBsZSBub25jZQ==") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    assert websocket.handshake._accept(b"dGhlIHNhbXBsZSBub25jZQ==") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
 def test_the_upgrade_one_byte_at_a_time_takes_no_byte_of_the_frames():
     below = Below(cut=1)
     below.eager = False
-    stream = websocket.over(lambda host, port: below)("broker", 80)
+    stream = websocket.wrap(lambda host, port: below)("broker", 80)
     below.room = 0
-    while below.inbox or stream.opening() == 4:
+    while below.inbox or stream.do_handshake() == 4:
         below.room = 1
     below.inbox = response(below.written) + frame(b"x")
     waits = 0
-    while stream.opening() == 1:
+    while stream.do_handshake() == 1:
         waits += 1
     assert waits > 100 and below.inbox == frame(b"x")
 
@@ -187,19 +187,19 @@ def test_the_upgrade_one_byte_at_a_time_takes_no_byte_of_the_frames():
 def test_opening_waits_for_the_stream_below():
     below = Below()
     events = [4, 1, 0]
-    below.opening = lambda: events.pop(0)
-    stream = websocket.over(lambda host, port: below)("broker", 80)
-    assert stream.opening() == 4 and stream.opening() == 1 and not below.written
-    assert stream.opening() == 1 and below.written and stream.pollable is below
+    below.do_handshake = lambda: events.pop(0)
+    stream = websocket.wrap(lambda host, port: below)("broker", 80)
+    assert stream.do_handshake() == 4 and stream.do_handshake() == 1 and not below.written
+    assert stream.do_handshake() == 1 and below.written and stream.pollable is below
 
 
 def refused(answer=None, gone=False, **changes):
     below = Below()
-    stream = websocket.over(lambda host, port: below)("broker", 80)
-    stream.opening()
+    stream = websocket.wrap(lambda host, port: below)("broker", 80)
+    stream.do_handshake()
     below.inbox = response(below.written, **changes) if answer is None else answer
-    below.gone = gone
-    return raises(OSError, stream.opening)
+    below.closed_by_broker = gone
+    return raises(OSError, stream.do_handshake)
 
 
 def test_a_wrong_answer_is_refused_by_name():
@@ -222,16 +222,16 @@ def test_a_wrong_answer_is_refused_by_name():
     ):
         error = refused(**changes)
         assert words in str(error), (error, words)
-        assert getattr(error, "lasting", False) == (words == "404 Not Found"), words
+        assert getattr(error, "is_permanent", False) == (words == "404 Not Found"), words
 
 
 def test_other_spellings_and_long_headers_are_taken():
     below = Below()
-    stream = websocket.over(lambda host, port: below, buffer=64)("broker", 80)
-    stream.opening()
+    stream = websocket.wrap(lambda host, port: below, buffer=64)("broker", 80)
+    stream.do_handshake()
     more = b"Set-Cookie: " + b"c" * 1500 + b"\r\nno colon\r\n"
     below.inbox = response(below.written, upgrade=b"WebSocket", connection=b"keep-alive, Upgrade", more=more)
-    assert stream.opening() == 0
+    assert stream.do_handshake() == 0
 
 
 def test_bad_arguments_are_told():
@@ -245,12 +245,12 @@ def test_bad_arguments_are_told():
         ("/", (), 63),
         ("/", (), 65536),
     ):
-        raises(ValueError, websocket.over, print, path, headers, buffer)
+        raises(ValueError, websocket.wrap, print, path, headers, buffer)
 
 
 def test_one_transport_serves_one_client_again_and_again():
     below = Below()
-    transport = websocket.over(lambda host, port: below)
+    transport = websocket.wrap(lambda host, port: below)
     stream = transport("broker", 80)
     raises(ValueError, transport, "broker", 80)
     stream.close()
@@ -268,7 +268,7 @@ def test_a_failed_connection_leaves_it_free():
             raise found
         return found
 
-    transport = websocket.over(connect)
+    transport = websocket.wrap(connect)
     raises(OSError, transport, "broker", 80)
     transport("broker", 80)
 
@@ -407,7 +407,7 @@ def test_a_read_takes_nothing_that_lies_behind_it():
 def test_the_end_of_the_stream_is_told():
     for inbox in (b"", b"\x82", b"\x82\x7e\x01", b"\x82\x05ab", b"\x89\x03a"):
         stream, below = opened(inbox)
-        below.gone = True
+        below.closed_by_broker = True
         assert read(stream)[1] == 0
 
 

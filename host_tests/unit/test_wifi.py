@@ -1,6 +1,6 @@
 import sys
 
-from app.node import wifi as net
+from app.node import wifi
 
 
 class Wlan:
@@ -38,24 +38,24 @@ class Clock:
     now = 0
 
 
-def joined(wifi):
-    """A `Net` with the stand-in and a clock of its own."""
+def joined(config):
+    """A `Wifi` with the stand-in and a clock of its own."""
     sys.modules["network"] = Network
-    net.ticks_ms = lambda: Clock.now
-    net.ticks_diff = lambda a, b: a - b
-    return net.Net(wifi)
+    wifi.ticks_ms = lambda: Clock.now
+    wifi.ticks_diff = lambda a, b: a - b
+    return wifi.Wifi(config)
 
 
 def test_without_wifi_the_network_is_taken_as_it_is():
-    assert joined(None).up()
+    assert joined(None).ensure_connected()
 
 
 def test_it_joins_and_tells_when_it_is_in():
     here = joined({"ssid": "home", "password": "secret"})
-    assert not here.up()
+    assert not here.ensure_connected()
     assert Wlan.last.tries == [("home", "secret")]
     Wlan.last.joined = True
-    assert here.up() and here.up()
+    assert here.ensure_connected() and here.ensure_connected()
     assert Wlan.last.tries == [("home", "secret")]
 
 
@@ -63,20 +63,20 @@ def test_a_network_that_does_not_answer_is_tried_again_but_not_all_the_time():
     here = joined({"ssid": "home", "password": "secret"})
     for _ in range(65):
         Clock.now += 1000
-        assert not here.up()
+        assert not here.ensure_connected()
     assert len(Wlan.last.tries) == 4  # at once, and every 20 s
 
 
 def test_a_network_that_is_lost_gets_its_time_to_come_back():
     here = joined({"ssid": "home", "password": "secret"})
-    here.up()
+    here.ensure_connected()
     Clock.now += 100_000
     Wlan.last.joined = True
-    assert here.up()
+    assert here.ensure_connected()
     Wlan.last.joined = False  # the radio joins again by itself: it is given time
     Clock.now += 1000
-    assert not here.up()
+    assert not here.ensure_connected()
     assert len(Wlan.last.tries) == 1
     Clock.now += 21_000
-    assert not here.up()
+    assert not here.ensure_connected()
     assert len(Wlan.last.tries) == 2

@@ -35,13 +35,13 @@ def test_varints_that_are_cut_or_wrong():
 
 
 def test_binary_data_is_written_behind_its_length():
-    assert wire.sized(b"abc") == b"\x00\x03abc"
-    assert wire.sized(b"x" * 258)[:2] == b"\x01\x02"
+    assert wire.prefix_u16_length(b"abc") == b"\x00\x03abc"
+    assert wire.prefix_u16_length(b"x" * 258)[:2] == b"\x01\x02"
 
 
 def test_utf8_that_is_right():  # [MQTT-1.5.4-1]
     for data in (b"", b"abc", "é€😀".encode(), b"\xef\xbb\xbf", b"\xed\x9f\xbf", b"\xf4\x8f\xbf\xbf"):
-        assert wire.utf8_ok(data, 0, len(data)), data
+        assert wire.is_valid_utf8(data, 0, len(data)), data
 
 
 def test_utf8_that_is_wrong():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
@@ -62,12 +62,12 @@ def test_utf8_that_is_wrong():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
         b"\xe2\x28\xa1",
         b"\xff",
     ):
-        assert not wire.utf8_ok(data, 0, len(data)), data
+        assert not wire.is_valid_utf8(data, 0, len(data)), data
 
 
 def test_utf8_looks_at_its_range_only():
-    assert wire.utf8_ok(b"\xff\x00ab\xff", 2, 4)
-    assert not wire.utf8_ok("aé".encode(), 0, 2)
+    assert wire.is_valid_utf8(b"\xff\x00ab\xff", 2, 4)
+    assert not wire.is_valid_utf8("aé".encode(), 0, 2)
 
 
 def test_text_for_the_wire():

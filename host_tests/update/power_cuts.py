@@ -1,6 +1,6 @@
 """An update on MicroPython's own littlefs and FAT, with the power cut at each block. Runs in the VM.
 
-    cuts.every(kind, first, step)
+    power_cuts.cut_at_every_block(kind, first, step)
 
 The receiver and the choice are those of the firmware; what a broker would bring is handed to them. After
 each cut the board starts again: what it chooses is whole, and of a version that may be there; and it
@@ -12,8 +12,8 @@ import os
 import sys
 from time import ticks_ms
 
-from block_device import FOLDER, Blocks
-from simulated_flash import Dice
+from block_device import FOLDER, BlockDevice
+from simulated_flash import SeededRandom
 
 import slot
 from app import update_download
@@ -59,10 +59,10 @@ class _Client:
 class _Owner:
     over = False
 
-    def say(self, *what, **more):
+    def set_state(self, *what, **more):
         pass
 
-    def ended(self, error=None):
+    def download_ended(self, error=None):
         self.over = True
 
 
@@ -87,7 +87,7 @@ def install(version):
     parts = [manifest.encode()] + [wanted[path] for path in sorted(wanted)]
     offer = {"version": version, "size": len(parts[0]), "sha256": _digest(parts[0])}
     client, owner = _Client(), _Owner()
-    receiver = update_download.Receiver(client, "dut", offer, owner)
+    receiver = update_download.UpdateDownload(client, "dut", offer, owner)
     while not owner.over:
         receiver.run(ticks_ms())
         if client.take and not owner.over and receiver._size is not None:
@@ -101,7 +101,7 @@ def install(version):
 def start():
     """What `boot.py` does; returns the folder whose application would run."""
     path = list(sys.path)
-    slot.choose()
+    slot.select()
     found = sys.path[0] if len(sys.path) > len(path) else "."
     sys.path[:] = path
     return found
@@ -114,23 +114,23 @@ def confirm():
 
 def crashes():
     """It is started, is never good, and goes back."""
-    for _ in range(slot.TRIES + 1):
+    for _ in range(slot.MAX_TRIES + 1):
         start()
 
 
 # what is done, and the versions that may run when the power goes in it
-LIFE = (
+STEPS = (
     (lambda: install(1), (0, 1)),
     (start, (1,)),
     (confirm, (1,)),
     (lambda: install(2), (1, 2)),
     (crashes, (2, 1)),
     (lambda: install(3), (1, 3)),
-    (lambda: runs((3,)), (3,)),
+    (lambda: check_boots((3,)), (3,)),
 )
 
 
-def runs(allowed):
+def check_boots(allowed):
     """What a start chooses is whole, and one of these versions."""
     folder = start()
     for version in allowed:
@@ -138,7 +138,7 @@ def runs(allowed):
         for path, data in files(version).items():
             with open(folder + "/" + path, "rb") as file:
                 good += file.read() == data
-        if good == len(files(version)) and slot.version(folder) == version:
+        if good == len(files(version)) and slot.read_version(folder) == version:
             return
     raise AssertionError("in %s is none of %s, after %s" % (folder, allowed, slot.read()))
 
@@ -148,7 +148,7 @@ class Board:
 
     def __init__(self, kind):
         self.vfs, self.size, count = KINDS[kind]
-        self.device = Blocks(self.size, bytearray(self.size * count), None)
+        self.device = BlockDevice(self.size, bytearray(self.size * count), None)
         self.vfs.mkfs(self.device)
         self.on()
         os.mkdir("app")
@@ -165,18 +165,18 @@ class Board:
         """Let go of it; returns what it holds."""
         kept = bytearray(self.device.data)
         self.device.dead = False
-        self.device.left = 1 << 30
+        self.device.steps_left = 1 << 30
         os.chdir("/")
         os.umount(FOLDER)
         gc.collect()
         return kept
 
-    def live(self, data, cut, dice):
+    def run_steps(self, data, cut, rng):
         """From this on, until the power goes or all is done; returns what there is then, and may run."""
-        self.device = Blocks(self.size, bytearray(data), dice)
+        self.device = BlockDevice(self.size, bytearray(data), rng)
         self.on()
-        self.device.left = cut
-        for what, allowed in LIFE:
+        self.device.steps_left = cut
+        for what, allowed in STEPS:
             try:
                 what()
             except OSError:
@@ -188,18 +188,18 @@ class Board:
         return None, ()
 
 
-def every(kind, first=0, step=1):
+def cut_at_every_block(kind, first=0, step=1):
     """Cut at each block that is written or erased; returns how many places those were."""
     board = Board(kind)
     cut = first
     while True:
-        left, allowed = board.live(board.flashed, cut, Dice(cut))
+        left, allowed = board.run_steps(board.flashed, cut, SeededRandom(cut))
         if left is None:
             return cut
-        board.device = Blocks(board.size, left, None)
+        board.device = BlockDevice(board.size, left, None)
         board.on()
-        runs(allowed)
+        check_boots(allowed)
         install(9)
-        runs((9,))
+        check_boots((9,))
         board.off()
         cut += step

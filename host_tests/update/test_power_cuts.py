@@ -18,7 +18,7 @@ _PARTS = 4
 @pytest.mark.parametrize("kind, least", [("littlefs", 100), ("fat", 100)])
 @pytest.mark.parametrize("part", range(_PARTS))
 def test_a_cut_at_each_block(kind: str, least: int, part: int) -> None:
-    code = f"import power_cuts\nprint('places', power_cuts.every({kind!r}, {part}, {_PARTS}))"
+    code = f"import power_cuts\nprint('places', power_cuts.cut_at_every_block({kind!r}, {part}, {_PARTS}))"
     output = run_64(["-c", code], _PATH, timeout=110, heap="16m")
     found = re.search(r"^places (\d+)$", output, re.M)
     assert found and int(found[1]) > least, output[-2000:]

@@ -28,7 +28,7 @@ TEXT = b"\x32\x10\x00\x05a/b/c\x00\x07\x04\x01\x01\x0b\x01hi"
 PINGRESP = b"\xd0\x00"
 
 
-class Link:
+class AllocationCases:
     """Drives a session as a driver does, without allocating anything itself."""
 
     def __init__(self):
@@ -62,15 +62,15 @@ class Link:
 
     def write(self):
         sender = self.session
-        n = sender.output()
+        n = sender.prepare_write()
         while n:
-            self.session.sent(n, self.now)
-            n = sender.output()
+            self.session.confirm_write(n, self.now)
+            n = sender.prepare_write()
 
     def give(self, data, n):
         framer = self.session.framer
-        framer.into[0:n] = data
-        self.session.received(n, self.now)
+        framer.read_buffer[0:n] = data
+        self.session.receive_data(n, self.now)
         self.write()
 
     def publish_qos_0_aliased(self):
@@ -115,7 +115,7 @@ class Link:
         before = self.got
         self.give(EXACT, len(EXACT))
         self.give(PUBREL, 4)
-        assert self.got == before + 1 and not self.session.inbox[0]
+        assert self.got == before + 1 and not self.session.received_ids[0]
 
     def receive_qos_0_by_topic(self):
         before = self.got
@@ -143,10 +143,10 @@ class Link:
     def ping_and_its_answer(self):
         self.now += 60000
         self.session.tick(self.now)
-        assert self.session.pinging
+        assert self.session.ping_pending
         self.write()
         self.give(PINGRESP, 2)
-        assert not self.session.pinging
+        assert not self.session.ping_pending
 
     def idle(self):
         self.session.tick(self.now)
@@ -162,11 +162,7 @@ class Socket:
         self.packet = bytes(600)
         self.web = web = WebSocket(self.connect, "/", "", 512)
         web._below = self
-        web._seed = b"seed"
-        web._at = web._end = web._left = web._control_at = web._control_end = web._filled = 0
-        web._missing = 2
-        web._got = web._first = web._size = 0
-        web._fragments = web._tried = False
+        web._reset(b"seed")
 
     def connect(self, host, port):
         return self
@@ -215,7 +211,7 @@ def allocated(function):
     return after - before
 
 
-def locked(function):
+def runs_with_heap_locked(function):
     """True where a call succeeds with the heap locked."""
     micropython.heap_lock()
     try:
@@ -228,7 +224,7 @@ def locked(function):
 
 
 def main():
-    link = Link()
+    link = AllocationCases()
     for name in (
         "publish_qos_0_aliased",
         "publish_qos_0_full_topic",
@@ -244,11 +240,11 @@ def main():
         "idle",
     ):
         function = getattr(link, name)
-        print(name, allocated(function), locked(function))
+        print(name, allocated(function), runs_with_heap_locked(function))
     socket = Socket()
     for name in ("web_socket_read", "web_socket_write"):
         function = getattr(socket, name)
-        print(name, allocated(function), locked(function))
+        print(name, allocated(function), runs_with_heap_locked(function))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ The file takes all and allocates nothing; with a `path` it is one of this comput
 
 import gc
 
-from alloc import Link, allocated, locked
+from alloc import AllocationCases, allocated, runs_with_heap_locked
 
 from umqtt5.journal import Journal, record_log
 
@@ -39,23 +39,23 @@ class Client:
 
     def __init__(self, session):
         self.session = session
-        self._chores = []
+        self._poll_hooks = []
 
-    def _ticks(self):
+    def _ticks_ms(self):
         return 7
 
-    def _push(self):
+    def _flush_now(self):
         pass
 
 
-class Journaled(Link):
+class Journaled(AllocationCases):
     """The link of `alloc`, whose session has a journal."""
 
     every = 1
 
     def __init__(self, path="/allocated"):
         super().__init__()
-        self.session.lost()
+        self.session.connection_lost()
         self.session.state = 0
         self.journal = Journal(Client(self.session), path, 1 << 20, self.every)
         self.session.open(0)
@@ -72,11 +72,11 @@ class Journaled(Link):
         self.journal.sync()
         self.write()
         self.answer(0x40, packet_id)
-        self.journal._run(7)
+        self.journal._poll(7)
 
     def receive_qos_2_and_release(self):
         super().receive_qos_2_and_release()
-        assert not max(self.journal._held)
+        assert not max(self.journal._received_ids)
 
 
 def main(path=None):
@@ -90,13 +90,13 @@ def main(path=None):
         "idle",
     ):
         function = getattr(link, name)
-        print(name, allocated(function), locked(function))
+        print(name, allocated(function), runs_with_heap_locked(function))
     Journaled.every = 1000
     link = Journaled((path or "/allocated") + "2")
     for name in ("publish_qos_1_in_a_batch",):
         function = getattr(link, name)
-        print(name, allocated(function), locked(function))
+        print(name, allocated(function), runs_with_heap_locked(function))
     before = gc.mem_alloc()
-    link.journal.log.turn()
+    link.journal.record_log.rotate()
     gc.collect()
     assert gc.mem_alloc() - before < 4096

@@ -1,14 +1,14 @@
 """Properties by their names, for people: made once, sent often. Loaded when first used.
 
-answer = pack(content_type="application/json", user=[("room", "kitchen")])
+answer = pack(content_type="application/json", user_properties=[("room", "kitchen")])
 client.publish(topic, payload, properties=answer)
 message.property(RESPONSE_TOPIC)
 """
 
 from struct import pack as pack_number
 
-from .core.packet import TABLE
-from .core.wire import encode_text, put_varint, sized
+from .core.packet import PROPERTY_TABLE
+from .core.wire import encode_text, put_varint, prefix_u16_length
 
 PAYLOAD_FORMAT = 0x01
 MESSAGE_EXPIRY = 0x02
@@ -30,14 +30,14 @@ USER_PROPERTY = 0x26
 
 def _one(identifier, value):
     """One property: its identifier, then the value in the type that the standard gives it."""
-    kind = TABLE[identifier] & 7
+    kind = PROPERTY_TABLE[identifier] & 7
     head = bytes((identifier,))
     if kind == 7:
-        return head + sized(encode_text(value[0])) + sized(encode_text(value[1]))
+        return head + prefix_u16_length(encode_text(value[0])) + prefix_u16_length(encode_text(value[1]))
     if kind == 6:
-        return head + sized(bytes(value))
+        return head + prefix_u16_length(bytes(value))
     if kind == 5:
-        return head + sized(encode_text(value))
+        return head + prefix_u16_length(encode_text(value))
     if not 0 <= value <= (0, 1, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFF)[kind]:
         raise ValueError("property 0x%02X: %d is out of range" % (identifier, value))
     if kind == 4:
@@ -57,14 +57,14 @@ def pack(
     request_problem_information=None,
     request_response_information=None,
     reason_string=None,
-    user=(),
+    user_properties=(),
 ):
     """Properties as bytes, for `publish(..., properties=)` and whatever else takes some.
 
     Of a message and a will (3.3.2.3): `payload_format` 1 says that the payload is UTF-8;
     `message_expiry` is in seconds; `correlation_data` is bytes, the others are str. Of
     `Client` (3.1.2.11): `request_response_information` 1, `request_problem_information` 0. Of
-    `disconnect` (3.14.2.2): `session_expiry` in seconds, `reason_string`. `user` is a list of
+    `disconnect` (3.14.2.2): `session_expiry` in seconds, `reason_string`. `user_properties` is a list of
     pairs and keeps its order. Raises ValueError for a value that the standard forbids.
     """
     out = b""
@@ -83,6 +83,6 @@ def pack(
             out += _one(identifier, value)
     if response_topic is not None and ("+" in response_topic or "#" in response_topic):
         raise ValueError("a response topic has no wildcards")  # [MQTT-3.3.2-14]
-    for pair in user:
+    for pair in user_properties:
         out += _one(USER_PROPERTY, pair)
     return out

@@ -1,8 +1,8 @@
-"""Reason codes in words (section 2.4). Loaded only to print one."""
+"""Reason code names (section 2.4), for example 0x87 Not authorized. Loaded to print one."""
 
-# eight in one piece of text, by the code without its last three bits: a string each would take
-# three times the heap, and all in one a piece that a heap in use may not have
-_NAMES = {
+# Eight names in one string, by the code without its last three bits. A string per name takes three times
+# the heap; all names in one string need a block that a fragmented heap may not have.
+_REASON_NAMES = {
     0x00: "Success|Granted QoS 1|Granted QoS 2||Disconnect with Will Message",
     0x02: "No matching subscribers|No subscription existed",
     0x03: "Continue authentication|Re-authenticate",
@@ -31,23 +31,23 @@ _NAMES = {
 }
 
 
-def name(code):
-    """The name that the standard gives to a reason code, with its number."""
-    names = _NAMES.get(code >> 3, "").split("|")
+def reason_name(code):
+    """Return the standard's name of a reason code and its number: "Not authorized (0x87)"."""
+    names = _REASON_NAMES.get(code >> 3, "").split("|")
     text = names[code & 7] if code & 7 < len(names) else ""
     return "%s (0x%02X)" % (text or "Reason code", code)
 
 
-# what a limit of the broker is called, by the reason code that stands for it
+# descriptions of broker limits, by the reason code of a packet that exceeds one
 _LIMITS = {
     0x95: "the broker's Maximum Packet Size is %d bytes",
-    0x9A: "the broker has no retained messages",
+    0x9A: "the broker does not support retained messages",
     0x9B: "the broker's Maximum QoS is %d",
 }
 
 
-def limit(code, limits):
-    """The limit that keeps a PUBLISH from being sent, for a person. `limits` as `Session` has them."""
+def describe_limit(code, limits):
+    """Return a text on the limit that a PUBLISH exceeds; `limits` is `Session.broker_limits`."""
     text = _LIMITS[code]
     if code == 0x95:
         return text % limits[6]

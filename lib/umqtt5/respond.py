@@ -2,19 +2,19 @@
 
 from micropython import const
 
-from .core.wire import sized
+from .core.wire import prefix_u16_length
 
 _MASK = const(0x3FFFFFFF)
 _MOST = const(8)  # answers that wait for a link or for room in the outbox
 
 
-class Answers:
-    """What waits for its turn; `run` is one of the client's chores."""
+class PendingResponses:
+    """What waits for its turn; `poll` is one of the client's chores."""
 
     def __init__(self, client):
         self._client = client
         self._waiting = []
-        client._chores.append(self.run)
+        client._poll_hooks.append(self.poll)
 
     def add(self, topic, payload, qos, properties):
         """Publish an answer, now or when it can; False where too many wait."""
@@ -25,16 +25,16 @@ class Answers:
         self._waiting.append((topic, payload, qos, properties))
         return True
 
-    def run(self, now):
+    def poll(self, now):
         """Publish what waits, as far as there is room."""
         if self._waiting:
-            with self._client.session.guard:
+            with self._client.session.catch_errors:
                 self._publish()
         return _MASK
 
     def _publish(self):
         client = self._client
-        while self._waiting and client.connected:
+        while self._waiting and client.is_connected:
             answer = self._waiting.pop(0)
             topic, payload, qos, properties = answer
             if not client.publish(topic, payload, qos, properties=properties):
@@ -54,10 +54,10 @@ def respond(client, message, payload, qos=None, topic=None, properties=b""):
         return False
     key = message.property(0x09)
     if key is not None:
-        properties += b"\x09" + sized(bytes(key))
-    if not hasattr(client, "_answers"):
-        client._answers = Answers(client)
-    return client._answers.add(target, payload, message.qos if qos is None else qos, properties)
+        properties += b"\x09" + prefix_u16_length(bytes(key))
+    if not hasattr(client, "_pending_responses"):
+        client._pending_responses = PendingResponses(client)
+    return client._pending_responses.add(target, payload, message.qos if qos is None else qos, properties)
 
 
 def responder(client, topic_filter, function, qos=1, **options):

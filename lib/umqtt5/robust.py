@@ -23,7 +23,7 @@ class MQTTClient(simple.MQTTClient):
 
         Two devices of one name, each of which takes the other's place, would storm the broker.
         """
-        if self._since >= 0 and (self._client._ticks() - self._since) & _MASK < self.DELAY * 1000:
+        if self._since >= 0 and (self._client._ticks_ms() - self._since) & _MASK < self.DELAY * 1000:
             self.delay(0)
         return super().reconnect()
 

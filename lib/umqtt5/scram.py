@@ -1,4 +1,6 @@
-"""SCRAM-SHA-256 (RFC 5802, RFC 7677): the broker never sees the password, and proves that it knows it.
+"""SCRAM-SHA-256 (RFC 5802, RFC 7677), a method for enhanced authentication (AUTH).
+
+The broker never receives the password, and it must prove that it knows it.
 
 client.auth = Scram("user", "password")
 """
@@ -8,9 +10,9 @@ from hashlib import sha256
 
 from micropython import const
 
-_AT_ONCE = const(32)  # rounds that one `work` takes: about as many ms on a small board
-_LEAST = const(4096)  # rounds, RFC 7677
-_LONGEST = const(1024)  # bytes of a message
+_BATCH = const(32)  # iterations in one `work`; about 1 ms each on a small board
+_MIN_ITERATIONS = const(4096)  # RFC 7677
+_MAX_MESSAGE = const(1024)  # bytes
 
 
 def _base64(data):
@@ -18,10 +20,10 @@ def _base64(data):
 
 
 def _unbase64(text):
-    """Strictly: what is not the one way to write it is refused."""
+    """Decode base64. Raises ValueError for any text but the canonical one."""
     try:
         data = a2b_base64(text)
-    except Exception:  # each interpreter has its own
+    except Exception:  # binascii.Error on CPython, ValueError on MicroPython
         data = b""
     if _base64(data) != text:
         raise ValueError("SCRAM: not base64")
@@ -33,7 +35,7 @@ def _xor(a, b):
 
 
 class _Hmac:
-    """HMAC-SHA-256 (RFC 2104) with one key."""
+    """HMAC-SHA-256 (RFC 2104) with one key; call it with the data."""
 
     def __init__(self, key):
         if len(key) > 64:
@@ -50,54 +52,55 @@ class _Hmac:
         return outer.digest()
 
 
-class _Stretch:
-    """PBKDF2 (RFC 8018) for one block of 32 bytes, a few rounds at a time."""
+class _Pbkdf2:
+    """PBKDF2 (RFC 8018) for one block of 32 bytes, a few iterations at a time."""
 
-    def __init__(self, password, salt, rounds):
+    def __init__(self, password, salt, iterations):
         self.salt = salt
-        self.rounds = self.left = rounds
+        self.iterations = self.left = iterations
         self._hmac = _Hmac(password)
         self._last = salt + b"\x00\x00\x00\x01"
         self._sum = 0
 
-    def run(self, most):
-        """Do `most` rounds; True where it is done."""
+    def run(self, n):
+        """Do at most `n` iterations; return True if all are done."""
         mac, last, total = self._hmac, self._last, self._sum
-        for _ in range(min(most, self.left)):
+        for _ in range(min(n, self.left)):
             last = mac(last)
             total ^= int.from_bytes(last, "big")
         self._last, self._sum = last, total
-        self.left = max(0, self.left - most)
+        self.left = max(0, self.left - n)
         return not self.left
 
     def key(self):
+        """Return the derived key, 32 bytes."""
         return self._sum.to_bytes(32, "big")
 
 
 class Scram:
-    """SCRAM-SHA-256 as a method for `client.auth`; see `auth` for what a method is.
+    """SCRAM-SHA-256 as a method for `client.auth`; see `optional.enhanced_auth` for the interface.
 
-    The rounds that the broker asks for (4096 at least) take seconds on a small board: they are
-    done a few at each `poll`, and their result is kept, so that the next connection has it at
-    once. A program with a watchdog connects with `wait=False` and feeds it between polls.
+    The broker chooses the number of iterations, at least 4096. They take seconds on a small board, so each
+    `poll` does a few of them. The result is kept for the next connection. A program with a watchdog connects
+    with `wait=False` and feeds the watchdog between polls.
 
-    `most_rounds` is the most that is put up with. `random(n)` returns n random bytes, `os.urandom`
-    where it is None. A password that is not ASCII has to be normalized (RFC 4013) by the caller.
+    `max_iterations` is the maximum to accept. `random(n)` returns n random bytes; None stands for
+    `os.urandom`. The caller must normalize a password that is not ASCII (SASLprep, RFC 4013).
     """
 
     method = "SCRAM-SHA-256"
 
-    def __init__(self, user, password, *, most_rounds=32768, random=None):
+    def __init__(self, user, password, *, max_iterations=32768, random=None):
         user = user.replace("=", "=3D").replace(",", "=2C")
         self._user = user.encode()
         self._password = password.encode() if isinstance(password, str) else bytes(password)
-        self._most = most_rounds
+        self._max_iterations = max_iterations
         self._random = random
-        self._stretch = _Stretch(b"", b"", 0)
+        self._pbkdf2 = _Pbkdf2(b"", b"", 0)
         self._nonce = self._first = self._without_proof = self._messages = self._signature = None
 
     def start(self):
-        """The client's first message."""
+        """Begin an exchange; return the client-first-message."""
         random = self._random
         if random is None:
             from os import urandom as random
@@ -107,52 +110,56 @@ class Scram:
         return b"n,," + self._first
 
     def challenge(self, data):
-        """The client's final message, for the server's first; ValueError where that is wrong."""
+        """Take the server-first-message; return the client-final-message, None while `work` has to go on.
+
+        Raises ValueError if the message is wrong.
+        """
         if self._first is None or self._messages is not None:
-            raise ValueError("SCRAM: a message out of turn")
-        nonce, salt, rounds = self._parse(bytes(data))
+            raise ValueError("SCRAM: unexpected message")
+        nonce, salt, iterations = self._parse(bytes(data))
         self._without_proof = b"c=biws,r=" + nonce
         self._messages = self._first + b"," + data + b"," + self._without_proof
-        if self._stretch.salt != salt or self._stretch.rounds != rounds:
-            self._stretch = _Stretch(self._password, salt, rounds)
+        if self._pbkdf2.salt != salt or self._pbkdf2.iterations != iterations:
+            self._pbkdf2 = _Pbkdf2(self._password, salt, iterations)
         return self.work()
 
     def work(self):
-        """A piece of the rounds; the client's final message when they are done."""
-        if not self._stretch.run(_AT_ONCE):
+        """Do some iterations; return the client-final-message when all are done, otherwise None."""
+        if not self._pbkdf2.run(_BATCH):
             return None
-        mac = _Hmac(self._stretch.key())
+        mac = _Hmac(self._pbkdf2.key())
         key = mac(b"Client Key")
         proof = _xor(key, _Hmac(sha256(key).digest())(self._messages))
         self._signature = _Hmac(mac(b"Server Key"))(self._messages)
         return self._without_proof + b",p=" + _base64(proof)
 
     def finish(self, data):
-        """Check the server's signature; ValueError where it does not prove that it knows the password."""
+        """Take the server-final-message. Raises ValueError unless it proves knowledge of the password."""
         signature, self._signature = self._signature, None
         self._first = None
-        data = bytes(data)[:_LONGEST].split(b",")[0]
+        data = bytes(data)[:_MAX_MESSAGE].split(b",")[0]
         if data.startswith(b"e="):
-            raise ValueError("SCRAM: the broker says %s" % _printable(data[2:]))
+            raise ValueError("SCRAM: the broker reports %s" % _printable(data[2:]))
         if signature is None or data != b"v=" + _base64(signature):
             raise ValueError("SCRAM: the broker has not proved that it knows the password")
 
     def _parse(self, data):
-        """Nonce, salt and rounds of the server's first message."""
+        """Return nonce, salt and iteration count of the server-first-message. Raises ValueError."""
         parts = data.split(b",")
-        if len(data) > _LONGEST or len(parts) < 3:
-            raise ValueError("SCRAM: not a server's first message")
+        if len(data) > _MAX_MESSAGE or len(parts) < 3:
+            raise ValueError("SCRAM: wrong server-first-message")
         for part, name in zip(parts, (b"r=", b"s=", b"i=")):
-            if not part.startswith(name):  # `m=` is an extension that we do not know
-                raise ValueError("SCRAM: not a server's first message")
-        nonce, salt, rounds = parts[0][2:], _unbase64(parts[1][2:]), parts[2][2:]
+            if not part.startswith(name):  # for example `m=`, an extension that must not be ignored
+                raise ValueError("SCRAM: wrong server-first-message")
+        nonce, salt, iterations = parts[0][2:], _unbase64(parts[1][2:]), parts[2][2:]
         if not nonce.startswith(self._nonce) or len(nonce) == len(self._nonce):
-            raise ValueError("SCRAM: the nonce is not ours")
+            raise ValueError("SCRAM: wrong nonce")
         if not salt:
             raise ValueError("SCRAM: no salt")
-        if not rounds.isdigit() or len(rounds) > 7 or not _LEAST <= int(rounds) <= self._most:
-            raise ValueError("SCRAM: %s rounds" % _printable(rounds[:10]))
-        return nonce, salt, int(rounds)
+        count = int(iterations) if iterations.isdigit() and len(iterations) < 8 else 0
+        if not _MIN_ITERATIONS <= count <= self._max_iterations:
+            raise ValueError("SCRAM: %s iterations" % _printable(iterations[:10]))
+        return nonce, salt, count
 
 
 def _printable(data):

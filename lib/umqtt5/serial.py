@@ -1,51 +1,52 @@
-"""A stream that the user has opened: a UART, a socket, anything with `readinto` and `write`.
+"""Transport over an open stream: a UART (serial line), a connected socket, any stream of the application.
 
 from machine import UART
-from umqtt5 import Client
-from umqtt5.serial import given
+from umqtt5 import Client, serial
 
-client = Client("uart", transport=given(UART(1, 115200, timeout=0, rxbuf=1024)))
+client = Client("uart", transport=serial.wrap(UART(1, 115200, timeout=0, rxbuf=1024)))
 """
 
 import sys
 from errno import ENOTCONN
 
-from .optional.permanent_error import LastingError
+from .optional.permanent_error import PermanentError
 
 if sys.implementation.name == "cpython":
-    from .cpython.compat import adapt
+    from .cpython.compat import as_stream
 else:
 
-    def adapt(stream):
+    def as_stream(stream):
         return stream
 
 
-_STALE = 4096  # bytes that are drained at a time
+_DRAIN = 4096  # bytes to drain at most before `do_handshake` returns
 
 
-def given(stream):
-    """A transport whose connections all use this stream; host and port are not looked at.
+def wrap(stream):
+    """Return a transport whose connections use this stream; `host` and `port` are ignored.
 
-    It has to have `readinto(buf, n)` and `write(buf, at, n)` as MicroPython's streams do, must not
-    block, and is the client's while it connects. A socket (what has `setblocking`) is
-    connected already, and is closed with the connection: then each try is a LastingError, until
-    another is put in its place: `transport.stream = another`. Any other stream is never closed:
-    the next connection uses it again, and first throws away what still comes of the one before.
+    The stream needs MicroPython's `readinto(buf, n)` and `write(buf, at, n)` and must not block. Only the
+    client may use it.
+
+    A socket (an object with `setblocking`) must be connected. It is closed with the connection. After that
+    each try to connect raises PermanentError, until you set another socket: `transport.stream = another`.
+    Any other stream is never closed. The next connection uses it again, after it has dropped the bytes that
+    remain from the previous connection.
     """
-    return Given(stream)
+    return StreamTransport(stream)
 
 
-class Given:
-    """The transport, and its stream."""
+class StreamTransport:
+    """The transport, which is also its stream."""
 
     def __init__(self, stream):
         self.stream = stream
 
     def __call__(self, host, port):
-        """Begin a connection."""
+        """Begin a connection; returns the stream. Raises PermanentError if the socket is closed."""
         if self.stream is None:
-            raise LastingError(ENOTCONN, "the socket that was given is closed: give another")
-        stream = adapt(self.stream)
+            raise PermanentError(ENOTCONN, "the socket is closed: set transport.stream to another")
+        stream = as_stream(self.stream)
         self.sock = self.pollable = stream
         if hasattr(stream, "sock"):
             self.sock = stream.sock
@@ -55,20 +56,21 @@ class Given:
         self.write = stream.write
         return self
 
-    def opening(self):
-        """Drain what is stale; a socket is new, and may have been spoken to."""
+    def do_handshake(self):
+        """Drop the bytes of the previous connection. A socket is new, so all its bytes are of this one."""
         if not hasattr(self.stream, "setblocking"):
             rest = bytearray(64)
-            for _ in range(_STALE // 64):
+            for _ in range(_DRAIN // 64):
                 n = self.readinto(rest, 64)
                 if n is None:
                     return 0
                 if n == 0:
-                    raise OSError(ENOTCONN, "the stream that was given has ended")
+                    raise OSError(ENOTCONN, "the stream has ended")
             return 1
         return 0
 
     def close(self):
+        """Close a socket; any other stream stays open."""
         if hasattr(self.stream, "setblocking"):
             self.stream.close()
             self.stream = None

@@ -144,7 +144,7 @@ class MQTTClient:
         client.on_ack = self._acknowledged
         client.on_error = self._failed
         # all messages go to the one callback, also those of a session that is older than we are
-        client.session.subscriptions.deliver = self._deliver  # type: ignore[method-assign]
+        client.session.subscriptions.dispatch = self._deliver  # type: ignore[method-assign]
         return client
 
     def disconnect(self):
@@ -175,7 +175,7 @@ class MQTTClient:
         """Have a PINGREQ sent; a client with a `keepalive` does so by itself."""
         self._linked()
         self._client.session.put(b"\xc0\x00")
-        self._client._push()
+        self._client._flush_now()
 
     def publish(self, topic, msg, retain=False, qos=0):
         """At QoS 1 and 2 it returns when the broker has acknowledged, in the callback at once.
@@ -187,7 +187,7 @@ class MQTTClient:
         self._arguments = (_text(topic), msg, qos, retain)
         if not self._until(self._taken):
             raise OSError(ETIMEDOUT, "the broker takes no more bytes")
-        if not client._busy and not self._until(self._answered if qos else self._written):
+        if not client._is_polling and not self._until(self._answered if qos else self._written):
             raise OSError(ETIMEDOUT, "no acknowledgement" if qos else "the broker takes no more bytes")
 
     def subscribe(self, topic, qos=0):
@@ -195,7 +195,7 @@ class MQTTClient:
         assert self.cb is not None, "Subscribe callback is not set"
         client = self._linked()
         self._subscription = client.subscribe(_text(topic), None, qos)
-        if not client._busy and not self._until(self._subscribed):
+        if not client._is_polling and not self._until(self._subscribed):
             raise OSError(ETIMEDOUT, "no SUBACK")
 
     def wait_msg(self):
@@ -216,7 +216,7 @@ class MQTTClient:
     # ---- below
 
     def _linked(self):
-        if self._error is None and (self._client is None or not self._client.connected):
+        if self._error is None and (self._client is None or not self._client.is_connected):
             self._error = OSError(ENOTCONN, "not connected")
         self._raise()
         return self._client
@@ -226,15 +226,15 @@ class MQTTClient:
         client = self._client
         if timeout is None:
             timeout = self.TIMEOUT
-        start = client._ticks()
+        start = client._ticks_ms()
         while not done():
-            left = timeout - ((client._ticks() - start) & _MASK)
-            held = client.session.held  # then this round only looks at what has come before
-            idle = client._step()
+            left = timeout - ((client._ticks_ms() - start) & _MASK)
+            held = client.session.rx_paused  # then this round only looks at what has come before
+            idle = client._poll_once()
             self._raise()
             if done():
                 break
-            if (left <= 0 and not held) or client._busy:
+            if (left <= 0 and not held) or client._is_polling:
                 return False
             client._wait(min(idle, left))
         return True
@@ -254,7 +254,7 @@ class MQTTClient:
         return self._packet_id
 
     def _written(self):
-        return not self._client.session.pending()
+        return not self._client.session.has_output()
 
     def _answered(self):
         if self._reason >= 0x80:
@@ -276,18 +276,18 @@ class MQTTClient:
     def _raise(self):
         error = self._error
         if error is not None:
-            if self._client is None or self._client.connected:
+            if self._client is None or self._client.is_connected:
                 self._error = None  # the callback's own
             raise error
 
     def _connected(self):
-        self._since = self._client._ticks()
-        self._client._connected()
+        self._since = self._client._ticks_ms()
+        self._client._on_connected()
         raise _Connected
 
     def _state(self, client, connected, error):
         if not connected:
-            client._wanted = False  # it is the program that reconnects
+            client._should_connect = False  # it is the program that reconnects
             if isinstance(error, MQTTError):
                 error = OSError(ECONNRESET, str(error))
             self._error = error or OSError(ECONNRESET, "closed")
@@ -298,9 +298,9 @@ class MQTTClient:
     def _deliver(self, message):
         self._came += 1
         if self.cb:
-            with self._client.session.guard:
+            with self._client.session.catch_errors:
                 self.cb(
-                    bytes(memoryview(message.topic_buf)[message.topic_at : message.topic_end]),
+                    bytes(memoryview(message.topic_buf)[message.topic_start : message.topic_end]),
                     message.payload,
                 )
 

@@ -1,12 +1,13 @@
 """Payloads larger than the buffers, in as pieces: the half of `stream` that receives."""
 
 from .core.framer import Framer
-from .core.session import CONNECTED
+from .core.inbound import replace_received_id, resolve_topic
+from .core.states import CONNECTED
 from .core.wire import get_u16, get_varint, varint_size
 
 
-def receive(client, topic_filter, begin, qos=1, maximum=65536):
-    """Subscribe to messages of up to `maximum` bytes of packet, which come in pieces.
+def receive(client, topic_filter, begin, qos=1, max_size=65536):
+    """Subscribe to messages of up to `max_size` bytes of packet, which come in pieces.
 
     `begin(message, size)` is called when the topic and the properties of one are there, and
     returns a function `take(piece)`, or None for a message that is not wanted. `take` is
@@ -15,14 +16,14 @@ def receive(client, topic_filter, begin, qos=1, maximum=65536):
     When `take` has returned from the empty piece the message is acknowledged; where it or
     `begin` raises, with 0x80, and QoS 2 then takes it again.
 
-    To be called before `connect`: the broker is told `maximum` (Maximum Packet Size). A message
+    To be called before `connect`: the broker is told `max_size` (Maximum Packet Size). A message
     that is larger than `rx` and that nobody here takes is read, thrown away, and acknowledged
     with 0x97, Quota exceeded. Topic and properties have to fit into `rx`: 0x95 ends the link else.
     """
     session = client.session
     if not isinstance(session.framer, _StreamFramer):
         session.framer = _StreamFramer(session)
-    session.maximum_packet_size = max(session.maximum_packet_size, maximum)
+    session.maximum_packet_size = max(session.maximum_packet_size, max_size)
     subscription = client.subscribe(topic_filter, lambda message: _whole(message, begin), qos)
     session.framer.sinks.append((subscription, begin))
     return subscription
@@ -33,7 +34,7 @@ def _whole(message, begin):
     take = begin(message, len(message))
     if take:
         if len(message):
-            take(memoryview(message._buf)[message.payload_at : message.payload_end])
+            take(memoryview(message._buf)[message.payload_start : message.payload_end])
         take(b"")
 
 
@@ -56,10 +57,10 @@ class _StreamFramer(Framer):
             self._left = -1
             self._give(None)
 
-    def next(self):
-        """As `Framer.next`; -1 where something was handled here, and there may be more."""
+    def next_packet(self):
+        """As `Framer.next_packet`; -1 where something was handled here, and there may be more."""
         if self._left < 0:
-            found = super().next()
+            found = super().next_packet()
             if found != 0x95:
                 return found
             found = self._head()
@@ -80,7 +81,7 @@ class _StreamFramer(Framer):
     def _give(self, piece):
         take = self._take
         if take:
-            with self._session.guard:
+            with self._session.catch_errors:
                 take(piece)
                 return
             self._take = None  # it has raised
@@ -90,11 +91,11 @@ class _StreamFramer(Framer):
         session = self._session
         qos = self._first_byte >> 1 & 3
         reason = 0 if self._take or self._again else 0x97
-        if session._raised:
+        if session._handler_failed:
             reason = 0x80
         self._take = None
         if qos == 2 and not reason and not self._again:
-            session._swap(0, self._packet_id)
+            replace_received_id(session, 0, self._packet_id)
         if qos and session.state == CONNECTED:
             session.ack(0x30 + 0x10 * qos, self._packet_id, reason)
 
@@ -108,15 +109,15 @@ class _StreamFramer(Framer):
         size = get_varint(rx, at, self._have)
         at += varint_size(size)
         end = at + size
-        self.first = rx[self._at]
+        self.first_byte = rx[self._at]
         if session.state != CONNECTED:
             return 0x82  # [MQTT-3.2.0-1]
-        if self.first >> 4 != 3 or end - self._at > session.maximum_packet_size:
+        if self.first_byte >> 4 != 3 or end - self._at > session.maximum_packet_size:
             return 0x95
         payload = at + 2
         if payload > self._have:
             return 0
-        payload += get_u16(rx, at) + (2 if self.first & 6 else 0)
+        payload += get_u16(rx, at) + (2 if self.first_byte & 6 else 0)
         size = get_varint(rx, payload, self._have) if payload < self._have else -1
         if size == -2:
             return 0x81
@@ -128,15 +129,15 @@ class _StreamFramer(Framer):
             # where rx is full the head goes on behind it
             return 0x95 if max(payload, self._have + 1) - self._at > len(rx) else 0
         packet = session.packet
-        reason = packet.parse(self.first, at, payload) or session._resolve(packet)
+        reason = packet.parse(self.first_byte, at, payload) or resolve_topic(session, packet)
         if reason:
             return reason
-        self._again = packet.qos == 2 and session._swap(packet.packet_id, packet.packet_id)
-        if packet.qos == 2 and not self._again and not session._swap(0, 0):
+        self._again = packet.qos == 2 and replace_received_id(session, packet.packet_id, packet.packet_id)
+        if packet.qos == 2 and not self._again and not replace_received_id(session, 0, 0):
             return 0x93
-        session._raised = False
+        session._handler_failed = False
         session.messages_received += 1
-        self._first_byte = self.first
+        self._first_byte = self.first_byte
         self._packet_id = packet.packet_id
         self._left = end - payload
         self._at = payload
@@ -146,7 +147,7 @@ class _StreamFramer(Framer):
 
     def _choose(self, packet):
         for subscription, begin in self.sinks:
-            if not subscription.gone and packet.matches(subscription.part):
-                with self._session.guard:
+            if not subscription.is_removed and packet.matches(subscription.match_filter):
+                with self._session.catch_errors:
                     self._take = begin(packet, self._left)
                 return

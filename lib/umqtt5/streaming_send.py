@@ -5,11 +5,12 @@ from errno import EIO
 from micropython import const
 
 from .core.outbox import ENDED, QUEUED, SENT
-from .core.session import CONNECTED
+from .core.outbound import check_limits, exceeded_limit, plan_publish, write_publish_header
+from .core.states import CONNECTED
 from .core.topics import Topic
 
 _PIECE = const(256)  # bytes that are read at a time
-_ELSEWHERE = const(0x3FFFFFFF)  # the size of a record of the outbox whose payload is not in it
+_STREAMED = const(0x3FFFFFFF)  # the size of a record of the outbox whose payload is not in it
 
 
 def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
@@ -28,27 +29,27 @@ def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
         topic = client.topic(topic)
     if not 0 <= qos <= 2 or size < 0:
         raise ValueError("qos is 0, 1 or 2, size from 0")
-    if session.source or (not qos and not client.connected):
+    if session.stream_source or (not qos and not client.is_connected):
         return 0
     first_byte = 0x30 | qos << 1 | (1 if retain else 0)
     rest = size + len(properties) + (2 if qos else 0)
     # with its full topic, which it may need
-    session._allow(first_byte, 7 + len(topic.name) + rest)
+    check_limits(session, first_byte, 7 + len(topic.name) + rest)
     slot = -1
     if qos:
         outbox = session.outbox  # where there is a journal it has to know that the payload is not in it
-        slot = getattr(outbox, "place", outbox.add)(topic, b"", first_byte, b"")
+        slot = getattr(outbox, "add_streamed", outbox.add)(topic, b"", first_byte, b"")
         if slot < 0:
             return 0
-        session.outbox.sizes[slot] = _ELSEWHERE
-    session.source = _Source(session, reader, size, slot, topic, first_byte, properties)
-    client._push()
+        session.outbox.body_sizes[slot] = _STREAMED
+    session.stream_source = _Source(session, reader, size, slot, topic, first_byte, properties)
+    client._flush_now()
     return slot + 1 if qos else True
 
 
-def sending(client):
+def is_sending(client):
     """True while a payload of `send` is on its way; with QoS 1 and 2 until it has arrived."""
-    return client.session.source is not None
+    return client.session.stream_source is not None
 
 
 class _Source:
@@ -78,9 +79,9 @@ class _Source:
                 return self._over()  # it has gone, or the link has
         else:
             state = outbox.states[slot]
-            if outbox.sizes[slot] != _ELSEWHERE or (state != QUEUED and state != SENT):
+            if outbox.body_sizes[slot] != _STREAMED or (state != QUEUED and state != SENT):
                 return self._over()  # it has arrived
-            if session._quota < 1 or outbox.first(QUEUED) != slot:
+            if session._send_quota < 1 or outbox.oldest(QUEUED) != slot:
                 return False
         if session.state != CONNECTED or session._tx_at < session._tx_end:
             return False  # what sets up an alias goes before what uses it
@@ -90,18 +91,18 @@ class _Source:
         session, slot = self._session, self._slot
         first_byte = session.outbox.first_bytes[slot] if slot >= 0 else self._first_byte
         rest = self._size + len(self._properties) + (2 if slot >= 0 else 0)
-        reason = session._forbidden(first_byte, session._plan(self._topic, len(self._properties), rest))
+        reason = exceeded_limit(session, first_byte, plan_publish(session, self._topic, len(self._properties), rest))
         if reason or not (self._fresh or self._again()):
             return self._failed(reason or 0x80)
-        at = session._head(self._piece, 0, first_byte, slot + 1)
+        at = write_publish_header(session, self._piece, 0, first_byte, slot + 1)
         end = at + len(self._properties)
         self._piece[at:end] = self._properties
         self._block(end)
         self._left = self._size
         if slot >= 0:
             session.outbox.states[slot] = SENT
-            session._quota -= 1
-            session.owed += 1
+            session._send_quota -= 1
+            session.pending_acks += 1
         return True
 
     def _again(self):
@@ -118,7 +119,7 @@ class _Source:
         try:
             n = self._reader.readinto(self._piece if n == len(self._piece) else memoryview(self._piece)[:n])
         except Exception as error:
-            self._session._failed(error)
+            self._session._report_error(error)
             n = 0
         if not n:
             self._failed(0x80)
@@ -138,9 +139,9 @@ class _Source:
         if self._slot >= 0:
             self._session.outbox.states[self._slot] = ENDED
             self._session.outbox.first_bytes[self._slot] = reason
-            self._session._untold = True
+            self._session._has_unreported = True
         return self._over()
 
     def _over(self):
-        self._session.source = None
+        self._session.stream_source = None
         return False

@@ -1,21 +1,21 @@
-"""TCP, as a stream that does not block.
+"""TCP transport: a non-blocking socket. The interface of all transports is described here.
 
-A transport is a function `(host, port)` that returns a stream on which a connection has
-begun: an object of MicroPython's stream protocol, with
+A transport is a function `(host, port)` that begins a connection and returns its stream. A stream is an
+object that `select.poll` can watch, with these methods:
 
-- `readinto(buf, n)`: at most `n` bytes to the base of `buf`; None where there are none yet,
-  0 at the end of the stream,
-- `write(buf, at, n)`: how many of the `n` bytes from `buf[at]` on were taken; None for none, then
-  it is called with the same bytes again, and maybe more behind them,
-- `close()`,
+- `readinto(buf, n)` reads at most `n` bytes to the start of `buf`. It returns their number, None if no
+  bytes are available yet, 0 at the end of the stream.
+- `write(buf, at, n)` writes at most `n` bytes from `buf[at]`. It returns their number, or None if it
+  takes none. It is then called again with the same bytes, perhaps followed by more.
+- `close()`
 
-that `select.poll` can watch. Errors are OSError; one with `lasting = True` can't mend by itself. It
-may have, too,
+Its errors are OSError. An error with the attribute `is_permanent = True` can't be fixed by retrying.
+A stream may also have:
 
-- `opening()`: called when the stream is ready while the connection is opened; 0 when it is open,
-  else what to wait for, 1 to read, 4 to write,
-- `pollable`: what `poll` watches in its place,
-- `sock`: the socket below it, which TLS may wrap.
+- `do_handshake()`: called when the stream is ready, until the connection is open. It returns 0 if the
+  connection is open, otherwise the event to wait for: 1 to read, 4 to write.
+- `pollable`: the object that `poll` watches instead of the stream.
+- `sock`: the socket below the stream, which TLS may wrap.
 
 docs/transports.md shows how to write one.
 """
@@ -30,10 +30,13 @@ _TCP_NODELAY = const(1)
 
 
 def connect(host, port):
-    """Begin a connection. Looking up a name blocks, for as long as the system's resolver does."""
+    """Begin a TCP connection; returns the stream. Raises OSError.
+
+    Blocks while the system's resolver looks up the name.
+    """
     found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     for info in found:
-        if info[0] == socket.AF_INET:  # what every broker has
+        if info[0] == socket.AF_INET:  # IPv4 is the address that every broker has
             break
     else:
         info = found[0]
@@ -41,10 +44,10 @@ def connect(host, port):
     try:
         stream.setblocking(False)
         try:
-            # with Nagle's algorithm a packet waits for the acknowledgement of the one before
+            # Nagle's algorithm delays a packet until the previous one is acknowledged
             stream.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
         except OSError:
-            pass  # a port without it
+            pass  # this port of MicroPython has no such option
         try:
             stream.connect(info[4])
         except OSError as error:

@@ -1,4 +1,6 @@
-"""TLS over another transport (5.4); `Client(ssl=)` loads it. See `context` and `over`.
+"""TLS transport (section 5.4): `context()` makes an SSLContext, `wrap()` puts TLS over another transport.
+
+`Client(ssl=)` loads this module.
 
 from umqtt5 import Client, tls
 
@@ -10,27 +12,27 @@ from binascii import a2b_base64
 
 from micropython import const
 
-from .core.errors import Guard
-from .optional.permanent_error import LastingError
+from .core.errors import CatchErrors
+from .optional.permanent_error import PermanentError
 
-_VERIFY_FAILED = const(-0x2700)  # mbedTLS's numbers
+_VERIFY_FAILED = const(-0x2700)  # error numbers of mbedTLS
 _FATAL_ALERT = const(-0x7780)
 
-_PATIENCE = const(3)  # refusals in a row that can't be chance
+_MAX_REFUSALS = const(3)  # number of refusals in a row from which on they count as permanent
 
 
 def context(ca=None, cert=None, key=None, verify=True):
-    """An SSLContext for `Client(ssl=)`.
+    """Return an SSLContext for `Client(ssl=)`.
 
-    `ca`: the certificates that may have signed the broker's; whether it has the name that
-    `Client` is given is checked, too. `cert` and `key`: a certificate of our own with its private
-    key, for a broker that asks for one. Each is a path (str) or its content (bytes), PEM or DER.
-    MicroPython sends one certificate and no chain; CPython takes `cert` and `key` as PEM only.
+    `ca` contains the certificates of the authorities that may sign the broker's certificate. The host name
+    in that certificate is checked as well. `cert` and `key` are a client certificate and its private key,
+    for a broker that asks for them. Each is a path (str) or the content of a file (bytes), PEM or DER.
+    MicroPython sends one certificate and no chain. CPython accepts `cert` and `key` as PEM only.
 
-    Without `ca` there has to be `verify=False`: what is sent can't be read on its way, but it
-    may go to anybody. Raises ValueError, or OSError for a file that can't be read.
+    Without `ca`, `verify=False` is required: the connection is encrypted, but the broker may be anybody.
+    Raises ValueError, or OSError if a file can't be read.
     """
-    trusts(ca, cert, key, verify)
+    check_arguments(ca, cert, key, verify)
     import ssl
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -48,18 +50,21 @@ def context(ca=None, cert=None, key=None, verify=True):
     return made
 
 
-def trusts(ca, cert, key, verify):
-    """Raises ValueError where the arguments of `context` do not go together."""
+def check_arguments(ca, cert, key, verify):
+    """Raise ValueError if the arguments of `context` contradict each other."""
     if ca is None and verify:
-        raise ValueError("ca is missing, or verify=False: then anybody may be the broker")
+        raise ValueError("ca is missing; verify=False accepts any broker")
     if ca is not None and not verify:
-        raise ValueError("ca, or verify=False, not both")
+        raise ValueError("pass ca or verify=False, not both")
     if (cert is None) != (key is None):
-        raise ValueError("cert and key go together")
+        raise ValueError("cert and key are needed together")
 
 
 def _ders(data, label):
-    """The parts of PEM data with this label, as DER, which is all that some ports can read."""
+    """Return the parts of PEM data with this label as DER, the only format that all ports can read.
+
+    `data` is a path (str) or the content (bytes). DER is returned as it is.
+    """
     if isinstance(data, str):
         with open(data, "rb") as file:
             data = file.read()
@@ -69,7 +74,7 @@ def _ders(data, label):
     for part in data.split(b"-----BEGIN ")[1:]:
         part = part.split(b"-----")
         if part[0] == b"ENCRYPTED PRIVATE KEY" or b"ENCRYPTED" in part[1]:
-            raise ValueError("key: is encrypted")
+            raise ValueError("key must not be encrypted")
         if part[0].endswith(label):
             found.append(a2b_base64(part[1]))
     if not found:
@@ -77,25 +82,25 @@ def _ders(data, label):
     return found
 
 
-def over(transport, context, server_hostname=None):
-    """A transport with TLS round the stream of another. `context` is an SSLContext.
+def wrap(transport, context, server_hostname=None):
+    """Return a transport that speaks TLS over another transport. `context` is an SSLContext.
 
-    `server_hostname` is the name that the broker's certificate has to have, where it is not the
-    `host` of `Client`. The handshake does not block: it goes on with each piece that arrives; what a
-    piece costs to compute is not divided. It is bounded by `timeout`: of `connect` on CPython and
-    under a WebSocket, of `connack` else.
+    `server_hostname` is the name that the broker's certificate must have; None for the `host` of `Client`.
+    The handshake does not block: it continues with each piece that arrives. The computation for one piece
+    is not divided. On CPython and below a WebSocket the timeout `connect` limits the handshake, otherwise
+    the timeout `connack`.
 
-    A certificate that does not verify, and an alert by which the broker refuses us, are a
-    LastingError when they come for the third time in a row: one that comes once may be of a bad line,
-    and the first ones of a clock that is not set yet.
+    If the certificate does not verify, or the broker refuses the client with an alert, the connection fails
+    with OSError. From the third time in a row it is a PermanentError, because a transmission error or a
+    clock that is not set yet can cause the first ones. Raises TypeError if `context` is no SSLContext.
     """
     if not hasattr(context, "wrap_socket"):
         raise TypeError("ssl: an SSLContext, see umqtt5.tls.context")
-    return Over(transport, context, server_hostname)
+    return TLSTransport(transport, context, server_hostname)
 
 
-class Over:
-    """The transport; counts the refusals in a row."""
+class TLSTransport:
+    """The transport; `refusals` counts the refused handshakes in a row."""
 
     def __init__(self, transport, context, server_hostname):
         self._transport = transport
@@ -104,6 +109,7 @@ class Over:
         self.refusals = 0
 
     def __call__(self, host, port):
+        """Begin a connection; returns the stream. Raises OSError."""
         below = self._transport(host, port)
         try:
             return Stream(self, below, self._server_hostname or host)
@@ -111,77 +117,77 @@ class Over:
             below.close()
             raise
 
-    def refused(self, number, words):
-        """Raise the error of a handshake that one of the two has refused."""
+    def raise_refusal(self, number, words):
+        """Raise OSError, or PermanentError after several refusals in a row."""
         self.refusals += 1
-        raise (OSError if self.refusals < _PATIENCE else LastingError)(number, words)
+        raise (OSError if self.refusals < _MAX_REFUSALS else PermanentError)(number, words)
 
 
 class Stream:
-    """A stream of MicroPython's `ssl`.
+    """A stream over MicroPython's `ssl`; see `tcp` for its methods.
 
-    The handshake is done by the first read and write, and goes on with each: no port tells when it is
-    over, but for the first byte that is taken.
+    The first reads and writes do the handshake. No port reports its end, so it counts as complete when the
+    first byte is written.
     """
 
-    def __init__(self, over, below, host):
-        self._over = over
+    def __init__(self, transport, below, host):
+        self._transport = transport
         self._below = below
-        if hasattr(below, "opening"):
-            self.opening = below.opening
-        # this is what can be polled: it has read bytes from the socket that it has not given yet
-        self.pollable = over.context.wrap_socket(
+        if hasattr(below, "do_handshake"):
+            self.do_handshake = below.do_handshake
+        # poll the TLS socket, not the one below: it may have read bytes that the caller has not
+        self.pollable = transport.context.wrap_socket(
             below.sock if hasattr(below, "sock") else below,
             server_hostname=host,
             do_handshake_on_connect=False,
         )
         self._write = self.pollable.write
-        self._held = 0
-        self._guard = Guard(Exception, self._told)
+        self._unsent = 0
+        self._catch_errors = CatchErrors(Exception, self._raise_error)
 
     def readinto(self, buf, n):
-        """While the handshake lasts."""
-        with self._guard:
+        """Read during the handshake; `write` replaces this method when the handshake is complete."""
+        with self._catch_errors:
             n = self.pollable.readinto(buf, n)
         return n
 
     def write(self, buf, at, n):
-        """While the handshake lasts."""
-        with self._guard:
+        """Write during the handshake; the first byte that is taken ends it."""
+        with self._catch_errors:
             n = self._write_on(buf, at, n)
         if n:
-            self._over.refusals = 0
+            self._transport.refusals = 0
             self.readinto = self.pollable.readinto  # type: ignore[method-assign]
             self.write = self._write_on  # type: ignore[method-assign]
         return n
 
     def _write_on(self, buf, at, n):
-        # mbedTLS may have encrypted what it could not send: it then wants the same bytes again, and
-        # counts any that come behind them as sent
-        if self._held:
-            n = self._held
-        self._held = n
+        # if mbedTLS has encrypted bytes but could not send them, it must get the same bytes again; more
+        # bytes after them would count as sent
+        if self._unsent:
+            n = self._unsent
+        self._unsent = n
         n = self._write(buf, at, n)
         if n:
-            self._held = 0
+            self._unsent = 0
         return n
 
     def close(self):
         self.pollable.close()
         self._below.close()
 
-    def _told(self, error):
-        """Raise what an error of the handshake is to the client."""
+    def _raise_error(self, error):
+        """Raise an error of the handshake as the error that the client understands."""
         if isinstance(error, ValueError):
-            self._over.refused(_VERIFY_FAILED, str(error).strip())
+            self._transport.raise_refusal(_VERIFY_FAILED, str(error).strip())
         if isinstance(error, OSError) and error.errno == _FATAL_ALERT:
-            self._over.refused(_FATAL_ALERT, "TLS: the broker refuses us")
+            self._transport.raise_refusal(_FATAL_ALERT, "TLS: the broker refuses the connection")
         raise error
 
 
 if sys.implementation.name == "cpython":
-    from .cpython.tls import Stream, make
+    from .cpython.tls import Stream, make_context
 
     def context(ca=None, cert=None, key=None, verify=True):  # noqa: F811
-        trusts(ca, cert, key, verify)
-        return make(ca, cert, key)
+        check_arguments(ca, cert, key, verify)
+        return make_context(ca, cert, key)

@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.bench.clients import VM_SIDE, compile_file
-from tools.bench.measure import run
+from tools.bench.clients import VM_FOLDER, compile_file
+from tools.bench.measure import run_in_vm
 
 TOPICS = 100
 ALIASES = 8
@@ -60,12 +60,12 @@ def rotation(sequence: Sequence[int], topic: int) -> int:
 
 def measure(folder: Path, quick: bool) -> dict[str, dict[str, float]]:
     """Bytes saved in per cent of what goes out without aliases, by traffic and policy."""
-    compile_file(VM_SIDE, VM_SIDE / "scaling.py", folder)
+    compile_file(VM_FOLDER, VM_FOLDER / "scaling.py", folder)
     results = {}
     for traffic, sequence in sequences(_QUICK if quick else _MESSAGES).items():
         path = folder / f"{traffic}.bin"
         path.write_bytes(sequence)
-        found = run(f"import scaling; scaling.aliases({str(path)!r})", folder)
+        found = run_in_vm(f"import scaling; scaling.aliases({str(path)!r})", folder)
         plain, topic = found["0"], found["topic"]
         saved = {
             "umqtt5": plain - found["8"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tools.bench.clients import FLOOR, OURS
+from tools.bench.clients import BASELINE, OURS
 
 _PANELS = (
     (
@@ -31,7 +31,7 @@ _WORDS = {
 }
 
 
-def draw(results: dict[str, Any], path: Path) -> None:
+def draw_chart(results: dict[str, Any], path: Path) -> None:
     """Draw the clients' figures. Raises ImportError without matplotlib."""
     import matplotlib
 
@@ -39,14 +39,14 @@ def draw(results: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     clients = results["clients"]
-    names = [OURS, *(name for name in clients if name not in (OURS, FLOOR)), FLOOR]
+    names = [OURS, *(name for name in clients if name not in (OURS, BASELINE)), BASELINE]
     greys = iter(("#2f4b7c", "#665191", "#a05195", "#7a9cc6", "#9aa5b1"))
-    colours = {OURS: "#e4572e", FLOOR: "#dddddd"}
+    colours = {OURS: "#e4572e", BASELINE: "#dddddd"}
     for name in names:
         colours[name] = colours.get(name) or next(greys)
     figure, axes = pyplot.subplots(3, 1, figsize=(11, 13), constrained_layout=True)
     for axis, (title, logarithmic, keys) in zip(axes, _PANELS):
-        shown = [name for name in names if name in clients and (name != FLOOR or logarithmic)]
+        shown = [name for name in names if name in clients and (name != BASELINE or logarithmic)]
         width = 0.84 / len(shown)
         for i, name in enumerate(shown):
             at = [k - 0.42 + width * (i + 0.5) for k in range(len(keys))]

@@ -8,39 +8,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.bench.peers import fetch
-from tools.bundle.bundler import compile_package
+from tools.bundle.compiler import compile_package
 
-VM_SIDE = Path(__file__).parent / "vm"
+VM_FOLDER = Path(__file__).parent / "vm"
 
 
 @dataclass(frozen=True)
-class Measured:
+class BenchClient:
     """One client: `adaptor` is its vm/client_*.py, `load` brings in what it takes on a board."""
 
     name: str
-    adaptor: str
-    load: str
+    adapter: str
+    import_code: str
     packages: tuple[str, ...] = ()  # of a peer: what is taken of its files
 
 
 OURS = "umqtt5"
-FLOOR = "floor"
+BASELINE = "baseline"
 SIMPLE = "umqtt.simple"
 
 CLIENTS = (
-    Measured(OURS, "umqtt5", "from umqtt5 import Client, tcp"),
-    Measured(FLOOR, "baseline", "import socket"),
-    Measured(SIMPLE, "simple", "import umqtt.simple", ("umqtt",)),
-    Measured("umqtt.simple2", "simple2", "import umqtt.simple2", ("umqtt",)),
-    Measured(
+    BenchClient(OURS, "umqtt5", "from umqtt5 import Client, tcp"),
+    BenchClient(BASELINE, "baseline", "import socket"),
+    BenchClient(SIMPLE, "simple", "import umqtt.simple", ("umqtt",)),
+    BenchClient("umqtt.simple2", "simple2", "import umqtt.simple2", ("umqtt",)),
+    BenchClient(
         "chumicro-mqtt",
         "chumicro",
         "import chumicro_mqtt, chumicro_timing\n"
         "import chumicro_sockets.sockets_factory, chumicro_sockets._adapters.mp",
         ("chumicro_mqtt", "chumicro_timing", "chumicro_sockets"),
     ),
-    Measured("aiomqttc", "aiomqttc", "import aiomqttc", ("aiomqttc.py",)),
-    Measured(
+    BenchClient("aiomqttc", "aiomqttc", "import aiomqttc", ("aiomqttc.py",)),
+    BenchClient(
         "MiniMQTT",
         "minimqtt",
         "import adafruit_minimqtt.adafruit_minimqtt",
@@ -49,7 +49,7 @@ CLIENTS = (
 )
 
 
-def prepare(client: Measured, folder: Path) -> None:
+def prepare_client(client: BenchClient, folder: Path) -> None:
     """Put a client into `folder`, compiled at -O2, with the measuring side. Raises PeerMissing."""
     if client.name == OURS:
         compile_package(folder, 2)
@@ -57,9 +57,9 @@ def prepare(client: Measured, folder: Path) -> None:
         sources = fetch(client.name)
         for package in client.packages:
             compile_file(sources, sources / package, folder)
-        compile_file(VM_SIDE / "shims", VM_SIDE / "shims", folder)
-    for name in ("driver", "counting_socket", f"client_{client.adaptor}"):
-        compile_file(VM_SIDE, VM_SIDE / f"{name}.py", folder)
+        compile_file(VM_FOLDER / "shims", VM_FOLDER / "shims", folder)
+    for name in ("driver", "counting_socket", f"client_{client.adapter}"):
+        compile_file(VM_FOLDER, VM_FOLDER / f"{name}.py", folder)
 
 
 def compile_file(root: Path, path: Path, folder: Path) -> None:

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tools.bench import aliases, chart, heap, journal, measure, scaling, table
-from tools.bench.clients import CLIENTS, OURS, Measured, prepare
-from tools.bench.peers import PeerMissing
-from tools.bench.targets import bars
+from tools.bench.clients import CLIENTS, OURS, BenchClient, prepare_client
+from tools.bench.peers import PeerUnavailable
+from tools.bench.targets import evaluate_targets
 from tools.paths import BUILD, ROOT
 
 DOCS = ROOT / "docs" / "bench.md"
@@ -28,7 +28,7 @@ _QUICK_ROUNDS, _QUICK_SECONDS = 1, 0.02
 class _Bench:
     """One run. What fails for a client is a line that says why, and the run goes on."""
 
-    def __init__(self, chosen: list[Measured], quick: bool, progress: Progress) -> None:
+    def __init__(self, chosen: list[BenchClient], quick: bool, progress: Progress) -> None:
         self.quick = quick
         self.rounds = _QUICK_ROUNDS if quick else _ROUNDS
         self.seconds = _QUICK_SECONDS if quick else _SECONDS
@@ -53,13 +53,15 @@ class _Bench:
         self.step("the journal")
         self.results["journal"] = journal.measure(ours, port, self.seconds)
         self.step("the smallest heap")
-        self.results["heap"] = {"smallest_kb": heap.smallest(ours, port)}
-        self.results["bars"] = {bar.what: [bar.reached, bar.met] for bar in bars(self.results)}
+        self.results["heap"] = {"smallest_kb": heap.find_smallest_heap(ours, port)}
+        self.results["targets"] = {
+            one.name: [one.measured, one.is_met] for one in evaluate_targets(self.results)
+        }
         return self.results
 
-    def skip(self, client: Measured, why: object) -> None:
+    def skip(self, client: BenchClient, why: object) -> None:
         self.results["skipped"][client.name] = str(why)
-        self.results["clients"][client.name] = dict.fromkeys(measure.KEYS)
+        self.results["clients"][client.name] = dict.fromkeys(measure.RESULT_KEYS)
         self.folders.pop(client.name, None)
 
     def prepare(self, root: Path) -> None:
@@ -68,21 +70,21 @@ class _Bench:
             folder = root / client.name
             folder.mkdir()
             try:
-                prepare(client, folder)
-            except PeerMissing as why:
+                prepare_client(client, folder)
+            except PeerUnavailable as why:
                 self.skip(client, why)
             else:
                 self.folders[client.name] = folder
-                self.results["clients"][client.name] = dict.fromkeys(measure.KEYS)
+                self.results["clients"][client.name] = dict.fromkeys(measure.RESULT_KEYS)
 
-    def each(self, what: str, port: int) -> list[tuple[Measured, dict[str, Any]]]:
+    def each(self, what: str, port: int) -> list[tuple[BenchClient, dict[str, Any]]]:
         """Run one kind of measurement of each client, in turn."""
         found = []
         for client in self.chosen:
             self.step(f"{what} of {client.name}")
             if client.name in self.folders:
                 try:
-                    one = measure.client(what, client, self.folders[client.name], port, self.seconds)
+                    one = measure.measure_client(what, client, self.folders[client.name], port, self.seconds)
                     found.append((client, one))
                 except measure.MeasureFailed as why:
                     if client.name == OURS:
@@ -123,10 +125,10 @@ def main(
         list[str] | None, typer.Option("--client", help=f"only this one and {OURS}; may be repeated")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="print the tables as Markdown")] = False,
-    write: Annotated[
-        bool, typer.Option("--write", help="put the tables into docs/bench.md and README.md")
+    update_docs: Annotated[
+        bool, typer.Option("--update-docs", help="put the tables into docs/bench.md and README.md")
     ] = False,
-    into: Annotated[Path, typer.Option("--into", help="folder for bench.json and bench.png")] = BUILD,
+    out: Annotated[Path, typer.Option("--out", help="folder for bench.json and bench.png")] = BUILD,
 ) -> None:
     """Rates, bytes per message and heap of umqtt5 and its peers; also build/bench.json and .png.
 
@@ -150,10 +152,10 @@ def main(
     except measure.MeasureFailed as why:
         typer.echo(f"{OURS}: {why}", err=True)
         raise typer.Exit(1)
-    into.mkdir(exist_ok=True)
-    (into / "bench.json").write_text(json.dumps(results, indent=2) + "\n")
+    out.mkdir(exist_ok=True)
+    (out / "bench.json").write_text(json.dumps(results, indent=2) + "\n")
     text = table.markdown(results)
-    if write:
+    if update_docs:
         write_docs(text)
         write_docs(text.strip().split("\n\n")[0] + "\n", README)
         write_docs(table.journal_markdown(results), JOURNAL_DOCS)
@@ -163,8 +165,10 @@ def main(
         console = Console()
         table.show(results, console if console.is_terminal else Console(width=120))
     try:
-        chart.draw(results, into / "bench.png")
-        typer.echo(f"written to bench.json and bench.png in {into.name}/", err=True)
+        chart.draw_chart(results, out / "bench.png")
+        typer.echo(f"written to bench.json and bench.png in {out.name}/", err=True)
     except ImportError:
-        typer.echo(f"written to {into.name}/bench.json; the picture needs matplotlib: make bench", err=True)
-    raise typer.Exit(0 if all(bar.met for bar in bars(results) if bar.structural) else 1)
+        typer.echo(f"written to {out.name}/bench.json; the picture needs matplotlib: make bench", err=True)
+    raise typer.Exit(
+        0 if all(one.is_met for one in evaluate_targets(results) if one.machine_independent) else 1
+    )

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.bench.clients import VM_SIDE, compile_file
-from tools.bench.measure import MeasureFailed, run
+from tools.bench.clients import VM_FOLDER, compile_file
+from tools.bench.measure import MeasureFailed, run_in_vm
 
-WANTED = 32  # KB
+TARGET_KB = 32  # KB
 
 
-def works(folder: Path, port: int, kilobytes: int) -> bool:
+def runs_in_heap(folder: Path, port: int, kilobytes: int) -> bool:
     """True where a hundred publishes succeed in a heap of this size; `folder` has umqtt5."""
     try:
-        run(f"import smallest_heap; smallest_heap.main({port})", folder, heap=f"{kilobytes}k", timeout=30)
+        run_in_vm(
+            f"import smallest_heap; smallest_heap.main({port})", folder, heap=f"{kilobytes}k", timeout=30
+        )
     except MeasureFailed:
         return False
     return True
 
 
-def smallest(folder: Path, port: int) -> int | None:
+def find_smallest_heap(folder: Path, port: int) -> int | None:
     """KB, by bisection between 8 and 128; None where even the largest is too small."""
-    compile_file(VM_SIDE, VM_SIDE / "smallest_heap.py", folder)
+    compile_file(VM_FOLDER, VM_FOLDER / "smallest_heap.py", folder)
     low, high = 8, 128
-    if not works(folder, port, high):
+    if not runs_in_heap(folder, port, high):
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        if works(folder, port, middle):
+        if runs_in_heap(folder, port, middle):
             high = middle
         else:
             low = middle

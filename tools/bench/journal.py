@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.bench.clients import VM_SIDE, compile_file
-from tools.bench.measure import run
+from tools.bench.clients import VM_FOLDER, compile_file
+from tools.bench.measure import run_in_vm
 
 # what is measured, in words
 MEASURED = {
@@ -26,5 +26,5 @@ KINDS = {
 
 def measure(folder: Path, port: int, seconds: float) -> dict[str, dict[str, float]]:
     """Figures by kind of traffic; `folder` has umqtt5 and its side of the measurement."""
-    compile_file(VM_SIDE, VM_SIDE / "journal.py", folder)
-    return run(f"import journal; journal.main({port}, {seconds})", folder, "16m")
+    compile_file(VM_FOLDER, VM_FOLDER / "journal.py", folder)
+    return run_in_vm(f"import journal; journal.main({port}, {seconds})", folder, "16m")

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tools.bench.clients import Measured
+from tools.bench.clients import BenchClient
 from tools.paths import ROOT
-from tools.vm import process as vm
+from tools.vm import process
 
 # in the order of the results
-KEYS = (
+RESULT_KEYS = (
     "qos0_per_s",
     "qos0_aliased_per_s",
     "qos1_per_s",
@@ -50,42 +50,44 @@ class MeasureFailed(RuntimeError):
 @contextmanager
 def responder() -> Iterator[int]:
     """The other side, as long as the block lasts; gives its port."""
-    process = subprocess.Popen(
+    server = subprocess.Popen(
         [sys.executable, "-m", "tools.bench.responder"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout
+    assert server.stdout
     try:
-        yield int(process.stdout.readline())
+        yield int(server.stdout.readline())
     finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
+        server.terminate()
+        server.wait()
+        server.stdout.close()
 
 
-def run(code: str, folder: Path, heap: str = "2m", timeout: float = 120) -> dict[str, Any]:
+def run_in_vm(code: str, folder: Path, heap: str = "2m", timeout: float = 120) -> dict[str, Any]:
     """The object that this code prints behind BENCH. Raises MeasureFailed."""
-    process = vm.start(["-c", code], path=[folder, Path(".frozen")], heap=heap, cwd=folder)
+    child = process.start_vm(["-c", code], module_path=[folder, Path(".frozen")], heap=heap, cwd=folder)
     try:
-        output, _ = process.communicate(timeout=timeout)
+        output, _ = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         raise MeasureFailed(f"not done after {timeout:.0f} s") from None
     finally:
-        vm.stop(process)
+        process.stop_vm(child)
     for line in output.splitlines():
         if line.startswith("BENCH "):
             found: dict[str, Any] = json.loads(line[6:])
             return found
     said = output.strip().splitlines()
-    raise MeasureFailed(said[-1] if said else f"the VM ended with {process.returncode}")
+    raise MeasureFailed(said[-1] if said else f"the VM ended with {child.returncode}")
 
 
-def client(what: str, client: Measured, folder: Path, port: int, seconds: float = 0) -> dict[str, Any]:
+def measure_client(
+    what: str, client: BenchClient, folder: Path, port: int, seconds: float = 0
+) -> dict[str, Any]:
     """One kind of measurement of one client: rates, memory or structure."""
-    arguments = ", ".join(map(repr, (what, client.adaptor, client.load, port, seconds)))
+    arguments = ", ".join(map(repr, (what, client.adapter, client.import_code, port, seconds)))
     # without a collection garbage takes room
-    found = run(f"import driver; driver.main({arguments})", folder, "64m" if what == "memory" else "2m")
+    found = run_in_vm(f"import driver; driver.main({arguments})", folder, "64m" if what == "memory" else "2m")
     if what == "memory":
         # with nothing loaded before it: the table of names grows by leaps, which would hide some
-        found["import_held"] = run(_HELD.format(load=client.load), folder)["held"]
+        found["import_held"] = run_in_vm(_HELD.format(load=client.import_code), folder)["held"]
         found["connect_held"] += found["import_held"]
     return found

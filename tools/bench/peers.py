@@ -17,16 +17,16 @@ from pathlib import Path
 
 from tools.paths import BUILD, ROOT
 
-PINNED = ROOT / "tools" / "requirements" / "peers"
+REQUIREMENTS = ROOT / "tools" / "requirements" / "peers"
 
 
-class PeerMissing(RuntimeError):
+class PeerUnavailable(RuntimeError):
     """A peer can't be had here, and why."""
 
 
 def fetch(name: str) -> Path:
     """The folder with a peer's sources, downloaded once. Raises PeerMissing."""
-    pinned = (PINNED / f"{name}.txt").read_text()
+    pinned = (REQUIREMENTS / f"{name}.txt").read_text()
     target = BUILD / "peers" / name
     stamp = target / "pinned.txt"
     if stamp.exists() and stamp.read_text() == pinned:
@@ -53,7 +53,7 @@ def _download(requirement: str, target: Path) -> None:
                 command, env=os.environ | temporary, capture_output=True, text=True, timeout=300
             )
         except subprocess.TimeoutExpired:
-            raise PeerMissing(f"pip was still loading {requirement.split()[0]} after 300 s") from None
+            raise PeerUnavailable(f"pip was still loading {requirement.split()[0]} after 300 s") from None
         for wheel in wheels.glob("*.whl"):
             zipfile.ZipFile(wheel).extractall(target)
             return
@@ -62,4 +62,4 @@ def _download(requirement: str, target: Path) -> None:
                 shutil.copytree(path, target, dirs_exist_ok=True)
                 return
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        raise PeerMissing((errors or ["pip gave nothing"])[-1].removeprefix("ERROR: ")[:200])
+        raise PeerUnavailable((errors or ["pip gave nothing"])[-1].removeprefix("ERROR: ")[:200])

@@ -73,18 +73,18 @@ class Responder:
             if first & 6:
                 out += bytes((0x40 if first & 6 == 2 else 0x50, 2)) + body[topic : topic + 2]
             else:
-                self.asked(body[2:topic], body[topic:])
+                self.handle_publish(body[2:topic], body[topic:])
         elif kind == 0x60:
             out += b"\x70\x02" + body[:2]
         elif kind == 0x10:
             self.version = body[6]
             out += CONNACK[self.version]
         elif kind == 0x80:
-            out += self.subscribed(body)
+            out += self.handle_subscribe(body)
         elif kind == 0xC0:
             out += b"\xd0\x00"
 
-    def subscribed(self, body: bytes) -> bytes:
+    def handle_subscribe(self, body: bytes) -> bytes:
         """Keep what a message to this subscription looks like; returns the SUBACK."""
         at, properties = 2, b""
         if self.version == 5:
@@ -98,7 +98,7 @@ class Responder:
         code = b"\x00\x00" if self.version == 5 else b"\x00"
         return bytes((0x90, 2 + len(code))) + body[:2] + code
 
-    def asked(self, topic: bytes, rest: bytes) -> None:
+    def handle_publish(self, topic: bytes, rest: bytes) -> None:
         """Send as many messages as a message to SEND says, by whatever alias it comes."""
         alias = b""
         if self.version == 5:

@@ -6,34 +6,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.bench.clients import OURS, SIMPLE
-from tools.bench.heap import WANTED
+from tools.bench.heap import TARGET_KB
 
 ROUND_TRIPS = 10000  # QoS 1, one at a time, a second
 WINDOW = 30000  # QoS 1, twenty in flight, a second
 OVERHEAD = 8  # bytes beside the payload of an aliased QoS 0 message
-FLAT = 1.25  # cost at 100 over that at 1
+MAX_SCALING_RATIO = 1.25  # cost at 100 over that at 1
 NO_WORSE = 1.0
 WORDS = {"subscriptions": "subscriptions", "topics": "topics", "inflight": "in flight"}
 ALIASED = 1.2  # times the QoS 0 rate of umqtt.simple
 
 
 @dataclass(frozen=True)
-class Bar:
+class Target:
     """One of them; `met` is None where a peer is missing and there is nothing to compare with."""
 
-    what: str
-    reached: str
-    met: bool | None
-    structural: bool = False  # does not depend on the machine
+    name: str
+    measured: str
+    is_met: bool | None
+    machine_independent: bool = False  # does not depend on the machine
 
 
-def _ratio(what: str, ours: float, other: float | None, least: float) -> Bar:
+def _ratio(what: str, ours: float, other: float | None, least: float) -> Target:
     if not other:
-        return Bar(what, f"{SIMPLE} is missing", None)
-    return Bar(f"{what}, at least {least:g}", f"{ours / other:.2f}", ours / other >= least)
+        return Target(what, f"{SIMPLE} is missing", None)
+    return Target(f"{what}, at least {least:g}", f"{ours / other:.2f}", ours / other >= least)
 
 
-def bars(results: dict[str, Any]) -> list[Bar]:
+def evaluate_targets(results: dict[str, Any]) -> list[Target]:
     """All of them, from what goes into build/bench.json."""
     ours = results["clients"][OURS]
     simple = results["clients"].get(SIMPLE, {})
@@ -50,29 +50,33 @@ def bars(results: dict[str, Any]) -> list[Bar]:
         ("qos1_per_s", "QoS 1 round trips a second", ROUND_TRIPS),
         ("qos1_window_per_s", "QoS 1 a second, twenty in flight", WINDOW),
     ):
-        found.append(Bar(f"{what}, at least {least:,}", f"{ours[key]:,.0f}", ours[key] >= least))
+        found.append(Target(f"{what}, at least {least:,}", f"{ours[key]:,.0f}", ours[key] >= least))
     for name, per in results["scaling"].items():
         if name in WORDS:
             ratio = per["100"] / per["1"]
             found.append(
-                Bar(f"cost with 100 {WORDS[name]} / with 1, at most {FLAT}", f"{ratio:.2f}", ratio <= FLAT)
+                Target(
+                    f"cost with 100 {WORDS[name]} / with 1, at most {MAX_SCALING_RATIO}",
+                    f"{ratio:.2f}",
+                    ratio <= MAX_SCALING_RATIO,
+                )
             )
     bytes_ = [ours[f"{name}_bytes"] for name in ("qos0", "qos1", "qos2", "received", "idle")]
     smallest = results["heap"]["smallest_kb"]
     return [
         *found,
-        Bar("bytes allocated per message and idle poll: 0", str(max(bytes_)), not any(bytes_), True),
-        Bar("socket writes per publish: 1", f"{ours['writes']:g}", ours["writes"] == 1, True),
-        Bar(
+        Target("bytes allocated per message and idle poll: 0", str(max(bytes_)), not any(bytes_), True),
+        Target("socket writes per publish: 1", f"{ours['writes']:g}", ours["writes"] == 1, True),
+        Target(
             f"bytes round the payload by alias: {OVERHEAD}",
             f"{ours['wire_bytes']:g}",
             ours["wire_bytes"] == OVERHEAD,
             True,
         ),
-        Bar(
-            f"import, connect and 100 publishes in a heap of {WANTED} KB",
+        Target(
+            f"import, connect and 100 publishes in a heap of {TARGET_KB} KB",
             f"{smallest} KB needed" if smallest else "fails in 128 KB",
-            bool(smallest and smallest <= WANTED),
+            bool(smallest and smallest <= TARGET_KB),
             True,
         ),
     ]

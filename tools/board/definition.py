@@ -14,12 +14,12 @@ from typing import Any
 
 import tomlkit
 
-from tools.errors import Problem
+from tools.errors import UserError
 from tools.paths import BOARDS
 
 
 @dataclass(frozen=True)
-class Firmware:
+class FirmwareFile:
     """MicroPython for a board: one file of one version."""
 
     name: str  # as in its file name, such as ESP32_GENERIC
@@ -29,7 +29,7 @@ class Firmware:
     sha256: str
 
     @property
-    def file(self) -> str:
+    def file_name(self) -> str:
         return f"{self.name}-{self.date}-v{self.version}.{self.format}"
 
 
@@ -41,22 +41,22 @@ class Board:
     name: str
     chip: str
     mpy_arch: str
-    stubs: str
-    firmware: Firmware | None
-    said: dict[str, Any]  # the names in capitals of its modules; of functions only the keys
+    stubs_package: str
+    firmware: FirmwareFile | None
+    constants: dict[str, Any]  # the names in capitals of its modules; of functions only the keys
     heap: str = "128k"
 
     @property
-    def wifi(self) -> bool:
-        return bool(self.said["WIFI"])
+    def has_wifi(self) -> bool:
+        return bool(self.constants["WIFI"])
 
     @property
     def readings(self) -> tuple[str, ...]:
-        return tuple(self.said["READINGS"])
+        return tuple(self.constants["READINGS"])
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return tuple(self.said["OUTPUTS"])
+        return tuple(self.constants["OUTPUTS"])
 
     @property
     def folder(self) -> Path:
@@ -65,37 +65,37 @@ class Board:
     @property
     def pins(self) -> Any:
         """What the device's own check of a config wants to know of `pins.py`."""
-        return SimpleNamespace(**self.said)
+        return SimpleNamespace(**self.constants)
 
 
-def names() -> list[str]:
+def list_boards() -> list[str]:
     """The boards that there are."""
     return sorted(path.parent.name for path in BOARDS.glob("*/board.toml"))
 
 
-def load(key: str) -> Board:
-    """Raises Problem where there is no such board, or where its folder is not whole."""
+def load_board(key: str) -> Board:
+    """Raises UserError where there is no such board, or where its folder is not whole."""
     path = BOARDS / key / "board.toml"
-    if key not in names():
-        raise Problem(f"BOARD={key or '...'}: there are {', '.join(names())}")
+    if key not in list_boards():
+        raise UserError(f"BOARD={key or '...'}: there are {', '.join(list_boards())}")
     found = tomlkit.parse(path.read_text()).unwrap()
     try:
-        firmware = Firmware(**found["firmware"]) if "firmware" in found else None
+        firmware = FirmwareFile(**found["firmware"]) if "firmware" in found else None
         return Board(
             key=key,
             name=found["name"],
             chip=found["chip"],
             mpy_arch=found["mpy_arch"],
-            stubs=found["stubs"],
+            stubs_package=found["stubs"],
             firmware=firmware,
-            said=_said(modules(key)),
+            constants=_said(list_modules(key)),
             heap=found.get("heap", "128k"),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise Problem(f"boards/{key}: {error}; see docs/boards.md for what a board needs") from error
+        raise UserError(f"boards/{key}: {error}; see docs/boards.md for what a board needs") from error
 
 
-def modules(key: str) -> list[Path]:
+def list_modules(key: str) -> list[Path]:
     """The modules of a board: its own, and those that it shares with others."""
     found = tomlkit.parse((BOARDS / key / "board.toml").read_text())
     shared = [BOARDS / "shared" / f"{name}.py" for name in found.get("shared", ())]
@@ -120,13 +120,24 @@ def _said(paths: list[Path]) -> dict[str, Any]:
                 elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
                     if target.value.id in found:  # one more, such as a reading that not all have
                         found[target.value.id][ast.literal_eval(target.slice)] = None
-    for name in NEEDED:
+    for name in REQUIRED_CONSTANTS:
         if name not in found:
             raise KeyError(f"{name} is missing in pins.py")
     return found
 
 
-NEEDED = ("WIFI", "BUFFERS", "READINGS", "OUTPUTS", "BUSES", "ATTENUATIONS", "IN", "OUT", "ANALOG", "WHY")
+REQUIRED_CONSTANTS = (
+    "WIFI",
+    "BUFFERS",
+    "READINGS",
+    "OUTPUTS",
+    "BUSES",
+    "ATTENUATIONS",
+    "INPUT_PINS",
+    "OUTPUT_PINS",
+    "ANALOG_PINS",
+    "PIN_RESTRICTIONS",
+)
 
 
 def _value(value: ast.expr | None) -> Any:

@@ -23,21 +23,21 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from serial import SerialException
 
 from tools.board.definition import Board
-from tools.errors import Problem
-from tools.progress import bar
+from tools.errors import UserError
+from tools.progress import progress_bar
 
-BAUD = 460800
+DEFAULT_BAUD = 460800
 _ROM_BAUD = 115200
 
 
-def chip_of(board: Board) -> Any:
+def chip_definition(board: Board) -> Any:
     """What esptool knows of a board's chip: its flash offset, its number in images."""
     return CHIP_DEFS[board.chip]
 
 
-def offset(board: Board) -> int:
+def flash_offset(board: Board) -> int:
     """Where the firmware begins in the flash of this chip, in bytes."""
-    return int(chip_of(board).BOOTLOADER_FLASH_OFFSET)
+    return int(chip_definition(board).BOOTLOADER_FLASH_OFFSET)
 
 
 class _Log(TemplateLogger):  # type: ignore[misc]
@@ -82,22 +82,22 @@ log.set_logger(_log)
 @contextlib.contextmanager
 def _quietly(console: Console) -> Iterator[_Log]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with bar(console, *columns) as progress:
+    with progress_bar(console, *columns) as progress:
         _log.begin(progress)
         yield _log
 
 
-def flash(
+def write_firmware(
     port: str,
     board: Board,
     firmware: Path,
     console: Console,
-    baud: int = BAUD,
-    about_to_erase: Callable[[str], None] = lambda unique_id: None,
+    baud: int = DEFAULT_BAUD,
+    before_erase: Callable[[str], None] = lambda unique_id: None,
 ) -> str:
     """Check the chip, erase its flash, write the firmware and verify it, reset.
 
-    Returns its unique id as hex digits, which `about_to_erase` is told before. Raises Problem.
+    Returns its unique id as hex digits, which `about_to_erase` is told before. Raises UserError.
     """
     with _bootloader(port, board, console) as esp:
         unique_id = bytes(esp.read_mac()).hex()
@@ -105,17 +105,19 @@ def flash(
         if baud > _ROM_BAUD:
             esp.change_baud(baud)
         attach_flash(esp)
-        about_to_erase(unique_id)
+        before_erase(unique_id)
         console.print(f"{port}: {esp.CHIP_NAME}: erasing its flash, up to a minute", highlight=False)
         erase_flash(esp)
         write_flash(esp, [(esp.BOOTLOADER_FLASH_OFFSET, str(firmware))], compress=True)
         reset_chip(esp, "hard-reset")
-    console.print(f"{port}: {firmware.name} written at {offset(board):#x} and verified", highlight=False)
+    console.print(
+        f"{port}: {firmware.name} written at {flash_offset(board):#x} and verified", highlight=False
+    )
     return unique_id
 
 
 def erase(port: str, board: Board, console: Console) -> None:
-    """Check the chip and erase all of its flash. Raises Problem."""
+    """Check the chip and erase all of its flash. Raises UserError."""
     with _bootloader(port, board, console) as esp:
         esp = run_stub(esp)
         attach_flash(esp)
@@ -133,13 +135,13 @@ def _bootloader(port: str, board: Board, console: Console) -> Iterator[Any]:
             esp = detect_chip(port, _ROM_BAUD)
             found = esp.CHIP_NAME.lower().replace("-", "")
             if found != board.chip:
-                raise Problem(
+                raise UserError(
                     f"{port}: the chip is {esp.CHIP_NAME}, and boards/{board.key} is for {board.chip}: "
                     f"say which board it is with BOARD="
                 )
             yield esp
         except (FatalError, SerialException, OSError) as error:
-            raise Problem(f"{port}: {_remedy(str(error), said.lines)}") from error
+            raise UserError(f"{port}: {_remedy(str(error), said.lines)}") from error
         finally:
             if esp is not None:
                 with contextlib.suppress(OSError, SerialException):

@@ -11,39 +11,38 @@ import pooch
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tools.board.definition import Board
-from tools.board.definition import Firmware as Pinned
-from tools.errors import Problem
-from tools.progress import bar
+from tools.board.definition import Board, FirmwareFile
+from tools.errors import UserError
+from tools.progress import progress_bar
 
-DOWNLOADS = "https://micropython.org/resources/firmware/"
+DOWNLOAD_URL = "https://micropython.org/resources/firmware/"
 _ESP_IMAGE = 0xE9
 _UF2 = bytes.fromhex("5546320a 57515d9e")
 # the family of a UF2 file's blocks, by chip
 _FAMILIES = {"rp2040": 0xE48BFF56, "rp2350": 0xE48BFF59}
 
 
-def cache() -> Path:
+def cache_folder() -> Path:
     """Where downloads are kept."""
     return Path(pooch.os_cache("umqtt5"))
 
 
-def pinned(board: Board) -> Pinned:
-    """Raises Problem for a board that takes no firmware."""
+def pinned_firmware(board: Board) -> FirmwareFile:
+    """Raises UserError for a board that takes no firmware."""
     if board.firmware is None:
-        raise Problem(f"{board.name} takes no firmware: `make demo` runs it")
+        raise UserError(f"{board.name} takes no firmware: `make demo` runs it")
     return board.firmware
 
 
-def cached(board: Board) -> Path | None:
+def find_cached(board: Board) -> Path | None:
     """The file where it was downloaded already."""
-    path = cache() / pinned(board).file
+    path = cache_folder() / pinned_firmware(board).file_name
     return path if path.is_file() else None
 
 
-def intact(board: Board, path: Path) -> bool:
+def matches_checksum(board: Board, path: Path) -> bool:
     """Whether a file is the pinned firmware."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() == pinned(board).sha256
+    return hashlib.sha256(path.read_bytes()).hexdigest() == pinned_firmware(board).sha256
 
 
 class _Bar:
@@ -71,43 +70,49 @@ class _Bar:
         pass
 
 
-def get(board: Board, given: Path | None, mirror: str, console: Console, image_chip: int | None) -> Path:
+def get_firmware(board: Board, file: Path | None, mirror: str, console: Console, chip_id: int | None) -> Path:
     """The firmware file for a board: `given`, or out of the cache, or downloaded.
 
-    `image_chip` is the number of the chip in the header of an ESP image. Raises Problem where there
+    `image_chip` is the number of the chip in the header of an ESP image. Raises UserError where there
     is none, where it is corrupt, or made for another chip.
     """
-    wanted = pinned(board)
-    if given:
-        if not given.is_file():
-            raise Problem(f"FIRMWARE={given}: there is no such file")
-        path = given
-        if not intact(board, path):
-            console.print(f"{path}: not the pinned {wanted.file}: taken, because you say so", highlight=False)
+    wanted = pinned_firmware(board)
+    if file:
+        if not file.is_file():
+            raise UserError(f"FIRMWARE={file}: there is no such file")
+        path = file
+        if not matches_checksum(board, path):
+            console.print(
+                f"{path}: not the pinned {wanted.file_name}: taken, because you say so", highlight=False
+            )
     else:
         path = _download(wanted, mirror, console)
-    _check(path, board, image_chip)
+    _check(path, board, chip_id)
     return path
 
 
-def _download(wanted: Pinned, mirror: str, console: Console) -> Path:
-    url = mirror.rstrip("/") + "/" + wanted.file
+def _download(wanted: FirmwareFile, mirror: str, console: Console) -> Path:
+    url = mirror.rstrip("/") + "/" + wanted.file_name
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    by_hand = f"or get {wanted.file} by other means and say FIRMWARE=..."
+    by_hand = f"or get {wanted.file_name} by other means and say FIRMWARE=..."
     pooch.get_logger().setLevel("ERROR")
-    os.makedirs(cache(), exist_ok=True)
-    with bar(console, *columns) as progress:
-        downloader: Any = pooch.HTTPDownloader(progressbar=_Bar(progress, wanted.file), timeout=30)
+    os.makedirs(cache_folder(), exist_ok=True)
+    with progress_bar(console, *columns) as progress:
+        downloader: Any = pooch.HTTPDownloader(progressbar=_Bar(progress, wanted.file_name), timeout=30)
         try:
             found = pooch.retrieve(
-                url, "sha256:" + wanted.sha256, fname=wanted.file, path=cache(), downloader=downloader
+                url,
+                "sha256:" + wanted.sha256,
+                fname=wanted.file_name,
+                path=cache_folder(),
+                downloader=downloader,
             )
         except ValueError as error:
-            raise Problem(
+            raise UserError(
                 f"{url}: not what the SHA-256 in board.toml says; it is thrown away: do it again, {by_hand}"
             ) from error
         except OSError as error:  # requests' errors are such
-            raise Problem(f"{url}: {_short(error)}: check the network, {by_hand}") from error
+            raise UserError(f"{url}: {_short(error)}: check the network, {by_hand}") from error
     return Path(found)
 
 
@@ -119,16 +124,16 @@ def _short(error: OSError) -> str:
     return str(reason) or type(reason).__name__
 
 
-def _check(path: Path, board: Board, image_chip: int | None) -> None:
+def _check(path: Path, board: Board, chip_id: int | None) -> None:
     """Refuse what is for another chip before anything is erased."""
     data = path.read_bytes()[:512]
-    if pinned(board).format == "uf2":
+    if pinned_firmware(board).format == "uf2":
         if data[:8] != _UF2:
-            raise Problem(f"{path}: not a UF2 file")
+            raise UserError(f"{path}: not a UF2 file")
         if int.from_bytes(data[28:32], "little") != _FAMILIES[board.chip]:
-            raise Problem(f"{path}: not for {board.chip}, which {board.name} has")
+            raise UserError(f"{path}: not for {board.chip}, which {board.name} has")
         return
     if len(data) < 24 or data[0] != _ESP_IMAGE:
-        raise Problem(f"{path}: not a firmware of Espressif's chips")
-    if image_chip is not None and int.from_bytes(data[12:14], "little") != image_chip:
-        raise Problem(f"{path}: not for {board.chip}, which {board.name} has")
+        raise UserError(f"{path}: not a firmware of Espressif's chips")
+    if chip_id is not None and int.from_bytes(data[12:14], "little") != chip_id:
+        raise UserError(f"{path}: not for {board.chip}, which {board.name} has")

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from tools.errors import Problem
+from tools.errors import UserError
 
 _GONE = "the board was pulled out or has restarted: plug it in and do it again"
 # what mpremote or the board says: what to do
@@ -31,12 +31,12 @@ _REMEDIES = (
 def run(
     port: str,
     *arguments: str,
-    each_line: Callable[[str], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
     timeout: float = 300,
 ) -> str:
     """Run `mpremote connect PORT ...` and return what it printed; `each_line` gets it as it comes.
 
-    `timeout` in seconds bounds all of it. Raises Problem where it fails.
+    `timeout` in seconds bounds all of it. Raises UserError where it fails.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "mpremote", "connect", port, *arguments],
@@ -54,8 +54,8 @@ def run(
     try:
         for line in process.stdout:
             said.append(line)
-            if each_line:
-                each_line(line.rstrip())
+            if on_line:
+                on_line(line.rstrip())
         code = process.wait()
     finally:
         late.cancel()
@@ -63,9 +63,11 @@ def run(
         process.wait()
     text = "".join(said)
     if code < 0:
-        raise Problem(f"{port}: no answer for {timeout:g} s: press the board's reset button and do it again")
+        raise UserError(
+            f"{port}: no answer for {timeout:g} s: press the board's reset button and do it again"
+        )
     if code:
-        raise Problem(f"{port}: {_remedy(text)}")
+        raise UserError(f"{port}: {_remedy(text)}")
     return text
 
 
@@ -77,6 +79,6 @@ def _remedy(text: str) -> str:
     return f"mpremote says: {lines[-1] if lines else 'nothing'}"
 
 
-def hand_over(port: str, *arguments: str) -> int:
+def run_interactive(port: str, *arguments: str) -> int:
     """Run it in the user's own terminal; returns its exit code."""
     return subprocess.call([sys.executable, "-m", "mpremote", "connect", port, *arguments])

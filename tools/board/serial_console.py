@@ -10,15 +10,15 @@ from typing import TextIO
 import serial
 from rich.console import Console
 
-from tools.errors import Problem
+from tools.errors import UserError
 
 _BAUD = 115200
 _AGAIN = 0.5  # s: a board that is still starting does not hear Ctrl-C
 _CONNECTED = b": connected to "
 
 
-class Serial:
-    """A serial port with MicroPython behind it. Raises Problem."""
+class SerialConsole:
+    """A serial port with MicroPython behind it. Raises UserError."""
 
     def __init__(self, port: str) -> None:
         self._port = port
@@ -26,10 +26,10 @@ class Serial:
             self._serial = serial.Serial(port, _BAUD, timeout=0.1, exclusive=True)
         except (OSError, ValueError) as error:
             if "lock" in str(error) or "busy" in str(error):
-                raise Problem(f"{port}: another program has it: close it and do it again") from error
-            raise Problem(f"{port}: can't be opened: `make doctor` tells more") from error
+                raise UserError(f"{port}: another program has it: close it and do it again") from error
+            raise UserError(f"{port}: can't be opened: `make doctor` tells more") from error
 
-    def __enter__(self) -> Serial:
+    def __enter__(self) -> SerialConsole:
         return self
 
     def __exit__(
@@ -37,14 +37,14 @@ class Serial:
     ) -> None:
         self._serial.close()
 
-    def restart(self) -> None:
+    def soft_reset(self) -> None:
         """Soft reset: stop what runs, then boot.py and main.py begin anew."""
         self._guarded(lambda: self._serial.write(b"\r\x03\x03\x02"))
-        self.until(b">>> ", 5)
+        self.read_until(b">>> ", 5)
         self._guarded(lambda: self._serial.write(b"\x04"))
-        self.until(b"soft reboot\r\n", 5)
+        self.read_until(b"soft reboot\r\n", 5)
 
-    def answers(self, seconds: float) -> bool:
+    def wait_for_prompt(self, seconds: float) -> bool:
         """Whether MicroPython is there: what runs is stopped, and its prompt comes."""
         data = b""
         ends = time.monotonic() + seconds
@@ -59,13 +59,13 @@ class Serial:
             data += self.read()
         return True
 
-    def until(self, ending: bytes, seconds: float) -> bytes:
-        """Read until this has come. Raises Problem where it does not within `seconds`."""
+    def read_until(self, ending: bytes, seconds: float) -> bytes:
+        """Read until this has come. Raises UserError where it does not within `seconds`."""
         data = b""
         ends = time.monotonic() + seconds
         while ending not in data:
             if time.monotonic() > ends:
-                raise Problem(f"{self._port}: MicroPython does not answer: press the board's reset button")
+                raise UserError(f"{self._port}: MicroPython does not answer: press the board's reset button")
             data += self.read()
         return data
 
@@ -80,7 +80,7 @@ class Serial:
         self._guarded(take)
         return found
 
-    def show(self, out: TextIO, seconds: float | None = None, until: bytes | None = None) -> bytes:
+    def copy_output(self, out: TextIO, seconds: float | None = None, until: bytes | None = None) -> bytes:
         """Write what comes to `out`, for so long, until something has come, or until Ctrl-C."""
         data = b""
         ends = time.monotonic() + (seconds or 1e9)
@@ -95,16 +95,16 @@ class Serial:
         try:
             action()  # type: ignore[operator]
         except (OSError, serial.SerialException) as error:
-            raise Problem(f"{self._port}: the board is gone: plug it in and do it again") from error
+            raise UserError(f"{self._port}: the board is gone: plug it in and do it again") from error
 
 
-def show_first_lines(port: str, console: Console, seconds: float = 20) -> None:
-    """Restart the device, and show what it says until it is connected. Raises Problem."""
-    with Serial(port) as serial:
-        serial.restart()
-        said = serial.show(sys.stdout, seconds, until=_CONNECTED)
+def show_startup(port: str, console: Console, seconds: float = 20) -> None:
+    """Restart the device, and show what it says until it is connected. Raises UserError."""
+    with SerialConsole(port) as serial:
+        serial.soft_reset()
+        said = serial.copy_output(sys.stdout, seconds, until=_CONNECTED)
         if _CONNECTED in said:
-            serial.show(sys.stdout, 0.3)
+            serial.copy_output(sys.stdout, 0.3)
         else:
             console.print(
                 "it has no link yet: `make logs` shows more, `make provision` changes its config",

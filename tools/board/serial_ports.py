@@ -11,7 +11,7 @@ from rich.prompt import Prompt
 from serial.tools import list_ports
 
 from tools.board.definition import Board
-from tools.errors import Problem
+from tools.errors import UserError
 
 RASPBERRY_PI = 0x2E8A
 # the chips between USB and a UART that ESP32 boards have, and Espressif's own
@@ -19,7 +19,7 @@ _ESPRESSIF = (0x303A, 0x10C4, 0x1A86, 0x0403, 0x067B)
 
 
 @dataclass(frozen=True)
-class Port:
+class SerialPort:
     """A serial port on USB."""
 
     device: str
@@ -27,35 +27,35 @@ class Port:
     vid: int | None
 
 
-def found() -> list[Port]:
+def find_ports() -> list[SerialPort]:
     """Those on USB: a computer's own UARTs have no board."""
     return [
-        Port(one.device, one.description or "", one.vid)
+        SerialPort(one.device, one.description or "", one.vid)
         for one in sorted(list_ports.comports())
         if one.vid is not None
     ]
 
 
-def fitting(there: list[Port], target: Board) -> list[Port]:
+def filter_by_board(ports: list[SerialPort], target: Board) -> list[SerialPort]:
     """Those that may have this board; all, where none is known."""
     makers = (RASPBERRY_PI,) if target.chip.startswith("rp2") else _ESPRESSIF
-    return [port for port in there if port.vid in makers] or there
+    return [port for port in ports if port.vid in makers] or ports
 
 
-def choose(given: str | None, target: Board | None, console: Console | None = None) -> str:
-    """The port to use: the given one, the only one, or the one that a person says. Raises Problem."""
-    if given:
-        return _checked(given)
-    there = found()
+def choose_port(port: str | None, target: Board | None, console: Console | None = None) -> str:
+    """The port to use: the given one, the only one, or the one that a person says. Raises UserError."""
+    if port:
+        return _checked(port)
+    there = find_ports()
     if target:
-        there = fitting(there, target)
+        there = filter_by_board(there, target)
     if not there:
-        raise Problem("no board found: plug it in with a cable that carries data; `make doctor` tells more")
+        raise UserError("no board found: plug it in with a cable that carries data; `make doctor` tells more")
     if len(there) == 1:
         return _checked(there[0].device)
     listed = ", ".join(f"{port.device} ({port.description})" for port in there)
     if not sys.stdin.isatty():
-        raise Problem(f"several boards: {listed}; say which with PORT={there[0].device}")
+        raise UserError(f"several boards: {listed}; say which with PORT={there[0].device}")
     (console or Console()).print(listed)
     return Prompt.ask("which one", choices=[port.device for port in there])
 
@@ -64,8 +64,8 @@ def _checked(device: str) -> str:
     if "://" in device or os.name == "nt":
         return device
     if not os.path.exists(device):
-        others = ", ".join(port.device for port in found()) or "none"
-        raise Problem(f"{device}: there is no such port; there are: {others}")
+        others = ", ".join(port.device for port in find_ports()) or "none"
+        raise UserError(f"{device}: there is no such port; there are: {others}")
     if not os.access(device, os.R_OK | os.W_OK):
-        raise Problem(f"{device}: no permission: `make doctor` tells which group to join")
+        raise UserError(f"{device}: no permission: `make doctor` tells which group to join")
     return device

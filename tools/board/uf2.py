@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn
 
 from tools.board.definition import Board
-from tools.errors import Problem
-from tools.progress import bar
+from tools.errors import UserError
+from tools.progress import progress_bar
 
-INFO = "INFO_UF2.TXT"
+INFO_FILE = "INFO_UF2.TXT"
 _NAMES = {"rp2040": ("RPI-RP2",), "rp2350": ("RP2350",)}
 _PIECE = 32768
 
@@ -35,36 +35,38 @@ def drive_names(board: Board) -> tuple[str, ...]:
     return _NAMES[board.chip]
 
 
-def find(board: Board, given: Path | None = None) -> Path | None:
+def find_drive(board: Board, mount_point: Path | None = None) -> Path | None:
     """The drive of a board in its bootloader, None where there is none."""
-    places = [given] if given else [place for name in _NAMES[board.chip] for place in _places(name)]
+    places = (
+        [mount_point] if mount_point else [place for name in _NAMES[board.chip] for place in _places(name)]
+    )
     for place in places:
         try:
-            text = (place / INFO).read_text(errors="replace")
+            text = (place / INFO_FILE).read_text(errors="replace")
         except OSError:
             continue
-        if given or any(name in text for name in _NAMES[board.chip]):
+        if mount_point or any(name in text for name in _NAMES[board.chip]):
             return place
     return None
 
 
-def wait(board: Board, given: Path | None, seconds: float) -> Path | None:
+def wait_for_drive(board: Board, mount_point: Path | None, seconds: float) -> Path | None:
     """Wait for the drive."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        drive = find(board, given)
+        drive = find_drive(board, mount_point)
         if drive:
             return drive
         time.sleep(0.2)
     return None
 
 
-def flash(board: Board, firmware: Path, drive: Path, console: Console, seconds: float = 60) -> None:
-    """Copy the firmware, and wait until the board has taken it and the drive is gone. Raises Problem."""
+def copy_firmware(board: Board, firmware: Path, drive: Path, console: Console, seconds: float = 60) -> None:
+    """Copy the firmware, and wait until the board has taken it and the drive is gone. Raises UserError."""
     size = firmware.stat().st_size
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     try:
-        with bar(console, *columns) as progress, firmware.open("rb") as source:
+        with progress_bar(console, *columns) as progress, firmware.open("rb") as source:
             task = progress.add_task(f"copying to {drive}", total=size)
             with (drive / firmware.name).open("wb") as target:
                 while piece := source.read(_PIECE):
@@ -74,15 +76,15 @@ def flash(board: Board, firmware: Path, drive: Path, console: Console, seconds: 
                 os.fsync(target.fileno())
     except OSError as error:
         # the board may restart with the last block, before we are told that it is written
-        if (drive / INFO).exists():
-            raise Problem(
+        if (drive / INFO_FILE).exists():
+            raise UserError(
                 f"{drive}: {error.strerror}: plug the board in with BOOTSEL held, and do it again"
             ) from error
     ends = time.monotonic() + seconds
     with console.status("the board takes it"):
-        while (drive / INFO).exists():
+        while (drive / INFO_FILE).exists():
             if time.monotonic() > ends:
-                raise Problem(
+                raise UserError(
                     f"{drive}: is still there: the board has not taken {firmware.name}; do it again"
                 )
             time.sleep(0.1)

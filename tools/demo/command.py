@@ -17,19 +17,19 @@ from rich.console import Console
 
 from tools import broker
 from tools.demo import terminal_view
-from tools.monitor.device_state import Watch
+from tools.monitor.device_state import DeviceMonitor
 from tools.paths import BUILD, ROOT
-from tools.vm import device as devices
 from tools.vm import process
+from tools.vm.device import SimulatedDevice, host_config
 from umqtt5 import MQTTError
 
-NAMES = ("kitchen", "cellar", "roof")
+DEVICE_NAMES = ("kitchen", "cellar", "roof")
 
 
-def _missing(watch: Watch, running: list[devices.Device]) -> list[str]:
+def _missing(watch: DeviceMonitor, running: list[SimulatedDevice]) -> list[str]:
     """What a run must have shown and has not: telemetry of each, a confirmed command to each."""
     missing = []
-    for name, device in zip(NAMES, running):
+    for name, device in zip(DEVICE_NAMES, running):
         state = watch.devices.get(name)
         if state is None or not state.readings:
             missing.append(f"{name}: no telemetry")
@@ -38,25 +38,25 @@ def _missing(watch: Watch, running: list[devices.Device]) -> list[str]:
             command
             for command in watch.commands.values()
             if command.device == name
-            and command.answer
-            and command.answer.get("ok")
-            and command.answer.get("state") == state.switches.get(command.switch)
-            and device.output(command.switch) == state.switches.get(command.switch)
+            and command.response
+            and command.response.get("ok")
+            and command.response.get("state") == state.switches.get(command.switch)
+            and device.read_output(command.switch) == state.switches.get(command.switch)
         ]
         if not done:
             missing.append(f"{name}: no command carried out and confirmed")
     return missing
 
 
-class Script:
+class CommandScript:
     """In a run that ends by itself each device gets one command, when it has said enough."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: DeviceMonitor) -> None:
         self._watch = watch
         self._asked: set[str] = set()
 
     def run(self) -> None:
-        for name in NAMES:
+        for name in DEVICE_NAMES:
             state = self._watch.devices.get(name)
             if name in self._asked or state is None or "lamp" not in state.switches:
                 continue
@@ -67,11 +67,11 @@ class Script:
 
 
 @contextlib.contextmanager
-def _started(address: broker.Address, prefix: str, folder: Path) -> Iterator[list[devices.Device]]:
-    running: list[devices.Device] = []
+def _started(address: broker.Address, prefix: str, folder: Path) -> Iterator[list[SimulatedDevice]]:
+    running: list[SimulatedDevice] = []
     try:
-        for name in NAMES:
-            running.append(devices.Device(folder / name, devices.config(name, address, prefix)))
+        for name in DEVICE_NAMES:
+            running.append(SimulatedDevice(folder / name, host_config(name, address, prefix)))
         yield running
     finally:
         for device in running:
@@ -83,43 +83,46 @@ def _stop(number: int, _: object) -> None:
 
 
 def _show(
-    watch: Watch, view: terminal_view.Screen, running: list[devices.Device], seconds: float | None
+    watch: DeviceMonitor,
+    view: terminal_view.View,
+    running: list[SimulatedDevice],
+    seconds: float | None,
 ) -> None:
     """Until the time is over, or a person has seen enough."""
-    script = Script(watch) if seconds else None
-    alive = set(NAMES)
+    script = CommandScript(watch) if seconds else None
+    alive = set(DEVICE_NAMES)
     ends = time.monotonic() + (seconds or 1e9)
-    while time.monotonic() < ends and not view.quit:
+    while time.monotonic() < ends and not view.quit_requested:
         watch.poll(100)
         if script:
             script.run()
         view.update(watch)
         for name in sorted(alive):
-            device = running[NAMES.index(name)]
-            if not device.running:
+            device = running[DEVICE_NAMES.index(name)]
+            if not device.is_running:
                 alive.remove(name)
-                last = device.lines[-1] if device.lines else "nothing"
-                view.event(f"{name}: its process has ended; it said last: {last}")
+                last = device.console_lines[-1] if device.console_lines else "nothing"
+                view.show_event(f"{name}: its process has ended; it said last: {last}")
         if not alive:
             return
 
 
-def run(choice: str, seconds: float | None, console: Console) -> int:
+def run(broker_choice: str, seconds: float | None, console: Console) -> int:
     """The demo; returns the exit code."""
     prefix = f"umqtt5-demo-{secrets.token_hex(3)}"  # so that a shared broker keeps runs apart
     BUILD.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
-        address = stack.enter_context(broker.running(choice))
+        address = stack.enter_context(broker.run_broker(broker_choice))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-", dir=BUILD)))
-        watch = Watch(address, prefix)
+        watch = DeviceMonitor(address, prefix)
         watch.connect()
         stack.callback(watch.close)
         running = stack.enter_context(_started(address, prefix, folder))
-        console.print(f"broker {choice} at {address}, topics under {prefix}/", highlight=False)
-        lamp = (folder / NAMES[0] / "lamp").relative_to(ROOT)
+        console.print(f"broker {broker_choice} at {address}, topics under {prefix}/", highlight=False)
+        lamp = (folder / DEVICE_NAMES[0] / "lamp").relative_to(ROOT)
         console.print(f"a device is a folder: `tail -F {lamp}` watches a lamp", highlight=False)
-        with terminal_view.open_screen(console, NAMES, running) as view:
-            watch.on_event = view.event
+        with terminal_view.open_view(console, DEVICE_NAMES, running) as view:
+            watch.on_event = view.show_event
             try:
                 _show(watch, view, running, seconds)
             except KeyboardInterrupt:
@@ -131,7 +134,9 @@ def run(choice: str, seconds: float | None, console: Console) -> int:
     for line in missing:
         console.print(f"[red]{line}")
     if not missing:
-        console.print(f"telemetry from {len(NAMES)} devices, a command to each carried out and confirmed")
+        console.print(
+            f"telemetry from {len(DEVICE_NAMES)} devices, a command to each carried out and confirmed"
+        )
     return 1 if missing else 0
 
 
@@ -157,7 +162,7 @@ def main(
         code = run(broker_choice, seconds, console)
     except KeyboardInterrupt:
         code = 130
-    except (broker.BrokerError, process.VmMissing) as error:
+    except (broker.BrokerError, process.VmNotFound) as error:
         console.print(f"[red]{error}", highlight=False)
         code = 1
     except (OSError, MQTTError) as error:

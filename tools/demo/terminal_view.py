@@ -19,20 +19,20 @@ from rich.table import Table
 from rich.text import Text
 from sparklines import sparklines
 
-from tools.monitor.device_state import UNITS, DeviceState, Watch
-from tools.vm.device import Device
+from tools.monitor.device_state import UNITS, DeviceMonitor, DeviceState
+from tools.vm.device import SimulatedDevice
 
 SWITCHES = ("lamp", "relay")
 
 
-class Screen(Protocol):
+class View(Protocol):
     """What the demo needs of either."""
 
-    quit: bool
+    quit_requested: bool
 
-    def event(self, text: str) -> None: ...
+    def show_event(self, text: str) -> None: ...
 
-    def update(self, watch: Watch) -> None: ...
+    def update(self, watch: DeviceMonitor) -> None: ...
 
 
 def _number(figures: dict[str, object], key: str) -> str:
@@ -52,19 +52,19 @@ def _switches(state: DeviceState) -> str:
     return " · ".join(f"{name} {value}" for name, value in sorted(state.switches.items()))
 
 
-class Plain:
+class PlainView:
     """Lines, for a pipe or a log: what happens, and each device every two seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._next = 0.0
         self._typed = b""
-        self.quit = False
+        self.quit_requested = False
 
-    def event(self, text: str) -> None:
+    def show_event(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def update(self, watch: Watch) -> None:
+    def update(self, watch: DeviceMonitor) -> None:
         self._listen(watch)
         if time.monotonic() < self._next:
             return
@@ -75,9 +75,9 @@ class Plain:
             values = ", ".join(
                 f"{k} {v[-1]:g} {UNITS.get(k, '')}".rstrip() for k, v in state.readings.items()
             )
-            self.event(f"{name}: {state.status}: {values} · {_health(state)} · {_switches(state)}")
+            self.show_event(f"{name}: {state.status}: {values} · {_health(state)} · {_switches(state)}")
 
-    def _listen(self, watch: Watch) -> None:
+    def _listen(self, watch: DeviceMonitor) -> None:
         """Lines on standard input: `device switch word`."""
         while sys.stdin and not sys.stdin.closed and select.select([sys.stdin], [], [], 0)[0]:
             data = os.read(sys.stdin.fileno(), 1024)
@@ -91,24 +91,24 @@ class Plain:
                 if len(words) == 3:
                     watch.command(*words)
                 elif words:
-                    self.event(f"{' '.join(words)}: expected a device, a switch, and ON, OFF or TOGGLE")
+                    self.show_event(f"{' '.join(words)}: expected a device, a switch, and ON, OFF or TOGGLE")
 
 
-class Rich:
+class RichView:
     """A panel for each device, events below, keys that switch."""
 
-    def __init__(self, live: Live, names: Sequence[str], running: Sequence[Device]) -> None:
+    def __init__(self, live: Live, names: Sequence[str], running: Sequence[SimulatedDevice]) -> None:
         self._live = live
         self._names = names
         self._running = running
         self._events: deque[str] = deque(maxlen=6)
         self._started = time.monotonic()
-        self.quit = False
+        self.quit_requested = False
 
-    def event(self, text: str) -> None:
+    def show_event(self, text: str) -> None:
         self._events.append(f"{time.monotonic() - self._started:6.1f} s  {text}")
 
-    def update(self, watch: Watch) -> None:
+    def update(self, watch: DeviceMonitor) -> None:
         self._keys(watch)
         states = [watch.devices.get(name, DeviceState()) for name in self._names]
         console = self._live.console
@@ -136,7 +136,7 @@ class Rich:
         text.highlight_words([name], "bold")
         return text
 
-    def _panel(self, name: str, state: DeviceState, device: Device) -> Panel:
+    def _panel(self, name: str, state: DeviceState, device: SimulatedDevice) -> Panel:
         table = Table.grid(padding=(0, 1))
         table.add_column(no_wrap=True)
         table.add_column(justify="right", no_wrap=True)
@@ -155,7 +155,10 @@ class Rich:
             switches.append(f" {switch} {value} ", style=style)
             switches.append(" ")
         last = Text(
-            device.lines[-1] if device.lines else "starting", style="dim", overflow="ellipsis", no_wrap=True
+            device.console_lines[-1] if device.console_lines else "starting",
+            style="dim",
+            overflow="ellipsis",
+            no_wrap=True,
         )
         colour = {"online": "green", "offline": "red"}.get(state.status, "yellow")
         return Panel(
@@ -163,11 +166,11 @@ class Rich:
             title=f"[bold]{name}[/] [{colour}]{state.status}[/]",
         )
 
-    def _keys(self, watch: Watch) -> None:
+    def _keys(self, watch: DeviceMonitor) -> None:
         while select.select([sys.stdin], [], [], 0)[0]:
             key = os.read(sys.stdin.fileno(), 1)
             if key in (b"q", b""):
-                self.quit = True
+                self.quit_requested = True
                 return
             index = key[0] - ord("1")
             if 0 <= index < len(self._names) * len(SWITCHES):
@@ -190,10 +193,10 @@ def _single_keys() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def open_screen(console: Console, names: Sequence[str], running: Sequence[Device]) -> Iterator[Screen]:
+def open_view(console: Console, names: Sequence[str], running: Sequence[SimulatedDevice]) -> Iterator[View]:
     """The live screen where there is a terminal to show it and to take keys from, else lines."""
     if console.is_terminal and sys.stdin.isatty():
         with _single_keys(), Live(console=console, auto_refresh=False, screen=False) as live:
-            yield Rich(live, names, running)
+            yield RichView(live, names, running)
     else:
-        yield Plain(console)
+        yield PlainView(console)

@@ -12,35 +12,38 @@ from pathlib import Path
 
 import platformdirs
 
-from tools.device_config import config as settings
-from tools.provision import Provision
+from tools.device_config.config import CONFIG_FILE, parse_config
+from tools.provision import DeviceConfig
 
 
 def _folder(unique_id: str) -> Path:
     return platformdirs.user_state_path("umqtt5") / unique_id
 
 
-def keep(unique_id: str, provision: Provision) -> None:
+def save_backup(unique_id: str, provision: DeviceConfig) -> None:
     """Keep it."""
-    forget(unique_id)
+    delete_backup(unique_id)
     folder = _folder(unique_id)
     folder.mkdir(parents=True)
     os.chmod(folder, 0o700)
-    for name, data in {settings.CONFIG: json.dumps(provision.config).encode(), **provision.files}.items():
+    for name, data in {
+        CONFIG_FILE: json.dumps(provision.config).encode(),
+        **provision.files,
+    }.items():
         (folder / name).write_bytes(data)
 
 
-def kept(unique_id: str) -> Provision | None:
+def load_backup(unique_id: str) -> DeviceConfig | None:
     """What an earlier run has kept of this board."""
     folder = _folder(unique_id)
     try:
-        config = settings.parse((folder / settings.CONFIG).read_text(), str(folder))
+        config = parse_config((folder / CONFIG_FILE).read_text(), str(folder))
     except OSError:
         return None
-    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != settings.CONFIG}
-    return Provision(config, files)
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != CONFIG_FILE}
+    return DeviceConfig(config, files)
 
 
-def forget(unique_id: str) -> None:
+def delete_backup(unique_id: str) -> None:
     """The board has it: nothing is kept here."""
     shutil.rmtree(_folder(unique_id), ignore_errors=True)

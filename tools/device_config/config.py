@@ -15,7 +15,7 @@ from typing import Any
 import umqtt5  # noqa: F401  gives CPython the names that the device's code wants
 from app.config import config as device_config
 from tools.board.definition import Board
-from tools.errors import Problem
+from tools.errors import UserError
 
 # the kinds of actuators import these when a config that names them is checked
 for _name, _ticks in (
@@ -26,15 +26,15 @@ for _name, _ticks in (
     if not hasattr(time, _name):
         setattr(time, _name, _ticks)
 
-CONFIG = "config.json"
+CONFIG_FILE = "config.json"
 # fields of broker.tls, each the name of a file beside the config
-CERTIFICATES = ("ca", "cert", "key")
+CERTIFICATE_FIELDS = ("ca", "cert", "key")
 _SECRETS = {"password", "secret", "token"}
 _HIDDEN = "********"
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]|(\d+)")
 
 
-def starting(target: Board) -> dict[str, Any]:
+def default_config(target: Board) -> dict[str, Any]:
     """What a new board gets: all that it can measure and switch by itself."""
     return {
         "sensors": [{"kind": kind, "period": 10} for kind in target.readings],
@@ -43,22 +43,22 @@ def starting(target: Board) -> dict[str, Any]:
     }
 
 
-def parse(text: str, where: str) -> dict[str, Any]:
-    """Raises Problem where it is no JSON object."""
+def parse_config(text: str, where: str) -> dict[str, Any]:
+    """Raises UserError where it is no JSON object."""
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise Problem(f"{where}: not JSON: {error}") from error
+        raise UserError(f"{where}: not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise Problem(f"{where}: expected an object with device and broker")
+        raise UserError(f"{where}: expected an object with device and broker")
     return found
 
 
-def split(assignment: str) -> tuple[str, Any]:
-    """`key=value`; the value is JSON where it can be read so, else text. Raises Problem."""
+def parse_assignment(assignment: str) -> tuple[str, Any]:
+    """`key=value`; the value is JSON where it can be read so, else text. Raises UserError."""
     key, equals, text = assignment.partition("=")
     if not equals or not key:
-        raise Problem(
+        raise UserError(
             f"--set {assignment.split('=')[0]}: expected key=value, such as broker.host=192.168.1.10"
         )
     try:
@@ -67,13 +67,13 @@ def split(assignment: str) -> tuple[str, Any]:
         return key, text
 
 
-def change(settings: dict[str, Any], key: str, value: Any) -> None:
-    """Set a field, such as `wifi.ssid` or `sensors[0].period`; None takes it away. Raises Problem.
+def set_field(config: dict[str, Any], key: str, value: Any) -> None:
+    """Set a field, such as `wifi.ssid` or `sensors[0].period`; None takes it away. Raises UserError.
 
     A string goes where a string was: a password of digits stays text.
     """
     steps = _steps(key)
-    found: Any = settings
+    found: Any = config
     for step, following in zip(steps, steps[1:]):
         new: Any = [] if isinstance(following, int) else {}
         if isinstance(step, int):
@@ -103,7 +103,7 @@ def _steps(key: str) -> list[str | int]:
     for part in key.split("."):
         matches = list(_STEP.finditer(part))
         if not part or "".join(match[0] for match in matches) != part:
-            raise Problem(f"--set {key}: expected a path such as broker.host or sensors[0].period")
+            raise UserError(f"--set {key}: expected a path such as broker.host or sensors[0].period")
         for match in matches:
             steps.append(match[1] if match[1] else int(match[2] or match[3]))
     return steps
@@ -111,47 +111,47 @@ def _steps(key: str) -> list[str | int]:
 
 def _object(found: Any, key: str) -> None:
     if not isinstance(found, dict):
-        raise Problem(f"--set {key}: what it goes into is not an object")
+        raise UserError(f"--set {key}: what it goes into is not an object")
 
 
 def _at(found: Any, index: int, key: str, new: Any) -> Any:
     if not isinstance(found, list) or index > len(found):
-        raise Problem(f"--set {key}: there is no entry {index} and none before it")
+        raise UserError(f"--set {key}: there is no entry {index} and none before it")
     if index == len(found):
         found.append(new)
     return found[index]
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Both, object by object; where both have a value, that of `above`."""
     made = copy.deepcopy(dict(below))
     for field, value in above.items():
         if isinstance(value, Mapping) and isinstance(made.get(field), Mapping):
-            made[field] = merged(made[field], value)
+            made[field] = merge(made[field], value)
         else:
             made[field] = copy.deepcopy(value)
     return made
 
 
-def check(settings: dict[str, Any], files: Mapping[str, bytes], target: Board) -> None:
-    """Refuse what the device would refuse. `files` are beside the config. Raises Problem."""
+def validate(config: dict[str, Any], files: Mapping[str, bytes], target: Board) -> None:
+    """Refuse what the device would refuse. `files` are beside the config. Raises UserError."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / CONFIG
-        path.write_text(json.dumps(settings))
+        path = Path(folder) / CONFIG_FILE
+        path.write_text(json.dumps(config))
         for name, data in files.items():
             (Path(folder) / Path(name).name).write_bytes(data)
         try:
             device_config.load(str(path), target.pins)
         except device_config.ConfigError as error:
-            raise Problem(str(error).removeprefix(f"{folder}/")) from error
-        _pair(Path(folder), settings)
+            raise UserError(str(error).removeprefix(f"{folder}/")) from error
+        _pair(Path(folder), config)
 
 
-def _pair(folder: Path, settings: dict[str, Any]) -> None:
+def _pair(folder: Path, config: dict[str, Any]) -> None:
     """The certificates are such, and the key is that of the certificate."""
-    tls = settings.get("broker", {}).get("tls") or {}
+    tls = config.get("broker", {}).get("tls") or {}
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for field in CERTIFICATES[:2]:
+    for field in CERTIFICATE_FIELDS[:2]:
         name = tls.get(field)
         if not name or b"-----BEGIN " not in (folder / name).read_bytes():
             continue  # DER, which the device takes and this Python does not read
@@ -162,17 +162,17 @@ def _pair(folder: Path, settings: dict[str, Any]) -> None:
                 context.load_cert_chain(folder / name, folder / tls["key"], password=_no_password)
         except (ssl.SSLError, OSError, ValueError) as error:
             what = "its key is not the one" if "MISMATCH" in str(error) else "not one that can be read"
-            raise Problem(f"broker.tls.{field}: {what}: {error}") from error
+            raise UserError(f"broker.tls.{field}: {what}: {error}") from error
 
 
 def _no_password() -> str:
     raise ValueError("the key is encrypted, and a device can't ask for its password")
 
 
-def shown(settings: Any, field: str = "") -> Any:
+def redact_secrets(config: Any, field: str = "") -> Any:
     """The same without secrets, to be printed."""
-    if isinstance(settings, dict):
-        return {name: shown(value, name) for name, value in settings.items()}
-    if isinstance(settings, list):
-        return [shown(value) for value in settings]
-    return _HIDDEN if field in _SECRETS and settings else settings
+    if isinstance(config, dict):
+        return {name: redact_secrets(value, name) for name, value in config.items()}
+    if isinstance(config, list):
+        return [redact_secrets(value) for value in config]
+    return _HIDDEN if field in _SECRETS and config else config

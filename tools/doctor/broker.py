@@ -13,10 +13,10 @@ from typing import Any
 
 from cryptography import x509
 
-from tools.doctor.context import Case, Endpoint
-from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
+from tools.doctor.context import CheckContext, Endpoint
+from tools.doctor.finding import ERROR, OK, WARNING, Finding
 from umqtt5 import Client, MQTTError, tls
-from umqtt5.optional.permanent_error import LastingError
+from umqtt5.optional.permanent_error import PermanentError
 
 _PATIENCE = 5  # s
 _SOON = 30  # days
@@ -28,7 +28,7 @@ _WRONG_NAME = (62, 64)
 _WRONG_USER, _NOT_AUTHORIZED, _NOT_THIS_VERSION = 0x86, 0x87, 0x84
 
 
-def name(case: Case) -> Iterator[Finding]:
+def check_host_name(case: CheckContext) -> Iterator[Finding]:
     """Whether its name leads to an address."""
     there = case.endpoint
     if there is None:
@@ -37,11 +37,13 @@ def name(case: Case) -> Iterator[Finding]:
         addresses = {info[4][0] for info in socket.getaddrinfo(there.host, there.port, 0, socket.SOCK_STREAM)}
     except OSError as error:
         text = f"{there.host}: no address: {error.strerror or error}"
-        case.cut = "it has no address"
-        yield Finding(PROBLEM, "name", text, "check how it is written, or take its address (ping it)")
+        case.broker_failure = "it has no address"
+        yield Finding(ERROR, "name", text, "check how it is written, or take its address (ping it)")
         return
     text = f"{there.host} is {', '.join(sorted(map(str, addresses)))}"
-    if there.of_device and all(ipaddress.ip_address(str(one).split("%")[0]).is_loopback for one in addresses):
+    if there.from_device and all(
+        ipaddress.ip_address(str(one).split("%")[0]).is_loopback for one in addresses
+    ):
         text += ": to a board that is the board itself"
         yield Finding(
             WARNING, "name", text, "make provision ARGS='--set broker.host=' with an address of this network"
@@ -50,16 +52,16 @@ def name(case: Case) -> Iterator[Finding]:
         yield Finding(OK, "name", text)
 
 
-def port(case: Case) -> Iterator[Finding]:
+def check_port(case: CheckContext) -> Iterator[Finding]:
     """Whether it takes connections."""
     there = case.endpoint
-    if there is None or case.cut:
+    if there is None or case.broker_failure:
         return
     try:
         socket.create_connection((there.host, there.port), _PATIENCE).close()
     except OSError as error:
-        case.cut = "nobody answers"
-        yield Finding(PROBLEM, f"broker {there}", *_unreachable(there, error))
+        case.broker_failure = "nobody answers"
+        yield Finding(ERROR, f"broker {there}", *_unreachable(there, error))
     else:
         yield Finding(OK, f"broker {there}", "takes connections")
 
@@ -76,10 +78,10 @@ def _unreachable(there: Endpoint, error: OSError) -> tuple[str, str]:
     return error.strerror or str(error), "check host and port"
 
 
-def certificate(case: Case) -> Iterator[Finding]:
+def check_certificate(case: CheckContext) -> Iterator[Finding]:
     """Whether its certificate holds, and for how long."""
     there = case.endpoint
-    if there is None or not there.tls or case.cut:
+    if there is None or not there.tls or case.broker_failure:
         return
     what = f"TLS of {there}"
     try:
@@ -89,13 +91,13 @@ def certificate(case: Case) -> Iterator[Finding]:
                 made = x509.load_der_x509_certificate(wrapped.getpeercert(True) or b"")
                 version = wrapped.version()
     except ssl.SSLCertVerificationError as error:
-        case.cut = "its certificate does not hold"
-        yield Finding(PROBLEM, what, *_unverified(there, error))
+        case.broker_failure = "its certificate does not hold"
+        yield Finding(ERROR, what, *_unverified(there, error))
         return
     except (OSError, ValueError) as error:
-        case.cut = "it speaks no TLS"
+        case.broker_failure = "it speaks no TLS"
         remedy = "does it speak TLS at this port? 8883 is usual; mqtt:// is without"
-        yield Finding(PROBLEM, what, f"no handshake: {getattr(error, 'reason', None) or error}", remedy)
+        yield Finding(ERROR, what, f"no handshake: {getattr(error, 'reason', None) or error}", remedy)
         return
     left = (made.not_valid_after_utc - _now()).days
     text = f"{version}, certificate good until {made.not_valid_after_utc:%Y-%m-%d}, {left} days"
@@ -166,14 +168,16 @@ def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
 
 
-def mqtt(case: Case) -> Iterator[Finding]:
+def check_mqtt(case: CheckContext) -> Iterator[Finding]:
     """Our CONNECT with the credentials, and what the broker's CONNACK allows."""
     there = case.endpoint
     if there is None:
         return
-    if case.cut:
+    if case.broker_failure:
         remedy = "mend that, then `make doctor` again"
-        yield Finding(WARNING, "MQTT", f"not asked, user and password not tried: {case.cut}", remedy)
+        yield Finding(
+            WARNING, "MQTT", f"not asked, user and password not tried: {case.broker_failure}", remedy
+        )
         return
     what = f"MQTT at {there}"
     who = f"as {there.user}" if there.user is not None else "without a user"
@@ -191,13 +195,13 @@ def mqtt(case: Case) -> Iterator[Finding]:
         client.connect()
     except MQTTError as error:
         if error.from_broker:
-            yield Finding(PROBLEM, what, f"refused {who}: {error}", _refusal(there, error.code))
+            yield Finding(ERROR, what, f"refused {who}: {error}", _refusal(there, error.code))
         else:
             text, remedy = f"no MQTT 5 there: {error}", "is it a broker? take its port for MQTT over TCP"
-            yield Finding(PROBLEM, what, text, remedy)
+            yield Finding(ERROR, what, text, remedy)
         return
-    except (OSError, LastingError, ValueError) as error:
-        yield Finding(PROBLEM, what, f"no CONNACK: {error}", _silence(there, str(error)))
+    except (OSError, PermanentError, ValueError) as error:
+        yield Finding(ERROR, what, f"no CONNACK: {error}", _silence(there, str(error)))
         return
     yield Finding(OK, what, f"takes us {who}")
     yield from _limits(what, client)
@@ -206,7 +210,7 @@ def mqtt(case: Case) -> Iterator[Finding]:
 
 def _refusal(there: Endpoint, code: int) -> str:
     if code in (_WRONG_USER, _NOT_AUTHORIZED):
-        how = "make provision" if there.of_device else "BROKER=mqtt://user:password@host"
+        how = "make provision" if there.from_device else "BROKER=mqtt://user:password@host"
         return f"check user and password: {how}; the broker's password file must have them"
     if code == _NOT_THIS_VERSION:
         return "it speaks no MQTT 5: take a newer broker, mosquitto 1.6 or later"
@@ -214,7 +218,7 @@ def _refusal(there: Endpoint, code: int) -> str:
 
 
 def _silence(there: Endpoint, text: str) -> str:
-    if "ertificate" in text.lower() or "refuses us" in text:
+    if "ertificate" in text.lower() or "the broker refuses" in text:
         return "it asks for a certificate of ours: ARGS='--cert cert.pem --key key.pem', signed by its CA"
     if there.tls:
         return "see the broker's log: it may ask for a certificate of ours (ARGS='--cert ... --key ...')"
@@ -223,7 +227,7 @@ def _silence(there: Endpoint, text: str) -> str:
 
 def _limits(what: str, client: Any) -> Iterator[Finding]:
     """The CONNACK in words, and what of it a device of ours can't live with."""
-    limits = client.session.limits
+    limits = client.session.broker_limits
     receive, aliases, _, qos, retain, _, size, wildcards, identifiers, shared = limits
     words = [
         f"QoS up to {qos}",

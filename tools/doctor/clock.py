@@ -11,8 +11,8 @@ from email.utils import parsedate_to_datetime
 
 import ntplib
 
-from tools.doctor.context import Case
-from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
+from tools.doctor.context import CheckContext
+from tools.doctor.finding import ERROR, OK, WARNING, Finding
 
 _PATIENCE = 3  # s
 _OFF, _WRONG = 5, 300  # s
@@ -25,15 +25,18 @@ _SET = {
 _SERVERS = (("micropython.org", 80), ("pool.ntp.org", 123))
 
 
-def clock(case: Case) -> Iterator[Finding]:
+def check_clock(case: CheckContext) -> Iterator[Finding]:
     """Compared with the first server that answers."""
     (web, web_port), (ntp, ntp_port) = _SERVERS
-    yield compared(
-        {f"HTTP of {web}": lambda: by_http(web, web_port), f"NTP of {ntp}": lambda: by_ntp(ntp, ntp_port)}
+    yield compare_clock(
+        {
+            f"HTTP of {web}": lambda: time_from_http(web, web_port),
+            f"NTP of {ntp}": lambda: time_from_ntp(ntp, ntp_port),
+        }
     )
 
 
-def compared(sources: dict[str, Callable[[], float]], now: Callable[[], float] = time.time) -> Finding:
+def compare_clock(sources: dict[str, Callable[[], float]], now: Callable[[], float] = time.time) -> Finding:
     """How far off we are by the first source that tells; a source returns seconds since 1970."""
     for source, ask in sources.items():
         with contextlib.suppress(
@@ -41,7 +44,7 @@ def compared(sources: dict[str, Callable[[], float]], now: Callable[[], float] =
         ):
             off = now() - ask()
             how = f"{abs(off):.0f} s {'ahead' if off > 0 else 'behind'}" if abs(off) >= 1 else "right"
-            level = PROBLEM if abs(off) > _WRONG else WARNING if abs(off) > _OFF else OK
+            level = ERROR if abs(off) > _WRONG else WARNING if abs(off) > _OFF else OK
             remedy = "" if level == OK else _SET.get(platform.system(), "set it")
             return Finding(level, "clock", f"{how}, by {source}", remedy)
     told = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now()))
@@ -50,7 +53,7 @@ def compared(sources: dict[str, Callable[[], float]], now: Callable[[], float] =
     )
 
 
-def by_http(host: str, port: int = 80) -> float:
+def time_from_http(host: str, port: int = 80) -> float:
     """The Date of an answer, to a second. Raises OSError, HTTPException, ValueError, TypeError."""
     connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE)
     try:
@@ -61,7 +64,7 @@ def by_http(host: str, port: int = 80) -> float:
     return parsedate_to_datetime(date or "").timestamp() + 0.5
 
 
-def by_ntp(host: str, port: int = 123) -> float:
+def time_from_ntp(host: str, port: int = 123) -> float:
     """Raises OSError, NTPException."""
     answer = ntplib.NTPClient().request(host, version=4, port=port, timeout=_PATIENCE)
     return time.time() + float(answer.offset)

@@ -13,31 +13,31 @@ from rich.text import Text
 
 from tools.board import definition
 from tools.doctor import broker, clock, computer, device, serial_ports
-from tools.doctor.context import Case
-from tools.doctor.finding import OK, PROBLEM, WARNING, Check, Finding, examine
-from tools.errors import Problem
+from tools.doctor.context import CheckContext
+from tools.doctor.finding import ERROR, OK, WARNING, Check, Finding, run_checks
+from tools.errors import UserError
 
 CHECKS = (
-    Check(computer.python),
-    Check(computer.packages),
-    Check(computer.disk),
-    Check(computer.programs),
-    Check(clock.clock, 30),
-    Check(device.cached_firmware),
-    Check(serial_ports.grabbers),
-    Check(serial_ports.boards),
-    Check(serial_ports.permissions),
-    Check(serial_ports.boot_drive),
-    Check(device.micropython, 60),
-    Check(device.application, 120),
-    Check(device.config, 90),
-    Check(device.clock_of_board),
-    Check(broker.name),
-    Check(broker.port),
-    Check(broker.certificate),
-    Check(broker.mqtt, 30),
+    Check(computer.check_python),
+    Check(computer.check_packages),
+    Check(computer.check_disk),
+    Check(computer.check_programs),
+    Check(clock.check_clock, 30),
+    Check(device.check_cached_firmware),
+    Check(serial_ports.check_port_grabbers),
+    Check(serial_ports.check_boards),
+    Check(serial_ports.check_permissions),
+    Check(serial_ports.check_boot_drive),
+    Check(device.check_micropython, 60),
+    Check(device.check_application, 120),
+    Check(device.check_config, 90),
+    Check(device.check_board_clock),
+    Check(broker.check_host_name),
+    Check(broker.check_port),
+    Check(broker.check_certificate),
+    Check(broker.check_mqtt, 30),
 )
-_STYLES = {OK: "green", WARNING: "yellow", PROBLEM: "red"}
+_STYLES = {OK: "green", WARNING: "yellow", ERROR: "red"}
 
 
 def main(
@@ -60,8 +60,8 @@ def main(
     A board that is asked is stopped for that, and started again. Exit code 1 where there is a problem.
     """
     given = {"ca": ca, "cert": cert, "key": key}
-    case = Case(
-        definition.load(board_key) if board_key else None,
+    case = CheckContext(
+        definition.load_board(board_key) if board_key else None,
         port,
         broker_url,
         {name: path for name, path in given.items() if path},
@@ -71,24 +71,24 @@ def main(
         assert case.endpoint  # a URL that can't be read is wrong use, not a finding
     console = Console(soft_wrap=True)
     found = []
-    for finding in examine(case, CHECKS):
+    for finding in run_checks(case, CHECKS):
         found.append(finding)
         if not as_json:
             console.print(_line(finding))
     try:
-        case.leave()
-    except Problem as problem:
+        case.restart_device()
+    except UserError as problem:
         found.append(Finding(WARNING, "board", str(problem), "press its reset button"))
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in found], indent=1))
     elif case.endpoint is None:
         console.print("no broker was named: make doctor BROKER=mqtt://host, or mqtts://", style="dim")
-    raise typer.Exit(1 if any(one.level == PROBLEM for one in found) else 0)
+    raise typer.Exit(1 if any(one.level == ERROR for one in found) else 0)
 
 
 def _line(one: Finding) -> Text:
     line = Text(f"{one.level:8}", style=_STYLES[one.level])
-    line.append(f" {one.what}: {one.text}", style="default")
+    line.append(f" {one.subject}: {one.message}", style="default")
     if one.remedy:
         line.append(f" → {one.remedy}", style="bold default")
     return line

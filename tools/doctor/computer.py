@@ -11,8 +11,8 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from tools import broker
-from tools.doctor.context import Case
-from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
+from tools.doctor.context import CheckContext
+from tools.doctor.finding import ERROR, OK, WARNING, Finding
 from tools.paths import ROOT
 from tools.vm import process
 
@@ -21,24 +21,24 @@ _LITTLE, _TOO_LITTLE = 500, 50  # MB
 _SETS = ("demo", "board", "monitor", "dev", "bench")
 
 
-def python(case: Case) -> Iterator[Finding]:
+def check_python(case: CheckContext) -> Iterator[Finding]:
     """Its version, and whether it is the project's own."""
     own = Path(sys.prefix) == ROOT / ".venv"
     text = f"{sys.version.split()[0]} in {'.venv' if own else sys.prefix}"
     if sys.version_info < _NEEDED:
-        yield Finding(PROBLEM, "Python", text, "rm -r .venv && make PYTHON=python3.12 setup")
+        yield Finding(ERROR, "Python", text, "rm -r .venv && make PYTHON=python3.12 setup")
     elif not own:
         yield Finding(WARNING, "Python", f"{text}, not the project's .venv", "run it as `make doctor`")
     else:
         yield Finding(OK, "Python", text)
 
 
-def packages(case: Case) -> Iterator[Finding]:
+def check_packages(case: CheckContext) -> Iterator[Finding]:
     """Those that were installed have the versions that are pinned."""
-    yield from compare(ROOT / "tools" / "requirements", Path(sys.prefix))
+    yield from compare_packages(ROOT / "tools" / "requirements", Path(sys.prefix))
 
 
-def compare(requirements: Path, environment: Path) -> Iterator[Finding]:
+def compare_packages(requirements: Path, environment: Path) -> Iterator[Finding]:
     """Each set that `make` has installed into an environment, against its pins."""
     for name in _SETS:
         stamp, path = environment / name, requirements / f"{name}.txt"
@@ -60,7 +60,7 @@ def compare(requirements: Path, environment: Path) -> Iterator[Finding]:
         if wrong:
             more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
             remedy = f"touch tools/requirements/{name}.txt && make setup"
-            yield Finding(PROBLEM, what, ", ".join(wrong[:3]) + more, remedy)
+            yield Finding(ERROR, what, ", ".join(wrong[:3]) + more, remedy)
         else:
             yield Finding(OK, what, f"{total} as pinned")
 
@@ -72,18 +72,18 @@ def _version(name: str) -> str | None:
         return None
 
 
-def disk(case: Case) -> Iterator[Finding]:
+def check_disk(case: CheckContext) -> Iterator[Finding]:
     """Room for packages, firmware and builds."""
-    yield room(shutil.disk_usage(ROOT).free // 1_000_000)
+    yield rate_disk_space(shutil.disk_usage(ROOT).free // 1_000_000)
 
 
-def room(free: int) -> Finding:
+def rate_disk_space(free: int) -> Finding:
     """What so many MB mean."""
-    level = PROBLEM if free < _TOO_LITTLE else WARNING if free < _LITTLE else OK
+    level = ERROR if free < _TOO_LITTLE else WARNING if free < _LITTLE else OK
     return Finding(level, "disk", f"{free:,} MB free", "" if level == OK else "make clean, or make room")
 
 
-def programs(case: Case) -> Iterator[Finding]:
+def check_programs(case: CheckContext) -> Iterator[Finding]:
     """make, the MicroPython VM, mosquitto."""
     path = shutil.which("make")
     if path:
@@ -93,9 +93,9 @@ def programs(case: Case) -> Iterator[Finding]:
             WARNING, "make", "not on the PATH", f"sudo apt-get install make, or {sys.executable} -m tools"
         )
     try:
-        process.executable()
+        process.find_executable()
         yield Finding(OK, "MicroPython VM", "beside this Python")
-    except process.VmMissing as error:
+    except process.VmNotFound as error:
         yield Finding(WARNING, "MicroPython VM", str(error), "make demo and make fleet need it: make setup")
     found = broker.find_mosquitto()
     if found:

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tools.doctor.context import Case
+from tools.doctor.context import CheckContext
 
-OK, WARNING, PROBLEM = "ok", "warning", "problem"
+OK, WARNING, ERROR = "ok", "warning", "problem"
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class Finding:
     """One line. `remedy` is what to type or to do where it is not ok."""
 
     level: str
-    what: str
-    text: str
+    subject: str
+    message: str
     remedy: str = ""
 
 
@@ -25,29 +25,29 @@ class Finding:
 class Check:
     """A function that looks at one thing, and the seconds that it has."""
 
-    look: Callable[[Case], Iterable[Finding]]
+    function: Callable[[CheckContext], Iterable[Finding]]
     deadline: float = 20
 
     @property
     def name(self) -> str:
-        return self.look.__name__.replace("_", " ")
+        return self.function.__name__.removeprefix("check_").replace("_", " ")
 
 
-def examine(case: Case, checks: Iterable[Check]) -> Iterator[Finding]:
+def run_checks(case: CheckContext, checks: Iterable[Check]) -> Iterator[Finding]:
     """Run them one after the other, as they share a port; none keeps the next from being run."""
     for check in checks:
         yield from _run(case, check)
 
 
-def _run(case: Case, check: Check) -> list[Finding]:
+def _run(case: CheckContext, check: Check) -> list[Finding]:
     found: list[Finding] = []
 
     def look() -> None:
         try:
-            found.extend(check.look(case))
+            found.extend(check.function(case))
         except Exception as error:  # a check that fails is a finding, and not the end
             text = str(error) or type(error).__name__
-            found.append(Finding(PROBLEM, check.name, text, "mend that, then `make doctor` again"))
+            found.append(Finding(ERROR, check.name, text, "mend that, then `make doctor` again"))
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -55,5 +55,5 @@ def _run(case: Case, check: Check) -> list[Finding]:
     made = list(found)
     if thread.is_alive():
         text = f"no answer within {check.deadline:g} s"
-        made.append(Finding(PROBLEM, check.name, text, "pull the cable, plug it in, and do it again"))
+        made.append(Finding(ERROR, check.name, text, "pull the cable, plug it in, and do it again"))
     return made

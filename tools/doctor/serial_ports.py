@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.board import definition, uf2
-from tools.board.serial_console import Serial
-from tools.board.serial_ports import RASPBERRY_PI, Port
-from tools.doctor.context import Case
-from tools.doctor.finding import OK, PROBLEM, WARNING, Finding
-from tools.errors import Problem
+from tools.board.serial_console import SerialConsole
+from tools.board.serial_ports import RASPBERRY_PI, SerialPort
+from tools.doctor.context import CheckContext
+from tools.doctor.finding import ERROR, OK, WARNING, Finding
+from tools.errors import UserError
 
 # what is known of the maker's number on USB
 _MAKERS = {
@@ -37,7 +37,7 @@ _NO_BOARD = {
 
 
 @dataclass(frozen=True)
-class Person:
+class User:
     """Who wants to open a port."""
 
     name: str
@@ -46,7 +46,7 @@ class Person:
     groups: frozenset[str]  # as the system's files have them, which count from the next login on
 
 
-def me() -> Person:
+def current_user() -> User:
     import grp
     import pwd
 
@@ -56,45 +56,45 @@ def me() -> Person:
     except KeyError:
         name = getpass.getuser()
     groups = frozenset(one.gr_name for one in grp.getgrall() if name in one.gr_mem)
-    return Person(name, uid, frozenset((*os.getgroups(), os.getegid())), groups)
+    return User(name, uid, frozenset((*os.getgroups(), os.getegid())), groups)
 
 
-def boards(case: Case) -> Iterator[Finding]:
+def check_boards(case: CheckContext) -> Iterator[Finding]:
     """What is plugged in."""
-    if not case.there:
+    if not case.candidate_ports:
         remedy = _NO_BOARD.get(platform.system(), _NO_BOARD["Linux"])
         yield Finding(WARNING, "board", "no serial port on USB", remedy)
-    for port in case.there:
+    for port in case.candidate_ports:
         if not os.path.exists(port.device) and platform.system() != "Windows":
             remedy = "plug the board in, or leave PORT out"
-            yield Finding(PROBLEM, port.device, "there is no such port", remedy)
+            yield Finding(ERROR, port.device, "there is no such port", remedy)
         else:
             yield Finding(OK, port.device, describe(port))
-    if len(case.there) > 1:
-        text = f"{len(case.there)} ports: none is asked"
-        yield Finding(WARNING, "board", text, f"say which: make doctor PORT={case.there[0].device}")
+    if len(case.candidate_ports) > 1:
+        text = f"{len(case.candidate_ports)} ports: none is asked"
+        yield Finding(WARNING, "board", text, f"say which: make doctor PORT={case.candidate_ports[0].device}")
 
 
-def describe(port: Port) -> str:
+def describe(port: SerialPort) -> str:
     """What is known of it."""
     maker = _MAKERS.get(port.vid or 0)
     number = f"USB {port.vid:04x}" if port.vid is not None else "not on USB"
     return ", ".join(part for part in (port.description, maker or "maker unknown", number) if part)
 
 
-def permissions(case: Case) -> Iterator[Finding]:
+def check_permissions(case: CheckContext) -> Iterator[Finding]:
     """Whether each port may be opened, and can be."""
-    for port in case.there:
+    for port in case.candidate_ports:
         if platform.system() != "Windows":
             if not os.path.exists(port.device):
                 continue
             if not os.access(port.device, os.R_OK | os.W_OK):
-                yield refused(port, os.stat(port.device), me())
+                yield explain_no_permission(port, os.stat(port.device), current_user())
                 continue
-        yield from opened(port.device)
+        yield from try_open(port.device)
 
 
-def refused(port: Port, status: os.stat_result, person: Person) -> Finding:
+def explain_no_permission(port: SerialPort, status: os.stat_result, person: User) -> Finding:
     """Why a person may not open a port, and what to type."""
     import grp
 
@@ -105,23 +105,21 @@ def refused(port: Port, status: os.stat_result, person: Person) -> Finding:
     text = f"no permission for {person.name}: it is open to the group {group}"
     group_may = status.st_mode & 0o060 == 0o060
     if platform.system() == "Darwin":
-        return Finding(
-            PROBLEM, port.device, text, f"sudo chmod a+rw {port.device}, and use the /dev/cu. port"
-        )
+        return Finding(ERROR, port.device, text, f"sudo chmod a+rw {port.device}, and use the /dev/cu. port")
     if not group_may or status.st_gid == 0:
         vendor = f', ATTRS{{idVendor}}=="{port.vid:04x}"' if port.vid is not None else ""
         group = next((name for name in _GROUPS if _is_group(name)), "plugdev")
         rule = f'SUBSYSTEM=="tty"{vendor}, MODE="0660", GROUP="{group}", TAG+="uaccess"'
         remedy = f"echo '{rule}' | sudo tee {_RULE}; sudo udevadm control --reload; plug it in again"
-        return Finding(PROBLEM, port.device, f"no permission for {person.name}, nor for any group", remedy)
+        return Finding(ERROR, port.device, f"no permission for {person.name}, nor for any group", remedy)
     if status.st_gid in person.gids:
         remedy = f"sudo setfacl -x u:{person.name} {port.device}: something else forbids it"
-        return Finding(PROBLEM, port.device, text, remedy)
+        return Finding(ERROR, port.device, text, remedy)
     if group in person.groups:
         text += f", which {person.name} has joined since"
-        return Finding(PROBLEM, port.device, text, "log out and in again")
+        return Finding(ERROR, port.device, text, "log out and in again")
     return Finding(
-        PROBLEM, port.device, text, f"sudo usermod -aG {group} {person.name}, then log out and in again"
+        ERROR, port.device, text, f"sudo usermod -aG {group} {person.name}, then log out and in again"
     )
 
 
@@ -135,21 +133,21 @@ def _is_group(name: str) -> bool:
     return True
 
 
-def opened(device: str, proc: Path = Path("/proc")) -> Iterator[Finding]:
+def try_open(device: str, proc: Path = Path("/proc")) -> Iterator[Finding]:
     """Open it for a moment; where another program has it, that is named."""
     try:
-        with Serial(device):
+        with SerialConsole(device):
             pass
-    except Problem as problem:
-        who = holder(device, proc)
+    except UserError as problem:
+        who = find_port_holder(device, proc)
         text = f"{who} has it" if who else str(problem).removeprefix(f"{device}: ")
         remedy = f"end {who}" if who else "close the program that has it, or plug the board in again"
-        yield Finding(PROBLEM, device, text, remedy)
+        yield Finding(ERROR, device, text, remedy)
     else:
         yield Finding(OK, device, "can be opened")
 
 
-def holder(device: str, proc: Path = Path("/proc")) -> str | None:
+def find_port_holder(device: str, proc: Path = Path("/proc")) -> str | None:
     """The program that has a port open, as far as we may see that."""
     wanted = os.path.realpath(device)
     for folder in proc.glob("[0-9]*"):
@@ -163,12 +161,12 @@ def holder(device: str, proc: Path = Path("/proc")) -> str | None:
     return None
 
 
-def grabbers(case: Case) -> Iterator[Finding]:
+def check_port_grabbers(case: CheckContext) -> Iterator[Finding]:
     """Programs that open every new port, or take it away."""
-    yield from grabbing(Path("/proc"), [Path("/usr/lib/udev/rules.d"), Path("/lib/udev/rules.d")])
+    yield from find_port_grabbers(Path("/proc"), [Path("/usr/lib/udev/rules.d"), Path("/lib/udev/rules.d")])
 
 
-def grabbing(proc: Path, rules: list[Path]) -> Iterator[Finding]:
+def find_port_grabbers(proc: Path, rules: list[Path]) -> Iterator[Finding]:
     """ModemManager probes a new port for seconds; brltty takes those of a CH340 for Braille displays."""
     for path in proc.glob("[0-9]*/comm"):
         try:
@@ -186,14 +184,16 @@ def grabbing(proc: Path, rules: list[Path]) -> Iterator[Finding]:
         yield Finding(WARNING, "brltty", "takes boards with a CH340 or CP210x for Braille displays", remedy)
 
 
-def boot_drive(case: Case) -> Iterator[Finding]:
+def check_boot_drive(case: CheckContext) -> Iterator[Finding]:
     """The drive of an RP2040 whose bootloader runs."""
-    for target in [case.target] if case.target else map(definition.load, definition.names()):
+    for target in (
+        [case.selected_board] if case.selected_board else map(definition.load_board, definition.list_boards())
+    ):
         if not target.chip.startswith("rp2"):
             continue
-        drive = uf2.find(target, case.drive)
+        drive = uf2.find_drive(target, case.drive)
         if drive:
             text = f"{target.name} is in its bootloader: {drive}"
             yield Finding(OK, "drive", text)
-            if not case.target:
+            if not case.selected_board:
                 return

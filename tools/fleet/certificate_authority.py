@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tools.errors import Problem
+from tools.errors import UserError
 from tools.fleet import secret_files
 
 # The clock of a board without a battery begins in 2000 or 2021: a certificate of today would be one
@@ -36,55 +36,55 @@ _RENEW = datetime.timedelta(days=90)  # before the end
 
 
 @dataclass(frozen=True)
-class Pair:
+class CertificateAndKey:
     """A certificate with its key, both PEM."""
 
     cert: bytes
     key: bytes
 
 
-class Authority:
+class CertificateAuthority:
     """Signs for the fleet. Its key stays in `folder`, for nobody else to read."""
 
     def __init__(self, folder: Path, common_name: str = "umqtt5 fleet") -> None:
-        """Takes the one in `folder`, or makes one. Raises Problem where it can't be read."""
-        secret_files.folder(folder)
+        """Takes the one in `folder`, or makes one. Raises UserError where it can't be read."""
+        secret_files.make_folder(folder)
         cert, key = folder / "ca.pem", folder / "ca.key"
-        self.made = not key.exists()
-        if self.made:
+        self.is_new = not key.exists()
+        if self.is_new:
             made = ec.generate_private_key(ec.SECP256R1())
-            secret_files.write(key, _key_pem(made))
-            secret_files.write(cert, _self_signed(made, common_name).public_bytes(Encoding.PEM))
+            secret_files.write_file(key, _key_pem(made))
+            secret_files.write_file(cert, _self_signed(made, common_name).public_bytes(Encoding.PEM))
         try:
             loaded = load_pem_private_key(key.read_bytes(), None)
             self._cert = x509.load_pem_x509_certificate(cert.read_bytes())
         except (OSError, ValueError, TypeError) as error:
-            raise Problem(
+            raise UserError(
                 f"{folder}: its ca.pem and ca.key can't be read: bring them back from a copy"
             ) from error
         if (
             not isinstance(loaded, ec.EllipticCurvePrivateKey)
             or loaded.public_key() != self._cert.public_key()
         ):
-            raise Problem(f"{folder}: ca.key is not the key of ca.pem: bring both back from a copy")
+            raise UserError(f"{folder}: ca.key is not the key of ca.pem: bring both back from a copy")
         self._key = loaded
 
     @property
-    def pem(self) -> bytes:
+    def certificate_pem(self) -> bytes:
         """Its own certificate, which devices and brokers trust."""
         return self._cert.public_bytes(Encoding.PEM)
 
-    def device(self, name: str, years: int) -> Pair:
+    def issue_client(self, name: str, years: int) -> CertificateAndKey:
         """A device's: its name is the CN, which a broker may take for the user, and in the SAN."""
         return self._issue(name, [x509.DNSName(name)], ExtendedKeyUsageOID.CLIENT_AUTH, years)
 
-    def server(self, host: str, years: int = 10) -> Pair:
+    def issue_server(self, host: str, years: int = 10) -> CertificateAndKey:
         """A broker's, for a name or an address."""
         return self._issue(host, _names(host), ExtendedKeyUsageOID.SERVER_AUTH, years)
 
     def _issue(
         self, name: str, names: list[x509.GeneralName], usage: x509.ObjectIdentifier, years: int
-    ) -> Pair:
+    ) -> CertificateAndKey:
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.timezone.utc)
         signed_by = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
@@ -106,9 +106,9 @@ class Authority:
             )
             .sign(self._key, hashes.SHA256())
         )
-        return Pair(cert.public_bytes(Encoding.PEM), _key_pem(key))
+        return CertificateAndKey(cert.public_bytes(Encoding.PEM), _key_pem(key))
 
-    def is_good(self, pair: Pair, name: str) -> bool:
+    def is_valid(self, pair: CertificateAndKey, name: str) -> bool:
         """Whether a pair is of this authority, of this name, and good for some months more."""
         with contextlib.suppress(ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
             cert = x509.load_pem_x509_certificate(pair.cert)

@@ -10,11 +10,11 @@ import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from tomlkit.exceptions import TOMLKitError
 
-from tools.errors import Problem
+from tools.errors import UserError
 
 _SECRETS = ("password",)
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,23}")
-_TAKEN = ("broker", "desk")  # who else has a password, and a folder beside the devices
+_TAKEN = ("broker", "dashboard")  # who else has a password, and a folder beside the devices
 _EXAMPLE = "greenhouse-{number:03}"
 
 
@@ -24,7 +24,7 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-Number = Annotated[float, Field(ge=0.1, le=86400, strict=False)]
+Seconds = Annotated[float, Field(ge=0.1, le=86400, strict=False)]
 
 
 class Broker(_Table):
@@ -37,7 +37,7 @@ class Broker(_Table):
     ca: Optional[str] = None  # beside the description
 
     @property
-    def usual_port(self) -> int:
+    def effective_port(self) -> int:
         return self.port or (8883 if self.tls else 1883)
 
 
@@ -53,7 +53,7 @@ class Sensor(_Table):
 
     kind: str
     name: Optional[str] = None
-    period: Optional[Number] = None
+    period: Optional[Seconds] = None
 
 
 class Actuator(_Table):
@@ -83,7 +83,7 @@ class Override(_Table):
     wifi: Optional[Wifi] = None
     sensors: Optional[list[Sensor]] = None
     actuators: Optional[list[Actuator]] = None
-    health: Optional[Number] = None
+    health: Optional[Seconds] = None
 
 
 class Fleet(_Table):
@@ -99,7 +99,7 @@ class Fleet(_Table):
     credentials: Credentials = Credentials()
     sensors: Optional[list[Sensor]] = None  # None: all that the board can measure
     actuators: Optional[list[Actuator]] = None
-    health: Number = 60
+    health: Seconds = 60
     ntp: Optional[list[str]] = None  # None: as the device has it by itself
     watchdog: Optional[bool] = None
     reset_after: Annotated[Optional[float], Field(ge=0, le=86400, strict=False)] = None
@@ -134,27 +134,27 @@ class Device(BaseModel):
     health: float
 
 
-def load(path: Path) -> Fleet:
-    """The description in a file. Raises Problem: one line with the file, the field, what was expected."""
+def load_fleet(path: Path) -> Fleet:
+    """The description in a file. Raises UserError: one line with the file, the field, what was expected."""
     try:
         found = tomlkit.parse(path.read_text()).unwrap()
     except FileNotFoundError as error:
-        raise Problem(f"{path}: not there; `make fleet ARGS=init` writes one to begin with") from error
+        raise UserError(f"{path}: not there; `make fleet ARGS=init` writes one to begin with") from error
     except OSError as error:
-        raise Problem(f"{path}: {error.strerror}") from error
+        raise UserError(f"{path}: {error.strerror}") from error
     except (TOMLKitError, UnicodeDecodeError) as error:
-        raise Problem(f"{path}: not TOML: {error}") from error
-    fleet = parse(found, str(path))
-    devices(fleet, str(path))
+        raise UserError(f"{path}: not TOML: {error}") from error
+    fleet = parse_fleet(found, str(path))
+    expand_devices(fleet, str(path))
     return fleet
 
 
-def parse(found: dict[str, Any], where: str) -> Fleet:
-    """Raises Problem with the first field that is wrong."""
+def parse_fleet(found: dict[str, Any], where: str) -> Fleet:
+    """Raises UserError with the first field that is wrong."""
     try:
         return Fleet.model_validate(found)
     except ValidationError as error:
-        raise Problem(f"{where}: {_line(error)}") from error
+        raise UserError(f"{where}: {_line(error)}") from error
 
 
 def _line(error: ValidationError) -> str:
@@ -191,8 +191,8 @@ def _fields(steps: tuple[int | str, ...]) -> list[str]:
     return sorted(table.model_fields)
 
 
-def devices(fleet: Fleet, where: str = "fleet.toml") -> list[Device]:
-    """Each device, in order. Raises Problem for a name that can't be, or is there twice."""
+def expand_devices(fleet: Fleet, where: str = "fleet.toml") -> list[Device]:
+    """Each device, in order. Raises UserError for a name that can't be, or is there twice."""
     numbered = {n: Override() for n in range(fleet.first, fleet.first + fleet.count)}
     named: list[Override] = []
     names = {fleet.name.format(number=n): n for n in numbered}
@@ -202,30 +202,30 @@ def devices(fleet: Fleet, where: str = "fleet.toml") -> list[Device]:
             numbered[number] = one
         elif one.number is not None:
             last = fleet.first + fleet.count - 1
-            raise Problem(
+            raise UserError(
                 f"{where}: devices[{index}].number: {one.number}, "
                 + (f"expected {fleet.first} to {last}" if fleet.count else "expected a name: count is 0")
             )
         elif one.name is None:
-            raise Problem(f"{where}: devices[{index}]: missing, expected number or name")
+            raise UserError(f"{where}: devices[{index}]: missing, expected number or name")
         else:
             named.append(one)
     made = [_device(fleet, one, fleet.name.format(number=n)) for n, one in numbered.items()]
     made += [_device(fleet, one, str(one.name)) for one in named]
     if not made:
-        raise Problem(f"{where}: count: 0, and no [[devices]]; expected at least one device")
+        raise UserError(f"{where}: count: 0, and no [[devices]]; expected at least one device")
     seen: set[str] = set()
     for device in made:
         if not _NAME.fullmatch(device.name):
-            raise Problem(
+            raise UserError(
                 f"{where}: name: {device.name!r} of a device, expected 1 to 23 letters, digits, - or _"
             )
         if device.name in _TAKEN:
-            raise Problem(
+            raise UserError(
                 f"{where}: name: {device.name!r}, expected another: {' and '.join(_TAKEN)} are taken"
             )
         if device.name in seen:
-            raise Problem(f"{where}: name: {device.name!r} twice, expected a name that no other has")
+            raise UserError(f"{where}: name: {device.name!r} twice, expected a name that no other has")
         seen.add(device.name)
     return made
 

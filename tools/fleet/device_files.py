@@ -10,15 +10,15 @@ from typing import Any
 
 from tools.board import definition
 from tools.board.definition import Board
-from tools.device_config import config as settings
-from tools.errors import Problem
+from tools.device_config.config import CONFIG_FILE, default_config, validate
+from tools.errors import UserError
 from tools.fleet import description
 from tools.fleet.description import Device, Fleet
-from tools.fleet.store import Store
+from tools.fleet.store import FleetStore
 
 
 @dataclass
-class Outfit:
+class DeviceFiles:
     """One device's files; `config` is what becomes its `config.json`."""
 
     name: str
@@ -30,7 +30,7 @@ class Outfit:
     def files(self) -> dict[str, bytes]:
         """All of them by name."""
         text = json.dumps(self.config, indent=1, ensure_ascii=False) + "\n"
-        return {settings.CONFIG: text.encode(), **self.certificates}
+        return {CONFIG_FILE: text.encode(), **self.certificates}
 
     @property
     def digest(self) -> str:
@@ -41,26 +41,28 @@ class Outfit:
         return whole.hexdigest()[:16]
 
 
-def outfits(fleet: Fleet, store: Store, where: Path) -> list[Outfit]:
-    """One for each device, checked as the device itself checks it. Raises Problem."""
-    devices = description.devices(fleet, str(where))
-    passwords = store.passwords([device.name for device in devices]) if fleet.credentials.password else {}
-    ca = ca_of(fleet, store, where)
+def build_device_files(fleet: Fleet, store: FleetStore, where: Path) -> list[DeviceFiles]:
+    """One for each device, checked as the device itself checks it. Raises UserError."""
+    devices = description.expand_devices(fleet, str(where))
+    passwords = store.get_passwords([device.name for device in devices]) if fleet.credentials.password else {}
+    ca = read_ca(fleet, store, where)
     made = []
     for device in devices:
         try:
-            one = _outfit(fleet, device, store, passwords.get(device.name), ca)
-            settings.check(one.config, one.certificates, one.target)
-        except Problem as problem:
-            raise Problem(
+            one = _device_files(fleet, device, store, passwords.get(device.name), ca)
+            validate(one.config, one.certificates, one.target)
+        except UserError as problem:
+            raise UserError(
                 f"{where}: {device.name}: {str(problem).removeprefix('config.json: ')}"
             ) from problem
         made.append(one)
     return made
 
 
-def _outfit(fleet: Fleet, device: Device, store: Store, password: str | None, ca: bytes | None) -> Outfit:
-    target = definition.load(device.board)
+def _device_files(
+    fleet: Fleet, device: Device, store: FleetStore, password: str | None, ca: bytes | None
+) -> DeviceFiles:
+    target = definition.load_board(device.board)
     broker: dict[str, Any] = {"host": fleet.broker.host}
     if fleet.broker.port:
         broker["port"] = fleet.broker.port
@@ -73,13 +75,13 @@ def _outfit(fleet: Fleet, device: Device, store: Store, password: str | None, ca
         broker["tls"] = {"ca": "ca.pem"}
         certificates["ca.pem"] = ca
         if fleet.credentials.certificate:
-            pair = store.client(device.name, fleet.credentials.years)
+            pair = store.client_certificate(device.name, fleet.credentials.years)
             broker["tls"].update(cert="cert.pem", key="key.pem")
             certificates.update({"cert.pem": pair.cert, "key.pem": pair.key})
     config: dict[str, Any] = {"device": device.name, "prefix": fleet.prefix, "broker": broker}
-    if device.wifi and target.wifi:
+    if device.wifi and target.has_wifi:
         config["wifi"] = device.wifi.model_dump()
-    usual = settings.starting(target)
+    usual = default_config(target)
     for field_name in ("sensors", "actuators"):
         own = getattr(device, field_name)
         config[field_name] = (
@@ -89,18 +91,18 @@ def _outfit(fleet: Fleet, device: Device, store: Store, password: str | None, ca
     for field_name in ("ntp", "watchdog", "reset_after"):
         if getattr(fleet, field_name) is not None:
             config[field_name] = getattr(fleet, field_name)
-    return Outfit(device.name, target, config, certificates)
+    return DeviceFiles(device.name, target, config, certificates)
 
 
-def ca_of(fleet: Fleet, store: Store, where: Path) -> bytes | None:
+def read_ca(fleet: Fleet, store: FleetStore, where: Path) -> bytes | None:
     """What has signed the broker's certificate."""
     if not fleet.broker.tls:
         return None
     if fleet.broker.ca is None:
-        return store.authority.pem
+        return store.authority.certificate_pem
     try:
         return (where.parent / fleet.broker.ca).read_bytes()
     except OSError as error:
-        raise Problem(
+        raise UserError(
             f"{where}: broker.ca: {fleet.broker.ca}: {error.strerror}, expected a PEM file"
         ) from error

@@ -23,34 +23,34 @@ _GOODBYE = 5.0  # s
 
 
 @dataclass
-class Heard:
+class DeviceStats:
     """What a device has said."""
 
-    online: bool = False
+    is_online: bool = False
     was_online: bool = False
-    went_offline: int = 0
+    offline_count: int = 0
     connects: int = 0
     heap_free: int = 0
     actuators: set[str] = field(default_factory=set)  # each as platform/name
 
 
-class Load:
+class LoadClient:
     """Listens to the devices `names` below a prefix, and commands them. Times are in seconds."""
 
     def __init__(self, address: Address, prefix: str, names: list[str], ssl: Any = None) -> None:
-        self.devices = {name: Heard() for name in names}
+        self.devices = {name: DeviceStats() for name in names}
         self.messages = 0
-        self.asked = 0
-        self.refused = 0
+        self.commands_sent = 0
+        self.commands_refused = 0
         self.latencies: list[float] = []
-        self.links_lost = 0  # our own
+        self.connection_losses = 0  # our own
         self._prefix = prefix
         self._waiting: dict[bytes, tuple[str, float]] = {}
         self._number = 0
         self._client = client = Client(
             address.host,
             address.port,
-            client_id=f"{prefix.replace('/', '-')}-desk",
+            client_id=f"{prefix.replace('/', '-')}-dashboard",
             user=address.user,
             password=address.password,
             ssl=ssl,
@@ -75,9 +75,9 @@ class Load:
         self._client.poll(ms)
 
     @property
-    def online(self) -> int:
+    def online_count(self) -> int:
         """How many are now."""
-        return sum(device.online for device in self.devices.values())
+        return sum(device.is_online for device in self.devices.values())
 
     @property
     def reconnects(self) -> int:
@@ -85,13 +85,13 @@ class Load:
         return sum(max(0, device.connects - 1) for device in self.devices.values())
 
     @property
-    def unanswered(self) -> int:
+    def pending_commands(self) -> int:
         """How many commands may still be answered."""
-        return sum(self.devices[name].online for name, _ in self._waiting.values())
+        return sum(self.devices[name].is_online for name, _ in self._waiting.values())
 
-    def measure(self) -> None:
+    def reset_counters(self) -> None:
         """Count from here on."""
-        self.messages = self.asked = self.refused = 0
+        self.messages = self.commands_sent = self.commands_refused = 0
         self.latencies.clear()
         self._waiting.clear()
 
@@ -109,19 +109,19 @@ class Load:
         properties = pack(response_topic=f"{base}/answer", correlation_data=key)
         topic = f"{base}/{own[self._number % len(own)]}/set"
         if self._client.publish(topic, b"TOGGLE", qos=1, properties=properties):
-            self.asked += 1
+            self.commands_sent += 1
             self._waiting[key] = name, time.monotonic()
 
-    def close(self, forget: bool) -> None:
+    def close(self, clear_retained: bool) -> None:
         """Say goodbye; with `forget` nothing of these devices stays retained on the broker."""
         with contextlib.suppress(OSError, MQTTError):
-            if forget:
-                self._forget()
+            if clear_retained:
+                self._clear_retained()
             self._client.disconnect()
 
-    def _forget(self) -> None:
+    def _clear_retained(self) -> None:
         ends = time.monotonic() + _GOODBYE
-        while self.online and time.monotonic() < ends:  # their wills are retained, too
+        while self.online_count and time.monotonic() < ends:  # their wills are retained, too
             self._client.poll(20)
         for name, device in self.devices.items():
             for topic in ("status", *sorted(device.actuators)):
@@ -135,9 +135,9 @@ class Load:
 
     def _state(self, client: Any, connected: bool, error: Exception | None) -> None:
         if not connected and error is not None:
-            self.links_lost += 1
+            self.connection_losses += 1
 
-    def _counted(self, message: Any) -> tuple[Heard | None, list[str]]:
+    def _counted(self, message: Any) -> tuple[DeviceStats | None, list[str]]:
         levels = message.topic[len(self._prefix) + 1 :].split("/")
         device = self.devices.get(levels[0])
         if device is not None:
@@ -149,9 +149,9 @@ class Load:
         if device is None:
             return
         online = message.equals(b"online")
-        if device.online and not online:
-            device.went_offline += 1
-        device.online = online
+        if device.is_online and not online:
+            device.offline_count += 1
+        device.is_online = online
         device.was_online = device.was_online or online
 
     def _actuator(self, message: Any) -> None:
@@ -174,7 +174,7 @@ class Load:
             return
         self.latencies.append(time.monotonic() - waiting[1])
         if _object(message.payload).get("ok") is not True:
-            self.refused += 1
+            self.commands_refused += 1
 
 
 def _object(payload: bytes) -> dict[str, Any]:

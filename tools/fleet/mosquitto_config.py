@@ -12,14 +12,14 @@ from pathlib import Path
 from tools.fleet.description import Credentials
 
 # the user who may see and switch every device: a dashboard, `fleet run`
-DESK = "desk"
+DASHBOARD_USER = "dashboard"
 # mosquitto's own format, $7$: PBKDF2 of SHA-512 with its usual rounds, which are few: what is hashed
 # here is 32 random characters, and nobody's favourite word
 _ROUNDS = 101
 _SALT = 12
 
 
-def password() -> str:
+def generate_password() -> str:
     """A random one: 192 bits in 32 characters that need no quotes anywhere."""
     return secrets.token_urlsafe(24)
 
@@ -31,7 +31,7 @@ def _hash(text: str, salt: bytes, rounds: int) -> str:
     )
 
 
-def fits(text: str, hashed: str) -> bool:
+def verify_password(text: str, hashed: str) -> bool:
     """Whether a hash in mosquitto's format is of this password."""
     try:
         _, kind, rounds, salt, _ = hashed.split("$")
@@ -41,19 +41,19 @@ def fits(text: str, hashed: str) -> bool:
     return kind == "7" and hmac.compare_digest(made, hashed)
 
 
-def password_file(passwords: Mapping[str, str], before: str) -> str:
+def render_password_file(passwords: Mapping[str, str], before: str) -> str:
     """The lines of `password_file`; those of `before` stay where they still fit, so nothing moves."""
     had = dict(line.split(":", 1) for line in before.splitlines() if ":" in line)
     lines = []
     for user, text in sorted(passwords.items()):
         hashed = had.get(user, "")
         lines.append(
-            f"{user}:{hashed if fits(text, hashed) else _hash(text, secrets.token_bytes(_SALT), _ROUNDS)}"
+            f"{user}:{hashed if verify_password(text, hashed) else _hash(text, secrets.token_bytes(_SALT), _ROUNDS)}"
         )
     return "\n".join(lines) + "\n"
 
 
-def acl_file(prefix: str) -> str:
+def render_acl_file(prefix: str) -> str:
     """Each device below its own base, and the desk everywhere below the prefix."""
     return (
         "# %u is who has connected: a device writes below its own base and nowhere else,\n"
@@ -66,12 +66,12 @@ def acl_file(prefix: str) -> str:
         "pattern read homeassistant/status\n"
         "\n"
         "# sees and switches all of them\n"
-        f"user {DESK}\n"
+        f"user {DASHBOARD_USER}\n"
         f"topic readwrite {prefix}/#\n"
     )
 
 
-def lines(credentials: Credentials, tls: bool, folder: Path | str) -> list[str]:
+def render_config_lines(credentials: Credentials, tls: bool, folder: Path | str) -> list[str]:
     """What stands behind `listener` in mosquitto.conf; `folder` is where the broker has these files."""
     # without it an answer waits 40 ms for the acknowledgement of the segment before it
     made = ["set_tcp_nodelay true"]

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 
-def latency(seconds: list[float]) -> dict[str, float]:
+def latency_percentiles(seconds: list[float]) -> dict[str, float]:
     """The median, the 99th percentile and the longest, in ms; empty where there are none."""
     if not seconds:
         return {}
@@ -40,13 +40,13 @@ class Report:
     refused: int = 0
     latency_ms: dict[str, float] = field(default_factory=dict)
     reconnects: int = 0
-    desk_links_lost: int = 0
+    dashboard_connection_losses: int = 0
     memory: list[int] = field(default_factory=list)  # of each VM
     heap_free: list[int] = field(default_factory=list)  # of each device
     failed: dict[str, str] = field(default_factory=dict)  # device: why
 
     @property
-    def good(self) -> bool:
+    def passed(self) -> bool:
         return not self.failed and self.online == self.devices and self.answered == self.commands
 
     @property
@@ -61,7 +61,7 @@ class Report:
         found["heap_free"] = _median_and(self.heap_free, 0, "smallest")
         for name in ("all_online_after", "seconds"):
             found[name] = round(found[name], 1)
-        return {**found, "good": self.good}
+        return {**found, "passed": self.passed}
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def folder(path: Path) -> Path:
+def make_folder(path: Path) -> Path:
     """Make a folder for secrets: mode 0700, and with a `.gitignore` of its own."""
     path.mkdir(parents=True, exist_ok=True)
     os.chmod(path, 0o700)
@@ -16,7 +16,7 @@ def folder(path: Path) -> Path:
     return path
 
 
-def write(path: Path, data: bytes | str) -> bool:
+def write_file(path: Path, data: bytes | str) -> bool:
     """Write a file of mode 0600, whole or not at all; True where it was not there as it is now."""
     new = data.encode() if isinstance(data, str) else data
     if path.is_file() and path.read_bytes() == new:

@@ -11,9 +11,9 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
-from tools import broker as brokers
+from tools.broker import parse_url
 from tools.monitor import alerts
-from tools.monitor.model import Hub
+from tools.monitor.model import MonitorModel
 
 
 def main(
@@ -25,7 +25,7 @@ def main(
     cert: Annotated[Optional[Path], typer.Option(help="TLS: a certificate of one's own")] = None,
     key: Annotated[Optional[Path], typer.Option(help="TLS: the private key of it")] = None,
     web: Annotated[bool, typer.Option("--web", help="as a page on this computer")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="of the page; 0 takes a free one")] = 0,
+    web_port: Annotated[int, typer.Option(min=0, max=65535, help="of the page; 0 takes a free one")] = 0,
     alert: Annotated[
         Optional[list[str]], typer.Option(help="device/reading>number; * is any device; may be repeated")
     ] = None,
@@ -37,38 +37,38 @@ def main(
     Without a terminal it prints lines. A broker that goes away is shown, and waited for.
     """
     console = Console(soft_wrap=True)
-    rules = [alerts.parse(text) for text in alert or []]
-    hub = Hub(brokers.parse(broker, ca, cert, key), prefix, rules, record)
-    hub.connect()
+    rules = [alerts.parse_rule(text) for text in alert or []]
+    model = MonitorModel(parse_url(broker, ca, cert, key), prefix, rules, record)
+    model.connect()
     try:
         if web:
             from tools.monitor.web import serve
 
-            serve(hub, port, console)
+            serve(model, web_port, console)
         elif sys.stdout.isatty() and sys.stdin.isatty():
-            from tools.monitor.terminal import Monitor
+            from tools.monitor.terminal import MonitorApp
 
-            Monitor(hub).run()
+            MonitorApp(model).run()
         else:
-            _lines(hub, console, seconds)
+            _lines(model, console, seconds)
     finally:
-        hub.close()
+        model.close()
 
 
-def _lines(hub: Hub, console: Console, seconds: float | None) -> None:
+def _lines(model: MonitorModel, console: Console, seconds: float | None) -> None:
     """Events as they come, readings every two seconds."""
     said = told = 0.0
     ends = time.monotonic() + (seconds or 1e9)
     with contextlib.suppress(KeyboardInterrupt):
         while time.monotonic() < ends:
-            hub.poll(100)
-            for at, text in list(hub.events):
+            model.poll(100)
+            for at, text in list(model.events):
                 if at > said:
                     said = at
                     console.print(text, markup=False, highlight=False)
             if time.monotonic() - told > 2:
                 told = time.monotonic()
-                for name, device in sorted(hub.watch.devices.items()):
+                for name, device in sorted(model.monitor.devices.items()):
                     values = ", ".join(f"{k} {v[-1]:g}" for k, v in device.readings.items())
                     switches = ", ".join(f"{k} {v}" for k, v in device.switches.items())
                     text = f"{name}: {device.status}: {values} · {switches}"

@@ -18,8 +18,8 @@ from umqtt5.properties import CORRELATION_DATA, pack
 HISTORY = 40
 # more than that is dropped and counted: whoever may publish must not fill our memory
 MAX_DEVICES = 500
-MAX_NAMES = 64  # readings or switches of a device
-MAX_NAME = 48  # characters
+MAX_ITEMS_PER_DEVICE = 64  # readings or switches of a device
+MAX_NAME_LENGTH = 48  # characters
 # what can be commanded: the level of their topics
 PLATFORMS = ("switch", "valve", "light", "number")
 _LINE = 200  # characters of an error
@@ -42,12 +42,12 @@ class DeviceState:
 
     status: str = "unknown"
     readings: dict[str, deque[float]] = field(default_factory=dict)
-    times: dict[str, deque[float]] = field(default_factory=dict)  # s since the epoch
+    timestamps: dict[str, deque[float]] = field(default_factory=dict)  # s since the epoch
     health: dict[str, Any] = field(default_factory=dict)
     switches: dict[str, str] = field(default_factory=dict)
     platforms: dict[str, str] = field(default_factory=dict)  # of each switch: its level in topics
-    received: int = 0
-    heard: float = 0.0  # s since the epoch
+    message_count: int = 0
+    last_seen: float = 0.0  # s since the epoch
 
 
 @dataclass
@@ -56,12 +56,12 @@ class Command:
 
     device: str
     switch: str
-    word: str
-    answer: dict[str, Any] | None = None
-    since: float = field(default_factory=time.monotonic)
+    payload: str
+    response: dict[str, Any] | None = None
+    sent_at: float = field(default_factory=time.monotonic)
 
 
-def shown(text: str, limit: int = MAX_NAME) -> str:
+def sanitize(text: str, limit: int = MAX_NAME_LENGTH) -> str:
     """What anybody may have sent, made fit to be shown: short, and without control characters."""
     return "".join(c if c.isprintable() else "?" for c in text[:limit])
 
@@ -72,29 +72,31 @@ def _state_of(payload: bytes) -> str:
     if text.startswith("{"):
         with contextlib.suppress(ValueError, RecursionError):
             text = str(json.loads(text).get("state"))
-    return {"open": "ON", "closed": "OFF"}.get(text, shown(text))
+    return {"open": "ON", "closed": "OFF"}.get(text, sanitize(text))
 
 
-class Watch:
+class DeviceMonitor:
     """The desktop's side: umqtt5 itself, on CPython. What it hears may be anything.
 
     `history` is how many values of a reading are kept. A `guest` leaves the broker as it was; else
     what devices have left there is cleared at the end.
     """
 
-    def __init__(self, broker: Address, prefix: str, history: int = HISTORY, guest: bool = False) -> None:
+    def __init__(
+        self, broker: Address, prefix: str, history: int = HISTORY, shared_broker: bool = False
+    ) -> None:
         self.devices: dict[str, DeviceState] = {}
         self.commands: dict[bytes, Command] = {}
-        self.linked = False
-        self.dropped = 0  # messages of devices and readings that there is no room for
+        self.is_connected = False
+        self.dropped_messages = 0  # messages of devices and readings that there is no room for
         self._prefix = prefix
         self._history = history
-        self._guest = guest
+        self._guest = shared_broker
         # told in words what changes, but for readings
         self.on_event: Callable[[str], None] = lambda text: None
         self.on_reading: Callable[[str, str, float], None] = lambda device, name, value: None
         self._number = 0
-        me = f"{prefix.replace('/', '-')}-watch" + (f"-{secrets.token_hex(3)}" if guest else "")
+        me = f"{prefix.replace('/', '-')}-watch" + (f"-{secrets.token_hex(3)}" if shared_broker else "")
         # devices answer at a topic of their own, where a broker lets them write: ours are told apart
         self._mark = secrets.token_bytes(6)
         self._client = Client(
@@ -103,8 +105,8 @@ class Watch:
             client_id=me,
             user=broker.user,
             password=broker.password,
-            ssl=broker.context(),
-            session_expiry=0 if guest else 3600,
+            ssl=broker.ssl_context(),
+            session_expiry=0 if shared_broker else 3600,
             rx=65536,
             tx=4096,
             outbox=16384,
@@ -143,49 +145,49 @@ class Watch:
             self._client.poll(200)
             self._client.disconnect()
 
-    def command(self, device: str, switch: str, word: str) -> Command:
+    def command(self, device: str, switch: str, payload: str) -> Command:
         """Send a command; its answer is looked for in `commands`."""
         self._number += 1
         key = self._mark + b"%d" % self._number
-        self.commands[key] = command = Command(device, switch, word)
+        self.commands[key] = command = Command(device, switch, payload)
         for old in list(self.commands)[:-_COMMANDS]:
             del self.commands[old]
         properties = pack(response_topic=f"{self._prefix}/{device}/answer", correlation_data=key)
         known = self.devices.get(device, DeviceState()).platforms
         topic = f"{self._prefix}/{device}/{known.get(switch, 'switch')}/{switch}/set"
-        self.on_event(f"{device}: {switch}: {word} asked")
-        if not self._client.publish(topic, word, qos=1, properties=properties):
-            command.answer = {"ok": False, "error": "no room in our outbox"}
+        self.on_event(f"{device}: {switch}: {payload} asked")
+        if not self._client.publish(topic, payload, qos=1, properties=properties):
+            command.response = {"ok": False, "error": "no room in our outbox"}
         return command
 
     def _state(self, client: Any, connected: bool, error: Exception | None) -> None:
-        self.linked = connected
+        self.is_connected = connected
         if not connected and error is not None:
             self.on_event(f"link to the broker lost: {error}")
 
     def _device(self, message: Any) -> tuple[DeviceState, list[str]]:
         """Whose message it is, and the levels of its topic behind the prefix, to be shown."""
-        levels = [shown(level) for level in message.topic[len(self._prefix) + 1 :].split("/")]
+        levels = [sanitize(level) for level in message.topic[len(self._prefix) + 1 :].split("/")]
         device = self.devices.get(levels[0])
         if device is None:
             device = DeviceState()
             if len(self.devices) < MAX_DEVICES:
                 self.devices[levels[0]] = device
             else:
-                self.dropped += 1
-        device.received += 1
-        device.heard = time.time()
+                self.dropped_messages += 1
+        device.message_count += 1
+        device.last_seen = time.time()
         return device, levels
 
     def _room(self, table: dict[str, Any], name: str) -> bool:
-        if name in table or len(table) < MAX_NAMES:
+        if name in table or len(table) < MAX_ITEMS_PER_DEVICE:
             return True
-        self.dropped += 1
+        self.dropped_messages += 1
         return False
 
     def _status(self, message: Any) -> None:
         device, levels = self._device(message)
-        status = shown(message.payload.decode(errors="replace"))
+        status = sanitize(message.payload.decode(errors="replace"))
         if status != device.status:
             self.on_event(f"{levels[0]}: {status}")
         device.status = status
@@ -194,7 +196,7 @@ class Watch:
         device, levels = self._device(message)
         name = "/".join(levels[2:])
         if levels[3:] == ["error"]:
-            text = shown(bytes(message.payload[:_LINE]).decode(errors="replace"))
+            text = sanitize(bytes(message.payload[:_LINE]).decode(errors="replace"))
             if text:
                 self.on_event(f"{levels[0]}: sensor {levels[2]}: {text}")
             return
@@ -204,7 +206,7 @@ class Watch:
             return
         if not abs(value) < _TOO_LARGE or not self._room(device.readings, name):  # NaN, too
             return
-        for table, what in ((device.readings, value), (device.times, device.heard)):
+        for table, what in ((device.readings, value), (device.timestamps, device.last_seen)):
             table.setdefault(name, deque(maxlen=self._history)).append(what)
         self.on_reading(levels[0], name, value)
 
@@ -225,8 +227,8 @@ class Watch:
             if isinstance(figures, dict):
                 numbers = [(k, v) for k, v in figures.items() if isinstance(v, (int, float, str))]
                 device.health = {
-                    shown(key): shown(value) if isinstance(value, str) else value
-                    for key, value in numbers[:MAX_NAMES]
+                    sanitize(key): sanitize(value) if isinstance(value, str) else value
+                    for key, value in numbers[:MAX_ITEMS_PER_DEVICE]
                     if isinstance(value, str) or abs(value) < _TOO_LARGE
                 }
 
@@ -239,7 +241,7 @@ class Watch:
         except (ValueError, RecursionError):
             return
         if isinstance(answer, dict):
-            command.answer = answer
+            command.response = answer
             if not answer.get("ok"):
-                why = shown(str(answer.get("error")))
+                why = sanitize(str(answer.get("error")))
                 self.on_event(f"{command.device}: {command.switch}: refused: {why}")

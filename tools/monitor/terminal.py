@@ -12,14 +12,14 @@ from textual.widgets import Button, DataTable, Footer, Header, Label, RichLog, S
 from textual_plotext import PlotextPlot
 
 from tools.monitor.device_state import UNITS
-from tools.monitor.model import Hub
+from tools.monitor.model import MonitorModel
 
 _POLL = 0.05  # s
 _SHOW = 0.5  # s
 _PLOT = 300.0  # s that a plot shows at most
 
 
-class Monitor(App[None]):
+class MonitorApp(App[None]):
     """Devices at the left, the chosen one at the right, what happens below."""
 
     TITLE = "umqtt5 monitor"
@@ -43,9 +43,9 @@ class Monitor(App[None]):
         Binding("n", "next_reading", "next plot"),
     ]
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, model: MonitorModel) -> None:
         super().__init__()
-        self.hub = hub
+        self.model = model
         self.device = ""  # the chosen one
         self.reading = ""
         self._said = 0.0
@@ -68,10 +68,10 @@ class Monitor(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        self.sub_title = f"{self.hub.address} {self.hub.prefix}/"
-        self.query_one("#devices", DataTable).add_columns("device", "status", "heard", "alerts")
+        self.sub_title = f"{self.model.address} {self.model.prefix}/"
+        self.query_one("#devices", DataTable).add_columns("device", "status", "last seen", "alerts")
         self.query_one("#readings", DataTable).add_columns("reading", "now", "unit", "lowest", "highest")
-        self.set_interval(_POLL, self.hub.poll)
+        self.set_interval(_POLL, self.model.poll)
         self.set_interval(_SHOW, self.show_all)
         self.query_one("#devices").focus()
 
@@ -102,7 +102,7 @@ class Monitor(App[None]):
         self._command(str(event.button.name))
 
     def _command(self, switch: str) -> None:
-        why = self.hub.switch(self.device, switch, "TOGGLE")
+        why = self.model.send_command(self.device, switch, "TOGGLE")
         if why:
             self.notify(f"{self.device} {switch}: {why}", severity="error")
 
@@ -110,17 +110,17 @@ class Monitor(App[None]):
 
     @property
     def _state(self) -> Any:
-        return self.hub.watch.devices.get(self.device)
+        return self.model.monitor.devices.get(self.device)
 
     def show_all(self) -> None:
         banner = self.query_one("#banner", Static)
-        banner.update(f"no link to {self.hub.address}: trying again")
-        banner.set_class(not self.hub.watch.linked, "shown")
+        banner.update(f"no link to {self.model.address}: trying again")
+        banner.set_class(not self.model.monitor.is_connected, "shown")
         self._show_devices()
         if self._state:
             self._show_device()
         log = self.query_one("#log", RichLog)
-        for at, text in list(self.hub.events):
+        for at, text in list(self.model.events):
             if at > self._said:
                 self._said = at
                 log.write(f"{time.strftime('%H:%M:%S', time.localtime(at))}  {text}")
@@ -128,9 +128,9 @@ class Monitor(App[None]):
     def _show_devices(self) -> None:
         table = self.query_one("#devices", DataTable)
         columns = list(table.columns)
-        for name, device in sorted(self.hub.watch.devices.items()):
-            ago = f"{time.time() - device.heard:.0f} s"
-            row = (name, device.status, ago, ", ".join(self.hub.alerts.of(name)))
+        for name, device in sorted(self.model.monitor.devices.items()):
+            ago = f"{time.time() - device.last_seen:.0f} s"
+            row = (name, device.status, ago, ", ".join(self.model.alerts.for_device(name)))
             if name not in self._rows:
                 self._rows[name] = table.add_row(*row, key=name)
             for column, cell in zip(columns, row):

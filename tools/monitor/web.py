@@ -22,7 +22,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tools.monitor.model import Hub
+from tools.monitor.model import MonitorModel
 
 _PAGE = Path(__file__).parent / "page"
 _FILES = {"": "index.html", "style.css": "style.css", "app.js": "app.js"}
@@ -39,12 +39,12 @@ _HEADERS = {
 _HOSTS = ["127.0.0.1", "localhost"]
 
 
-def application(hub: Hub, token: str) -> Starlette:
+def application(model: MonitorModel, token: str) -> Starlette:
     """The page and its socket. Only who has the `token` is heard: any page may reach loopback."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(_poll(hub))
+        task = asyncio.create_task(_poll(model))
         yield
         task.cancel()
 
@@ -61,10 +61,10 @@ def application(hub: Hub, token: str) -> Starlette:
             await socket.close(4403)
             return
         await socket.accept()
-        teller = asyncio.create_task(_tell(hub, socket))
+        teller = asyncio.create_task(_tell(model, socket))
         try:
             while True:
-                await _listen(hub, socket)
+                await _listen(model, socket)
         except (WebSocketDisconnect, RuntimeError):
             pass
         finally:
@@ -77,36 +77,36 @@ def application(hub: Hub, token: str) -> Starlette:
     )
 
 
-async def _poll(hub: Hub) -> None:
+async def _poll(model: MonitorModel) -> None:
     while True:
-        hub.poll()
+        model.poll()
         await asyncio.sleep(_POLL)
 
 
-async def _tell(hub: Hub, socket: WebSocket) -> None:
+async def _tell(model: MonitorModel, socket: WebSocket) -> None:
     """All of it first, then what is new."""
     since = 0.0
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         while True:
-            state = hub.state(since)
+            state = model.snapshot(since)
             state["whole"] = not since
             await socket.send_text(json.dumps(state))
             since = state["now"]
             await asyncio.sleep(_TELL)
 
 
-async def _listen(hub: Hub, socket: WebSocket) -> None:
-    """One command of the page: `{"device": ..., "switch": ..., "word": ...}`."""
+async def _listen(model: MonitorModel, socket: WebSocket) -> None:
+    """One command of the page: `{"device": ..., "switch": ..., "payload": ...}`."""
     text = await socket.receive_text()
     why: str | None = "not understood"
     with contextlib.suppress(ValueError, TypeError, KeyError):
         asked: Any = json.loads(text[:_LONGEST])
-        why = hub.switch(str(asked["device"]), str(asked["switch"]), str(asked["word"]))
+        why = model.send_command(str(asked["device"]), str(asked["switch"]), str(asked["payload"]))
     if why:
-        hub.say(f"a command of the page: {why}")
+        model.add_event(f"a command of the page: {why}")
 
 
-def serve(hub: Hub, port: int, console: Console) -> None:
+def serve(model: MonitorModel, port: int, console: Console) -> None:
     """Until Ctrl-C. `port` 0 takes a free one."""
     token = secrets.token_urlsafe(16)
     with socket.socket() as listener:
@@ -114,9 +114,11 @@ def serve(hub: Hub, port: int, console: Console) -> None:
         listener.bind(("127.0.0.1", port))
         listener.listen()  # before the address is told
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}"
-        console.print(f"{hub.address}, {hub.prefix}/: {url}", highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"{model.address}, {model.prefix}/: {url}", highlight=False, markup=False, soft_wrap=True
+        )
         config = uvicorn.Config(
-            application(hub, token), log_level="warning", ws_max_size=_LONGEST, timeout_graceful_shutdown=1
+            application(model, token), log_level="warning", ws_max_size=_LONGEST, timeout_graceful_shutdown=1
         )
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])

@@ -13,7 +13,7 @@ from tools.bundle import image
 from tools.vm import process
 
 
-def config(device: str, broker: Address, prefix: str, period: float = 1) -> dict[str, Any]:
+def host_config(device: str, broker: Address, prefix: str, period: float = 1) -> dict[str, Any]:
     """A config for the host board with every reading that this computer has."""
     where: dict[str, Any] = {"host": broker.host, "port": broker.port}
     if broker.user is not None:
@@ -33,19 +33,19 @@ def config(device: str, broker: Address, prefix: str, period: float = 1) -> dict
     }
 
 
-class Device:
+class SimulatedDevice:
     """One device. `lines` are the last that it printed on its console."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any] | str | None, heap: str = "128k") -> None:
+    def __init__(self, folder: Path, config: dict[str, Any] | str | None, heap: str = "128k") -> None:
         """`settings` becomes its `config.json`: a str as it stands, None for no file."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.lines: deque[str] = deque(maxlen=200)
+        self.console_lines: deque[str] = deque(maxlen=200)
         path = folder / "config.json"
         path.unlink(missing_ok=True)
-        if settings is not None:
-            path.write_text(settings if isinstance(settings, str) else json.dumps(settings, indent=2))
-        self._process = process.start_device(folder, image.cached("host"), heap)
+        if config is not None:
+            path.write_text(config if isinstance(config, str) else json.dumps(config, indent=2))
+        self._process = process.start_device(folder, image.build_image("host"), heap)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -53,7 +53,7 @@ class Device:
         assert self._process.stdout
         try:
             for line in self._process.stdout:
-                self.lines.append(line.rstrip())
+                self.console_lines.append(line.rstrip())
         except ValueError:
             pass  # closed by `stop`
 
@@ -62,7 +62,7 @@ class Device:
         return self._process.pid
 
     @property
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         return self._process.poll() is None
 
     def wait(self, timeout: float) -> int:
@@ -71,15 +71,15 @@ class Device:
         self._reader.join(timeout)
         return code
 
-    def output(self, pin: str) -> str:
+    def read_output(self, pin: str) -> str:
         """The level of an output, as the device keeps it: ON or OFF."""
         path = self.folder / pin
         return path.read_text().strip() if path.exists() else ""
 
     def stop(self) -> None:
-        process.stop(self._process)
+        process.stop_vm(self._process)
 
-    def __enter__(self) -> Device:
+    def __enter__(self) -> SimulatedDevice:
         return self
 
     def __exit__(self, *_: object) -> None:

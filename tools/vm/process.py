@@ -13,26 +13,26 @@ from tools import npm
 from tools.paths import LIB
 
 
-class VmMissing(RuntimeError):
+class VmNotFound(RuntimeError):
     """There is no VM beside this Python."""
 
 
-def executable() -> str:
+def find_executable() -> str:
     """The VM that was installed beside this Python. Raises VmMissing."""
     for name in ("micropython", "micropython.exe"):
         path = Path(sys.executable).parent / name
         if path.exists():
             return str(path)
-    raise VmMissing(
+    raise VmNotFound(
         "no MicroPython VM beside this Python: run `make setup` "
         "(its wheels are for Linux x86-64, macOS arm64 and Windows)"
     )
 
 
-def start(
+def start_vm(
     arguments: Sequence[str],
     *,
-    path: Sequence[Path] = (LIB,),
+    module_path: Sequence[Path] = (LIB,),
     heap: str = "128k",
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -44,9 +44,9 @@ def start(
     As on a board, what is frozen into the firmware (asyncio) is found behind the path.
     It is in a session of its own: Ctrl-C in the terminal reaches only us, who then end it.
     """
-    search = os.pathsep.join([*map(str, path), ".frozen"])
+    search = os.pathsep.join([*map(str, module_path), ".frozen"])
     return subprocess.Popen(
-        [executable(), "-X", f"heapsize={heap}", *arguments],
+        [find_executable(), "-X", f"heapsize={heap}", *arguments],
         cwd=cwd,
         env={**os.environ, **(environment or {}), "MICROPYPATH": search},
         stdin=subprocess.DEVNULL,
@@ -64,10 +64,12 @@ def start_device(folder: Path, image: Path, heap: str = "128k") -> subprocess.Po
     Like a board it runs boot.py, then main.py. The paths of its modules are short there, and they
     are in its heap: so they are here.
     """
-    return start(["-c", "import boot, main"], path=[short(image, folder)], heap=heap, cwd=folder)
+    return start_vm(
+        ["-c", "import boot, main"], module_path=[link_image(image, folder)], heap=heap, cwd=folder
+    )
 
 
-def short(image: Path, folder: Path) -> Path:
+def link_image(image: Path, folder: Path) -> Path:
     """A short path to an image for a VM that runs in `folder`."""
     link = folder / ".code"
     link.unlink(missing_ok=True)
@@ -75,7 +77,7 @@ def short(image: Path, folder: Path) -> Path:
     return Path(link.name)
 
 
-def stop(process: subprocess.Popen[str], timeout: float = 5) -> None:
+def stop_vm(process: subprocess.Popen[str], timeout: float = 5) -> None:
     """End a process, gently first."""
     if process.poll() is None:
         process.terminate()
@@ -88,27 +90,27 @@ def stop(process: subprocess.Popen[str], timeout: float = 5) -> None:
         process.stdout.close()
 
 
-VM_32 = Path(__file__).parent / "webassembly"
+VM_32_FOLDER = Path(__file__).parent / "webassembly"
 
 
-def has_32_bit() -> bool:
+def has_vm_32() -> bool:
     """True where the 32-bit VM is installed (npm's webassembly port, run by Node)."""
-    return shutil.which("node") is not None and (VM_32 / "node_modules").is_dir()
+    return shutil.which("node") is not None and (VM_32_FOLDER / "node_modules").is_dir()
 
 
-def install_32_bit() -> str | None:
+def install_vm_32() -> str | None:
     """Install the 32-bit VM where it is not; returns why it can't be."""
-    return npm.install(VM_32)
+    return npm.install(VM_32_FOLDER)
 
 
-def run_32(code: str | Sequence[str], folders: Sequence[Path], timeout: float = 60) -> str:
+def run_vm_32(code: str | Sequence[str], folders: Sequence[Path], timeout: float = 60) -> str:
     """Run `code` in the 32-bit VM with the files of these folders; returns what it printed.
 
     That VM has no sockets, and carries out a `gc.collect()` when a piece of code has ended: the
     next piece sees its effect. Raises RuntimeError with what it said where it failed.
     """
     pieces = [code] if isinstance(code, str) else code
-    command = ["node", str(VM_32 / "run.mjs"), ",".join(map(str, folders)), *pieces]
+    command = ["node", str(VM_32_FOLDER / "run.mjs"), ",".join(map(str, folders)), *pieces]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
     )

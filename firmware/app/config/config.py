@@ -5,7 +5,7 @@ import os
 
 from actuators.schema import FIELDS as ACTUATORS
 from sensors import KINDS
-from sensors import module as sensor_module
+from sensors import load_module as load_sensor_module
 
 from .schema import FIELDS, REQUIRED
 
@@ -33,7 +33,7 @@ def load(path, pins):
     for field in ("prefix", "discovery"):
         topic = config[field]
         if topic and ("+" in topic or "#" in topic or "\n" in topic):
-            _wrong(path, field, topic, FIELDS[""][field][4])
+            _fail(path, field, topic, FIELDS[""][field][4])
     _fields(path, "broker.", config["broker"])
     if config["broker"]["tls"] is not None:
         _tls(path, config["broker"]["tls"])
@@ -50,7 +50,7 @@ def load(path, pins):
     return config
 
 
-def _wrong(path, field, value, expected):
+def _fail(path, field, value, expected):
     secret = field[-8:] == "password" or field == "update.key"
     shown = "..." if secret else json.dumps(value)
     raise ConfigError("%s: %s: %s, expected %s" % (path, field, shown, expected))
@@ -73,22 +73,22 @@ def _fields(path, where, found, table=None):
             continue
         right = isinstance(value, (int, float) if kind is float else kind)
         if not right or isinstance(value, bool) and kind is not bool:
-            _wrong(path, where + field, value, expected)
+            _fail(path, where + field, value, expected)
         if kind not in (dict, bool, object):
             size = len(value) if kind in (str, list) else value
             if not low <= size <= high:
-                _wrong(path, where + field, value, expected)
+                _fail(path, where + field, value, expected)
 
 
 def _name(path, field, name):
     for c in name:
         if not (c.isalpha() or c.isdigit() or c in "-_") or ord(c) > 127:
-            _wrong(path, field, name, FIELDS[""]["device"][4])
+            _fail(path, field, name, FIELDS[""]["device"][4])
 
 
 def _one_of(path, field, found, key, known):
     if isinstance(found, dict) and key in found and found[key] not in known:
-        _wrong(path, field, found[key], "one of " + ", ".join(sorted(known)))
+        _fail(path, field, found[key], "one of " + ", ".join(sorted(known)))
 
 
 def _list(path, what, found, fields, key, known):
@@ -100,14 +100,14 @@ def _list(path, what, found, fields, key, known):
     for index, item in enumerate(found):
         where = "%s[%d]" % (what, index)
         if not isinstance(item, dict):
-            _wrong(path, where, item, "an object")
+            _fail(path, where, item, "an object")
         _fields(path, where + ".", item, fields(item.get("kind")))
         _one_of(path, where + "." + key, item, key, known)
         if item["name"] is None:
             item["name"] = item["kind"]
         _name(path, where + ".name", item["name"])
         if item["name"] in names:
-            _wrong(path, where + ".name", item["name"], "a name that no other has")
+            _fail(path, where + ".name", item["name"], "a name that no other has")
         names.add(item["name"])
     return names
 
@@ -121,7 +121,7 @@ def _actuators(path, found, pins):
         _one_of(path, where + "safe", item, "safe", ("ON", "OFF", "HOLD"))
         for other in item["interlock"]:
             if other not in names or other == item["name"]:
-                _wrong(path, where + "interlock", other, "the name of another actuator")
+                _fail(path, where + "interlock", other, "the name of another actuator")
 
 
 def _sensors(path, found, mode, pins):
@@ -129,28 +129,33 @@ def _sensors(path, found, mode, pins):
     known = KINDS.split() + list(pins.READINGS)
     for index, item in enumerate(found):
         _one_of(path, "sensors[%d].kind" % index, item, "kind", known)
-    _list(path, "sensors", found, lambda kind: sensor_module(kind).FIELDS, "kind", known)
+    _list(path, "sensors", found, lambda kind: load_sensor_module(kind).FIELDS, "kind", known)
     for index, item in enumerate(found):
         where = "sensors[%d]." % index
-        kind = sensor_module(item["kind"])
-        for field, use in getattr(kind, "PINS", {}).items():
+        kind = load_sensor_module(item["kind"])
+        for field, use in getattr(kind, "PIN_USES", {}).items():
             _pin(path, where + field, item[field], use, pins)
         for field, words in getattr(kind, "CHOICES", {}).items():
             _one_of(path, where + field, item, field, words)
         if "bus" in item and item["bus"] not in pins.BUSES:
             buses = ", ".join(sorted(pins.BUSES))
-            _wrong(path, where + "bus", item["bus"], buses or "no such sensor: this board has no bus")
+            _fail(path, where + "bus", item["bus"], buses or "no such sensor: this board has no bus")
         wrong = kind.check(item, pins) if hasattr(kind, "check") else None
         if wrong:
-            _wrong(path, where + wrong[0], item[wrong[0]], wrong[1])
+            _fail(path, where + wrong[0], item[wrong[0]], wrong[1])
         if item.get("wake"):
             if mode != "deep" or woken:
-                _wrong(path, where + "wake", True, "false: " + (woken or 'only from power.mode "deep"'))
+                _fail(path, where + "wake", True, "false: " + (woken or 'only from power.mode "deep"'))
             woken = "another sensor wakes it"
-            _pin(path, where + "pin", item["pin"], "WAKE", pins)
+            _pin(path, where + "pin", item["pin"], "WAKE_PINS", pins)
 
 
-_USES = {"IN": "an input", "OUT": "an output", "ANALOG": "measured", "WAKE": "what wakes it"}
+_USES = {
+    "INPUT_PINS": "an input",
+    "OUTPUT_PINS": "an output",
+    "ANALOG_PINS": "measured",
+    "WAKE_PINS": "what wakes it",
+}
 
 
 def _pin(path, where, pin, use, pins):
@@ -160,18 +165,20 @@ def _pin(path, where, pin, use, pins):
     if pins_that_can == "any":
         if named and 0 < len(pin) < 24 and "/" not in pin and pin not in ("config.json", "."):
             return
-        _wrong(path, where, pin, "the name of a file, 1 to 23 letters")
+        _fail(path, where, pin, "the name of a file, 1 to 23 letters")
     number = pins.OUTPUTS.get(pin) if named else pin
     if not isinstance(number, int) or isinstance(number, bool):
-        _wrong(path, where, pin, "a number of one of its pins: " + pins_that_can)
+        _fail(path, where, pin, "a number of one of its pins: " + pins_that_can)
     if not _within(number, pins_that_can):
-        for numbers in pins.WHY:
-            if _within(number, numbers) and not (use != "ANALOG" and "measure" in pins.WHY[numbers]):
+        for numbers in pins.PIN_RESTRICTIONS:
+            if _within(number, numbers) and not (
+                use != "ANALOG_PINS" and "measure" in pins.PIN_RESTRICTIONS[numbers]
+            ):
                 raise ConfigError(
                     "%s: %s: GPIO %d can't be %s, for %s; expected one of %s"
-                    % (path, where, number, _USES[use], pins.WHY[numbers], pins_that_can)
+                    % (path, where, number, _USES[use], pins.PIN_RESTRICTIONS[numbers], pins_that_can)
                 )
-        _wrong(path, where, pin, "one of %s%s" % (pins_that_can, ", to wake it" if use == "WAKE" else ""))
+        _fail(path, where, pin, "one of %s%s" % (pins_that_can, ", to wake it" if use == "WAKE_PINS" else ""))
 
 
 def _within(number, numbers):
@@ -194,7 +201,7 @@ def _tls(path, tls):
             try:
                 os.stat(folder + tls[field])
             except OSError:
-                _wrong(path, "broker.tls." + field, tls[field], FIELDS["broker.tls."][field][4])
+                _fail(path, "broker.tls." + field, tls[field], FIELDS["broker.tls."][field][4])
 
 
 def _update(path, update):
@@ -208,9 +215,9 @@ def _update(path, update):
 def _power(path, power, pins):
     _fields(path, "power.", power)
     if power["mode"] not in ("on", "light", "deep"):
-        _wrong(path, "power.mode", power["mode"], FIELDS["power."]["mode"][4])
+        _fail(path, "power.mode", power["mode"], FIELDS["power."]["mode"][4])
     if power["mode"] != "on" and not hasattr(pins, power["mode"] + "_sleep"):
-        _wrong(path, "power.mode", power["mode"], "on: this board does not sleep")
+        _fail(path, "power.mode", power["mode"], "on: this board does not sleep")
 
 
 def _wifi(path, wifi, pins):

@@ -1,4 +1,4 @@
-"""What every device runs: one file on a board, `node.mpy`."""
+"""The parts that every device loads; on a board they are one file, `app/node.mpy`."""
 
 from .node import Node, run
 

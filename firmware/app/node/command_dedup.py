@@ -1,8 +1,9 @@
-"""Commands that were carried out: a repeat is answered from here, and not carried out again.
+"""Command deduplication: detects duplicate commands, executes each once and repeats its response.
 
-A command is the same when its Response Topic and Correlation Data are, or else its user property
-`id`. The last so many are kept in RAM; with `path` also in a file of slots of a fixed size, each
-with its checksum, so that a cut while one is written loses that one and no other.
+Two commands are the same if they have the same Response Topic and Correlation Data, or the same user property
+`id`. The last commands are kept in RAM and, if a path is given, in a file of slots of 192 bytes, each with a
+checksum; a power cut during a write loses only that slot. Commands with the user property `expires` are
+rejected after that time.
 """
 
 import os
@@ -11,115 +12,121 @@ from hashlib import sha256
 
 from micropython import const
 
-from .timestamps import seconds
+from .timestamps import unix_time
 
 _RESPONSE_TOPIC = const(0x08)
 _CORRELATION_DATA = const(0x09)
 _USER_PROPERTY = const(0x26)
 _KEY = const(12)  # bytes
 _SLOT = const(192)
-_HEAD = const(4 + 4 + _KEY + 2)  # checksum, number, key, length of the answer
-_BEGUN = const(0xFFFF)  # for the length: there is no answer yet
-_LONGEST = const(_SLOT - _HEAD)
+_HEAD = const(4 + 4 + _KEY + 2)  # bytes: checksum, sequence number, key, length of the response
+_STARTED = const(0xFFFF)  # length of a response that does not exist yet
+_MAX_ANSWER = const(_SLOT - _HEAD)
 
 
-class Repeats:
-    """`keep`: how many. What can't be read of the file is left out."""
+class CommandDedup:
+    """The last `capacity` commands with their responses.
 
-    def __init__(self, keep, path=None):
-        self._keep = keep
+    `path` is the file that keeps them across restarts, None for RAM only. Damaged slots are skipped.
+    """
+
+    def __init__(self, capacity, path=None):
+        self._capacity = capacity
         self._path = path
-        self._known = []  # [number, key, answer], the oldest first; the answer is None where it is begun
-        self._number = 0
+        self._commands = []  # [sequence number, key, response], oldest first; no response yet: None
+        self._next = 0
         if path:
             self._load()
 
-    def find(self, key):
-        """The answer that a command got, "" where it was begun and never ended, None for a new one."""
-        for entry in self._known:
+    def find_answer(self, key):
+        """Return the response to a known command: "" if it was not finished, None if the command is new."""
+        for entry in self._commands:
             if entry[1] == key:
                 return entry[2] or ""
         return None
 
-    def begin(self, key):
-        """It is about to be carried out."""
+    def mark_started(self, key):
+        """Note that the command is about to be executed."""
         self._put(key, None)
 
-    def done(self, key, answer):
-        """It was carried out, and got this answer."""
-        self._put(key, answer)
+    def store_answer(self, key, text):
+        """Note that the command was executed, with this response."""
+        self._put(key, text)
 
-    def _put(self, key, answer):
-        if answer is not None and len(answer.encode()) > _LONGEST:
-            answer = '{"ok": true}'
-        for entry in self._known:
+    def _put(self, key, text):
+        if text is not None and len(text.encode()) > _MAX_ANSWER:
+            text = '{"ok": true}'
+        for entry in self._commands:
             if entry[1] == key:  # it keeps its slot
-                entry[2] = answer
+                entry[2] = text
                 break
         else:
-            entry = [self._number, key, answer]
-            self._number = (self._number + 1) & 0x3FFFFFFF
-            self._known.append(entry)
-            if len(self._known) > self._keep:
-                self._known.pop(0)
+            entry = [self._next, key, text]
+            self._next = (self._next + 1) & 0x3FFFFFFF
+            self._commands.append(entry)
+            if len(self._commands) > self._capacity:
+                self._commands.pop(0)
         if self._path:
             self._write(entry)
 
     def _write(self, entry):
-        number, key, answer = entry
-        data = b"" if answer is None else answer.encode()
-        length = _BEGUN if answer is None else len(data)
+        number, key, text = entry
+        data = b"" if text is None else text.encode()
+        length = _STARTED if text is None else len(data)
         record = number.to_bytes(4, "big") + key + length.to_bytes(2, "big") + data
         record += bytes(_SLOT - 4 - len(record))
         try:
             with open(self._path, "r+b") as file:
-                file.seek(number % self._keep * _SLOT)
+                file.seek(number % self._capacity * _SLOT)
                 file.write((crc32(record) & 0xFFFFFFFF).to_bytes(4, "big") + record)
         except OSError as error:
-            print("%s: %s: repeats are known until the next restart only" % (self._path, error))
+            print("%s: %s; duplicate commands are not detected after a restart" % (self._path, error))
 
     def _load(self):
-        size = self._keep * _SLOT
+        size = self._capacity * _SLOT
         try:
             if os.stat(self._path)[6] != size:
                 raise OSError(0)
         except OSError:
-            try:
-                with open(self._path, "wb") as file:
-                    for _ in range(self._keep):
-                        file.write(bytes(_SLOT))
-            except OSError as error:
-                print("%s: %s" % (self._path, error))
+            self._create_file()
             return
         with open(self._path, "rb") as file:
-            for _ in range(self._keep):
+            for _ in range(self._capacity):
                 record = file.read(_SLOT)
                 if int.from_bytes(record[:4], "big") != crc32(record[4:]) & 0xFFFFFFFF:
                     continue
                 length = int.from_bytes(record[_HEAD - 2 : _HEAD], "big")
-                answer = None if length == _BEGUN else str(record[_HEAD : _HEAD + length], "utf-8")
+                text = None if length == _STARTED else str(record[_HEAD : _HEAD + length], "utf-8")
                 number = int.from_bytes(record[4:8], "big")
-                self._known.append([number, bytes(record[8 : 8 + _KEY]), answer])
-        self._known.sort(key=lambda entry: entry[0])
-        if self._known:
-            self._number = self._known[-1][0] + 1
+                self._commands.append([number, bytes(record[8 : 8 + _KEY]), text])
+        self._commands.sort(key=lambda entry: entry[0])
+        if self._commands:
+            self._next = self._commands[-1][0] + 1
+
+    def _create_file(self):
+        try:
+            with open(self._path, "wb") as file:
+                for _ in range(self._capacity):
+                    file.write(bytes(_SLOT))
+        except OSError as error:
+            print("%s: %s; duplicate commands are not detected after a restart" % (self._path, error))
 
 
-def key_of(message, name):
-    """What makes this command to `name` the same as another, None where it does not say."""
+def command_key(message, name):
+    """Return the key that identifies a command to the actuator `name`, None if the command has none."""
     correlation = message.property(_CORRELATION_DATA)
     if correlation:
         who = (message.property(_RESPONSE_TOPIC) or "").encode() + b"\0" + bytes(correlation)
     else:
-        who = user_property(message, "id")
+        who = _user_property(message, "id")
         if who is None:
             return None
         who = who.encode()
     return sha256(name.encode() + b"\0" + who).digest()[:_KEY]
 
 
-def user_property(message, name):
-    """The value of the first user property of this name, None where there is none."""
+def _user_property(message, name):
+    """Return the value of the first user property of this name, None if there is none."""
     nth = 0
     while True:
         pair = message.property(_USER_PROPERTY, nth)
@@ -128,13 +135,13 @@ def user_property(message, name):
         nth += 1
 
 
-def expired(message):
-    """Whether the user property `expires`, seconds since 1970, is over. Raises ValueError.
+def is_expired(message):
+    """Return True if the time in the user property `expires`, seconds since 1970, is over.
 
-    A clock that was never set can't tell: then it is not.
+    Without a set clock it returns False. Raises ValueError if the property is not a number.
     """
-    text = user_property(message, "expires")
-    now = seconds()
+    text = _user_property(message, "expires")
+    now = unix_time()
     if text is None or not now:
         return False
     try:
@@ -143,7 +150,7 @@ def expired(message):
         raise ValueError("expires: expected seconds since 1970")
 
 
-def can_be_repeated(payload):
-    """Whether carrying it out again leads to the same: ON does, TOGGLE does not."""
+def is_idempotent(payload):
+    """Return True if it makes no difference to execute the command twice: False for TOGGLE and `for`."""
     payload = payload.upper()
     return b"TOGGLE" not in payload and b'"FOR"' not in payload

@@ -1,9 +1,9 @@
-"""Commands to actuators, their answers, and the states that follow.
+"""Commands over MQTT: executes commands to actuators, sends their responses and publishes actuator states.
 
-`<base>/<platform>/<name>/set` takes a command, `<base>/<platform>/<name>` has the state, retained.
-The answer to a command goes to its Response Topic with its Correlation Data, or else to
-`<base>/answer`: {"ok": true, "name": ..., "state": ...}, with "error" where ok is false. A command
-that was carried out before, and one whose time is over, are not carried out: see `repeats`.
+`<base>/<platform>/<name>/set` accepts commands, `<base>/<platform>/<name>` has the state, retained. The
+response to a command goes to its Response Topic with its Correlation Data, or to `<base>/answer` if it has
+none: {"ok": true, "name": ..., "state": ...}, or "ok": false with "error". Duplicate commands and expired
+commands are not executed: see `command_dedup`. If the connection is lost, actuators go to their safe states.
 """
 
 import json
@@ -11,104 +11,111 @@ from time import ticks_diff, ticks_ms
 
 from micropython import const
 
-from .command_dedup import can_be_repeated, expired, key_of
+from .command_dedup import command_key, is_expired, is_idempotent
 
 _IDLE = const(1000)  # ms
-_LONGEST = const(256)  # bytes of a command
+_MAX_COMMAND = const(256)  # bytes
 
 
 class Commands:
-    """`actuators` are as `actuators.make` returns them, `repeats` a Repeats."""
+    """The command topics and states of all actuators.
 
-    def __init__(self, client, base, actuators, repeats):
+    `actuators` is the list from `actuators.make`, `dedup` a CommandDedup.
+    """
+
+    def __init__(self, client, base, actuators, dedup):
         self._client = client
-        self._repeats = repeats
-        self._answer = base + "/answer"
+        self._dedup = dedup
+        self._answer_topic = base + "/answer"
         self.actuators = actuators
         self._topics = []
-        self._told = [-1] * len(actuators)  # `changes` at the state that was published last
-        self._lost = None  # ticks since when there is no link, None where there is one
-        self._safe = [False] * len(actuators)  # whether it went to its safe state since
+        self._published = [-1] * len(actuators)  # `state_version` of the state that was published last
+        self._offline_since = None  # ticks, None while connected
+        self._safe = [False] * len(actuators)  # whether the actuator went to its safe state since then
         for i, actuator in enumerate(actuators):
             topic = "%s/%s/%s" % (base, actuator.platform, actuator.name)
             self._topics.append(client.topic(topic))
-            client.subscribe(topic + "/set", self._handler(i), qos=1, retain_handling=2)
+            client.subscribe(topic + "/set", self._make_handler(i), qos=1, retain_handling=2)
 
-    def forget(self):
-        """A new session: all states are published again."""
-        for i in range(len(self._told)):
-            self._told[i] = -1
+    def republish_all(self):
+        """Publish all states again; call it when a new session begins."""
+        for i in range(len(self._published)):
+            self._published[i] = -1
 
     def run(self, now):
-        """What actuators do by themselves, and the states that changed; the ms until it is due again."""
+        """Run the actuators' timers and publish changed states; returns the ms until something is due."""
         wait = _IDLE
-        if self._lost is not None:
-            self._to_safety(now)
+        if self._offline_since is not None:
+            self._enter_safe_states_if_due(now)
         for i in range(len(self.actuators)):
             actuator = self.actuators[i]
             wait = min(wait, actuator.run(now))
-            if actuator.changes != self._told[i]:
+            if actuator.state_version != self._published[i]:
                 if self._client.publish(self._topics[i], actuator.state(), qos=1, retain=True):
-                    self._told[i] = actuator.changes
+                    self._published[i] = actuator.state_version
         return wait
 
-    def link(self, connected, now):
-        """The link has come or gone: without it actuators go to their safe states, each at its time."""
+    def on_link_change(self, connected, now):
+        """Start or stop the timers after which offline actuators go to their safe states."""
         if connected:
-            self._lost = None
-        elif self._lost is None:
-            self._lost = now
+            self._offline_since = None
+        elif self._offline_since is None:
+            self._offline_since = now
             for i in range(len(self._safe)):
                 self._safe[i] = False
 
-    def _to_safety(self, now):
+    def _enter_safe_states_if_due(self, now):
         for i in range(len(self.actuators)):
             actuator = self.actuators[i]
-            if not self._safe[i] and ticks_diff(now, self._lost) >= actuator.safe_after:
+            if not self._safe[i] and ticks_diff(now, self._offline_since) >= actuator.safe_after:
                 self._safe[i] = True
-                actuator.safe(now)
+                actuator.enter_safe_state(now)
 
-    def active(self):
-        """True while something is on."""
+    def is_any_on(self):
+        """Return True while any actuator is on."""
         for actuator in self.actuators:
             if actuator.on:
                 return True
         return False
 
-    def safe(self, now):
-        """All of them at once: something is wrong with the program itself."""
+    def enter_safe_state(self, now):
+        """Switch all actuators to their safe states at once."""
         for actuator in self.actuators:
-            actuator.safe(now)
+            actuator.enter_safe_state(now)
 
-    def _handler(self, i):
+    def _make_handler(self, i):
         def handle(message):
             now = ticks_ms()
-            key = key_of(message, self.actuators[i].name)
-            text = self._repeats.find(key) if key else None
+            key = command_key(message, self.actuators[i].name)
+            text = self._dedup.find_answer(key) if key else None
             if not text:
-                text = json.dumps(self._carry_out(self.actuators[i], message, key, text is not None, now))
+                text = json.dumps(self._execute(i, message, key, text, now))
                 if key:
-                    self._repeats.done(key, text)
-            self._client.respond(message, text, qos=1, topic=self._answer)
+                    self._dedup.store_answer(key, text)
+            self._client.respond(message, text, qos=1, topic=self._answer_topic)
             self.run(now)
 
         return handle
 
-    def _carry_out(self, actuator, message, key, begun, now):
-        """The answer; `begun`: it was about to be carried out when the power went."""
+    def _execute(self, i, message, key, text, now):
+        """Execute a command and return its response as a dict.
+
+        `text` is "" if the command was started before and never finished, because the power was lost.
+        """
+        actuator = self.actuators[i]
         answer = {"ok": True, "name": actuator.name}
         try:
-            if len(message) > _LONGEST:  # before it is copied
-                raise ValueError("%d bytes, expected %d at most" % (len(message), _LONGEST))
+            if len(message) > _MAX_COMMAND:  # checked before the payload is copied
+                raise ValueError("%d bytes, expected %d at most" % (len(message), _MAX_COMMAND))
             payload = message.payload
-            if message.retain:  # old news: obeying it would switch behind a person's back
-                raise ValueError("a retained command is not obeyed")
-            if expired(message):
-                raise ValueError("too late, it has expired")
-            if key and not can_be_repeated(payload):
-                if begun:
-                    raise ValueError("cut off in the midst of it: look at its state, and say ON or OFF")
-                self._repeats.begin(key)
+            if message.retain:  # it would be executed again at each connect
+                raise ValueError("retained commands are not executed")
+            if is_expired(message):
+                raise ValueError("the command has expired")
+            if key and not is_idempotent(payload):
+                if text is not None:
+                    raise ValueError("power was lost during this command: check the state, send ON or OFF")
+                self._dedup.mark_started(key)
             actuator.command(payload, now)
         except ValueError as error:
             answer["ok"] = False

@@ -1,4 +1,4 @@
-"""How the device is: its heap, its link, how often and why it was reset."""
+"""Health metrics: publishes uptime, free heap, connection statistics and the reset cause of the device."""
 
 import gc
 import json
@@ -6,67 +6,67 @@ from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
-from umqtt5.link_statistics import CAUSES, Counters
+from umqtt5.link_statistics import DISCONNECT_CAUSES, LinkStatistics
 
 _IDLE = const(1000)  # ms
 
 
 class Health:
-    """Publishes `<base>/health` every `period` ms, as JSON. `reset` is why the board was reset."""
+    """Publisher of `<base>/health`, a JSON object, every `period` ms. `reset_cause` is published as it is."""
 
-    def __init__(self, client, base, period, reset):
+    def __init__(self, client, base, period, reset_cause):
         self._client = client
         self._topic = client.topic(base + "/health")
         self._period = period
-        self._reset = reset
+        self._reset_cause = reset_cause
         self._due = self._last = ticks_ms()
-        self._up = 0  # ms, counted here because ticks wrap
-        self._least = gc.mem_free()
-        self._counters = Counters(client)
-        self.more = None  # a function that adds to the figures
+        self._uptime = 0  # ms; summed up here because ticks wrap
+        self._heap_free_min = gc.mem_free()
+        self._statistics = LinkStatistics(client)
+        self.add_metrics = None  # function that adds to the dict of metrics
 
     def run(self, now):
-        """Publish where it is due; returns the ms until it is."""
-        self._up += ticks_diff(now, self._last)
+        """Publish the metrics if they are due; returns the ms until they are."""
+        self._uptime += ticks_diff(now, self._last)
         self._last = now
         if ticks_diff(self._due, now) <= 0:
-            if not self._client.connected:
+            if not self._client.is_connected:
                 return _IDLE
             self._due = ticks_add(now, self._period)
-            self._client.publish(self._topic, json.dumps(self.figures()))
+            self._client.publish(self._topic, json.dumps(self.metrics()))
         return ticks_diff(self._due, now)
 
-    def again(self):
-        """It is due now."""
+    def publish_now(self):
+        """Publish with the next `run`."""
         self._due = self._last
 
     @property
-    def up(self):
-        """ms since the start."""
-        return self._up
+    def uptime_ms(self):
+        """The ms since the start; does not wrap."""
+        return self._uptime
 
-    def figures(self):
-        """What is published: bytes, seconds, ms, counts."""
+    def metrics(self):
+        """Return the metrics as a dict: `uptime` in seconds, heap in bytes, `stall` in ms, counts."""
         client = self._client
         gc.collect()
         free = gc.mem_free()
-        self._least = min(self._least, free)
-        figures = {
-            "uptime": self._up // 1000,
+        self._heap_free_min = min(self._heap_free_min, free)
+        metrics = {
+            "uptime": self._uptime // 1000,
             "heap_free": free,
             "heap_used": gc.mem_alloc(),
-            "heap_least": self._least,
-            "messages": client.session.messages,
-            "bytes": client.session.bytes,
-            "alias_saved": client.session.saved,
-            "connects": client.connects,
-            "stall": self._counters.stall,
-            "reset": self._reset,
+            "heap_free_min": self._heap_free_min,
+            "messages": client.session.messages_sent,
+            "bytes": client.session.bytes_sent,
+            "alias_saved": client.session.bytes_saved,
+            "connects": client.connection_count,
+            "stall": self._statistics.max_poll_gap,
+            "reset": self._reset_cause,
         }
-        for cause in CAUSES:
-            if self._counters.drops[cause]:
-                figures["drops_" + cause] = self._counters.drops[cause]
-        if self.more:
-            self.more(figures)
-        self._counters.stall = 0  # the longest since the last time
-        return figures
+        for cause in DISCONNECT_CAUSES:
+            if self._statistics.drops[cause]:
+                metrics["drops_" + cause] = self._statistics.drops[cause]
+        if self.add_metrics:
+            self.add_metrics(metrics)
+        self._statistics.max_poll_gap = 0  # each report has the longest gap since the last report
+        return metrics

@@ -1,291 +1,300 @@
-"""The device: one client, its sensors, its actuators, one loop."""
+"""The device: creates the MQTT client, Wi-Fi, sensors, actuators and other parts, and runs the main loop."""
 
 import sys
 from time import ticks_ms
 
 from micropython import const
 
-from actuators import make as make_actuators
+from actuators import make as _make_actuators
 from umqtt5 import Client
 
 from .. import crash
-from .command_dedup import Repeats
+from .command_dedup import CommandDedup
 from .commands import Commands
 from .health import Health
 from .telemetry import Telemetry
-from .wifi import Net
+from .wifi import Wifi
 
-_LONGEST_WAIT = const(1000)  # ms
-_SESSION_EXPIRY = const(3600)  # s, at least
-_GOOD = const(300000)  # ms after which a start counts as good
+_MAX_WAIT = const(1000)  # ms
+_MIN_SESSION_EXPIRY = const(3600)  # seconds
+_STABLE = const(300000)  # ms of uptime after which a start counts as successful
 
 
 class Node:
-    """`config` as `config.load` returns it, `pins` the board's module.
+    """A device with all its parts.
 
-    In safe mode, after too many crashes, there are no sensors and no actuators: what is left can
-    still be asked what has happened, and be mended.
+    `config` is the dict that `config.load` returns, `pins` the board's module, `started_at` the ticks at the
+    start. In safe mode (too many failed starts) there are no sensors and no actuators; the device still
+    connects, reports its crash and accepts updates.
     """
 
-    # parts that only some devices have; what is set in `__init__` takes a larger piece of the heap
-    _cycle = _clock = _watchdog = _discovery = _tasmota = _update = None
+    # parts that only some devices have; attributes set in `__init__` would enlarge the dict of the instance
+    _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = None
     _needs_time = False
 
-    def __init__(self, config, pins, safe_mode, began):
+    def __init__(self, config, pins, safe_mode, started_at):
         self._name = config["device"]
         base = config["prefix"] + "/" + self._name
         sleeps = config["power"]["mode"] != "on" and not safe_mode
-        absence = _sleeper(config) if sleeps else 0
-        self._client = client = _client(config, pins, absence)
+        max_absence = _configure_sleep(config) if sleeps else 0
+        self._client = client = _create_client(config, pins, max_absence)
         if config["journal"]:
-            from ..message_journal import Outbox
+            from ..message_journal import MessageJournal
 
-            Outbox(client, self._name, config["journal"])
-        self._where = "%s:%d" % (client.host, client.port)
-        client.on_state = self._state
-        client.on_subscribed = self._subscribed
-        client.on_ack = self._acknowledged
-        delay = max(absence, config["broker"]["will_delay"])
+            MessageJournal(client, self._name, config["journal"])
+        self._broker = "%s:%d" % (client.host, client.port)
+        client.on_state = self._on_state
+        client.on_subscribed = self._on_subscribed
+        client.on_ack = self._on_ack
+        delay = max(max_absence, config["broker"]["will_delay"])
         will = base + "/status", b"offline"
         if config["tasmota"]:
-            from ..tasmota import will as will_of
+            from ..tasmota import make_will
 
-            will = will_of(self._name)  # there is one a connection
+            will = make_will(self._name)  # MQTT has one will per connection
         client.will(*will, qos=1, retain=True, delay=delay)
         self._status = client.topic(base + "/status")
-        self._online = False  # whether it has been said
+        self._status_published = False  # in this connection
         self._crash = client.topic(base + "/crash")
-        self._told = 0  # the packet identifier of the crash that is told
-        self._good = False
+        self._crash_packet_id = 0  # of the published crash log; -1 if there is none to publish
+        self._is_stable = False
         self._safe_mode = safe_mode
         if safe_mode:
-            print("%s: safe mode: it has crashed %d times" % (self._name, crash.TOO_OFTEN))
+            print("%s: safe mode after %d failed starts" % (self._name, crash.MAX_FAILED_STARTS))
             config["sensors"] = config["actuators"] = ()
-        self._equip(client, base, config, pins, will[0])
+        self._create_parts(client, base, config, pins, will[0])
+        self._create_services(client, base, config, pins)
         if sleeps:
-            from ..power import Cycle
+            from ..power import SleepCycle
 
-            self._cycle = Cycle(client, pins, config["power"], self._telemetry.sensors, began)
-            self._health.more = self._cycle.figures
+            self._cycle = SleepCycle(client, pins, config["power"], self._telemetry.sensors, started_at)
+            self._health.add_metrics = self._cycle.add_metrics
 
-    def _equip(self, client, base, config, pins, status):
-        import os
-
-        self._net = Net(config["wifi"])
-        # what is needed once is let go at once: the heap is nowhere as full as here
-        self._telemetry = Telemetry(client, base, config.pop("sensors"), pins, config["stamp"])
-        actuators = make_actuators(config.pop("actuators"), pins)
-        reset = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
-        files = os.listdir()
-        # also where something is to be withdrawn; in safe mode nothing is there, and nothing has gone
-        if not self._safe_mode and (config["discovery"] or "announced" in files or "announced.new" in files):
-            told = reset == "deep sleep" and "announced.new" not in files
-            from ..discovery import Discovery
-
-            what = (status, base, self._telemetry, actuators)
-            self._discovery = Discovery(client, self._name, config["discovery"], what, told)
+    def _create_parts(self, client, base, config, pins, status):
+        self._wifi = Wifi(config["wifi"])
+        # config entries are released as soon as they are used: the heap is fullest here
+        self._telemetry = Telemetry(client, base, config.pop("sensors"), pins, config["timestamps"])
+        actuators = _make_actuators(config.pop("actuators"), pins)
+        reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
+        if not self._safe_mode:  # safe mode has no sensors and no actuators: nothing must be withdrawn
+            self._create_discovery(client, base, config, actuators, status, reset_cause)
         if config["backlog"]["keep"] and self._telemetry.sensors:
-            sleeps = config["power"]["mode"] == "deep"
-            self._telemetry.keep(lambda topics: _backlog(client, base, topics, **config["backlog"]), sleeps)
-        repeats = Repeats(config["remember"], "repeats" if config["remember_on_flash"] else None)
-        self._commands = Commands(client, base, actuators, repeats)
+            self._telemetry.attach_backlog(
+                lambda topics: _create_backlog(client, base, topics, **config["backlog"]),
+                config["power"]["mode"] == "deep",
+            )
+        dedup = CommandDedup(config["dedup_commands"], "dedup" if config["dedup_on_flash"] else None)
+        self._commands = Commands(client, base, actuators, dedup)
         if config["tasmota"]:
             from ..tasmota import Tasmota
 
             self._tasmota = Tasmota(client, self._name, self._commands)
-        now = ticks_ms()
-        self._commands.link(False, now)
-        self._health = Health(client, base, int(config["health"] * 1000), reset)
-        if self._discovery and config["power"]["mode"] == "on":  # else all is told in each wake
-            self._discovery.listened = (self._telemetry, self._health)
-        self._parts: list = [self._telemetry, self._health, self._commands]
-        for part in (self._tasmota, self._discovery, self._equip_update(client, base, config, pins)):
-            if part:
-                self._parts.append(part)
-        if config["ntp"] and hasattr(pins, "set_clock"):
-            from ..ntp import Clock
+        self._commands.on_link_change(False, ticks_ms())
+        self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
+        if self._discovery and config["power"]["mode"] == "on":  # otherwise each wake publishes all
+            self._discovery.republish_targets = (self._telemetry, self._health)
 
-            self._clock = Clock(config["ntp"], pins.set_clock)
-            if config["broker"]["tls"]:  # a certificate is checked against the clock
+    def _create_discovery(self, client, base, config, actuators, status, reset_cause):
+        import os
+
+        files = os.listdir()
+        # without the config field, messages that were sent earlier have to be withdrawn
+        if config["discovery"] or "discovery.sent" in files or "discovery.new" in files:
+            sent = reset_cause == "deep sleep" and "discovery.new" not in files
+            from ..discovery import Discovery
+
+            entity_args = (status, base, self._telemetry, actuators)
+            self._discovery = Discovery(client, self._name, config["discovery"], entity_args, sent)
+
+    def _create_services(self, client, base, config, pins):
+        self._reset_board = pins.reset
+        now = ticks_ms()
+        if config["update"]:
+            from ..update import Update
+
+            args = (base, self._name, pins.BOARD, config["update"])
+            self._update = Update(client, *args, self._restart, now)
+        self._parts: list = [self._telemetry, self._health, self._commands]
+        self._parts += [part for part in (self._tasmota, self._discovery, self._update) if part]
+        if config["ntp"] and hasattr(pins, "set_clock"):
+            from ..ntp import NtpClient
+
+            self._ntp = NtpClient(config["ntp"], pins.set_clock)
+            if config["broker"]["tls"]:  # checking a certificate needs the time
                 self._needs_time = True
         if config["watchdog"] and hasattr(pins, "watchdog"):
             from ..watchdog import Watchdog
 
             self._watchdog = Watchdog(pins.watchdog, int(config["reset_after"] * 1000), now)
 
-    def _equip_update(self, client, base, config, pins):
-        self._reset_board = pins.reset
-        if config["update"]:
-            from ..update import Update
-
-            what = (base, self._name, pins.BOARD, config["update"])
-            self._update = Update(client, *what, self._restart, ticks_ms())
-        return self._update
-
-    def made(self):
-        """What makes the parts is let go: there is one of each, and 4 KB of heap are worth it."""
+    def _release_constructors(self):
+        """Free the code of all constructors: each part exists once, and this saves 4 KB of heap."""
         client, session = self._client, self._client.session
-        parts = (self, client, session, session.outbox, self._net)
+        parts = (self, client, session, session.outbox, self._wifi)
         parts += (self._telemetry, self._telemetry.backlog, self._commands, self._health, self._watchdog)
         parts += (self._discovery, self._tasmota, self._update)
         for part in parts:
             if part is not None:
-                type(part).__init__ = None  # to delete it would leave it in its table
+                type(part).__init__ = None  # deleting it would keep its slot in the dict
         for part in self._telemetry.sensors:
             type(part).__init__ = type(part.driver).__init__ = None
-        Node._equip = Node._equip_update = None
+        Node._create_parts = Node._create_discovery = Node._create_services = None
 
     def step(self):
-        """One round: read, publish, obey. Takes as long as there is nothing to do, a second at most."""
+        """Run one round of the main loop; waits for the network for up to 1 s if nothing is due."""
         now = ticks_ms()
         client = self._client
-        up = self._net.up()
-        if up and self._clock and self._clock.run(now):
-            print("%s: the clock is set" % self._name)
-        if up and not (self._needs_time and not self._clock.right):
+        up = self._wifi.ensure_connected()
+        if up and self._ntp and self._ntp.run(now):
+            print("%s: clock set by NTP" % self._name)
+        if up and not (self._needs_time and not self._ntp.is_set):
             client.connect(wait=False)
-        if client.connected:
-            self._tell()
-        wait = _LONGEST_WAIT
+        if client.is_connected:
+            self._publish_status()
+        wait = _MAX_WAIT
         for part in self._parts:
             wait = min(wait, part.run(now))
         if self._cycle:
-            wait = self._rest(now, wait)
+            wait = self._sleep_if_due(now, wait)
         client.poll(wait)
         if self._watchdog:
-            self._watchdog.progress(now, client.connected)
-        if not self._good and self._health.up > _GOOD:
-            self._good = True
-            crash.good()
+            self._watchdog.loop_done(now, client.is_connected)
+        if not self._is_stable and self._health.uptime_ms > _STABLE:
+            self._is_stable = True
+            crash.clear_start_count()
 
-    def _rest(self, now, wait):
-        """Sleep, where it is time to; returns the ms until there is something to do."""
+    def _sleep_if_due(self, now, wait):
+        """Sleep if it is time to; returns the ms until something is due."""
         cycle = self._cycle
-        active = self._commands.active() or self._update and self._update.busy
-        if not cycle.over(now, self._online and self._telemetry.read(), active):
-            return min(wait, cycle.wait(now))
+        active = self._commands.is_any_on() or self._update and self._update.is_busy
+        if not cycle.should_sleep(now, self._status_published and self._telemetry.all_read(), active):
+            return min(wait, cycle.next_check(now))
         if cycle.delivered:
-            crash.good()
-        if cycle.deep:
-            self._telemetry.unsent(now)
-            self.safe()  # an output does not outlive a deep sleep
-        cycle.sleep(self._net.off, self._watchdog and self._watchdog.feed)
-        self._telemetry.again(ticks_ms())
-        self._health.again()
+            crash.clear_start_count()
+        if cycle.is_deep:
+            self._telemetry.store_unacknowledged(now)
+            self.enter_safe_state()  # outputs lose their levels in deep sleep
+        cycle.sleep(self._wifi.deactivate, self._watchdog and self._watchdog.feed)
+        self._telemetry.measure_now(ticks_ms())
+        self._health.publish_now()
         return 0
 
-    def _tell(self):
-        """What is said once a connection, and once a crash."""
-        if not self._online:
-            word = b"safe mode" if self._safe_mode else b"online"
-            self._online = self._client.publish(self._status, word, qos=1, retain=True) > 0
-            if not self._told:
-                text = crash.read()
-                self._told = self._client.publish(self._crash, text, qos=1, retain=True) if text else -1
+    def _publish_status(self):
+        """Publish the status once per connection, and the log of the last crash once."""
+        if not self._status_published:
+            text = b"safe mode" if self._safe_mode else b"online"
+            self._status_published = self._client.publish(self._status, text, qos=1, retain=True) > 0
+            if not self._crash_packet_id:
+                text = crash.load()
+                packet_id = self._client.publish(self._crash, text, qos=1, retain=True) if text else -1
+                self._crash_packet_id = packet_id
 
-    def safe(self):
-        """Its actuators to their safe states, what it counts into its file: it is about to end."""
-        self._commands.safe(ticks_ms())
+    def enter_safe_state(self):
+        """Switch all actuators to their safe states and save counts and backlog: the program may end now."""
+        self._commands.enter_safe_state(ticks_ms())
         self._telemetry.save()
 
     def _restart(self):
-        """An update, or its end, wants the board reset."""
-        self.safe()
+        """Reset the board: an update was installed or rolled back."""
+        self.enter_safe_state()
         self._reset_board()
 
-    def _state(self, client, connected, error):
-        self._online = False
-        self._commands.link(connected, ticks_ms())
+    def _on_state(self, client, connected, error):
+        self._status_published = False
+        self._commands.on_link_change(connected, ticks_ms())
         if self._tasmota:
-            self._tasmota.link()
+            self._tasmota.on_link_change()
         if connected:
-            print("%s: connected to %s" % (self._name, self._where))
-            self._telemetry.linked(ticks_ms())
+            print("%s: connected to %s" % (self._name, self._broker))
+            self._telemetry.on_connected(ticks_ms())
             if not client.session.resumed:
-                self._commands.forget()
+                self._commands.republish_all()
                 if self._discovery:
-                    self._discovery.again()
+                    self._discovery.request_send()
         else:
             why = "closed" if error is None else error
-            print("%s: no link to %s: %s" % (self._name, self._where, why))
-            _no_words()
+            print("%s: no connection to %s: %s" % (self._name, self._broker, why))
+            _release_reason_codes()
 
-    def _subscribed(self, subscription, answer):
+    def _on_subscribed(self, subscription, answer):
         if answer.reason >= 0x80:
-            self._refused(subscription.filter.decode(), answer.reason)
+            self._print_refusal(subscription.topic_filter.decode(), answer.reason)
 
-    def _acknowledged(self, answer):
+    def _on_ack(self, answer):
         if self._discovery and self._discovery.acknowledged(answer):
             return
         self._telemetry.acknowledged(answer.packet_id)
-        if answer.packet_id == self._told:
-            crash.told()
-            self._told = -1
+        if answer.packet_id == self._crash_packet_id:
+            crash.delete_log()
+            self._crash_packet_id = -1
         if answer.reason >= 0x80:
-            self._refused("message %d" % answer.packet_id, answer.reason)
+            self._print_refusal("message %d" % answer.packet_id, answer.reason)
 
-    def _refused(self, what, reason):
-        from umqtt5.reason_codes import name
+    def _print_refusal(self, name, reason):
+        from umqtt5.reason_codes import reason_name
 
-        print("%s: %s: refused: %s" % (self._name, what, name(reason)))
-        _no_words()
+        print("%s: broker refused %s: %s" % (self._name, name, reason_name(reason)))
+        _release_reason_codes()
 
 
-def _no_words():
-    """The reason codes in words are let go: they are 2 KB that are seldom needed."""
+def _release_reason_codes():
+    """Unload the names of the reason codes: they take 2 KB and are rarely needed."""
     if sys.modules.pop("umqtt5.reason_codes", None):
         del sys.modules["umqtt5"].reason_codes
 
 
-def _client(config, pins, absence):
+def _create_client(config, pins, max_absence):
     broker = config["broker"]
     return Client(
         broker["host"],
         broker["port"],
-        ssl=_context(**broker["tls"]) if broker["tls"] else None,
+        ssl=_create_tls_context(**broker["tls"]) if broker["tls"] else None,
         client_id=config["device"],
         user=broker["user"],
         password=broker["password"],
         keep_alive=broker["keep_alive"],
-        session_expiry=max(_SESSION_EXPIRY, 2 * absence),
+        session_expiry=max(_MIN_SESSION_EXPIRY, 2 * max_absence),
         **pins.BUFFERS,
     )
 
 
-def _sleeper(config):
-    """What is different where it sleeps; returns for how many seconds it may not be heard of."""
-    from ..power import longest_absence
+def _configure_sleep(config):
+    """Adapt the sensors to a device that sleeps; returns the longest normal absence in seconds."""
+    from ..power import max_absence
 
-    absence = longest_absence(config["power"])
+    absence = max_absence(config["power"])
     for sensor in config["sensors"]:
-        sensor["qos"] = 1  # it sleeps when all has arrived
+        sensor["qos"] = 1  # the device sleeps when the broker has acknowledged all readings
         sensor["expiry"] = sensor["expiry"] or absence
     return absence
 
 
-def _context(ca, cert, key):
+def _create_tls_context(ca, cert, key):
     from umqtt5 import tls
 
     return tls.context(ca, cert, key)
 
 
-def _backlog(client, base, topics, keep, policy, on_flash):
+def _create_backlog(client, base, topics, keep, policy, on_flash):
     if on_flash:
-        from ..backlog_file import Saved
+        from ..backlog_file import FileBacklog
 
-        return Saved(client, base, topics, keep, policy, ticks_ms(), "backlog")
+        return FileBacklog(client, base, topics, keep, policy, ticks_ms(), "backlog")
     from ..backlog import Backlog
 
     return Backlog(client, base, topics, keep, policy, ticks_ms())
 
 
-def run(config, pins, safe_mode, began):
-    """Never returns. `began` are the ticks of its start."""
-    node = Node(config, pins, safe_mode, began)
-    config.clear()  # what is needed of it is where it is needed
-    node.made()
+def run(config, pins, safe_mode, started_at):
+    """Create the device and run it for ever. `started_at` are the ticks at the start.
+
+    If the program ends by an exception, the actuators go to their safe states first.
+    """
+    node = Node(config, pins, safe_mode, started_at)
+    config.clear()  # the parts have copied what they need
+    node._release_constructors()
     try:
         while True:
             node.step()
     finally:
-        node.safe()
+        node.enter_safe_state()

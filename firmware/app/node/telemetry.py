@@ -1,104 +1,100 @@
-"""Sensors are measured at their periods, and what is worth it is published.
+"""Telemetry: reads the sensors periodically and publishes their readings, and their errors, over MQTT.
 
-`<base>/sensor/<name>` has the value of a sensor with one quantity; one with several has
-`<base>/sensor/<name>/<key>` for each, so that a value is a plain number there too.
-`<base>/sensor/<name>/error` says why a sensor fails, retained, and is withdrawn when it works again.
+A sensor with one quantity publishes to `<base>/sensor/<name>`. A sensor with several quantities publishes
+each to `<base>/sensor/<name>/<key>`, so that every payload is a plain number. `<base>/sensor/<name>/error`,
+retained, has the error of a sensor that fails; it is empty when the sensor works again.
 """
 
 from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
-from sensors import module
+from sensors import load_module
 from umqtt5 import MQTTError
 
-from .timestamps import seconds, stamped
+from .timestamps import add_time_property, unix_time
 
-_LONGEST = const(1000)  # ms
-_PATIENCE = const(300000)  # ms, the longest pause after a failure, where the period is not longer
-
-
-def text(value, decimals):
-    """A value as people write it: words as they are, a whole number without decimals."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return str(value)
-    return "%.*f" % (decimals, value)
+_MAX_WAIT = const(1000)  # ms
+_MAX_PAUSE = const(300000)  # ms, longest pause after failures, unless the period of the sensor is longer
 
 
 class Telemetry:
-    """`configs` are the checked entries of the config, `pins` the board's module."""
+    """All sensors of the device.
 
-    def __init__(self, client, base, configs, pins, stamp=False):
+    `sensors` is the list of checked config entries, `pins` the board's module. If `timestamps` is set, each
+    reading carries its time in the user property `time`.
+    """
+
+    def __init__(self, client, base, sensors, pins, timestamps=False):
         self.client = client
-        self.stamp = stamp
+        self.timestamps = timestamps
         self.backlog = None
-        self.sensors = [Sensor(self, base, config, pins) for config in configs]
+        self.sensors = [_Sensor(self, base, config, pins) for config in sensors]
 
-    def keep(self, backlog, sleeps):
-        """From now on what can't be told goes to `backlog(topics)`, with the topics of all quantities.
+    def attach_backlog(self, make_backlog, sleeps):
+        """Store readings in a backlog while the device is offline.
 
-        Where the device `sleeps`, a reading waits in the outbox until it is time to sleep: see `unsent`.
+        `make_backlog(topics)` creates it, with the topics of all quantities. If the device `sleeps` deeply,
+        readings wait in the client's outbox until it is time to sleep: see `store_unacknowledged`.
         """
         topics: list = []
         for sensor in self.sensors:
-            sensor.number = len(topics)
+            sensor.attach_backlog(len(topics), sleeps)
             topics += sensor.topics
-        self.backlog = backlog(topics)
-        for sensor in self.sensors:
-            if sleeps:
-                sensor.pending = [0] * len(sensor.topics)
+        self.backlog = make_backlog(topics)
 
     def acknowledged(self, packet_id):
-        """The broker has this message."""
+        """Note that the broker has acknowledged a message."""
         if self.backlog is not None:
             self.backlog.acknowledged(packet_id)
             for sensor in self.sensors:
                 sensor.acknowledged(packet_id)
 
-    def unsent(self, now):
-        """What the broker has not acknowledged goes to the backlog: the outbox does not outlive the sleep."""
+    def store_unacknowledged(self, now):
+        """Move readings without an acknowledgement to the backlog; deep sleep would lose the outbox."""
         for sensor in self.sensors:
-            sensor.unsent(now)
+            sensor.store_unacknowledged(now)
 
     def run(self, now):
-        """Measure and publish what is due; returns the ms until something is."""
-        wait = _LONGEST
+        """Measure and publish what is due; returns the ms until something is due."""
+        wait = _MAX_WAIT
         for sensor in self.sensors:
             wait = min(wait, sensor.run(now))
         if self.backlog is not None:
             wait = min(wait, self.backlog.run(now))
         return max(0, wait)
 
-    def again(self, now):
-        """All that is measured is due now."""
+    def measure_now(self, now):
+        """Measure with the next `run`, all sensors."""
         for sensor in self.sensors:
-            sensor.again(now)
+            sensor.measure_now(now)
 
-    def linked(self, now):
-        """The link is there: what could not be told is due now."""
+    def on_connected(self, now):
+        """Publish readings again that could not be published while the device was offline."""
         for sensor in self.sensors:
-            if sensor.missed:
-                sensor.anew(now)
+            if sensor._has_unpublished:
+                sensor.publish_now(now)
 
-    def read(self):
-        """True where each sensor has been read since `again`, or has failed."""
+    def all_read(self):
+        """Return True if each sensor has been read, or has failed, since `measure_now`."""
         for sensor in self.sensors:
-            if not sensor.done:
+            if not sensor._is_read:
                 return False
         return True
 
     def save(self):
-        """What sensors would lose by a reset is written down."""
+        """Save to flash what a reset would lose: counts of sensors and the backlog."""
         for sensor in self.sensors:
             sensor.save()
         if self.backlog is not None:
             self.backlog.save()
 
-    def table(self):
-        """For each quantity, where its sensor is there:
-        (name, key, topic, unit, device class, state class, decimals, expiry in s or None)."""
+    def list_quantities(self):
+        """Yield a tuple for each quantity, as Home Assistant discovery needs it.
+
+        It is (sensor name, key, topic, unit, device class, state class, decimals, expiry); `expiry` is in
+        seconds, None if readings do not expire.
+        """
         for sensor in self.sensors:
             for i, (key, unit, device_class, _, state_class) in enumerate(sensor.driver.quantities):
                 topic = sensor.topics[i].name.decode()
@@ -106,23 +102,23 @@ class Telemetry:
                 yield (sensor.name,) + about
 
 
-class Sensor:
-    """One sensor with what the config asks of it; `owner` is the Telemetry."""
+class _Sensor:
+    """A driver with its schedule, smoothing, dead band and topics. `config` is its checked config entry."""
 
-    # what few change is the class's until then: it takes no room in the dict of an instance
+    # defaults are attributes of the class: in each instance they would enlarge its dict
     expiry = None
-    pending = None  # packet identifiers by quantity, where what is not acknowledged is kept
+    _unacknowledged = None  # packet identifier by quantity, if unacknowledged readings go to the backlog
     _smoothing = 0
     _dead_band = None
     _retain = False
     _properties = b""
 
-    def __init__(self, owner, base, config, pins):
-        self._owner = owner
+    def __init__(self, telemetry, base, config, pins):
+        self._telemetry = telemetry
         self.name = config["name"]
-        self.number = 0  # of its first quantity
-        self.done = False
-        self.missed = False  # something was worth telling, and could not be told
+        self._first_quantity = 0  # number of its first quantity among those of all sensors
+        self._is_read = False
+        self._has_unpublished = False  # whether a reading should have been published and could not be
         self._period = int(config["period"] * 1000)
         self._max_silence = int(config["max_silence"] * 1000)
         self._qos = config["qos"]
@@ -134,76 +130,88 @@ class Sensor:
             self._retain = True
         if config["expiry"] is not None:
             self.expiry = config["expiry"]
-            self._properties = b"\x02" + self.expiry.to_bytes(4, "big")
-        self.driver = driver = module(config["kind"]).make(config, pins)
-        self._events = hasattr(driver, "changed")
-        quantities = driver.quantities
-        client = owner.client
-        topic = "%s/sensor/%s" % (base, self.name)
+            self._properties = b"\x02" + self.expiry.to_bytes(4, "big")  # Message Expiry Interval
+        self.driver = driver = load_module(config["kind"]).make(config, pins)
+        self._events = hasattr(driver, "has_changed")
+        self._create_topics(telemetry.client, "%s/sensor/%s" % (base, self.name), driver.quantities)
+        precision = config["precision"]
+        self.decimals = [q[3] if precision is None else precision for q in driver.quantities]
+        count = len(self.topics)
+        self._values: list = [None] * count
+        self._smooth: list = [None] * count
+        self._sent: list = [None] * count
+        self._sent_at = [0] * count
+        self._due = ticks_ms()
+        self._measuring = False
+        self._failures = 0
+        self._error = None  # text of the current error
+        self._error_unpublished = True  # an error from before the start may still be retained at the broker
+
+    def _create_topics(self, client, topic, quantities):
         if len(quantities) == 1:
             self.topics = [client.topic(topic)]
         else:
             self.topics = [client.topic("%s/%s" % (topic, quantity[0])) for quantity in quantities]
-        wished = config["precision"]
-        self.decimals = [q[3] if wished is None else wished for q in quantities]
-        self._values: list = [None] * len(quantities)
-        self._smooth: list = [None] * len(quantities)
-        self._sent: list = [None] * len(quantities)
-        self._sent_at = [0] * len(quantities)
-        self._due = ticks_ms()
-        self._measuring = False
-        self._failures = 0
-        self._failed = None  # what it said
-        self._unsaid = True  # the broker may still have an error, of before the start
+
+    def attach_backlog(self, number, sleeps):
+        """Use the backlog, in which the quantities of this sensor are numbered from `number`."""
+        self._first_quantity = number
+        if sleeps:
+            self._unacknowledged = [0] * len(self.topics)
 
     def run(self, now):
-        """Returns the ms until it wants to run again."""
-        wait = _LONGEST
+        """Measure and publish if due; returns the ms until it is due again."""
+        wait = _MAX_WAIT
         if self._events:
-            wait = self._look(now)
+            wait = self._poll_driver(now)
         if ticks_diff(self._due, now) <= 0:
             self._step(now)
         return min(wait, ticks_diff(self._due, now))
 
-    def again(self, now):
-        self.done = False
+    def measure_now(self, now):
+        """Measure with the next `run`."""
+        self._is_read = False
         if not self._measuring:
             self._due = now
 
-    def anew(self, now):
-        """It is due now, and told whether it has changed or not."""
+    def publish_now(self, now):
+        """Measure with the next `run`, and publish the reading even if it has not changed."""
         for i in range(len(self._sent)):
             self._sent[i] = None
-        self.again(now)
+        self.measure_now(now)
 
     def acknowledged(self, packet_id):
-        if self.pending:
-            for i in range(len(self.pending)):
-                if self.pending[i] == packet_id:
-                    self.pending[i] = 0
+        """Note that the broker has acknowledged a message."""
+        if self._unacknowledged:
+            for i in range(len(self._unacknowledged)):
+                if self._unacknowledged[i] == packet_id:
+                    self._unacknowledged[i] = 0
 
-    def unsent(self, now):
-        if self.pending:
-            for i in range(len(self.pending)):
-                if self.pending[i]:
-                    self.pending[i] = 0
-                    self._owner.backlog.keep(self.number + i, text(self._sent[i], self.decimals[i]), now)
+    def store_unacknowledged(self, now):
+        """Move readings without an acknowledgement to the backlog."""
+        if self._unacknowledged:
+            for i in range(len(self._unacknowledged)):
+                if self._unacknowledged[i]:
+                    self._unacknowledged[i] = 0
+                    text = _format_value(self._sent[i], self.decimals[i])
+                    self._telemetry.backlog.add(self._first_quantity + i, text, now)
 
     def save(self):
+        """Have the driver save what a reset would lose."""
         if hasattr(self.driver, "save"):
             try:
                 self.driver.save()
             except OSError as error:
-                print("sensor %s: not saved: %s" % (self.name, error))
+                print("sensor %s: cannot save its state: %s" % (self.name, error))
 
-    def _look(self, now):
+    def _poll_driver(self, now):
         try:
-            wait = self.driver.look(now)
+            wait = self.driver.poll(now)
         except Exception as error:
             self._fail(error, now)
-            return _LONGEST
-        if self.driver.changed:
-            self._due = now  # told at once
+            return _MAX_WAIT
+        if self.driver.has_changed:
+            self._due = now  # events are published at once
         return wait
 
     def _step(self, now):
@@ -217,22 +225,22 @@ class Sensor:
             self._measuring = False
             self.driver.read(self._values)
             for i in range(len(self._values)):
-                self._take(i)
-            self._publish(now)  # which the broker's limits may forbid
-            self._works()
+                self._smooth_value(i)
+            self._publish(now)  # raises if the broker's limits forbid the message
+            self._clear_failure()
         except Exception as error:
             self._fail(error, now)
             return
         self._due = ticks_add(now, self._period)
-        self.done = True
+        self._is_read = True
 
-    def _take(self, i):
-        """A new value into the smoothed one."""
+    def _smooth_value(self, i):
+        """Combine a new value with the smoothed one. Raises ValueError for inf and nan."""
         value = self._values[i]
         if value is None or isinstance(value, str):
             self._smooth[i] = value
             return
-        if value - value != 0:  # of inf and nan it is nan
+        if value - value != 0:  # nan for inf and nan
             raise ValueError("not a number")
         if self._smoothing and self._smooth[i] is not None:
             value += self._smoothing * (self._smooth[i] - value)
@@ -241,72 +249,87 @@ class Sensor:
     # ---- failures
 
     def _fail(self, error, now):
-        """Say it once, and try again later and later."""
+        """Report a new error once, and retry after a pause that doubles with each failure."""
         self._measuring = False
-        self.done = True
+        self._is_read = True
         for i in range(len(self._smooth)):
-            self._smooth[i] = None  # what comes after has nothing to do with what was before
-        pause = max(self._period, min(_PATIENCE, self._period << min(self._failures, 12)))
+            self._smooth[i] = None  # smoothing starts again after a failure
+        pause = max(self._period, min(_MAX_PAUSE, self._period << min(self._failures, 12)))
         self._failures += 1
         self._due = ticks_add(now, pause)
-        said = "%s: %s" % (type(error).__name__, error)
-        if said != self._failed:
-            self._failed = said
-            self._unsaid = True
-            print("sensor %s: %s" % (self.name, said))
-        if self._unsaid:
-            self._unsaid = not self._say(said)
+        text = "%s: %s" % (type(error).__name__, error)
+        if text != self._error:
+            self._error = text
+            self._error_unpublished = True
+            print("sensor %s: %s" % (self.name, text))
+        if self._error_unpublished:
+            self._error_unpublished = not self._publish_error(text)
 
-    def _works(self):
-        if self._failed:
+    def _clear_failure(self):
+        if self._error:
             print("sensor %s: works again" % self.name)
-            self._unsaid = True
-        self._failed = None
+            self._error_unpublished = True
+        self._error = None
         self._failures = 0
-        if self._unsaid:
-            self._unsaid = not self._say("")
+        if self._error_unpublished:
+            self._error_unpublished = not self._publish_error("")
 
-    def _say(self, error):
+    def _publish_error(self, text):
         name = self.topics[0].name.decode()
         if len(self.topics) > 1:
             name = name[: name.rfind("/")]
-        topic = self._owner.client.topic(name + "/error")
-        topic.alias = -1  # so seldom that an alias would be wasted
+        topic = self._telemetry.client.topic(name + "/error")
+        topic.alias = -1  # it is published too rarely to be worth a topic alias
         try:
-            return self._owner.client.publish(topic, error, retain=True)
-        except (MQTTError, ValueError):  # a broker that retains nothing
+            return self._telemetry.client.publish(topic, text, retain=True)
+        except (MQTTError, ValueError):  # the broker does not support retained messages
             return True
 
-    # ---- what is worth it
+    # ---- publishing
 
     def _publish(self, now):
-        told = True
-        changed = self._events and self.driver.changed
-        owner = self._owner
-        properties = stamped(self._properties, seconds()) if owner.stamp else self._properties
+        all_sent = True
+        changed = self._events and self.driver.has_changed
+        telemetry = self._telemetry
+        properties = self._properties
+        if telemetry.timestamps:
+            properties = add_time_property(properties, unix_time())
         for i in range(len(self._smooth)):
             value = self._smooth[i]
-            if value is None or not (changed or self._worth(i, value, now)):
+            if value is None or not (changed or self._should_publish(i, value, now)):
                 continue
-            payload = text(value, self.decimals[i])
+            text = _format_value(value, self.decimals[i])
             packet_id = 0
-            if owner.backlog is None or self.pending or owner.client.connected:
-                packet_id = owner.client.publish(
-                    self.topics[i], payload, qos=self._qos, retain=self._retain, properties=properties
+            if telemetry.backlog is None or self._unacknowledged or telemetry.client.is_connected:
+                packet_id = telemetry.client.publish(
+                    self.topics[i], text, qos=self._qos, retain=self._retain, properties=properties
                 )
-                if self.pending:
-                    self.pending[i] = packet_id
-            told = told and packet_id > 0
-            if packet_id or owner.backlog is not None and owner.backlog.keep(self.number + i, payload, now):
+                if self._unacknowledged:
+                    self._unacknowledged[i] = packet_id
+            all_sent = all_sent and packet_id > 0
+            stored = packet_id
+            if not stored and telemetry.backlog is not None:
+                stored = telemetry.backlog.add(self._first_quantity + i, text, now)
+            if stored:
                 self._sent[i], self._sent_at[i] = value, now
-        self.missed = not told
-        if changed and (told or not self._qos):
-            self.driver.changed = False
+        self._has_unpublished = not all_sent
+        if changed and (all_sent or not self._qos):
+            self.driver.has_changed = False
 
-    def _worth(self, i, value, now):
+    def _should_publish(self, i, value, now):
+        """Return True if the value is new, outside the dead band, or if `max_silence` is over."""
         band, sent = self._dead_band, self._sent[i]
         if band is None or sent is None or ticks_diff(now, self._sent_at[i]) >= self._max_silence:
             return True
         if isinstance(value, str) or not band:
             return value != sent
         return abs(value - sent) > band
+
+
+def _format_value(value, decimals):
+    """Return the payload of a value: str as it is, int without decimals, float with `decimals`."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return str(value)
+    return "%.*f" % (decimals, value)

@@ -1,19 +1,22 @@
-"""The time of a reading, where the clock is right."""
+"""Timestamps: the Unix time of a reading, if the clock is set, and the MQTT user property that carries it."""
 
 from time import gmtime, time
 
 from micropython import const
 
-_UNIX = 946684800 if gmtime(0)[0] == 2000 else 0  # s from 1970 to where this port counts from
-_BEFORE = const(1767225600)  # 2026: a clock that says less was never set
+_EPOCH = 946684800 if gmtime(0)[0] == 2000 else 0  # Unix time at which the clock of this port is 0
+_MIN_TIME = const(1767225600)  # 2026-01-01; an earlier time means that the clock was never set
 
 
-def seconds():
-    """Seconds since 1970, UTC; 0 where the clock was never set."""
-    now = int(time()) + _UNIX
-    return now if now >= _BEFORE else 0
+def unix_time():
+    """Return the seconds since 1970 UTC, 0 if the clock was never set."""
+    now = int(time()) + _EPOCH
+    return now if now >= _MIN_TIME else 0
 
 
-def stamped(properties, now):
-    """Properties of a PUBLISH with the user property `time`, `now` in seconds; 0 adds nothing."""
+def add_time_property(properties, now):
+    """Return encoded PUBLISH properties with the user property `time` added, or unchanged if `now` is 0.
+
+    `now` is in seconds since 1970.
+    """
     return properties + b"\x26\x00\x04time\x00\x0a%010d" % now if now else properties

@@ -1,48 +1,48 @@
-"""The network: joined by radio where the board has one, else taken as it is."""
+"""Wi-Fi connection: joins the network and rejoins it after a loss, without blocking."""
 
 from time import ticks_diff, ticks_ms
 
 from micropython import const
 
-_RETRY = const(20000)  # ms until a try to join counts as failed
+_RETRY = const(20000)  # ms after which an attempt to join has failed
 
 
-class Net:
-    """Keeps the board in its Wi-Fi without ever blocking. `wifi` None: nothing to join."""
+class Wifi:
+    """The Wi-Fi station of the board. `wifi` is that part of the config, None if the board has no Wi-Fi."""
 
     def __init__(self, wifi):
-        self._wifi = wifi
+        self._config = wifi
         self._wlan = None
         self._since = ticks_ms()
         self._was_up = wifi is None
 
-    def up(self):
-        """True where the network is there; begins to join where it is not."""
-        if self._wifi is None:
+    def ensure_connected(self):
+        """Return True if the network is up; otherwise start joining, at most every 20 s."""
+        if self._config is None:
             return True
         if self._wlan is None:
             import network
 
             self._wlan = network.WLAN(network.STA_IF)
             self._wlan.active(True)
-            if self._wifi.get("power_save"):
+            if self._config.get("power_save"):
                 self._wlan.config(pm=network.WLAN.PM_POWERSAVE)
             self._join()
         up = self._wlan.isconnected()
         if up and not self._was_up:
-            print("Wi-Fi: joined, address %s" % self._wlan.ifconfig()[0])
+            print("Wi-Fi: connected, address %s" % self._wlan.ifconfig()[0])
         elif self._was_up and not up:
-            print("Wi-Fi: lost")
-            self._since = ticks_ms()  # the radio has its time to come back by itself
+            print("Wi-Fi: connection lost")
+            self._since = ticks_ms()  # the driver has 20 s to reconnect by itself
         elif not up and ticks_diff(ticks_ms(), self._since) > _RETRY:
-            print("Wi-Fi: no answer from %s, trying again" % self._wifi["ssid"])
+            print("Wi-Fi: cannot join %s, trying again" % self._config["ssid"])
             self._wlan.disconnect()
             self._join()
         self._was_up = up
         return up
 
-    def off(self):
-        """The radio is not needed; `up` has it join again."""
+    def deactivate(self):
+        """Switch the radio off; the next `ensure_connected` joins again."""
         if self._wlan is not None:
             self._wlan.disconnect()
             self._wlan.active(False)
@@ -51,4 +51,4 @@ class Net:
 
     def _join(self):
         self._since = ticks_ms()
-        self._wlan.connect(self._wifi["ssid"], self._wifi["password"])
+        self._wlan.connect(self._config["ssid"], self._config["password"])

@@ -9,13 +9,13 @@ if simulated_io.CHIP == "esp32":
 
     def raw_temperature():
         """Degrees Fahrenheit, as the ESP32 has them."""
-        return round(float(simulated_io.text("temperature") or 53) * 1.8 + 32)
+        return round(float(simulated_io.read_text("temperature") or 53) * 1.8 + 32)
 
 else:
 
     def mcu_temperature():
         """Degrees Celsius."""
-        return int(float(simulated_io.text("temperature") or 53))
+        return int(float(simulated_io.read_text("temperature") or 53))
 
 
 WAKEUP_ALL_LOW, WAKEUP_ANY_HIGH = False, True

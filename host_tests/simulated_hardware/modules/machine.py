@@ -1,6 +1,6 @@
-"""`machine` as its documentation has it, as far as firmware uses it, on what `outside` tells.
+"""`machine` as its documentation has it, as far as firmware uses it, on what `simulated_io` tells.
 
-Interrupts come when the program calls anything in here: a level that changed in between is found
+Interrupts come when the program calls anything in observer: a level that changed in between is found
 then, each edge of it. What ends a board ends the process: see `__init__.py` beside this folder.
 """
 
@@ -31,7 +31,7 @@ _handling = False  # in an interrupt
 
 def _end(code, **how):
     """The chip stops here and now: no `except` and no `finally` of the program's gets to know."""
-    simulated_io.put("end", " ".join("%s=%s" % item for item in how.items()))
+    simulated_io.write_text("end", " ".join("%s=%s" % item for item in how.items()))
     if _handling:  # a SystemExit would get no further than the interrupt
         os.system("kill -9 $PPID")
     sys.exit(code)
@@ -45,12 +45,12 @@ _woken = [0]
 
 def _start():
     """What the last end was; the power came on where nothing is told."""
-    end = simulated_io.text("end") or ""
+    end = simulated_io.read_text("end") or ""
     simulated_io.remove("end")
     how = "asleep" if "asleep=" in end else end.split("=")[0]
     if not RP2 and how == "asleep":
         by_pin = _GPIO_WAKE if simulated_io.CHIP == "esp32c3" else EXT0_WAKE
-        _woken[0] = by_pin if simulated_io.text("woken") else TIMER_WAKE
+        _woken[0] = by_pin if simulated_io.read_text("woken") else TIMER_WAKE
     simulated_io.remove("woken")
     if how not in _STARTED:
         simulated_io.remove("memory")
@@ -91,7 +91,7 @@ def deepsleep(ms=0):
         waking = [(line, str(level)) for line, level in sys.modules["esp32"]._waking]
     how = {}
     for line, levels in waking:
-        seen = len((simulated_io.text(line.file) or "").strip())
+        seen = len((simulated_io.read_text(line.file) or "").strip())
         how["wake"] = "%s:%s:%d" % (line.number, levels, -1 if str(line.level()) == levels else seen)
     _end(ASLEEP, asleep=ms, **how)
 
@@ -99,7 +99,7 @@ def deepsleep(ms=0):
 def lightsleep(ms=0):
     """Sleeps until the time is over or a pin with an interrupt changes."""
     ends = ticks_add(ticks_ms(), ms)
-    simulated_io.put("asleep", "%d" % ms)
+    simulated_io.write_text("asleep", "%d" % ms)
     while not _interrupts() and (not ms or ticks_diff(ends, ticks_ms()) > 0):
         sleep_ms(1)
     simulated_io.remove("asleep")
@@ -161,14 +161,14 @@ class _Line:
     def level(self):
         if self.mode == Pin.OUT or (self.mode == Pin.OPEN_DRAIN and not self.latch):
             return self.latch
-        levels = simulated_io.text(self.file)
+        levels = simulated_io.read_text(self.file)
         if levels:
             return int(levels.strip()[-1])
         return 1 if self.pull == Pin.PULL_UP or self.mode == Pin.OPEN_DRAIN else 0
 
     def drive(self):
         if self.mode == Pin.OUT:
-            simulated_io.put(self.file, "%d" % self.latch)
+            simulated_io.write_text(self.file, "%d" % self.latch)
 
 
 class Pin:
@@ -225,7 +225,7 @@ class Pin:
         line.handler = handler
         line.trigger = Pin.IRQ_FALLING | Pin.IRQ_RISING if trigger is None else trigger
         line.hard = hard
-        line.seen = len((simulated_io.text(line.file) or "").strip())
+        line.seen = len((simulated_io.read_text(line.file) or "").strip())
         line.before = line.level()
         line.pin = self
 
@@ -254,7 +254,7 @@ def _interrupts():
     for line in list(_pins.values()):
         if line.handler is None:
             continue
-        levels = (simulated_io.text(line.file) or "").strip()
+        levels = (simulated_io.read_text(line.file) or "").strip()
         for digit in levels[line.seen :]:
             level = int(digit)
             edge = Pin.IRQ_RISING if level > line.before else Pin.IRQ_FALLING
@@ -325,7 +325,7 @@ class ADC:
 
     def _volts(self):
         _interrupts()
-        found = simulated_io.text(self._file)
+        found = simulated_io.read_text(self._file)
         return float(found) if found else 0.706 if self._own else 0.0  # 27 degrees
 
     def read_u16(self):
@@ -364,7 +364,7 @@ class PWM:
             raise ValueError("frequency must be from 1Hz to 40MHz")
         if not 0 <= self._duty <= 65535:
             raise ValueError("duty_u16 must be from 0 to 65535")
-        simulated_io.put(self._file, "%d %d" % (self._freq, self._duty))
+        simulated_io.write_text(self._file, "%d %d" % (self._freq, self._duty))
 
     def freq(self, value=None):
         if value is None:
@@ -387,7 +387,7 @@ class PWM:
 
 def time_pulse_us(pin, pulse_level, timeout_us=1_000_000):
     """The length in `pulse-<pin>`; -2 where there is none."""
-    found = simulated_io.text("pulse-%s" % pin._line.number)
+    found = simulated_io.read_text("pulse-%s" % pin._line.number)
     if found is None:
         return -2
     return int(found) if int(found) <= timeout_us else -1
@@ -397,12 +397,12 @@ def bitstream(pin, encoding, timing, data):
     """`stream-<pin>` gets the bytes."""
     if encoding != 0 or len(timing) != 4:
         raise ValueError("encoding")
-    simulated_io.put("stream-%s" % pin._line.number, bytes(data).hex())
+    simulated_io.write_text("stream-%s" % pin._line.number, bytes(data).hex())
 
 
 def dht_readinto(pin, buf):
     """The five bytes in `dht-<pin>`."""
-    found = simulated_io.octets("dht-%s" % pin._line.number)
+    found = simulated_io.read_hex("dht-%s" % pin._line.number)
     if found is None:
         raise OSError(110)  # ETIMEDOUT
     buf[:] = found
@@ -433,7 +433,7 @@ class I2C:
 
     def _device(self, addr):
         _interrupts()
-        found = simulated_io.data("i2c-%02x" % addr)
+        found = simulated_io.read_json("i2c-%02x" % addr)
         if found is None:
             raise OSError(_NO_DEVICE)
         if found.get("stuck"):
@@ -441,20 +441,22 @@ class I2C:
         return found
 
     def scan(self):
-        return [a for a in range(8, 120) if simulated_io.text("i2c-%02x" % a) is not None]
+        return [a for a in range(8, 120) if simulated_io.read_text("i2c-%02x" % a) is not None]
 
     def writeto(self, addr, buf, stop=True):
         device = self._device(addr)
         buf = bytes(buf)
         name = "i2c-%02x" % addr
-        simulated_io.put(name + "-written", (simulated_io.text(name + "-written") or "") + buf.hex() + "\n")
+        simulated_io.write_text(
+            name + "-written", (simulated_io.read_text(name + "-written") or "") + buf.hex() + "\n"
+        )
         self._at[addr] = buf
         if "registers" in device and len(buf) > 1:
             for i, octet in enumerate(buf[1:]):
                 _set_register(device["registers"], buf[0] + i, octet)
             import json
 
-            simulated_io.put(name, json.dumps(device))
+            simulated_io.write_text(name, json.dumps(device))
         return len(buf)
 
     def readfrom_into(self, addr, buf, stop=True):
@@ -567,10 +569,10 @@ if not RP2:
 
     def _memory(self, data=None):
         if data is None:
-            return simulated_io.octets("memory") or b""
+            return simulated_io.read_hex("memory") or b""
         if len(data) > 2048:
             raise ValueError("buffer too long")
-        simulated_io.put("memory", bytes(data).hex())
+        simulated_io.write_text("memory", bytes(data).hex())
 
     RTC.memory = _memory
 
@@ -584,7 +586,7 @@ class _Backup:
         return 7
 
     def _words(self):
-        return [int(word, 16) for word in (simulated_io.text("memory") or "0 0 0 0 0 0 0").split()]
+        return [int(word, 16) for word in (simulated_io.read_text("memory") or "0 0 0 0 0 0 0").split()]
 
     def __getitem__(self, index):
         return self._words()[index]
@@ -592,7 +594,7 @@ class _Backup:
     def __setitem__(self, index, word):
         words = self._words()
         words[index] = word & 0xFFFFFFFF
-        simulated_io.put("memory", " ".join("%x" % word for word in words))
+        simulated_io.write_text("memory", " ".join("%x" % word for word in words))
 
 
 if RP2:
@@ -637,5 +639,5 @@ def _watch():
     while True:
         sleep_ms(5)
         if _uptime() > _dog[0]:
-            simulated_io.put("end", "wdt=1")
+            simulated_io.write_text("end", "wdt=1")
             os.system("kill -9 $PPID")

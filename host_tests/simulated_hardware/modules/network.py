@@ -72,7 +72,7 @@ class WLAN:
     def _look(self):
         """Joins and loses the network; returns the status."""
         machine._interrupts()
-        air = simulated_io.data("wlan") or {}
+        air = simulated_io.read_json("wlan") or {}
         if WLAN._wanted is None:
             return STAT_IDLE
         ssid, password = WLAN._wanted
@@ -101,7 +101,7 @@ class WLAN:
             if RP2:
                 return 0
             raise OSError("Wifi Not Connected")
-        return (simulated_io.data("wlan") or {}).get("rssi", -60)
+        return (simulated_io.read_json("wlan") or {}).get("rssi", -60)
 
     def ifconfig(self, given=None):
         if given is not None:
@@ -126,7 +126,7 @@ class WLAN:
         raise ValueError("unknown config param")
 
     def scan(self):
-        air = simulated_io.data("wlan") or {}
+        air = simulated_io.read_json("wlan") or {}
         if not air.get("up", True) or "ssid" not in air:
             return []
         return [(air["ssid"].encode(), b"\0" * 6, 1, air.get("rssi", -60), 3, False)]

@@ -22,7 +22,7 @@ class OneWire:
         self._said = b""
 
     def _devices(self):
-        return simulated_io.data("onewire-%s" % self.pin._line.number) or {}
+        return simulated_io.read_json("onewire-%s" % self.pin._line.number) or {}
 
     def reset(self, required=False):
         self._said = b""
@@ -35,7 +35,7 @@ class OneWire:
         self._said += bytes([value])
         if self._said[-1:] == b"\x44":  # convert: who looks for it finds it in the file
             name = "onewire-%s-written" % self.pin._line.number
-            simulated_io.put(name, (simulated_io.text(name) or "") + self._said.hex() + "\n")
+            simulated_io.write_text(name, (simulated_io.read_text(name) or "") + self._said.hex() + "\n")
 
     def write(self, buf):
         for octet in buf:

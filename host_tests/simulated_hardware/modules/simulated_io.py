@@ -1,16 +1,16 @@
 """What is outside of the chip: a folder of small files that a test reads and writes while the VM runs.
 
-`STAND_IN` is the path of the folder, else it is `stand_in` where the process runs. `__init__.py`
+`SIM_DIR` is the path of the folder, else it is `sim` where the process runs. `__init__.py`
 beside this folder says what the files are.
 """
 
 import json
 import os
 
-CHIP = os.getenv("STAND_IN_CHIP") or "esp32"
+CHIP = os.getenv("SIM_CHIP") or "esp32"
 RP2 = CHIP[:3] == "rp2"
 
-_FOLDER = os.getenv("STAND_IN")
+_FOLDER = os.getenv("SIM_DIR")
 if _FOLDER:
     # a file system of its own, mounted nowhere: the program on the board never sees it
     import vfs
@@ -18,10 +18,10 @@ if _FOLDER:
     _files = vfs.VfsPosix(_FOLDER)
     _open, _remove, _at = _files.open, _files.remove, "/"
 else:
-    _open, _remove, _at = open, os.remove, "stand_in/"
+    _open, _remove, _at = open, os.remove, "sim/"
 
 
-def text(name):
+def read_text(name):
     """The content of a file, None where there is none."""
     try:
         with _open(_at + name, "r") as file:
@@ -30,10 +30,10 @@ def text(name):
         return None
 
 
-def put(name, content):
+def write_text(name, content):
     if not _FOLDER:
         try:
-            os.mkdir("stand_in")
+            os.mkdir("sim")
         except OSError:
             pass
     with _open(_at + name, "w") as file:
@@ -47,13 +47,13 @@ def remove(name):
         pass
 
 
-def data(name):
+def read_json(name):
     """The JSON in a file, None where there is none."""
-    found = text(name)
+    found = read_text(name)
     return None if found is None else json.loads(found)
 
 
-def octets(name):
+def read_hex(name):
     """The bytes that are written in a file as hexadecimal digits, None where there is none."""
-    found = text(name)
+    found = read_text(name)
     return None if found is None else bytes.fromhex(found.strip())

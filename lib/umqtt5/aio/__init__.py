@@ -1,4 +1,4 @@
-"""The asyncio client: one file on a board, `aio.mpy`."""
+"""Client for asyncio: one file on a board, `aio.mpy`."""
 
 from .client import Client
 

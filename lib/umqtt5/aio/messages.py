@@ -1,28 +1,29 @@
-"""What `aio` hands out: copies of messages and answers, which may be kept, and the iterator over them."""
+"""Iterator over received messages for `async for`; copies of messages and acknowledgements."""
 
 from asyncio import Event
 
 from ..core.errors import MQTTError
+from ..core.inbound import replace_received_id
 from ..core.packet import Packet
 
 _REASON_STRING = 0x1F
 
 
 class _Copy:
-    """The properties of a packet as bytes of our own."""
+    """A copy of the properties of a packet."""
 
     def __init__(self, packet):
-        self.properties = bytes(memoryview(packet._buf)[packet.properties_at : packet.properties_end])
+        self.properties = bytes(memoryview(packet._buf)[packet.properties_start : packet.properties_end])
 
     def property(self, identifier, nth=0):
-        """The `nth` property with this identifier: see `packet.Packet.property`."""
+        """Return the `nth` property with this identifier; see `core.packet.Packet.property`."""
         packet = Packet(self.properties)
         packet.properties_end = len(self.properties)
         return packet.property(identifier, nth)
 
 
-class Answer(_Copy):
-    """The broker's acknowledgement: `reason` is its reason code, below 0x80 (2.4)."""
+class Ack(_Copy):
+    """A copy of the broker's acknowledgement; `reason` is its reason code (section 2.4)."""
 
     def __init__(self, packet):
         super().__init__(packet)
@@ -30,12 +31,12 @@ class Answer(_Copy):
 
     @property
     def detail(self):
-        """The broker's words, `""` where there are none."""
+        """The broker's Reason String, `""` if there is none."""
         return self.property(_REASON_STRING) or ""
 
 
 class Message(_Copy):
-    """A message: `topic` is a str, `payload` bytes, `qos` and `retain` as received."""
+    """A copy of a message: `topic` (str), `payload` (bytes), `qos`, `retain` and `packet_id` as received."""
 
     def __init__(self, packet):
         super().__init__(packet)
@@ -44,60 +45,59 @@ class Message(_Copy):
         self.qos = packet.qos
         self.retain = packet.retain
         self.packet_id = packet.packet_id
-        self.ticket = -1  # its acknowledgement waits under this number, see `held`
+        self.token = -1  # token of its deferred acknowledgement, -1 for none; see `optional.manual_ack`
 
 
-class Messages:
-    """The messages of one subscription, for `async for`; they live on over reconnects.
+class MessageIterator:
+    """Iterates over the messages of one subscription, across reconnects.
 
-    At most `queue` of them wait until they are asked for. When one more comes, `overflow` says
-    what becomes of it:
+    Up to `queue_size` messages wait in the queue of the iterator. If the queue is full, `overflow` decides
+    what happens to a new message:
 
-    - `"oldest"`: the oldest gives way. It was acknowledged when it came.
-    - `"newest"`: the new one is refused. At QoS 1 and 2 the broker is told so, by 0x80.
-    - `"wait"`: at QoS 1 and 2 the new one is not acknowledged before there is room for it. The
-      broker sends no more than `inflight` of those (Receive Maximum), which take room beside the
-      queue, and keeps the rest. As acknowledgements go out in the order of arrival [MQTT-4.6.0-2],
-      those of other subscriptions wait meanwhile, too, and no message of QoS 1 or 2 comes for these
-      once the broker has sent `inflight`. QoS 0, our own messages, their acknowledgements and the
-      keep-alive go on; at QoS 0, where nothing can be held back, a new message gives way. A broker
-      that sends far more than it may is sent away with 0x93 (Receive Maximum exceeded).
+    - `"oldest"`: the oldest message is dropped. It was acknowledged when it arrived.
+    - `"newest"`: the new message is dropped. At QoS 1 and 2 it is acknowledged with 0x80.
+    - `"wait"`: a message of QoS 1 or 2 is queued in addition, but acknowledged only when the queue has room
+      for it. A new message of QoS 0 is dropped. The broker sends at most `inflight` unacknowledged messages
+      (Receive Maximum) and keeps the others. Acknowledgements are sent in the order of arrival
+      [MQTT-4.6.0-2], so those of other subscriptions wait too, and after `inflight` messages no message of
+      QoS 1 or 2 arrives for any subscription. QoS 0, publishing and the keep-alive go on. A broker that
+      far exceeds Receive Maximum is disconnected with 0x93.
 
-    `dropped` counts those that gave way or were refused.
+    `dropped` is the number of dropped messages.
 
-    The iterator ends at `client.disconnect()`, `client.unsubscribe()` and `close()`, after what has
-    come. It raises MQTTError where the broker refuses the subscription. Leaving the loop ends
-    nothing; `async with` does, and waits for the broker's answer first:
+    The iterator ends after `client.disconnect()`, `client.unsubscribe()` or `close()`, when it has returned
+    the messages that have already arrived. It raises MQTTError if the broker refuses the subscription.
+    Leaving the loop does not end the subscription. `async with` does, and it waits for SUBACK first:
 
         async with client.messages("a/+", qos=1, overflow="wait") as messages:
             async for message in messages:
 
-    Another iterator over the same filter takes over what waits, and ends this one. A message comes
-    to one of the tasks that share an iterator.
+    A second iterator over the same topic filter takes the queue of the first and ends it. If several tasks
+    share an iterator, each message goes to one of them.
     """
 
-    def __init__(self, client, topic_filter, qos, queue, overflow, options):
-        if overflow not in ("oldest", "newest", "wait") or queue < 1:
-            raise ValueError('overflow: "oldest", "newest" or "wait" expected, and a queue of 1 or more')
+    def __init__(self, client, topic_filter, qos, queue_size, overflow, options):
+        if overflow not in ("oldest", "newest", "wait") or queue_size < 1:
+            raise ValueError('overflow is "oldest", "newest" or "wait", queue_size is 1 or more')
         self._client = client
         self._filter = topic_filter
-        self._size = queue
+        self._size = queue_size
         self._overflow = overflow
         self._queue: list = []
         self._event = Event()
         self._ended = False
         self._error = None
         self.dropped = 0
-        if overflow == "wait" and not client.held:
-            from ..optional.manual_ack import Held
+        if overflow == "wait" and not client.deferred_acks:
+            from ..optional.manual_ack import DeferredAcks
 
-            client.held = Held(client)
-        self.subscription = client.driver.subscribe(topic_filter, self._came, qos, **options)
-        for other in list(client.open):
+            client.deferred_acks = DeferredAcks(client)
+        self.subscription = client.sync_client.subscribe(topic_filter, self._on_message, qos, **options)
+        for other in list(client.iterators):
             if other.subscription is self.subscription:
-                self._queue = other.leave()
+                self._queue = other.detach()
                 other._queue = []
-        client.open.append(self)
+        client.iterators.append(self)
         client.wake()
 
     def __aiter__(self):
@@ -119,7 +119,7 @@ class Messages:
     async def __aenter__(self):
         good = False
         try:
-            # a message says as much as SUBACK, which may be behind more of them than there is room for
+            # a message proves the subscription, too; SUBACK may follow more messages than there is room for
             while self.subscription.reason is None and not self._queue and not self._ended:
                 self._event.clear()
                 await self._event.wait()
@@ -135,49 +135,49 @@ class Messages:
         self.close()
 
     def close(self):
-        """Unsubscribe, and end the iterator when it has given out what has come."""
+        """Unsubscribe; the iterator ends when it has returned the messages that have already arrived."""
         if not self._ended:
-            self.leave()
-            if self.subscription.wanted:
-                self._client.driver.unsubscribe(self._filter)
+            self.detach()
+            if self.subscription.is_wanted:
+                self._client.sync_client.unsubscribe(self._filter)
                 self._client.wake()
 
-    def leave(self):
-        """End without unsubscribing; returns what waits."""
+    def detach(self):
+        """End the iterator without unsubscribing; return the messages in its queue."""
         self._ended = True
-        self._client.open.remove(self)
+        self._client.iterators.remove(self)
         for message in self._queue:
             self._release(message)
         self._event.set()
         return self._queue
 
-    def answered(self, packet):
-        """The broker has answered SUBSCRIBE."""
+    def handle_suback(self, packet):
+        """Take a SUBACK."""
         self._error = None
         if packet.reason >= 0x80:
-            self._error = MQTTError(packet.reason, Answer(packet).detail)
+            self._error = MQTTError(packet.reason, Ack(packet).detail)
         self._event.set()
 
-    def resent(self):
-        """The session goes on in a new connection: what was not acknowledged comes again."""
-        while self._queue and self._queue[-1].ticket >= 0:
+    def drop_unacked(self):
+        """Drop the unacknowledged messages: the broker sends them again in the resumed session."""
+        while self._queue and self._queue[-1].token >= 0:
             message = self._queue.pop()
-            if message.qos == 2:  # and is delivered then
-                self._client.driver.session._swap(message.packet_id, 0)
+            if message.qos == 2:  # its packet identifier would mark it as a duplicate
+                replace_received_id(self._client.sync_client.session, message.packet_id, 0)
 
-    def kept(self):
-        """The session is lost: these are the only copies, and nobody waits for their acknowledgement."""
+    def forget_tokens(self):
+        """Keep the messages but forget their acknowledgements: the broker has lost the session."""
         for message in self._queue:
-            message.ticket = -1
+            message.token = -1
 
     def _release(self, message):
-        if message.ticket >= 0:
-            self._client.held.release(message.ticket)
-            message.ticket = -1
+        if message.token >= 0:
+            self._client.deferred_acks.release(message.token)
+            message.token = -1
             self._client.wake()
 
-    def _came(self, packet):
-        """The handler of the subscription."""
+    def _on_message(self, packet):
+        """Handler of the subscription: queue a copy of the message."""
         if self._ended:
             return
         queue = self._queue
@@ -188,13 +188,13 @@ class Messages:
             elif (
                 self._overflow == "newest"
                 or not packet.qos
-                or len(queue) >= self._size + self._client.held.places
+                or len(queue) >= self._size + self._client.deferred_acks.capacity
             ):
-                self._client.driver.session._raised = True  # that it is told so
+                self._client.sync_client.session._handler_failed = True  # so it is acknowledged with 0x80
                 self.dropped += 1
                 return
         message = Message(packet)
         if len(queue) >= self._size:
-            message.ticket = self._client.held.hold()
+            message.token = self._client.deferred_acks.defer()
         queue.append(message)
         self._event.set()

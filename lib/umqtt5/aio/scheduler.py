@@ -1,8 +1,9 @@
-"""The rounds of a client under MicroPython's asyncio; loaded by `aio`. CPython's are in `hosted_aio`.
+"""When the asyncio client runs on MicroPython: if its stream is ready, or a timeout is due.
 
-Three tasks, generators that asyncio resumes: one waits for time, one to read, one to write. They
-use the queues below asyncio's streams, which allocate nothing; a task that waits for nothing is
-in no queue, and is pushed when there is something to wait for. Nobody cancels them.
+Three tasks, which are generators that asyncio resumes: one waits for a time, one to read, one to write.
+They use the queues below asyncio's streams directly, because these allocate nothing. A task that waits for
+nothing is in no queue; it is pushed when there is something to wait for. Tasks are never cancelled.
+`cpython.aio_scheduler` is the counterpart for CPython.
 """
 
 from asyncio import core  # type: ignore[attr-defined]
@@ -11,14 +12,14 @@ from micropython import const
 
 _IN = const(1)
 _OUT = const(4)
-_LONGEST = const(0x0FFFFFFF)  # ms; ticks can't be further apart than twice that
+_MAX_DELAY = const(0x0FFFFFFF)  # ms; ticks may differ by at most twice as much
 
 
-class _Kept:
-    """Keeps what asyncio knows of our streams while nobody waits for them.
+class _StreamKeeper:
+    """Keeps the entries of our streams in asyncio's I/O queue while no task waits for them.
 
-    asyncio forgets a stream with each event and allocates when it is waited for again: a ping and
-    its answer would take some 200 bytes.
+    asyncio removes a stream from its queue with each event, and allocates when a task waits for it again:
+    about 200 bytes for a PINGREQ and its PINGRESP.
     """
 
     def __init__(self, queue):
@@ -38,48 +39,49 @@ class _Kept:
         self._forget(stream)
 
 
-_kept = None
+_keeper = None
 
 
-def _keep():
-    """The one of asyncio's present queue."""
-    global _kept
-    if not _kept or _kept.queue is not core._io_queue:
-        _kept = _Kept(core._io_queue)
-    return _kept
+def _get_keeper():
+    """Return the keeper of asyncio's current I/O queue."""
+    global _keeper
+    if not _keeper or _keeper.queue is not core._io_queue:
+        _keeper = _StreamKeeper(core._io_queue)
+    return _keeper
 
 
-class Loop:
-    """Calls `turn()` when the stream that it watches is ready, and when it is due."""
+class Scheduler:
+    """Calls `on_ready()` if the watched stream is ready, and when it is scheduled."""
 
-    def __init__(self, turn):
-        self._turn = turn
+    def __init__(self, on_ready):
+        self._on_ready = on_ready
         self._alive = True
-        self._kept = _keep()
+        self._keeper = _get_keeper()
         self._stream = None
         self._events = 0
-        self._parked = 0  # of the tasks that read and write, as bits of events
+        self._parked = 0  # which of the tasks that read and write are in no queue, as bits of events
         self._ms = 0
 
     def start(self):
+        """Create the tasks; `on_ready()` is called soon."""
         self._timer = core.create_task(self._time())
         self._reader = core.create_task(self._io(_IN))
         self._writer = core.create_task(self._io(_OUT))
 
     def stop(self):
-        """The tasks end by themselves, soon."""
-        self.forget()
+        """Stop watching; the tasks end when asyncio runs them next."""
+        self.unwatch()
         self.wake()
         self._alive = False
         self._unpark(_IN | _OUT)
 
     def wake(self):
-        """Have a turn soon."""
+        """Call `on_ready()` soon."""
         self._at(core.ticks())
 
-    def due(self, ms):
-        """Have the next turn in so many ms, unless the stream is ready before."""
-        self._ms = min(ms, _LONGEST)
+    def schedule(self, ms):
+        """Call `on_ready()` in `ms` milliseconds, or earlier if the stream is ready."""
+        self._ms = min(ms, _MAX_DELAY)
         self._at(core.ticks_add(core.ticks(), self._ms))
 
     def _at(self, when):
@@ -88,29 +90,29 @@ class Loop:
             core._task_queue.push(self._timer, when)
 
     def watch(self, stream, events):
-        """Have a turn when the stream is ready for these."""
+        """Call `on_ready()` when the stream is ready for one of these events: 1 to read, 4 to write."""
         if not self._alive:
             return
         if stream is not self._stream:
-            self.forget()
+            self.unwatch()
             self._stream = stream
-            self._kept.streams.append(stream)
+            self._keeper.streams.append(stream)
         self._events = events
         self._unpark(events)
 
-    def forget(self):
-        """The stream is going to be closed, or is closed."""
+    def unwatch(self):
+        """Stop watching the stream, because it is closed."""
         stream = self._stream
         if stream is None:
             return
         self._stream = None
         self._events = 0
-        self._kept.streams.remove(stream)
+        self._keeper.streams.remove(stream)
         queue = core._io_queue
         entry = queue.map.get(id(stream))
         if entry:
             queue._dequeue(stream)
-            # one that is not in there has been woken already
+            # a task that is not in the entry has been woken already
             if self._reader in entry:
                 core._task_queue.push(self._reader)
             if self._writer in entry:
@@ -126,7 +128,7 @@ class Loop:
 
     def _time(self):
         while self._alive:
-            self._turn()
+            self._on_ready()
             if self._alive:
                 core._task_queue.push(self._timer, core.ticks_add(core.ticks(), self._ms))
                 yield
@@ -143,4 +145,4 @@ class Loop:
                 core._io_queue.queue_write(self._stream)
             yield
             if self._events & event:
-                self._turn()
+                self._on_ready()

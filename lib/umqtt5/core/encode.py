@@ -2,16 +2,16 @@
 
 from struct import pack
 
-from .wire import put_varint, sized
+from .wire import put_varint, prefix_u16_length
 
 
-def counted(data, first=b""):
+def prefix_varint_length(data, first=b""):
     """`data` with its length as a Variable Byte Integer in front, and `first` in front of that."""
     head = bytearray(4)
     return first + head[: put_varint(head, 0, len(data))] + data
 
 
-def connect(session):
+def encode_connect(session):
     """CONNECT (3.1). It tells the truth about our buffers."""
     flags = 2 if session.clean_start else 0
     will = session.will
@@ -36,22 +36,22 @@ def connect(session):
     body = (
         b"\x00\x04MQTT\x05"
         + bytes((flags, session.keep_alive >> 8, session.keep_alive & 0xFF))
-        + counted(properties)
+        + prefix_varint_length(properties)
     )
-    body += sized(session.client_id)  # this order [MQTT-3.1.3-1]
+    body += prefix_u16_length(session.client_id)  # this order [MQTT-3.1.3-1]
     if will:
         body += will[1]
     for part in (session.user, session.password):
         if part is not None:
-            body += sized(part)
-    return counted(body, b"\x10")
+            body += prefix_u16_length(part)
+    return prefix_varint_length(body, b"\x10")
 
 
-def request(s, packet_id, identifier):
+def encode_subscribe(s, packet_id, identifier):
     """SUBSCRIBE (3.8) or UNSUBSCRIBE (3.10) with one filter, so that it has an identifier of its own."""
     body = bytes((packet_id >> 8, packet_id & 0xFF))
-    if not s.wanted:
-        return counted(body + b"\x00" + sized(s.filter), b"\xa2")
+    if not s.is_wanted:
+        return prefix_varint_length(body + b"\x00" + prefix_u16_length(s.topic_filter), b"\xa2")
     properties = bytearray(b"\x0b\0\0\0\0")
-    body += counted(properties[: put_varint(properties, 1, identifier) if identifier else 0])
-    return counted(body + sized(s.filter) + bytes((s.options,)), b"\x82")
+    body += prefix_varint_length(properties[: put_varint(properties, 1, identifier) if identifier else 0])
+    return prefix_varint_length(body + prefix_u16_length(s.topic_filter) + bytes((s.options,)), b"\x82")

@@ -1,7 +1,7 @@
 """The error that carries an MQTT reason code, and a way to catch that costs no heap."""
 
 # reason codes that can't mend by themselves: a wrong password, not authorized, banned, malformed
-_LASTING = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x9d"
+_PERMANENT = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x9d"
 
 
 class MQTTError(Exception):
@@ -18,7 +18,7 @@ class MQTTError(Exception):
     """
 
     from_broker = False  # in its CONNACK or DISCONNECT
-    reference = None  # where the broker sends us (Server Reference), see `follow`
+    server_reference = None  # where the broker sends us (Server Reference), see `follow`
 
     def __init__(self, code, detail=""):
         super().__init__(code, detail)
@@ -26,18 +26,18 @@ class MQTTError(Exception):
         self.detail = detail
 
     @property
-    def lasting(self):
-        return self.from_broker and self.code in _LASTING
+    def is_permanent(self):
+        return self.from_broker and self.code in _PERMANENT
 
     def __str__(self):
-        from ..reason_codes import name
+        from ..reason_codes import reason_name
 
-        text = name(self.code)
+        text = reason_name(self.code)
         return text + ": " + self.detail if self.detail else text
 
 
-class Guard:
-    """`with guard:` hands an error of `kind` to `handler` and goes on behind the block.
+class CatchErrors:
+    """`with catch_errors:` hands an error of `kind` to `handler` and goes on behind the block.
 
     `except ... as error` takes a frame from the heap each time, error or not.
     """

@@ -18,12 +18,12 @@ class Framer:
     def reset(self):
         """Forget all that came: a new connection."""
         self._at = self._have = 0
-        self.first = self.at = self.end = 0  # the packet that `next` has found
-        self.settle()
+        self.first_byte = self.at = self.end = 0  # the packet that `next` has found
+        self.prepare_read()
 
-    def landed(self, n):
+    def commit(self, n):
         """`n` bytes have been read to the base of `into`."""
-        if self.into is self._chunk:
+        if self.read_buffer is self._chunk:
             if n == len(self._chunk):
                 self.rx[self._have : self._have + n] = self._chunk
             else:
@@ -31,7 +31,7 @@ class Framer:
                     self.rx[self._have + i] = self._chunk[i]
         self._have += n
 
-    def next(self):
+    def next_packet(self):
         """1 where a whole packet is there: its `first` byte, and its rest from `at` to `end`.
 
         It counts as taken. 0 where there is none yet; 0x81 where the length is malformed, 0x95
@@ -49,17 +49,17 @@ class Framer:
             at += varint_size(size) - 1
         if at + size > self._have:
             return 0x95 if at - self._at + size > len(rx) else 0
-        self.first = rx[self._at]
+        self.first_byte = rx[self._at]
         self.at = at
         self._at = self.end = at + size
         return 1
 
-    def settle(self):
+    def prepare_read(self):
         """No whole packet is left: choose where the next bytes land, and how many at most."""
         if self._at == self._have:
             self._at = self._have = 0
-            self.into = self.rx
-            self.want = len(self.rx)
+            self.read_buffer = self.rx
+            self.max_read = len(self.rx)
             return
         size = get_varint(self.rx, self._at + 1, self._have)  # of the cut packet, where it is known
         size = 5 if size < 0 else size + 1 + varint_size(size)
@@ -69,5 +69,5 @@ class Framer:
                 self.rx[i] = self.rx[self._at + i]
             self._at = 0
         # no more than the rest of it: then the next read lands at the base, in full size
-        self.into = self._chunk
-        self.want = min(len(self._chunk), self._at + size - self._have, len(self.rx) - self._have)
+        self.read_buffer = self._chunk
+        self.max_read = min(len(self._chunk), self._at + size - self._have, len(self.rx) - self._have)

@@ -13,13 +13,13 @@ from array import array
 
 from micropython import const
 
-DONE = const(0)
+FREE = const(0)
 QUEUED = const(1)
 SENT = const(2)  # PUBLISH
 RELEASING = const(3)  # PUBREC has come, PUBREL has to go out
 RELEASED = const(4)  # PUBREL has gone out
 ENDED = const(5)  # and the user has to be told
-HEAD = const(14)  # first byte 1, remaining length 4, topic length 2, packet id 2, properties 2 + 3
+MAX_HEADER = const(14)  # first byte 1, remaining length 4, topic length 2, packet id 2, properties 2 + 3
 
 
 class Outbox:
@@ -36,13 +36,13 @@ class Outbox:
         self.states = bytearray(slots)
         self.first_bytes = bytearray(slots)
         self.topics: list = [None] * slots
-        self.bodies = array("I", [0] * slots)
-        self.sizes = array("I", [0] * slots)
-        self.properties = array("I", [0] * slots)
-        self.order = array("H", [0] * slots)
+        self.body_offsets = array("I", [0] * slots)
+        self.body_sizes = array("I", [0] * slots)
+        self.property_sizes = array("I", [0] * slots)
+        self.slot_order = array("H", [0] * slots)
         self.head = self.count = 0
         self._newest = slots - 1
-        self.end = 0  # offset in the arena behind the newest
+        self.arena_end = 0  # offset in the arena behind the newest
         self._passed = 0  # how many, from the oldest on, were dealt with in this connection
 
     def _reserve(self, size):
@@ -50,9 +50,9 @@ class Outbox:
         limit = len(self.arena)
         at = 0
         if self.count:
-            at = self.order[self.head]
-            oldest = self.bodies[at] - HEAD - len(self.topics[at].name)
-            at = self.end
+            at = self.slot_order[self.head]
+            oldest = self.body_offsets[at] - MAX_HEADER - len(self.topics[at].name)
+            at = self.arena_end
             if at <= oldest:
                 limit = oldest
             elif limit - at < size:
@@ -60,7 +60,7 @@ class Outbox:
                 limit = oldest
         if limit - at < size or self.count == len(self.states):
             return False
-        self.end = at + size
+        self.arena_end = at + size
         return True
 
     def add(self, topic, payload, first_byte, properties):
@@ -69,34 +69,34 @@ class Outbox:
         `first_byte` is that of the PUBLISH.
         """
         size = len(properties) + len(payload)
-        slot = HEAD + len(topic.name) + size
+        slot = MAX_HEADER + len(topic.name) + size
         if slot > len(self.arena):
             return -2
         if not self._reserve(slot):
             return -1
-        slot = (self.head + self.count) % len(self.order)
+        slot = (self.head + self.count) % len(self.slot_order)
         while True:  # an identifier rests for as long as it can
-            self._newest = (self._newest + 1) % len(self.order)
+            self._newest = (self._newest + 1) % len(self.slot_order)
             if not self.states[self._newest]:
                 break
-        self.order[slot] = self._newest
+        self.slot_order[slot] = self._newest
         slot = self._newest
         self.first_bytes[slot] = first_byte
         self.topics[slot] = topic
-        self.bodies[slot] = self.end - size
-        self.sizes[slot] = size
-        self.properties[slot] = len(properties)
-        size = self.end - len(payload)
-        self.arena[self.bodies[slot] : size] = properties
-        self.arena[size : self.end] = payload
+        self.body_offsets[slot] = self.arena_end - size
+        self.body_sizes[slot] = size
+        self.property_sizes[slot] = len(properties)
+        size = self.arena_end - len(payload)
+        self.arena[self.body_offsets[slot] : size] = properties
+        self.arena[size : self.arena_end] = payload
         self.states[slot] = QUEUED
         self.count += 1  # now that all of it is there
         return slot
 
-    def first(self, state):
+    def oldest(self, state):
         """The slot of the oldest message in this state, -1 for none."""
         for i in range(self._passed if state == QUEUED else 0, self.count):
-            slot = self.order[(self.head + i) % len(self.states)]
+            slot = self.slot_order[(self.head + i) % len(self.states)]
             if self.states[slot] == state:
                 if state == QUEUED:
                     self._passed = i
@@ -105,19 +105,19 @@ class Outbox:
             self._passed = self.count
         return -1
 
-    def drop(self, slot):
+    def remove(self, slot):
         """Forget a message. Its bytes are room again when those before it are gone, too."""
-        self.states[slot] = DONE
+        self.states[slot] = FREE
         self.topics[slot] = None
         i = 0
-        while self.order[(self.head + i) % len(self.order)] != slot:
+        while self.slot_order[(self.head + i) % len(self.slot_order)] != slot:
             i += 1
         if i < self._passed:
             self._passed -= 1
         while i:  # those before it move up
-            self.order[(self.head + i) % len(self.order)] = self.order[(self.head + i - 1) % len(self.order)]
+            self.slot_order[(self.head + i) % len(self.slot_order)] = self.slot_order[(self.head + i - 1) % len(self.slot_order)]
             i -= 1
-        self.head = (self.head + 1) % len(self.order)
+        self.head = (self.head + 1) % len(self.slot_order)
         self.count -= 1
 
     def rewind(self, resumed):

@@ -3,7 +3,7 @@
 from micropython import const
 
 from .topics import matches
-from .wire import get_u16, get_varint, utf8_ok, varint_size
+from .wire import get_u16, get_varint, is_valid_utf8, varint_size
 
 _U32 = const(3)
 _VARINT = const(4)
@@ -13,7 +13,7 @@ _PAIR = const(7)
 # One byte a property identifier: its place in a 27-bit set << 3 | its type, 0 where the
 # standard has no such property (2.2.2.2). Types 1 to 3 are integers of 1, 2 and 4 bytes,
 # then the Variable Byte Integer, the string, Binary Data and the pair of strings.
-TABLE = (
+PROPERTY_TABLE = (
     b"\x00\x01\x0b\x15\x00\x00\x00\x00\x1d\x26\x00\x2c\x00\x00\x00\x00\x00\x33\x3d\x42\x00\x4d"
     b"\x56\x59\x63\x69\x75\x00\x7d\x00\x00\x85\x00\x8a\x92\x9a\xa1\xa9\xb7\xbb\xc1\xc9\xd1"
 )
@@ -30,7 +30,7 @@ _PUBLISH = const(0x48003F)
 _RESPONSE = const(0x410000)
 _DISCONNECT = const(0x418000)
 _AUTH = const(0x410600)
-_LEGAL = (
+_ALLOWED = (
     0,
     0,
     _CONNACK,
@@ -80,33 +80,33 @@ class Packet:
         self._buf = buf
         self.packet_id = self.reason = self.qos = 0
         self.retain = self.dup = self.session_present = False
-        self.legal = _LEGAL
-        self.seen = 0  # the set of properties that are there
+        self.allowed_properties = _ALLOWED
+        self.property_bits = 0  # the set of properties that are there
         self.value = 0  # the number in the property that was looked at last
-        self.identifier = 0  # of the subscription, the last where there are several
+        self.subscription_id = 0  # of the subscription, the last where there are several
         self.topic_buf = buf  # where the topic is: that of an alias is in its table
-        self.topic_at = self.topic_end = 0
-        self.properties_at = self.properties_end = 0
-        self.payload_at = self.payload_end = 0
+        self.topic_start = self.topic_end = 0
+        self.properties_start = self.properties_end = 0
+        self.payload_start = self.payload_end = 0
 
     # ---- for the user
 
     def __len__(self):
-        return self.payload_end - self.payload_at
+        return self.payload_end - self.payload_start
 
     @property
     def topic(self):
         """The topic name as a new str."""
-        return str(memoryview(self.topic_buf)[self.topic_at : self.topic_end], "utf-8")
+        return str(memoryview(self.topic_buf)[self.topic_start : self.topic_end], "utf-8")
 
     @property
     def payload(self):
         """The payload as new bytes."""
-        return bytes(memoryview(self._buf)[self.payload_at : self.payload_end])
+        return bytes(memoryview(self._buf)[self.payload_start : self.payload_end])
 
     def equals(self, data):
         """True where the payload is `data` (bytes); allocates nothing."""
-        at = self.payload_at
+        at = self.payload_start
         if len(self) != len(data):
             return False
         for b in data:
@@ -122,7 +122,7 @@ class Packet:
         """
         if len(self) > len(buf) - at:
             raise ValueError("payload of %d bytes" % len(self))
-        for i in range(self.payload_at, self.payload_end):
+        for i in range(self.payload_start, self.payload_end):
             buf[at] = self._buf[i]
             at += 1
         return len(self)
@@ -133,10 +133,10 @@ class Packet:
         An int (at most 0x3FFFFFFF), a str, bytes for Binary Data, a pair of str for a user
         property. Names for the identifiers are in `umqtt5.properties`.
         """
-        at = self.find(identifier, nth)
+        at = self.find_property(identifier, nth)
         if at < 0:
             return None
-        kind = TABLE[identifier] & 7
+        kind = PROPERTY_TABLE[identifier] & 7
         if kind <= _VARINT:
             return self.value
         first = self._binary(at + 1)
@@ -146,19 +146,19 @@ class Packet:
             return str(first, "utf-8"), str(self._binary(at + 3 + len(first)), "utf-8")
         return str(first, "utf-8")
 
-    def number(self, identifier, default):
+    def int_property(self, identifier, default):
         """The number in a property, `default` where it is absent; allocates nothing."""
-        return default if self.find(identifier) < 0 else self.value
+        return default if self.find_property(identifier) < 0 else self.value
 
     # ---- for the library
 
     def matches(self, topic_filter):
         """True where the topic matches a filter (bytes); allocates nothing."""
-        return matches(topic_filter, self.topic_buf, self.topic_at, self.topic_end)
+        return matches(topic_filter, self.topic_buf, self.topic_start, self.topic_end)
 
-    def find(self, identifier, nth=0):
+    def find_property(self, identifier, nth=0):
         """The offset of the `nth` property of this number, -1 where there is none; sets `value`."""
-        at = self.properties_at
+        at = self.properties_start
         while at < self.properties_end:
             after = self._walk(at)
             if self._buf[at] == identifier:
@@ -168,11 +168,11 @@ class Packet:
             at = after
         return -1
 
-    def ended(self, packet_id, reason):
+    def set_local_ack(self, packet_id, reason):
         """Stand for the answer that never came: a reason code of our own, no properties."""
         self.packet_id = packet_id
         self.reason = reason
-        self.properties_end = self.seen = 0
+        self.properties_end = self.property_bits = 0
 
     def _binary(self, at):
         size = get_u16(self._buf, at)
@@ -186,7 +186,7 @@ class Packet:
         """
         buf = self._buf
         end = self.properties_end
-        kind = TABLE[buf[at]] & 7
+        kind = PROPERTY_TABLE[buf[at]] & 7
         at += 1
         self.value = 1
         if kind <= _U32:
@@ -205,7 +205,7 @@ class Packet:
             return at + varint_size(self.value) if self.value >= 0 else end + 1
         while at + 2 <= end:
             after = at + 2 + get_u16(buf, at)
-            if after > end or (kind != _BINARY and not utf8_ok(buf, at + 2, after)):
+            if after > end or (kind != _BINARY and not is_valid_utf8(buf, at + 2, after)):
                 break
             if kind != _PAIR:
                 return after
@@ -213,50 +213,50 @@ class Packet:
             at = after
         return end + 1
 
-    def _check(self, legal):
+    def _check_properties(self, allowed):
         """Walk the properties; returns 0, or the reason code of what is wrong with them."""
-        at = self.properties_at
+        at = self.properties_start
         while at < self.properties_end:
             kind = self._buf[at]
-            mask = TABLE[kind] if kind < 43 else 0
+            mask = PROPERTY_TABLE[kind] if kind < 43 else 0
             if not mask:
                 return 0x81
             mask = 1 << (mask >> 3)
-            if not mask & legal:
+            if not mask & allowed:
                 # 2.2.2.2; [MQTT-3.1.2-29] where we asked for no problem information
-                return 0x82 if mask & _RESPONSE and legal != _PUBLISH else 0x81
+                return 0x82 if mask & _RESPONSE and allowed != _PUBLISH else 0x81
             # [MQTT-3.3.4-4]
-            if mask & self.seen:
-                if mask != _USER and (mask != _SUBSCRIPTION_IDENTIFIER or legal != _PUBLISH):
+            if mask & self.property_bits:
+                if mask != _USER and (mask != _SUBSCRIPTION_IDENTIFIER or allowed != _PUBLISH):
                     return 0x82
-                self.seen |= _SEVERAL
+                self.property_bits |= _SEVERAL
             at = self._walk(at)
             if at > self.properties_end:
                 return 0x81
             if (self.value > 1 and mask & _FLAGS) or (not self.value and mask & _NOT_ZERO):
                 return 0x94 if kind == 0x23 else 0x82
-            self.seen |= mask
+            self.property_bits |= mask
             if kind == 0x0B:
-                self.identifier = self.value
+                self.subscription_id = self.value
         return 0
 
     def _topic(self, at, end):
         """The topic of a PUBLISH at `at`; returns 0, or the reason code of what is wrong."""
         self.topic_buf = self._buf
-        self.topic_at = self.topic_end = at + 2
+        self.topic_start = self.topic_end = at + 2
         if at + 2 <= end:
             self.topic_end += get_u16(self._buf, at)
         if at + 2 > end or self.topic_end > end:
             return 0x81
         buf = self._buf
         end = False
-        for at in range(self.topic_at, self.topic_end):
+        for at in range(self.topic_start, self.topic_end):
             if not 0x2B < buf[at] < 0x80:  # letters, digits and `/` are all that most topics have
                 if buf[at] == 0x23 or buf[at] == 0x2B:  # [MQTT-3.3.2-2]
                     return 0x90
                 end = True
         # [MQTT-3.3.2-1]
-        return 0x81 if end and not utf8_ok(buf, self.topic_at, self.topic_end) else 0
+        return 0x81 if end and not is_valid_utf8(buf, self.topic_start, self.topic_end) else 0
 
     def parse(self, first, at, end):  # noqa: C901, PLR0915  each function more costs 100 bytes
         """Take the packet with this first byte and its rest from `at` to `end`.
@@ -264,8 +264,8 @@ class Packet:
         Returns 0, or the reason code of what is wrong with it (4.13).
         """
         kind = first >> 4
-        self.packet_id = self.reason = self.seen = self.qos = 0
-        self.properties_at = self.properties_end = 0
+        self.packet_id = self.reason = self.property_bits = self.qos = 0
+        self.properties_start = self.properties_end = 0
         if kind == 3:
             self.qos = first >> 1 & 3
             self.retain = first & 1 == 1
@@ -301,14 +301,14 @@ class Packet:
             at += 1
             if first < 0 or at + first > end:
                 return 0x81
-            self.properties_at = at
+            self.properties_start = at
             self.properties_end = at = at + first
             if first:
-                first = self._check(self.legal[kind])
+                first = self._check_properties(self.allowed_properties[kind])
                 if first:
                     return first
         if kind == 3:
-            self.payload_at = at
+            self.payload_start = at
             self.payload_end = end
             return 0
         if _REASON_LAST >> kind & 1:

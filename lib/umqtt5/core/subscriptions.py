@@ -1,123 +1,186 @@
-"""What the user wants to hear, and who is called for a message.
+"""Subscriptions: their table, SUBSCRIBE, UNSUBSCRIBE and their answers, and dispatch of messages to handlers.
 
-The place of a subscription in the table is its Subscription Identifier: a message that
-carries one finds its handler by number, any other by its topic.
+The Subscription Identifier of a subscription is its position in the table plus one. A message with an
+identifier finds its handler by this number, any other message by its topic.
 """
 
 from micropython import const
 
-_IDENTIFIER = const(0x20)  # as a bit of `Packet.seen`
-_ONE_OR_SEVERAL = const(0x8000020)
+from .encode import encode_subscribe
+from .states import IDENTIFIERS_AVAILABLE, MAXIMUM_PACKET_SIZE, SHARED_AVAILABLE, WAIT_ACK, WILDCARD_AVAILABLE
+
+_FIRST_PACKET_ID = const(0x8000)  # packet identifiers from here on are those of subscriptions
+# bits of `Packet.property_bits`
+_IDENTIFIER = const(0x20)
+_IDENTIFIER_OR_REPEATED = const(0x8000020)  # or a property, perhaps this one, is there more than once
 
 
 class Subscription:
-    """One topic filter with its handler.
+    """A topic filter with its handler.
 
-    `reason` is the broker's answer: the QoS that it granted, a reason code of 0x80 or more
-    where it refused, None as long as it has not answered.
+    `reason` is the broker's answer: the granted QoS, a reason code of 0x80 or more if the broker refuses the
+    subscription, None before the answer.
     """
 
     def __init__(self, topic_filter):
-        self.filter = self.part = topic_filter
+        self.topic_filter = self.match_filter = topic_filter
         if topic_filter.startswith(b"$share/"):
-            self.part = topic_filter.split(b"/", 2)[2]  # what a topic is compared with
+            self.match_filter = topic_filter.split(b"/", 2)[2]  # the part that topics are compared with
         self.handler = None
         self.options = 0  # QoS, No Local, Retain As Published, Retain Handling (3.8.3.1)
         self.reason = None
-        self.wanted = True
-        self.changed = True  # the broker has to be told
-        self.asked = 0  # first byte of the answer that is due
-        self.gone = False  # not wanted, and the broker has been told
-        self.untold = False  # the user has to be told `reason`
-        self.inherited = False  # its number was another's: late messages may be meant for that
+        self.is_wanted = True  # False after unsubscribe
+        self.needs_send = True  # SUBSCRIBE or UNSUBSCRIBE is due
+        self.expected_ack = 0  # first byte of the SUBACK or UNSUBACK that is due
+        self.is_removed = False  # unsubscribed and confirmed: the position is free
+        self.needs_report = False  # `on_subscribed` is due
+        self.slot_reused = False  # late messages with this identifier may belong to the subscription before
 
 
 class Subscriptions:
-    """The table; it grows when the user subscribes, never by itself."""
+    """Table of the subscriptions. It grows only if the user subscribes."""
 
     def __init__(self):
-        self.all = []
-        self.pending = False  # something has to be sent
-        self.guard = None  # takes the errors that handlers raise
+        self.entries = []
+        self.has_pending = False  # a packet may have to be sent
+        self.catch_errors = None  # context manager around each handler
 
     def find(self, topic_filter):
-        """The one with this filter (bytes), None where there is none."""
-        for s in self.all:
-            if s.filter == topic_filter and not s.gone:
+        """Return the subscription with this filter (bytes), None if there is none."""
+        for s in self.entries:
+            if s.topic_filter == topic_filter and not s.is_removed:
                 return s
         return None
 
     def add(self, topic_filter, handler, options):
-        """A new subscription to a filter (bytes), or the one there is with a new handler and options."""
+        """Subscribe to a filter (bytes), or change handler and options of its subscription; returns it."""
         s = self.find(topic_filter)
         if not s:
             s = Subscription(topic_filter)
-            for i in range(len(self.all)):
-                if self.all[i].gone:
-                    s.inherited = True
-                    self.all[i] = s
+            for i in range(len(self.entries)):
+                if self.entries[i].is_removed:
+                    s.slot_reused = True
+                    self.entries[i] = s
                     break
             else:
-                self.all.append(s)
+                self.entries.append(s)
         s.handler = handler
         s.options = options
         s.reason = None
-        s.wanted = s.changed = self.pending = True
+        s.is_wanted = s.needs_send = self.has_pending = True
         return s
 
     def remove(self, topic_filter):
-        """Have a subscription ended; its handler is called until the broker has confirmed."""
+        """Unsubscribe; the handler is called until the broker has confirmed it. Raises ValueError."""
         s = self.find(topic_filter)
-        if not s or not s.wanted:
+        if not s or not s.is_wanted:
             raise ValueError("not subscribed: %r" % topic_filter)
-        s.wanted = False
-        s.changed = self.pending = True
+        s.is_wanted = False
+        s.needs_send = self.has_pending = True
 
-    def next(self):
-        """The place of the next one that has to be sent, -1 for none."""
-        for i in range(len(self.all)):
-            if self.all[i].changed and not self.all[i].asked:
+    def next_to_send(self):
+        """Return the position of the next subscription for which a packet is due, -1 if there is none."""
+        for i in range(len(self.entries)):
+            if self.entries[i].needs_send and not self.entries[i].expected_ack:
                 return i
-        self.pending = False
+        self.has_pending = False
         return -1
 
-    def answered(self, s, reason):
-        """SUBACK, UNSUBACK, or our own refusal."""
-        if s.asked == 0xB0:
-            s.gone = not s.changed
+    def handle_ack(self, s, reason):
+        """Note the reason code of SUBACK or UNSUBACK, or of our own refusal."""
+        if s.expected_ack == 0xB0:
+            s.is_removed = not s.needs_send
         else:
             s.reason = reason
-            s.untold = True
-        s.asked = 0
-        self.pending = True
+            s.needs_report = True
+        s.expected_ack = 0
+        self.has_pending = True
 
     def rewind(self, resumed):
-        """A new connection: ask again for what was not answered, for all in a new session."""
-        for s in self.all:
-            if s.asked or not resumed:
-                s.changed = True
-            s.asked = 0
-            if not s.wanted and not resumed:
-                s.gone = True
-            if s.gone:
-                s.changed = False
-        self.pending = True
+        """Begin a new connection: unanswered packets are due again, in a new session all subscriptions."""
+        for s in self.entries:
+            if s.expected_ack or not resumed:
+                s.needs_send = True
+            s.expected_ack = 0
+            if not s.is_wanted and not resumed:
+                s.is_removed = True
+            if s.is_removed:
+                s.needs_send = False
+        self.has_pending = True
 
-    def deliver(self, packet):
-        """Call the handlers of a message, each in `with guard:`."""
-        if packet.seen & _ONE_OR_SEVERAL == _IDENTIFIER:
-            self._call(packet.identifier - 1, packet)
+    def dispatch(self, packet):
+        """Call the handlers of a message; each one's exceptions are caught."""
+        if packet.property_bits & _IDENTIFIER_OR_REPEATED == _IDENTIFIER:
+            self._call(packet.subscription_id - 1, packet)
             return
-        numbered = packet.seen & _IDENTIFIER
+        numbered = packet.property_bits & _IDENTIFIER
         i = 0
-        while packet.find(0x0B, i) >= 0 if numbered else i < len(self.all):
+        while packet.find_property(0x0B, i) >= 0 if numbered else i < len(self.entries):
             self._call(packet.value - 1 if numbered else i, packet)
             i += 1
 
     def _call(self, s, packet):
-        """Call the handler of the one at place `s`."""
-        if s < len(self.all):
-            s = self.all[s]  # with a local more, the frame would come from the heap
-            if not s.gone and (packet.seen & _IDENTIFIER and not s.inherited or packet.matches(s.part)):
-                with self.guard:
+        """Call the handler of the subscription at position `s`, if the message is for it."""
+        if s < len(self.entries):
+            s = self.entries[s]  # one more local variable would move the frame to the heap
+            if not s.is_removed and (
+                packet.property_bits & _IDENTIFIER and not s.slot_reused or packet.matches(s.match_filter)
+            ):
+                with self.catch_errors:
                     s.handler(packet)
+
+
+def send_subscriptions(session):
+    """Put out each SUBSCRIBE and UNSUBSCRIBE that is due, if there is room for it."""
+    limits = session.broker_limits
+    while True:
+        i = session.subscriptions.next_to_send()
+        if i < 0:
+            return
+        s = session.subscriptions.entries[i]
+        data = encode_subscribe(s, _FIRST_PACKET_ID + i, i + 1 if limits[IDENTIFIERS_AVAILABLE] else 0)
+        reason = 0
+        if len(data) > limits[MAXIMUM_PACKET_SIZE]:
+            reason = 0x95
+        elif s.match_filter is not s.topic_filter and not limits[SHARED_AVAILABLE]:
+            reason = 0x9E
+        elif (b"+" in s.match_filter or b"#" in s.match_filter) and not limits[WILDCARD_AVAILABLE]:
+            reason = 0xA2
+        if reason and s.is_wanted:
+            session.subscriptions.handle_ack(s, reason)
+            session._has_unreported = True
+        elif reason == 0x95:
+            s.is_removed = True  # though the broker keeps the subscription [MQTT-3.2.2-15]
+        elif not session.put(data):
+            return
+        else:
+            s.expected_ack = data[0] + 0x0E  # SUBACK or UNSUBACK
+            session.pending_acks += 1
+        s.needs_send = False
+
+
+def handle_suback(session, packet, first):
+    """Handle SUBACK or UNSUBACK, whose first byte is `first`; returns 0 or a reason code to close with."""
+    position = packet.packet_id - _FIRST_PACKET_ID
+    if not 0 <= position < len(session.subscriptions.entries):
+        return 0x82
+    s = session.subscriptions.entries[position]
+    if s.expected_ack != first:
+        return 0x82
+    session.wait_started[WAIT_ACK] = -1
+    session.pending_acks -= 1
+    session.subscriptions.handle_ack(s, packet.reason)
+    if first == 0xB0 and session.callbacks.on_unsubscribed:
+        with session.catch_errors:
+            session.callbacks.on_unsubscribed(s, packet)
+    report_subscribed(session, s)
+    return 0
+
+
+def report_subscribed(session, s):
+    """Call `on_subscribed` if the answer was not reported yet. `session.packet` is the answer."""
+    if s.needs_report:
+        s.needs_report = False
+        if session.callbacks.on_subscribed:
+            with session.catch_errors:
+                session.callbacks.on_subscribed(s, session.packet)

@@ -16,11 +16,11 @@ class Topic:
         if not self.name or b"+" in self.name or b"#" in self.name:
             raise ValueError("not a topic name: %r" % name)  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]
         self.alias = 0
-        self.epoch = 0
-        self.uses = 0  # how often it was published
+        self.generation = 0
+        self.publish_count = 0  # how often it was published
         # what stands for topic and properties in a QoS 0 PUBLISH that goes out by its alias:
         # an empty topic, three bytes of properties, the alias
-        self.head = bytearray(b"\x00\x00\x03\x23\x00\x00")
+        self.alias_header = bytearray(b"\x00\x00\x03\x23\x00\x00")
 
 
 def encode_filter(text):

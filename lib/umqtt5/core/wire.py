@@ -1,7 +1,7 @@
 """Bytes: integers and strings into and out of a buffer at an offset (section 1.5).
 
 `put_*` write at `at` and return the offset behind what they wrote; the caller has made sure
-that there is room. Nothing here allocates but `sized` and `encode_text`.
+that there is room. Nothing here allocates but `prefix_u16_length` and `encode_text`.
 """
 
 
@@ -50,12 +50,12 @@ def get_varint(buf, at, end):
     return -1
 
 
-def sized(data):
+def prefix_u16_length(data):
     """Binary Data or an encoded string with its length in front, as new bytes (1.5.4, 1.5.6)."""
     return bytes((len(data) >> 8, len(data) & 0xFF)) + data
 
 
-def utf8_ok(buf, at, end):
+def is_valid_utf8(buf, at, end):
     """True where the bytes are UTF-8 without U+0000 and surrogates [MQTT-1.5.4-1, -2]."""
     while at < end:
         lead = buf[at]
@@ -82,6 +82,6 @@ def utf8_ok(buf, at, end):
 def encode_text(text):
     """A str (or its UTF-8 bytes) as checked bytes. Raises ValueError where MQTT forbids it."""
     data = text.encode() if isinstance(text, str) else bytes(text)
-    if len(data) > 65535 or not utf8_ok(data, 0, len(data)):
+    if len(data) > 65535 or not is_valid_utf8(data, 0, len(data)):
         raise ValueError("not UTF-8 of at most 65535 bytes, or with a null character")
     return data

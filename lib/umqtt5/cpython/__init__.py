@@ -1,1 +1,1 @@
-"""What CPython lacks of MicroPython; never on a board."""
+"""Replacements on CPython for what only MicroPython has. Never on a board."""

@@ -1,4 +1,4 @@
-"""The rounds of a client under CPython's asyncio. Not put on a board; there it is `loop`."""
+"""When the asyncio client runs on CPython: the counterpart of `aio.scheduler`. Never on a board."""
 
 import asyncio
 
@@ -6,11 +6,15 @@ _IN = 1
 _OUT = 4
 
 
-class Loop:
-    """As `loop.Loop`. Needs an event loop with `add_reader`: any but Windows' default one."""
+class Scheduler:
+    """Calls `on_ready()` if the watched stream is ready and when it is scheduled.
 
-    def __init__(self, turn):
-        self._turn = turn
+    Has the methods of `aio.scheduler.Scheduler`. Needs an event loop with `add_reader`, which the default
+    loop of Windows does not have.
+    """
+
+    def __init__(self, on_ready):
+        self._on_ready = on_ready
         self._alive = True
         self._stream = None
         self._fd = -1
@@ -23,18 +27,18 @@ class Loop:
 
     def stop(self):
         self._alive = False
-        self.forget()
+        self.unwatch()
         if self._timer:
             self._timer.cancel()
 
     def wake(self):
-        self.due(0)
+        self.schedule(0)
 
-    def due(self, ms):
+    def schedule(self, ms):
         if self._timer:
             self._timer.cancel()
         if self._alive:
-            # a tick of 1 ms may just have begun
+            # one ms more, because the current tick may be nearly over
             self._timer = self._loop.call_later((ms + 1) / 1000, self._run) if ms else self._soon()
 
     def _soon(self):
@@ -44,7 +48,7 @@ class Loop:
         if not self._alive:
             return
         if stream is not self._stream:
-            self.forget()
+            self.unwatch()
             self._stream = stream
             self._fd = stream.fileno()
         changed = events ^ self._events
@@ -60,17 +64,17 @@ class Loop:
             else:
                 self._loop.remove_writer(self._fd)
 
-    def forget(self):
+    def unwatch(self):
         try:
             if self._events & _IN:
                 self._loop.remove_reader(self._fd)
             if self._events & _OUT:
                 self._loop.remove_writer(self._fd)
         except OSError:
-            pass  # it is closed: nothing is left of it
+            pass  # the stream is closed, so the loop does not watch it any more
         self._events = 0
         self._stream = None
 
     def _run(self):
         if self._alive:
-            self._turn()
+            self._on_ready()

@@ -1,4 +1,4 @@
-"""What CPython lacks of MicroPython: `const`, ticks, streams, `ipoll`. Not put on a board."""
+"""MicroPython API on CPython: `const`, ticks_ms, sleep_ms, stream methods, `ipoll`. Never on a board."""
 
 import os
 import selectors
@@ -15,28 +15,29 @@ if "micropython" not in sys.modules:
 
 
 def print_exception(error):
-    """`sys.print_exception` of MicroPython."""
+    """Print a traceback, as MicroPython's `sys.print_exception` does."""
     traceback.print_exception(type(error), error, error.__traceback__)
 
 
 def ticks_ms():
-    """ms of a steady clock; wraps at 2**30 like a board's."""
+    """Return a monotonic time in ms, which wraps at 2**30 as on a board."""
     return time.monotonic_ns() // 1_000_000 & 0x3FFFFFFF
 
 
 def sleep_ms(ms):
+    """Sleep for `ms` milliseconds."""
     time.sleep(ms / 1000)
 
 
 class Stream:
-    """A non-blocking socket with the methods of a MicroPython stream."""
+    """A non-blocking socket with the methods of a MicroPython stream; see `umqtt5.tcp`."""
 
     def __init__(self, sock):
         self.sock = sock
 
     def readinto(self, buf, n):
         if not n:
-            return None  # recv_into takes 0 for all that fits
+            return None  # for `recv_into`, 0 means the size of the buffer
         try:
             return self.sock.recv_into(buf, n)
         except (BlockingIOError, InterruptedError):
@@ -55,8 +56,8 @@ class Stream:
         return self.sock.fileno()
 
 
-class poll:  # noqa: N801  the name in MicroPython's select
-    """`select.poll` with `ipoll`; 1 is POLLIN, 4 is POLLOUT, as in MicroPython."""
+class poll:  # noqa: N801  named as in MicroPython's `select`
+    """MicroPython's `select.poll` with `ipoll`. Events: 1 is POLLIN, 4 is POLLOUT."""
 
     def __init__(self):
         self._selector = selectors.DefaultSelector()
@@ -72,7 +73,7 @@ class poll:  # noqa: N801  the name in MicroPython's select
 
     def ipoll(self, ms):
         for key in self._selector.get_map().values():
-            # what TLS has read and decrypted is not in the socket any more
+            # data that TLS has already read and decrypted does not make the socket readable
             if (
                 key.events & selectors.EVENT_READ
                 and hasattr(key.fileobj, "pending")
@@ -88,8 +89,8 @@ class poll:  # noqa: N801  the name in MicroPython's select
         return (selectors.EVENT_READ if events & 1 else 0) | (selectors.EVENT_WRITE if events & 4 else 0)
 
 
-class File:
-    """An unbuffered, non-blocking file, such as a serial line, with the methods of a MicroPython stream."""
+class NonBlockingFile:
+    """An unbuffered, non-blocking file, for example a serial port, with the methods of a MicroPython stream."""
 
     def __init__(self, file):
         self.file = file
@@ -104,8 +105,8 @@ class File:
         return self.file.fileno()
 
 
-class OnFlash(File):
-    """A file as MicroPython has it, whose `flush` returns when all of it is kept."""
+class SyncedFile(NonBlockingFile):
+    """A file with MicroPython's methods, whose `flush` returns when all data is on the disk."""
 
     def seek(self, offset, whence=0):
         return self.file.seek(offset, whence)
@@ -118,12 +119,12 @@ class OnFlash(File):
 
 
 def open_file(path, mode):
-    """`open` of MicroPython, for bytes."""
-    return OnFlash(open(path, mode, buffering=0))
+    """Open a binary file, as MicroPython's `open` does."""
+    return SyncedFile(open(path, mode, buffering=0))
 
 
-def adapt(stream):
-    """What `given` was given, as a MicroPython stream."""
+def as_stream(stream):
+    """Return a socket, a file or a MicroPython stream as a MicroPython stream."""
     if isinstance(stream, socket.socket):
         return Stream(stream)
-    return File(stream) if hasattr(stream, "fileno") else stream
+    return NonBlockingFile(stream) if hasattr(stream, "fileno") else stream

@@ -1,11 +1,11 @@
-"""TLS as CPython has it: contexts and streams for `tls`. Not put on a board."""
+"""TLS on CPython: the SSLContext and the stream behind `umqtt5.tls`. Never on a board."""
 
 import os
 import socket
 import ssl
 import tempfile
 
-# alerts that speak of us, and not of what arrived
+# alerts by which a broker refuses the client, not the bytes that it has received
 _REFUSALS = (
     "_CERTIFICATE",
     "_CERTIFICATE_REVOKED",
@@ -20,8 +20,11 @@ _REFUSALS = (
 )
 
 
-def make(ca, cert, key):
-    """An SSLContext; without `ca` one that takes any broker."""
+def make_context(ca, cert, key):
+    """Return an SSLContext; see `umqtt5.tls.context`. Without `ca` it accepts any broker.
+
+    Raises ValueError, or OSError if a file can't be read.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if ca is None:
@@ -37,17 +40,18 @@ def make(ca, cert, key):
     return context
 
 
-def _read(what):
-    if isinstance(what, str):
-        with open(what, "rb") as file:
+def _read(source):
+    """Return the content of a file, given by its path (str) or its content (bytes)."""
+    if isinstance(source, str):
+        with open(source, "rb") as file:
             return file.read()
-    return bytes(what)
+    return bytes(source)
 
 
 def _load(context, cert, key):
-    """The `ssl` of CPython takes them from a file only: one that none but us can read."""
+    """Load certificate and key from a file that only this user can read: `ssl` needs a file."""
     if b"-----BEGIN " not in cert or b"-----BEGIN " not in key:
-        raise ValueError("cert and key: PEM is expected")
+        raise ValueError("cert and key must be PEM")
     handle, path = tempfile.mkstemp()
     try:
         with open(handle, "wb") as file:
@@ -58,25 +62,26 @@ def _load(context, cert, key):
 
 
 def _no_password():
-    raise ValueError("key: is encrypted")
+    raise ValueError("key must not be encrypted")
 
 
 class Stream:
     """A non-blocking SSLSocket with the methods of a MicroPython stream."""
 
-    def __init__(self, over, below, host):
-        self._over = over
+    def __init__(self, transport, below, host):
+        self._transport = transport
         self._sock = below.sock
-        self._opening = getattr(below, "opening", None)
-        self._context = over.context
+        self._do_handshake = getattr(below, "do_handshake", None)
+        self._context = transport.context
         self._host = host
 
-    def opening(self):
-        if self._opening:
-            events = self._opening()
+    def do_handshake(self):
+        """Continue the handshakes, first the one of the stream below; see `umqtt5.tcp`."""
+        if self._do_handshake:
+            events = self._do_handshake()
             if events:
                 return events
-            self._opening = None
+            self._do_handshake = None
         try:
             if self._context:
                 error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -92,7 +97,7 @@ class Stream:
         except ssl.SSLWantWriteError:
             return 4
         except ssl.SSLError as error:
-            self._told(error)
+            self._raise_error(error)
         return 0
 
     def readinto(self, buf, n):
@@ -101,12 +106,13 @@ class Stream:
         try:
             n = self._sock.recv_into(buf, n)
             if n:
-                self._over.refusals = 0  # the handshake alone says nothing: TLS 1.3 refuses us behind it
+                # not earlier: with TLS 1.3 a refusal follows the handshake
+                self._transport.refusals = 0
             return n
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except ssl.SSLError as error:
-            self._told(error)
+            self._raise_error(error)
 
     def write(self, buf, at, n):
         try:
@@ -114,12 +120,12 @@ class Stream:
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except (ssl.SSLEOFError, ConnectionError):
-            return None  # it is closed, and the next read tells why: maybe by an alert
+            return None  # the connection is closed; the next read reports why, perhaps with an alert
         except ssl.SSLError as error:
-            self._told(error)
+            self._raise_error(error)
 
     def pending(self):
-        """True where bytes were read from the socket that `select` does not see any more."""
+        """Return True if decrypted bytes are available, which `select` does not see."""
         return not self._context and self._sock.pending() > 0
 
     def close(self):
@@ -128,10 +134,12 @@ class Stream:
     def fileno(self):
         return self._sock.fileno()
 
-    def _told(self, error):
-        """Raise what a failure is to the client."""
+    def _raise_error(self, error):
+        """Raise an SSLError as the error that the client understands."""
         if isinstance(error, ssl.SSLCertVerificationError):
-            self._over.refused(error.errno, error.verify_message)
+            self._transport.raise_refusal(error.errno, error.verify_message)
         if "_ALERT_" in (error.reason or "") and error.reason.endswith(_REFUSALS):
-            self._over.refused(error.errno, f"TLS: the broker refuses us ({error.reason})")
+            self._transport.raise_refusal(
+                error.errno, f"TLS: the broker refuses the connection ({error.reason})"
+            )
         raise error

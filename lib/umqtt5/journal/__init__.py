@@ -1,4 +1,4 @@
-"""The outbox on flash: one file on a board, `journal.mpy`."""
+"""Journal, the outbox on flash: one file on a board, `journal.mpy`."""
 
 from .journal import Journal
 

@@ -1,365 +1,349 @@
-"""The outbox on flash: what was accepted at QoS 1 and 2 outlives a power cut. Loaded when used.
+"""Journal: keeps the outbox and the QoS 2 state on flash, so accepted messages survive a power failure.
 
     client = Client("broker.local", client_id="pump-1", session_expiry=86400)
     Journal(client, "/outbox")
     client.connect()
 
-A record of the log is named by the packet that it stands for:
+Each record of the log has the number of a packet type as its kind:
 
-    PUBLISH  a message was accepted; the number is its slot, see `outbox`
-    PUBREL   the broker has it (QoS 2), or it is a streamed one, whose payload is not here
+    PUBLISH  a message was accepted; the number is its slot in the outbox
+    PUBREL   the broker has the message (QoS 2), or the message is streamed and its payload is not in the log
     PUBACK   a message has ended
-    PUBREC   a message was received at QoS 2 and its handler has returned; the packet identifier
-    PUBCOMP  its identifier is free again
-    CONNECT  a session has begun, with this client identifier: the identifiers above are void
+    PUBREC   a message was received at QoS 2 and handled; the number is its packet identifier
+    PUBCOMP  this packet identifier is free again
+    CONNECT  a session of this client identifier has begun; all packet identifiers above are void
 
-What must be kept before a packet goes out, so that the broker and we never disagree about what
-a packet identifier means: PUBLISH before a QoS 2 PUBLISH, PUBREL before PUBREL, PUBREC before
-PUBREC, PUBCOMP before PUBCOMP, CONNECT before anything in a new session. PUBACK may be lost: the
-message goes out again, with DUP and the same identifier.
+Client and broker must agree on the meaning of each packet identifier. Therefore a record is synced before
+the packet is sent: PUBLISH before a PUBLISH of QoS 2, PUBREL before PUBREL, PUBREC before PUBREC, PUBCOMP
+before PUBCOMP, CONNECT before any packet in a new session. A PUBACK record may be lost: then the message
+is sent again, with DUP and the same packet identifier.
 """
 
 from array import array
 
 from micropython import const
 
-from ..core.errors import Guard
-from ..core.outbox import ENDED, HEAD
+from ..core.errors import CatchErrors
+from ..core.inbound import replace_received_id
+from ..core.outbox import ENDED
+from ..core.states import TICKS_MASK, TX_RESERVE
 from ..core.wire import put_u16
-from .journal_outbox import BODY, ELSEWHERE, FRESH, MESSAGE, RELEASE, Kept
-from .record_log import OVERHEAD, Log
+from .journal_outbox import BODY_HEADER, MESSAGE, RELEASE, STREAMED, UNSYNCED
+from .record_log import RECORD_OVERHEAD, RecordLog
 
-_MASK = const(0x3FFFFFFF)
-_MARK = b"umqtt5 outbox 1"
-_ROOM = const(8)  # as `session` keeps for one acknowledgement and a DISCONNECT
+_MAGIC = b"umqtt5 outbox 1"
+
+# kinds of records
+_CONNECT = const(0x10)
+_PUBACK = const(0x40)
+_PUBREC = const(0x50)
+_PUBREL = const(0x62)
+_PUBCOMP = const(0x70)
 
 
 class Journal:
-    """Keeps the outbox of `client` in the files `path`.0 and `path`.1, of `size` bytes at most.
+    """Keeps the outbox of `client` in two files, `path`.0 and `path`.1, of at most `size` bytes each.
 
-    To be made before the client connects. A message is safe when `sync` has carried it out to
-    flash: that is done by itself when `every` records wait for it, or when the first has waited
-    for `ms`, as the client polls. With `every` 1 `publish` returns when the message is safe.
+    Make it before the client connects. `client` is a `umqtt5.Client` or a `umqtt5.aio.Client`. A message is
+    safe when `sync` has written it to flash. `poll` does so when `sync_every` records are not synced, or
+    `sync_ms` milliseconds after the first of them. With `sync_every` 1 `publish` returns when the message
+    is safe.
 
-    What was there: `restored` messages are in the outbox again; `torn` and `damaged` are the
-    bytes that could not be read, see `log.Log`, which is `log`. `error` is the last OSError of the
-    flash: a message that could not be kept was not accepted, `publish` has returned 0.
+    `restored_count` is the number of messages that were restored from the files. `error` is the last OSError
+    of the flash: if a message can't be written, it is not accepted, and `publish` returns 0. `record_log` is
+    the `RecordLog`.
 
-    Raises ValueError where `size` is too small for the outbox, or the client is connected.
+    Raises ValueError if `size` is too small for the outbox or the client is connected.
     """
 
-    def __init__(self, client, path="/outbox", size=16384, every=1, ms=1000):
-        held = getattr(client, "held", None)
-        client = getattr(client, "driver", client)  # that of `aio` has one
+    def __init__(self, client, path="/outbox", size=16384, sync_every=1, sync_ms=1000):
+        from ..optional.journal_recovery import recover  # used only here: a program may unload it
+
+        deferred_acks = getattr(client, "deferred_acks", None)
+        client = getattr(client, "sync_client", client)  # of the asyncio client
         self._client = client
         self._session = session = client.session
         if session.state:
-            raise ValueError("a journal is made before the client connects")
-        self._every = every
-        self._ms = ms
+            raise ValueError("make the journal before the client connects")
+        self._sync_every = sync_every
+        self._sync_ms = sync_ms
         self.error = None
-        self._guard = Guard(OSError, self._failed)
-        self._good = True
-        self._waiting = 0  # records that have to be synced before something goes on
-        self._since = 0  # when the first of them came
-        self._body = bytearray(BODY)
-        self._held = array("H", [0] * len(session.inbox))  # those that the log has
-        self._known = False  # the log has a session of this client identifier
-        self._forget = False  # the broker has begun a new session, and the log does not know
-        self.log = Log(path, size, _MARK, self._dump)
-        self.outbox = self._load()
-        places = len(self._held) + len(self.outbox.states)
-        live = len(self.outbox.arena) + places * (OVERHEAD + 1) + len(session.client_id) + 4 * OVERHEAD
-        if 2 * (live + len(_MARK)) > size:
-            raise ValueError("size: %d bytes needed" % (2 * (live + len(_MARK))))
-        # acknowledgements that wait for a sync, a ring
-        self._ids = array("H", [0] * places)
-        self._kinds = bytearray(places)
-        self._reasons = bytearray(places)
-        self._first = self._count = 0
-        with self._guard:
-            self.log.start()
-        # the method of the class; in its place everything comes here, what is held back when it is let go
-        self._ack = held._ack if held else session.ack
-        if held:
-            held._ack = self.ack
+        self._catch_errors = CatchErrors(OSError, self._set_error)
+        self._is_stored = True  # whether the last record was written
+        self._unsynced = 0  # number of records that something waits for
+        self._unsynced_since = 0  # ticks of the first of them
+        self._body = bytearray(BODY_HEADER)
+        self._received_ids = array("H", [0] * len(session.received_ids))  # those in the log
+        self._has_session = False  # whether the log has a session of this client identifier
+        self._is_session_lost = False  # the broker has begun a new session, which is not in the log yet
+        self.record_log = RecordLog(path, size, _MAGIC, self._dump)
+        self.outbox = recover(self)
+        self._check_size(size)
+        # ring of acknowledgements that wait for a sync
+        capacity = len(self._received_ids) + len(self.outbox.states)
+        self._ack_ids = array("H", [0] * capacity)
+        self._ack_kinds = bytearray(capacity)
+        self._ack_reasons = bytearray(capacity)
+        self._first_ack = self._ack_count = 0
+        with self._catch_errors:
+            self.record_log.open_for_append()
+        self._hook(session, deferred_acks)
+        client._poll_hooks.append(self._poll)
+
+    def _check_size(self, size):
+        outbox, overhead = self.outbox, RECORD_OVERHEAD
+        records = len(self._received_ids) + len(outbox.states)
+        content = len(outbox.arena) + records * (overhead + 1) + len(self._session.client_id) + 4 * overhead
+        needed = 2 * (content + len(_MAGIC))
+        if needed > size:
+            raise ValueError("size: %d bytes needed" % needed)
+
+    def _hook(self, session, deferred_acks):
+        """Replace methods of the session by those of the journal, and its outbox."""
+        # acknowledgements come here after the deferred acknowledgements are released
+        self._ack = deferred_acks._ack if deferred_acks else session.ack
+        if deferred_acks:
+            deferred_acks._ack = self.ack
         else:
             session.ack = self.ack
-        if max(self._held):
-            self._publish = session._publish
-            session._publish = self._arrived
+        if max(self._received_ids):
+            self._handle_publish = session._handle_publish
+            session._handle_publish = self._check_publish
         session.outbox = self.outbox
-        session.clean_start = not self._known
-        client._chores.append(self._run)
+        session.clean_start = not self._has_session
 
     @property
-    def waiting(self):
-        """How many records have to be synced before what they are for goes on."""
-        return self._waiting
+    def unsynced(self):
+        """Number of records that must be synced before packets that depend on them can be sent."""
+        return self._unsynced
 
     @property
-    def torn(self):
-        return self.log.torn
+    def torn_bytes(self):
+        """Number of bytes at the end of the log that a power failure has left incomplete."""
+        return self.record_log.torn_bytes
 
     @property
-    def damaged(self):
-        return self.log.damaged
+    def damaged_bytes(self):
+        """Number of other bytes in the log that could not be read; no power failure causes those."""
+        return self.record_log.damaged_bytes
 
     def sync(self):
-        """Have all that was accepted stay from now on. Raises OSError."""
-        self.log.sync()
-        self._waiting = 0
-        marks = self.outbox.marks
-        for slot in range(len(marks)):
-            marks[slot] &= ~FRESH
-        self._flush()
+        """Write everything that was accepted to flash. Raises OSError."""
+        self.record_log.sync()
+        self._unsynced = 0
+        record_flags = self.outbox.record_flags
+        for slot in range(len(record_flags)):
+            record_flags[slot] &= ~UNSYNCED
+        self._flush_acks()
 
     def close(self):
-        """Sync, and let go of the file; the client is done with, too. Raises OSError."""
+        """Sync and close the files. The client can't be used after it. Raises OSError."""
         self.sync()
-        self.log.close()
+        self.record_log.close()
 
-    # ---- from the session
+    # ---- called by the session
 
     def ack(self, first_byte, packet_id, reason):
-        """`Session.ack`, whose place it takes: what it tells the broker is kept first."""
-        if first_byte == 0x70:
-            self._free(packet_id)  # whatever the reason, the broker takes it as free
-        elif not reason and first_byte == 0x50:
-            self._hold(packet_id)
-        elif not reason and first_byte == 0x62:
-            self._released(packet_id - 1)
-        if first_byte == 0x40 or not (self._waiting or self._count):
+        """Store an acknowledgement, then send it when the record is synced. Replaces `Session.ack`."""
+        if first_byte == _PUBCOMP:
+            self._remove_received_id(packet_id)  # for any reason code the broker considers it free
+        elif not reason and first_byte == _PUBREC:
+            self._add_received_id(packet_id)
+        elif not reason and first_byte == _PUBREL:
+            self._store_pubrel(packet_id - 1)
+        if first_byte == _PUBACK or not (self._unsynced or self._ack_count):
             self._ack(first_byte, packet_id, reason)
             return
-        if self._count == len(self._ids):
+        if self._ack_count == len(self._ack_ids):
             self.sync()
-            if self._count == len(self._ids):
-                self._next()  # there is room for one, or the session had not come here
-        place = (self._first + self._count) % len(self._ids)
-        self._ids[place] = packet_id
-        self._kinds[place] = first_byte
-        self._reasons[place] = reason
-        self._count += 1
-        self._flush()
+            if self._ack_count == len(self._ack_ids):
+                self._send_next_ack()  # `tx` has room for one, otherwise the session does not handle a packet
+        i = (self._first_ack + self._ack_count) % len(self._ack_ids)
+        self._ack_ids[i] = packet_id
+        self._ack_kinds[i] = first_byte
+        self._ack_reasons[i] = reason
+        self._ack_count += 1
+        self._flush_acks()
 
-    def _arrived(self, packet):
-        """`Session._publish`, whose place it takes, after a boot with identifiers not released.
+    def _check_publish(self, packet):
+        """Handle a PUBLISH while packet identifiers from before the restart are not released.
 
-        The power may have gone when the broker had begun a new session and before we had noted it.
-        In that, such an identifier is one of a new message: it has no DUP [MQTT-3.3.1-1].
+        Power may have failed after the broker has begun a new session and before the journal has stored
+        that. In the new session such a packet identifier belongs to a new message, which has no DUP
+        [MQTT-3.3.1-1]. Replaces `Session._handle_publish`.
         """
         if packet.qos == 2 and not packet.dup:
             packet_id = packet.packet_id
-            for i in range(len(self._stale)):
-                if self._stale[i] == packet_id:
-                    self._session._swap(packet_id, 0)
-                    self._free(packet_id)
-        return self._publish(packet)
+            for i in range(len(self._old_ids)):
+                if self._old_ids[i] == packet_id:
+                    replace_received_id(self._session, packet_id, 0)
+                    self._remove_received_id(packet_id)
+        return self._handle_publish(packet)
 
-    def _hold(self, packet_id):
-        """A message of QoS 2 was received, and is acknowledged."""
-        place = -1
-        for i in range(len(self._held)):
-            if self._held[i] == packet_id:
+    def _add_received_id(self, packet_id):
+        """Store that a message was received at QoS 2."""
+        free = -1
+        for i in range(len(self._received_ids)):
+            if self._received_ids[i] == packet_id:
                 return
-            if not self._held[i]:
-                place = i
-        self._held[place] = packet_id
-        self._keep(0x50, packet_id)
+            if not self._received_ids[i]:
+                free = i
+        self._received_ids[free] = packet_id
+        self._store(_PUBREC, packet_id)
 
-    def _free(self, packet_id):
-        """And is released."""
-        for i in range(len(self._held)):
-            if self._held[i] == packet_id:
-                self._held[i] = 0
-                for j in range(len(self._stale)):
-                    if self._stale[j] == packet_id:
-                        self._stale[j] = 0
-                self._keep(0x70, packet_id)
+    def _remove_received_id(self, packet_id):
+        """Store that a packet identifier is free again."""
+        for i in range(len(self._received_ids)):
+            if self._received_ids[i] == packet_id:
+                self._received_ids[i] = 0
+                for j in range(len(self._old_ids)):
+                    if self._old_ids[j] == packet_id:
+                        self._old_ids[j] = 0
+                self._store(_PUBCOMP, packet_id)
                 return
 
-    def _released(self, slot):
-        """Our message at QoS 2 is with the broker."""
-        marks = self.outbox.marks
-        if marks[slot] == MESSAGE:
-            marks[slot] = RELEASE
-            self._keep(0x62, slot)
+    def _store_pubrel(self, slot):
+        """Store that the broker has received a message of QoS 2."""
+        record_flags = self.outbox.record_flags
+        if record_flags[slot] == MESSAGE:
+            record_flags[slot] = RELEASE
+            self._store(_PUBREL, slot)
 
-    # ---- from the outbox
+    # ---- called by the outbox
 
-    def added(self, slot):
-        """Keep a new message; returns False where flash fails."""
-        self._good = False
-        self._wait()
-        with self._guard:
-            self._message(slot)
-            self.outbox.marks[slot] = MESSAGE | FRESH
-            self._settle()
-        return self._good
+    def store_message(self, slot):
+        """Store a new message; return False if the flash fails."""
+        self._is_stored = False
+        self._count_unsynced()
+        with self._catch_errors:
+            self._write_message(slot)
+            self.outbox.record_flags[slot] = MESSAGE | UNSYNCED
+            self._sync_if_due()
+        return self._is_stored
 
-    def placed(self, slot):
-        """Keep that the packet identifier of a streamed message is in use."""
-        self.outbox.marks[slot] = RELEASE | FRESH
-        self._keep(0x62, slot)
-        return self._good
+    def store_streamed(self, slot):
+        """Store that a streamed message uses its packet identifier; return False if the flash fails."""
+        self.outbox.record_flags[slot] = RELEASE | UNSYNCED
+        self._store(_PUBREL, slot)
+        return self._is_stored
 
-    def dropped(self, slot, refused):
-        """A message has ended. It may be lost that it has, but not that it was refused."""
+    def store_removed(self, slot, refused):
+        """Store that a message has ended. The record may be lost, unless the broker refused the message."""
         if refused:
-            self._wait()
-        self._write(0x40 << 16 | slot)
+            self._count_unsynced()
+        self._write_note(_PUBACK << 16 | slot)
 
-    def renewed(self):
-        """The broker has begun a new session: the identifiers of the old are void."""
-        self._forget = self._known = True
-        for i in range(len(self._held)):
-            self._held[i] = 0
-        for i in range(len(self._stale)):
-            self._stale[i] = 0
-        self._identify()
+    def handle_connected(self, resumed):
+        """Handle the beginning of a connection; `resumed` is Session Present."""
+        self._ack_count = 0
+        if not resumed or self._is_session_lost:
+            self.outbox.start_session()
+            self._start_session()
+
+    def _start_session(self):
+        """Store that the broker has begun a new session. Raises OSError."""
+        self._is_session_lost = self._has_session = True
+        for i in range(len(self._received_ids)):
+            self._received_ids[i] = 0
+        for i in range(len(self._old_ids)):
+            self._old_ids[i] = 0
+        self._write_session()
         self.sync()
-        self._forget = False
+        self._is_session_lost = False
 
-    def began(self, resumed):
-        """A connection has begun."""
-        self._count = 0
-        if not resumed or self._forget:
-            self.outbox.renew()
-            self.renewed()
+    # ---- writing records
 
-    # ---- writing
-
-    def _note(self, kind, number):
-        self.log.begin(kind, number, 0)
-        self.log.finish()
-
-    def _message(self, slot):
-        outbox = self.outbox
+    def _write_message(self, slot):
+        outbox, log = self.outbox, self.record_log
         n = len(outbox.topics[slot].name)
-        self._body[2] = outbox.properties[slot] >> 16
+        self._body[2] = outbox.property_sizes[slot] >> 16
         put_u16(self._body, 0, n)
-        put_u16(self._body, 3, outbox.properties[slot] & 0xFFFF)
-        self.log.begin(outbox.first_bytes[slot] & ~8, slot, BODY + n + outbox.sizes[slot])
-        self.log.put(self._body, 0, BODY)
-        self.log.put(outbox.topics[slot].name, 0, n)
-        self.log.put(outbox.arena, outbox.bodies[slot], outbox.sizes[slot])
-        self.log.finish()
+        put_u16(self._body, 3, outbox.property_sizes[slot] & 0xFFFF)
+        log.begin_record(outbox.first_bytes[slot] & ~8, slot, BODY_HEADER + n + outbox.body_sizes[slot])
+        log.write(self._body, 0, BODY_HEADER)
+        log.write(outbox.topics[slot].name, 0, n)
+        log.write(outbox.arena, outbox.body_offsets[slot], outbox.body_sizes[slot])
+        log.end_record()
 
-    def _identify(self):
-        self.log.begin(0x10, 0, len(self._session.client_id))
-        self.log.put(self._session.client_id, 0, len(self._session.client_id))
-        self.log.finish()
+    def _write_session(self):
+        client_id = self._session.client_id
+        self.record_log.begin_record(_CONNECT, 0, len(client_id))
+        self.record_log.write(client_id, 0, len(client_id))
+        self.record_log.end_record()
+
+    def _write_empty(self, kind, number):
+        self.record_log.begin_record(kind, number, 0)
+        self.record_log.end_record()
 
     def _dump(self):
-        """All that is to be kept, for a new file."""
+        """Write everything that a new file of the log needs."""
         outbox = self.outbox
-        if self._known:
-            self._identify()
-        for packet_id in self._held:
+        if self._has_session:
+            self._write_session()
+        for packet_id in self._received_ids:
             if packet_id:
-                self._note(0x50, packet_id)
+                self._write_empty(_PUBREC, packet_id)
         for i in range(outbox.count):
-            slot = outbox.order[(outbox.head + i) % len(outbox.order)]
+            slot = outbox.slot_order[(outbox.head + i) % len(outbox.slot_order)]
             if outbox.states[slot] == ENDED:
                 continue
-            if outbox.marks[slot] and outbox.sizes[slot] != ELSEWHERE:
-                self._message(slot)
-            if outbox.marks[slot] & RELEASE:
-                self._note(0x62, slot)
+            if outbox.record_flags[slot] and outbox.body_sizes[slot] != STREAMED:
+                self._write_message(slot)
+            if outbox.record_flags[slot] & RELEASE:
+                self._write_empty(_PUBREL, slot)
 
-    def _wait(self):
-        """A record will have to be kept before something can go on."""
-        if not self._waiting:
-            self._since = self._client._ticks()
-        self._waiting += 1
+    def _count_unsynced(self):
+        """Count a record that must be synced before something else can go on."""
+        if not self._unsynced:
+            self._unsynced_since = self._client._ticks_ms()
+        self._unsynced += 1
 
-    def _keep(self, kind, number):
-        """Write such a record. Where flash fails it is still waited for, and written by a new file."""
-        self._wait()
-        self._write(kind << 16 | number)
+    def _store(self, kind, number):
+        """Write a record that something waits for. If the flash fails, the next file of the log has it."""
+        self._count_unsynced()
+        self._write_note(kind << 16 | number)
 
-    def _write(self, kind_and_number):  # one argument, for the frame
-        self._good = False
-        with self._guard:
-            self._try(kind_and_number)
+    def _write_note(self, kind_and_number):  # one argument, so the frame is not on the heap
+        self._is_stored = False
+        with self._catch_errors:
+            self._write_and_sync(kind_and_number)
 
-    def _try(self, kind_and_number):
-        self._note(kind_and_number >> 16, kind_and_number & 0xFFFF)
-        self._settle()
+    def _write_and_sync(self, kind_and_number):
+        self._write_empty(kind_and_number >> 16, kind_and_number & 0xFFFF)
+        self._sync_if_due()
 
-    def _settle(self):
-        if self._waiting >= self._every:
+    def _sync_if_due(self):
+        if self._unsynced >= self._sync_every:
             self.sync()
-        self._good = True
+        self._is_stored = True
 
-    def _run(self, now):
-        """One of the client's chores: returns the ms until it has something to do."""
-        left = _MASK
-        if self._waiting:
-            left = self._ms - ((now - self._since) & _MASK)
+    def _poll(self, now):
+        """Poll hook of the client: sync after `sync_ms`; returns the ms until it has to run again."""
+        left = TICKS_MASK
+        if self._unsynced:
+            left = self._sync_ms - ((now - self._unsynced_since) & TICKS_MASK)
             if left <= 0:
-                with self._guard:
+                with self._catch_errors:
                     self.sync()
-                self._since = now
-                left = self._ms if self._waiting else 0
-                self._client._push()  # what has waited for it
-        elif self._count:
-            self._flush()
-            self._client._push()
+                self._unsynced_since = now
+                left = self._sync_ms if self._unsynced else 0
+                self._client._flush_now()
+        elif self._ack_count:
+            self._flush_acks()
+            self._client._flush_now()
         return left
 
-    def _flush(self):
-        """The acknowledgements that have waited go out, as far as there is room."""
+    def _flush_acks(self):
+        """Put the waiting acknowledgements into `tx`, as far as there is room."""
         session = self._session
-        while self._count and not self._waiting and session._tx_end + _ROOM <= len(session.tx):
-            self._next()
+        while self._ack_count and not self._unsynced and session._tx_end + TX_RESERVE <= len(session.tx):
+            self._send_next_ack()
 
-    def _next(self):
-        place = self._first
-        self._first = (place + 1) % len(self._ids)
-        self._count -= 1
-        self._ack(self._kinds[place], self._ids[place], self._reasons[place])
+    def _send_next_ack(self):
+        i = self._first_ack
+        self._first_ack = (i + 1) % len(self._ack_ids)
+        self._ack_count -= 1
+        self._ack(self._ack_kinds[i], self._ack_ids[i], self._ack_reasons[i])
 
-    def _failed(self, error):
+    def _set_error(self, error):
         self.error = error
-
-    # ---- what was there before
-
-    def _load(self):
-        """Read the log; returns the outbox."""
-        from ..optional.journal_recovery import Replay  # needed once: who is short of heap can let go of it
-
-        session, log = self._session, self.log
-        found = Replay(log)
-        if found.client_id is not None and not session.client_id:
-            session.client_id = found.client_id
-        self._known = found.client_id == session.client_id and not log.damaged
-        if not self._known:
-            # another session, or who knows what is missing: messages go out as new ones
-            found.renew()
-        held = found.held
-        while len(session.inbox) < len(held):
-            session.inbox.append(0)
-        while len(self._held) < len(session.inbox):
-            self._held.append(0)
-        for i in range(len(held)):
-            session.inbox[i] = self._held[i] = held[i]
-        self._stale = array("H", held)  # from before this boot
-        return self._adopt(found)
-
-    def _adopt(self, found):
-        """Fill an outbox, which is larger than was asked for where it had been so before."""
-        need = 0
-        for slot in found.order:
-            need += HEAD + 1 + (found.messages[slot][2] if slot in found.messages else 0)
-        outbox = Kept(self, self._session.outbox, need, max(found.order) + 1 if found.order else 0)
-        for slot in found.order:
-            kind, at, size = found.messages.get(slot, (0x34, 0, 0))
-            try:
-                outbox.restore(slot, kind, at, size, slot in found.released, self.log)
-            except (OSError, ValueError) as error:
-                self.log.damaged += size
-                self.error = error
-        self.restored = outbox.count
-        return outbox

@@ -1,21 +1,19 @@
-"""An outbox whose journal is told what becomes of its messages. `journal` loads it."""
+"""Outbox that reports each change of its messages to the journal, which stores it on flash."""
 
 from micropython import const
 
-from ..core.outbox import HEAD, RELEASED, RELEASING, SENT, Outbox
-from ..core.topics import Topic
-from ..core.wire import get_u16
+from ..core.outbox import RELEASED, RELEASING, SENT, Outbox
 
-# what the log has of the message in a slot
-MESSAGE = const(1)
-RELEASE = const(2)  # its PUBREL
-FRESH = const(4)  # and not synced yet
-BODY = const(5)  # of its record in front of the topic: length of topic 2, of properties 3
-ELSEWHERE = const(0x3FFFFFFF)  # as in `stream`: the payload is not in the outbox
+# bits of `record_flags`: records of a message in the log
+MESSAGE = const(1)  # PUBLISH
+RELEASE = const(2)  # PUBREL
+UNSYNCED = const(4)  # the last of them is not synced yet
+BODY_HEADER = const(5)  # bytes in front of the topic in a record: length of topic 2, of properties 3
+STREAMED = const(0x3FFFFFFF)  # body size of a streamed message, whose payload is not in the outbox
 
 
-class Kept(Outbox):
-    """`marks` is what the log has of the message in each slot."""
+class JournalOutbox(Outbox):
+    """An outbox with a journal. `record_flags`, by slot, tells which records the log has of a message."""
 
     _add = Outbox.add
 
@@ -27,83 +25,63 @@ class Kept(Outbox):
         self.states = outbox.states
         self.first_bytes = outbox.first_bytes
         self.topics = outbox.topics
-        self.bodies = outbox.bodies
-        self.sizes = outbox.sizes
-        self.properties = outbox.properties
-        self.order = outbox.order
-        self.head = self.count = self.end = self._passed = 0
+        self.body_offsets = outbox.body_offsets
+        self.body_sizes = outbox.body_sizes
+        self.property_sizes = outbox.property_sizes
+        self.slot_order = outbox.slot_order
+        self.head = self.count = self.arena_end = self._passed = 0
         self._newest = len(self.states) - 1
-        self.marks = bytearray(len(self.states))
-
-    def restore(self, slot, first_byte, at, size, released, log):
-        """Take a message out of the log; to be called in their order. Raises OSError, ValueError."""
-        name = b"?"
-        body = bytearray(BODY)
-        if size:
-            log.read(at, body, BODY)
-            name = bytearray(get_u16(body, 0))
-            log.read(at + BODY, name, len(name))
-            size -= BODY + len(name)
-        base = self.end + HEAD + len(name)
-        self.topics[slot] = topic = Topic(name)
-        topic.alias = -1  # gone after this message: it would waste an alias
-        if at:
-            log.read(at + BODY + len(name), memoryview(self.arena)[base : base + size], size)
-        self.first_bytes[slot] = first_byte
-        self.bodies[slot] = base
-        self.sizes[slot] = size if at else ELSEWHERE
-        self.properties[slot] = body[2] << 16 | get_u16(body, 3)
-        self.states[slot] = RELEASED if released else SENT
-        self.marks[slot] = RELEASE if released else MESSAGE
-        self.order[self.count] = self._newest = slot
-        self.end = base + size
-        self.count += 1
+        self.record_flags = bytearray(len(self.states))
 
     def add(self, topic, payload, first_byte, properties):
-        topic = self._add(topic, payload, first_byte, properties)
-        return self._kept(topic)
+        """Add a message as `Outbox.add` does, and store it. Returns -1 also if the flash fails."""
+        topic = self._add(topic, payload, first_byte, properties)  # no other name: the frame is full
+        return self._store(topic)
 
-    def _kept(self, slot):
-        if slot >= 0 and not self._journal.added(slot):
-            self.marks[slot] = 0
-            Outbox.drop(self, slot)
+    def _store(self, slot):
+        if slot >= 0 and not self._journal.store_message(slot):
+            self.record_flags[slot] = 0
+            Outbox.remove(self, slot)
             return -1
         return slot
 
-    def place(self, topic, payload, first_byte, properties):
-        """`add` for a message whose payload is elsewhere: it does not outlive a reboot."""
+    def add_streamed(self, topic, payload, first_byte, properties):
+        """Add a message whose payload is streamed. It does not survive a restart; see `streaming_send`."""
         slot = self._add(topic, payload, first_byte, properties)
-        if slot >= 0 and first_byte & 4 and not self._journal.placed(slot):
-            self.marks[slot] = 0
-            Outbox.drop(self, slot)
+        if slot >= 0 and first_byte & 4 and not self._journal.store_streamed(slot):
+            self.record_flags[slot] = 0
+            Outbox.remove(self, slot)
             return -1
         return slot
 
-    def first(self, state):
-        state = Outbox.first(self, state)
-        if state >= 0 and self.marks[state] & FRESH and self.first_bytes[state] & 4:
-            return -1  # it waits for the sync, and those behind it with it
+    def oldest(self, state):
+        """Return the slot of the oldest message in this state that may be sent, -1 if there is none."""
+        state = Outbox.oldest(self, state)
+        if state >= 0 and self.record_flags[state] & UNSYNCED and self.first_bytes[state] & 4:
+            return -1  # it waits for a sync, and the messages after it must not overtake it
         return state
 
-    def drop(self, slot):
+    def remove(self, slot):
+        """Remove a message and store that it has ended."""
         refused = self.states[slot] == SENT and self.first_bytes[slot] & 4
-        Outbox.drop(self, slot)
-        if self.marks[slot]:
-            self.marks[slot] = 0
-            self._journal.dropped(slot, refused)
+        Outbox.remove(self, slot)
+        if self.record_flags[slot]:
+            self.record_flags[slot] = 0
+            self._journal.store_removed(slot, refused)
 
-    def renew(self):
-        """The broker has lost the session, and with it what it had not passed on at QoS 2, maybe.
+    def start_session(self):
+        """Send messages of QoS 2 again that the broker may have lost together with the session.
 
-        Such a message goes out once more. A streamed one ends instead: it may be gone.
+        A streamed message ends instead, because its payload may not be available.
         """
         for slot in range(len(self.states)):
-            if self.sizes[slot] == ELSEWHERE:
+            if self.body_sizes[slot] == STREAMED:
                 continue
             if self.states[slot] == RELEASED or self.states[slot] == RELEASING:
                 self.states[slot] = SENT
-                self.marks[slot] = MESSAGE
+                self.record_flags[slot] = MESSAGE
 
     def rewind(self, resumed):
-        self._journal.began(resumed)
+        """Handle the beginning of a connection; see `Outbox.rewind`."""
+        self._journal.handle_connected(resumed)
         Outbox.rewind(self, resumed)

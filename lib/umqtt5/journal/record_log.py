@@ -1,23 +1,24 @@
-"""A small log on flash that outlives power cuts, in two files that take turns. `journal` loads it.
+"""Record log: an append-only log of records in two files, which survives power failures.
 
-    log = Log("/counts", 4096, b"counts 1", dump)
+    log = RecordLog("/counts", 4096, b"counts 1", dump)
     for kind, number, at, size in log.records():
         log.read(at, buf, size)
-    log.start()
-    log.begin(1, 7, len(data))
-    log.put(data, 0, len(data))
-    log.finish()
+    log.open_for_append()
+    log.begin_record(1, 7, len(data))
+    log.write(data, 0, len(data))
+    log.end_record()
     log.sync()
 
-Records are appended to one file. Where that is full, `dump()` appends what is to be kept to the
-other, and that is synced before the first goes: at each instant one of them is whole. A record is
+Records are appended to one file. If the file is full, `dump()` writes the records that are still needed to
+the other file. The other file is synced before the first is removed, so one of them is always complete. The
+fields of a record, in bytes, big-endian:
 
-    kind 1, number 2, size of the body 3, the body, Adler-32 (RFC 1950) 4; big end first
+    kind 1, number 2, size of the body 3, body, Adler-32 (RFC 1950) 4
 
-and its sum begins with the file's generation and the record's offset, in place of 1 and 0: what
-a file system hands out of an older file is no record. What stands at the end and is no whole
-record was torn by a cut, and is dropped. A body is not copied, so it may be of any size, and a
-record takes no heap where the file system takes none.
+The checksum starts with the generation of the file and the offset of the record instead of 1 and 0, so
+data of an older file that the file system returns is not a valid record. An incomplete record at the end was
+torn by a power failure and is dropped. Bodies are not copied, so they may be of any size, and a record
+needs no heap unless the file system does.
 """
 
 import sys
@@ -32,152 +33,154 @@ if sys.implementation.name == "cpython":
 
 _MASK = const(0x3FFFFFFF)
 _PRIME = const(65521)
-_HEAD = const(6)
-OVERHEAD = const(10)  # bytes of a record beside its body
-_HEADER = const(0)  # the first record: the number is the generation, the body the mark
-_COMPLETE = const(255)  # what `dump` has kept is in front of it
+_HEAD = const(6)  # bytes of a record in front of its body
+RECORD_OVERHEAD = const(10)  # bytes of a record beside its body
+_HEADER = const(0)  # kind of the first record: the number is the generation, the body the magic
+_COMPLETE = const(255)  # kind of the record after those of `dump`
 
 
-class Log:
-    """At most `size` bytes in each of `path`.0 and `path`.1, as long as `dump` keeps within it.
+class RecordLog:
+    """A log of at most `size` bytes in each of the files `path`.0 and `path`.1.
 
-    `mark` is what tells this kind of log from others. Kinds are 1 to 254, numbers 16 bits.
-    Where flash fails OSError is raised, and the next record begins a new file, with `dump`.
+    `magic` (bytes) distinguishes this type of log from others. `dump()` writes all records that are still
+    needed; they must fit in `size`. Kinds are 1 to 254, numbers have 16 bits. If the flash fails, methods
+    raise OSError, and the next record begins a new file with `dump()`.
 
-    Of what was there: `torn` bytes at its end were no whole record, and `damaged` ones elsewhere,
-    which no cut does. Of this run, modulo 2**30: `bytes` that went to the files, how often they
-    were synced (`syncs`) and took `turns`.
+    `torn_bytes` is the number of bytes at the end that are no complete record, `damaged_bytes` that of such
+    bytes elsewhere, which a power failure does not cause. Counters of this run, modulo 2**30:
+    `bytes_written`, `syncs` and `rotations`.
     """
 
-    def __init__(self, path, size, mark, dump):
+    def __init__(self, path, size, magic, dump):
         self.size = size
-        self.torn = self.damaged = 0
-        self.bytes = self.syncs = self.turns = 0
-        self.end = 0  # of the file, where the next record goes
+        self.torn_bytes = self.damaged_bytes = 0
+        self.bytes_written = self.syncs = self.rotations = 0
+        self.end = 0  # offset of the next record
         self._paths = (path + ".0", path + ".1")
-        self._mark = mark
+        self._magic = magic
         self._dump = dump
-        self._at = self._generation = 0  # the file in use
+        self._at = 0  # index of the file in use
+        self._generation = 0  # of that file, counts rotations modulo 2**16
         self._file = None
-        self._whole = False  # it is open, and ends with a whole record
-        self._turning = False
-        self._a = self._c = 0  # the sum
+        self._is_complete = False  # the file is open for appending and ends with a complete record
+        self._is_rotating = False
+        self._sum_a = self._sum_b = 0  # the two parts of the checksum
         self._head = bytearray(_HEAD)
 
     # ---- appending
 
-    def begin(self, kind, number, size):
-        """Begin a record whose body has `size` bytes: `put` them, then `finish`."""
-        if not self._turning and (not self._whole or self.end + size + OVERHEAD > self.size):
-            self.turn()
-        self._whole = False
+    def begin_record(self, kind, number, size):
+        """Begin a record; `write` its body of `size` bytes, then call `end_record`. Raises OSError."""
+        if not self._is_rotating and (not self._is_complete or self.end + size + RECORD_OVERHEAD > self.size):
+            self.rotate()
+        self._is_complete = False
         head = self._head
         head[0] = kind
         put_u16(head, 1, number)
         head[3] = size >> 16
         put_u16(head, 4, size & 0xFFFF)
-        self._seed(self.end)
-        self.put(head, 0, _HEAD)
+        self._begin_checksum(self.end)
+        self.write(head, 0, _HEAD)
 
-    def put(self, buf, at, n):
-        """The next `n` bytes of the body are those of `buf` from `at` on."""
-        self._sum(buf, at, at + n)
+    def write(self, buf, at, n):
+        """Write the next `n` bytes of the body, from `buf[at]`. Raises OSError."""
+        self._add_to_checksum(buf, at, at + n)
         self._write(buf, at, n)
 
-    def finish(self):
-        """The record is complete."""
+    def end_record(self):
+        """End a record: write its checksum. Raises OSError."""
         head = self._head
-        put_u16(head, 0, self._a)
-        put_u16(head, 2, self._c)
+        put_u16(head, 0, self._sum_a)
+        put_u16(head, 2, self._sum_b)
         self._write(head, 0, 4)
-        self._whole = True
+        self._is_complete = True
 
     def sync(self):
-        """Have all records stay, whatever happens. That is slow on flash, and wears it."""
-        if not self._whole:
-            self.turn()
+        """Write all records to flash, which is slow and wears it. Raises OSError."""
+        if not self._is_complete:
+            self.rotate()
             return
-        self._whole = False
+        self._is_complete = False
         self._file.flush()
-        self._whole = True
+        self._is_complete = True
         self.syncs = (self.syncs + 1) & _MASK
 
-    def turn(self):
-        """Go over to the other file, with what `dump` keeps."""
-        self._shut()
+    def rotate(self):
+        """Continue in the other file, which begins with the records of `dump()`. Raises OSError."""
+        self._close_file()
         self._generation = (self._generation + 1) & 0xFFFF
-        self._turning = True
+        self._is_rotating = True
         done = False
         try:
             self.end = 0
             self._file = open(self._paths[1 - self._at], "wb")
-            self.begin(_HEADER, self._generation, len(self._mark))
-            self.put(self._mark, 0, len(self._mark))
-            self.finish()
+            self.begin_record(_HEADER, self._generation, len(self._magic))
+            self.write(self._magic, 0, len(self._magic))
+            self.end_record()
             self._dump()
-            self.begin(_COMPLETE, 0, 0)
-            self.finish()
+            self.begin_record(_COMPLETE, 0, 0)
+            self.end_record()
             self.sync()
             done = True
         finally:
-            self._turning = False
-            self._whole = done
+            self._is_rotating = False
+            self._is_complete = done
         self._at = 1 - self._at
-        self._remove(1 - self._at)
-        self.turns = (self.turns + 1) & _MASK
+        self._remove_file(1 - self._at)
+        self.rotations = (self.rotations + 1) & _MASK
 
     def close(self):
-        """Sync, and let go of the file."""
+        """Sync and close the file. Raises OSError."""
         self.sync()
-        self._shut()
+        self._close_file()
 
     def _write(self, buf, at, n):
         if n:
             self._file.write(buf, at, n)
             self.end += n
-            self.bytes = (self.bytes + n) & _MASK
+            self.bytes_written = (self.bytes_written + n) & _MASK
 
-    def _shut(self):
-        self._whole = False
+    def _close_file(self):
+        self._is_complete = False
         try:
             if self._file:
                 self._file.close()
         except OSError:
-            pass  # what it should have is in RAM, and goes to the next
+            pass  # `dump` writes its records to the next file
         self._file = None
 
-    def _remove(self, which):
+    def _remove_file(self, which):
         try:
             remove(self._paths[which])
         except OSError:
-            pass  # its generation tells that it is the older one
+            pass  # it may stay: its generation is older
 
-    def _seed(self, offset):
-        self._a = self._generation % _PRIME
-        self._c = offset % _PRIME
+    def _begin_checksum(self, offset):
+        self._sum_a = self._generation % _PRIME
+        self._sum_b = offset % _PRIME
 
-    def _sum(self, buf, at, end):
-        a = self._a
-        c = self._c
+    def _add_to_checksum(self, buf, at, end):
+        a = self._sum_a
+        b = self._sum_b
         while at < end:
             a = (a + buf[at]) % _PRIME
-            c = (c + a) % _PRIME
+            b = (b + a) % _PRIME
             at += 1
-        self._a = a
-        self._c = c
+        self._sum_a = a
+        self._sum_b = b
 
-    # ---- what was there before
+    # ---- reading
 
     def records(self):
-        """Iterate over the whole records: kind, number, offset and size of the body.
+        """Iterate over the complete records: (kind, number, offset of the body, size of the body).
 
-        To be called first, and gone through before `start`; `read` has the bodies.
+        Call it first, and use up the iterator before `open_for_append`. Read bodies with `read`.
         """
         sizes = [self._open(0), self._open(1)]
         found = []  # (complete, generation) of each
         for which in (0, 1):
             self._open(which)
-            if self._header(sizes[which]):
+            if self._has_header(sizes[which]):
                 complete = False
                 for record in self._scan(sizes[which]):
                     complete = complete or record[0] == _COMPLETE
@@ -186,41 +189,42 @@ class Log:
                 found.append(None)
         self._at = self._choose(found)
         other = 1 - self._at
-        nothing = 2 * OVERHEAD + len(self._mark)  # the size of a file in which nothing was kept
-        self.torn = self.damaged = 0
+        empty = 2 * RECORD_OVERHEAD + len(self._magic)  # size of a file without records of `dump`
+        self.torn_bytes = self.damaged_bytes = 0
         if found[self._at]:
             self._open(self._at)
             self._generation = found[self._at][1]
             for record in self._scan(sizes[self._at]):
                 if 0 < record[0] < _COMPLETE:
                     yield record
-            if not found[self._at][0] and sizes[self._at] > nothing:
-                self.damaged += sizes[other]
-            # any but a file that is in order, and alone, makes room for a new one
-            self._whole = found[self._at][0] and not (sizes[other] or self.torn or self.damaged)
-        elif max(sizes) > nothing:
-            self.damaged = sum(sizes)
+            if not found[self._at][0] and sizes[self._at] > empty:
+                self.damaged_bytes += sizes[other]
+            # append only to a file that is valid and alone; otherwise begin a new one
+            bad = sizes[other] or self.torn_bytes or self.damaged_bytes
+            self._is_complete = found[self._at][0] and not bad
+        elif max(sizes) > empty:
+            self.damaged_bytes = sum(sizes)
         else:
-            self.torn = sum(sizes)
+            self.torn_bytes = sum(sizes)
 
     def read(self, at, buf, n):
-        """Read `n` bytes of a body, from this offset on, to the base of `buf`."""
+        """Read `n` bytes at this offset to the start of `buf`; returns their number. Raises OSError."""
         self._file.seek(at)
         return self._file.readinto(buf, n)
 
-    def start(self):
-        """Make ready to append; what `records` has told is in RAM now, for `dump`."""
-        whole = self._whole
-        self._shut()
-        if not whole:
-            self.turn()
+    def open_for_append(self):
+        """Prepare for appending; `dump()` must know the records of `records` by now. Raises OSError."""
+        is_complete = self._is_complete
+        self._close_file()
+        if not is_complete:
+            self.rotate()
             return
         self._file = open(self._paths[self._at], "ab")
-        self._whole = True
+        self._is_complete = True
 
     def _open(self, which):
-        """Open one of the files; returns its size, 0 where there is none."""
-        self._shut()
+        """Open one of the files for reading; return its size, 0 if it does not exist."""
+        self._close_file()
         try:
             self._file = open(self._paths[which], "rb")
             return self._file.seek(0, 2)
@@ -229,63 +233,63 @@ class Log:
 
     @staticmethod
     def _choose(found):
-        """Which of two files has all that was kept."""
+        """Return the index of the file that has all records; `found` has (complete, generation) of each."""
         if not (found[0] and found[1]):
             return 1 if found[1] else 0
         newer = 1 if (found[1][1] - found[0][1]) & 0xFFFF < 0x8000 else 0
         return newer if found[newer][0] else 1 - newer
 
-    def _header(self, size):
-        """True where the file begins as a log of this kind."""
-        n = len(self._mark)
-        mark = bytearray(n)
+    def _has_header(self, size):
+        """Return True if the file begins with a header of this type of log."""
+        n = len(self._magic)
+        magic = bytearray(n)
         try:
-            if size < n + OVERHEAD:
+            if size < n + RECORD_OVERHEAD:
                 return False
             self.read(0, self._head, _HEAD)
             self._generation = get_u16(self._head, 1)
-            if self._head[0] != _HEADER or self._check(0, size) != n:
+            if self._head[0] != _HEADER or self._body_size(0, size) != n:
                 return False
-            self.read(_HEAD, mark, n)
+            self.read(_HEAD, magic, n)
         except OSError:
             pass
-        return mark == self._mark
+        return magic == self._magic
 
-    def _check(self, at, end):
-        """The size of the body of the record at this offset, -1 for none; `_head` has the rest."""
+    def _body_size(self, at, end):
+        """Return the body size of the record at this offset, -1 for none; its header is in `_head`."""
         try:
-            return self._verify(at, end)
+            return self._read_record(at, end)
         except OSError:
             return -1
 
-    def _verify(self, at, end):
+    def _read_record(self, at, end):
         head = self._head
         self.read(at, head, _HEAD)
         size = head[3] << 16 | get_u16(head, 4)
-        if at + size + OVERHEAD > end:
+        if at + size + RECORD_OVERHEAD > end:
             return -1
-        self._seed(at)
-        self._sum(head, 0, _HEAD)
+        self._begin_checksum(at)
+        self._add_to_checksum(head, 0, _HEAD)
         piece = bytearray(64)
         left = size
         while left:
             n = min(left, 64)
             self._file.readinto(piece, n)
-            self._sum(piece, 0, n)
+            self._add_to_checksum(piece, 0, n)
             left -= n
         self._file.readinto(piece, 4)
-        return size if get_u16(piece, 0) == self._a and get_u16(piece, 2) == self._c else -1
+        return size if get_u16(piece, 0) == self._sum_a and get_u16(piece, 2) == self._sum_b else -1
 
     def _scan(self, size):
-        self.torn = self.damaged = self.end = at = 0
-        while at + OVERHEAD <= size:
-            n = self._check(at, size)
+        self.torn_bytes = self.damaged_bytes = self.end = at = 0
+        while at + RECORD_OVERHEAD <= size:
+            n = self._body_size(at, size)
             if n < 0:
                 at += 1
                 continue
-            self.damaged += at - self.end
+            self.damaged_bytes += at - self.end
             record = (self._head[0], get_u16(self._head, 1), at + _HEAD, n)
-            at += n + OVERHEAD
+            at += n + RECORD_OVERHEAD
             self.end = at
             yield record
-        self.torn = size - self.end
+        self.torn_bytes = size - self.end

@@ -1,1 +1,1 @@
-"""Internal parts of the client, each loaded when it is first used."""
+"""Optional features of the client. Internal: the client loads each module when its feature is first used."""

@@ -31,7 +31,7 @@ class _Answer:
         self._client.on_ack = self._before
 
 
-def publish(client, topic, payload, timeout):
+def publish_and_wait(client, topic, payload, timeout):
     """See `Client.publish`, which has put QoS, RETAIN and properties into the session.
 
     Returns True: at QoS 0 when the message is written, at QoS 1 and 2 when the broker has
@@ -42,11 +42,11 @@ def publish(client, topic, payload, timeout):
     gone with its link, OSError(ETIMEDOUT) where `timeout` ms were not
     enough: a message of QoS 1 or 2 that was taken by then stays in the outbox and is still sent.
     """
-    if client._busy:
+    if client._is_polling:
         raise ValueError("a handler can't wait")
     session = client.session
     first_byte, properties = session.first_byte, session.message_properties
-    start = client._ticks()
+    start = client._ticks_ms()
     answer = _Answer(client)
     try:
         left = timeout
@@ -55,21 +55,21 @@ def publish(client, topic, payload, timeout):
                 # a handler may have published in between
                 session.first_byte, session.message_properties = first_byte, properties
                 answer.packet_id = session.publish(topic, payload)
-                client._push()
-                connects = client.connects
-            idle = client._step()
+                client._flush_now()
+                connects = client.connection_count
+            idle = client._poll_once()
             if not answer.packet_id:
                 pass
             elif first_byte & 6 == 0:
-                if not client.connected or client.connects != connects:
+                if not client.is_connected or client.connection_count != connects:
                     raise OSError(ECONNRESET, "the link was lost")
-                if not session.pending():
+                if not session.has_output():
                     return True
             elif answer.reason >= 0x80:
                 raise MQTTError(answer.reason, answer.words)
             elif answer.reason >= 0:
                 return True
-            left = timeout - ((client._ticks() - start) & _MASK)
+            left = timeout - ((client._ticks_ms() - start) & _MASK)
             client._wait(max(0, min(idle, left)))
     finally:
         answer.leave()

@@ -5,37 +5,37 @@ connection that was stable; one that fails makes room for the next at once, and 
 when all have failed.
 """
 
-from .server_reference import address
+from .server_reference import parse_reference
 
 
-class Brokers:
+class BrokerFailover:
     """The brokers of one client; `dropped` is called when a connection has ended."""
 
     def __init__(self, client, hosts):
-        self.all = [self._pair(host, client.port) for host in hosts]
-        if not self.all:
+        self.brokers = [self._pair(host, client.port) for host in hosts]
+        if not self.brokers:
             raise ValueError("host: an empty list")
         self._at = 0
-        client.host, client.port = self.all[0]
-        client._drops.append(self.dropped)
+        client.host, client.port = self.brokers[0]
+        client._disconnect_hooks.append(self.dropped)
 
     @staticmethod
     def _pair(host, port):
-        pair = address(host, port) if isinstance(host, str) else host
+        pair = parse_reference(host, port) if isinstance(host, str) else host
         if not pair or len(pair) != 2:
             raise ValueError("host: %s" % repr(host))
         return pair
 
-    def dropped(self, client, lived):
+    def dropped(self, client, uptime_ms):
         """Go on to the next, after a link that was up begin anew."""
-        if not client._wanted or (client.host, client.port) != self.all[self._at]:
+        if not client._should_connect or (client.host, client.port) != self.brokers[self._at]:
             return  # ended by us, or somewhere else by the broker's word
-        self._at = 0 if lived else (self._at + 1) % len(self.all)
-        client.host, client.port = self.all[self._at]
+        self._at = 0 if uptime_ms else (self._at + 1) % len(self.brokers)
+        client.host, client.port = self.brokers[self._at]
         if self._at:
-            client._pause = 0
+            client._reconnect_delay = 0
 
 
 def attach(client, hosts):
     """Have a client try these."""
-    Brokers(client, hosts)
+    BrokerFailover(client, hosts)

@@ -1,14 +1,14 @@
 """DISCONNECT with a reason and properties (3.14); loaded where `disconnect` is given some."""
 
-from ..core.encode import counted
+from ..core.encode import prefix_varint_length
 from ..core.errors import MQTTError
-from ..core.session import CONNECTED, MAXIMUM_PACKET_SIZE
-from .property_rules import DISCONNECT, check
+from ..core.states import CONNECTED, MAXIMUM_PACKET_SIZE
+from .property_rules import DISCONNECT, check_properties
 
 _REASONS = b"\x00\x04\x80\x81\x82\x83\x90\x93\x94\x95\x96\x97\x98\x99"  # that a client may send
 
 
-def farewell(client, reason, properties):
+def send_disconnect(client, reason, properties):
     """Put it out as the last packet. Without a connection it only checks.
 
     Raises ValueError for a reason that is not a client's, for properties that may not be here,
@@ -20,13 +20,15 @@ def farewell(client, reason, properties):
     session = client.session
     if reason not in _REASONS:
         raise ValueError("a client's reasons: " + ", ".join(["0x%02X" % code for code in _REASONS]))
-    if check(properties, DISCONNECT).number(0x11, 0) and not session.session_expiry:
+    if check_properties(properties, DISCONNECT).int_property(0x11, 0) and not session.session_expiry:
         raise ValueError("session_expiry was 0 at CONNECT, and has to stay so")
-    packet = counted(bytes((reason,)) + (counted(properties) if properties else b""), b"\xe0")
+    packet = prefix_varint_length(
+        bytes((reason,)) + (prefix_varint_length(properties) if properties else b""), b"\xe0"
+    )
     if len(packet) > len(session.tx):
         raise ValueError("tx: %d bytes needed" % len(packet))
     if session.state != CONNECTED:
         return
-    if len(packet) > session.limits[MAXIMUM_PACKET_SIZE]:
+    if len(packet) > session.broker_limits[MAXIMUM_PACKET_SIZE]:
         raise MQTTError(0x95, "DISCONNECT of %d bytes" % len(packet))
     session.close(0 if session.put(packet, 0) else reason, b"")

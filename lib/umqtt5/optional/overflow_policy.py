@@ -8,14 +8,14 @@ What gives way is told by `on_ack` with 0x97, Quota exceeded, and counts as refu
 that was sent is never given up: the broker may have it.
 """
 
-from ..core.outbox import HEAD, QUEUED
+from ..core.outbox import MAX_HEADER, QUEUED
 from ..core.packet import Packet
 
 _DUP = 8
 _QUOTA_EXCEEDED = 0x97
 
 
-class Policy:
+class OverflowPolicy:
     """Makes room in the outbox of a session; allocates nothing."""
 
     def __init__(self, session, when_full):
@@ -35,7 +35,7 @@ class Policy:
             if loser < 0:
                 return -1
             self._close_gap(session.outbox, loser)
-            session.outbox.drop(loser)
+            session.outbox.remove(loser)
             slot = session.outbox.add(topic, payload, first_byte, properties)
             self._tell(loser)
         return slot
@@ -47,7 +47,7 @@ class Policy:
         if session._block_at < session._block_end:
             return -1  # what is being written must not move
         for i in range(outbox.count):
-            slot = outbox.order[(outbox.head + i) % len(outbox.order)]
+            slot = outbox.slot_order[(outbox.head + i) % len(outbox.slot_order)]
             if outbox.states[slot] != QUEUED or outbox.first_bytes[slot] & _DUP:
                 continue
             if not self._by_topic or outbox.topics[slot].name == topic.name:
@@ -62,45 +62,45 @@ class Policy:
         it and the newest, those before it move up.
         """
         arena = outbox.arena
-        end = outbox.bodies[loser] + outbox.sizes[loser]
-        start = outbox.bodies[loser] - HEAD - len(outbox.topics[loser].name)
-        oldest = outbox.order[outbox.head]
-        oldest = outbox.bodies[oldest] - HEAD - len(outbox.topics[oldest].name)
+        end = outbox.body_offsets[loser] + outbox.body_sizes[loser]
+        start = outbox.body_offsets[loser] - MAX_HEADER - len(outbox.topics[loser].name)
+        oldest = outbox.slot_order[outbox.head]
+        oldest = outbox.body_offsets[oldest] - MAX_HEADER - len(outbox.topics[oldest].name)
         size = end - start
-        if oldest <= start and outbox.end <= oldest:
+        if oldest <= start and outbox.arena_end <= oldest:
             self._shift(outbox, loser, size)
             while start > oldest:
                 start -= 1
                 arena[start + size] = arena[start]
         else:
             self._shift(outbox, loser, -size)
-            while end < outbox.end:
+            while end < outbox.arena_end:
                 arena[start] = arena[end]
                 start += 1
                 end += 1
-            outbox.end -= size
+            outbox.arena_end -= size
 
     def _shift(self, outbox, loser, by):
         """Note where the messages before it (`by` above 0) or behind it will be."""
         behind = False
         for i in range(outbox.count):
-            slot = outbox.order[(outbox.head + i) % len(outbox.order)]
+            slot = outbox.slot_order[(outbox.head + i) % len(outbox.slot_order)]
             if slot == loser:
                 behind = True
             elif behind == (by < 0):
-                outbox.bodies[slot] += by
+                outbox.body_offsets[slot] += by
 
     def _tell(self, loser):
         session = self._session
-        session.refused += 1
-        if session.owner.on_ack:
-            raised = session._raised
-            self._answer.ended(loser + 1, _QUOTA_EXCEEDED)
-            with session.guard:
-                session.owner.on_ack(self._answer)
-            session._raised = raised
+        session.messages_refused += 1
+        if session.callbacks.on_ack:
+            raised = session._handler_failed
+            self._answer.set_local_ack(loser + 1, _QUOTA_EXCEEDED)
+            with session.catch_errors:
+                session.callbacks.on_ack(self._answer)
+            session._handler_failed = raised
 
 
 def attach(session, when_full):
     """Have messages of a session give way."""
-    session.policy = Policy(session, when_full)
+    session.overflow_policy = OverflowPolicy(session, when_full)

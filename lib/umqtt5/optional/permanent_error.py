@@ -1,11 +1,11 @@
-"""An error of the network that can't mend by itself; loaded by the transports that know such ones."""
+"""Permanent error of a transport: retrying cannot fix it, for example a wrong certificate."""
 
 
-class LastingError(OSError):
-    """A wrong certificate, a path that the broker refuses: something has to be changed first.
+class PermanentError(OSError):
+    """An OSError that retrying cannot fix: a wrong certificate, a path that the broker refuses.
 
-    A client reads `lasting` of any error that ends a connection, and then leaves the broker
-    alone for ten minutes and more.
+    The client reads the attribute `is_permanent` of any error that ends a connection. If it is True, the
+    next try to connect comes 10 to 18 minutes later.
     """
 
-    lasting = True
+    is_permanent = True

@@ -9,7 +9,7 @@ _PROBLEM = 0x410000
 DISCONNECT = 0x410040  # Session Expiry, Reason String, User Property
 
 
-def check(block, legal):
+def check_properties(block, legal):
     """Raise ValueError where a block of `properties.pack` has what may not be there.
 
     Returns it as a Packet, to look at.
@@ -18,7 +18,7 @@ def check(block, legal):
         raise TypeError("properties are bytes, see umqtt5.properties.pack")
     packet = Packet(block)
     packet.properties_end = len(block)
-    reason = packet._check(legal)
+    reason = packet._check_properties(legal)
     if reason:
         raise ValueError("properties that may not be here, reason 0x%02X" % reason)
     return packet
@@ -26,11 +26,12 @@ def check(block, legal):
 
 def attach(session, block):
     """The properties that CONNECT has beside our limits."""
-    packet = check(block, CONNECT)
+    packet = check_properties(block, CONNECT)
     session.properties = bytes(block)
-    if not packet.number(0x17, 1):
+    if not packet.int_property(0x17, 1):
         # reason string and user property then stand nowhere else [MQTT-3.1.2-29]
         packet = session.packet
-        packet.legal = [
-            packet.legal[i] if i in (2, 3, 14) else packet.legal[i] & ~_PROBLEM for i in range(16)
+        packet.allowed_properties = [
+            packet.allowed_properties[i] if i in (2, 3, 14) else packet.allowed_properties[i] & ~_PROBLEM
+            for i in range(16)
         ]

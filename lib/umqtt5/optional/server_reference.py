@@ -1,6 +1,6 @@
 """Where the broker sends us (4.11): 0x9C Use another server, for once; 0x9D Server moved, for good.
 
-Loaded where `client.follow` is set and a connection has ended. With `follow = True` the first
+Loaded where `client.follow_redirects` is set and a connection has ended. With `follow_redirects = True` the first
 of the broker's references is taken, `name`, `name:port` or `[address]:port`. A function that
 chooses gets the whole reference. User name and password go there, too: know your broker.
 """
@@ -11,7 +11,7 @@ _MOST = const(4)  # hops at once; then the back-off pauses
 _STABLE = const(30000)  # ms
 
 
-def address(reference, port):
+def parse_reference(reference, port):
     """Host and port of the first of these references, None where there is none."""
     name = (reference.split() or ("",))[0]
     if name.startswith("["):
@@ -29,22 +29,26 @@ def address(reference, port):
 def _chosen(client, reference):
     """The user's choice, or ours."""
     found = None
-    with client.session.guard:
-        found = address(reference, client.port) if client.follow is True else client.follow(reference)
+    with client.session.catch_errors:
+        found = (
+            parse_reference(reference, client.port)
+            if client.follow_redirects is True
+            else client.follow_redirects(reference)
+        )
     return found
 
 
-def moved(client, lived):
+def redirect(client, uptime_ms):
     """The connection has ended after so many ms: have the next one go where it should."""
-    if not hasattr(client, "_trail"):
-        client._trail = [0, None]  # hops, and the address to come back to
-    trail = client._trail
-    if lived > _STABLE:
+    if not hasattr(client, "_redirects"):
+        client._redirects = [0, None]  # hops, and the address to come back to
+    trail = client._redirects
+    if uptime_ms > _STABLE:
         trail[0] = 0
     error = client.error
-    reference = error.reference if hasattr(error, "reference") else None
+    reference = error.server_reference if hasattr(error, "server_reference") else None
     found = None
-    if reference and error.code in (0x9C, 0x9D) and client._wanted and trail[0] < _MOST:
+    if reference and error.code in (0x9C, 0x9D) and client._should_connect and trail[0] < _MOST:
         found = _chosen(client, reference)
     if not found:
         trail[0] = 0
@@ -59,4 +63,4 @@ def moved(client, lived):
         trail[1] = (client.host, client.port)
     client.host, client.port = found
     client.error = None  # `connect` goes on
-    client._pause = 0
+    client._reconnect_delay = 0

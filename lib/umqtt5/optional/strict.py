@@ -7,16 +7,16 @@
 """
 
 from ..core.errors import MQTTError
-from ..core.wire import utf8_ok
+from ..core.wire import is_valid_utf8
 
 
-def text_ok(buf, at, end):
+def is_valid_text(buf, at, end):
     """True where the bytes are UTF-8. A payload may have the U+0000 that a string of MQTT may not."""
     while at < end:
         start = at
         while at < end and buf[at]:
             at += 1
-        if not utf8_ok(buf, start, at):
+        if not is_valid_utf8(buf, start, at):
             return False
         at += 1
     return True
@@ -32,22 +32,24 @@ class Strict:
 
     def check(self, packet):
         """0x99 for a payload that is not what it says, 0x93 for one message too many, else 0."""
-        if packet.qos and self._one_too_many(packet.qos):
+        if packet.qos and self._exceeds_receive_maximum(packet.qos):
             return 0x93
-        if packet.number(0x01, 0) and not text_ok(packet._buf, packet.payload_at, packet.payload_end):
-            with self._session.guard:
+        if packet.int_property(0x01, 0) and not is_valid_text(
+            packet._buf, packet.payload_start, packet.payload_end
+        ):
+            with self._session.catch_errors:
                 raise MQTTError(0x99, "the payload is not UTF-8")
             return 0x99
         return 0
 
-    def _one_too_many(self, qos):
+    def _exceeds_receive_maximum(self, qos):
         """What the broker can't have got an answer to: when anything was written, all may have been."""
         session = self._session
-        if self._written != session.bytes:
-            self._written = session.bytes
+        if self._written != session.bytes_sent:
+            self._written = session.bytes_sent
             self._unwritten = 0
         open_ones = self._unwritten
-        for packet_id in session.inbox:
+        for packet_id in session.received_ids:
             if packet_id:
                 open_ones += 1
         if qos == 1:

@@ -1,21 +1,21 @@
-"""A bound for each wait by itself; loaded where `Client(timeout=)` is a dict.
+"""Separate timeouts for connect, CONNACK, acknowledgements, writing and PINGRESP: `Client(timeout={...})`.
 
-`{"connect": 20000, "ping": 3000}`, in ms; what is not named has the 10 s of the default.
+For example `{"connect": 20000, "ping": 3000}`, in ms. A timeout that is not in the dict is 10 s.
 
-- `connect`: until the transport is open, WebSocket included.
-- `connack`: until the broker has answered CONNECT, each step of an authentication by itself. On
-  MicroPython the handshake of TLS counts to this one, as it is done with the first bytes.
-- `answer`: until a PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK comes, whichever is the next.
+- `connect`: until the transport is open, including the WebSocket handshake.
+- `connack`: until CONNACK; with enhanced authentication until the next packet of the exchange. On
+  MicroPython it includes the TLS handshake, which the first reads and writes do.
+- `ack`: until the next PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK.
 - `write`: until the stream takes a byte.
-- `ping`: until PINGRESP; at most five eighths of the Keep Alive, whatever this says.
+- `ping`: until PINGRESP; limited to five eighths of the Keep Alive.
 """
 
-_NAMES = ("write", "connack", "answer", "ping")  # in the order of `Session.timeouts`
+_NAMES = ("write", "connack", "ack", "ping")  # in the order of `Session.timeouts`
 _DEFAULT = 10000
 
 
 def attach(session, timeouts):
-    """Take them over; returns that of `connect`. Raises ValueError."""
+    """Set the timeouts of a session; returns the timeout `connect`. Raises ValueError."""
     for name in timeouts:
         if name != "connect" and name not in _NAMES:
             raise ValueError("timeout: %s, expected connect, %s" % (name, ", ".join(_NAMES)))

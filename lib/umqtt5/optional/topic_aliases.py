@@ -33,12 +33,12 @@ class AliasTable:
         if alias > len(self._topics):
             return 0x94  # [MQTT-3.1.2-26]
         alias -= 1
-        size = packet.topic_end - packet.topic_at
+        size = packet.topic_end - packet.topic_start
         if not size:
             if not self._sizes[alias]:
                 return 0x82
             packet.topic_buf = self._topics[alias]
-            packet.topic_at = 0
+            packet.topic_start = 0
             packet.topic_end = self._sizes[alias]
             return 0
         if size > len(self._topics[alias]):
@@ -48,7 +48,7 @@ class AliasTable:
         return 0
 
     def _copy(self, topic, packet):
-        at = packet.topic_at
+        at = packet.topic_start
         for i in range(packet.topic_end - at):
             topic[i] = packet.topic_buf[at + i]
 

@@ -17,12 +17,12 @@ class Client:
         self.payload = payload
         self.run = asyncio.get_event_loop().run_until_complete
         self.mqtt = MQTTClient("bench", "127.0.0.1", port)
-        self.mqtt.on_message = self.got
+        self.mqtt.on_message = self.on_message
         if not self.run(self.mqtt.connect()):
             raise OSError("not connected")
 
-    async def got(self, client, topic, payload, retain):
-        self.count.one()
+    async def on_message(self, client, topic, payload, retain):
+        self.count.increment()
 
     def publish(self, topic, payload):
         self.run(self.mqtt.publish(topic, payload, 0))
@@ -37,7 +37,7 @@ class Client:
     def qos1(self, n):
         self.run(self._publish(n, 1))
 
-    def window(self, n):
+    def qos1_window(self, n):
         self.run(self._window(n))
 
     async def _publish(self, n, qos):
@@ -50,7 +50,7 @@ class Client:
             await asyncio.gather(*[self.mqtt.publish(self.topic, self.payload, 1) for _ in range(min(n, 20))])
             n -= 20
 
-    def pump(self):
+    def poll(self):
         self.run(self._idle(1))
 
     def idle(self, n):

@@ -9,8 +9,8 @@ class Client:
     """What the driver needs of a client.
 
     `publish(topic, payload)` is a QoS 0 message; `qos0(n)`, `qos1(n)` and `qos2(n)` publish `n`
-    one after the other and wait until each has ended; `window(n)` has twenty of them unacknowledged
-    at a time; `pump()` receives what there is, `idle(n)` does that `n` times while nothing comes. A
+    one after the other and wait until each has ended; `qos1_window(n)` has twenty of them unacknowledged
+    at a time; `poll()` receives what there is, `idle(n)` does that `n` times while nothing comes. A
     client leaves out what it can't do.
     """
 
@@ -25,28 +25,30 @@ class Client:
         name = bytes((0, len(topic))) + topic.encode()
         if aliased:
             alias = b"\x03\x23\x00\x01"
-            self.packet(self.made(0x30, name + alias + payload))
+            self.packet(self.build_packet(0x30, name + alias + payload))
             body = b"\x00\x00" + alias
         else:
             body = name + b"\x00"
-        self.out0 = self.made(0x30, body + payload)
-        self.out1 = self.made(0x32, name + b"\x00\x01\x00" + payload)
-        self.out2 = self.made(0x34, name + b"\x00\x01\x00" + payload)
+        self.out0 = self.build_packet(0x30, body + payload)
+        self.out1 = self.build_packet(0x32, name + b"\x00\x01\x00" + payload)
+        self.out2 = self.build_packet(0x34, name + b"\x00\x01\x00" + payload)
         self.pubrel = b"\x62\x02\x00\x01"
         self.ack = bytearray(4)
         self.acks = bytearray(80)
 
-    def made(self, first, body):
+    def build_packet(self, first, body):
         return bytearray(bytes((first, len(body))) + body)
 
     def packet(self, data):
         self.sock.write(data, len(data))
 
     def publish(self, topic, payload):
-        self.packet(self.made(0x30, bytes((0, len(topic))) + topic.encode() + b"\x00" + payload))
+        self.packet(self.build_packet(0x30, bytes((0, len(topic))) + topic.encode() + b"\x00" + payload))
 
     def subscribe(self, topic):
-        self.packet(self.made(0x82, b"\x00\x01\x00" + bytes((0, len(topic))) + topic.encode() + b"\x00"))
+        self.packet(
+            self.build_packet(0x82, b"\x00\x01\x00" + bytes((0, len(topic))) + topic.encode() + b"\x00")
+        )
         self.sock.readinto(self.rx, 6)
         self.sock.setblocking(False)
 
@@ -63,7 +65,7 @@ class Client:
             sock.write(out, size)
             sock.readinto(ack, 4)
 
-    def window(self, n):
+    def qos1_window(self, n):
         sock, out, acks = self.sock, self.out1, self.acks
         size = len(out)
         for i in range(n):
@@ -79,7 +81,7 @@ class Client:
             self.sock.write(self.pubrel, 4)
             self.sock.readinto(self.ack, 4)
 
-    def pump(self):
+    def poll(self):
         rx = self.rx
         n = self.sock.readinto(rx, 1024)
         if not n:
@@ -87,7 +89,7 @@ class Client:
         at = 0
         while True:
             while at + 2 <= n and at + 2 + rx[at + 1] <= n:
-                self.count.one()
+                self.count.increment()
                 at += 2 + rx[at + 1]
             if at == n:
                 return

@@ -14,34 +14,34 @@ class Client:
         self.topic = topic
         self.payload = payload
         self.acknowledged = 0
-        self.owed = 0
+        self.pending_acks = 0
         connector = fixed_connector_factory("127.0.0.1", port)
         self.mqtt = mqtt = MQTTClient(transport_factory=connector, client_id="bench", rx_buffer_size=1024)
         self.ready = False
-        mqtt.on_connect = self.came
-        mqtt.on_subscribe = self.came
-        mqtt.on_message = self.got
+        mqtt.on_connect = self.on_ready
+        mqtt.on_subscribe = self.on_ready
+        mqtt.on_message = self.on_message
         mqtt.connect()
         self.until_ready()
 
     def until_ready(self):
         while not self.ready:
-            self.pump()
+            self.poll()
             if self.mqtt.last_error:
                 raise self.mqtt.last_error
 
-    def came(self, *arguments):
+    def on_ready(self, *arguments):
         self.ready = True
 
-    def got(self, topic, payload):
-        self.count.one()
+    def on_message(self, topic, payload):
+        self.count.increment()
 
-    def acked(self, topic, payload):
-        self.owed -= 1
+    def on_ack(self, topic, payload):
+        self.pending_acks -= 1
 
     def publish(self, topic, payload):
         self.mqtt.publish(topic, payload)
-        self.pump()
+        self.poll()
 
     def subscribe(self, topic):
         self.ready = False
@@ -57,25 +57,25 @@ class Client:
     def qos1(self, n, most=1):
         mqtt, topic, payload = self.mqtt, self.topic, self.payload
         for _ in range(n):
-            self.owed += 1
-            mqtt.publish(topic, payload, qos=1, on_publish=self.acked)
+            self.pending_acks += 1
+            mqtt.publish(topic, payload, qos=1, on_publish=self.on_ack)
             mqtt.handle(ticks_ms())
-            while self.owed >= most:
+            while self.pending_acks >= most:
                 mqtt.handle(ticks_ms())
-        while self.owed:
+        while self.pending_acks:
             mqtt.handle(ticks_ms())
 
-    def window(self, n):
+    def qos1_window(self, n):
         self.qos1(n, 20)
 
-    def pump(self):
+    def poll(self):
         now = ticks_ms()
         if self.mqtt.check(now):
             self.mqtt.handle(now)
 
     def idle(self, n):
         for _ in range(n):
-            self.pump()
+            self.poll()
 
     def close(self):
         self.mqtt.disconnect()

@@ -16,11 +16,11 @@ class Client:
         self.mqtt = MQTT(
             broker="127.0.0.1", port=port, client_id="bench", socket_pool=Pool(), socket_timeout=WAIT
         )
-        self.mqtt.on_message = self.got
+        self.mqtt.on_message = self.on_message
         self.mqtt.connect()
 
-    def got(self, client, topic, payload):
-        self.count.one()
+    def on_message(self, client, topic, payload):
+        self.count.increment()
 
     def publish(self, topic, payload):
         self.mqtt.publish(topic, payload)
@@ -38,7 +38,7 @@ class Client:
         for _ in range(n):
             mqtt.publish(topic, payload, False, 1)
 
-    def pump(self):
+    def poll(self):
         self.mqtt.loop(WAIT)
 
     def idle(self, n):

@@ -9,13 +9,13 @@ class Client:
     def __init__(self, port, topic, payload, count, aliased):
         self.count = count
         self.mqtt = MQTTClient(b"bench", "127.0.0.1", port, keepalive=60)
-        self.mqtt.set_callback(self.got)
+        self.mqtt.set_callback(self.on_message)
         self.mqtt.connect()
         self.topic = topic.encode()
         self.payload = payload
 
-    def got(self, topic, payload):
-        self.count.one()
+    def on_message(self, topic, payload):
+        self.count.increment()
 
     def publish(self, topic, payload):
         self.mqtt.publish(topic, payload)
@@ -33,7 +33,7 @@ class Client:
         for _ in range(n):
             mqtt.publish(topic, payload, False, 1)
 
-    def pump(self):
+    def poll(self):
         self.mqtt.wait_msg()
 
     def idle(self, n):

@@ -9,26 +9,26 @@ class Client:
     def __init__(self, port, topic, payload, count, aliased):
         self.count = count
         self.mqtt = MQTTClient(b"bench", "127.0.0.1", port, keepalive=60)
-        self.mqtt.set_callback(self.got)
-        self.mqtt.set_callback_status(self.acked)
+        self.mqtt.set_callback(self.on_message)
+        self.mqtt.set_callback_status(self.on_ack)
         self.mqtt.connect()
-        self.owed = 0
+        self.pending_acks = 0
         self.topic = topic.encode()
         self.payload = payload
 
-    def got(self, topic, payload, retain, dup):
-        self.count.one()
+    def on_message(self, topic, payload, retain, dup):
+        self.count.increment()
 
-    def acked(self, packet_id, status):
-        self.owed -= 1
+    def on_ack(self, packet_id, status):
+        self.pending_acks -= 1
 
     def publish(self, topic, payload):
         self.mqtt.publish(topic.encode(), payload)
 
     def subscribe(self, topic):
-        self.owed = 1
+        self.pending_acks = 1
         self.mqtt.subscribe(topic.encode())
-        while self.owed:
+        while self.pending_acks:
             self.mqtt.wait_msg()
 
     def qos0(self, n):
@@ -38,19 +38,19 @@ class Client:
 
     def qos1(self, n, most=1):
         mqtt, topic, payload = self.mqtt, self.topic, self.payload
-        self.owed = 0
+        self.pending_acks = 0
         for _ in range(n):
-            self.owed += 1
+            self.pending_acks += 1
             mqtt.publish(topic, payload, False, 1)
-            while self.owed >= most:
+            while self.pending_acks >= most:
                 mqtt.wait_msg()
-        while self.owed:
+        while self.pending_acks:
             mqtt.wait_msg()
 
-    def window(self, n):
+    def qos1_window(self, n):
         self.qos1(n, 20)
 
-    def pump(self):
+    def poll(self):
         self.mqtt.check_msg()
 
     def idle(self, n):

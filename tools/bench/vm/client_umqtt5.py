@@ -14,7 +14,7 @@ class Client:
         self.acknowledged = 0
         sizes = {"outbox": 256 * self.inflight, "inflight": self.inflight, "aliases": 8 * aliased}
         self.mqtt = umqtt5.Client("127.0.0.1", port, client_id="bench", **sizes)
-        self.mqtt.on_ack = self.acked
+        self.mqtt.on_ack = self.on_ack
         self.journal = self.make(self.mqtt) if self.make else None
         self.mqtt.connect()
         self.topic = self.mqtt.topic(topic)
@@ -22,17 +22,17 @@ class Client:
         if aliased:
             self.mqtt.publish(self.topic, payload)
 
-    def acked(self, answer):
+    def on_ack(self, answer):
         self.acknowledged += 1
 
-    def got(self, message):
-        self.count.one()
+    def on_message(self, message):
+        self.count.increment()
 
     def publish(self, topic, payload):
         self.mqtt.publish(topic, payload)
 
     def subscribe(self, topic):
-        subscription = self.mqtt.subscribe(topic, self.got)
+        subscription = self.mqtt.subscribe(topic, self.on_message)
         while subscription.reason is None:
             self.mqtt.poll(0)
 
@@ -53,7 +53,7 @@ class Client:
     def qos2(self, n):
         self.qos1(n, 2)
 
-    def window(self, n):
+    def qos1_window(self, n):
         mqtt, topic, payload = self.mqtt, self.topic, self.payload
         self.acknowledged = 0
         for _ in range(n):
@@ -62,7 +62,7 @@ class Client:
         while self.acknowledged < n:
             mqtt.poll(0)
 
-    def pump(self):
+    def poll(self):
         self.mqtt.poll(0)
 
     def idle(self, n):

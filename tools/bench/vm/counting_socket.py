@@ -6,7 +6,7 @@ import socket
 import sys
 
 
-class Counts:
+class SocketCounts:
     writes = bytes = 0
 
 
@@ -18,8 +18,8 @@ class Socket(io.IOBase):
         self._poll = select.poll()
 
     def _count(self, n):
-        Counts.writes += 1
-        Counts.bytes += n or 0
+        SocketCounts.writes += 1
+        SocketCounts.bytes += n or 0
         return n
 
     def write(self, *arguments):
@@ -72,4 +72,4 @@ class Module:
 def install():
     """From now on `import socket` gives counting ones; returns the counts."""
     sys.modules["socket"] = sys.modules["usocket"] = Module()
-    return Counts
+    return SocketCounts

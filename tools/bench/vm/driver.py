@@ -16,21 +16,21 @@ PAYLOAD = b"0123456789abcdef0123456789abcdef"
 SEND = "bench/send"
 
 
-class Count:
+class MessageCounter:
     """What a message handler has to do: count, and note when the first and the last one came."""
 
     def __init__(self):
-        self.got = self.wanted = self.began = self.ended = 0
+        self.received = self.wanted = self.began = self.ended = 0
 
     def expect(self, n):
-        self.got = 0
+        self.received = 0
         self.wanted = n
 
-    def one(self):
-        self.got += 1
-        if self.got == 1:
+    def increment(self):
+        self.received += 1
+        if self.received == 1:
             self.began = ticks_us()
-        elif self.got == self.wanted:
+        elif self.received == self.wanted:
             self.ended = ticks_us()
 
 
@@ -38,8 +38,8 @@ def receive(client, count, n):
     """Have `n` messages sent and received; returns the microseconds from the first to the last one."""
     count.expect(n)
     client.publish(SEND, b"%d" % n)
-    while count.got < n:
-        client.pump()
+    while count.received < n:
+        client.poll()
     return ticks_diff(count.ended, count.began) * n // (n - 1)
 
 
@@ -77,8 +77,8 @@ def rates(connect, count, seconds):
         client.close()
     client = connect(False, 20)
     found["qos1_window_per_s"] = None
-    if hasattr(client, "window"):
-        found["qos1_window_per_s"] = rate(lambda n: timed(client.window, n), seconds, 60)
+    if hasattr(client, "qos1_window"):
+        found["qos1_window_per_s"] = rate(lambda n: timed(client.qos1_window, n), seconds, 60)
     return found
 
 
@@ -141,7 +141,7 @@ def main(what, name, load, port, seconds):
         counts = counting_socket.install()
     exec(load, {})
     module = __import__("client_" + name)
-    count = Count()
+    count = MessageCounter()
 
     def connect(aliased, inflight=8):
         if aliased and not module.ALIASES:

@@ -10,7 +10,7 @@ import os
 
 import micropython
 from client_umqtt5 import Client
-from driver import PAYLOAD, TOPIC, Count, allocated, rate, timed
+from driver import PAYLOAD, TOPIC, MessageCounter, allocated, rate, timed
 
 from umqtt5.journal import Journal
 
@@ -39,13 +39,13 @@ class Ram:
         return {4: len(self.data) // _BLOCK, 5: _BLOCK}.get(what, 0)
 
 
-class Kept(Client):
+class JournalClient(Client):
     """A client whose connection begins with a journal."""
 
     def __init__(self, port, path, every, size=_SIZE):
         self.inflight = 2 * _BATCH
         self.make = lambda mqtt: Journal(mqtt, path, size, every, 1 << 20)
-        super().__init__(port, TOPIC, PAYLOAD, Count(), True)
+        super().__init__(port, TOPIC, PAYLOAD, MessageCounter(), True)
 
     def batches(self, n, qos):
         """`n` messages, as many at a time as are synced together."""
@@ -58,7 +58,7 @@ class Kept(Client):
             self.journal.sync()
             while self.acknowledged < many:
                 mqtt.poll(0)
-                if self.journal.waiting:
+                if self.journal.unsynced:
                     self.journal.sync()
             n -= many
 
@@ -67,8 +67,8 @@ def measure(port, qos, every, seconds):
     device = Ram(64)
     os.VfsLfs2.mkfs(device)
     os.mount(os.VfsLfs2(device), "/flash")
-    client = Kept(port, "/flash/outbox", every)
-    log = client.journal.log
+    client = JournalClient(port, "/flash/outbox", every)
+    log = client.journal.record_log
 
     def run(n):
         if every == 1:
@@ -78,10 +78,10 @@ def measure(port, qos, every, seconds):
 
     n = 2000
     run(100)
-    before = log.bytes, log.syncs, device.programmed, device.erases
+    before = log.bytes_written, log.syncs, device.programmed, device.erases
     run(n)
     found = {
-        "bytes": round((log.bytes - before[0]) / n, 1),
+        "bytes": round((log.bytes_written - before[0]) / n, 1),
         "syncs": round((log.syncs - before[1]) / n, 2),
         "programmed": round((device.programmed - before[2]) / n, 1),
         "erases": round((device.erases - before[3]) / n, 3),
@@ -90,7 +90,7 @@ def measure(port, qos, every, seconds):
     client.close()
     os.umount("/flash")
     # in files so large that they do not take turns meanwhile: to open one takes heap
-    client = Kept(port, "journal_%d_%d" % (qos, every), every, 1 << 20)
+    client = JournalClient(port, "journal_%d_%d" % (qos, every), every, 1 << 20)
     found["allocated"] = allocated(run, gc.mem_alloc, 50)
     found["allocated_total"] = allocated(run, micropython.mem_total, 50)
     client.close()

@@ -20,9 +20,9 @@ class Stream(io.IOBase):
 
     def __init__(self, identifiers):
         self.identifiers = identifiers
-        self.given = b""
+        self.pending_input = b""
         self.bytes = 0
-        self.owed = array("H", [0] * 128)  # packet identifiers, in a ring
+        self.pending_acks = array("H", [0] * 128)  # packet identifiers, in a ring
         self.first = self.count = 0
         self.puback = bytearray(b"\x40\x02\x00\x00")
 
@@ -33,37 +33,37 @@ class Stream(io.IOBase):
         pass
 
     def readinto(self, buf, n):
-        size = len(self.given)
+        size = len(self.pending_input)
         if not size:
             return None
-        buf[0:size] = self.given
-        self.given = b""
+        buf[0:size] = self.pending_input
+        self.pending_input = b""
         return size
 
     def write(self, buf, at, n):
         self.bytes += n
         first = buf[at]
         if first == 0x10:
-            self.given = b"\x20\x06\x00\x00\x03\x22\x00\x80"
+            self.pending_input = b"\x20\x06\x00\x00\x03\x22\x00\x80"
             if not self.identifiers:
-                self.given = b"\x20\x08\x00\x00\x05\x22\x00\x80\x29\x00"
+                self.pending_input = b"\x20\x08\x00\x00\x05\x22\x00\x80\x29\x00"
         elif first & 6 == 2 and first < 0x40:
             place = at + 4 + buf[at + 3]
-            self.owed[(self.first + self.count) & 127] = buf[place] << 8 | buf[place + 1]
+            self.pending_acks[(self.first + self.count) & 127] = buf[place] << 8 | buf[place + 1]
             self.count += 1
         elif first == 0x82:
             end = at + n
             while at < end:
-                self.given += bytes((0x90, 4, buf[at + 2], buf[at + 3], 0, 0))
+                self.pending_input += bytes((0x90, 4, buf[at + 2], buf[at + 3], 0, 0))
                 at += 2 + buf[at + 1]
         return n
 
     def acknowledge(self):
         """Have the oldest QoS 1 message acknowledged."""
-        packet_id = self.owed[self.first]
+        packet_id = self.pending_acks[self.first]
         self.puback[2] = packet_id >> 8
         self.puback[3] = packet_id & 255
-        self.given = self.puback
+        self.pending_input = self.puback
         self.first = (self.first + 1) & 127
         self.count -= 1
 
@@ -77,7 +77,7 @@ def check(good):
 class Link:
     def __init__(self, identifiers=True, **options):
         self.stream = Stream(identifiers)
-        self.got = 0
+        self.received = 0
         self.client = Client("", transport=self.transport, client_id="bench", **options)
         self.client.connect()
 
@@ -85,7 +85,7 @@ class Link:
         return self.stream
 
     def handle(self, message):
-        self.got += 1
+        self.received += 1
 
 
 def costs(prepare, n):
@@ -120,11 +120,11 @@ def subscriptions(identifiers):
         message = bytes((0x30, len(body))) + body
 
         def step(i):
-            stream.given = message
+            stream.pending_input = message
             client.poll(0)
 
         step(0)
-        check(link.got == 1)
+        check(link.received == 1)
         return step
 
     return prepare

@@ -36,14 +36,14 @@ function show(state) {
     byId("log").replaceChildren();
   }
   byId("where").textContent = `${state.broker} ${state.prefix}/`;
-  banner(state.linked ? "" : `No link to ${state.broker}: trying again.`);
+  banner(state.connected ? "" : `No link to ${state.broker}: trying again.`);
   for (const [name, said] of Object.entries(state.devices)) update(name, said);
   byId("empty").hidden = known.size > 0;
   const online = [...known.values()].filter((device) => device.status === "online").length;
   const lost = state.dropped ? `, ${state.dropped} messages beyond what is shown` : "";
   byId("count").textContent = `${online} of ${known.size} online${lost}`;
   for (const device of known.values()) {
-    device.part("heard").textContent = ago(state.now - device.heard);
+    device.part("last-seen").textContent = ago(state.now - device.lastSeen);
   }
   for (const [at, text] of state.events) log(at, text);
 }
@@ -79,7 +79,7 @@ function added(name) {
 function update(name, said) {
   const device = known.get(name) ?? added(name);
   device.status = said.status;
-  device.heard = said.heard;
+  device.lastSeen = said.last_seen;
   device.part("status").textContent = said.status;
   device.part("status").className = `status ${["online", "offline"].find((word) => word === said.status) ?? ""}`;
   device.element.classList.toggle("alarmed", said.alerts.length > 0);
@@ -138,8 +138,8 @@ function turn(device, name, state) {
     button.onclick = () => {
       if (socket.readyState !== WebSocket.OPEN) return;
       button.setAttribute("aria-busy", "true");
-      const word = button.getAttribute("aria-checked") === "true" ? "OFF" : "ON";
-      socket.send(JSON.stringify({ device: device.name, switch: name, word }));
+      const payload = button.getAttribute("aria-checked") === "true" ? "OFF" : "ON";
+      socket.send(JSON.stringify({ device: device.name, switch: name, payload }));
       setTimeout(() => button.removeAttribute("aria-busy"), 3000);
     };
     device.switches.set(name, button);

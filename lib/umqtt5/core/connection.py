@@ -1,0 +1,230 @@
+"""Connection of a client: open the stream, exchange bytes with it, wait for it, close it, back off before the next.
+
+Functions over a `client.Client`. They know nothing of packets: those are the session's.
+"""
+
+import sys
+from errno import ECONNRESET, ETIMEDOUT
+from random import getrandbits
+
+from micropython import const
+
+from .errors import CatchErrors
+from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
+
+if sys.implementation.name == "cpython":
+    from ..cpython.compat import poll, sleep_ms, ticks_ms
+else:
+    from select import poll
+    from time import sleep_ms, ticks_ms
+
+_POLLIN = const(1)  # as in `select`
+_POLLOUT = const(4)
+
+# The delay before a reconnect is random, from a third of a bound up to the bound. The bound doubles with each
+# failure, from this value to `max_reconnect_delay`. With delays from 0 on, as is usual, the short ones bring up
+# to nine times the average number of a large group of clients back in one second; so it is up to four times.
+_FIRST_DELAY = const(1000)  # ms
+# Only a connection of this length resets the bound. Otherwise a broker that accepts and drops connections would
+# get one after the other.
+_STABLE = const(30000)  # ms
+# After a refusal that a retry cannot change, the delay is 10 to 18 minutes.
+_PERMANENT_ERROR_DELAY = const(600000)  # ms
+
+
+def init_connection(client):
+    """Set the attributes of a client that belong to its connection."""
+    client.stream = None  # the stream of the transport while there is one
+    client._catch_errors = CatchErrors(OSError, client._on_link_lost)
+    client._poller = poll()
+    client._pollable = client._do_handshake = None  # object to poll; method that continues to open the stream
+    client._watched_events = client._handshake_events = 0
+    client._link = LINK_DOWN
+    client._link_since = 0  # ticks of the last change of `_link`, or of CONNACK
+    client._was_connected = False  # since the stream was opened
+    client._should_connect = False
+    client._is_polling = False  # handlers may run now, and must not start another round
+    client._idle = client._idle_since = 0  # ms without anything to do, and the ticks when they began
+    client._reconnect_delay = 0  # ms from `_link_since` to the next try
+    client._failures = 0  # number of doublings of the delay's bound
+    client._ticks_ms = ticks_ms
+    client.connection_count = 0
+    client.max_reconnect_delay = 60000  # ms
+    client.error = None  # exception that ended the last connection
+    client.has_permanent_error = False  # a retry cannot change it: wrong password, not authorized, banned
+
+
+def poll_once(client):
+    """Do what there is to do now; returns for how many ms there is nothing else, 0 if there is more."""
+    if client._is_polling:
+        return 0
+    client._is_polling = True
+    client._idle = 0
+    try:
+        _run_round(client)
+    finally:
+        client._is_polling = False
+    return client._idle
+
+
+def _run_round(client):
+    with client._catch_errors:
+        if client._link == LINK_UP:
+            _exchange(client, client.session)
+        else:
+            _open(client, ticks_ms())
+    if client._poll_hooks:
+        _run_poll_hooks(client)
+
+
+def _run_poll_hooks(client):
+    for hook in client._poll_hooks:
+        client._idle = min(client._idle, hook(ticks_ms()))
+
+
+def _open(client, now):
+    """Begin to open the stream if it is time for it, or continue."""
+    client._idle_since = now
+    waited = (now - client._link_since) & TICKS_MASK
+    if client._link == LINK_OPENING:
+        for _ in client._poller.ipoll(0):
+            client._handshake_events = client._do_handshake() if client._do_handshake else 0
+            if not client._handshake_events:
+                client.session.open(now)
+                client._link = LINK_UP
+                _flush(client)
+                return
+        client._idle = client.timeout - waited
+        if client._idle <= 0:
+            raise OSError(ETIMEDOUT, "no connection")
+        return
+    client._idle = max(0, client._reconnect_delay - waited) if client._should_connect else TICKS_MASK
+    if not client._idle:
+        client._link_since = now
+        client.stream = client._transport(client.host, client.port)
+        if hasattr(client.stream, "pollable"):
+            client._pollable = client.stream.pollable
+        else:
+            client._pollable = client.stream
+        client._do_handshake = client.stream.do_handshake if hasattr(client.stream, "do_handshake") else None
+        client._poller.register(client._pollable, _POLLOUT)
+        client._watched_events = client._handshake_events = _POLLOUT
+        client._link = LINK_OPENING
+
+
+def _exchange(client, session):
+    """Read once, write what there is, and check the timeouts."""
+    framer = session.framer
+    if session.state == CLOSING:
+        framer.reset()  # what is still received is thrown away
+    n = None
+    if session.rx_paused:
+        session.parse()
+        n = not session.rx_paused  # read again soon: poll does not report what TLS has buffered on each port
+    else:
+        n = client.stream.readinto(framer.read_buffer, framer.max_read)
+        if n == 0:
+            raise OSError(ECONNRESET, "closed by the broker")
+        if n and session.state != CLOSING:
+            session.receive_data(n, ticks_ms())
+    _flush(client)
+    if client._link == LINK_UP:  # no handler has ended it
+        client._idle_since = ticks_ms()
+        client._idle = session.tick(client._idle_since)
+        _flush(client)
+        if n:
+            client._idle = 0
+        if session.state == CLOSING and not session.prepare_write():
+            client._on_link_lost(session.error)
+
+
+def flush_now(client):
+    """Write output now, not at the next poll."""
+    with client._catch_errors:
+        _flush(client)
+
+
+def _flush(client):
+    session = client.session
+    while client._link == LINK_UP:
+        n = session.prepare_write()
+        if n:
+            n = client.stream.write(session.write_buffer, session.write_start, n)
+        if not n:
+            return
+        session.confirm_write(n, ticks_ms())
+
+
+def poll_events(client):
+    """Return the events to poll the stream for: 1 to read, 4 to write, as in `select`."""
+    if client._link == LINK_OPENING:
+        return client._handshake_events
+    if client.session.rx_paused:
+        return _POLLOUT
+    return _POLLIN | _POLLOUT if client.session.has_output() else _POLLIN
+
+
+def wait_for_stream(client, timeout):
+    """Sleep until the stream is ready, for `timeout` ms at most."""
+    if not timeout:
+        return
+    if client._link == LINK_DOWN:
+        sleep_ms(timeout)
+        return
+    wanted = client.poll_events()
+    if wanted != client._watched_events:
+        client._poller.modify(client._pollable, wanted)
+        client._watched_events = wanted
+    for _ in client._poller.ipoll(timeout):
+        pass
+
+
+def on_connected(client):
+    """Note and report that the broker has accepted the connection."""
+    client.connection_count += 1
+    client._was_connected = True
+    client._link_since = ticks_ms()
+    client.error = None
+    _notify_state(client, True)
+
+
+def on_link_lost(client, error):
+    """Close the stream, choose the delay before the next try, and report `error` (None if we ended it)."""
+    now = ticks_ms()
+    session = client.session
+    uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
+    client._was_connected = False
+    old = session.error
+    # a broker that exceeds our Receive Maximum makes progress with each connection: see `client._MIN_RECEIVED_IDS`
+    if uptime_ms > _STABLE or (old and old.code == 0x93 and not old.from_broker):
+        client._failures = 0
+    if client.stream is not None:
+        client._poller.unregister(client._pollable)
+        client.stream.close()
+        client.stream = None
+    session.connection_lost()
+    client.error = old or error
+    client.has_permanent_error = not uptime_ms and getattr(client.error, "is_permanent", False)
+    client._reconnect_delay = min(client.max_reconnect_delay, _FIRST_DELAY << client._failures)
+    client._reconnect_delay = (client._reconnect_delay + (getrandbits(15) * client._reconnect_delay >> 14)) // 3
+    if client.has_permanent_error:
+        client._reconnect_delay = _PERMANENT_ERROR_DELAY + 8 * client._reconnect_delay
+    if client._failures < 6:
+        client._failures += 1
+    client._link = LINK_DOWN
+    client._idle = 0
+    client._link_since = now
+    session.error = None
+    _notify_state(client, False)
+    if client.follow_redirects:
+        from ..optional.server_reference import redirect
+
+        redirect(client, uptime_ms)
+    for hook in client._disconnect_hooks:
+        hook(client, uptime_ms)
+
+
+def _notify_state(client, is_connected):
+    if client.on_state:
+        with client.session.catch_errors:
+            client.on_state(client, is_connected, client.error)

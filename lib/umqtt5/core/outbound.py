@@ -1,0 +1,187 @@
+"""Outgoing messages: PUBLISH at QoS 0, 1 and 2, the broker's limits, topic aliases, PUBREL after a reconnect.
+
+Functions over a `session.Session`. A PUBLISH is written in two steps: `plan_publish` chooses its form and
+returns its size, `write_publish_header` writes all of it up to the user's properties.
+"""
+
+from .errors import MQTTError
+from .outbox import ENDED, QUEUED, RELEASED, RELEASING, SENT
+from .states import (
+    CONNECTED,
+    MAXIMUM_PACKET_SIZE,
+    MAXIMUM_QOS,
+    RETAIN_AVAILABLE,
+    TICKS_MASK,
+    TOPIC_ALIAS_MAXIMUM,
+    TX_RESERVE,
+)
+from .wire import put_u16, put_varint, varint_size
+
+
+def publish_at_qos_0(session, topic, payload, first_byte):
+    """Write a QoS 0 PUBLISH of any form to `tx`; returns False if there is no connection or no room."""
+    if session.state != CONNECTED:
+        return False
+    at = len(payload) + len(session.message_properties)
+    at = plan_publish(session, topic, len(session.message_properties), at)
+    check_limits(session, first_byte, at)
+    if at + TX_RESERVE > len(session.tx):
+        raise ValueError("tx: %d bytes needed" % (at + TX_RESERVE))
+    if session._tx_end + at + TX_RESERVE > len(session.tx):
+        return False
+    at = write_publish_header(session, session.tx, session._tx_end, first_byte)
+    first_byte = at + len(session.message_properties)
+    session.tx[at:first_byte] = session.message_properties
+    at = first_byte + len(payload)
+    session.tx[first_byte:at] = payload
+    session._tx_end = at
+    return True
+
+
+def publish_with_ack(session, topic, payload, first_byte):
+    """Add a message of QoS 1 or 2 to the outbox; returns its packet identifier, 0 if there is no room."""
+    size = len(session.message_properties)
+    size += len(topic.name) + 4 + varint_size(size) + len(payload)
+    check_limits(session, first_byte, 1 + size + varint_size(size))
+    size = session.outbox.add(topic, payload, first_byte, session.message_properties)
+    if size == -1 and session.overflow_policy:
+        size = session.overflow_policy.add(topic, payload, first_byte)
+    if size == -2:
+        raise ValueError("outbox: the message is larger")
+    return size + 1
+
+
+def check_limits(session, first_byte, size):
+    """Raise MQTTError if a PUBLISH of `size` bytes exceeds a limit of the broker, ValueError for a wrong QoS."""
+    if not 0x30 <= first_byte < 0x36:
+        raise ValueError("qos is 0, 1 or 2")
+    reason = exceeded_limit(session, first_byte, size)
+    if reason:
+        from ..reason_codes import describe_limit
+
+        raise MQTTError(reason, describe_limit(reason, session.broker_limits))
+
+
+def exceeded_limit(session, first_byte, size):
+    """Return the reason code of the broker's limit that a PUBLISH exceeds, 0 if there is none."""
+    limits = session.broker_limits
+    if size > limits[MAXIMUM_PACKET_SIZE]:
+        return 0x95  # [MQTT-3.2.2-15]
+    if first_byte & 1 and not limits[RETAIN_AVAILABLE]:
+        return 0x9A  # [MQTT-3.2.2-14]
+    return 0x9B if first_byte >> 1 & 3 > limits[MAXIMUM_QOS] else 0  # [MQTT-3.2.2-11]
+
+
+def load_next_message(session):
+    """Make the oldest queued message of the outbox the block to write; returns False if there is none."""
+    outbox = session.outbox
+    while True:
+        slot = outbox.oldest(QUEUED)
+        if slot < 0:
+            return False
+        size = outbox.body_sizes[slot] + 2
+        size = plan_publish(session, outbox.topics[slot], outbox.property_sizes[slot], size)
+        reason = exceeded_limit(session, outbox.first_bytes[slot], size)
+        if not reason:
+            break
+        # accepted before this connection, whose limits it exceeds
+        outbox.states[slot] = ENDED
+        outbox.first_bytes[slot] = reason
+        session._has_unreported = True
+    outbox.states[slot] = SENT
+    session._block = outbox.arena
+    session._block_slot = slot
+    session._block_end = outbox.body_offsets[slot] + outbox.body_sizes[slot]
+    session._block_at = session._block_end - size
+    reason = outbox.first_bytes[slot]
+    slot += 1
+    write_publish_header(session, session._block, session._block_at, reason, slot)
+    session._send_quota -= 1
+    session.pending_acks += 1
+    session.messages_resent = (session.messages_resent + (reason >> 3 & 1)) & TICKS_MASK
+    return True
+
+
+def send_pubrels(session):
+    """Put out the PUBRELs that a resumed session owes, whatever the send quota is [MQTT-4.4.0-1]."""
+    while session._tx_end + TX_RESERVE <= len(session.tx):
+        slot = session.outbox.oldest(RELEASING)
+        if slot < 0:
+            session._has_pubrels = False
+            return
+        session.outbox.states[slot] = RELEASED
+        session._send_quota -= 1
+        session.pending_acks += 1
+        session.ack(0x62, slot + 1, 0)
+
+
+def plan_publish(session, topic, properties, rest):
+    """Choose the form of a PUBLISH, with or without topic and alias; returns the size of the packet.
+
+    `properties` is the size of the user's properties, `rest` that of everything behind the topic except
+    the length of the properties.
+    """
+    session._planned_topic = topic
+    session._planned_name = topic.name
+    session._planned_alias = 0
+    if topic.generation == session.generation:
+        session._planned_alias = topic.alias
+        session._planned_name = b""
+    # the packet that sets up an alias is three bytes longer
+    elif len(topic.name) > 3 and rest + len(topic.name) + 12 <= session.broker_limits[MAXIMUM_PACKET_SIZE]:
+        session._planned_alias = _choose_alias(session, topic)
+    if session._planned_alias:
+        properties += 3
+        rest += 3
+    rest += 2 + len(session._planned_name) + varint_size(properties)
+    session._planned_properties = properties
+    session._planned_length = rest
+    return 1 + varint_size(rest) + rest
+
+
+def write_publish_header(session, buf, at, first_byte, packet_id=0):
+    """Write the planned PUBLISH up to its own properties; returns the offset of the user's properties."""
+    buf[at] = first_byte
+    at = put_u16(buf, put_varint(buf, at + 1, session._planned_length), len(session._planned_name))
+    buf[at : at + len(session._planned_name)] = session._planned_name
+    at += len(session._planned_name)
+    if packet_id:
+        at = put_u16(buf, at, packet_id)
+    at = put_varint(buf, at, session._planned_properties)
+    if session._planned_alias:
+        buf[at] = 0x23
+        at = put_u16(buf, at + 1, session._planned_alias)
+        session.bytes_saved -= 3
+        if session._planned_name:
+            _set_alias(session, session._planned_topic, session._planned_alias)
+        else:
+            session.bytes_saved += len(session._planned_topic.name)
+    session._planned_topic.publish_count += 1
+    session.messages_sent = (session.messages_sent + 1) & TICKS_MASK
+    return at
+
+
+def _choose_alias(session, topic):
+    """Return an alias for a topic that has none (3.3.2.3.4), 0 if it gets none.
+
+    Each of the first topics gets an alias. After that the aliases are offered in turn, and a topic takes
+    over the offered alias if it was published more often than the topic that has it. So the busiest topics
+    get the aliases, and the aliases stay where they are if all topics are equally busy.
+    """
+    limit = min(len(session._alias_topics), session.broker_limits[TOPIC_ALIAS_MAXIMUM])
+    if topic.alias < 0 or not limit:
+        return 0
+    session._offered_alias = session._offered_alias % limit + 1
+    holder = session._alias_topics[session._offered_alias - 1]
+    return 0 if holder and holder.publish_count >= topic.publish_count else session._offered_alias
+
+
+def _set_alias(session, topic, alias):
+    """Let `alias` stand for this topic from its next PUBLISH on."""
+    holder = session._alias_topics[alias - 1]
+    if holder:
+        holder.generation = 0
+    session._alias_topics[alias - 1] = topic
+    topic.alias = alias
+    topic.generation = session.generation
+    put_u16(topic.alias_header, 4, alias)

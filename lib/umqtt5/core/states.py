@@ -1,0 +1,39 @@
+"""Constants of a session: its states, what it waits for, and the broker's limits by their position.
+
+A board's files contain the numbers only.
+"""
+
+from micropython import const
+
+# states of a session
+CLOSED = const(0)
+CONNECTING = const(1)
+CONNECTED = const(2)
+CLOSING = const(3)
+
+# states of a client's link
+LINK_DOWN = const(0)
+LINK_OPENING = const(1)
+LINK_UP = const(2)
+
+# waits that a timeout limits: positions in `Session.timeouts` and `Session.wait_started`
+WAIT_WRITE = const(0)
+WAIT_CONNACK = const(1)
+WAIT_ACK = const(2)
+WAIT_PING = const(3)
+
+# limits of the broker (3.2.2.3): position in `Session.broker_limits` is the property identifier less 0x21
+RECEIVE_MAXIMUM = const(0)
+TOPIC_ALIAS_MAXIMUM = const(1)
+MAXIMUM_QOS = const(3)
+RETAIN_AVAILABLE = const(4)
+MAXIMUM_PACKET_SIZE = const(6)
+WILDCARD_AVAILABLE = const(7)
+IDENTIFIERS_AVAILABLE = const(8)
+SHARED_AVAILABLE = const(9)
+
+# bytes of `tx` that only an acknowledgement (5) and a DISCONNECT (3) may use
+TX_RESERVE = const(8)
+
+# ticks and counters are modulo 2**30
+TICKS_MASK = const(0x3FFFFFFF)

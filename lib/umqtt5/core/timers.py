@@ -1,0 +1,44 @@
+"""Timeouts and keep-alive of a session: each wait is limited, an idle connection is pinged.
+
+Functions over a `session.Session`, called by `Session.tick`.
+"""
+
+from errno import ETIMEDOUT
+
+from .states import TICKS_MASK, WAIT_PING
+
+_MESSAGES = ("the broker takes no more bytes", "no CONNACK", "no PUBACK or SUBACK", "no PINGRESP")
+
+
+def check_wait(session, kind, is_waiting):
+    """Limit the wait `kind`. It starts when it is first seen, and ends when `is_waiting` is false.
+
+    Shortens the time until the next tick. Raises OSError(ETIMEDOUT) if the wait has lasted too long.
+    """
+    if not is_waiting:
+        session.wait_started[kind] = -1
+        return
+    if session.wait_started[kind] < 0:
+        session.wait_started[kind] = session._now & TICKS_MASK
+    left = session.timeouts[kind]
+    if kind == WAIT_PING and session._ping_interval:
+        left = min(left, session._ping_interval * 5 >> 3)
+    left -= (session._now - session.wait_started[kind]) & TICKS_MASK
+    if left <= 0:
+        raise OSError(ETIMEDOUT, _MESSAGES[kind])
+    session._timeout = min(session._timeout, left)
+
+
+def ping_if_idle(session, now):
+    """Put out a PINGREQ if nothing was sent or nothing was received for the ping interval (3.1.2.10)."""
+    left = (now - session._last_write) & TICKS_MASK
+    if not session.ping_pending:
+        left = max(left, (now - session._last_read) & TICKS_MASK)
+    left = session._ping_interval - left
+    if left <= 0:
+        session.put(b"\xc0\x00")
+        session._last_write = now
+        session.ping_pending = True
+        check_wait(session, WAIT_PING, True)
+        left = 0
+    session._timeout = min(session._timeout, left)
