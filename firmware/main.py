@@ -33,12 +33,10 @@ def _release_config_modules():
         sys.modules.pop(name, None)
         if package in sys.modules and hasattr(sys.modules[package], module):
             delattr(sys.modules[package], module)
-    checks = ("FIELDS", "PIN_USES", "CHOICES", "ADC_FIELDS", "REQUIRED", "merge_fields", "check")
-    for name in sys.modules:
-        if name.startswith("sensors."):
-            for check in checks:
-                if hasattr(sys.modules[name], check):
-                    delattr(sys.modules[name], check)
+    for check in ("FIELDS", "PIN_USES", "CHOICES", "ADC_FIELDS", "REQUIRED", "merge_fields", "check"):
+        for name in sys.modules:
+            if name.startswith("sensors.") and hasattr(sys.modules[name], check):
+                delattr(sys.modules[name], check)
     gc.collect()
 
 
@@ -50,24 +48,24 @@ def main():
     # modules that stay are loaded before those that are released: otherwise they fragment the heap
     from app import crash, node
 
-    settings = _load_config()
-    if settings is None:
+    config = _load_config()
+    if config is None:
         # a restart does not repair a wrong config: print the error once and stop
         pins.halt()
         return
     _release_config_modules()
-    name = settings["device"]
-    planned_wake = False
-    if settings["power"]["mode"] == "deep":
+    name = config["device"]
+    is_planned_wake = False
+    if config["power"]["mode"] == "deep":
         from app import power
 
-        planned_wake = power.is_planned_wake(pins)
-    safe_mode = not planned_wake and crash.count_start()
-    if settings["watchdog"] and hasattr(pins, "watchdog") and not planned_wake:
+        is_planned_wake = power.is_planned_wake(pins)
+    safe_mode = not is_planned_wake and crash.count_start()
+    if config["watchdog"] and hasattr(pins, "watchdog") and not is_planned_wake:
         print("%s: starting in %d s, press Ctrl-C to stop" % (name, _CTRL_C_SECONDS))
         sleep(_CTRL_C_SECONDS)
     try:
-        node.run(settings, pins, safe_mode, _started_at)
+        node.run(config, pins, safe_mode, _started_at)
     except Exception as error:
         sys.print_exception(error)
         crash.save(error)

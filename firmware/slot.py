@@ -14,7 +14,7 @@ import sys
 
 CONFIRMED = -1
 ROLLED_BACK = -2
-MAX_TRIES = 3
+_MAX_TRIES = 3
 
 _WORDS = {"-": CONFIRMED, "!": ROLLED_BACK}
 
@@ -56,7 +56,7 @@ def select():
     """Put the current folder first in sys.path. Counts the start, and rolls back after too many tries."""
     current, previous, tries = read()
     try:
-        if tries >= MAX_TRIES:
+        if tries >= _MAX_TRIES:
             roll_back()
             current = previous
         elif tries >= 0:

@@ -1,6 +1,7 @@
-"""The command line. One command a file; the Makefile only calls this.
+"""The command line `python -m tools COMMAND`: maps each command to the module that implements it.
 
-A command's module is imported when it is asked for: the demo needs few packages, a board more.
+A module is imported when its command runs, because the commands need different packages. The targets of
+the Makefile call these commands.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typer.core import TyperGroup
 
 from tools.errors import UserError
 
-# command: its module, which has `main`, or `app` where there are commands below it
+# command: its module, with a function `main`, or with an `app` that has subcommands
 _COMMANDS = {
     "demo": "tools.demo.command",
     "flash": "tools.flash",
@@ -45,35 +46,37 @@ _COMMANDS = {
 
 
 def _load(name: str) -> Any:
-    """The command; where its packages are not installed, one that says so."""
+    """Return the command, or a command that reports the missing package."""
     try:
         module = importlib.import_module(_COMMANDS[name])
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("tools"):
             raise
-        return _single(name, _missing(name, error.name))
+        return _to_command(name, _report_missing(name, error.name))
     if hasattr(module, "app"):
         return typer.main.get_command(module.app)
-    return _single(name, module.main)
+    return _to_command(name, module.main)
 
 
-def _single(name: str, function: Callable[..., None]) -> Any:
-    one = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    one.command(name)(function)
-    return typer.main.get_command(one)
+def _to_command(name: str, function: Callable[..., None]) -> Any:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name)(function)
+    return typer.main.get_command(app)
 
 
-def _missing(name: str, package: str) -> Callable[..., None]:
-    text = f"needs the package {package}: `make setup` installs all of them"
+def _report_missing(name: str, package: str) -> Callable[..., None]:
+    text = f"needs the Python package {package}. Run: make setup"
 
-    def instead(arguments: Annotated[Optional[list[str]], typer.Argument(hidden=True)] = None) -> None:
+    def report(arguments: Annotated[Optional[list[str]], typer.Argument(hidden=True)] = None) -> None:
         raise UserError(f"{name} {text}")
 
-    instead.__doc__ = text
-    return instead
+    report.__doc__ = text
+    return report
 
 
-class _Lazily(TyperGroup):
+class _LazyGroup(TyperGroup):
+    """Group of commands that imports a command when it is used."""
+
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return list(_COMMANDS)
 
@@ -82,7 +85,7 @@ class _Lazily(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_Lazily,
+    cls=_LazyGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -91,16 +94,16 @@ app = typer.Typer(
 
 @app.callback()
 def _tools() -> None:
-    """umqtt5's tools. Exit codes: 0 done, 1 it did not come out as it should, 2 wrong use."""
+    """The tools of umqtt5. Exit codes: 0 success, 1 failure, 2 wrong usage."""
 
 
 def main() -> None:
-    """Run the command; a UserError becomes one line."""
+    """Run the command of sys.argv. Print the text of a UserError as one line."""
     try:
         app(prog_name="python -m tools")
-    except UserError as problem:
+    except UserError as error:
         console = Console(stderr=True, soft_wrap=True)
-        console.print(str(problem), style="red", markup=False, highlight=False)
+        console.print(str(error), style="red", markup=False, highlight=False)
         sys.exit(1)
 
 

@@ -1,7 +1,7 @@
-"""`make deploy`: the library and the application onto a board, only what has changed.
+"""The command `deploy`: copies the changed files of the library and the application to a board.
 
-What is there is told by the hashes of the board's own files, never by what an earlier run has
-noted: so a run that was cut off is mended by the next.
+The hashes of the files on the board decide what has changed, not a record on this computer. So the next run
+completes a run that was interrupted.
 """
 
 from __future__ import annotations
@@ -11,26 +11,27 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Optional
 
-import typer
 from rich.console import Console
 
 from tools.board import definition, mpremote, serial_ports
+from tools.board.definition import Board
 from tools.board.serial_console import show_startup
 from tools.bundle import image
 from tools.errors import UserError
+from tools.options import BoardKey, Port, Start
 from tools.progress import progress_bar
 
-_INVENTORY = Path(mpremote.__file__).parent / "on_board" / "file_hashes.py"
-# what `slot.py` and the updates over the air leave; while it is there, what lies beside it does not run
-_CHOICE = ("slot", "slot.new")
-_UPDATES = ("a", "b")
+_HASH_SCRIPT = Path(mpremote.__file__).parent / "on_board" / "file_hashes.py"
+# files and folders of updates over the air (firmware/slot.py). The files of `deploy` run only if no update
+# is selected
+_SLOT_SELECTION = ("slot", "slot.new")
+_SLOT_FOLDERS = ("a", "b")
 
 
 @dataclass
 class SyncPlan:
-    """What is to be done so that a board holds an image: paths on the board."""
+    """Difference between the files of an image and the files on a board, as paths on the board."""
 
     to_copy: list[str] = field(default_factory=list)
     to_remove: list[str] = field(default_factory=list)
@@ -38,7 +39,7 @@ class SyncPlan:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 by path of the files of an image."""
+    """Return the SHA-256 of each file of an image, by path."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
@@ -47,96 +48,92 @@ def hash_files(folder: Path) -> dict[str, str]:
 
 
 def read_board_hashes(port: str, wanted: dict[str, str], mpy: int) -> dict[str, str]:
-    """SHA-256 by path of what the board holds in the folders of an image, and of their like.
+    """Return the SHA-256 of each file on the board, by path, in the folders that an image and updates use.
 
-    A module as `.py` shadows the `.mpy` of its name, so both are looked for. Raises UserError where
-    the board can't load this version of `.mpy`.
+    Includes the `.py` twin of each `.mpy` file in the root folder, because MicroPython prefers the `.py`
+    file. Raises UserError if the board cannot load .mpy files of version `mpy`.
     """
     roots = {path.split("/")[0] for path in wanted}
     roots |= {f"{Path(root).stem}.{suffix}" for root in roots if "." in root for suffix in ("py", "mpy")}
-    roots |= {*_CHOICE, *_UPDATES}
-    said = mpremote.run(port, "exec", f"ROOTS={sorted(roots)!r}", "run", str(_INVENTORY))
-    lines = said.splitlines()
+    roots |= {*_SLOT_SELECTION, *_SLOT_FOLDERS}
+    output = mpremote.run(port, "exec", f"ROOTS={sorted(roots)!r}", "run", str(_HASH_SCRIPT))
+    lines = output.splitlines()
     loads = [int(line[4:]) for line in lines if line.startswith("mpy ")]
     if loads != [mpy]:
-        what = f"loads .mpy version {loads[0]}" if loads else "does not say which .mpy it loads"
-        raise UserError(f"{port}: its MicroPython {what}, these files are version {mpy}: `make flash` it")
+        version = f"loads .mpy files of version {loads[0]}" if loads else "does not report its .mpy version"
+        raise UserError(
+            f"{port}: MicroPython on the board {version}, but these files have version {mpy}. "
+            "To install the right MicroPython: make flash"
+        )
     found = [json.loads(line[5:]) for line in lines if line.startswith("file ")]
     return {path: digest for path, digest in found}
 
 
 def plan_sync(wanted: dict[str, str], found: dict[str, str]) -> SyncPlan:
-    """What differs. Whatever else lies in the image's folders does not belong there.
+    """Compare the hashes of an image with those of a board. Files that are not in the image are removed.
 
-    An update that came over the air goes too, the choice of it first: cut off in the midst, what came
-    by the cable runs.
+    An update that came over the air is removed, too. Its slot selection goes first: if the deployment is
+    interrupted after that, the deployed files run.
     """
-    made = SyncPlan(to_remove=sorted(set(found) - set(wanted), key=lambda path: (path not in _CHOICE, path)))
+    plan = SyncPlan(
+        to_remove=sorted(set(found) - set(wanted), key=lambda path: (path not in _SLOT_SELECTION, path))
+    )
     for path, digest in wanted.items():
-        (made.unchanged if found.get(path) == digest else made.to_copy).append(path)
-    return made
+        (plan.unchanged if found.get(path) == digest else plan.to_copy).append(path)
+    return plan
 
 
 def apply_plan(
-    port: str, folder: Path, made: SyncPlan, on_progress: Callable[[str], None] = lambda path: None
+    port: str, folder: Path, plan: SyncPlan, on_progress: Callable[[str], None] = lambda path: None
 ) -> None:
-    """Carry it out: remove, make folders, copy; `each` is told what comes next."""
-    parents = {parent.as_posix() for path in made.to_copy for parent in Path(path).parents} - {"."}
-    first = ["import os"]
-    first += [f"os.remove({path!r})" for path in made.to_remove]
+    """Remove and copy the files of a plan. Calls `on_progress(path)` when the copy of a file begins."""
+    parents = {parent.as_posix() for path in plan.to_copy for parent in Path(path).parents} - {"."}
+    statements = ["import os"]
+    statements += [f"os.remove({path!r})" for path in plan.to_remove]
     for path in sorted(parents):
-        first.append(f"try:\n os.mkdir({path!r})\nexcept OSError:\n pass")
-    # main.py last: what it imports is there when it is
-    order = sorted(made.to_copy, key=lambda path: (path == "main.py", path))
+        statements.append(f"try:\n os.mkdir({path!r})\nexcept OSError:\n pass")
+    # main.py last, because it imports the other files
+    order = sorted(plan.to_copy, key=lambda path: (path == "main.py", path))
     copies = [word for path in order for word in ("cp", str(folder / path), f":{path}", "+")][:-1]
     mpremote.run(
         port,
-        *("exec", "\n".join(first)),
+        *("exec", "\n".join(statements)),
         *copies,
         on_line=lambda line: on_progress(line.rsplit(" :", 1)[-1]) if line.startswith("cp ") else None,
     )
 
 
-def deploy(port: str, target: definition.Board, console: Console) -> SyncPlan:
-    """Bring a board to what the sources say, and verify it. Does not start it. Raises UserError."""
+def deploy(port: str, board: Board, console: Console) -> SyncPlan:
+    """Copy what has changed, and verify the result. Does not start the application. Raises UserError."""
     with console.status("compiling"):
-        folder = image.build_image(target.key)
+        folder = image.build_image(board.key)
     wanted = hash_files(folder)
     mpy = next(folder.rglob("*.mpy")).read_bytes()[1]
-    with console.status(f"{port}: looking at what is there"):
-        made = plan_sync(wanted, read_board_hashes(port, wanted, mpy))
-    if made.to_copy or made.to_remove:
+    with console.status(f"{port}: comparing the files"):
+        plan = plan_sync(wanted, read_board_hashes(port, wanted, mpy))
+    if plan.to_copy or plan.to_remove:
         with progress_bar(console) as progress:
-            task = progress.add_task("copying", total=len(made.to_copy))
-
-            def each(path: str) -> None:
-                progress.update(task, advance=1, description=path)
-
-            apply_plan(port, folder, made, each)
+            task = progress.add_task("copying", total=len(plan.to_copy))
+            apply_plan(port, folder, plan, lambda path: progress.update(task, advance=1, description=path))
         with console.status(f"{port}: verifying"):
             left = plan_sync(wanted, read_board_hashes(port, wanted, mpy))
         if left.to_copy or left.to_remove:
-            raise UserError(
-                f"{port}: {', '.join(left.to_copy + left.to_remove)}: not as it was sent; do it again"
-            )
-    console.print(
-        f"{port}: {len(made.to_copy)} files copied, {len(made.to_remove)} removed, {len(made.unchanged)} were there",
-        highlight=False,
-    )
-    if any(path in _CHOICE for path in made.to_remove):
-        console.print(f"{port}: the update that came over the air is removed: these files run")
-    return made
+            different = ", ".join(left.to_copy + left.to_remove)
+            raise UserError(f"{port}: verification failed: {different} differ from the image. Try again")
+    counts = (len(plan.to_copy), len(plan.to_remove), len(plan.unchanged))
+    console.print(f"{port}: %d files copied, %d removed, %d unchanged" % counts, highlight=False)
+    if any(path in _SLOT_SELECTION for path in plan.to_remove):
+        console.print(
+            f"{port}: an update over the air was removed; the deployed files run now", highlight=False
+        )
+    return plan
 
 
-def main(
-    board_key: Annotated[str, typer.Option("--board", help="a folder of boards/")],
-    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
-    start: Annotated[bool, typer.Option(help="start the application, and show its first lines")] = True,
-) -> None:
-    """Library and application, compiled, onto a board: only what has changed, with hashes verified."""
+def main(board_key: BoardKey, port: Port = None, start: Start = True) -> None:
+    """Copy the changed files of library and application to a board, compiled, and verify their hashes."""
     console = Console(soft_wrap=True)
-    target = definition.load_board(board_key)
-    chosen = serial_ports.choose_port(port, target)
-    deploy(chosen, target, console)
+    board = definition.load_board(board_key)
+    chosen = serial_ports.choose_port(port, board)
+    deploy(chosen, board, console)
     if start:
         show_startup(chosen, console)

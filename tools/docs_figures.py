@@ -37,7 +37,10 @@ def core_sizes() -> str:
     rows = [
         ("code of the core, `.mpy` at -O2", core["mpy"]),
         ("heap after importing the core from `.mpy`, 64-bit VM", core["heap"]),
-        ("heap after importing the core from `.mpy`, 32-bit VM, without the TCP transport", core.get("heap_32")),
+        (
+            "heap after importing the core from `.mpy`, 32-bit VM, without the TCP transport",
+            core.get("heap_32"),
+        ),
         ("heap of one client with 4 KB of buffers, 64-bit VM", core["client"]),
     ]
     return _table(["", "bytes"], [[label, _number(value)] for label, value in rows])
@@ -59,7 +62,9 @@ def decoded_line() -> str:
         shown = decode_traceback.find_source_line("node", number)
         if line.module == "node/node" and shown and shown.endswith("in step"):
             return f"```\n$ python -m tools decode-traceback node {number}\n{shown}\n```\n"
-    raise UserError("app/node/node.py has no function `step`: choose another example in tools/docs_figures.py")
+    raise UserError(
+        "app/node/node.py has no function `step`: choose another example in tools/docs_figures.py"
+    )
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -111,7 +116,9 @@ def _number(value: int | None) -> str:
 
 def _table(head: list[str], rows: list[list[str]], text_columns: int = 1) -> str:
     line = "|" + "---|" * text_columns + "---:|" * (len(head) - text_columns)
-    return "\n".join(["| " + " | ".join(head) + " |", line, *("| " + " | ".join(r) + " |" for r in rows)]) + "\n"
+    return (
+        "\n".join(["| " + " | ".join(head) + " |", line, *("| " + " | ".join(r) + " |" for r in rows)]) + "\n"
+    )
 
 
 def main(

@@ -1,37 +1,40 @@
-"""`make erase`: everything off a board."""
+"""The command `erase`: erases the flash of an ESP32, or all files of a board."""
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from tools.board import definition, esptool, firmware, mpremote, serial_ports
 from tools.errors import UserError
+from tools.options import BoardKey, Port
 
 
 def main(
-    board_key: Annotated[str, typer.Option("--board", help="a folder of boards/")],
-    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
+    board_key: BoardKey,
+    port: Port = None,
     files_only: Annotated[
-        bool, typer.Option("--files-only", help="only the files: MicroPython stays")
+        bool, typer.Option("--files-only", help="erase the files, keep MicroPython")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask for confirmation")] = False,
 ) -> None:
-    """Everything off a board, its config too: on an ESP32 the whole flash, on an RP2040 the files."""
+    """Erase a board, after a confirmation. On an RP2040 or RP2350 MicroPython stays."""
     console = Console(soft_wrap=True)
-    target = definition.load_board(board_key)
-    chosen = serial_ports.choose_port(port, target)
-    files_only = files_only or firmware.pinned_firmware(target).format == "uf2"
-    what = "all files" if files_only else "MicroPython and all files"
+    board = definition.load_board(board_key)
+    chosen = serial_ports.choose_port(port, board)
+    files_only = files_only or firmware.pinned_firmware(board).format == "uf2"
+    content = "all files" if files_only else "MicroPython and all files"
     if not yes:
         try:
-            typer.confirm(f"{chosen}: erase {what} of {target.name}?", abort=True)
+            typer.confirm(f"{chosen}: erase {content} of {board.name}?", abort=True)
         except typer.Abort as abort:
-            raise UserError(f"{chosen}: nothing is erased; without a question: --yes") from abort
+            raise UserError(
+                f"{chosen}: nothing was erased. To erase without a question, add --yes"
+            ) from abort
     if files_only:
         mpremote.run(chosen, "exec", "import os; os.chdir('/')", "fs", "rm", "-r", ":")
     else:
-        esptool.erase(chosen, target, console)
-    console.print(f"{chosen}: {what} erased; `make flash` makes a device of it again", highlight=False)
+        esptool.erase(chosen, board, console)
+    console.print(f"{chosen}: {content} erased. To install everything again: make flash", highlight=False)

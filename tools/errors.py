@@ -1,7 +1,11 @@
-"""What goes wrong and a person can mend: one line that says what to do next."""
+"""The error that ends a command with one line for the user."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Ends a command with this line on standard error, and with exit code 1."""
+    """Error that the user can fix.
+
+    The command prints its text on standard error and ends with exit code 1. The text names the object, says
+    what happened, and what to do next.
+    """

@@ -1,7 +1,7 @@
-"""`make flash`: from a bare board to a running device.
+"""The command `flash`: installs MicroPython, the library, the application and the config on a board.
 
-Each step looks at what is there and does what is missing, so that a second run mends a first one
-that was cut off at any of them.
+Each step checks what is already there and does what is missing. So a second run completes a run that was
+interrupted.
 """
 
 from __future__ import annotations
@@ -21,86 +21,80 @@ from tools.board.serial_console import SerialConsole, show_startup
 from tools.deploy import deploy
 from tools.device_config import backup
 from tools.errors import UserError
+from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, KeyFile, Port, Start
 from tools.provision import ConfigOptions, DeviceConfig
 
-_BOOT = 60  # s: a first start formats the file system
-_DRIVE = 20  # s
+_START_TIMEOUT = 60  # seconds; the first start formats the file system
+_DRIVE_TIMEOUT = 20  # seconds
 
 
 @dataclass
 class FlashOptions:
-    """What `make flash` is to do."""
+    """Options of `make flash`, except those of the config."""
 
     board: Board
     port: str | None = None
-    firmware_file: Path | None = None  # firmware, where it is not to be downloaded
+    firmware_file: Path | None = None  # MicroPython firmware to use instead of a download
     mirror: str = firmware.DOWNLOAD_URL
-    drive: Path | None = None
+    drive: Path | None = None  # mount point of the UF2 drive
     baud: int = esptool.DEFAULT_BAUD
-    start: bool = True
+    start: bool = True  # whether to start the application at the end
 
 
 def describe_steps(options: FlashOptions) -> list[str]:
-    """What each step will do, for people."""
-    target = options.board
-    wanted = firmware.pinned_firmware(target)
-    have = options.firmware_file or firmware.find_cached(target)
-    source = (
-        f"take {have}"
-        if have
-        else f"download {options.mirror.rstrip('/')}/{wanted.file_name}, check its SHA-256"
-    )
-    where = (
-        options.port
-        or ", ".join(port.device for port in serial_ports.filter_by_board(serial_ports.find_ports(), target))
-        or "none yet"
-    )
-    if wanted.format == "uf2":
-        written = [
-            "bring it into its bootloader, with mpremote, or by hand with BOOTSEL",
-            f"copy {wanted.file_name} to its drive ({options.drive or ' or '.join(uf2.drive_names(target))})",
+    """Return a description of each step, for --dry-run."""
+    board = options.board
+    pinned = firmware.pinned_firmware(board)
+    file = options.firmware_file or firmware.find_cached(board)
+    url = f"{options.mirror.rstrip('/')}/{pinned.file_name}"
+    source = f"use {file}" if file else f"download {url}, check its SHA-256"
+    candidates = serial_ports.filter_by_board(serial_ports.find_ports(), board)
+    port = options.port or ", ".join(one.device for one in candidates) or "none yet"
+    if pinned.format == "uf2":
+        drive = options.drive or " or ".join(uf2.drive_names(board))
+        write = [
+            "start the bootloader, with mpremote, or by hand with BOOTSEL",
+            f"copy {pinned.file_name} to its drive ({drive})",
         ]
     else:
-        written = [
-            f"check that the chip is an {target.chip}, keep its config",
-            f"erase its flash, write {wanted.file_name} at {esptool.flash_offset(target):#x}, verify, reset",
+        offset = f"{esptool.flash_offset(board):#x}"
+        write = [
+            f"check that the chip is an {board.chip}, save the config of the device",
+            f"erase the flash, write {pinned.file_name} at {offset}, verify it, reset the board",
         ]
     return [
-        f"find {target.name} (port: {where})",
+        f"find {board.name} (port: {port})",
         source,
-        *written,
+        *write,
         "wait for MicroPython",
-        "copy library and application, compiled; verify their hashes",
-        "write config.json, asked for or as it was",
-        "start it and show its first lines" if options.start else "leave it stopped",
+        "copy library and application, compiled, and verify their hashes",
+        "write config.json: the saved one, with your changes and answers",
+        "start the application and show its first lines"
+        if options.start
+        else "leave the application stopped",
     ]
 
 
 def flash_board(options: FlashOptions, config_options: ConfigOptions, console: Console) -> str:
-    """All steps; returns the port that the board has in the end. Raises UserError."""
-    target = options.board
-    port, before = _find_port_and_config(options)
-    is_esp = firmware.pinned_firmware(target).format == "bin"
-    if is_esp and port is None:
-        port = serial_ports.choose_port(None, target, console)  # raises: without a port nothing can be done
-    file = firmware.get_firmware(
-        target,
-        options.firmware_file,
-        options.mirror,
-        console,
-        esptool.chip_definition(target).IMAGE_CHIP_ID if is_esp else None,
-    )
+    """Run all steps. Return the port of the board, which may have changed. Raises UserError."""
+    board = options.board
+    port, previous = _find_port_and_config(options)
+    is_esp32 = firmware.pinned_firmware(board).format == "bin"
+    if is_esp32 and port is None:
+        port = serial_ports.choose_port(None, board, console)  # raises UserError: esptool needs a port
+    chip_id = esptool.chip_definition(board).IMAGE_CHIP_ID if is_esp32 else None
+    file = firmware.get_firmware(board, options.firmware_file, options.mirror, console, chip_id)
     unique_id = None
-    if is_esp:
+    if is_esp32:
         assert port
-        unique_id, before = _flash_esp(options, port, file, before, console)
+        unique_id, previous = _flash_esp32(options, port, file, previous, console)
     else:
         _flash_uf2(options, port, file, console)
     port = _wait_for_micropython(options, port, console)
-    deploy(port, target, console)
-    before = before or provision.read_config(port)
-    made = provision.build_config(before, config_options, target, console)
-    provision.write_config(port, made, console)
+    deploy(port, board, console)
+    previous = previous or provision.read_config(port)
+    device = provision.build_config(previous, config_options, board, console)
+    provision.write_config(port, device, console)
     if unique_id:
         backup.delete_backup(unique_id)
     if options.start:
@@ -109,7 +103,7 @@ def flash_board(options: FlashOptions, config_options: ConfigOptions, console: C
 
 
 def _find_port_and_config(options: FlashOptions) -> tuple[str | None, DeviceConfig | None]:
-    """The port, None for a board that has none yet, and the config of a device that runs."""
+    """Return the port, or None if the board has none yet, and the config if a device answers there."""
     port = None
     if options.port and not options.drive:
         port = serial_ports.choose_port(options.port, options.board)
@@ -120,100 +114,103 @@ def _find_port_and_config(options: FlashOptions) -> tuple[str | None, DeviceConf
     return port, provision.read_config(port) if port else None
 
 
-def _flash_esp(
+def _flash_esp32(
     options: FlashOptions, port: str, file: Path, previous: DeviceConfig | None, console: Console
 ) -> tuple[str, DeviceConfig | None]:
-    """Returns the board's unique id, and the config that it had."""
-    had: list[DeviceConfig | None] = [previous]
+    """Write the firmware with esptool. Return the unique id of the chip, and its config from before."""
+    config = previous
 
-    def about_to_erase(unique_id: str) -> None:
-        if previous:
-            backup.save_backup(unique_id, previous)
+    def save_config(unique_id: str) -> None:
+        nonlocal config
+        if config:
+            backup.save_backup(unique_id, config)
+            return
+        config = backup.load_backup(unique_id)
+        if config:
+            console.print(f"{port}: using the config that an earlier run saved", highlight=False)
         else:
-            had[0] = backup.load_backup(unique_id)
-            if had[0]:
-                console.print("its config was kept by an earlier run", highlight=False)
-            else:
-                console.print("no config can be read from it: a new one is made", highlight=False)
+            console.print(f"{port}: no config on the board, so a new one is created", highlight=False)
 
-    unique_id = esptool.write_firmware(port, options.board, file, console, options.baud, about_to_erase)
-    return unique_id, had[0]
+    unique_id = esptool.write_firmware(port, options.board, file, console, options.baud, save_config)
+    return unique_id, config
 
 
 def _flash_uf2(options: FlashOptions, port: str | None, file: Path, console: Console) -> None:
-    target = options.board
-    drive = uf2.find_drive(target, options.drive)
+    """Start the UF2 bootloader of the board, and copy the firmware to its drive."""
+    board = options.board
+    drive = uf2.find_drive(board, options.drive)
     if drive is None and port:
-        console.print(f"{port}: asking MicroPython for its bootloader", highlight=False)
+        console.print(f"{port}: asking MicroPython to start the bootloader", highlight=False)
         try:
             mpremote.run(port, "bootloader", timeout=20)
-        except UserError as problem:
-            console.print(f"{problem}", highlight=False, markup=False)
-        drive = uf2.wait_for_drive(target, options.drive, _DRIVE)
+        except UserError as error:
+            console.print(str(error), highlight=False, markup=False)
+        drive = uf2.wait_for_drive(board, options.drive, _DRIVE_TIMEOUT)
     if drive is None:
-        console.print(f"hold BOOTSEL while you plug {target.name} in; waiting for its drive", highlight=False)
-        drive = uf2.wait_for_drive(target, options.drive, _DRIVE * 3)
-    if drive is None:
-        names = " or ".join(uf2.drive_names(target))
-        raise UserError(
-            f"no drive {names}: unplug the board, hold BOOTSEL, plug it in, and do it again; where the drive "
-            f"is mounted elsewhere, say DRIVE=folder"
+        console.print(
+            f"Hold BOOTSEL while you plug {board.name} in. Waiting for its drive ...", highlight=False
         )
-    uf2.copy_firmware(target, file, drive, console)
+        drive = uf2.wait_for_drive(board, options.drive, _DRIVE_TIMEOUT * 3)
+    if drive is None:
+        names = " or ".join(uf2.drive_names(board))
+        raise UserError(
+            f"Drive {names} not found. Unplug the board, hold BOOTSEL, plug it in, then try again. "
+            "If the drive is mounted in another place, add DRIVE=folder"
+        )
+    uf2.copy_firmware(board, file, drive, console)
 
 
 def _wait_for_micropython(options: FlashOptions, port: str | None, console: Console) -> str:
-    """A board comes back with its file system made; some come back at another port."""
-    ends = time.monotonic() + _BOOT
-    last = "press its reset button, and do it again"
+    """Wait until MicroPython has formatted its file system and answers. Return its port, which may be new."""
+    deadline = time.monotonic() + _START_TIMEOUT
+    last_error = "Press the board's reset button, then try again"
     with console.status("waiting for MicroPython"):
-        while time.monotonic() < ends:
+        while time.monotonic() < deadline:
             try:
-                there = serial_ports.choose_port(port or options.port, options.board)
-                with SerialConsole(there) as serial:
-                    if serial.wait_for_prompt(1):
-                        return there
-            except UserError as problem:  # the port itself may come and go
-                last = str(problem)
+                candidate = serial_ports.choose_port(port or options.port, options.board)
+                with SerialConsole(candidate) as serial_console:
+                    if serial_console.wait_for_prompt(1):
+                        return candidate
+            except UserError as error:  # the port disappears while the board restarts
+                last_error = str(error)
                 time.sleep(0.3)
-    raise UserError(f"MicroPython has not come within {_BOOT} s: {last}")
+    raise UserError(f"MicroPython did not start within {_START_TIMEOUT} s. {last_error}")
 
 
 def main(
-    board_key: Annotated[str, typer.Option("--board", help="a folder of boards/")],
-    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
+    board_key: BoardKey,
+    port: Port = None,
     firmware_file: Annotated[
-        Optional[Path], typer.Option("--firmware", help="MicroPython from this file, nothing is downloaded")
+        Optional[Path], typer.Option("--firmware", help="MicroPython firmware file; default: download it")
     ] = None,
-    mirror: Annotated[str, typer.Option(help="where MicroPython is downloaded from")] = firmware.DOWNLOAD_URL,
+    mirror: Annotated[
+        str, typer.Option(help="base URL for the download of MicroPython")
+    ] = firmware.DOWNLOAD_URL,
     drive: Annotated[
-        Optional[Path], typer.Option(help="RP2040: where the drive of its bootloader is mounted")
+        Optional[Path], typer.Option(help="RP2040, RP2350: mount point of the bootloader's drive")
     ] = None,
     baud: Annotated[
-        int, typer.Option(help="ESP32: speed of writing; lower it for a bad cable")
+        int, typer.Option(help="ESP32: baud rate for writing; lower it if the cable is bad")
     ] = esptool.DEFAULT_BAUD,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print each step and do none")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the steps, change nothing")] = False,
     assignments: Annotated[
-        Optional[list[str]], typer.Option("--set", help="key=value of its config, such as wifi.ssid=home")
+        Optional[list[str]], typer.Option("--set", help="key=value for the config, such as wifi.ssid=home")
     ] = None,
-    config_file: Annotated[
-        Optional[Path], typer.Option("--config", help="a config.json, whole or in part")
-    ] = None,
-    ca: Annotated[Optional[Path], typer.Option(help="TLS: who signed the broker's certificate")] = None,
-    cert: Annotated[Optional[Path], typer.Option(help="TLS: the device's own certificate")] = None,
-    key: Annotated[Optional[Path], typer.Option(help="TLS: the private key of it")] = None,
-    ask: Annotated[bool, typer.Option(help="ask for what is missing, in a terminal")] = True,
-    start: Annotated[bool, typer.Option(help="start the application, and show its first lines")] = True,
+    config_file: ConfigFile = None,
+    ca: CaFile = None,
+    cert: CertFile = None,
+    key: KeyFile = None,
+    ask: Ask = True,
+    start: Start = True,
 ) -> None:
-    """A board with MicroPython, library, application and config: everything, in one go.
+    """Install MicroPython, library, application and config on a board.
 
-    What it has is kept: run it again to mend a run that was cut off, or to bring a device to a new
-    MicroPython.
+    A device keeps its config. Run it again after an interruption, or to install a newer MicroPython.
     """
     console = Console(soft_wrap=True)
-    plan = FlashOptions(load_board(board_key), port, firmware_file, mirror, drive, baud, start)
+    options = FlashOptions(load_board(board_key), port, firmware_file, mirror, drive, baud, start)
     if dry_run:
-        for number, step in enumerate(describe_steps(plan), 1):
+        for number, step in enumerate(describe_steps(options), 1):
             console.print(f"{number}. {step}", highlight=False, markup=False)
         return
-    flash_board(plan, provision.parse_options(assignments, config_file, ca, cert, key, ask), console)
+    flash_board(options, provision.parse_options(assignments, config_file, ca, cert, key, ask), console)

@@ -1,4 +1,4 @@
-"""`make logs`: what a device says on its console."""
+"""The command `logs`: prints the console output of a device."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import typer
 
 from tools.board import serial_ports
 from tools.board.serial_console import SerialConsole
+from tools.options import Port
 
 
 def main(
-    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
-    seconds: Annotated[Optional[float], typer.Option(min=0, help="so long; else until Ctrl-C")] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="start the application anew first")] = False,
+    port: Port = None,
+    seconds: Annotated[Optional[float], typer.Option(min=0, help="duration; default: until Ctrl-C")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="restart the application first")] = False,
 ) -> None:
-    """What a device says on its console, as it comes; the device is not disturbed."""
+    """Print the console output of a device. Without --restart the device is not interrupted."""
     with (
-        SerialConsole(serial_ports.choose_port(port, None)) as serial,
+        SerialConsole(serial_ports.choose_port(port, None)) as console,
         contextlib.suppress(KeyboardInterrupt),
     ):
         if restart:
-            serial.soft_reset()
-        serial.copy_output(sys.stdout, seconds)
+            console.soft_reset()
+        console.copy_output(sys.stdout, seconds)

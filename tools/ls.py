@@ -1,20 +1,14 @@
-"""`make ls`: the files on a board."""
+"""The command `ls`: lists the files on a board, with mpremote."""
 
 from __future__ import annotations
-
-from typing import Annotated, Optional
 
 import typer
 
 from tools.board import mpremote, serial_ports
+from tools.options import Port
 
 
-def main(
-    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
-) -> None:
-    """The files on a board with their sizes, and the room that is left. Stops the application."""
-    typer.echo(
-        mpremote.run(
-            serial_ports.choose_port(port, None), "resume", "fs", "tree", "-s", ":", "+", "df"
-        ).rstrip()
-    )
+def main(port: Port = None) -> None:
+    """List the files on a board with their sizes, and the free space. This stops the application."""
+    chosen = serial_ports.choose_port(port, None)
+    typer.echo(mpremote.run(chosen, "resume", "fs", "tree", "-s", ":", "+", "df").rstrip())

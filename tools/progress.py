@@ -1,4 +1,4 @@
-"""Progress of long work, where somebody looks."""
+"""Progress bars in a terminal."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from rich.progress import Progress, ProgressColumn
 
 
 def progress_bar(console: Console, *columns: ProgressColumn | str) -> Progress:
-    """A bar that is gone when the work is done; nothing where the output is no terminal."""
+    """Return a progress bar that disappears at the end. It prints nothing if the output is not a terminal."""
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,6 +1,7 @@
-"""`make provision`: a device's `config.json` and certificates, asked for, checked, written.
+"""The command `provision`: writes `config.json` and the certificates of a device.
 
-What the device has is where the questions begin. A secret is never printed.
+It starts with the config on the device, asks for missing fields, and validates the result. Secrets are never
+printed.
 """
 
 from __future__ import annotations
@@ -37,178 +38,180 @@ from tools.device_config.config import (
     validate,
 )
 from tools.errors import UserError
+from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, KeyFile, Port, Start
 
-_MISSING = "missing"
-_ANSWER = 3  # s in which MicroPython shows its prompt where there is one
-# what a person is asked
-_NETWORK = (("wifi.ssid", "name of the Wi-Fi network"), ("wifi.password", "its password"))
-_DEVICE = (
-    ("device", "name of the device"),
-    ("broker.host", "the broker's host"),
-    ("broker.port", "its port"),
-    ("broker.user", "user at the broker, empty for none"),
-    ("broker.password", "the user's password"),
+_PROMPT_TIMEOUT = 3  # seconds until MicroPython shows its prompt
+_MISSING = ": missing"  # in the errors of the device application
+# questions by field
+_WIFI_QUESTIONS = (("wifi.ssid", "Wi-Fi network (SSID)"), ("wifi.password", "Wi-Fi password"))
+_QUESTIONS = (
+    ("device", "Device name"),
+    ("broker.host", "Broker host"),
+    ("broker.port", "Broker port"),
+    ("broker.user", "Broker user, empty for none"),
+    ("broker.password", "Password of the broker user"),
 )
 
 
 @dataclass
 class ConfigOptions:
-    """What the caller said about a config."""
+    """Options of the command line that change a config."""
 
     config_file: Path | None = None
-    assignments: list[str] = field(default_factory=list)
-    certificates: dict[str, Path] = field(default_factory=dict)  # by field of broker.tls
+    assignments: list[str] = field(default_factory=list)  # key=value, or key to ask for the value
+    certificates: dict[str, Path] = field(default_factory=dict)  # files by field of broker.tls
     ask: bool = True
 
 
 @dataclass
 class DeviceConfig:
-    """What goes onto a device: its config, and the files that it names."""
+    """Config of a device and the files that it names."""
 
     config: dict[str, Any]
     files: dict[str, bytes] = field(default_factory=dict)
 
 
 def read_config(port: str) -> DeviceConfig | None:
-    """What the device has now, None where it has no config, or none that can be read."""
+    """Return the config on the device. None if it has none, or none that can be read."""
     try:
-        with SerialConsole(port) as serial:
-            if not serial.wait_for_prompt(_ANSWER):
+        with SerialConsole(port) as console:
+            if not console.wait_for_prompt(_PROMPT_TIMEOUT):
                 return None
         text = mpremote.run(port, "resume", "fs", "cat", f":{CONFIG_FILE}", timeout=20)
-        found = DeviceConfig(parse_config(text, CONFIG_FILE))
+        device = DeviceConfig(parse_config(text, CONFIG_FILE))
     except UserError:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        for name in _names(found.config):
+        for name in _certificate_files(device.config):
             path = Path(folder) / "file"
             with contextlib.suppress(UserError):
                 mpremote.run(port, "resume", "fs", "cp", f":{name}", str(path), timeout=30)
-                found.files[name] = path.read_bytes()
-    return found
+                device.files[name] = path.read_bytes()
+    return device
 
 
-def _names(config: dict[str, Any]) -> list[str]:
-    """The files that a config names."""
-    tls = config.get("broker", {}).get("tls") if isinstance(config.get("broker"), dict) else None
-    return (
-        [tls[f] for f in CERTIFICATE_FIELDS if isinstance(tls.get(f), str)] if isinstance(tls, dict) else []
-    )
+def _certificate_files(config: dict[str, Any]) -> list[str]:
+    """Return the names of the certificate files in a config that is not validated yet."""
+    broker = config.get("broker")
+    tls = broker.get("tls") if isinstance(broker, dict) else None
+    if not isinstance(tls, dict):
+        return []
+    return [tls[name] for name in CERTIFICATE_FIELDS if isinstance(tls.get(name), str)]
 
 
 def build_config(
-    previous: DeviceConfig | None, options: ConfigOptions, target: Board, console: Console
+    previous: DeviceConfig | None, options: ConfigOptions, board: Board, console: Console
 ) -> DeviceConfig:
-    """What the device is to have: of before, of the file, of `--set`, of the answers. Raises UserError."""
-    made = DeviceConfig(default_config(target))
+    """Return the new config of a device, validated.
+
+    The sources are, each with precedence over the one before: the defaults of the board, the previous config,
+    the config file, the certificates, the assignments, and the answers of the user. Raises UserError.
+    """
+    device = DeviceConfig(default_config(board))
     if previous:
-        made.files.update(previous.files)
-        made.config = merge(made.config, previous.config)
+        device.files.update(previous.files)
+        device.config = merge(device.config, previous.config)
     if options.config_file:
-        try:
-            text = options.config_file.read_text()
-        except OSError as error:
-            raise UserError(
-                f"{options.config_file}: {error.strerror}: say --config with a file that is there"
-            ) from error
-        made.config = merge(made.config, parse_config(text, str(options.config_file)))
+        text = _read(options.config_file).decode(errors="replace")
+        device.config = merge(device.config, parse_config(text, str(options.config_file)))
     for name, path in options.certificates.items():
-        set_field(made.config, f"broker.tls.{name}", f"{name}.pem")
-        made.files[f"{name}.pem"] = _read(path)
-    asks = options.ask and sys.stdin.isatty()
+        set_field(device.config, f"broker.tls.{name}", f"{name}.pem")
+        device.files[f"{name}.pem"] = _read(path)
+    can_ask = options.ask and sys.stdin.isatty()
     for assignment in options.assignments:
-        if "=" not in assignment and asks:
-            set_field(made.config, assignment, _unseen(assignment))
+        if "=" not in assignment and can_ask:
+            set_field(device.config, assignment, _ask_hidden(assignment))
         else:
-            set_field(made.config, *parse_assignment(assignment))
-    if asks:
-        _ask(made.config, target, console)
-    made.files = {name: made.files[name] for name in _names(made.config) if name in made.files}
-    _complete(made, target)
-    made.config = {field: made.config[field] for field in schema.FIELDS[""] if field in made.config}
-    return made
+            set_field(device.config, *parse_assignment(assignment))
+    if can_ask:
+        _ask_questions(device.config, board, console)
+    names = _certificate_files(device.config)
+    device.files = {name: device.files[name] for name in names if name in device.files}
+    _validate(device, board)
+    device.config = {name: device.config[name] for name in schema.FIELDS[""] if name in device.config}
+    return device
 
 
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+        raise UserError(f"{path}: cannot read the file: {error.strerror}") from error
 
 
-def _complete(made: DeviceConfig, target: Board) -> None:
+def _validate(device: DeviceConfig, board: Board) -> None:
     try:
-        validate(made.config, made.files, target)
-    except UserError as problem:
-        text = str(problem)
+        validate(device.config, device.files, board)
+    except UserError as error:
+        text = str(error)
         if _MISSING in text and "--set" not in text:
-            text += f"; say it with --set {text.split(': ')[1]}=..., in a file, or where you can be asked"
-        raise UserError(text) from problem
+            text += f". Add --set {text.split(': ')[1]}=..., or run this in a terminal to be asked for it"
+        raise UserError(text) from error
 
 
-def _ask(config: dict[str, Any], target: Board, console: Console) -> None:
-    """Each of the questions, with what there is as its default."""
-    usual = {
-        "device": f"{target.key}-1",
+def _ask_questions(config: dict[str, Any], board: Board, console: Console) -> None:
+    """Ask for each field. The default is its current value."""
+    defaults = {
+        "device": f"{board.key}-1",
         "broker.port": "8883" if _get(config, "broker.tls") else "1883",
         "broker.user": "",
     }
-    for key, question in (*(_NETWORK if target.has_wifi else ()), *_DEVICE):
+    for key, question in (*(_WIFI_QUESTIONS if board.has_wifi else ()), *_QUESTIONS):
         if key == "broker.password" and not _get(config, "broker.user"):
             continue
-        now = _get(config, key)
+        current = _get(config, key)
         if key.endswith("password"):
-            hint = ", Return keeps the one there is" if now else ", empty for none"
-            answer = _unseen(question + hint)
+            hint = " (Return keeps the current one)" if current else " (empty for none)"
+            answer = _ask_hidden(question + hint)
         else:
-            default: Any = usual.get(key, ...) if now is None else str(now)
+            default: Any = defaults.get(key, ...) if current is None else str(current)
             answer = Prompt.ask(question, console=console, default=default)
         if answer:
             set_field(config, key, int(answer) if answer.isdigit() and key.endswith("port") else answer)
 
 
-def _unseen(question: str) -> str:
-    """An answer that is not shown: `Prompt` asks a moment before the terminal ceases to show."""
+def _ask_hidden(question: str) -> str:
+    """Ask without showing the answer. `Prompt` of rich prints the question before it turns the echo off."""
     return getpass.getpass(f"{question}: ")
 
 
 def _get(config: dict[str, Any], key: str) -> Any:
-    found: Any = config
+    value: Any = config
     for step in key.split("."):
-        found = found.get(step) if isinstance(found, dict) else None
-    return found
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
 
 
-def write_config(port: str, made: DeviceConfig, console: Console) -> None:
-    """Onto the device, whole or not at all: beside what is there, then renamed. Raises UserError."""
+def write_config(port: str, device: DeviceConfig, console: Console) -> None:
+    """Write the config and its files to a device. Raises UserError.
+
+    The files are written beside the old ones, verified, and then renamed, config.json last. So after an
+    interruption the device has its old config or the new one.
+    """
     with _private_folder() as folder:
-        names = []
-        for name, data in {
-            CONFIG_FILE: json.dumps(made.config, indent=1).encode(),
-            **made.files,
-        }.items():
+        files = {CONFIG_FILE: json.dumps(device.config, indent=1).encode(), **device.files}
+        for name, data in files.items():
             (folder / name).write_bytes(data)
-            names.append(name)
-        names.reverse()  # the config last: it names the others
+        names = list(files)[::-1]  # config.json last, because it names the others
         copies = [word for name in names for word in ("cp", str(folder / name), f":{name}.new", "+")]
-        digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-        mpremote.run(port, *copies, "exec", _RENAME % (digests, names))
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        mpremote.run(port, *copies, "exec", _VERIFY_AND_RENAME % (digests, names))
     console.print(
-        f"{port}: {', '.join(sorted(names))} written for {made.config['device']}",
+        f"{port}: {', '.join(sorted(names))} written for {device.config['device']}",
         highlight=False,
         markup=False,
     )
 
 
-# FAT renames onto nothing that is there
-_RENAME = """
+# FAT cannot rename to an existing name
+_VERIFY_AND_RENAME = """
 import os
 from binascii import hexlify
 from hashlib import sha256
 for name, digest in %r.items():
     with open(name + ".new", "rb") as file:
         if hexlify(sha256(file.read()).digest()).decode() != digest:
-            raise OSError("not as it was sent; do it again")
+            raise OSError(name + " was damaged on its way. Try again")
 for name in %r:
     try:
         os.rename(name + ".new", name)
@@ -220,49 +223,15 @@ for name in %r:
 
 @contextlib.contextmanager
 def _private_folder() -> Iterator[Path]:
-    """For secrets on their way: nobody else can read it."""
+    """A temporary folder that other users cannot read."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o700)
         yield Path(folder)
 
 
-def print_config(made: DeviceConfig, console: Console) -> None:
-    """Print it without its secrets."""
-    console.print_json(json.dumps(redact_secrets(made.config)))
-
-
-def main(
-    board_key: Annotated[str, typer.Option("--board", help="a folder of boards/")],
-    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
-    assignments: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            "--set", help="key=value, such as broker.host=10.0.0.5; without = you are asked, unseen"
-        ),
-    ] = None,
-    config_file: Annotated[
-        Optional[Path], typer.Option("--config", help="a config.json, whole or in part")
-    ] = None,
-    ca: Annotated[Optional[Path], typer.Option(help="TLS: who signed the broker's certificate")] = None,
-    cert: Annotated[Optional[Path], typer.Option(help="TLS: the device's own certificate")] = None,
-    key: Annotated[Optional[Path], typer.Option(help="TLS: the private key of it")] = None,
-    ask: Annotated[bool, typer.Option(help="ask for what is missing, in a terminal")] = True,
-    start: Annotated[bool, typer.Option(help="start the application, and show its first lines")] = True,
-) -> None:
-    """A device's config and certificates: questions, --set or a file; checked as the device checks them.
-
-    It begins with what the device has. Secrets are never printed.
-    """
-    console = Console(soft_wrap=True)
-    target = definition.load_board(board_key)
-    chosen = serial_ports.choose_port(port, target)
-    made = build_config(
-        read_config(chosen), parse_options(assignments, config_file, ca, cert, key, ask), target, console
-    )
-    print_config(made, console)
-    write_config(chosen, made, console)
-    if start:
-        show_startup(chosen, console)
+def print_config(device: DeviceConfig, console: Console) -> None:
+    """Print a config without its secrets."""
+    console.print_json(json.dumps(redact_secrets(device.config)))
 
 
 def parse_options(
@@ -273,8 +242,38 @@ def parse_options(
     key: Path | None,
     ask: bool,
 ) -> ConfigOptions:
-    """The options of a command line."""
-    given = {"ca": ca, "cert": cert, "key": key}
-    return ConfigOptions(
-        config_file, assignments or [], {name: path for name, path in given.items() if path}, ask
-    )
+    """Return the options of a command line as ConfigOptions."""
+    certificates = {name: path for name, path in (("ca", ca), ("cert", cert), ("key", key)) if path}
+    return ConfigOptions(config_file, assignments or [], certificates, ask)
+
+
+def main(
+    board_key: BoardKey,
+    port: Port = None,
+    assignments: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--set",
+            help="key=value, such as broker.host=10.0.0.5; without =, asks for the value and hides it",
+        ),
+    ] = None,
+    config_file: ConfigFile = None,
+    ca: CaFile = None,
+    cert: CertFile = None,
+    key: KeyFile = None,
+    ask: Ask = True,
+    start: Start = True,
+) -> None:
+    """Write the config and the certificates of a device.
+
+    Starts with the config on the device, applies --config, --set and your answers, and validates the result.
+    """
+    console = Console(soft_wrap=True)
+    board = definition.load_board(board_key)
+    chosen = serial_ports.choose_port(port, board)
+    options = parse_options(assignments, config_file, ca, cert, key, ask)
+    device = build_config(read_config(chosen), options, board, console)
+    print_config(device, console)
+    write_config(chosen, device, console)
+    if start:
+        show_startup(chosen, console)

@@ -1,16 +1,13 @@
-"""`make repl`: MicroPython's prompt on a board, by mpremote."""
+"""The command `repl`: opens the MicroPython prompt (REPL) of a board, with mpremote."""
 
 from __future__ import annotations
-
-from typing import Annotated, Optional
 
 import typer
 
 from tools.board import mpremote, serial_ports
+from tools.options import Port
 
 
-def main(
-    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
-) -> None:
-    """MicroPython's prompt. Ctrl-C stops what runs, Ctrl-D starts it anew, Ctrl-] or Ctrl-X leaves."""
+def main(port: Port = None) -> None:
+    """Open the MicroPython prompt. Ctrl-C stops the program, Ctrl-D restarts it, Ctrl-] or Ctrl-X exits."""
     raise typer.Exit(mpremote.run_interactive(serial_ports.choose_port(port, None), "resume", "repl"))

@@ -1,4 +1,4 @@
-"""`make run`: a program of yours on a board, with the library at hand and nothing copied."""
+"""The command `run`: runs a Python file on a board, with the library mounted from this computer."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ import typer
 from tools.board import definition, mpremote, serial_ports
 from tools.bundle import image
 from tools.errors import UserError
+from tools.options import Port
 from tools.paths import LIB
 
 
 def main(
-    file: Annotated[Path, typer.Argument(help="the program, on this computer")],
-    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
+    file: Annotated[Path, typer.Argument(help="the Python file on this computer")],
+    port: Port = None,
     board_key: Annotated[
-        Optional[str], typer.Option("--board", help="a folder of boards/: its application and pins, too")
+        Optional[str],
+        typer.Option("--board", help="a folder of boards/; also mounts its pins and the device application"),
     ] = None,
     source: Annotated[
-        bool, typer.Option("--source", help="the library as source, which takes more heap")
+        bool, typer.Option("--source", help="mount the library as .py files, which take more heap")
     ] = False,
 ) -> None:
-    """Run a program on a board with the library mounted from here. Ctrl-C ends it.
+    """Run a Python file on a board. Nothing is copied to the board. Ctrl-C ends the program.
 
-    The exit code is 1 where the program ended with an exception.
+    The exit code is 1 if the program ends with an exception.
     """
     if not file.is_file():
-        raise UserError(f"FILE={file}: there is no such file")
-    target = definition.load_board(board_key) if board_key else None
+        raise UserError(f"FILE={file}: no such file")
+    board = definition.load_board(board_key) if board_key else None
     if source:
         folder = LIB
-    elif target:
-        folder = image.build_image(target.key)
+    elif board:
+        folder = image.build_image(board.key)
     else:
         folder = image.build_library()
-    chosen = serial_ports.choose_port(port, target)
+    chosen = serial_ports.choose_port(port, board)
     raise typer.Exit(mpremote.run_interactive(chosen, "mount", str(folder), "run", str(file)))

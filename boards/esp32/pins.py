@@ -1,4 +1,4 @@
-"""ESP32 boards with the usual lamp on GPIO 2."""
+"""Pins of ESP32 boards with an LED on GPIO 2, as DevKitC and NodeMCU-32S have it."""
 
 from esp32_common import *
 from hardware import *
@@ -10,13 +10,13 @@ OUTPUTS = {"lamp": 2, "relay": 26}
 BUSES = {"i2c": (0, 22, 21)}  # number, SCL, SDA
 PIN_NAMES.update(OUTPUTS)
 
-# which pins can do what, and why the others can't
+# GPIO numbers by use, and why other pins cannot be used
 INPUT_PINS = "0-5 12-19 21-23 25-27 32-39"
 OUTPUT_PINS = "0-5 12-19 21-23 25-27 32-33"
 ANALOG_PINS = "32-39"
 WAKE_PINS = "0 2 4 12-15 25-27 32-39"
 PIN_RESTRICTIONS = {
-    "6-11": "the flash is wired to it",
-    "34-39": "it is an input only, without a pull",
-    "0-31": "it can't measure while the Wi-Fi is on",
+    "6-11": "it is connected to the flash",
+    "34-39": "it is input only and has no pull resistor",
+    "0-31": "it has no ADC that can measure while Wi-Fi is on",
 }

@@ -1,4 +1,4 @@
-"""ESP32-C3 boards with something on GPIO 5 and 4; the boards differ in their LEDs."""
+"""Pins of ESP32-C3 boards, with outputs on GPIO 5 and 4; the boards have their LEDs on different pins."""
 
 from esp32_common import *
 from hardware import *
@@ -10,12 +10,12 @@ OUTPUTS = {"lamp": 5, "relay": 4}
 BUSES = {"i2c": (0, 9, 8)}  # number, SCL, SDA
 PIN_NAMES.update(OUTPUTS)
 
-# which pins can do what, and why the others can't
+# GPIO numbers by use, and why other pins cannot be used
 INPUT_PINS = OUTPUT_PINS = "0-10 20-21"
 ANALOG_PINS = "0-4"
 WAKE_PINS = "0-5"
 PIN_RESTRICTIONS = {
-    "11-17": "the flash is wired to it",
-    "18-19": "USB is wired to it",
-    "5": "it can't measure while the Wi-Fi is on",
+    "11-17": "it is connected to the flash",
+    "18-19": "it is connected to USB",
+    "5": "its ADC cannot measure while Wi-Fi is on",
 }

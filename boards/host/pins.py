@@ -1,7 +1,7 @@
-"""This computer as a board: what Linux tells of itself, and pins that are files.
+"""Pins of the computer as a board (MicroPython's unix port): pins are files, readings come from Linux.
 
-They are in the folder where the device runs: `tail -F lamp` watches an output, `echo 1 > door`
-changes an input, `echo 1.65 > level` is a voltage at an analog one.
+The files are in the folder in which the device runs: `tail -F lamp` shows an output, `echo 1 > door` sets a
+digital input, `echo 1.65 > level` sets the voltage at an analog input.
 """
 
 import os
@@ -19,8 +19,8 @@ PIN_RESTRICTIONS: dict = {}
 _ZONES = "/sys/class/thermal"
 
 
-class FileOutput:
-    """An output pin whose level is the word in a file, kept when the device restarts."""
+class _FileOutput:
+    """An output pin whose level is ON or OFF in a file; the level survives a restart of the device."""
 
     def __init__(self, path):
         self._path = path
@@ -30,61 +30,61 @@ class FileOutput:
         except OSError:
             self.value(0)
 
-    def value(self, level=None):
-        """Like `machine.Pin.value`: the level, or sets it."""
-        if level is None:
+    def value(self, value=None):
+        """Return or set the level, as `machine.Pin.value` does."""
+        if value is None:
             return self._value
         with open(self._path, "w") as file:
-            file.write("ON\n" if level else "OFF\n")
-        self._value = 1 if level else 0
+            file.write("ON\n" if value else "OFF\n")
+        self._value = 1 if value else 0
 
 
 def output(name):
-    """The output of this name, one of `OUTPUTS`."""
-    return FileOutput(OUTPUTS[name])
+    """Return the output of this name, one of `OUTPUTS`."""
+    return _FileOutput(OUTPUTS[name])
 
 
 class _FileLevel:
-    """PWM and pixels, as a number or a color in a file."""
+    """A PWM output or LED strip whose duty cycle or color is in a file."""
 
     def __init__(self, path):
         self._path = path
         self._color = (0, 0, 0)
 
     def duty_u16(self, value):
-        """Like `machine.PWM.duty_u16`."""
+        """Set the duty cycle, as `machine.PWM.duty_u16` does."""
         with open(self._path, "w") as file:
             file.write("%d\n" % value)
 
     def fill(self, color):
-        """Like `neopixel.NeoPixel.fill`."""
+        """Set the color of all pixels, as `neopixel.NeoPixel.fill` does."""
         self._color = color
 
     def write(self):
-        """Like `neopixel.NeoPixel.write`."""
+        """Write the color to the file, as `neopixel.NeoPixel.write` does."""
         with open(self._path, "w") as file:
             file.write("%d %d %d\n" % self._color)
 
 
 def pwm(name, frequency):
-    """PWM at the output of this name."""
+    """Return a PWM output of this name, one of `OUTPUTS`."""
     return _FileLevel(OUTPUTS[name])
 
 
 def pixels(name, count):
-    """A strip of NeoPixels at the output of this name."""
+    """Return a strip of NeoPixels at the output of this name."""
     return _FileLevel(OUTPUTS[name])
 
 
-class _Input:
-    """An input whose level is the number in a file; `pull` is what it is without one."""
+class _FileInput:
+    """An input whose level is the number in a file; without a file it is that of its pull resistor."""
 
     def __init__(self, path, pull):
         self._path = path
         self._pull = 1 if pull == "up" else 0
 
     def value(self):
-        """Like `machine.Pin.value`."""
+        """Return the level, as `machine.Pin.value` does."""
         try:
             return 1 if _first_number(self._path) else 0
         except (OSError, ValueError, IndexError):
@@ -92,26 +92,26 @@ class _Input:
 
 
 def digital_input(name, pull):
-    """An input."""
-    return _Input(name, pull)
+    """Return an input that reads the file of this name."""
+    return _FileInput(name, pull)
 
 
 def on_edge(pin, handler, edge):
-    """Files make no interrupts: who wants to know looks."""
+    """Do nothing: files have no interrupts, so inputs are polled."""
 
 
 def analog_input(name, attenuation):
-    """A function that tells the volts in a file."""
+    """Return a function that returns the voltage in the file of this name."""
     return lambda: _first_number(name)
 
 
 def reset():
-    """What a board does by a reset, a process does by its end: whoever started it decides."""
+    """End the process, with exit code 1; the program that started it may start it again."""
     sys.exit(1)
 
 
 def halt():
-    """Nothing can go on before a person has mended something."""
+    """End the process, with exit code 2: a person has to correct an error first."""
     sys.exit(2)
 
 
@@ -142,7 +142,7 @@ def _disk_free():
 
 
 def _thermal_zone():
-    """The file with the processor's temperature, None where this machine has none."""
+    """Return the file with the temperature of the processor, None if this computer has none."""
     try:
         zones = sorted(os.listdir(_ZONES))
     except OSError:
@@ -157,7 +157,7 @@ def _thermal_zone():
     return None
 
 
-# kind: (read, unit, device class as Home Assistant names it)
+# kind: (function, unit, device class of Home Assistant)
 READINGS = {
     "load": (_load, "", ""),
     "memory_available": (_memory_available, "MiB", "data_size"),

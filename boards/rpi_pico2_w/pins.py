@@ -1,4 +1,4 @@
-"""Raspberry Pi Pico 2 W: the lamp is the LED on the radio chip."""
+"""Pins of the Raspberry Pi Pico 2 W; `lamp` is the LED, which is connected to the Wi-Fi chip."""
 
 from hardware import *
 from rp2_common import *
@@ -10,7 +10,7 @@ OUTPUTS = {"lamp": "LED", "relay": 15}
 BUSES = {"i2c": (0, 5, 4)}  # number, SCL, SDA
 PIN_NAMES.update(OUTPUTS)
 
-# which pins can do what, and why the others can't
+# GPIO numbers by use, and why other pins cannot be used
 INPUT_PINS = OUTPUT_PINS = WAKE_PINS = "0-22 26-28"
 ANALOG_PINS = "26-28"
-PIN_RESTRICTIONS = {"23-25": "the radio is wired to it", "29": "the radio is wired to it"}
+PIN_RESTRICTIONS = {"23-25": "it is connected to the Wi-Fi chip", "29": "it is connected to the Wi-Fi chip"}

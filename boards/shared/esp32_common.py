@@ -1,16 +1,16 @@
-"""What the chips of Espressif's have in common, beside `hardware`."""
+"""Hardware functions of all ESP32 chips, in addition to those in `hardware`: ADC, RTC memory, wake pins."""
 
 import esp32
 import machine
 
 from hardware import resolve_pin, wifi_signal
 
-# dB: volts up to which a pin is measured, about
+# attenuation in dB: approximate maximum voltage
 ATTENUATIONS = {"0": 0.95, "2.5": 1.25, "6": 1.75, "11": 2.45}
 
 
 def analog_input(pin, attenuation):
-    """A function that measures the volts at a pin, by the chip's own calibration."""
+    """Return a function that measures the voltage at a pin, calibrated by the chip."""
     levels = {
         "0": machine.ADC.ATTN_0DB,
         "2.5": machine.ADC.ATTN_2_5DB,
@@ -22,36 +22,36 @@ def analog_input(pin, attenuation):
 
 
 def chip_temperature():
-    """Degrees Celsius."""
+    """Return the temperature of the chip in degrees Celsius."""
     if hasattr(esp32, "mcu_temperature"):
         return esp32.mcu_temperature()
     return (esp32.raw_temperature() - 32) / 1.8
 
 
 def write_rtc_memory(data):
-    """Keep up to 2048 bytes over resets and deep sleep, but not without power."""
+    """Store up to 2048 bytes that survive resets and deep sleep, but not a power loss."""
     machine.RTC().memory(data)
 
 
 def read_rtc_memory():
-    """What was kept, b"" where nothing was."""
+    """Return the stored bytes, b"" if there are none."""
     return machine.RTC().memory()
 
 
 def wake_on(pin, level):
-    """The next deep sleep ends as soon as this input has this level; one input at a time."""
+    """Have the next deep sleep end when this input has this level; one input at a time."""
     if hasattr(esp32, "wake_on_ext0"):
         esp32.wake_on_ext0(pin, bool(level))
-    else:  # the chips without the one of an ESP32
+    else:  # chips without ext0, such as the ESP32-C3
         esp32.wake_on_gpio((pin,), bool(level))
 
 
 def woke_by_pin():
-    """Whether the start is a wake by such an input."""
+    """Return True if a pin has woken the board from deep sleep."""
     return machine.reset_cause() == machine.DEEPSLEEP_RESET and machine.wake_reason() != machine.TIMER_WAKE
 
 
-# kind: (read, unit, device class as Home Assistant names it)
+# kind: (function, unit, device class of Home Assistant)
 READINGS = {
     "chip_temperature": (chip_temperature, "°C", "temperature"),
     "wifi_signal": (wifi_signal, "dBm", "signal_strength"),

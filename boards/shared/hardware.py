@@ -1,17 +1,17 @@
-"""What every board with a `machine` can do. `pins.py` takes it all over and says what differs.
+"""Hardware functions of all boards with a `machine` module: pins, PWM, I2C, watchdog, sleep, clock.
 
-A pin is a number of the chip's, or a name of the board's.
+The board's `pins.py` imports all of them. A pin is a GPIO number or a name in PIN_NAMES.
 """
 
 import machine
 
-# names of pins, filled in by `pins.py`
-PIN_NAMES: dict = {}
+PIN_NAMES: dict = {}  # GPIO by name; `pins.py` fills it in
 
 _PULLS = {"up": machine.Pin.PULL_UP, "down": machine.Pin.PULL_DOWN, "none": None}
 
 
 def resolve_pin(pin):
+    """Return the GPIO of a name; a number as it is."""
     return PIN_NAMES.get(pin, pin)
 
 
@@ -19,34 +19,34 @@ def resolve_pin(pin):
 
 
 def output(pin):
-    """An output; it is off until it is told otherwise."""
+    """Return an output that is off."""
     return machine.Pin(resolve_pin(pin), machine.Pin.OUT, value=0)
 
 
 def pwm(pin, frequency):
-    """PWM at an output; it is off until it is told otherwise."""
+    """Return a PWM output that is off; `frequency` in Hz."""
     return machine.PWM(output(pin), freq=frequency, duty_u16=0)
 
 
 def pixels(pin, count):
-    """A strip of NeoPixels at an output."""
+    """Return a strip of NeoPixels."""
     import neopixel
 
     return neopixel.NeoPixel(machine.Pin(resolve_pin(pin), machine.Pin.OUT), count)
 
 
 def digital_input(pin, pull):
-    """An input; `pull` is "up", "down" or "none"."""
+    """Return an input; `pull` is "up", "down" or "none"."""
     return machine.Pin(resolve_pin(pin), machine.Pin.IN, _PULLS[pull])
 
 
-irq_pins: list = []  # the inputs that have interrupts
+irq_pins: list = []  # inputs with an interrupt handler
 
 
 def on_edge(pin, handler, edge):
-    """Call `handler(pin)` at an edge of an input, "rising", "falling" or "both", in an interrupt.
+    """Call `handler(pin)` in an interrupt at each edge of an input: "rising", "falling" or "both".
 
-    It may not allocate.
+    The handler must not allocate memory.
     """
     if pin not in irq_pins:
         irq_pins.append(pin)
@@ -54,12 +54,12 @@ def on_edge(pin, handler, edge):
     trigger = triggers.get(edge, machine.Pin.IRQ_RISING | machine.Pin.IRQ_FALLING)
     try:
         pin.irq(handler=handler, trigger=trigger, hard=True)
-    except TypeError:  # a port that only has soft ones
+    except TypeError:  # a port with soft interrupts only
         pin.irq(handler=handler, trigger=trigger)
 
 
 def open_drain(pin):
-    """A pin for `dht` and `onewire`, which drive it and listen."""
+    """Return an open-drain pin with a pull-up, as the drivers `dht` and `onewire` need it."""
     return machine.Pin(resolve_pin(pin), machine.Pin.OPEN_DRAIN, machine.Pin.PULL_UP)
 
 
@@ -67,7 +67,7 @@ _buses: dict = {}
 
 
 def i2c(name):
-    """The bus of this name: `BUSES` of `pins.py` has its number, SCL and SDA."""
+    """Return the I2C bus of this name; `BUSES` in `pins.py` has its number, SCL and SDA."""
     import pins
 
     if name not in _buses:
@@ -88,7 +88,7 @@ _CAUSES = {
 
 
 def reset_cause():
-    """Why the board has started, in words."""
+    """Return why the board has started: "power on", "watchdog", "deep sleep", ... or "unknown"."""
     cause = machine.reset_cause()
     for name in _CAUSES:
         if getattr(machine, name, None) == cause:
@@ -97,44 +97,45 @@ def reset_cause():
 
 
 def reset():
+    """Reset the board."""
     machine.reset()
 
 
 def halt():
-    """Back to the REPL: a person has to mend something."""
+    """Return to the REPL; called for an error that a person has to correct."""
 
 
 def watchdog(timeout):
-    """Starts it, ms; it resets the board where `feed()` does not come in time."""
+    """Start and return the watchdog: it resets the board if `feed()` is not called for `timeout` ms."""
     return machine.WDT(timeout=timeout)
 
 
 def light_sleep(ms):
-    """For `ms`, with what is in RAM kept. The radio has to be off."""
+    """Sleep for `ms`; RAM keeps its content. The radio must be off."""
     machine.lightsleep(ms)
 
 
 def deep_sleep(ms, feed=None):
-    """Does not return: after `ms` the board starts as after a reset. `feed` feeds a watchdog that runs."""
+    """Sleep for `ms`, then start as after a reset. `feed()` feeds a running watchdog if that is necessary."""
     machine.deepsleep(ms)
 
 
 def unique_id():
-    """The chip's own bytes."""
+    """Return the unique identifier of the chip as bytes."""
     return machine.unique_id()
 
 
 def set_clock(seconds):
-    """Set the clock, to seconds since 1970, UTC."""
+    """Set the clock to UTC, in seconds since 1970."""
     from time import gmtime
 
-    # the epoch of MicroPython may be 2000
+    # the epoch of MicroPython is 1970 or 2000, depending on the port
     then = gmtime(seconds - (946684800 if gmtime(0)[0] == 2000 else 0))
     machine.RTC().datetime((then[0], then[1], then[2], then[6], then[3], then[4], then[5], 0))
 
 
 def wifi_signal():
-    """dBm."""
+    """Return the strength of the Wi-Fi signal (RSSI) in dBm."""
     import network
 
     return network.WLAN(network.STA_IF).status("rssi")

@@ -1,35 +1,35 @@
-"""What the RP2040 and the RP2350 have in common, beside `hardware`."""
+"""Hardware functions of RP2040 and RP2350, in addition to those in `hardware`: ADC, deep sleep, wake pins."""
 
 import machine
 
 from hardware import irq_pins, on_edge, resolve_pin, wifi_signal
 
-ATTENUATIONS: dict = {}  # the chip has none: 0 to 3.3 V
+ATTENUATIONS: dict = {}  # none: the ADC measures 0 to 3.3 V
 
 _VOLTS = 3.3 / 65535
 _NAP = 5000  # ms
-_LARGEST = 24  # bytes that `write_rtc_memory` takes
-_BY_PIN = 0x8000  # in its first word, beside their number: a pin has ended the sleep
+_MAX_SIZE = 24  # bytes that `write_rtc_memory` accepts
+_WOKEN_BY_PIN = 0x8000  # flag in the first word of the memory, beside the size
 _thermometer = machine.ADC(machine.ADC.CORE_TEMP)
 
 
 def analog_input(pin, attenuation):
-    """A function that measures the volts at a pin."""
+    """Return a function that measures the voltage at a pin."""
     adc = machine.ADC(machine.Pin(resolve_pin(pin)))
     return lambda: adc.read_u16() * _VOLTS
 
 
 def chip_temperature():
-    """Degrees Celsius."""
+    """Return the temperature of the chip in degrees Celsius."""
     # both data sheets: 0.706 V at 27 degrees, 1.721 mV less for each degree more
     return 27 - (_thermometer.read_u16() * _VOLTS - 0.706) / 0.001721
 
 
-_wake_pin: list = []  # the input that ends a deep sleep, at which level, whether it has
+_wake_pin: list = []  # input that ends a deep sleep, the level that it waits for, whether it had that level
 
 
 def wake_on(pin, level):
-    """The next deep sleep ends as soon as this input has this level; one input at a time."""
+    """Have the next deep sleep end when this input has this level; one input at a time."""
     _wake_pin[:] = (pin, level, False)
 
 
@@ -38,9 +38,9 @@ def _wake(pin):
 
 
 def deep_sleep(ms, feed=None):
-    """Does not return: after `ms` the board starts as after a reset. `feed` feeds a watchdog that runs."""
-    # the chip has no deep sleep of its own: it is a light one and a reset, through which a watchdog counts,
-    # and any interrupt ends it
+    """Sleep for `ms`, then start as after a reset. `feed()` feeds a running watchdog."""
+    # MicroPython has no deep sleep on these chips: it is a light sleep and a reset. The watchdog counts in
+    # light sleep, and any interrupt ends it.
     for pin in irq_pins:
         pin.irq(handler=None)
     if _wake_pin:
@@ -55,36 +55,36 @@ def deep_sleep(ms, feed=None):
             feed()
     if _wake_pin:
         if _wake_pin[2]:
-            machine.mem_backup()[0] |= _BY_PIN  # type: ignore[index]
+            machine.mem_backup()[0] |= _WOKEN_BY_PIN  # type: ignore[index]
         ms = 1
     machine.deepsleep(ms)
 
 
 def woke_by_pin():
-    """Whether the start is a wake by such an input, as long as nothing is remembered anew."""
-    return bool(read_rtc_memory()) and bool(machine.mem_backup()[0] & _BY_PIN)
+    """Return True if a pin has woken the board from deep sleep; False after the next `write_rtc_memory`."""
+    return bool(read_rtc_memory()) and bool(machine.mem_backup()[0] & _WOKEN_BY_PIN)
 
 
 def write_rtc_memory(data):
-    """Keep up to 24 bytes over resets and deep sleep, but not without power."""
+    """Store up to 24 bytes that survive resets and deep sleep, but not a power loss."""
     words = machine.mem_backup()
-    if len(data) > _LARGEST:
-        raise ValueError("only %d bytes are kept" % _LARGEST)
+    if len(data) > _MAX_SIZE:
+        raise ValueError("data: expected at most %d bytes" % _MAX_SIZE)
     words[0] = 0x6D350000 + len(data)  # type: ignore[index]
     for i in range((len(data) + 3) // 4):
         words[1 + i] = int.from_bytes(bytes(data[4 * i : 4 * i + 4]), "little")  # type: ignore[index]
 
 
 def read_rtc_memory():
-    """What was kept, b"" where nothing was."""
+    """Return the stored bytes, b"" if there are none."""
     words = machine.mem_backup()
-    if words[0] >> 16 != 0x6D35:  # what happened to be there
+    if words[0] >> 16 != 0x6D35:  # never written: the content is random
         return b""
-    kept = b"".join(int(words[i]).to_bytes(4, "little") for i in range(1, 1 + _LARGEST // 4))
-    return kept[: words[0] & 0xFF]
+    data = b"".join(int(words[i]).to_bytes(4, "little") for i in range(1, 1 + _MAX_SIZE // 4))
+    return data[: words[0] & 0xFF]
 
 
-# kind: (read, unit, device class as Home Assistant names it)
+# kind: (function, unit, device class of Home Assistant)
 READINGS = {
     "chip_temperature": (chip_temperature, "°C", "temperature"),
     "wifi_signal": (wifi_signal, "dBm", "signal_strength"),

@@ -1,55 +1,60 @@
-"""What all actuators have in common: words, limits of time, interlocks, a safe state."""
+"""Base class of all actuators: parses commands, limits on-time and off-time, interlocks, safe state."""
 
 import json
 from time import ticks_add, ticks_diff
 
-IDLE = 1000  # ms
+from micropython import const
+
+_IDLE = const(1000)  # ms
 _ON = (b"ON", b"1", b"TRUE", b"OPEN")
 _OFF = (b"OFF", b"0", b"FALSE", b"CLOSE")
-_WORDS = "not understood, expected ON, OFF or TOGGLE"
+_EXPECTED = "expected ON, OFF or TOGGLE"
 
 
 class Actuator:
-    """On or off. A kind overrides `write`, and `apply_fields` and `state` where it has more than that."""
+    """An actuator that is on or off.
+
+    A kind overrides `write`; if it has more than on and off, also `update`, `set` and `state`.
+    """
 
     platform = "switch"
-    command_fields = ()  # fields of a command in JSON, beside `state` and `for`
+    command_fields = ()  # fields of a JSON command in addition to `state` and `for`
 
     def __init__(self, config):
         self.name = config["name"]
-        self.interlock_names = config["interlock"]
-        self.interlocked = []
+        self.interlocked = []  # actuators that must be off when this one is switched on
         self.on = False
         self.state_version = 0
         self._max_on = int(config["max_on"] * 1000)
         self._min_off = int(config["min_off"] * 1000)
         self._safe = config["safe"]
         self.safe_after = int(config["safe_after"] * 1000)
-        self._on_until = None  # ticks at which it goes off
-        self._off_until = None  # ticks until which it stays off
+        self._on_until = None  # ticks at which it is switched off
+        self._off_until = None  # ticks before which it cannot be switched on
 
-    # ---- of a kind
+    # ---- overridden by kinds
 
     def write(self, on):
-        """Carry it out."""
+        """Set the output."""
 
-    def apply_fields(self, fields, now):
-        """Carry out what of `command_fields` is in `fields`. Raises ValueError before anything is changed."""
+    def update(self, fields, now):
+        """Apply the `command_fields` that are in `fields`. Raises ValueError; nothing has changed then."""
 
     def state(self):
-        """What is published, retained."""
+        """Return the payload of the state topic."""
         return "ON" if self.on else "OFF"
 
-    def apply_number(self, value, now):
-        """A plain number, where a kind knows what that means."""
-        raise ValueError(_WORDS)
+    def set(self, value, now):
+        """Execute a command that is a plain number. Raises ValueError."""
+        raise ValueError(_EXPECTED)
 
-    # ---- of all
+    # ---- common to all kinds
 
     def command(self, payload, now):
-        """ON, OFF, TOGGLE in any case, 1, 0, a number, or JSON with `state` and what the kind knows.
+        """Execute a command. Raises ValueError if it is not valid or not allowed now.
 
-        `for` in JSON: seconds after which it goes off by itself. Raises ValueError.
+        It is ON, OFF or TOGGLE in any case, 1, 0, a number, or a JSON object with `state`, `for` (seconds
+        after which the actuator is switched off) and the fields of the kind.
         """
         payload = bytes(payload).strip()
         if payload[:1] == b"{":
@@ -64,8 +69,8 @@ class Actuator:
             try:
                 value = float(payload)
             except ValueError:
-                raise ValueError(_WORDS)
-            self.apply_number(value, now)
+                raise ValueError(_EXPECTED)
+            self.set(value, now)
 
     def _json_command(self, payload, now):
         try:
@@ -73,37 +78,38 @@ class Actuator:
         except ValueError:
             raise ValueError("not JSON; check commas, quotes and brackets")
         if not fields:
-            raise ValueError(_WORDS)
+            raise ValueError(_EXPECTED)
         word = fields.pop("state", None)
         seconds = fields.pop("for", None)
         if seconds is not None:
             seconds = check_range("for", seconds, 0.1, 86400)
-        for field in fields:
-            if field not in self.command_fields:
-                raise ValueError("%s: unknown to %s" % (field, self.name))
-        on = True if word is None else parse_on_off(word, self.on)
+        for name in fields:
+            if name not in self.command_fields:
+                raise ValueError("%s: not a field of %s" % (name, self.name))
+        on = True if word is None else _parse_on_off(word, self.on)
         self.check_allowed(on, now)
-        self.apply_fields(fields, now)
+        self.update(fields, now)
         self.switch(on, now, seconds)
 
     def check_allowed(self, on, now):
-        """Raises ValueError where it may not be switched so now."""
+        """Raise ValueError if the actuator cannot be switched on now: interlock or `min_off`."""
         if not on or self.on:
             return
         for other in self.interlocked:
             if other.on:
                 raise ValueError("%s is on" % other.name)
         if self._off_until is not None and ticks_diff(self._off_until, now) > 0:
-            raise ValueError("it rests, %d s more" % (ticks_diff(self._off_until, now) // 1000 + 1))
+            seconds = ticks_diff(self._off_until, now) // 1000 + 1
+            raise ValueError("stays off for %d s more (min_off)" % seconds)
 
     def switch(self, on, now, seconds=None):
-        """On or off, within its limits; raises ValueError. `seconds`: for how long it is on."""
+        """Switch on, for `seconds` if given, or off. Raises ValueError if that is not allowed now."""
         self.check_allowed(on, now)
         if on:
             limit = int(seconds * 1000) if seconds else 0
             if self._max_on and not 0 < limit < self._max_on:
                 limit = self._max_on
-            # a command that repeats what is does not make it longer than the limit
+            # a repeated ON does not extend the time
             if not self.on or seconds:
                 self._on_until = ticks_add(now, limit) if limit else None
         else:
@@ -116,45 +122,45 @@ class Actuator:
             self.state_version += 1
 
     def run(self, now):
-        """What is due; the ms until it has to run again."""
+        """Switch off if the time is over; returns the ms until it has to be called again."""
         if self._off_until is not None and ticks_diff(self._off_until, now) <= 0:
-            self._off_until = None  # ticks come round: an old time must not look like a new one
+            self._off_until = None  # ticks wrap: a time in the past must not become one in the future
         if self._on_until is None:
-            return IDLE
+            return _IDLE
         left = ticks_diff(self._on_until, now)
         if left <= 0:
-            print("%s: its time is over" % self.name)
+            print("%s: on-time is over, switching off" % self.name)
             self.switch(False, now)
-            return IDLE
-        return min(left, IDLE)
+            return _IDLE
+        return min(left, _IDLE)
 
     def enter_safe_state(self, now):
-        """To its safe state, interlocks and rests or not; `HOLD` leaves it as it is."""
+        """Switch to the safe state, regardless of interlocks and `min_off`; HOLD changes nothing."""
         if self._safe == "HOLD" or self.on == (self._safe == "ON"):
             return
-        print("%s: to its safe state, %s" % (self.name, self._safe))
+        print("%s: switching to its safe state %s" % (self.name, self._safe))
         self._off_until = None
         interlocked, self.interlocked = self.interlocked, []
         self.switch(self._safe == "ON", now)
         self.interlocked = interlocked
 
 
-def parse_on_off(word, now):
-    """True for what means on, False for off."""
-    if isinstance(word, str):
-        code = word.upper().encode()
+def _parse_on_off(text, on):
+    """Return True for ON, False for OFF, `not on` for TOGGLE. Raises ValueError."""
+    if isinstance(text, str):
+        code = text.upper().encode()
         if code in _ON:
             return True
         if code in _OFF:
             return False
         if code == b"TOGGLE":
-            return not now
-    raise ValueError("state: expected ON, OFF or TOGGLE")
+            return not on
+    raise ValueError("state: " + _EXPECTED)
 
 
-def check_range(field, value, low, high):
-    """A number of a command, within its bounds. Raises ValueError."""
-    right = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not right or not low <= value <= high:
-        raise ValueError("%s: expected a number, %s to %s" % (field, low, high))
+def check_range(name, value, low, high):
+    """Return the number `value` of a command's field. Raises ValueError if it is out of range."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
+        raise ValueError("%s: expected a number, %s to %s" % (name, low, high))
     return value

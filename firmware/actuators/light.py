@@ -1,4 +1,4 @@
-"""A lamp that is dimmed by PWM, with fades."""
+"""Dimmable light: a PWM output with brightness and fades."""
 
 import json
 from time import ticks_diff
@@ -16,7 +16,7 @@ def make(config, pins):
 
 
 class Light(Actuator):
-    """`pwm` has `duty_u16(value)` as `machine.PWM`."""
+    """A light on a `machine.PWM`, of which `duty_u16(value)` is used."""
 
     platform = "light"
     command_fields = ("brightness", "transition")
@@ -26,31 +26,32 @@ class Light(Actuator):
         self._pwm = pwm
         self._max_brightness = config["max_brightness"]
         self._fade = int(config["fade"] * 1000)
-        self._time = self._fade  # ms that the next change takes
-        self.brightness = _FULL  # what it has when it is on
+        self._time = self._fade  # ms of the current or next fade
+        self.brightness = _FULL  # brightness when it is on
         self._from = self._level = self._to = 0
-        self._began = None
-        self._duty()
+        self._fade_started = None  # ticks; None without a fade, ... if it starts with the next `run`
+        self._set_duty()
         if self._safe == "ON":
             self.on = True
             self._level = self._to = self.brightness
-            self._duty()
+            self._set_duty()
 
-    def apply_number(self, value, now):
-        """Its brightness, 0 to 255; 0 is off."""
+    def set(self, value, now):
+        """Set the brightness, 0 to 255; 0 switches off."""
         check_range("brightness", value, 0, _FULL)
         self.check_allowed(value > 0, now)
         if value:
-            self._bright(int(value))
+            self._set_brightness(int(value))
         self.switch(value > 0, now)
 
-    def apply_fields(self, fields, now):
-        """`brightness`, 0 to 255; `transition`, seconds."""
+    def update(self, fields, now):
+        """Apply `brightness`, 1 to 255, and `transition`, the seconds of the fade."""
         brightness = int(check_range("brightness", fields.get("brightness", self.brightness), 1, _FULL))
-        self._time = int(check_range("transition", fields.get("transition", self._fade / 1000), 0, 60) * 1000)
-        self._bright(brightness)
+        seconds = check_range("transition", fields.get("transition", self._fade / 1000), 0, 60)
+        self._time = int(seconds * 1000)
+        self._set_brightness(brightness)
 
-    def _bright(self, brightness):
+    def _set_brightness(self, brightness):
         if brightness != self.brightness:
             self.brightness = brightness
             self.state_version += 1
@@ -58,28 +59,28 @@ class Light(Actuator):
     def write(self, on):
         to = self.brightness if on else 0
         if to != self._to:
-            self._from, self._to, self._began = self._level, to, ...
+            self._from, self._to, self._fade_started = self._level, to, ...
         if not self._time:
-            self._level, self._began = self._to, None
-            self._duty()
+            self._level, self._fade_started = self._to, None
+            self._set_duty()
 
     def run(self, now):
         wait = super().run(now)
-        if self._began is None:
+        if self._fade_started is None:
             self._time = self._fade
             return wait
-        if self._began is ...:  # it begins with the first step
-            self._began = now
-        gone = ticks_diff(now, self._began)
-        if gone >= self._time:
-            self._level, self._began = self._to, None
+        if self._fade_started is ...:
+            self._fade_started = now
+        elapsed = ticks_diff(now, self._fade_started)
+        if elapsed >= self._time:
+            self._level, self._fade_started = self._to, None
         else:
-            self._level = self._from + (self._to - self._from) * gone // self._time
-        self._duty()
-        return _STEP if self._began is not None else wait
+            self._level = self._from + (self._to - self._from) * elapsed // self._time
+        self._set_duty()
+        return _STEP if self._fade_started is not None else wait
 
-    def _duty(self):
-        # eyes see ratios: the square of the level looks even
+    def _set_duty(self):
+        # the eye perceives ratios: the square of the level looks like an even fade
         level = self._level * self._max_brightness // _FULL
         self._pwm.duty_u16(level * level * 65535 // (_FULL * _FULL))
 

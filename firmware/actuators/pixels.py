@@ -1,4 +1,4 @@
-"""A strip of NeoPixels in one color."""
+"""LED strip of NeoPixels (WS2812): all pixels in one color, with brightness."""
 
 import json
 
@@ -14,10 +14,10 @@ def make(config, pins):
 
 
 class Pixels(Actuator):
-    """`strip` has `fill((r, g, b))` and `write()` as `neopixel.NeoPixel`."""
+    """A strip that is a `neopixel.NeoPixel`, of which `fill((r, g, b))` and `write()` are used."""
 
     platform = "light"
-    command_fields = ("brightness", "color", "transition")  # they do not fade: the last is taken and left
+    command_fields = ("brightness", "color", "transition")  # `transition` is accepted and ignored
 
     def __init__(self, config, strip):
         super().__init__(config)
@@ -29,28 +29,28 @@ class Pixels(Actuator):
         self.write(self.on)
 
     def command(self, payload, now):
-        """Beside what all take: #rrggbb."""
+        """Execute a command: #rrggbb, or a command that all actuators accept."""
         if bytes(payload[:1]) == b"#" and len(payload) == 7:
             try:
                 value = int(bytes(payload[1:]), 16)
             except ValueError:
                 raise ValueError("expected a color as #rrggbb")
             self.check_allowed(True, now)
-            self._paint((value >> 16, value >> 8 & 255, value & 255), self.brightness)
+            self._set_color((value >> 16, value >> 8 & 255, value & 255), self.brightness)
             self.switch(True, now)
         else:
             super().command(payload, now)
 
-    def apply_number(self, value, now):
-        """Their brightness, 0 to 255; 0 is off."""
+    def set(self, value, now):
+        """Set the brightness, 0 to 255; 0 switches off."""
         check_range("brightness", value, 0, _FULL)
         self.check_allowed(value > 0, now)
         if value:
-            self._paint(self.color, int(value))
+            self._set_color(self.color, int(value))
         self.switch(value > 0, now)
 
-    def apply_fields(self, fields, now):
-        """`brightness`, 0 to 255; `color`, an object with r, g and b, as Home Assistant says it."""
+    def update(self, fields, now):
+        """Apply `brightness`, 1 to 255, and `color`, an object with r, g and b as in Home Assistant."""
         brightness = check_range("brightness", fields.get("brightness", self.brightness), 1, _FULL)
         color = self.color
         if "color" in fields:
@@ -58,9 +58,9 @@ class Pixels(Actuator):
             if not isinstance(parts, dict) or sorted(parts) != ["b", "g", "r"]:
                 raise ValueError("color: expected an object with r, g and b")
             color = tuple([int(check_range("color." + c, parts[c], 0, _FULL)) for c in "rgb"])
-        self._paint(color, int(brightness))
+        self._set_color(color, int(brightness))
 
-    def _paint(self, color, brightness):
+    def _set_color(self, color, brightness):
         if color != self.color or brightness != self.brightness:
             self.color, self.brightness = color, brightness
             self.state_version += 1

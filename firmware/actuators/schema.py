@@ -1,39 +1,39 @@
-"""The fields of each kind of actuator, as in `app.config.schema`; read by the check, and then let go."""
+"""Schema of the actuators in `config.json`: the fields of each kind, as in `app.config.schema`."""
 
 _SECONDS = "seconds, 0 to 86400; 0 for none"
-_INVERTED = (bool, False, 0, 1, "true where the output is low when it is on")
-_BRIGHTEST = (int, 255, 1, 255, "the brightest it may be, 1 to 255")
-_ANGLE = "an angle, degrees"
-_PULSE = "us of a pulse, 200 to 2800"
+_INVERTED = (bool, False, 0, 1, "true if the output is low when the actuator is on")
+_MAX_BRIGHTNESS = (int, 255, 1, 255, "the maximum brightness, 1 to 255")
+_ANGLE = "an angle in degrees, 0 to 360"
+_PULSE = "the length of the pulse in us, 200 to 2800"
 
 
 def merge_fields(**more):
-    """The fields of a kind: those of all, and its own."""
-    made = {
+    """Return the fields of a kind: those that all kinds have, and its own."""
+    fields = {
         "kind": (str, "switch", 1, 32, "the kind of actuator"),
         "name": (str, ..., 1, 23, "1 to 23 letters, digits, - or _"),
-        "pin": (str, ..., 1, 32, "the name of one of the board's outputs"),
+        "pin": (str, ..., 1, 32, "the name of an output of the board"),
         "max_on": (float, 0, 0, 86400, _SECONDS),
         "min_off": (float, 0, 0, 86400, _SECONDS),
-        "interlock": (list, (), 0, 8, "names of actuators that have to be off"),
+        "interlock": (list, (), 0, 8, "a list of up to 8 actuators that must be off"),
         "safe": (str, "HOLD", 2, 4, "ON, OFF or HOLD"),
-        "safe_after": (float, 60, 0, 86400, "seconds without a link, 0 to 86400"),
+        "safe_after": (float, 60, 0, 86400, "seconds without a connection, 0 to 86400"),
     }
-    made.update(more)
-    return made
+    fields.update(more)
+    return fields
 
 
 FIELDS = {
     "switch": merge_fields(inverted=_INVERTED),
     "valve": merge_fields(
         inverted=_INVERTED,
-        max_on=(float, 3600, 1, 86400, "seconds that it may be open, 1 to 86400"),
+        max_on=(float, 3600, 1, 86400, "the maximum seconds that it is open, 1 to 86400"),
         safe=(str, "OFF", 2, 4, "ON, OFF or HOLD"),
     ),
     "light": merge_fields(
         frequency=(int, 1000, 10, 40000, "Hz, 10 to 40000"),
         fade=(float, 0.3, 0, 60, "seconds, 0 to 60"),
-        max_brightness=_BRIGHTEST,
+        max_brightness=_MAX_BRIGHTNESS,
     ),
     "servo": merge_fields(
         low=(float, 0, 0, 360, _ANGLE),
@@ -41,7 +41,9 @@ FIELDS = {
         low_us=(int, 500, 200, 2800, _PULSE),
         high_us=(int, 2500, 200, 2800, _PULSE),
         rest=(float, 90, 0, 360, _ANGLE),
-        release=(float, 1, 0, 3600, "seconds after which it is let go, 0 for never"),
+        release=(float, 1, 0, 3600, "seconds after which the pulses stop, 0 for never"),
     ),
-    "pixels": merge_fields(count=(int, 1, 1, 300, "how many pixels, 1 to 300"), max_brightness=_BRIGHTEST),
+    "pixels": merge_fields(
+        count=(int, 1, 1, 300, "a number of pixels, 1 to 300"), max_brightness=_MAX_BRIGHTNESS
+    ),
 }

@@ -1,4 +1,4 @@
-"""A servo: an angle, by the width of a pulse fifty times a second."""
+"""Servo motor: an angle, set by the length of a PWM pulse at 50 Hz."""
 
 from time import ticks_add, ticks_diff
 
@@ -14,7 +14,7 @@ def make(config, pins):
 
 
 class Servo(Actuator):
-    """Its state is the angle; on is whether it is held there."""
+    """A servo on a `machine.PWM`. Its state is the angle; it is on while pulses hold it there."""
 
     platform = "number"
     command_fields = ("angle",)
@@ -26,12 +26,12 @@ class Servo(Actuator):
         self._low_us, self._high_us = config["low_us"], config["high_us"]
         self._rest = config["rest"]
         self._release = int(config["release"] * 1000)
-        self._release_at = None
-        self.angle = None  # unknown until it has been told
+        self._release_at = None  # ticks at which the pulses stop
+        self.angle = None  # unknown until the first command
         pwm.duty_u16(0)
 
-    def apply_number(self, value, now):
-        """The angle in degrees, within its limits."""
+    def set(self, value, now):
+        """Move to an angle in degrees."""
         check_range("angle", value, self.low, self.high)
         self.check_allowed(True, now)
         us = self._low_us + int((self._high_us - self._low_us) * value / 180)
@@ -42,13 +42,13 @@ class Servo(Actuator):
             self.angle = value
             self.state_version += 1
 
-    def apply_fields(self, fields, now):
-        """`angle`, in degrees."""
+    def update(self, fields, now):
+        """Apply `angle`, in degrees."""
         if "angle" in fields:
-            self.apply_number(fields["angle"], now)
+            self.set(fields["angle"], now)
 
     def switch(self, on, now, seconds=None):
-        """OFF lets it go; ON alone says nothing."""
+        """Release the servo for OFF. Raises ValueError for ON without an angle."""
         if on and not self.on:
             raise ValueError("expected an angle, %s to %s" % (self.low, self.high))
         if not on:
@@ -65,9 +65,10 @@ class Servo(Actuator):
         return super().run(now) if self._release_at is None else min(1000, ticks_diff(self._release_at, now))
 
     def enter_safe_state(self, now):
+        """Move to the angle `rest`; HOLD changes nothing."""
         if self._safe != "HOLD" and self.angle is not None and self.angle != self._rest:
-            print("%s: to its safe state, %s" % (self.name, self._rest))
-            self.apply_number(self._rest, now)
+            print("%s: switching to its safe state %s" % (self.name, self._rest))
+            self.set(self._rest, now)
 
     def state(self):
         return "unknown" if self.angle is None else "%g" % self.angle

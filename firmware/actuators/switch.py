@@ -1,4 +1,4 @@
-"""A relay, a pump, a plain output: on or off."""
+"""Switch: a relay, a pump or any other output that is on or off."""
 
 from .base import Actuator
 
@@ -8,14 +8,14 @@ def make(config, pins):
 
 
 class Switch(Actuator):
-    """`output` is a `machine.Pin` or whatever has its `value()`."""
+    """A switch on a `machine.Pin`, of which `value()` is used."""
 
     def __init__(self, config, output):
         super().__init__(config)
         self._output = output
         self._inverted = config["inverted"]
         self.on = bool(output.value()) != self._inverted
-        # it is as a restart has left it; `safe` says whether that may be
+        # with safe HOLD the output keeps the level that it has after the restart
         if self._safe != "HOLD":
             self.write(self._safe == "ON")
             self.on = self._safe == "ON"

@@ -1,4 +1,4 @@
-"""A valve: a switch that says open and closed, and closes by itself: after an hour, without a link."""
+"""Valve: a switch that is open or closed; by default it closes after an hour and while offline."""
 
 from .switch import Switch
 
@@ -8,6 +8,8 @@ def make(config, pins):
 
 
 class Valve(Switch):
+    """A valve on a `machine.Pin`."""
+
     platform = "valve"
 
     def state(self):

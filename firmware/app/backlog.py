@@ -1,14 +1,16 @@
-"""Readings that could not be told: kept with their time, and told later, behind the live ones.
+"""Backlog: stores sensor readings while the device is offline and sends them later, after live readings.
 
-`<base>/backlog` gets them at QoS 1, several in a message, the oldest first:
+`<base>/backlog` gets them at QoS 1, several in a message, oldest first:
 
     [["cellar/temperature", 1798000000, "8.5"], ...]
 
-name of the sensor and of the quantity, seconds since 1970 or null where the clock was never set,
-value as it would have been published. They are let go when the broker has acknowledged them.
+Each reading is the name of the sensor and of the quantity, the time in seconds since 1970 (null if it is not
+known), and the value as it would have been published. Readings are removed when the broker has acknowledged
+them.
 
-What gives way where there is no room is the policy: `oldest` the oldest one; `thin` every second of
-each quantity, so that half as many tell of the whole time; `newest` all but the last of each quantity.
+If the backlog is full, its policy decides what is dropped: `oldest` drops the oldest reading; `thin` drops
+every second reading of each quantity, so that the rest covers the whole time. The policy `newest` keeps only
+the newest reading of each quantity.
 """
 
 import json
@@ -22,81 +24,83 @@ from .node.timestamps import unix_time
 
 RECORD_SIZE = const(20)  # bytes: time 4, number of the quantity 1, length of the value 1, value 14
 MAX_VALUE_SIZE = const(14)
+UPTIME_END = const(0x40000000)  # lower times are seconds since this start, stored while the clock was not set
+TIME_UNKNOWN = const(0xFFFFFFFF)  # time of a reading of an earlier start whose clock was not set
 _PAUSE = const(1000)  # ms between two messages
-_ROOM = const(400)  # bytes of a message
-UPTIME_END = const(0x40000000)  # times below are seconds of this run, of a device whose clock was not set
-TIME_UNKNOWN = const(0xFFFFFFFF)  # and these of an earlier one
+_MAX_MESSAGE = const(400)  # bytes
 
 
 class Backlog:
-    """`topics` are those of all quantities, by number; `capacity`: how many readings, 20 bytes each.
+    """A backlog in RAM, which a restart loses; `backlog_file` has one on flash.
 
-    In RAM: a restart loses them. `saved` has one on flash.
+    `topics` are the topics of all quantities, by number. `size` is the maximum number of readings of 20
+    bytes. `now` is in ticks.
     """
 
-    saved_count = 0  # how many of the first records are on flash, where they go there
+    _saved_count = 0  # number of records at the start of `_records` that are on flash, in `backlog_file`
 
-    def __init__(self, client, base, topics, capacity, policy, now):
+    def __init__(self, client, base, topics, size, policy, now):
         self._client = client
         self._topic = client.topic(base + "/backlog")
         self._skip = len(base) + len("/sensor/")
         self.topics = topics
-        self.capacity = capacity
+        self.size = size
         self._policy = policy
-        self.records = memoryview(bytearray(capacity * RECORD_SIZE))  # whose slices are no copies
+        self._records = memoryview(bytearray(size * RECORD_SIZE))  # slices of it are not copies
         self.count = 0
-        self.dropped = 0  # readings that gave way
-        self._began = now
+        self._dropped = 0  # number of readings dropped because the backlog was full
+        self._started_at = now
         self._due = now
-        self._sending = 0  # packet identifier of the message under way, and how many are in it
-        self._sent = 0
+        self._packet_id = 0  # of the message that waits for its acknowledgement, 0 if there is none
+        self._in_flight = 0  # number of readings in that message
 
     def __len__(self):
         return self.count
 
-    # ---- a reading
+    # ---- storing
 
     def add(self, number, text, now):
-        """A reading of this quantity that could not be told. Returns False for one that is too long."""
+        """Store a reading of the quantity `number`. Returns False if its text is too long."""
         value = text.encode()
         if len(value) > MAX_VALUE_SIZE:
             return False
         if self._policy == "newest":
-            self._forget(number)
-        if self.count == self.capacity:
-            self.make_room(number)
-        when = unix_time() or ticks_diff(now, self._began) // 1000
+            self._remove_waiting(number)
+        if self.count == self.size:
+            self._make_room()
+        when = unix_time() or ticks_diff(now, self._started_at) // 1000
         at = self.count * RECORD_SIZE
-        self.records[at : at + 4] = when.to_bytes(4, "big")
-        self.records[at + 4] = number
-        self.records[at + 5] = len(value)
-        self.records[at + 6 : at + 6 + len(value)] = value
+        self._records[at : at + 4] = when.to_bytes(4, "big")
+        self._records[at + 4] = number
+        self._records[at + 5] = len(value)
+        self._records[at + 6 : at + 6 + len(value)] = value
         self.count += 1
         return True
 
-    def _forget(self, number):
-        """The reading of this quantity that is waiting."""
-        for i in range(self._sent, self.count):
-            if self.records[i * RECORD_SIZE + 4] == number:
+    def _remove_waiting(self, number):
+        """Drop the waiting reading of this quantity."""
+        for i in range(self._in_flight, self.count):
+            if self._records[i * RECORD_SIZE + 4] == number:
                 self._remove(i)
                 return
 
-    def make_room(self, number):
+    def _make_room(self):
+        """Drop readings by the policy, at least one."""
         if self._policy == "thin":
             self._thin()
-        if self.count == self.capacity:
-            if self._sent < self.count:
-                self._remove(self._sent)
-            else:  # all are under way: the outbox has them
-                self._sent -= 1
-                self._drop(0, 1)
+        if self.count == self.size:
+            if self._in_flight < self.count:
+                self._remove(self._in_flight)
+            else:  # all are in flight: the outbox has a copy
+                self._in_flight -= 1
+                self._delete(0, 1)
 
     def _thin(self):
-        """Every second one of each quantity goes."""
+        """Drop every second reading of each quantity."""
         odd = bytearray(len(self.topics))
-        i = self._sent
+        i = self._in_flight
         while i < self.count:
-            number = self.records[i * RECORD_SIZE + 4]
+            number = self._records[i * RECORD_SIZE + 4]
             odd[number] ^= 1
             if odd[number]:
                 i += 1
@@ -104,28 +108,28 @@ class Backlog:
                 self._remove(i)
 
     def _remove(self, i):
-        self._drop(i, 1)
-        self.dropped += 1
+        self._delete(i, 1)
+        self._dropped += 1
 
-    def _drop(self, i, n):
-        """Take `n` of them out."""
+    def _delete(self, i, n):
+        """Delete `n` records from index `i` on."""
         end = self.count * RECORD_SIZE
-        records = self.records
+        records = self._records
         at = i * RECORD_SIZE
         rest = end - at - n * RECORD_SIZE
         records[at : at + rest] = records[at + n * RECORD_SIZE : end]
         self.count -= n
-        if i < self.saved_count:
-            self.saved_count -= min(n, self.saved_count - i)
+        if i < self._saved_count:
+            self._saved_count -= min(n, self._saved_count - i)
 
-    # ---- telling
+    # ---- sending
 
     def run(self, now):
-        """Tell what there is to tell; returns the ms until there is more to do."""
-        if not self.count or self._sending or not self._client.is_connected:
+        """Send the next message if it is due; returns the ms until there is more to do."""
+        if not self.count or self._packet_id or not self._client.is_connected:
             return _PAUSE
         left = ticks_diff(self._due, now)
-        # live readings first, and all that waits with them
+        # live readings, and all else that waits in the outbox, go first
         if left > 0 or self._client.session.outbox.count:
             return max(left, 50)
         self._send(now)
@@ -137,39 +141,39 @@ class Backlog:
         while len(readings) < self.count:
             reading = self._reading(len(readings), now)
             size += len(json.dumps(reading)) + 2
-            if readings and size > _ROOM:
+            if readings and size > _MAX_MESSAGE:
                 break
             readings.append(reading)
         self._due = ticks_add(now, _PAUSE)
         try:
             packet_id = self._client.publish(self._topic, json.dumps(readings), qos=1)
-        except MQTTError as error:  # a broker that takes no QoS 1, or only short messages
-            print("backlog: %s" % error)
-            self.dropped += len(readings)
-            self._drop(0, len(readings))
+        except MQTTError as error:  # the broker does not support QoS 1, or only shorter messages
+            print("backlog: %d readings dropped: %s" % (len(readings), error))
+            self._dropped += len(readings)
+            self._delete(0, len(readings))
             return
         if packet_id:
-            self._sending, self._sent = packet_id, len(readings)
+            self._packet_id, self._in_flight = packet_id, len(readings)
 
     def _reading(self, i, now):
         at = i * RECORD_SIZE
-        when = int.from_bytes(self.records[at : at + 4], "big")
+        when = int.from_bytes(self._records[at : at + 4], "big")
         if when < UPTIME_END:
             clock = unix_time()
-            since = ticks_diff(now, self._began) // 1000 - when
-            when = clock - since if clock else None
+            age = ticks_diff(now, self._started_at) // 1000 - when
+            when = clock - age if clock else None
         elif when == TIME_UNKNOWN:
             when = None
-        number, length = self.records[at + 4], self.records[at + 5]
+        number, length = self._records[at + 4], self._records[at + 5]
         name = self.topics[number].name[self._skip :].decode()
-        return [name, when, bytes(self.records[at + 6 : at + 6 + length]).decode()]
+        return [name, when, bytes(self._records[at + 6 : at + 6 + length]).decode()]
 
     def acknowledged(self, packet_id):
-        """The broker has this message."""
-        if packet_id != self._sending:
+        """Remove the readings of a message that the broker has acknowledged."""
+        if packet_id != self._packet_id:
             return
-        self._drop(0, self._sent)
-        self._sending = self._sent = 0
+        self._delete(0, self._in_flight)
+        self._packet_id = self._in_flight = 0
 
     def save(self):
-        """What a restart would lose goes to flash, where there is a place for it."""
+        """Save to flash; does nothing for a backlog in RAM."""

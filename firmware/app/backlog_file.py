@@ -1,8 +1,8 @@
-"""A backlog that outlives a restart: what is kept in RAM is in a file, too.
+"""Backlog on flash: a backlog of sensor readings that survives a restart.
 
-It is written once a minute and by `save`, so that a power cut loses the last minute, and not the
-readings of a day. Those that were told shortly before a cut may be told again. The file takes 24 bytes
-a reading, twice as many readings as are kept at most, and is removed when all are told.
+The readings are in RAM and in a file. The file is written once a minute and by `save`, so a power cut loses
+at most the last minute. Readings that were sent shortly before a power cut may be sent again. The file takes
+24 bytes per reading, up to twice as many readings as the backlog holds, and is removed when all are sent.
 """
 
 import os
@@ -13,111 +13,115 @@ from micropython import const
 
 from .backlog import MAX_VALUE_SIZE, RECORD_SIZE, TIME_UNKNOWN, UPTIME_END, Backlog
 
-_SUM = const(4)  # bytes of the checksum behind a record
-_SAVE = const(60000)  # ms that a reading may wait to be written
-_NEW = ".new"  # of a file that takes the place of another
+_CHECKSUM = const(4)  # bytes behind each record
+_SAVE = const(60000)  # ms after which a reading is written
+_NEW = ".new"  # suffix of a file that replaces another one
 
 
 class FileBacklog(Backlog):
-    """`path` is the file."""
+    """A backlog that is also in the file `path`."""
 
     _add_in_ram = Backlog.add
     _run = Backlog.run
     _acknowledged = Backlog.acknowledged
 
-    def __init__(self, client, base, topics, capacity, policy, now, path):
-        super().__init__(client, base, topics, capacity, policy, now)
+    def __init__(self, client, base, topics, size, policy, now, path):
+        super().__init__(client, base, topics, size, policy, now)
         self._path = path
-        self._size = 0  # records in the file
+        self._file_count = 0  # records in the file
         self._write_due = None
+        # the file begins with a checksum of the topics: records name their quantities by number
         self._mark = crc32(b"\n".join([topic.name for topic in topics])).to_bytes(4, "big")
         self._load()
 
     def add(self, number, text, now):
-        kept = self._add_in_ram(number, text, now)
-        if kept and self._write_due is None:
+        """Store a reading; it is written to the file within a minute."""
+        added = self._add_in_ram(number, text, now)
+        if added and self._write_due is None:
             self._write_due = ticks_add(now, _SAVE)
-        return kept
+        return added
 
     def run(self, now):
+        """Write and send what is due; returns the ms until there is more to do."""
         if self._write_due is not None and ticks_diff(self._write_due, now) <= 0:
             self.save()
         return self._run(now)
 
     def acknowledged(self, packet_id):
+        """Remove the readings of an acknowledged message, and the file if all readings are sent."""
         self._acknowledged(packet_id)
-        if not self.count and self._size:
+        if not self.count and self._file_count:
             self._rewrite()
 
     def save(self):
-        """Write down what is not written yet."""
+        """Write the readings that are not in the file yet."""
         self._write_due = None
-        if self._size + self.count - self.saved_count > 2 * self.capacity:
+        if self._file_count + self.count - self._saved_count > 2 * self.size:
             self._rewrite()
             return
         try:
             with open(self._path, "ab") as file:
-                if not self._size:
+                if not self._file_count:
                     file.write(self._mark)
-                self._append(file, self.saved_count)
+                self._append(file, self._saved_count)
         except OSError as error:
-            print("%s: %s: the last readings are known until the next restart only" % (self._path, error))
+            print("%s: %s; unsent readings are lost at a restart" % (self._path, error))
 
     def _append(self, file, first):
         for i in range(first, self.count):
-            record = bytes(self.records[i * RECORD_SIZE : (i + 1) * RECORD_SIZE])
-            file.write(record + (crc32(record) & 0xFFFFFFFF).to_bytes(_SUM, "big"))
-            self._size += 1
-        self.saved_count = self.count
+            record = bytes(self._records[i * RECORD_SIZE : (i + 1) * RECORD_SIZE])
+            file.write(record + (crc32(record) & 0xFFFFFFFF).to_bytes(_CHECKSUM, "big"))
+            self._file_count += 1
+        self._saved_count = self.count
 
     def _rewrite(self):
-        """What is kept, and nothing else, in a new file that takes the place of the old."""
-        self._size = 0
+        """Replace the file by one that has the current readings only; remove it if there are none."""
+        self._file_count = 0
         try:
             if not self.count:
-                self.saved_count = 0
+                self._saved_count = 0
                 _remove(self._path)
                 return
             with open(self._path + _NEW, "wb") as file:
                 file.write(self._mark)
                 self._append(file, 0)
-            _remove(self._path)  # FAT renames over no file
+            _remove(self._path)  # FAT does not rename over a file
             os.rename(self._path + _NEW, self._path)
         except OSError as error:
             print("%s: %s" % (self._path, error))
 
     def _load(self):
-        """What an earlier run could not tell; of a config with other sensors nothing."""
-        whole = False
-        for path in (self._path, self._path + _NEW):  # the new one where a cut came behind the old one's end
+        """Load the readings of an earlier start; none if the config had other sensors."""
+        is_whole = False
+        for path in (self._path, self._path + _NEW):  # only the new file exists after a cut before rename
             try:
                 with open(path, "rb") as file:
-                    whole = file.read(4) == self._mark and self._take(file) and path == self._path
+                    is_whole = file.read(4) == self._mark and self._read(file) and path == self._path
                 break
             except OSError:
                 pass
         else:
             return
-        self.saved_count = self.count
-        if not (whole and self._size):  # behind a torn record nothing could be read again
+        self._saved_count = self.count
+        if not (is_whole and self._file_count):  # records after a torn record could not be read later
             self._rewrite()
 
-    def _take(self, file):
-        """Read the records; returns False where the end is torn."""
-        data = file.read(RECORD_SIZE + _SUM)
-        while len(data) == RECORD_SIZE + _SUM:
-            self._size += 1
+    def _read(self, file):
+        """Read the records; returns False if the last one is torn."""
+        data = file.read(RECORD_SIZE + _CHECKSUM)
+        while len(data) == RECORD_SIZE + _CHECKSUM:
+            self._file_count += 1
             record = data[:RECORD_SIZE]
             good = crc32(record) & 0xFFFFFFFF == int.from_bytes(data[RECORD_SIZE:], "big")
             if good and record[4] < len(self.topics) and record[5] <= MAX_VALUE_SIZE:
                 if int.from_bytes(record[:4], "big") < UPTIME_END:
                     record = TIME_UNKNOWN.to_bytes(4, "big") + record[4:]
-                if self.count == self.capacity:
-                    self.make_room(record[4])
+                if self.count == self.size:
+                    self._make_room()
                 at = self.count * RECORD_SIZE
-                self.records[at : at + RECORD_SIZE] = record
+                self._records[at : at + RECORD_SIZE] = record
                 self.count += 1
-            data = file.read(RECORD_SIZE + _SUM)
+            data = file.read(RECORD_SIZE + _CHECKSUM)
         return not data
 
 

@@ -1,7 +1,7 @@
-"""What ended the program, kept over the reset; and whether it ends too often.
+"""Crash log and safe mode: saves the traceback of the last crash, counts starts that end too soon.
 
-Two small files: `crash.txt` has the last traceback until the broker has it, `start_count` a digit for
-each start that has not been good for a while.
+`crash.txt` has the last traceback until the broker has acknowledged it. `start_count` has one character for
+each start since the last successful one.
 """
 
 import io
@@ -11,17 +11,17 @@ import sys
 from micropython import const
 
 _LOG = "crash.txt"
-_STARTS = "start_count"
-_LONGEST = const(1500)  # bytes of a traceback that are told
-MAX_FAILED_STARTS = 3  # starts in a row that ended soon
+_START_COUNT = "start_count"
+_MAX_LOG = const(1500)  # bytes of a traceback that are saved
+MAX_FAILED_STARTS = 3  # failed starts in a row before safe mode
 
 
-class _Bounded(io.IOBase):
-    """A stream that keeps the first bytes."""
+class _Truncated(io.IOBase):
+    """A stream that writes the first `_MAX_LOG` bytes to a file and drops the rest."""
 
     def __init__(self, file):
         self._file = file
-        self._room = _LONGEST
+        self._room = _MAX_LOG
 
     def write(self, data):
         self._file.write(data[: self._room])
@@ -30,43 +30,46 @@ class _Bounded(io.IOBase):
 
 
 def save(error):
-    """Keep this error; one that can't be kept is no second crash."""
+    """Save the traceback of an exception. Does nothing if flash fails."""
     try:
         with open(_LOG, "wb") as file:
-            sys.print_exception(error, _Bounded(file))
+            sys.print_exception(error, _Truncated(file))
     except OSError:
         pass
 
 
 def load():
-    """The text of the last crash as bytes, None where there was none."""
+    """Return the traceback of the last crash as bytes, None if there is none."""
     try:
         with open(_LOG, "rb") as file:
-            return file.read(_LONGEST)
+            return file.read(_MAX_LOG)
     except OSError:
         return None
 
 
 def delete_log():
-    """The broker has it."""
+    """Delete the traceback; call it when the broker has acknowledged it."""
     _remove(_LOG)
 
 
 def count_start():
-    """Count this start; True where so many before it have ended soon that only safe mode is left."""
+    """Count this start; returns True if the device has to start in safe mode, after too many failed starts.
+
+    Raises OSError if flash fails.
+    """
     try:
-        with open(_STARTS) as file:
+        with open(_START_COUNT) as file:
             before = len(file.read(10))
     except OSError:
         before = 0
-    with open(_STARTS, "w") as file:
+    with open(_START_COUNT, "w") as file:
         file.write("." * min(before + 1, 9))
     return before >= MAX_FAILED_STARTS
 
 
 def clear_start_count():
-    """It has run for a while: the next crash is the first again."""
-    _remove(_STARTS)
+    """Note that this start is successful."""
+    _remove(_START_COUNT)
 
 
 def _remove(path):

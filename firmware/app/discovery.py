@@ -1,7 +1,8 @@
-"""Home Assistant is told what this device has, and what it has no more: when.
+"""Home Assistant MQTT discovery: decides when the device publishes its discovery message.
 
-At the start, where the broker has lost the session, and when Home Assistant has started. `announcement`
-makes what it is told, `delivery` brings it there; both are loaded for that, and let go.
+The message is published at the start, when the broker has lost the session, and when Home Assistant has
+restarted. `discovery_message` builds it and `discovery_publisher` publishes it; both modules are loaded only
+for that time.
 """
 
 import gc
@@ -12,49 +13,50 @@ from time import ticks_add, ticks_diff, ticks_ms
 from micropython import const
 
 _IDLE = const(1000)  # ms
-_LISTENS = const(5000)  # ms after which Home Assistant has subscribed to what it was told of
+_SUBSCRIBED = const(5000)  # ms after which Home Assistant has subscribed to the topics in the message
 
 
 class Discovery:
-    """`prefix` None withdraws what was announced. `entity_args` are the last arguments of `announcement.prepare`.
+    """The discovery message of a device.
 
-    already_sent: it was announced before a deep sleep. `republish_targets`: the telemetry and the health, whose values are
-    told again when somebody new listens.
+    `prefix` is the discovery prefix of Home Assistant; if it is None, messages sent earlier are removed.
+    `entity_args` are the last arguments of `discovery_message.prepare`. `sent`: the message was already sent,
+    before a deep sleep. `values` are the Telemetry and the Health, which publish their values again when Home
+    Assistant has received the message; None if that is not necessary.
     """
 
-    republish_targets = None
-
-    def __init__(self, client, device, prefix, entity_args, already_sent):
+    def __init__(self, client, device, prefix, entity_args, sent, values=None):
         self._client = client
         self._device = device
         self._topic = topic = prefix and "%s/device/%s/config" % (prefix, device)
-        self._entity_args = None if already_sent else entity_args  # what has to be prepared
-        self._due = None if already_sent else ticks_ms()
-        self._publisher = None  # a DiscoveryPublisher
-        self._listens = None  # ticks
+        self._values = values
+        self._entity_args = None if sent else entity_args  # not None: the message has to be prepared
+        self._due = None if sent else ticks_ms()
+        self._publisher = None  # DiscoveryPublisher while a message is being published
+        self._republish_at = None  # ticks
         if topic:
             client.subscribe(prefix + "/status", self._on_homeassistant_status, qos=1, retain_handling=2)
 
-    def request_send(self):
-        """The broker has lost the session, perhaps more."""
+    def publish_now(self):
+        """Publish the message with the next `run`, even if it was sent before."""
         self._due = ticks_ms()
 
     def run(self, now):
-        """Announce or withdraw where it is due; returns the ms until it may be."""
-        if self._listens is not None and ticks_diff(self._listens, now) <= 0:
-            self._listens = None
-            self._again(now)
+        """Publish or remove the message if that is due; returns the ms until it may be due."""
+        if self._republish_at is not None and ticks_diff(self._republish_at, now) <= 0:
+            self._republish_at = None
+            self._republish(now)
         if self._entity_args:
             self._prepare()
         elif self._due is not None and not self._publisher and self._client.is_connected:
             if ticks_diff(self._due, now) <= 0:
                 self._due = None
-                self._begin(now)
+                self._publish(now)
         return _IDLE
 
-    def _again(self, now):
-        if self.republish_targets:
-            telemetry, health = self.republish_targets
+    def _republish(self, now):
+        if self._values:
+            telemetry, health = self._values
             for sensor in telemetry.sensors:
                 sensor.publish_now(now)
             health.publish_now()
@@ -67,24 +69,24 @@ class Discovery:
 
                 prepare(self._topic, self._device, *entity_args)
         except Exception as error:
-            _failed(self._device, error)
+            self._print_error(error)
         _release_modules()
 
-    def _begin(self, now):
+    def _publish(self, now):
         try:
             from .discovery_publisher import DiscoveryPublisher
 
             self._publisher = DiscoveryPublisher(self._client, self._topic)
             if self._publisher.packet_id:
                 return
-            if self._publisher.packet_id == 0:  # no room
+            if self._publisher.packet_id == 0:  # no room in the outbox
                 self._due = ticks_add(now, _IDLE)
         except Exception as error:
-            _failed(self._device, error)
-        self._over()
+            self._print_error(error)
+        self._finish()
 
     def acknowledged(self, answer):
-        """True where it was of ours."""
+        """Handle an acknowledgement of the broker; returns False if it is for another message."""
         if not self._publisher or answer.packet_id != self._publisher.packet_id:
             return False
         now = ticks_ms()
@@ -92,29 +94,32 @@ class Discovery:
             if self._publisher.on_ack(answer.reason):
                 self._due = now
             else:
-                self._listens = ticks_add(now, _LISTENS)
-        except Exception as error:  # it is tried again when it is due again
-            _failed(self._device, error)
-        self._over()
+                self._republish_at = ticks_add(now, _SUBSCRIBED)
+        except Exception as error:  # retried when the message is due again
+            self._print_error(error)
+        self._finish()
         return True
 
-    def _over(self):
+    def _finish(self):
         if self._publisher:
             self._publisher.close()
             self._publisher = None
         _release_modules()
 
     def _on_homeassistant_status(self, message):
-        """Home Assistant has started. All devices hear it at once, so each waits a while of its own."""
+        """Publish the message if Home Assistant has started, after a random delay of up to 4 s.
+
+        All devices get the status at the same time; the delay spreads their messages.
+        """
         if not message.retain and message.equals(b"online"):
             self._due = ticks_add(ticks_ms(), getrandbits(12))
 
-
-def _failed(device, error):
-    print("%s: discovery: %s: %s" % (device, type(error).__name__, error))
+    def _print_error(self, error):
+        print("%s: discovery: %s: %s" % (self._device, type(error).__name__, error))
 
 
 def _release_modules():
+    """Unload the modules that are needed only to publish the message."""
     for name in (
         "app.discovery_message",
         "app.discovery_files",

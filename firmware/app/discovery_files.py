@@ -1,6 +1,7 @@
-"""The files of announcements: the topic is in the first line, the JSON in the others.
+"""Files of Home Assistant discovery messages: what was sent to the broker, and what is to be sent.
 
-`discovery.sent` is what the broker has, `discovery.new` what it is to have.
+`discovery.sent` has the message that the broker has acknowledged, `discovery.new` the next one. The first
+line of a file is the topic, the rest is the JSON payload.
 """
 
 import os
@@ -10,7 +11,7 @@ PENDING_FILE = "discovery.new"
 
 
 def read_topic(path):
-    """The topic in the first line of a file, None where there is none."""
+    """Return the topic in the first line of a file, None if there is no file."""
     try:
         with open(path) as file:
             return file.readline().rstrip("\n") or None
@@ -18,10 +19,10 @@ def read_topic(path):
         return None
 
 
-def replace_file(path, other):
-    """Rename a file over another."""
+def replace_file(path, target):
+    """Rename the file `path` to `target`, which is replaced."""
     try:
-        os.rename(path, other)
-    except OSError:  # FAT does not overwrite
-        os.remove(other)
-        os.rename(path, other)
+        os.rename(path, target)
+    except OSError:  # FAT does not rename over a file
+        os.remove(target)
+        os.rename(path, target)

@@ -1,12 +1,12 @@
-"""What a device has, as Home Assistant wants to hear it (device discovery, of 2024.11 and later).
+"""Builds the Home Assistant discovery message with the entities of the device (version 2024.11 and later).
 
-It is written to flash, where that says something else, and sent from there by `delivery`. An entity is
-in each line that begins with a quote or a comma; what was announced before and is gone is there by its
-platform alone, which withdraws it.
+The message is written to a file if it differs from the last one; `discovery_publisher` publishes it from
+there. Each line of the file that begins with a quote or a comma is an entity. An entity that was sent before
+and does not exist any more is listed with its platform alone, which removes it from Home Assistant.
 
-Text is put together here, not made of dicts, and what is used once has no name: the heap is nearly full
-when this is loaded. Names of sensors and actuators need no escapes: the check of the config has seen to
-that. Identifiers begin with our name, for others may announce a device called the same.
+The JSON is put together as text, a piece at a time, because the heap is nearly full when this module is
+loaded. Names of sensors and actuators need no escapes: the check of the config allows no special characters.
+Unique identifiers begin with "umqtt5", because other software may publish a device with the same name.
 """
 
 import os
@@ -20,7 +20,7 @@ _MEASURED = ',"unit_of_meas":%s,"stat_cla":"%s","sug_dsp_prc":%d'
 
 
 def list_entities(base, telemetry, actuators):
-    """The entities: (key, which begins with the platform; name; topic; more of its JSON)."""
+    """Yield the entities: (key, which begins with the platform; name; topic; more of its JSON)."""
     for name, key, topic, unit, kind, state_class, decimals, expiry in telemetry.list_quantities():
         path = topic[len(base) + 1 :]  # sensor/<name>, or sensor/<name>/<key>
         if path.count("/") > 1:
@@ -28,7 +28,7 @@ def list_entities(base, telemetry, actuators):
         more = ',"exp_aft":%d,"dev_cla":%s' % (expiry or 0, dumps(kind or None))
         if state_class:
             more += _MEASURED % (dumps(unit or None), state_class, decimals)
-        else:  # ON or OFF
+        else:  # ON or OFF: a binary_sensor
             path = "binary_" + path
         if kind in ("signal_strength", "battery"):
             more += _DIAGNOSTIC
@@ -36,17 +36,17 @@ def list_entities(base, telemetry, actuators):
     for actuator in actuators:
         path = actuator.platform + "/" + actuator.name
         more = ',"cmd_t":"~/set"'
-        if path[0] == "l":
+        if path[0] == "l":  # light
             more += ',"schema":"json","brightness":true,"sup_clrm":["%s"]' % (
                 "rgb" if hasattr(actuator, "color") else "brightness"
             )
-        elif path[0] == "n":  # "unknown", until it was told an angle, is no number
+        elif path[0] == "n":  # number; its state is "unknown" until the first command
             more += (
                 ',"min":%s,"max":%s,"unit_of_meas":"°",'
                 '"val_tpl":"{{value if value|is_number else \'None\'}}"' % (actuator.low, actuator.high)
             )
         yield path, actuator.name, base + "/" + path, more
-    for line in (  # of `<base>/health`: key, unit, device class, state class
+    for line in (  # metrics in `<base>/health`: key, unit, device class, state class
         "uptime s duration total_increasing",
         "heap_free B data_size measurement",
         "heap_free_min B data_size measurement",
@@ -63,15 +63,15 @@ def list_entities(base, telemetry, actuators):
 
 
 def format_message(topic, device, status, entity_args, gone):
-    """The topic, then the JSON, a str at a time; `gone` has the keys that are to be withdrawn.
+    """Yield the topic and the JSON of the message as pieces of text.
 
-    They are there where the topic `status` says online.
+    `gone` are the keys of entities to remove. Entities are available while the topic `status` says online.
     """
     yield topic + "\n"
     yield '{"dev":{"ids":["umqtt5-%s"],"name":"%s","mf":"umqtt5",' % (device, device)
     machine = dumps(getattr(sys.implementation, "_machine", sys.platform))
     yield '"mdl":%s,"sw":"MicroPython %s"},' % (machine, "%d.%d.%d" % tuple(sys.implementation.version[:3]))
-    # anything but `online` is not there: in safe mode there are no sensors and no actuators
+    # any other status means offline: in safe mode there are no sensors and no actuators
     yield '"o":{"name":"umqtt5"},"qos":1,"avty_t":%s,"avty_tpl":"%s","cmps":{\n' % (
         dumps(status),
         "{{'online' if value|lower=='online' else 'offline'}}",
@@ -89,17 +89,20 @@ def format_message(topic, device, status, entity_args, gone):
 
 
 def prepare(topic, device, status, *entity_args):
-    """Have the files say what there is now; `entity_args` are the arguments of `list_entities`. Raises OSError."""
+    """Write the message of the current entities to PENDING_FILE if it differs from the last one.
+
+    `entity_args` are the arguments of `list_entities`. Raises OSError.
+    """
     sent, new = read_topic(SENT_FILE), read_topic(PENDING_FILE)
     if new and new != topic:
         if sent and sent != new:
-            os.remove(PENDING_FILE)  # it was never sent: what was before it had to be withdrawn first
+            os.remove(PENDING_FILE)  # never sent: the message of SENT_FILE has to be removed first
         else:
             replace_file(PENDING_FILE, SENT_FILE)
         new = None
     now = [entity[0] for entity in list_entities(*entity_args)]
-    gone = [key for key in _keys(PENDING_FILE if new else SENT_FILE, topic) if key not in now]
-    if not new and not gone and _says(SENT_FILE, format_message(topic, device, status, entity_args, gone)):
+    gone = [key for key in _listed_keys(PENDING_FILE if new else SENT_FILE, topic) if key not in now]
+    if not new and not gone and _equals(SENT_FILE, format_message(topic, device, status, entity_args, gone)):
         return
     with open("discovery.tmp", "w") as file:
         for line in format_message(topic, device, status, entity_args, gone):
@@ -107,27 +110,27 @@ def prepare(topic, device, status, *entity_args):
     replace_file("discovery.tmp", PENDING_FILE)
 
 
-def _keys(path, topic):
-    """What may be announced at this topic, as a file says."""
+def _listed_keys(path, topic):
+    """Return the keys of the entities that a file lists, if it is for this topic."""
     found = []
     if read_topic(path) == topic:
         with open(path) as file:
             file.readline()
             for line in file:
                 parts = line.split('"', 2)
-                # what was withdrawn, and the broker has it, need not be once more
+                # an entity whose removal the broker has acknowledged is not removed again
                 if parts[0] in ("", ",") and len(parts) > 2 and (path == PENDING_FILE or "uniq_id" in line):
                     found.append(parts[1])
     return found
 
 
-def _says(path, expected):
-    """Whether a file has these lines and no more."""
+def _equals(path, pieces):
+    """Return True if the file consists of these pieces of text."""
     try:
         with open(path) as file:
-            for line in expected:
-                if file.read(len(line)) != line:
+            for text in pieces:
+                if file.read(len(text)) != text:
                     return False
             return not file.read(1)
-    except (OSError, ValueError):  # none, or no text
+    except (OSError, ValueError):  # no file, or not UTF-8
         return False

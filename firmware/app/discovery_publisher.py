@@ -1,4 +1,4 @@
-"""An announcement on its way to the broker. Loaded for a delivery, and let go."""
+"""Publishes a Home Assistant discovery message from its file; loaded only while it is being published."""
 
 import os
 
@@ -8,8 +8,10 @@ from .discovery_files import PENDING_FILE, SENT_FILE, read_topic, replace_file
 
 
 class DiscoveryPublisher:
-    """`topic` None withdraws what was announced. `packet_id` is its packet identifier: 0 where there is no
-    room now, None where there is nothing to do.
+    """One message that is being published.
+
+    `topic` is the topic of the discovery message; if it is None, an earlier message is removed. `packet_id`
+    is the packet identifier: 0 if the outbox has no room now, None if there is nothing to publish.
     """
 
     def __init__(self, client, topic):
@@ -17,7 +19,7 @@ class DiscoveryPublisher:
         self.packet_id = None
         for self._path in (SENT_FILE, PENDING_FILE):
             before = read_topic(self._path)
-            if before and before != topic:  # it had another name, or is announced no more
+            if before and before != topic:  # the device had another name, or has no discovery any more
                 self.packet_id = client.publish(before, b"", qos=1, retain=True)
                 return
         if topic:
@@ -27,7 +29,10 @@ class DiscoveryPublisher:
             self.packet_id = streaming_send.send(client, topic, self._file, size, qos=1, retain=True)
 
     def on_ack(self, reason):
-        """Remember it; True where another has to follow. Raises MQTTError where it was refused."""
+        """Update the files after the acknowledgement; returns True if another message has to follow.
+
+        Raises MQTTError if the broker has refused the message.
+        """
         if reason >= 0x80:
             raise MQTTError(reason)
         if not self._file:
@@ -39,5 +44,6 @@ class DiscoveryPublisher:
         return False
 
     def close(self):
+        """Close the file."""
         if self._file:
             self._file.close()

@@ -1,20 +1,22 @@
-"""The outbox on flash, where the config asks for it: what was accepted outlives a power cut.
+"""Message journal: keeps unsent MQTT messages on flash, so that they survive a restart or a power cut.
 
-Where flash fails the device goes on without: a message is then kept in RAM only.
+It is used if the config has `journal`. If flash fails, the device continues with messages in RAM only.
 """
 
 import gc
 import os
 import sys
 
+from micropython import const
+
 from umqtt5.journal import Journal
 
 _PATH = "journal"
-_LONG = 1000  # ms
+_CHECK = const(1000)  # ms
 
 
 class NullRecordLog:
-    """In place of the log of a journal whose flash has failed."""
+    """A record log that stores nothing; it replaces the log of a journal whose flash has failed."""
 
     torn_bytes = damaged_bytes = 0
 
@@ -30,7 +32,10 @@ class NullRecordLog:
 
 
 class MessageJournal:
-    """`size` is that of each of its two files, in bytes. Prints why where there will be no journal."""
+    """The journal of the client's outbox: files `journal.0` and `journal.1` of at most `size` bytes each.
+
+    If the files cannot be used, it prints the reason and the device runs without a journal.
+    """
 
     _journal = None
 
@@ -39,10 +44,10 @@ class MessageJournal:
         try:
             self._journal = journal = Journal(client, _PATH, size)
         except (OSError, ValueError) as error:
-            print("%s: journal: %s: messages do not outlive a restart" % (name, error))
+            self._print_error(error)
             return
         finally:
-            # what has read the files is not needed again
+            # unload the module that has read the files: it is not needed again
             sys.modules.pop("umqtt5.optional.journal_recovery", None)
             package = sys.modules.get("umqtt5.optional")
             if hasattr(package, "journal_recovery"):
@@ -50,26 +55,29 @@ class MessageJournal:
             gc.collect()
         client._poll_hooks.append(self._check)
         if journal.restored_count:
-            print("%s: %d messages of before the restart" % (name, journal.restored_count))
+            print("%s: journal: %d messages restored" % (name, journal.restored_count))
         if journal.damaged_bytes:
-            print("%s: journal: %d bytes are damaged" % (name, journal.damaged_bytes))
+            print("%s: journal: %d damaged bytes skipped" % (name, journal.damaged_bytes))
+
+    def _print_error(self, error):
+        print("%s: journal: %s; unsent messages are lost at a restart" % (self._name, error))
 
     def _check(self, now):
-        """One of the client's chores: go on without the journal where flash has failed."""
+        """Disable the journal if flash has failed; the client calls this in each poll."""
         if self._journal and self._journal.error:
-            self._give_up(self._journal)
-        return _LONG
+            self._disable(self._journal)
+        return _CHECK
 
-    def _give_up(self, journal):
-        print("%s: journal: %s: messages do not outlive a restart" % (self._name, journal.error))
+    def _disable(self, journal):
+        self._print_error(journal.error)
         self._journal = None
         try:
             journal.record_log.close()
         except OSError:
             pass
         journal.record_log = NullRecordLog()
-        for which in (".0", ".1"):
+        for suffix in (".0", ".1"):
             try:
-                os.remove(_PATH + which)  # else old messages would come again
+                os.remove(_PATH + suffix)  # otherwise the next start would send old messages again
             except OSError:
                 pass

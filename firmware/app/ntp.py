@@ -1,6 +1,6 @@
-"""The time, from the network, without ever blocking but to resolve a name (RFC 4330).
+"""NTP client (SNTP, RFC 4330): sets the clock of the board to UTC.
 
-Where no server answers, the next of the list is asked. The time is in UTC.
+It does not block, except for the DNS lookup. If a server does not answer, the next one in the list is asked.
 """
 
 import socket
@@ -13,39 +13,42 @@ from micropython import const
 from .node.timestamps import unix_time
 
 _PORT = const(123)
-_PATIENCE = const(3000)  # ms for an answer
-_AGAIN = const(60000)  # ms until the list is asked anew
-_DAY = const(86400000)  # ms until a clock that is right is set again
-_1900 = const(2208988800)  # s from 1900 to 1970
+_TIMEOUT = const(3000)  # ms to wait for a response
+_RETRY = const(60000)  # ms after which the list of servers is tried again
+_DAY = const(86400000)  # ms after which the clock is set again
+_1900 = const(2208988800)  # seconds from 1900, the epoch of NTP, to 1970
 _ERA = const(0x100000000)
-_BEFORE = const(1767225600)  # 2026: no answer of now is from before
+_MIN_TIME = const(1767225600)  # 2026-01-01; a response with an earlier time is wrong
 
 
 class NtpClient:
-    """`set_clock(seconds)` sets the board's clock, seconds since 1970; `servers` are host names."""
+    """A client that asks `servers`, a list of host names, and calls `set_clock(seconds since 1970)`."""
 
     def __init__(self, servers, set_clock):
         self._servers = servers
         self._set_clock = set_clock
         self._next = 0
         self._socket = None
-        self._asked = None  # ticks
-        self._since = None  # ticks at which it was set
-        self.is_set = unix_time() > 0  # a clock may run on through a reset and a deep sleep
+        self._asked = None  # ticks of the last request
+        self._since = None  # ticks at which the clock was set
+        self.is_set = unix_time() > 0  # the clock may have kept the time through a reset or deep sleep
 
     def run(self, now):
-        """Ask, listen, set. Call it where the network is up; returns True where it has just been set."""
+        """Send a request or read the response; returns True if the clock has just been set.
+
+        Call it only while the network is up.
+        """
         if self._socket:
-            return self._listen(now)
+            return self._receive(now)
         if self._since is not None:
             due = ticks_diff(now, self._since) >= _DAY
         else:
-            due = self._asked is None or self._next or ticks_diff(now, self._asked) >= _AGAIN
+            due = self._asked is None or self._next or ticks_diff(now, self._asked) >= _RETRY
         if due and self._servers:
-            self._ask(now)
+            self._request(now)
         return False
 
-    def _ask(self, now):
+    def _request(self, now):
         server = self._servers[self._next]
         self._next = (self._next + 1) % len(self._servers)
         self._asked = now
@@ -54,20 +57,20 @@ class NtpClient:
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
             self._socket.connect(address)
-            # what comes back has this in it: an answer to somebody else's question is none
-            self._mark = struct.pack("!II", getrandbits(30), getrandbits(30))
-            self._socket.send(b"\x23" + bytes(39) + self._mark)
+            # the server returns this random timestamp: it proves that a response belongs to the request
+            self._timestamp = struct.pack("!II", getrandbits(30), getrandbits(30))
+            self._socket.send(b"\x23" + bytes(39) + self._timestamp)
         except OSError:
             self._close()
 
-    def _listen(self, now):
+    def _receive(self, now):
         try:
-            answer = self._socket.recv(48)
+            response = self._socket.recv(48)
         except OSError:
-            if ticks_diff(now, self._asked) >= _PATIENCE:
+            if ticks_diff(now, self._asked) >= _TIMEOUT:
                 self._close()
             return False
-        seconds = self._read(answer)
+        seconds = self._parse(response)
         if seconds is None:
             return False
         self._close()
@@ -77,17 +80,18 @@ class NtpClient:
         self.is_set = True
         return True
 
-    def _read(self, answer):
-        """Seconds since 1970, None for what is no good answer to our question."""
-        if len(answer) < 48 or answer[0] & 7 != 4 or not 0 < answer[1] < 16 or answer[0] >> 6 == 3:
+    def _parse(self, response):
+        """Return the time in seconds since 1970, None if the response is not valid or not for our request."""
+        # mode 4: server; stratum 1 to 15: synchronized; leap indicator 3: clock not synchronized
+        if len(response) < 48 or response[0] & 7 != 4 or not 0 < response[1] < 16 or response[0] >> 6 == 3:
             return None
-        if answer[24:32] != self._mark:
+        if response[24:32] != self._timestamp:
             return None
-        seconds = struct.unpack("!I", answer[40:44])[0]
-        if seconds < 0x80000000:  # since 2036 it counts anew
+        seconds = struct.unpack("!I", response[40:44])[0]
+        if seconds < 0x80000000:  # era 1, which begins in 2036
             seconds += _ERA
         seconds -= _1900
-        return seconds if seconds >= _BEFORE else None
+        return seconds if seconds >= _MIN_TIME else None
 
     def _close(self):
         if self._socket:

@@ -1,9 +1,11 @@
-"""A device that sleeps: it wakes, measures, publishes at QoS 1, waits for the acknowledgements,
-carries out the commands that have waited for it, disconnects, and sleeps again.
+"""Deep sleep and light sleep: the cycle of a battery-powered device.
 
-The broker keeps the session meanwhile, and with it the commands. The device ends each connection
-with Disconnect with Will Message (3.14.2.1), and its will is delayed for longer than it sleeps: it
-is published where the device does not come back, and not where it does (3.1.3.2.2).
+The device wakes, measures, publishes at QoS 1, waits for the acknowledgements, executes the commands that
+waited for it at the broker, disconnects and sleeps again. The broker keeps the session, and with it the
+commands, while the device sleeps.
+
+Each connection ends with DISCONNECT with Will Message (3.14.2.1), and the Will Delay Interval is longer than
+the sleep: the will is published if the device does not come back, and not if it does (3.1.3.2.2).
 """
 
 import struct
@@ -12,68 +14,71 @@ from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
-_WITH_WILL = const(0x04)
-_LEAST = const(1000)  # ms of sleep: a period that is too short must not become none
-_NAP = const(5000)  # ms that a watchdog sleeps through, and that every chip can
-_STATE_FORMAT = "<BIIH"  # kept while it sleeps: how it ended, cycles, ms awake, cycles without a delivery
-_IN_ORDER = const(1)  # how it ended: in order; with a pin that wakes it when it comes to ON, else to OFF;
-_TO_ON = const(2)
-_BY_PIN = const(4)  # and, noted when it has woken: by this pin
-_SESSION = "session"  # a file with the checksum of the config whose session the broker has
+_DISCONNECT_WITH_WILL = const(0x04)
+_MIN_SLEEP = const(1000)  # ms, used if the device was awake for longer than its period
+_NAP = const(5000)  # ms; shorter than the watchdog's timeout, and supported by every chip
+_STATE_FORMAT = "<BIIH"  # in RTC memory: flags, cycles, ms awake, cycles without a delivery
+_PLANNED = const(1)  # flag: the sleep was planned
+_WAKE_AT_ON = const(2)  # flag: the pin wakes the board when it changes to ON, otherwise to OFF
+_WOKEN_BY_PIN = const(4)  # flag, set after the wake: the pin has woken the board
+_SESSION = "session"  # file with the checksum of the config for which the broker has a session
 
 
 def load_state(pins):
-    """(how it ended, cycles, ms awake in the last, cycles without a delivery), zeros for nothing."""
+    """Return (flags, cycles, ms awake in the last cycle, cycles without a delivery) from RTC memory.
+
+    All are 0 if there is no state.
+    """
     data = pins.read_rtc_memory()
     return struct.unpack(_STATE_FORMAT, data) if len(data) == struct.calcsize(_STATE_FORMAT) else (0, 0, 0, 0)
 
 
 def is_planned_wake(pins):
-    """Whether this start ends a sleep that was meant, and is not one after a crash."""
+    """Return True if this start ends a planned deep sleep; False after a reset, a crash or power-on."""
     state = load_state(pins)
-    by_pin = _BY_PIN if hasattr(pins, "woke_by_pin") and pins.woke_by_pin() else 0
-    pins.write_rtc_memory(struct.pack(_STATE_FORMAT, state[0] & _TO_ON | by_pin, *state[1:]))
-    return bool(state[0] & _IN_ORDER)
+    by_pin = _WOKEN_BY_PIN if hasattr(pins, "woke_by_pin") and pins.woke_by_pin() else 0
+    pins.write_rtc_memory(struct.pack(_STATE_FORMAT, state[0] & _WAKE_AT_ON | by_pin, *state[1:]))
+    return bool(state[0] & _PLANNED)
 
 
 def max_absence(power):
-    """Seconds without the device that are no cause for concern: it may miss one wake, not two."""
+    """Return the longest normal absence in seconds: the device may miss one wake, not two."""
     return int(2 * power["period"] + power["awake"]) + 30
 
 
 class SleepCycle:
-    """The wake that is under way; it has begun at `began`, in ticks. `power` is of the config.
+    """The current wake, which began at `start` (ticks), and the sleep after it.
 
-    One of the drivers of `sensors` may be what wakes it from a deep sleep.
+    `power` is that part of the config. One of the drivers of `sensors` may wake the board from deep sleep.
     """
 
-    _waker = None
+    _waker = None  # the driver that wakes the board
 
-    def __init__(self, client, pins, power, sensors, started_at):
+    def __init__(self, client, pins, power, sensors, start):
         self._client = client
         self._pins = pins
         self.is_deep = power["mode"] == "deep"
         self._period = int(power["period"] * 1000)
-        self._longest = int(power["awake"] * 1000)
+        self._max_awake = int(power["awake"] * 1000)
         self._linger = int(power["linger"] * 1000)
-        self.cycles = self.awake_ms = self.undelivered = 0
-        self.delivered = False  # all of this wake
+        self._cycles = self._awake_ms = self._undelivered = 0
+        self.delivered = False  # whether all messages of this wake were acknowledged
         if self.is_deep:
-            how, self.cycles, self.awake_ms, self.undelivered = load_state(pins)
+            flags, self._cycles, self._awake_ms, self._undelivered = load_state(pins)
             for sensor in sensors:
                 if getattr(sensor.driver, "wake", False):
                     self._waker = sensor.driver
-                    if how & _BY_PIN:
-                        self._waker.on_wake(1 if how & _TO_ON else 0)
-            self._resume()
-        self._wake(started_at)
+                    if flags & _WOKEN_BY_PIN:
+                        self._waker.on_wake(1 if flags & _WAKE_AT_ON else 0)
+            self._resume_session()
+        self._start_wake(start)
 
-    def _wake(self, started_at):
-        self._began = self._quiet = started_at
-        self._seen = self._client.session.messages_received
+    def _start_wake(self, start):
+        self._started_at = self._busy_at = start
+        self._received = self._client.session.messages_received
 
-    def _resume(self):
-        """Nothing is under way when it sleeps, so a session is known by its subscriptions: the config."""
+    def _resume_session(self):
+        """Ask for the earlier session if the config, and so the subscriptions, are those of that session."""
         self._config = b"%08x" % (_checksum("config.json") & 0xFFFFFFFF)
         try:
             with open(_SESSION, "rb") as file:
@@ -83,7 +88,7 @@ class SleepCycle:
             pass
 
     def _save_session(self):
-        """Note on flash, once, that the broker has the session."""
+        """Note on flash that the broker has a session for this config; writes only if that is new."""
         try:
             with open(_SESSION, "rb") as file:
                 if file.read(8) == self._config:
@@ -94,70 +99,75 @@ class SleepCycle:
             with open(_SESSION, "wb") as file:
                 file.write(self._config)
         except OSError as error:
-            print("%s: %s: commands do not wait for this device" % (_SESSION, error))
+            print("%s: %s; commands sent during sleep are lost" % (_SESSION, error))
 
-    def should_sleep(self, now, told, active):
-        """Whether it is time to sleep. `told`: all is measured and said; `active`: something is on."""
+    def should_sleep(self, now, all_sent, active):
+        """Return True if it is time to sleep.
+
+        `all_sent`: all sensors are read and the status is published. `active`: an actuator is on or an update
+        is in progress.
+        """
         session = self._client.session
         received = session.messages_received
-        rest = self._client.is_connected and told and not session.outbox.count and not session.pending_acks
-        if not rest or session.subscriptions.has_pending or received != self._seen:
-            self._seen = received
-            self._quiet = now
+        idle = (
+            self._client.is_connected and all_sent and not session.outbox.count and not session.pending_acks
+        )
+        if not idle or session.subscriptions.has_pending or received != self._received:
+            self._received = received
+            self._busy_at = now
         if active:
             return False
-        self.delivered = ticks_diff(now, self._quiet) >= self._linger and bool(rest)
-        return self.delivered or ticks_diff(now, self._began) >= self._longest
+        self.delivered = ticks_diff(now, self._busy_at) >= self._linger and bool(idle)
+        return self.delivered or ticks_diff(now, self._started_at) >= self._max_awake
 
     def next_check(self, now):
-        """The ms until `should_sleep` has to be asked again."""
-        return max(1, self._linger - ticks_diff(now, self._quiet))
+        """Return the ms until `should_sleep` has to be called again."""
+        return max(1, self._linger - ticks_diff(now, self._busy_at))
 
     def add_metrics(self, metrics):
-        """What is published of it: how often it was awake, how long the last time, in ms."""
-        metrics["cycles"] = self.cycles
-        metrics["awake"] = self.awake_ms
-        if self.undelivered:
-            metrics["cycles_missed"] = self.undelivered
+        """Add the number of cycles, the ms awake in the last one, and the cycles without a delivery."""
+        metrics["cycles"] = self._cycles
+        metrics["awake"] = self._awake_ms
+        if self._undelivered:
+            metrics["cycles_missed"] = self._undelivered
 
     def sleep(self, radio_off, feed):
-        """Disconnect, switch the radio `radio_off()`, and sleep; in light sleep this returns in the end.
+        """Disconnect, call `radio_off()`, sleep until the next wake. Returns after a light sleep only.
 
-        `feed` feeds the watchdog, None where there is none.
+        `feed()` feeds the watchdog; None if there is none.
         """
         client = self._client
         if client.is_connected and self.is_deep:
             self._save_session()
-        client.disconnect(_WITH_WILL if client.is_connected else 0)
+        client.disconnect(_DISCONNECT_WITH_WILL if client.is_connected else 0)
         radio_off()
-        self.cycles = (self.cycles + 1) & 0x3FFFFFFF
-        self.undelivered = 0 if self.delivered else min(self.undelivered + 1, 0xFFFF)
-        self.awake_ms = ticks_diff(ticks_ms(), self._began)
-        left = max(_LEAST, self._period - self.awake_ms)
+        self._cycles = (self._cycles + 1) & 0x3FFFFFFF
+        self._undelivered = 0 if self.delivered else min(self._undelivered + 1, 0xFFFF)
+        self._awake_ms = ticks_diff(ticks_ms(), self._started_at)
+        left = max(_MIN_SLEEP, self._period - self._awake_ms)
         if self.is_deep:
-            how = _IN_ORDER
+            flags = _PLANNED
             if self._waker and self._waker.arm_wake(self._pins.wake_on):
-                how |= _TO_ON
-            self._pins.write_rtc_memory(
-                struct.pack(_STATE_FORMAT, how, self.cycles, self.awake_ms, self.undelivered)
-            )
+                flags |= _WAKE_AT_ON
+            state = struct.pack(_STATE_FORMAT, flags, self._cycles, self._awake_ms, self._undelivered)
+            self._pins.write_rtc_memory(state)
             self._pins.deep_sleep(left, feed)
         ends = ticks_add(ticks_ms(), left)
-        while left > 0:  # an interrupt, such as that of a pulse, may end a nap
+        while left > 0:  # an interrupt, such as that of a pulse counter, may end a nap early
             self._pins.light_sleep(min(left, _NAP))
             left = ticks_diff(ends, ticks_ms())
             if feed:
                 feed()
-        self._wake(ticks_ms())
+        self._start_wake(ticks_ms())
 
 
 def _checksum(path):
-    """CRC-32 of a file, read in pieces."""
+    """Return the CRC-32 of a file, reading 64 bytes at a time."""
     sum = 0
-    piece = bytearray(64)
+    buffer = bytearray(64)
     with open(path, "rb") as file:
-        n = file.readinto(piece)
+        n = file.readinto(buffer)
         while n:
-            sum = crc32(memoryview(piece)[:n], sum)
-            n = file.readinto(piece)
+            sum = crc32(memoryview(buffer)[:n], sum)
+            n = file.readinto(buffer)
     return sum

@@ -1,8 +1,9 @@
-"""Commands as Tasmota has them, beside our own: for what can be switched on and off, numbered from 1.
+"""Tasmota-compatible commands: POWER topics for actuators that are on or off, numbered from 1.
 
-`cmnd/<device>/POWER<n>` takes ON, OFF, TOGGLE, 1, 0, 2, and asks where it is empty; `POWER` is the first.
-`stat/<device>/RESULT` has the answer as JSON, `stat/<device>/POWER<n>` each state. A retained command
-is not obeyed: it would switch again at each connect, when nobody is near.
+`cmnd/<device>/POWER<n>` accepts ON, OFF, TOGGLE, 1, 0 and 2; an empty payload asks for the state. `POWER` is
+the same as `POWER1`. `stat/<device>/RESULT` has the response as JSON, `stat/<device>/POWER<n>` each state,
+and `tele/<device>/LWT` Online or Offline. Retained commands are ignored, because they would be executed again
+at each connect.
 """
 
 from time import ticks_ms
@@ -14,12 +15,12 @@ _WORDS = {b"ON": b"ON", b"1": b"ON", b"OFF": b"OFF", b"0": b"OFF", b"TOGGLE": b"
 
 
 def make_will(device):
-    """Topic and payload of the will."""
+    """Return the topic and the payload of the will."""
     return "tele/%s/LWT" % device, b"Offline"
 
 
 class Tasmota:
-    """`commands` are those of the device."""
+    """The Tasmota topics of a device; `commands` is its Commands."""
 
     def __init__(self, client, device, commands):
         self._client = client
@@ -29,25 +30,25 @@ class Tasmota:
         self._states = [
             client.topic("stat/%s/POWER%d" % (device, n + 1)) for n in range(len(self._actuators))
         ]
-        self._told = [-1] * len(self._actuators)  # `state_version` at the state that was published last
-        self._presence = make_will(device)[0]
-        self._online = False  # whether it has been said
+        self._published = [-1] * len(self._actuators)  # `state_version` of the state that was published last
+        self._lwt = make_will(device)[0]
+        self._online = False  # whether Online was published in this connection
         client.subscribe("cmnd/%s/+" % device, self._on_command, qos=1, retain_handling=2)
 
-    def on_link_change(self):
-        """The link has come or gone."""
+    def on_state(self):
+        """Publish Online again in the next connection."""
         self._online = False
 
     def run(self, now):
-        """That it is there, once a connection, and the states that have changed."""
+        """Publish Online once per connection, and changed states; returns the ms until it is due again."""
         if not self._client.is_connected:
             return _IDLE
         if not self._online:
-            self._online = self._client.publish(self._presence, b"Online", qos=1, retain=True) > 0
+            self._online = self._client.publish(self._lwt, b"Online", qos=1, retain=True) > 0
         for i in range(len(self._actuators)):
-            if self._actuators[i].state_version != self._told[i]:
+            if self._actuators[i].state_version != self._published[i]:
                 if self._client.publish(self._states[i], self._word(i)):
-                    self._told[i] = self._actuators[i].state_version
+                    self._published[i] = self._actuators[i].state_version
         return _IDLE
 
     def _word(self, i):
@@ -56,19 +57,19 @@ class Tasmota:
     def _on_command(self, message):
         if message.retain:
             return
-        i = self._number(message.topic)
+        i = self._find_actuator(message.topic)
         if i is None:
             self._answer("Command", "Unknown")
         elif self._execute(i, message):
-            self._told[i] = -1  # also a state that stays is told
+            self._published[i] = -1  # the state is published even if it has not changed
             self._commands.run(ticks_ms())
             self._answer("POWER%d" % (i + 1), self._word(i))
             self.run(ticks_ms())
         else:
             self._answer("Command", "Error")
 
-    def _number(self, topic):
-        """Which one, from 0; None for a command that there is not."""
+    def _find_actuator(self, topic):
+        """Return the index of the actuator that a command topic names, None if there is none."""
         name = topic[topic.rfind("/") + 1 :].upper()
         for i in range(len(self._actuators)):
             if name == "POWER%d" % (i + 1) or (name == "POWER" and not i):
@@ -76,13 +77,14 @@ class Tasmota:
         return None
 
     def _execute(self, i, message):
+        """Execute a command; returns False if its payload is not a known word."""
         if not len(message):
             return True
         word = _WORDS.get(bytes(message.payload).upper())
         if word:
             try:
                 self._actuators[i].command(word, ticks_ms())
-            except ValueError as error:  # an interlock, a rest: the answer is the state, which stays
+            except ValueError as error:  # interlock or min_off: the response is the unchanged state
                 print("command to %s: %s" % (self._actuators[i].name, error))
         return word is not None
 

@@ -1,16 +1,17 @@
-"""Updates over the air: what is installed, whether it is good, and the ear for a new one.
+"""Over-the-air (OTA) updates: accepts signed offers, confirms new versions, rolls back failing ones.
 
-`<base>/update` has the state, retained: {"version": 7, "state": "installed"}. `<base>/update/set` takes
-the offer of a new version, which `receive` then asks for piece by piece:
+`<base>/update` has the state, retained: {"version": 7, "state": "installed"}. `<base>/update/set` accepts the
+offer of a new version, which `update_download` then downloads in chunks:
 
     {"version": 8, "board": "esp32", "size": 2900, "sha256": "...", "signature": "..."}
 
-`size` and `sha256` are those of its manifest, `signature` is the HMAC-SHA256 (RFC 2104) of the line
+`size` and `sha256` are those of the manifest. `signature` is the HMAC-SHA256 (RFC 2104), in hexadecimal, of
+the line
 
     umqtt5 update <device> <board> <version> <size> <sha256>
 
-with the key that this device has for it, in hexadecimal. Older versions are refused, and one that was
-given up; `"force": true` takes them, with ` force` at the end of the line.
+with the key of this device. Versions that are not newer, or that were rolled back, are refused, unless the
+offer has `"force": true` and the line ends with ` force`.
 """
 
 import json
@@ -20,15 +21,15 @@ from micropython import const
 
 import slot
 
-_GIVE_UP = const(600000)  # ms after which a version that was never good is given up
-_LONGEST = const(600)  # bytes of an offer
+_ROLL_BACK = const(600000)  # ms after which a version that was not confirmed is rolled back
+_MAX_OFFER = const(600)  # bytes
 _IDLE = const(1000)  # ms
 
 
 class Update:
-    """`config` is that of `update`; `reset` resets the board.
+    """The update state of the device. `config` is that part of the config, `reset()` resets the board.
 
-    A new version is confirmed when it has been connected for `confirm` s, without a crash.
+    A new version is confirmed when it has been connected for `confirm` seconds without an interruption.
     """
 
     def __init__(self, client, base, name, board, config, reset, now):
@@ -39,74 +40,74 @@ class Update:
         self._key = bytes.fromhex(config["key"])
         self._confirm = int(config["confirm"] * 1000)
         self._reset = reset
-        self._began = now
-        self._linked = None  # ticks since when there is a link
-        self._download = None
-        self._told = False
-        current, before, tries = slot.read()
+        self._started_at = now
+        self._connected_at = None  # ticks, None while offline
+        self._download = None  # UpdateDownload while an update is being downloaded
+        self._is_published = False
+        current, previous, tries = slot.read()
         self._version = slot.read_version(current)
         self._trying = tries >= 0
         self._state = {"version": self._version, "state": "trying" if self._trying else "installed"}
         if tries == slot.ROLLED_BACK:
-            self._state["given_up"] = slot.read_version(before)
-        client.subscribe(base + "/update/set", self._offered, qos=1, retain_handling=2)
+            self._state["rolled_back"] = slot.read_version(previous)
+        client.subscribe(base + "/update/set", self._on_offer, qos=1, retain_handling=2)
 
     @property
     def is_busy(self):
-        """True where the board must not sleep."""
-        return self._download is not None or self._trying or not self._told
+        """True while the board must not sleep."""
+        return self._download is not None or self._trying or not self._is_published
 
     def run(self, now):
-        """Tell, confirm, give up, go on; the ms until it is due again."""
+        """Publish the state, confirm or roll back, continue a download; returns the ms until it is due."""
         if not self._client.is_connected:
-            self._linked = None
-            self._told = False
-        elif self._linked is None:
-            self._linked = now
+            self._connected_at = None
+            self._is_published = False
+        elif self._connected_at is None:
+            self._connected_at = now
         if self._trying:
             self._confirm_or_roll_back(now)
-        if self._linked is not None and not self._told:
+        if self._connected_at is not None and not self._is_published:
             text = json.dumps(self._state)
-            self._told = self._client.publish(self._base + "/update", text, qos=1, retain=True) > 0
+            packet_id = self._client.publish(self._base + "/update", text, qos=1, retain=True)
+            self._is_published = packet_id > 0
         return self._download.run(now) if self._download else _IDLE
 
     def _confirm_or_roll_back(self, now):
-        """Whether the new version is good."""
-        if self._linked is not None and ticks_diff(now, self._linked) >= self._confirm:
-            current, before, _ = slot.read()
-            slot.write(current, before, slot.CONFIRMED)
+        if self._connected_at is not None and ticks_diff(now, self._connected_at) >= self._confirm:
+            current, previous, _ = slot.read()
+            slot.write(current, previous, slot.CONFIRMED)
             self._trying = False
             self.set_state("installed")
-        elif ticks_diff(now, self._began) >= _GIVE_UP:
-            print("update: version %d is given up, it was never connected" % self._version)
+        elif ticks_diff(now, self._started_at) >= _ROLL_BACK:
+            print("update: version %d was not confirmed within 10 min, rolling back" % self._version)
             slot.roll_back()
             self._reset()
 
     def set_state(self, state, **more):
-        """Tell the state, and print it."""
+        """Publish and print a state, with `more` fields."""
         self._state = {"version": self._version, "state": state}
         self._state.update(more)
-        self._told = False
+        self._is_published = False
         print("update: %s" % json.dumps(self._state))
 
     def download_ended(self, error=None):
-        """The receiver has all of it, and the choice is made; or it has given up."""
+        """Restart into the new version, or report the error; the download calls it when it has ended."""
         self._download = None
         if error:
             self.set_state("failed", reason=str(error))
             return
         self.set_state("restarting")
-        self.run(self._linked)
-        self._client.disconnect()  # when all is written
+        self.run(self._connected_at)
+        self._client.disconnect()  # writes what is buffered
         self._reset()
 
-    def _offered(self, message):
-        if message.retain:  # who has offered it is not there any more
+    def _on_offer(self, message):
+        if message.retain:  # an old offer, whose sender is gone
             return
         try:
             offer = self._check_offer(message)
             if self._download:
-                if self._download.offer == offer:  # it has come twice
+                if self._download.offer == offer:  # a repeated offer
                     return
                 self._download.close()
             from .update_download import UpdateDownload
@@ -116,24 +117,24 @@ class Update:
             self.set_state("refused", reason=str(error))
 
     def _check_offer(self, message):
-        """The offer, where it is a good one. Raises ValueError."""
-        if len(message) > _LONGEST:
-            raise ValueError("%d bytes, expected %d at most" % (len(message), _LONGEST))
+        """Return the offer as a dict. Raises ValueError if it is not acceptable."""
+        if len(message) > _MAX_OFFER:
+            raise ValueError("%d bytes, expected %d at most" % (len(message), _MAX_OFFER))
         try:
             offer = json.loads(message.payload)
             version, board, size = int(offer["version"]), str(offer["board"]), int(offer["size"])
             sha256, signature = str(offer["sha256"]), str(offer["signature"])
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError("not an offer of an update: see docs/update.md")
+            raise ValueError("not an update offer: see docs/update.md")
         force = offer.get("force") is True
         line = "umqtt5 update %s %s %d %d %s" % (self._name, board, version, size, sha256)
-        if not compare_digest(
-            hmac_sha256(self._key, (line + " force" if force else line).encode()), signature
-        ):
-            raise ValueError("the signature is wrong")
+        if force:
+            line += " force"
+        if not compare_digest(hmac_sha256(self._key, line.encode()), signature):
+            raise ValueError("wrong signature: check update.key")
         if board != self._board:
-            raise ValueError("it is for %s, this is %s" % (board, self._board))
-        if not force and version <= max(self._version, self._state.get("given_up", 0)):
+            raise ValueError("the update is for %s, this board is %s" % (board, self._board))
+        if not force and version <= max(self._version, self._state.get("rolled_back", 0)):
             raise ValueError("version %d is not newer" % version)
         if self._trying:
             raise ValueError("version %d is not confirmed yet" % self._version)
@@ -141,7 +142,7 @@ class Update:
 
 
 def hmac_sha256(key, data):
-    """HMAC-SHA256 of some bytes, in hexadecimal."""
+    """Return the HMAC-SHA256 of `data` (RFC 2104), in hexadecimal."""
     from hashlib import sha256
 
     if len(key) > 64:
@@ -154,9 +155,9 @@ def hmac_sha256(key, data):
     return "".join(["%02x" % c for c in outer.digest()])
 
 
-def compare_digest(one, other):
-    """Whether two texts are the same, in a time that does not tell where they differ."""
-    different = len(one) ^ len(other)
-    for i in range(min(len(one), len(other))):
-        different |= ord(one[i]) ^ ord(other[i])
-    return not different
+def compare_digest(a, b):
+    """Return True if two strings are equal, in a time that does not depend on where they differ."""
+    difference = len(a) ^ len(b)
+    for i in range(min(len(a), len(b))):
+        difference |= ord(a[i]) ^ ord(b[i])
+    return not difference

@@ -1,27 +1,33 @@
-"""The hardware watchdog, fed on progress only: a hung program is reset, and so is a hung radio."""
+"""Hardware watchdog: resets the board if the program hangs, or if it is offline for too long.
+
+It is fed once per round of the main loop.
+"""
 
 from time import ticks_diff
 
 from micropython import const
 
-_TIMEOUT = const(8000)  # ms; the RP2040 counts to 8388
+_TIMEOUT = const(8000)  # ms; the watchdog of the RP2040 cannot be longer than 8388 ms
 
 
 class Watchdog:
-    """`start(ms)` is the board's; `link_timeout`: ms without a link until it is not fed, 0 for ever."""
+    """The watchdog timer of the board, which `start(ms)` starts and returns.
 
-    def __init__(self, start, link_timeout, now):
-        self._dog = start(_TIMEOUT)
-        self._link_timeout = link_timeout
-        self._linked = now
+    After `timeout` ms without a connection it is fed no more and resets the board; 0 means never.
+    """
 
-    def loop_done(self, now, linked):
-        """A round of the loop has come to its end."""
-        if linked:
-            self._linked = now
-        if not self._link_timeout or ticks_diff(now, self._linked) < self._link_timeout:
+    def __init__(self, start, timeout, now):
+        self._timer = start(_TIMEOUT)
+        self._offline_timeout = timeout
+        self._online_at = now
+
+    def loop_done(self, now, connected):
+        """Feed the watchdog after a round of the main loop, unless the connection is lost for too long."""
+        if connected:
+            self._online_at = now
+        if not self._offline_timeout or ticks_diff(now, self._online_at) < self._offline_timeout:
             self.feed()
 
     def feed(self):
-        """For a pause that is meant."""
-        self._dog.feed()
+        """Feed the watchdog in any case; for intended pauses such as sleep."""
+        self._timer.feed()

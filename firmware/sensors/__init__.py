@@ -1,30 +1,31 @@
-"""Sensors: what is measured and counted. A kind's module is loaded when a config names it.
+"""Sensors: the drivers of all kinds of sensors. The module of a kind is loaded if the config names it.
 
-A sensor has
+The driver of a sensor has
 
-- `quantities`: for each a (key, unit, device class as Home Assistant names it, decimals, state class,
-  which is None where the value is ON or OFF),
-- `start()`: begins to measure; returns the ms until `read` can be called,
-- `read(values)`: fills a list with a value for each quantity, None where there is none,
-- `poll(now)`, only where it has `has_changed`: an event that is told at once; the ms until the next look,
-- `save()`, only where it has something to lose.
+- `quantities`: a tuple for each quantity: (key, unit, device class of Home Assistant, decimals, state class);
+  the state class is None if the value is ON or OFF,
+- `start()`: starts a measurement; returns the ms until `read` can be called,
+- `read(values)`: fills a list with a value for each quantity, None if it has none,
+- `poll(now)` and `has_changed`, only for sensors that report events: `poll` looks for a change and returns
+  the ms until it has to be called again; `has_changed` is True until the change is published,
+- `save()`, only if a reset would lose data: saves it to flash.
 
-`start` and `read` raise OSError or ValueError. None of them takes longer than some 30 ms. A device
-that is missing at the start is looked for again by each `start`.
+`start` and `read` raise OSError or ValueError if the measurement fails. No method takes longer than about 30
+ms. Each `start` searches again for a sensor that is missing.
 """
 
 MEASUREMENT = "measurement"
 
-# the kinds of a board's own `READINGS` are beside these; one text, for names are kept for good
+# one text instead of a tuple of names, each of which would take heap for ever; each board adds its `READINGS`
 KINDS = "dht11 dht22 ds18b20 bme280 sht3x analog digital pulse battery heap_free"
 
 
 def load_module(kind):
-    """The module of a kind: it has `FIELDS` (see `schema`) and `make(config, pins)`.
+    """Import and return the module of a kind; it has `FIELDS` (see `schema`) and `make(config, pins)`.
 
-    What it may have besides: `PIN_USES`, what a pin in a field is used for; `CHOICES`, the words that a
-    field may be; `check(config, pins)`, which returns the field that is wrong and what was expected.
-    When the config has been checked all these but `make` are let go.
+    It may also have `PIN_USES`: the board's list that the pin in a field must be in; `CHOICES`: the values
+    that a field may have; `check(config, pins)`, which returns a wrong field and what is expected, or None.
+    When the config has been checked, `main.py` deletes all of these but `make`.
     """
     file = "dht" if kind in ("dht11", "dht22") else kind if kind in KINDS.split() else "board_reading"
     name = "sensors." + file

@@ -1,6 +1,6 @@
-"""BME280: temperature, humidity and pressure; and the BMP280, which has no humidity.
+"""BME280 temperature, humidity and pressure sensor on I2C, and BMP280, which has no humidity.
 
-By Bosch's data sheet BST-BME280-DS002: the compensation of 4.2.3, in integers.
+The compensation is that of Bosch's data sheet BST-BME280-DS002, 4.2.3, in integers.
 """
 
 import struct
@@ -11,11 +11,11 @@ from . import MEASUREMENT
 from .schema import merge_fields
 
 FIELDS = merge_fields(
-    bus=(str, "i2c", 1, 16, "the name of one of the board's buses"),
+    bus=(str, "i2c", 1, 16, "the name of a bus of the board"),
     address=(int, 0x76, 0x76, 0x77, "118 or 119"),
 )
 
-_TIME = const(10)  # ms, each value measured once
+_TIME = const(10)  # ms, one sample of each quantity
 
 
 def make(config, pins):
@@ -23,7 +23,7 @@ def make(config, pins):
 
 
 class Bme280:
-    """`bus` is a `machine.I2C`."""
+    """The driver; `bus` is a `machine.I2C`."""
 
     quantities = (
         ("temperature", "°C", "temperature", 2, MEASUREMENT),
@@ -40,21 +40,21 @@ class Bme280:
 
     def start(self):
         if self._trim is None:
-            self._begin()
+            self._read_trim()
         if self._trim[1]:
-            self._write(0xF2, 1)  # humidity once; taken over with the next write
-        self._write(0xF4, 0x25)  # temperature and pressure once, now
+            self._write(0xF2, 1)  # humidity, one sample; the next write makes it effective
+        self._write(0xF4, 0x25)  # temperature and pressure, one sample, starts the measurement
         return _TIME
 
-    def _begin(self):
-        """Its trimming, which lasts."""
+    def _read_trim(self):
+        """Read the calibration data ("trimming parameters"), which never change."""
         bus, address = self._bus, self._address
         chip = bus.readfrom_mem(address, 0xD0, 1)[0]
         if chip not in (0x60, 0x58):
-            raise ValueError("no BME280: its id is 0x%02x" % chip)
+            raise ValueError("not a BME280 or BMP280: chip id 0x%02x" % chip)
         low = struct.unpack("<HhhHhhhhhhhh", bus.readfrom_mem(address, 0x88, 24))
         if not low[0] or not low[3]:
-            raise ValueError("no trimming")
+            raise ValueError("no calibration data")
         high = ()
         if chip == 0x60:
             h = bus.readfrom_mem(address, 0xE1, 7)
@@ -80,13 +80,13 @@ class Bme280:
                 raise OSError("still measuring")
             bus.readfrom_mem_into(self._address, 0xF7, raw)
         except OSError:
-            self._trim = None  # another may be there when it comes back
+            self._trim = None  # read it again: the sensor may be replaced by another one
             raise
         t = raw[3] << 12 | raw[4] << 4 | raw[5] >> 4
         p = raw[0] << 12 | raw[1] << 4 | raw[2] >> 4
         if t == 0x80000 or p == 0x80000:
             self._trim = None
-            raise ValueError("it has not measured")
+            raise ValueError("no measurement")
         low, high = self._trim
         fine = _fine(low, t)
         values[0] = ((fine * 5 + 128) >> 8) / 100
@@ -99,7 +99,7 @@ def _signed(octet):
 
 
 def _fine(trim, t):
-    """The temperature as the others want it."""
+    """Return t_fine: the temperature for the compensation of pressure and humidity."""
     t1, t2, t3 = trim[0], trim[1], trim[2]
     a = ((t >> 3) - (t1 << 1)) * t2 >> 11
     b = (t >> 4) - t1
@@ -107,19 +107,19 @@ def _fine(trim, t):
 
 
 def _pressure(trim, p, fine):
-    """In Pa / 256."""
+    """Return the pressure in units of 1/256 Pa."""
     a = fine - 128000
     b = a * a * trim[8] + (a * trim[7] << 17) + (trim[6] << 35)
     a = (a * a * trim[5] >> 8) + (a * trim[4] << 12)
     a = ((1 << 47) + a) * trim[3] >> 33
     if not a:
-        raise ValueError("trimming")
+        raise ValueError("wrong calibration data")
     p = ((1048576 - p << 31) - b) * 3125 // a
     return (p + (trim[11] * (p >> 13) * (p >> 13) >> 25) + (trim[10] * p >> 19) >> 8) + (trim[9] << 4)
 
 
 def _humidity(trim, h, fine):
-    """In % / 1024."""
+    """Return the relative humidity in units of 1/1024 %."""
     h1, h2, h3, h4, h5, h6 = trim
     v = fine - 76800
     a = (h << 14) - (h4 << 20) - h5 * v + 16384 >> 15

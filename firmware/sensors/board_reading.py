@@ -1,4 +1,4 @@
-"""A value that the board itself can tell: one of its `READINGS`."""
+"""Readings of the board itself, such as chip temperature and Wi-Fi signal: the `READINGS` of its pins.py."""
 
 from . import MEASUREMENT
 from .schema import merge_fields
@@ -11,6 +11,8 @@ def make(config, pins):
 
 
 class BoardReading:
+    """The driver; `read()` returns the value."""
+
     def __init__(self, key, read, unit, device_class):
         self.quantities = ((key, unit, device_class, 2, MEASUREMENT),)
         self._read = read

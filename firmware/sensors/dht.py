@@ -1,14 +1,14 @@
-"""DHT11 and DHT22 (AM2302): temperature and humidity on one pin, by MicroPython's own driver."""
+"""DHT11 and DHT22 (AM2302) temperature and humidity sensors, with MicroPython's `dht` driver."""
 
 from . import MEASUREMENT
 from .schema import REQUIRED, merge_fields
 
 FIELDS = merge_fields(
     pin=(object, REQUIRED, 0, 0, "a pin"),
-    # the DHT22 measures every two seconds
+    # the DHT22 measures once in two seconds
     period=(float, 10, 2, 86400, "seconds, 2 to 86400"),
 )
-PIN_USES = {"pin": "OUTPUT_PINS"}  # it is driven, too
+PIN_USES = {"pin": "OUTPUT_PINS"}  # the driver also drives the pin
 
 
 def make(config, pins):
@@ -19,7 +19,7 @@ def make(config, pins):
 
 
 class Dht:
-    """`driver` is a `dht.DHT11` or `dht.DHT22`."""
+    """The driver for a `dht.DHT11` or `dht.DHT22`."""
 
     quantities = (
         ("temperature", "°C", "temperature", 1, MEASUREMENT),
@@ -37,10 +37,10 @@ class Dht:
             self._driver.measure()
         except OSError:
             raise
-        except Exception as error:  # the driver's own for a wrong sum
+        except Exception as error:  # the driver raises Exception for a wrong checksum
             raise ValueError(str(error))
         humidity = self._driver.humidity()
         if not 0 <= humidity <= 100:
-            raise ValueError("humidity %s" % humidity)
+            raise ValueError("humidity %s is out of range" % humidity)
         values[0] = self._driver.temperature()
         values[1] = humidity

@@ -1,4 +1,4 @@
-"""A contact, a button, a motion detector: ON or OFF, told as soon as it holds for `debounce`."""
+"""Digital input: a contact, button or motion detector; ON or OFF, debounced and published at once."""
 
 from time import ticks_diff, ticks_ms
 
@@ -11,7 +11,7 @@ FIELDS = merge_fields(
     pull=(str, "up", 2, 4, "up, down or none"),
     invert=(bool, False, 0, 1, "true or false"),
     debounce=(float, 0.05, 0, 60, "seconds, 0 to 60"),
-    device_class=(str, "", 0, 32, "a device class of Home Assistant's"),
+    device_class=(str, "", 0, 32, "a device class of Home Assistant"),
     wake=(bool, False, 0, 1, "true or false"),
     period=(float, 300, 0.1, 86400, "seconds, 0.1 to 86400"),
     qos=(int, 1, 0, 2, "0, 1 or 2"),
@@ -19,7 +19,7 @@ FIELDS = merge_fields(
 PIN_USES = {"pin": "INPUT_PINS"}
 CHOICES = {"pull": ("up", "down", "none")}
 
-_LOOK = const(50)  # ms; an interrupt does not end the wait for the network
+_POLL = const(50)  # ms; polled because an interrupt does not end the wait for the network
 
 
 def make(config, pins):
@@ -27,9 +27,9 @@ def make(config, pins):
 
 
 class Digital:
-    """`pin` is a `machine.Pin`; `on_edge(pin, handler, edge)` is the board's.
+    """The driver for a `machine.Pin`; `on_edge(pin, handler, edge)` is the board's function.
 
-    `wake`: whether a change ends a deep sleep.
+    `wake` is True if a change of the pin wakes the board from deep sleep.
     """
 
     wake = False
@@ -40,9 +40,9 @@ class Digital:
         self._pin = pin
         self._invert = 1 if config["invert"] else 0
         self._debounce = int(config["debounce"] * 1000)
-        self._level = None  # as it holds
-        self._seen = None  # as it was last
-        self._since = 0  # ticks
+        self._level = None  # debounced level
+        self._last_level = None  # level at the last poll
+        self._since = 0  # ticks of the last change
         self._edge = False
         if config["wake"]:
             self.wake = True
@@ -52,29 +52,30 @@ class Digital:
         self._edge = True
 
     def poll(self, now):
+        """Read the pin; returns the ms until it has to be read again."""
         level = self._pin.value() ^ self._invert
-        if self._edge or level != self._seen:
+        if self._edge or level != self._last_level:
             self._edge = False
-            self._seen, self._since = level, now
+            self._last_level, self._since = level, now
         if level == self._level:
-            return _LOOK
+            return _POLL
         left = self._debounce - ticks_diff(now, self._since)
         if self._level is not None and left > 0:
             return left
         self._level = level
         self.has_changed = True
-        return _LOOK
+        return _POLL
 
     def arm_wake(self, wake_on):
-        """Have the board's `wake_on(pin, level)` end the sleep when it changes; returns to what, 1 for ON."""
+        """Have the next change wake the board, by its `wake_on(pin, level)`; returns 1 for a change to ON."""
         other = 0 if self._level else 1
-        # what came while the link was closed wakes it at once
+        # after an edge since the last poll the present level wakes the board: it wakes at once
         wake_on(self._pin, self._pin.value() if self._edge else other ^ self._invert)
         return other
 
-    def on_wake(self, level):
-        """It came to this level, and that ended the sleep: told, though it may be over by now."""
-        self._level = level
+    def on_wake(self, value):
+        """Report that the pin has woken the board by a change to 1 (ON) or 0, even if it has changed back."""
+        self._level = value
         self.has_changed = True
 
     def start(self):

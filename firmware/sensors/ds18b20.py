@@ -1,4 +1,4 @@
-"""DS18B20 thermometers, several on one wire, by MicroPython's own driver."""
+"""DS18B20 temperature sensors, several on one 1-Wire bus, with MicroPython's `ds18x20` driver."""
 
 from time import ticks_diff, ticks_ms
 
@@ -15,13 +15,14 @@ FIELDS = merge_fields(
 PIN_USES = {"pin": "OUTPUT_PINS"}
 
 _CONVERSION = const(750)  # ms, at 12 bits
-_POWER_ON = b"\x50\x05"  # 85 degrees: it has not measured yet ...
-_RESERVED = const(0x0C)  # ... where its byte 6 has this
+_POWER_ON = b"\x50\x05"  # 85 degrees, the value before the first measurement ...
+_RESERVED = const(0x0C)  # ... if byte 6 of the scratchpad is this
 
-_wires: dict = {}  # those that several share, by pin
+_buses: dict = {}  # OneWireBus by pin, shared by its sensors
 
 
 def check(config, pins):
+    """Check that `address` is hexadecimal."""
     try:
         bytes.fromhex(config["address"] or "")
     except ValueError:
@@ -30,23 +31,23 @@ def check(config, pins):
 
 def make(config, pins):
     pin = config["pin"]
-    if pin not in _wires:
+    if pin not in _buses:
         from ds18x20 import DS18X20
         from onewire import OneWire
 
-        _wires[pin] = OneWireBus(DS18X20(OneWire(pins.open_drain(pin))))
-    return Ds18b20(_wires[pin], config["address"])
+        _buses[pin] = OneWireBus(DS18X20(OneWire(pins.open_drain(pin))))
+    return Ds18b20(_buses[pin], config["address"])
 
 
 class OneWireBus:
-    """One wire; all that are on it measure at the same time. `driver` is a `ds18x20.DS18X20`."""
+    """A 1-Wire bus, whose sensors all measure at the same time. `driver` is a `ds18x20.DS18X20`."""
 
     def __init__(self, driver):
         self.driver = driver
-        self._since = None  # ticks at which they began
+        self._since = None  # ticks at the start of the measurement
 
     def start(self):
-        """Returns the ms until they have measured."""
+        """Start a measurement, unless one is running; returns the ms until it is finished."""
         now = ticks_ms()
         if self._since is not None:
             left = _CONVERSION - ticks_diff(now, self._since)
@@ -58,38 +59,40 @@ class OneWireBus:
         return _CONVERSION
 
     def find_address(self):
-        """The address of the one that is there. Raises ValueError where it is not one."""
+        """Return the address of the only sensor. Raises ValueError if there is none, or more than one."""
         found = self.driver.scan()
         if len(found) != 1:
-            there = ", ".join("".join("%02x" % octet for octet in rom) for rom in found)
-            raise ValueError("set address to one of " + there if found else "no thermometer on the wire")
+            known = ", ".join("".join("%02x" % octet for octet in rom) for rom in found)
+            raise ValueError("set address to one of " + known if found else "no sensor on the 1-Wire bus")
         return bytes(found[0])
 
 
 class Ds18b20:
+    """The driver; `bus` is a OneWireBus, `address` hexadecimal or None for the only sensor on the bus."""
+
     quantities = (("temperature", "°C", "temperature", 2, MEASUREMENT),)
 
-    def __init__(self, wire, address):
-        self._wire = wire
+    def __init__(self, bus, address):
+        self._bus = bus
         self._address = bytes.fromhex(address) if address else None
 
     def start(self):
         try:
             if self._address is None:
-                self._address = self._wire.find_address()
-            return self._wire.start()
+                self._address = self._bus.find_address()
+            return self._bus.start()
         except (OSError, ValueError):
             raise
         except Exception:  # OneWireError
-            raise OSError("nobody answers on the wire")
+            raise OSError("no response on the 1-Wire bus")
 
     def read(self, values):
-        driver = self._wire.driver
+        driver = self._bus.driver
         try:
             value = driver.read_temp(self._address)
-        except Exception as error:  # the driver's own, for a wrong check sum and for silence
-            raise OSError(str(error) or "nobody answers on the wire")
+        except Exception as error:  # the driver raises Exception for a wrong checksum and for no response
+            raise OSError(str(error) or "no response on the 1-Wire bus")
         scratchpad = driver.buf
         if scratchpad[6] == _RESERVED and scratchpad[:2] == _POWER_ON:
-            raise ValueError("it has lost its power and not measured")
+            raise ValueError("the sensor lost its power before it measured")
         values[0] = value

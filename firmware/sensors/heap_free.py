@@ -1,4 +1,4 @@
-"""Bytes of the heap that are free, after a collection."""
+"""Free heap in bytes, after a garbage collection."""
 
 import gc
 
@@ -13,6 +13,8 @@ def make(config, pins):
 
 
 class HeapFree:
+    """The driver."""
+
     quantities = (("heap_free", "B", "data_size", 0, MEASUREMENT),)
 
     def start(self):

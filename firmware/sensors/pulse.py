@@ -1,7 +1,7 @@
-"""Pulses of a meter: how many in all, and how fast. The count outlives resets and power cuts.
+"""Pulse counter for meters (water, gas, electricity): total count and rate.
 
-It is kept in a file, written every `save` seconds where it has changed, and before the device resets
-itself: what a power cut takes is what came since.
+The count is kept in a file, `pulse-<name>`, which is written every `save` seconds if the count has changed,
+and before the device resets itself. A power cut loses the pulses since the last write.
 """
 
 import os
@@ -15,11 +15,11 @@ FIELDS = merge_fields(
     pull=(str, "up", 2, 4, "up, down or none"),
     edge=(str, "falling", 6, 7, "rising or falling"),
     debounce=(float, 0, 0, 1, "seconds, 0 to 1"),
-    per_unit=(float, 1, 1e-6, 1e9, "pulses for a unit"),
+    per_unit=(float, 1, 1e-6, 1e9, "the number of pulses per unit"),
     unit=(str, "", 0, 16, "a unit"),
     rate_unit=(str, "", 0, 16, "a unit"),
     rate_time=(float, 60, 1, 86400, "seconds, 1 to 86400"),
-    device_class=(str, "", 0, 32, "a device class of Home Assistant's"),
+    device_class=(str, "", 0, 32, "a device class of Home Assistant"),
     save=(float, 600, 10, 86400, "seconds, 10 to 86400"),
 )
 PIN_USES = {"pin": "INPUT_PINS"}
@@ -32,7 +32,7 @@ def make(config, pins):
 
 
 class Pulse:
-    """`pin` is a `machine.Pin`; `on_edge(pin, handler, edge)` is the board's."""
+    """The driver for a `machine.Pin`; `on_edge(pin, handler, edge)` is the board's function."""
 
     def __init__(self, config, pin, on_edge):
         unit = config["unit"]
@@ -45,24 +45,24 @@ class Pulse:
         self._rate_time = config["rate_time"] * 1000
         self._save = int(config["save"] * 1000)
         self._debounce = int(config["debounce"] * 1000)
-        self._last = self._read_at = self._saved_at = ticks_ms()
-        self._before = self._saved = self._stored()
-        self._pulses = 0  # since the start
+        self._pulse_at = self._read_at = self._saved_at = ticks_ms()
+        self._before = self._saved = self._load()
+        self._pulses = 0  # number of pulses since the start
         self._first = True
-        self._counted = 0  # of these, at the last reading
+        self._last_pulses = 0  # `_pulses` at the last reading
         on_edge(pin, self._interrupt, config["edge"])
 
     def _interrupt(self, pin):
         if self._debounce:
             now = ticks_ms()
-            if not self._first and ticks_diff(now, self._last) < self._debounce:
+            if not self._first and ticks_diff(now, self._pulse_at) < self._debounce:
                 return
-            self._last = now
+            self._pulse_at = now
             self._first = False
         self._pulses += 1
 
-    def _stored(self):
-        # the new file is there before the old is gone: one of them is whole
+    def _load(self):
+        # the old file is removed after the new one is written: one of them is complete
         for path in (self._path + ".new", self._path):
             try:
                 with open(path) as file:
@@ -81,16 +81,16 @@ class Pulse:
         pulses = self._pulses
         gone = ticks_diff(now, self._read_at)
         values[0] = (self._before + pulses) / self._per_unit if self._per_unit != 1 else self._before + pulses
-        values[1] = None  # of no time there is no rate
+        values[1] = None  # no rate without time between two readings
         if gone > 0:
-            values[1] = (pulses - self._counted) / self._per_unit * self._rate_time / gone
-        self._counted, self._read_at = pulses, now
+            values[1] = (pulses - self._last_pulses) / self._per_unit * self._rate_time / gone
+        self._last_pulses, self._read_at = pulses, now
         if ticks_diff(now, self._saved_at) >= self._save:
             self._saved_at = now
             self.save()
 
     def save(self):
-        """Write the count where it has changed. Raises OSError."""
+        """Write the count to flash if it has changed. Raises OSError."""
         count = self._before + self._pulses
         if count == self._saved:
             return

@@ -1,4 +1,4 @@
-"""SHT30, SHT31, SHT35: temperature and humidity, by Sensirion's data sheet."""
+"""SHT30, SHT31 and SHT35 temperature and humidity sensors on I2C, by Sensirion's data sheet."""
 
 from micropython import const
 
@@ -6,12 +6,12 @@ from . import MEASUREMENT
 from .schema import merge_fields
 
 FIELDS = merge_fields(
-    bus=(str, "i2c", 1, 16, "the name of one of the board's buses"),
+    bus=(str, "i2c", 1, 16, "the name of a bus of the board"),
     address=(int, 0x44, 0x44, 0x45, "68 or 69"),
 )
 
 _TIME = const(16)  # ms, at high repeatability
-_MEASURE = b"\x24\x00"  # once, at high repeatability, and the clock is not held
+_MEASURE = b"\x24\x00"  # single shot, high repeatability, no clock stretching
 
 
 def make(config, pins):
@@ -19,7 +19,7 @@ def make(config, pins):
 
 
 class Sht3x:
-    """`bus` is a `machine.I2C`."""
+    """The driver; `bus` is a `machine.I2C`."""
 
     quantities = (
         ("temperature", "°C", "temperature", 2, MEASUREMENT),
@@ -39,13 +39,13 @@ class Sht3x:
         raw = self._raw
         self._bus.readfrom_into(self._address, raw)
         if crc8(raw, 0, 2) != raw[2] or crc8(raw, 3, 5) != raw[5]:
-            raise ValueError("wrong check sum")
+            raise ValueError("wrong checksum")
         values[0] = (raw[0] << 8 | raw[1]) * 175 / 65535 - 45
         values[1] = (raw[3] << 8 | raw[4]) * 100 / 65535
 
 
 def crc8(data, start, end):
-    """x^8 + x^5 + x^4 + 1, beginning with 0xFF."""
+    """Return the CRC-8 of data[start:end]: polynomial x^8 + x^5 + x^4 + 1, initial value 0xFF."""
     value = 0xFF
     for i in range(start, end):
         value ^= data[i]

@@ -69,7 +69,7 @@ def test_async_with_connects_and_disconnects() -> None:
 
     sim.play(main)
     assert told == [(sim.mqtt, True, None), (sim.mqtt, False, None)]
-    assert sim.stream.written.endswith(b"\xe0\x00") and sim.stream.closed and not sim.mqtt.connected
+    assert sim.stream.written.endswith(b"\xe0\x00") and sim.stream.closed and not sim.mqtt.is_connected
 
 
 def test_leaving_by_a_cancellation_disconnects_too() -> None:
@@ -137,7 +137,7 @@ def test_connect_may_leave_it_to_the_background() -> None:
         waiting = asyncio.create_task(sim.mqtt.publish("a", b"x", qos=1))
         await asyncio.sleep(3)
         sim.broker_listens = True
-        assert (await waiting).reason == 0 and sim.mqtt.connected
+        assert (await waiting).reason == 0 and sim.mqtt.is_connected
         await sim.mqtt.disconnect()
 
     run(sim, main())
@@ -177,7 +177,7 @@ def test_idle_it_wakes_for_its_deadlines_only() -> None:
         rounds.clear()
         await asyncio.sleep(600)
         pings = len(sim.written(0xC0))
-        assert 9 <= pings <= 12 and sim.mqtt.connects == 1
+        assert 9 <= pings <= 12 and sim.mqtt.connection_count == 1
         assert selector.waits - waits == pings + 1  # and the end of the sleep
         assert len({now // 1000 for now in rounds}) == pings
 
@@ -628,7 +628,7 @@ def test_an_iterator_lives_on_over_reconnects_and_ends_with_disconnect() -> None
         assert await task == "ended"
 
     run(sim, main())
-    assert got == [1, 2, 3, 4] and sim.mqtt.connects == 4
+    assert got == [1, 2, 3, 4] and sim.mqtt.connection_count == 4
 
 
 def test_leaving_async_with_unsubscribes() -> None:
@@ -643,7 +643,7 @@ def test_leaving_async_with_unsubscribes() -> None:
                     raise KeyError(m.topic)
         await asyncio.sleep(1)
         assert not sim.subscription_ids and acknowledged(sim) == [(1, 0), (2, 0), (3, 0)]
-        assert client.is_connected and not client.open
+        assert client.is_connected and not client.iterators
 
     sim.play(main)
 
@@ -703,7 +703,7 @@ def test_arguments_that_make_no_sense() -> None:
     for options in ({"overflow": "all"}, {"queue_size": 0}):
         with pytest.raises(ValueError):
             sim.mqtt.messages("c", **options)
-    assert not sim.mqtt.open
+    assert not sim.mqtt.iterators
     with pytest.raises(AttributeError):
         sim.mqtt.poll(1000)  # would block the loop
 

@@ -18,7 +18,7 @@ def deploy(cable: SimulatedBoard, *more: object) -> str:
 
 
 def copied(said: str) -> tuple[int, int, int]:
-    found = re.search(r"(\d+) files copied, (\d+) removed, (\d+) were there", said)
+    found = re.search(r"(\d+) files copied, (\d+) removed, (\d+) unchanged", said)
     assert found, said
     return int(found[1]), int(found[2]), int(found[3])
 
@@ -54,7 +54,7 @@ def test_what_came_over_the_air_makes_room_for_what_came_by_the_cable(deployed_b
     (deployed_board.folder / "a" / "app" / "node.mpy").write_bytes(b"of an update")
     (deployed_board.folder / "slot").write_text("a . -\n")
     said = deploy(deployed_board)
-    assert copied(said)[:2] == (0, 2) and "these files run" in said
+    assert copied(said)[:2] == (0, 2) and "the deployed files run now" in said
     assert not (deployed_board.folder / "slot").exists()
     assert "connected to" in run_tool("deploy", "--board", "esp32", "--port", deployed_board.port)
 
@@ -65,14 +65,14 @@ def test_it_is_started_and_its_first_lines_are_shown(deployed_board: SimulatedBo
 
 
 def test_a_micropython_that_loads_other_mpy_files_is_told(micropython_board: SimulatedBoard) -> None:
-    with pytest.raises(UserError, match=r"loads .mpy version 6, these files are version 5: `make flash` it"):
+    with pytest.raises(UserError, match=r"loads .mpy files of version 6, but these files have version 5"):
         deploying.read_board_hashes(micropython_board.port, {"main.py": ""}, 5)
 
 
 def test_a_full_file_system_is_told(micropython_board: SimulatedBoard) -> None:
     (micropython_board.folder / "boot.py").write_text(_FULL)
     said = run_failing_tool("deploy", "--board", "esp32", "--port", micropython_board.port)
-    assert "its file system is full" in said and "make ls" in said
+    assert "the file system of the board is full" in said and "make ls" in said
 
 
 # a disk of 8 KB instead of the folder
@@ -102,6 +102,6 @@ def test_ls_logs_and_erase(deployed_board: SimulatedBoard) -> None:
     said = run_tool("logs", "--port", deployed_board.port, "--seconds", "8", "--restart")
     assert "dut: connected to" in said
     said = run_failing_tool("erase", "--board", "esp32", "--port", deployed_board.port, "--files-only")
-    assert "nothing is erased" in said and (deployed_board.folder / "config.json").exists()
+    assert "nothing was erased" in said and (deployed_board.folder / "config.json").exists()
     run_tool("erase", "--board", "esp32", "--port", deployed_board.port, "--files-only", "--yes")
     assert not list(deployed_board.folder.iterdir())

@@ -65,8 +65,8 @@ def test_a_pico_that_runs_is_brought_into_its_bootloader(make_rig: MakeRig) -> N
     with rig.plug_in() as cable:
         run_tool("flash", *rig.flash_options(cable), *rig.config_options, "--no-start")
         said = run_tool("flash", *rig.flash_options(cable), "--no-start")
-        assert "asking MicroPython for its bootloader" in said
-        assert f"{rig.firmware_path.name} taken" in said
+        assert "asking MicroPython to start the bootloader" in said
+        assert f"{rig.firmware_path.name} installed" in said
 
 
 def test_dry_prints_the_steps_and_does_none(make_rig: MakeRig) -> None:
@@ -98,7 +98,7 @@ def test_a_second_run_mends_one_that_was_cut_off(share: float, make_rig: MakeRig
     with rig.plug_in(unplug_after_bytes=int(total_bytes * share)) as cable:
         said = run_failing_tool("flash", *rig.flash_options(cable), "--no-start")
         assert cable.unplugged.is_set()
-        assert cable.port in said and "do it again" in said
+        assert cable.port in said and "try again" in said
     with rig.plug_in() as cable:
         run_tool("flash", *rig.flash_options(cable), "--no-start")
         assert json.loads((rig.filesystem / "config.json").read_text())["health"] == 77
@@ -109,7 +109,7 @@ def test_pulled_out_while_it_is_written(make_rig: MakeRig) -> None:
     rig = make_rig("esp32")
     with rig.plug_in(unplug_after_bytes=30000) as cable:
         said = run_failing_tool("flash", *rig.flash_options(cable), *rig.config_options)
-        went = "the board went away in the midst of it: plug it in and do it again, nothing is lost"
+        went = "the board was unplugged. Plug it in, then try again: its config is saved on this computer"
         assert (cable.port, went) == tuple(said.split(": ", 1))
 
 
@@ -131,10 +131,10 @@ def test_another_chip_is_left_alone(make_rig: MakeRig) -> None:
 @pytest.mark.parametrize(
     "key, wrong, words",
     [
-        ("esp32", "esp32_s3", "not for esp32, which ESP32 has"),
-        ("esp32", "rpi_pico_w", "not a firmware of Espressif's chips"),
+        ("esp32", "esp32_s3", "ESP32 has the chip esp32"),
+        ("esp32", "rpi_pico_w", "not a firmware image for ESP32 chips"),
         ("rpi_pico_w", "esp32", "not a UF2 file"),
-        ("rpi_pico2_w", "rpi_pico_w", "not for rp2350"),
+        ("rpi_pico2_w", "rpi_pico_w", "has the chip rp2350"),
     ],
 )
 def test_firmware_of_another_chip_is_refused(
@@ -162,14 +162,14 @@ def test_a_port_that_is_busy(make_rig: MakeRig) -> None:
 
 
 def test_a_port_that_is_not_there() -> None:
-    assert "/dev/ttyNONE: there is no such port" in run_failing_tool(
+    assert "/dev/ttyNONE: no such port" in run_failing_tool(
         "flash", "--board", "esp32", "--port", "/dev/ttyNONE"
     )
 
 
 def test_a_board_that_there_is_not() -> None:
     said = run_failing_tool("flash", "--board", "esp33")
-    assert said.startswith("BOARD=esp33: there are esp32, ")
+    assert said.startswith("BOARD=esp33: no such board. Choose one of esp32, ")
 
 
 # ---- downloads
@@ -204,7 +204,7 @@ def test_a_corrupt_download_is_thrown_away(
     with rig.plug_in() as cable:
         options = ["--board", "esp32", "--port", cable.port, "--mirror", url]
         said = run_failing_tool("flash", *options, XDG_CACHE_HOME=str(cache))
-        assert "not what the SHA-256 in board.toml says" in said and "thrown away" in said
+        assert "it does not have the SHA-256 in board.toml" in said and "was deleted" in said
         assert not [path for path in cache.rglob("*") if path.is_file()]
         (folder / wanted.file_name).unlink()
         said = run_failing_tool("flash", *options, XDG_CACHE_HOME=str(cache))
@@ -228,7 +228,7 @@ def test_a_download_is_kept(
     assert first.read_bytes() == content
     (folder / target.firmware.file_name).unlink()
     assert firmware.get_firmware(target, None, url, Console(quiet=True), number) == first
-    with pytest.raises(UserError, match="check the network"):  # what was kept is checked, too
+    with pytest.raises(UserError, match="Check the network"):  # what was kept is checked, too
         first.write_bytes(content[:-1])
         firmware.get_firmware(target, None, "http://127.0.0.1:1/", Console(quiet=True), number)
 

@@ -65,7 +65,7 @@ def test_what_is_missing_is_asked_for_by_name(micropython_board: SimulatedBoard)
         ("colour=red", "config.json: colour: unknown"),
         ("sensors[0].kind=nose", 'config.json: sensors[0].kind: "nose", expected one of'),
         ("sensors[9].kind=x", "--set sensors[9].kind: there is no entry 9"),
-        ("sensors.kind=x", "--set sensors.kind: what it goes into is not an object"),
+        ("sensors.kind=x", "--set sensors.kind: the field before the last dot is not an object"),
         ("device", "--set device: expected key=value"),
         ("a..b=1", "--set a..b: expected a path"),
     ],
@@ -129,7 +129,7 @@ def test_a_key_of_another_certificate_is_refused(
 ) -> None:
     wrong = _options(certificates, "other")
     said = run_failing_tool("provision", "--board", "esp32", "--port", deployed_board.port, *wrong)
-    assert said.startswith("broker.tls.cert: its key is not the one")
+    assert said.startswith("broker.tls.cert: the private key in broker.tls.key belongs to another certificate")
     assert not (deployed_board.folder / "key.pem").exists()
 
 
@@ -161,7 +161,9 @@ def test_paths_of_fields() -> None:
 
 
 def test_secrets_are_hidden_wherever_they_are() -> None:
-    shown = json.dumps(config.redact_secrets({"wifi": {"password": "a"}, "list": [{"token": "b", "host": "c"}]}))
+    shown = json.dumps(
+        config.redact_secrets({"wifi": {"password": "a"}, "list": [{"token": "b", "host": "c"}]})
+    )
     assert '"a"' not in shown and '"b"' not in shown and '"c"' in shown
 
 
@@ -178,12 +180,12 @@ def test_a_person_is_asked_and_sees_no_password(micropython_board: SimulatedBoar
     ]
     answers = [
         ("Wi-Fi network", "home"),
-        ("its password", "typed unseen"),
-        ("name of the device", ""),  # Return takes what is offered
-        ("broker's host", "broker.lan"),
-        ("its port", "1884"),
-        ("user at the broker", "me"),
-        ("user's password", "unseen, too"),
+        ("Wi-Fi password", "typed unseen"),
+        ("Device name", ""),  # Return takes what is offered
+        ("Broker host", "broker.lan"),
+        ("Broker port", "1884"),
+        ("Broker user", "me"),
+        ("Password of the broker user", "unseen, too"),
     ]
     pid, fd = pty.fork()
     if pid == 0:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tools import broker
-from tools.monitor.device_state import DeviceState, DeviceMonitor
+from tools.monitor.device_state import DeviceMonitor, DeviceState
 from tools.vm.device import SimulatedDevice, host_config
 
 PREFIX = "test"

@@ -46,7 +46,7 @@ def test_messages_in_its_outbox_outlive_its_end(qos: int, tmp_path: Path) -> Non
         level.write_text("3.0")
         server.start()
         with observe(server.address) as observer, SimulatedDevice(tmp_path, config) as running:
-            wait_for_line(running, "messages of before the restart")
+            wait_for_line(running, "messages restored")
             observer.wait_until(lambda: 3.0 in observer.dut.readings.get("level", ()))
             readings = list(observer.dut.readings["level"])
             assert readings.count(2.0) >= 2 and readings == sorted(readings)
@@ -61,7 +61,7 @@ def test_flash_that_fails_is_told_and_the_device_lives_on(tmp_path: Path) -> Non
         (tmp_path / ("journal" + which)).mkdir()  # where its files should be
     with broker.Mosquitto() as server, observe(server.address) as observer:
         with SimulatedDevice(tmp_path, settings(server.address, 1)) as running:
-            line = wait_for_line(running, "messages do not outlive a restart")
+            line = wait_for_line(running, "unsent messages are lost at a restart")
             assert line.startswith("dut: journal: ")
             observer.wait_until(lambda: len(observer.dut.readings.get("level", ())) > 2)
             assert observer.command("lamp", "ON")["ok"]

@@ -23,7 +23,10 @@ from tools.vm.device import host_config
 from umqtt5 import Client
 
 PROGRAM = Path(__file__).parent / "simulated_day.py"
-_OWN = "import gc; gc.collect(); a = gc.mem_alloc(); import simulated_day; gc.collect()\nprint(gc.mem_alloc() - a)"
+_OWN = (
+    "import gc; gc.collect(); a = gc.mem_alloc(); import simulated_day; gc.collect()\n"
+    "print(gc.mem_alloc() - a)"
+)
 HOUR = re.compile(r"hour (\d+) free (\d+) largest (\d+) connects (\d+) backlog (\d+)")
 
 
@@ -50,7 +53,10 @@ class SimulatedDay:
         own = process.start_vm(["-c", _OWN], module_path=[code, Path()], cwd=folder).communicate()[0]
         heap = f"{128 * 1024 + int(own)}"
         self.process = process.start_vm(
-            ["-c", "import simulated_day; simulated_day.main()"], module_path=[code, Path()], heap=heap, cwd=folder
+            ["-c", "import simulated_day; simulated_day.main()"],
+            module_path=[code, Path()],
+            heap=heap,
+            cwd=folder,
         )
 
     def go(self, hour: int) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tools.doctor import clock, computer
 from tools.doctor.context import CheckContext
-from tools.doctor.finding import OK, ERROR, WARNING, Check, Finding, run_checks
+from tools.doctor.finding import ERROR, OK, WARNING, Check, Finding, run_checks
 
 
 def test_packages_are_compared_with_their_pins(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_packages_are_compared_with_their_pins(tmp_path: Path) -> None:
     (tmp_path / "board.txt").write_text("rich==0.1\nno-such-package==1.0\n")
     (tmp_path / "bench.txt").write_text("not-installed==1.0\n")  # and nobody has asked for it
     good, wrong = computer.compare_packages(tmp_path, tmp_path)
-    assert good == Finding(OK, "packages of demo", "1 as pinned")
+    assert good == Finding(OK, "packages of demo", "1 packages have the pinned versions")
     assert wrong.level == ERROR and "make setup" in wrong.remedy
     assert f"rich {version('rich')} (==0.1 is pinned)" in wrong.message
     assert "no-such-package missing" in wrong.message
@@ -100,7 +100,7 @@ def test_a_clock_that_is_off(http_server: int, off: int, level: str) -> None:
     found = clock.compare_clock(
         {"web": lambda: clock.time_from_http("127.0.0.1", http_server)}, lambda: time.time() + off
     )
-    assert found.level == level and "by web" in found.message
+    assert found.level == level and "compared with web" in found.message
     if off:
         assert found.remedy and ("ahead" if off > 0 else "behind") in found.message
 
@@ -110,7 +110,7 @@ def test_the_next_source_is_asked_where_one_is_silent(time_server: int) -> None:
         "web": lambda: clock.time_from_http("127.0.0.1", 1),
         "ntp": lambda: clock.time_from_ntp("127.0.0.1", time_server),
     }
-    assert clock.compare_clock(sources).message.endswith("by ntp")
+    assert clock.compare_clock(sources).message.endswith("compared with ntp")
     assert clock.compare_clock(sources, lambda: time.time() + 1000).level == ERROR
 
 

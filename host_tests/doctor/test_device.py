@@ -18,13 +18,13 @@ from tools import broker
 from tools.board import definition
 from tools.doctor import device, serial_ports
 from tools.doctor.context import CheckContext
-from tools.doctor.finding import OK, ERROR, WARNING, Finding
+from tools.doctor.finding import ERROR, OK, WARNING, Finding
 
 
 def doctor(*arguments: str, code: int) -> dict[str, Finding]:
     """The findings of a run, by what they are about; the last where there are several."""
     said = run_tool("doctor", "--json", *arguments, code=code)
-    return {one["what"]: Finding(**one) for one in json.loads(said)}
+    return {one["subject"]: Finding(**one) for one in json.loads(said)}
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_micropython_alone(deployed_board: tuple[SimulatedBoard, Rig]) -> None:
     found = doctor("--port", cable.port, "--board", "esp32", code=0)
     assert found[cable.port].message == "can be opened"
     assert found[f"MicroPython on {cable.port}"].level in (OK, WARNING)  # by the version of the VM
-    assert (found["application"].level, found["application"].message) == (WARNING, "not on the board")
+    assert (found["application"].level, found["application"].message) == (WARNING, "not installed")
     assert "make deploy" in found["application"].remedy
     assert found["config.json"].level == WARNING and "make provision" in found["config.json"].remedy
 
@@ -54,7 +54,7 @@ def test_a_micropython_of_another_version(deployed_board: tuple[SimulatedBoard, 
     assert isinstance(case.micropython_info, dict)
     case.micropython_info["mpy"] = 5
     (found,) = device.check_micropython(case)
-    assert found.level == ERROR and "loads .mpy of version 5, ours are of 6" in found.message
+    assert found.level == ERROR and "loads .mpy files of version 5, but ours have version 6" in found.message
 
 
 def test_a_device_with_its_broker_and_it_goes_on_afterwards(
@@ -66,10 +66,10 @@ def test_a_device_with_its_broker_and_it_goes_on_afterwards(
     run_tool("provision", *options, "--no-start", *rig.config_options)
     found = doctor(*options, code=0)
     assert found["application"].level == OK
-    assert found["config.json"] == Finding(OK, "config.json", "good: dut below test/")
+    assert found["config.json"] == Finding(OK, "config.json", "valid; the device publishes under test/dut/")
     where = f"{rig.broker.host}:{rig.broker.port}"
     assert found[f"broker {where}"].level == OK and found[f"MQTT at {where}"].level == OK
-    assert "to a board that is the board itself" in found["name"].message  # 127.0.0.1
+    assert "which is the board itself" in found["name"].message  # 127.0.0.1
     with observe(rig.broker) as observer:
         observer.wait_until(lambda: observer.dut.status == "online")
 
@@ -77,7 +77,7 @@ def test_a_device_with_its_broker_and_it_goes_on_afterwards(
     path = rig.filesystem / "config.json"
     path.write_text(path.read_text().replace('"sensors"', '"sensorz"'))
     found = doctor(*options, code=1)
-    assert found["application"].message == "1 files differ, 0 do not belong there"
+    assert found["application"].message == "not up to date: 1 files to copy, 0 to remove"
     assert found["config.json"].level == ERROR and "sensorz: unknown" in found["config.json"].message
 
 
@@ -88,7 +88,11 @@ def test_a_port_without_micropython() -> None:
     (found,) = device.check_micropython(case)
     os.close(near)
     os.close(far)
-    assert found.level == ERROR and "answers no MicroPython" in found.message and "make flash" in found.remedy
+    assert (
+        found.level == ERROR
+        and "MicroPython does not answer" in found.message
+        and "make flash" in found.remedy
+    )
 
 
 def test_a_damaged_firmware_in_the_cache(tmp_path: Path) -> None:

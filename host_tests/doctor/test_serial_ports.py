@@ -18,8 +18,8 @@ import pytest
 from tools.board.serial_ports import SerialPort
 from tools.doctor import serial_ports
 from tools.doctor.context import CheckContext
-from tools.doctor.finding import OK, ERROR, WARNING, Check, Finding, run_checks
-from tools.doctor.serial_ports import User, try_open, explain_no_permission
+from tools.doctor.finding import ERROR, OK, WARNING, Check, Finding, run_checks
+from tools.doctor.serial_ports import User, explain_no_permission, try_open
 
 _NOBODY = 65534
 _DISK = 6  # the group of this number has the same name on every Linux, or one of its own
@@ -45,7 +45,9 @@ def as_nobody(case: CheckContext) -> list[Finding]:
                 os.setgroups([])
                 os.setresgid(_NOBODY, _NOBODY, _NOBODY)
                 os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-            found = run_checks(case, [Check(serial_ports.check_boards), Check(serial_ports.check_permissions)])
+            found = run_checks(
+                case, [Check(serial_ports.check_boards), Check(serial_ports.check_permissions)]
+            )
             os.write(write, json.dumps([vars(one) for one in found]).encode())
         finally:
             os._exit(0)
@@ -70,7 +72,7 @@ def test_a_port_that_can_be_opened(port: str) -> None:
 
 def test_a_port_that_is_not_there(tmp_path: Path) -> None:
     found = as_nobody(CheckContext(port=str(tmp_path / "ttyUSB0")))
-    assert [(one.level, one.message) for one in found] == [(ERROR, "there is no such port")]
+    assert [(one.level, one.message) for one in found] == [(ERROR, "no such port")]
 
 
 def status(mode: int, gid: int) -> os.stat_result:
@@ -128,4 +130,4 @@ def test_modem_manager_and_brltty_are_told(tmp_path: Path) -> None:
 
 def test_what_is_known_of_a_port() -> None:
     assert "CH340" in serial_ports.describe(SerialPort("/dev/ttyUSB0", "USB Serial", 0x1A86))
-    assert "maker unknown" in serial_ports.describe(SerialPort("/dev/ttyUSB0", "", 0x1234))
+    assert "unknown chip" in serial_ports.describe(SerialPort("/dev/ttyUSB0", "", 0x1234))

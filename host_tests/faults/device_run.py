@@ -24,7 +24,10 @@ DEVICE = Path(__file__).with_name("device_program.py")
 
 
 class DeviceRun:
-    """One device behind a proxy, to its end. `received` counts what came from it, `report` is its own word."""
+    """One run of a device behind a fault proxy.
+
+    `received` counts the messages from the device by QoS and number; `report` is what it printed.
+    """
 
     def __init__(self, broker: Address, proxy: Proxy, unique: str, count: int) -> None:
         self._broker = broker
@@ -58,9 +61,10 @@ class DeviceRun:
         tls_and_path: dict[str, str] | None = None,
         **options: Any,
     ) -> None:
-        """Let the device run; the faults end `stop_faults_after` seconds after its start.
+        """Run the device to its end; the faults stop `stop_faults_after` seconds after its start.
 
-        Every `report_interval_ms` it tells its free heap; `progress` is told how many messages have come.
+        The device prints its free heap every `report_interval_ms` ms, 0 for never. `progress` is called
+        with the number of messages.
         """
         client = Client(self._broker.host, self._broker.port, client_id=self._unique + "-desk", outbox=8192)
         client.subscribe(self._unique + "/up/+", self._came, qos=2)
@@ -79,7 +83,9 @@ class DeviceRun:
             "transport": tls_and_path,
         }
         child = process.start_vm(
-            ["-m", "device_program", json.dumps(settings)], module_path=[image.build_program(DEVICE)], heap=heap
+            ["-m", "device_program", json.dumps(settings)],
+            module_path=[image.build_program(DEVICE)],
+            heap=heap,
         )
         try:
             reader = threading.Thread(target=self._read, args=(child,), daemon=True)

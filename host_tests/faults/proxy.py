@@ -20,13 +20,13 @@ from tools.broker import Address
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one connection; bytes are counted over both directions together.
+    """The faults of one connection; bytes are counted in both directions together.
 
-    `delay` and `jitter` in seconds before each piece is passed on, `bytes_per_second` in bytes a second,
-    `chunk_size` bytes at a time. After `after_bytes` bytes: `stall` (nothing goes through any more, and
-    nothing is read), `swallow` (all is read and thrown away), `close` (in good order) or
-    `reset`. `flip_bit_every` changes one bit, `repeat_byte_every` repeats a byte, about once in so many bytes. `accept_only`
-    accepts and never connects to the broker.
+    Data pass in chunks of `chunk_size` bytes, each after `delay` plus up to `jitter` seconds, at
+    `bytes_per_second`. After `after_bytes` bytes, `then` happens: `stall` (nothing passes and nothing is
+    read), `swallow` (all is read and discarded), `close` or `reset`. About once in `flip_bit_every` bytes
+    a bit is changed, once in `repeat_byte_every` bytes a byte is repeated. With `accept_only` the proxy
+    accepts the connection and never connects to the broker.
     """
 
     delay: float = 0

@@ -67,7 +67,8 @@ class ClientHerd:
         numbers = random.Random(1)
         monkeypatch.setattr(module, "getrandbits", numbers.getrandbits)
         self.clients = [
-            client_module.Client("b", client_id="c", transport=self.connect, keep_alive=0) for _ in range(CLIENTS)
+            client_module.Client("b", client_id="c", transport=self.connect, keep_alive=0)
+            for _ in range(CLIENTS)
         ]
         for client in self.clients:
             client.connect(wait=False)

@@ -27,15 +27,15 @@ from tools.fleet.store import FleetStore
             "broker.port: 99999, expected less than or equal to 65535",
         ),
         ("tls = true", "tsl = true", "broker.tsl: unknown, expected one of ca, host, keep_alive, port, tls"),
-        ("{number:03}", "1", "name: 'greenhouse-1', expected a name with the number in it"),
-        ("{number:03}", "{nubmer}", "name: 'greenhouse-{nubmer}', expected a name with the number in it"),
+        ("{number:03}", "1", "name: 'greenhouse-1', expected a name that contains {number}"),
+        ("{number:03}", "{nubmer}", "name: 'greenhouse-{nubmer}', expected a name that contains {number}"),
         ("{number:03}", "{number:030}", "expected 1 to 23 letters, digits, - or _"),
         ('"farm"', '"farm/#"', "prefix: 'farm/#', expected a topic without + and #"),
-        ("tls = true", "tls = false", "expected broker.tls = true where credentials.certificate is"),
+        ("tls = true", "tls = false", "expected broker.tls = true, because credentials.certificate is true"),
         ("period = 1", "period = 0", "sensors[0].period: 0, expected greater than or equal to 0.1"),
         ("[wifi]", "[[devices]]\nnumber = 9\n[wifi]", "devices[0].number: 9, expected 1 to 3"),
-        ("count = 3", "count = 0", "count: 0, and no [[devices]]; expected at least one device"),
-        ("count = 3", "count =", "not TOML: "),
+        ("count = 3", "count = 0", "count is 0 and there are no [[devices]], expected at least one device"),
+        ("count = 3", "count =", "not valid TOML: "),
         ('"not for any eye"', "42", "wifi.password: expected a valid string"),
     ],
 )
@@ -93,7 +93,7 @@ def test_init_writes_one_that_can_be_made(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600  # it gets the password of a network
     run_tool("fleet", "generate", "--file", path, "--out", tmp_path / "out")
     assert (tmp_path / "out" / "greenhouse-004" / "config.json").exists()
-    assert "is there already" in run_tool("fleet", "init", "--file", path, code=1)
+    assert "already exists" in run_tool("fleet", "init", "--file", path, code=1)
 
 
 def test_without_a_description_it_says_how_to_get_one(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_one_board_after_the_other_and_a_run_that_was_cut_goes_on(
     config = json.loads((rig.filesystem / "config.json").read_text())
     assert config["device"] == "greenhouse-002" and config["prefix"] == "farm"
     assert "port" not in config["broker"] and "keep_alive" not in config["broker"]
-    assert "all are flashed" in run_tool("fleet", "flash", *options)
+    assert "all selected devices are flashed" in run_tool("fleet", "flash", *options)
 
     # whoever has changed in the description is due again, and nobody else
     path = write_description(
@@ -115,4 +115,4 @@ def test_one_board_after_the_other_and_a_run_that_was_cut_goes_on(
 
 def test_a_name_that_is_not_of_this_fleet(write_description: WriteDescription, tmp_path: Path) -> None:
     options = ("--file", write_description(), "--out", tmp_path / "out")
-    assert "shed-9: no device of this fleet" in run_tool("fleet", "flash", "shed-9", *options, code=1)
+    assert "shed-9 is not a device of this fleet" in run_tool("fleet", "flash", "shed-9", *options, code=1)

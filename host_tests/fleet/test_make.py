@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from host_tests.board.rig import run_tool
 from host_tests.fleet.conftest import WriteDescription
 from tools.fleet import mosquitto_config
-from tools.fleet.certificate_authority import CertificateAuthority, CertificateAndKey
+from tools.fleet.certificate_authority import CertificateAndKey, CertificateAuthority
 
 DEVICES = ("greenhouse-001", "greenhouse-002", "greenhouse-003")
 
@@ -71,7 +71,7 @@ def test_made_again_nothing_changes(write_description: WriteDescription, tmp_pat
     path = write_description()
     make(path)
     before = contents(tmp_path)
-    assert "0 new, 0 changed, 0 gone, 3 as they were" in make(path)
+    assert "0 new, 0 changed, 0 removed, 3 unchanged" in make(path)
     assert contents(tmp_path) == before
     shutil.rmtree(tmp_path / "out")  # as `make clean` does with build/: keys and passwords stay
     make(path)
@@ -81,9 +81,9 @@ def test_made_again_nothing_changes(write_description: WriteDescription, tmp_pat
     for name in DEVICES:
         password = json.loads(before[f"out/{name}/config.json"])["broker"]["password"]
         hashed = dict(line.split(":", 1) for line in after["out/broker/passwords"].decode().splitlines())
-        assert mosquitto_config.verify_password(password, hashed[name]) and not mosquitto_config.verify_password(
-            password + "x", hashed[name]
-        )
+        assert mosquitto_config.verify_password(
+            password, hashed[name]
+        ) and not mosquitto_config.verify_password(password + "x", hashed[name])
 
 
 def test_only_what_changed_is_written_and_it_says_so(
@@ -94,7 +94,7 @@ def test_only_what_changed_is_written_and_it_says_so(
     one = ('pin = "relay"\n', 'pin = "relay"\n\n[[devices]]\nnumber = 2\nhealth = 5\n')
     said = make(write_description(one))
     assert "greenhouse-002: changed: config.json\n" in said
-    assert "0 new, 1 changed, 0 gone, 2 as they were" in said
+    assert "0 new, 1 changed, 0 removed, 2 unchanged" in said
     after = contents(tmp_path / "out")
     assert {name for name in after if after[name] != before.get(name)} == {"greenhouse-002/config.json"}
 
@@ -104,7 +104,7 @@ def test_one_more_and_one_less(write_description: WriteDescription, tmp_path: Pa
     config = tmp_path / "out" / "greenhouse-003" / "config.json"
     before = json.loads(config.read_text())
     said = make(write_description(("count = 3", "count = 2")))
-    assert "greenhouse-003: no longer in" in said and "passwords" in said
+    assert "greenhouse-003: removed, because it is no longer in" in said and "passwords" in said
     assert not config.exists()
     assert "greenhouse-003" not in (tmp_path / "out" / "broker" / "passwords").read_text()
     said = make(write_description(("count = 3", "count = 4")))
@@ -130,7 +130,7 @@ def test_a_lost_authority_is_not_replaced_by_another(
     path = write_description()
     make(path)
     (tmp_path / "fleet.private" / "ca.pem").write_text("nothing")
-    assert "bring them back from a copy" in make(path, code=1)
+    assert "Restore both from a backup" in make(path, code=1)
 
 
 @pytest.mark.parametrize("name", ["config.json", "key.pem"])

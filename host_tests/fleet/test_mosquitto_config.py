@@ -15,7 +15,7 @@ import pytest
 from host_tests.conftest import NO_MOSQUITTO
 from tools import broker
 from tools.fleet import generate, mosquitto_config
-from tools.fleet.certificate_authority import CertificateAuthority, CertificateAndKey
+from tools.fleet.certificate_authority import CertificateAndKey, CertificateAuthority
 from tools.fleet.description import Fleet
 from tools.fleet.store import FleetStore
 from umqtt5 import Client, MQTTError, tls
@@ -192,6 +192,8 @@ def test_the_hashes_are_those_of_mosquitto_passwd(tmp_path: Path) -> None:
     path.write_text("me:some words\n")
     subprocess.run([program, "-U", str(path)], check=True, capture_output=True)
     hashed = path.read_text().strip().split(":", 1)[1]
-    assert mosquitto_config.verify_password("some words", hashed) and not mosquitto_config.verify_password("other words", hashed)
+    assert mosquitto_config.verify_password("some words", hashed) and not mosquitto_config.verify_password(
+        "other words", hashed
+    )
     # and so it stays as it is
     assert mosquitto_config.render_password_file({"me": "some words"}, path.read_text()) == path.read_text()

@@ -1,7 +1,8 @@
-"""The three codecs: PyPI's ohmqtt and mqtt5, npm's mqtt-packet.
+"""MQTT packet codecs of other libraries: ohmqtt and mqtt5 (PyPI), mqtt-packet (npm).
 
-Each decodes bytes to a `Packet` and encodes one. `decodable` is what a codec can tell of a packet, `encodable`
-what its encoder writes of one: some drop what equals a default, or the order of user properties.
+Each codec decodes bytes to a `Packet` and encodes a `Packet`. `decodable` returns the part of a packet that
+a codec can represent, `encodable` the part that its encoder writes. Some codecs drop default values or
+the order of user properties.
 """
 
 from __future__ import annotations

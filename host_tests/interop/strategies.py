@@ -54,7 +54,7 @@ PACKED = {
     "content_type": (0x03, text()),
     "response_topic": (0x08, topic()),
     "correlation_data": (0x09, st.binary(max_size=20)),
-    "user": (0x26, pairs()),
+    "user_properties": (0x26, pairs()),
 }
 
 
@@ -62,12 +62,12 @@ PACKED = {
 PACKED_CONNECT = {
     "request_problem_information": (0x17, st.integers(0, 1)),
     "request_response_information": (0x19, st.integers(0, 1)),
-    "user": (0x26, pairs()),
+    "user_properties": (0x26, pairs()),
 }
 PACKED_DISCONNECT = {
     "session_expiry": (0x11, U32),
     "reason_string": (0x1F, text()),
-    "user": (0x26, pairs()),
+    "user_properties": (0x26, pairs()),
 }
 _PACKED = {**PACKED, **PACKED_CONNECT, **PACKED_DISCONNECT}
 

@@ -1,8 +1,8 @@
-"""Power cuts by chance on a simulated flash: `make power-cuts CUTS=100000 SEED=7`.
+"""Random power cuts of a device with a journal on simulated flash: `make power-cuts CUTS=100000 SEED=7`.
 
-Each history is a device over several boots, each of which ends in the midst of a write, a sync, or
-anything else that it does; see `power_cycles` and `simulated_flash`. Nothing that was accepted may be lost, nothing
-at QoS 2 doubled, and the order is kept.
+Each history is a device over several boots, each of which ends during a write, a sync or any other
+step; see `power_cycles` and `simulated_flash`. No accepted message may be lost, no QoS 2 message may be
+delivered twice, and the order is kept.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def main(
         console.print(f"[red]{finding}[/]", highlight=False)
     console.print(
         f"{total.cuts} cuts from seed {seed} on in {time.monotonic() - start:.0f} s: "
-        f"{total.messages} messages, the files took turns {total.rotations} times, {len(total.findings)} findings"
+        f"{total.messages} messages, {total.rotations} log rotations, {len(total.findings)} findings"
     )
     raise typer.Exit(1 if total.findings else 0)
 

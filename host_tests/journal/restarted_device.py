@@ -24,11 +24,11 @@ _A_LIFE = 100_000  # numbers of messages
 
 
 class RestartedDevice:
-    """One device, by the name of `name`, over all its lives; its flash is `folder`.
+    """The device `name` over all its starts; `folder` is its flash.
 
-    `delivered` has the numbers that came from it by QoS, in their order, `sent` how many were sent to it. What
-    it has promised, see `device_program`: `accepted`, `handled` as (life, number), `in_journal`, `uncertain`, `ended` as
-    (number, when).
+    `delivered` has the message numbers received from it by QoS, in order; `sent` is the number of messages
+    sent to it. The device reports (see `device_program`) `accepted`, `handled` as (life, number),
+    `in_journal`, `uncertain`, and `ended` as time by number.
     """
 
     def __init__(self, broker: Mosquitto, folder: Path, name: str, seed: int) -> None:

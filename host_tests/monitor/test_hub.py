@@ -79,16 +79,24 @@ def test_what_strangers_send_is_taken_or_left(
 ) -> None:
     other_client.publish(f"{PREFIX}/odd/{topic}", payload)
     other_client.publish(f"{PREFIX}/odd/sensor/load", b"1.5", qos=1)
-    wait_until(model, lambda: model.monitor.devices.get("odd") and model.monitor.devices["odd"].readings, other_client)
+    wait_until(
+        model,
+        lambda: model.monitor.devices.get("odd") and model.monitor.devices["odd"].readings,
+        other_client,
+    )
     state = json.loads(json.dumps(model.snapshot(), allow_nan=False))
     odd = state["devices"]["odd"]
     assert [value for _, value in odd["readings"]["load"]["points"]] == [1.5]
     said = json.dumps(state)
     assert "\\u001b" not in said and "\\u0007" not in said
-    assert all(len(text) <= device_state.MAX_NAME_LENGTH for text in (odd["status"], *odd["switches"].values()))
+    assert all(
+        len(text) <= device_state.MAX_NAME_LENGTH for text in (odd["status"], *odd["switches"].values())
+    )
 
 
-def test_its_memory_is_bounded(model: MonitorModel, other_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_memory_is_bounded(
+    model: MonitorModel, other_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(device_state, "MAX_DEVICES", 5)
     monkeypatch.setattr(device_state, "MAX_ITEMS_PER_DEVICE", 3)
     for i in range(20):
@@ -112,7 +120,9 @@ def test_a_command_goes_only_to_a_switch_that_there_is(model: MonitorModel, othe
     assert "expected ON" in str(model.send_command("real", "lamp", "EXPLODE"))
 
 
-def test_a_reading_out_of_its_range_is_told_once_and_its_return(model: MonitorModel, other_client: Client) -> None:
+def test_a_reading_out_of_its_range_is_told_once_and_its_return(
+    model: MonitorModel, other_client: Client
+) -> None:
     for value in (b"1", b"3", b"4", b"1"):
         other_client.publish(f"{PREFIX}/kitchen/sensor/load", value, qos=1)
     wait_until(
@@ -175,12 +185,16 @@ def test_only_what_is_new_is_told_again(model: MonitorModel, other_client: Clien
     assert [v for _, v in model.snapshot(first["now"])["devices"]["one"]["readings"]["load"]["points"]] == [2]
 
 
-def test_lights_and_valves_are_switched_at_their_own_topics(model: MonitorModel, other_client: Client) -> None:
+def test_lights_and_valves_are_switched_at_their_own_topics(
+    model: MonitorModel, other_client: Client
+) -> None:
     heard: list[str] = []
     other_client.subscribe(f"{PREFIX}/house/+/+/set", lambda message: heard.append(message.topic), qos=1)
     other_client.publish(f"{PREFIX}/house/light/desk", b'{"state": "ON", "brightness": 9}', qos=1)
     other_client.publish(f"{PREFIX}/house/valve/garden", b"open", qos=1)
-    wait_until(model, lambda: len(model.monitor.devices.get("house", DeviceState()).switches) == 2, other_client)
+    wait_until(
+        model, lambda: len(model.monitor.devices.get("house", DeviceState()).switches) == 2, other_client
+    )
     assert model.monitor.devices["house"].switches == {"desk": "ON", "garden": "ON"}
     for name in ("desk", "garden"):
         assert model.send_command("house", name, "OFF") is None

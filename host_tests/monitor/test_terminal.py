@@ -25,13 +25,17 @@ async def wait_until(condition: Callable[[], object]) -> None:
     raise AssertionError("it does not come")
 
 
-def test_a_device_is_seen_switched_and_missed(private_broker: Mosquitto, dut: SimulatedDevice, prefix: str) -> None:
+def test_a_device_is_seen_switched_and_missed(
+    private_broker: Mosquitto, dut: SimulatedDevice, prefix: str
+) -> None:
     async def scene() -> None:
         model = MonitorModel(private_broker.address, prefix, [])
         model.connect()
         app = MonitorApp(model)
         async with app.run_test(size=(120, 40)) as pilot:
-            await wait_until(lambda: app.device == "dut" and "uptime" in model.monitor.devices["dut"].readings)
+            await wait_until(
+                lambda: app.device == "dut" and "uptime" in model.monitor.devices["dut"].readings
+            )
             await wait_until(lambda: len(app.query_one("#readings", DataTable).rows) >= 4)
             await wait_until(lambda: "last 300 s" in app.query_one("#plot", PlotextPlot).plt.build())
             before = dut.read_output("lamp")
@@ -50,7 +54,9 @@ def test_a_device_is_seen_switched_and_missed(private_broker: Mosquitto, dut: Si
     asyncio.run(scene())
 
 
-def test_without_a_terminal_it_prints_lines(private_broker: Mosquitto, dut: SimulatedDevice, prefix: str) -> None:
+def test_without_a_terminal_it_prints_lines(
+    private_broker: Mosquitto, dut: SimulatedDevice, prefix: str
+) -> None:
     address = f"mqtt://127.0.0.1:{private_broker.address.port}"
     said = run_tool("monitor", "--broker", address, "--prefix", prefix, "--seconds", "5")
     assert "dut: online: " in said and "uptime " in said and "lamp O" in said

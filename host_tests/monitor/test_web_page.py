@@ -81,7 +81,9 @@ def test_a_reading_appears_and_a_switch_switches(page: Page, dut: SimulatedDevic
         assert dut.read_output("lamp") == state
 
 
-def test_a_broker_that_is_dropped_is_shown(page: Page, dut: SimulatedDevice, private_broker: Mosquitto) -> None:
+def test_a_broker_that_is_dropped_is_shown(
+    page: Page, dut: SimulatedDevice, private_broker: Mosquitto
+) -> None:
     expect(page.locator("[data-device=dut]")).to_be_visible()
     expect(page.locator("#banner")).to_be_hidden()
     private_broker.stop()

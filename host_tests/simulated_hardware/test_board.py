@@ -164,10 +164,10 @@ def test_garbled_answers_are_told_and_not_published(
         {"kind": "dht11", "name": "gone", "pin": 13},
     ]
     with simulated_device("esp32", tmp_path, iotcore, sensors, LARGE) as running:
-        running.wait_for_line("sensor cellar: ValueError: wrong check sum")
+        running.wait_for_line("sensor cellar: ValueError: wrong checksum")
         running.wait_for_line("sensor porch: ValueError: checksum error")
         running.wait_for_line("sensor hot: OSError: CRC error")
-        running.wait_for_line("sensor cold: ValueError: it has lost its power and not measured")
+        running.wait_for_line("sensor cold: ValueError: the sensor lost its power before it measured")
         running.wait_for_line(f"sensor which: ValueError: set address to one of {COLD}, {HOT}")
         running.wait_for_line("sensor gone: OSError: [Errno 110] ETIMEDOUT")
         observer.wait_until(lambda: observer.dut.status == "online")

@@ -15,7 +15,7 @@ from host_tests.device.observer import PREFIX, Observer, observe
 from host_tests.simulated_hardware import RESET, SimulatedChip
 from tools import broker
 from tools.bundle import image
-from tools.update import UpdateSender, Update, build_update
+from tools.update import Update, UpdateSender, build_update
 
 KEY = "0f" * 32
 BASE = f"{PREFIX}/dut"
@@ -103,7 +103,7 @@ def test_a_version_that_crashes_goes_back_and_is_not_taken_again(
         else:
             bad = changed(tmp_path / "bad", 5, "free = gc.mem_free()\n", "free = nothing\n")
         sender = send(mosquitto, bad, 90)
-        assert sender.state == {"version": 0, "state": "installed", "given_up": 5}
+        assert sender.state == {"version": 0, "state": "installed", "rolled_back": 5}
         assert running.exit_codes == [RESET] * 4  # the update, and three tries
         observer.dut.health.clear()
         observer.wait_until(lambda: observer.dut.health)
@@ -123,14 +123,20 @@ def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(
         update = colourful(tmp_path / "new", 7)
         forged = update.build_offer("dut", "00" * 32, "esp32")["signature"]
         for wrong, why in (
-            ({"signature": forged}, "the signature is wrong"),
-            ({"version": 9}, "the signature is wrong"),
-            ({"force": True}, "the signature is wrong"),
-            ({"signature": ""}, "the signature is wrong"),
-            ({"size": "many"}, "not an offer of an update: see docs/update.md"),
-            (update.build_offer("dut", KEY, "rpi_pico_w"), "it is for rpi_pico_w, this is esp32"),
-            (update.build_offer("somebody", KEY, "esp32"), "the signature is wrong"),
-            (Update(0, update.names, update.files).build_offer("dut", KEY, "esp32"), "version 0 is not newer"),
+            ({"signature": forged}, "wrong signature: check update.key"),
+            ({"version": 9}, "wrong signature: check update.key"),
+            ({"force": True}, "wrong signature: check update.key"),
+            ({"signature": ""}, "wrong signature: check update.key"),
+            ({"size": "many"}, "not an update offer: see docs/update.md"),
+            (
+                update.build_offer("dut", KEY, "rpi_pico_w"),
+                "the update is for rpi_pico_w, this board is esp32",
+            ),
+            (update.build_offer("somebody", KEY, "esp32"), "wrong signature: check update.key"),
+            (
+                Update(0, update.names, update.files).build_offer("dut", KEY, "esp32"),
+                "version 0 is not newer",
+            ),
         ):
             assert send(mosquitto, update, **wrong).state["reason"] == why, wrong
         text = observer.monitor._client
@@ -154,7 +160,7 @@ def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(
             bad.files += [data]
             bad.files[0] = f"5 {digest} {path}\n".encode()
             state = send(mosquitto, bad).state
-            assert state["state"] == "failed" and "is not for an update" in state["reason"], state
+            assert state["state"] == "failed" and "is not allowed in an update" in state["reason"], state
         altered = colourful(tmp_path / "altered", 7)
         number = altered.names.index("app/node.mpy")
         altered.files[number] = altered.files[number][:-1] + b"!"

@@ -145,7 +145,9 @@ def test_each_statement_has_a_test_or_an_excuse_and_the_page_is_up_to_date() -> 
     statements, wrong = conformance.load_statements(ROOT)
     assert wrong == []
     assert len(statements) == 251 and len(conformance.build_report(statements)) == 134
-    assert (ROOT / conformance.PAGE_FILE).read_text() == conformance.render_page(statements), "run `make conformance`"
+    assert (ROOT / conformance.PAGE_FILE).read_text() == conformance.render_page(statements), (
+        "run `make conformance`"
+    )
 
 
 def test_each_statement_has_a_mutant_that_can_be_made() -> None:

@@ -54,15 +54,20 @@ def readme() -> str:
 # what runs for each message, ping and idle poll, by the file it is in on a board
 HOT = {
     "core": (
-        "publish _flush_now _poll_once _round _run_poll_hooks _exchange _flush _wait "
-        "received parse _handle _publish _swap _acknowledged _tell_ack settle landed "
-        "tick _silence sent output _spell _keep _take _plan _head _free_alias _set_alias "
-        "deliver _call matches number _walk _check _topic _reserve first drop"
+        "publish flush_now poll_once _run_round _run_poll_hooks _exchange _flush wait_for_stream "
+        "receive_data parse handle_packet handle_publish replace_received_id _handle_publish_ack _report_ack "
+        "prepare_read commit tick check_wait ping_if_idle confirm_write prepare_write "
+        "publish_at_qos_0 publish_with_ack load_next_message plan_publish write_publish_header "
+        "_choose_alias _set_alias dispatch _call matches int_property find_property _walk "
+        "_check_properties _parse_start _parse_publish_header _parse_properties _reserve oldest free"
     ),
-    "aio": "_run_once _check_waiters check_waiters _check_waiter remaining watch schedule wake _at _unpark _io _time _dequeue unwatch",
+    "aio": (
+        "_run_once _check_waiters check_waiters _wake_queues _check_waiter remaining watch "
+        "schedule wake _at _unpark _io _time _dequeue unwatch"
+    ),
     "optional/topic_aliases": "resolve",
     "optional/enhanced_auth": "poll",
-    "optional/manual_ack": "defer release ack _flush _run",
+    "optional/manual_ack": "defer release ack _flush _poll",
     "request": "poll",
     "respond": "poll",
     "optional/strict": "check _exceeds_receive_maximum is_valid_text",

@@ -296,7 +296,7 @@ def under_asyncio(settings):
                 data = pattern(150 * i)
                 sent = asyncio.create_task(client.publish(topic, data, qos=1))
                 if i % 10 == 5:
-                    client.driver._drop(OSError(104))  # as when the network goes: no DISCONNECT
+                    client.sync_client._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
                 message = await messages.__anext__()
                 assert message.payload == data
                 assert (await sent).reason == 0

@@ -93,7 +93,7 @@ def test_wsproto_accepts_a_conversation() -> None:
         stream.close()
         while server.closed is None and stream._control_end:
             stream._below = server
-            stream._flushed()
+            stream._flush_control()
         assert server.closed == 1000, seed
 
 
@@ -107,5 +107,5 @@ def test_a_close_from_wsproto_is_answered() -> None:
     while stream.readinto(buf, 10) != 0:
         pass
     while stream._control_end:
-        stream._flushed()
+        stream._flush_control()
     assert server.closed == 1012

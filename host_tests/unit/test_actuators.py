@@ -1,4 +1,4 @@
-"""Actuators on a simulated clock: what they obey, what they refuse, what they do by themselves."""
+"""Actuators: switch, valve, light, servo, pixels; commands, time limits, interlocks, safe states."""
 
 import json
 
@@ -53,7 +53,7 @@ class Pins:
 
 
 def make(*configs):
-    """The actuators, with the defaults that the check of a config fills in, and the pins."""
+    """Return the actuators of these configs, with default fields, and their pins."""
     checked = []
     for given in configs:
         config = dict(given)
@@ -74,13 +74,13 @@ def one(**config):
 
 
 def refuses(actuator, payload, words, now=0):
-    """Refused with these words, and nothing has changed."""
+    """Check that a command is refused with this message and changes nothing."""
     before = actuator.state(), actuator.state_version
     assert str(raises(ValueError, actuator.command, payload, now)) == words
     assert (actuator.state(), actuator.state_version) == before
 
 
-def test_command_words():
+def test_a_switch_executes_its_command_words():
     switch, pin = one()
     for word, on in ((b"ON", 1), (b"off", 0), (b"1", 1), (b"0", 0), (b"Toggle", 1), (b" OFF\n", 0)):
         switch.command(word, 0)
@@ -90,15 +90,15 @@ def test_command_words():
     assert switch.state_version == 7
 
 
-def test_invalid_command_words():
+def test_invalid_commands_are_refused():
     switch, pin = one()
-    words = "not understood, expected ON, OFF or TOGGLE"
+    words = "expected ON, OFF or TOGGLE"
     for payload in (b"", b"ONE", b"-1", b"{}", b"nan", b"\xff\xfe"):
         refuses(switch, payload, words)
     refuses(switch, b"{", "not JSON; check commas, quotes and brackets")
     refuses(switch, b'{"state": "MAYBE"}', "state: expected ON, OFF or TOGGLE")
     refuses(switch, b'{"state": 1}', "state: expected ON, OFF or TOGGLE")
-    refuses(switch, b'{"state": "ON", "colour": 1}', "colour: unknown to x")
+    refuses(switch, b'{"state": "ON", "colour": 1}', "colour: not a field of x")
     refuses(switch, b'{"state": "ON", "for": "long"}', "for: expected a number, 0.1 to 86400")
     assert pin.written == []
 
@@ -110,18 +110,18 @@ def test_a_repeated_command_changes_nothing():
     assert switch.state_version == 1
 
 
-def test_inverted():
+def test_an_inverted_switch_inverts_its_pin():
     switch, pin = one(inverted=True, safe="OFF")
     assert pin.level == 1 and switch.state() == "OFF"
     switch.command(b"ON", 0)
     assert pin.level == 0 and switch.state() == "ON"
 
 
-def test_its_time_is_bounded():
+def test_max_on_limits_the_on_time():
     pump, pin = one(max_on=60)
     pump.command(b"ON", 1000)
     assert pump.run(1000) == 1000
-    pump.command(b"ON", 50000)  # said again: that does not make it longer
+    pump.command(b"ON", 50000)  # a repeated command does not extend the time
     assert pump.run(60500) == 500
     assert pin.level == 1
     pump.run(61000)
@@ -133,19 +133,19 @@ def test_its_time_is_bounded():
     assert pin.level == 0
 
 
-def test_on_for_some_time():
+def test_a_command_can_limit_the_on_time():
     switch, pin = one(max_on=60)
     switch.command(b'{"state": "ON", "for": 2.5}', 0)
     switch.run(2499)
     assert pin.level == 1
     switch.run(2500)
     assert pin.level == 0
-    switch.command(b'{"state": "ON", "for": 600}', 0)  # within its limit
+    switch.command(b'{"state": "ON", "for": 600}', 0)  # limited by `max_on`
     switch.run(60000)
     assert pin.level == 0
 
 
-def test_switched_off_by_hand_its_time_is_forgotten():
+def test_switching_off_cancels_the_time_limit():
     switch, pin = one(max_on=60)
     switch.command(b"ON", 0)
     switch.command(b"OFF", 30000)
@@ -153,17 +153,17 @@ def test_switched_off_by_hand_its_time_is_forgotten():
     assert switch.state_version == 2
 
 
-def test_it_rests():
+def test_min_off_is_the_minimum_off_time():
     pump, pin = one(min_off=10)
     pump.command(b"ON", 0)
     pump.command(b"OFF", 1000)
-    refuses(pump, b"ON", "it rests, 6 s more", 6000)
+    refuses(pump, b"ON", "stays off for 6 s more (min_off)", 6000)
     pump.run(11000)
     pump.command(b"ON", 11000)
     assert pin.level == 1
 
 
-def test_one_excludes_the_other():
+def test_interlocked_actuators_exclude_each_other():
     (up, down), pins = make({"name": "up", "interlock": ["down"]}, {"name": "down", "interlock": ["up"]})
     up.command(b"ON", 0)
     refuses(down, b"ON", "up is on")
@@ -173,7 +173,7 @@ def test_one_excludes_the_other():
     assert (pins["up"].level, pins["down"].level) == (0, 1)
 
 
-def test_safe_states():
+def test_safe_sets_the_state_of_an_actuator_in_the_safe_state():
     pump, pin = one(safe="OFF", max_on=60)
     pump.command(b"ON", 0)
     pump.enter_safe_state(10)
@@ -189,7 +189,7 @@ def test_safe_states():
     assert pin.level == 1
 
 
-def test_a_safe_state_is_above_rests_and_interlocks():
+def test_the_safe_state_overrides_min_off_and_interlocks():
     (fan, heater), pins = make(
         {"name": "fan", "safe": "ON", "min_off": 60, "interlock": ["heater"]}, {"name": "heater"}
     )
@@ -199,7 +199,7 @@ def test_a_safe_state_is_above_rests_and_interlocks():
     assert pins["fan"].level == 1
 
 
-def test_a_valve_closes_by_itself():
+def test_a_valve_closes_after_its_time_limit():
     valve, pin = one(kind="valve")
     valve.command(b"OPEN", 0)
     assert valve.state() == "open" and pin.level == 1
@@ -212,7 +212,7 @@ def test_a_light_fades():
     light.command(b"ON", 0)
     assert light.run(0) == 20
     light.run(500)
-    assert 0.2 * 65535 < pwm.duties[-1] < 0.3 * 65535  # half the level, a quarter of the power
+    assert 0.2 * 65535 < pwm.duties[-1] < 0.3 * 65535  # half the brightness is a quarter of the duty cycle
     assert light.run(1000) == 1000
     assert pwm.duties[-1] == 65535
     assert pwm.duties == sorted(pwm.duties)
@@ -223,7 +223,7 @@ def test_a_light_fades():
     assert json.loads(light.state()) == {"state": "OFF", "brightness": 255}
 
 
-def test_a_light_is_told_how_bright():
+def test_a_light_executes_brightness_commands():
     light, pwm = one(kind="light", fade=0)
     light.command(b"128", 0)
     assert json.loads(light.state()) == {"state": "ON", "brightness": 128}
@@ -248,13 +248,13 @@ def test_a_light_is_told_how_bright():
         refuses(light, payload, words)
 
 
-def test_a_light_that_may_not_be_too_bright():
+def test_max_brightness_limits_a_light():
     light, pwm = one(kind="light", fade=0, max_brightness=51)
     light.command(b"ON", 0)
     assert pwm.duties[-1] == 51 * 51 * 65535 // 65025
 
 
-def test_a_fade_that_is_turned_round_goes_on_from_where_it_is():
+def test_a_reversed_fade_starts_at_the_current_brightness():
     light, pwm = one(kind="light", fade=1)
     light.command(b"ON", 0)
     light.run(0)
@@ -266,17 +266,17 @@ def test_a_fade_that_is_turned_round_goes_on_from_where_it_is():
     assert 0 < pwm.duties[-1] < half
 
 
-def test_a_servo():
+def test_a_servo_moves_to_an_angle_and_releases_its_pulses():
     servo, pwm = one(kind="servo", high=90, rest=10, safe="OFF")
     assert servo.state() == "unknown" and pwm.duties == [0]
     servo.command(b"45", 0)
     assert servo.state() == "45"
-    assert pwm.duties[-1] == 1000 * 65535 // 20000  # 500 us and a quarter of 2000
+    assert pwm.duties[-1] == 1000 * 65535 // 20000  # 500 us plus a quarter of 2000 us
     refuses(servo, b"91", "angle: expected a number, 0 to 90")
     refuses(servo, b"nan", "angle: expected a number, 0 to 90")
     servo.run(999)
     assert pwm.duties[-1] > 0
-    servo.run(1000)  # let go: it hums and heats no more
+    servo.run(1000)  # the pulses stop, so the servo neither hums nor heats
     assert pwm.duties[-1] == 0 and servo.state() == "45"
     servo.command(b'{"angle": 30}', 2000)
     assert servo.state() == "30"
@@ -285,7 +285,7 @@ def test_a_servo():
     refuses(one(kind="servo")[0], b"ON", "expected an angle, 0 to 180")
 
 
-def test_pixels():
+def test_pixels_execute_colour_and_brightness_commands():
     strip, pixels = one(kind="pixels", count=8, max_brightness=255)
     assert pixels.shown == (0, 0, 0)
     strip.command(b"#ff8000", 0)
@@ -303,10 +303,10 @@ def test_pixels():
     refuses(strip, b'{"color": {"r": 1, "g": 2, "b": 300}}', "color.b: expected a number, 0 to 255")
 
 
-def test_ticks_that_come_round():
+def test_time_limits_work_when_the_ticks_wrap():
     from time import ticks_add
 
-    start = ticks_add(0, -500)  # half a second before they do
+    start = ticks_add(0, -500)  # half a second before the ticks wrap
     pump, pin = one(max_on=1)
     pump.command(b"ON", start)
     pump.run(ticks_add(start, 999))

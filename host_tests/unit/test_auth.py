@@ -1,3 +1,5 @@
+"""Enhanced authentication: AUTH packets, SCRAM-SHA-256, reauthentication, deadlines, hostile brokers."""
+
 from answering_broker import (
     AnsweringStream,
     BrokerSimulation,
@@ -16,7 +18,7 @@ CONTINUE = b"\x18"
 
 
 def nonce(n):
-    """For the tests every exchange begins the same; the 32-bit VM has no `os.urandom`."""
+    """Return a constant nonce; the 32-bit VM has no `os.urandom`."""
     return bytes(range(n))
 
 
@@ -25,7 +27,7 @@ def scram(password="pencil", **options):
 
 
 def connected_sim(password="pencil", connect=True, **options):
-    """A simulation whose client authenticates by SCRAM, connected."""
+    """Return a simulation whose client authenticates by SCRAM."""
     sim = BrokerSimulation(**options)
     sim.client.auth = scram(password)
     if connect:
@@ -34,7 +36,7 @@ def connected_sim(password="pencil", connect=True, **options):
 
 
 class Words:
-    """A method that says what it is told to."""
+    """An authentication method that returns the given answers and stores what it hears."""
 
     method = "words"
 
@@ -57,7 +59,7 @@ class Words:
 
 
 class Scripted(BrokerSimulation):
-    """A broker that answers CONNECT and each AUTH with the next of its lines."""
+    """A broker that replies to CONNECT and to each AUTH with the next of its lines."""
 
     def __init__(self, *lines, **options):
         BrokerSimulation.__init__(self, **options)
@@ -69,8 +71,8 @@ class Scripted(BrokerSimulation):
     on_auth = on_connect
 
 
-def said(*lines, **options):
-    """What the client of a scripted broker, with the method `words`, raises and has written."""
+def fail_to_connect(*lines, **options):
+    """Connect with the method `words` (with options: with none); returns the error and the written bytes."""
     sim = Scripted(*lines)
     sim.client.auth = Words(b"one", b"two")
     if options:
@@ -83,13 +85,13 @@ def said(*lines, **options):
 ACCEPTED = make_packet(0x20, b"\x00\x00" + auth_properties(b"done", b"words"))
 
 
-# ---- SCRAM by itself
+# ---- the SCRAM method
 
 
-def test_the_example_of_rfc_7677():
+def test_the_example_of_rfc_7677_is_computed():
     method = Scram("user", "pencil", random=lambda n: b"")
     method.start()
-    # the example's nonce is no base64 of anything: put it where ours would be
+    # the nonce of the example is not valid base64, so it replaces the generated one
     method._nonce = b"rOprNGfwEbeRWgbNEkqO"
     method._first = b"n=user,r=rOprNGfwEbeRWgbNEkqO"
     final = method.challenge(
@@ -104,12 +106,12 @@ def test_the_example_of_rfc_7677():
     method.finish(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
 
 
-def test_a_user_name_may_have_what_scram_uses_itself():
+def test_special_characters_in_a_user_name_are_escaped():
     method = Scram("a=b,c", "x", random=nonce)
     assert method.start().startswith(b"n,,n=a=3Db=2Cc,r=")
 
 
-def test_what_a_hostile_broker_says_first_is_refused():
+def test_an_invalid_server_first_message_raises_value_error():
     good = b"r=" + b"AAECAwQFBgcICQoLDA0ODxAR" + b"more,s=MDEy,i=4096"
     method = scram()
     assert method.start() == b"n,,n=user,r=AAECAwQFBgcICQoLDA0ODxAR"
@@ -118,14 +120,14 @@ def test_what_a_hostile_broker_says_first_is_refused():
         b"",
         b"r=,s=,i=",
         b"\x00\xff" * 20,
-        good.replace(b"AAEC", b"BBBB"),  # not our nonce
-        good.replace(b"more", b""),  # nothing added to it
+        good.replace(b"AAEC", b"BBBB"),  # not the client's nonce
+        good.replace(b"more", b""),  # no server nonce added
         good.replace(b"MDEy", b""),
         good.replace(b"MDEy", b"MDE"),
         good.replace(b"MDEy", b"M*Ey"),
         good.replace(b"MDEy", b"MDEyYQ==YQ=="),
-        good.replace(b"4096", b"4095"),  # too weak
-        good.replace(b"4096", b"32769"),  # too much work
+        good.replace(b"4096", b"4095"),  # too few iterations
+        good.replace(b"4096", b"32769"),  # too many iterations
         good.replace(b"4096", b"9" * 500),
         good.replace(b"4096", b"-5000"),
         good.replace(b"4096", b" 5000"),
@@ -144,10 +146,10 @@ def test_what_a_hostile_broker_says_first_is_refused():
                 pass
     method.start()
     method.challenge(good)
-    raises(ValueError, method.challenge, good)  # one more, out of turn
+    raises(ValueError, method.challenge, good)  # a second challenge
 
 
-def test_only_the_right_signature_is_a_proof():
+def test_only_the_correct_server_signature_is_accepted():
     server = ScramServer()
     method = scram()
     final = method.challenge(server.server_first_message(method.start()))
@@ -159,17 +161,17 @@ def test_only_the_right_signature_is_a_proof():
         raises(ValueError, method.finish, bad)
         method._first, method._signature = before
     method.finish(signature)
-    raises(ValueError, method.finish, signature)  # once
+    raises(ValueError, method.finish, signature)  # a second time
 
 
-def test_a_broker_that_accepts_without_an_exchange_has_proved_nothing():
+def test_a_connack_without_an_exchange_raises_value_error():
     method = scram()
     method.start()
     raises(ValueError, method.finish, b"")
     raises(ValueError, method.finish, b"v=")
 
 
-def test_the_rounds_are_done_once_for_a_salt():
+def test_the_iterations_are_computed_once_for_a_salt():
     sim = connected_sim()
     assert sim.client.auth.challenge and sim.scram.exchanges == 1
     sim.stream.closed_by_broker = True
@@ -179,26 +181,26 @@ def test_the_rounds_are_done_once_for_a_salt():
     assert sim.client.auth.challenge(server.server_first_message(sim.client.auth.start())) is not None
 
 
-# ---- in CONNECT
+# ---- authentication while connecting
 
 
-def test_connect_carries_the_method_and_its_first_data():
+def test_connect_carries_authentication_method_and_data():
     sim = connected_sim()
     first = b"n,,n=user,r=AAECAwQFBgcICQoLDA0ODxAR"
     assert METHOD + b"\x16" + utf8_string(first) in sim.received_bodies(0x10)[0]
     assert sim.client.is_connected
 
 
-def test_the_answer_to_auth_is_auth_with_continue_and_the_same_method():
+def test_the_client_replies_to_auth_with_continue_and_the_same_method():
     """[MQTT-4.12.0-3], [MQTT-4.12.0-5], [MQTT-3.15.2-1]"""
     sim = connected_sim()
     (body,) = sim.received_bodies(0xF0)
     assert body[:1] == CONTINUE and body[2:18] == METHOD
     assert read_string(body, 19)[0].startswith(b"c=biws,r=AAECAwQFBgcICQoLDA0ODxAR1,p=")
-    assert len(body) == 2 + body[1]  # method and data, and nothing behind them
+    assert len(body) == 2 + body[1]  # method and data, and nothing after them
 
 
-def test_before_connack_nothing_is_sent_but_auth():
+def test_before_connack_only_auth_is_sent():
     """[MQTT-3.1.2-30]"""
     sim = connected_sim(connect=False)
     sim.client.subscribe("a", None)
@@ -209,7 +211,7 @@ def test_before_connack_nothing_is_sent_but_auth():
     assert [first for first, _ in sim.packets[2:]] == [0x82, 0x32]
 
 
-def test_several_challenges_and_answers_that_are_empty():
+def test_there_may_be_several_challenges_and_empty_responses():
     sim = Scripted(
         auth_packet(0x18, b"1", b"words"),
         make_packet(0xF0, b"\x18\x08\x15" + utf8_string(b"words")),
@@ -231,9 +233,9 @@ def test_a_wrong_password_is_refused_by_the_broker():
     assert not sim.client.is_connected and sim.stream.closed
 
 
-def test_a_method_that_the_broker_does_not_know():
+def test_a_method_that_the_broker_does_not_support_is_refused():
     """[MQTT-4.12.0-1]"""
-    error, _ = said(make_packet(0x20, b"\x00\x8c\x00"))
+    error, _ = fail_to_connect(make_packet(0x20, b"\x00\x8c\x00"))
     assert error.code == 0x8C
 
 
@@ -245,7 +247,7 @@ def test_a_broker_that_does_not_know_the_password_is_refused():
     assert sim.stream.written.endswith(b"\xe0\x01\x80") and sim.stream.closed
 
 
-def test_the_method_has_to_be_the_same_everywhere():
+def test_another_authentication_method_ends_with_0x82():
     """[MQTT-4.12.0-5]"""
     for lines in (
         (auth_packet(0x18, b"1", b"other"),),
@@ -254,15 +256,15 @@ def test_the_method_has_to_be_the_same_everywhere():
         (make_packet(0x20, b"\x00\x00" + auth_properties(b"", b"other")),),
         (auth_packet(0x18, b"1", b"words"), make_packet(0x20, b"\x00\x00\x00")),
     ):
-        error, written = said(*lines)
+        error, written = fail_to_connect(*lines)
         assert error.code == 0x82 and written.endswith(b"\xe0\x01\x82"), lines
 
 
-def test_what_is_no_auth_packet_of_a_server():
+def test_invalid_auth_packets_end_with_a_reason_code():
     """[MQTT-3.15.1-1], [MQTT-3.15.2-1], [MQTT-4.12.0-2]"""
     for line, code in (
         (b"\xf1" + auth_packet(0x18, b"", b"words")[1:], 0x81),
-        (auth_packet(0x00, b"", b"words"), 0x82),  # success is told by CONNACK
+        (auth_packet(0x00, b"", b"words"), 0x82),  # only CONNACK reports success
         (auth_packet(0x19, b"", b"words"), 0x82),
         (auth_packet(0x87, b"", b"words"), 0x82),
         (b"\xf0\x00", 0x82),
@@ -270,21 +272,21 @@ def test_what_is_no_auth_packet_of_a_server():
         (make_packet(0xF0, b"\x18\x05\x15" + utf8_string(b"words")), 0x81),
         (make_packet(0xF0, b"\x18\x08\x15" + utf8_string(b"words") + b"x"), 0x81),
         (make_packet(0xF0, b"\x18\x09\x15" + utf8_string(b"words") + b"\x1f"), 0x81),
-        (make_packet(0xF0, b"\x18\x0a\x15" + utf8_string(b"words") + b"\x01\x00"), 0x81),  # out of place
+        (make_packet(0xF0, b"\x18\x0a\x15" + utf8_string(b"words") + b"\x01\x00"), 0x81),  # wrong property
         (make_packet(0xF0, b"\x18\x10" + (b"\x15" + utf8_string(b"words")) * 2), 0x82),
     ):
-        error, written = said(line)
+        error, written = fail_to_connect(line)
         assert error.code == code and written.endswith(bytes((0xE0, 1, code))), line
 
 
-def test_authentication_that_nobody_asked_for():
+def test_authentication_without_a_method_ends_with_0x82():
     """[MQTT-4.12.0-6]"""
     for line in (auth_packet(0x18, b""), make_packet(0x20, b"\x00\x00" + auth_properties(b""))):
-        error, written = said(line, none=True)
+        error, written = fail_to_connect(line, none=True)
         assert error.code == 0x82 and written.endswith(b"\xe0\x01\x82")
 
 
-def test_an_auth_out_of_turn_in_a_live_connection():
+def test_an_unexpected_auth_in_a_live_connection_ends_with_0x82():
     """[MQTT-4.12.0-6]"""
     for sim in (connected_sim(), BrokerSimulation()):
         sim.client.connect()
@@ -293,7 +295,7 @@ def test_an_auth_out_of_turn_in_a_live_connection():
         assert sim.streams[0].written.endswith(b"\xe0\x01\x82")
 
 
-def test_a_method_that_raises_ends_the_connection_and_is_told():
+def test_a_method_that_raises_ends_the_connection_with_0x80():
     class Broken(Words):
         def challenge(self, data):
             raise KeyError("no card")
@@ -310,11 +312,11 @@ def test_a_method_that_raises_ends_the_connection_and_is_told():
     sim = Scripted(auth_packet(0x18, b"1", b"words"))
     sim.client.auth = Broken()
     sim.client.auth.challenge = lambda data: None
-    sim.client.auth.work = None  # as if it had none
+    sim.client.auth.work = None  # as if the method had no `work`
     assert raises(MQTTError, sim.client.connect).code == 0x80
 
 
-def test_a_method_that_can_not_begin_sends_nothing():
+def test_a_method_that_fails_in_start_sends_nothing():
     def broken():
         raise KeyError("no card")
 
@@ -326,27 +328,27 @@ def test_a_method_that_can_not_begin_sends_nothing():
     assert sim.stream.written == b"" and sim.stream.closed
 
 
-def test_an_exchange_has_deadlines():
+def test_an_exchange_has_a_deadline():
     sim = Scripted(auth_packet(0x18, b"1", b"words"), timeout=3000)
     sim.client.auth = Words(b"one")
     assert "no CONNACK" in str(raises(OSError, sim.client.connect))
     assert sim.now <= 3100
 
 
-def test_what_takes_long_is_done_between_polls():
+def test_long_computations_are_done_between_polls():
     sim = Scripted(auth_packet(0x18, b"1", b"words"), ACCEPTED, timeout=3000)
     sim.client.auth = Words(None, None, None, b"three")
     sim.client.connect(wait=False)
     rounds = 0
     while not sim.client.is_connected:
         sim.client.poll()
-        sim.now += 2000  # longer in all than the broker is given: it is not the broker who is slow
+        sim.now += 2000  # longer than `timeout` in total, but the broker does not cause the delay
         rounds += 1
         assert rounds < 20
     assert sim.received_bodies(0xF0)[0].endswith(utf8_string(b"three")) and len(sim.streams) == 1
 
 
-def test_what_took_long_and_failed_ends_at_once():
+def test_a_failed_long_computation_ends_the_connection_at_once():
     def broken():
         raise KeyError("no card")
 
@@ -358,7 +360,7 @@ def test_what_took_long_and_failed_ends_at_once():
         assert sim.now < 100 and sim.stream.written.endswith(bytes((0xE0, 1, code)))
 
 
-def test_an_answer_waits_for_room():
+def test_a_response_waits_until_it_fits_into_the_tx_buffer():
     sim = Scripted(auth_packet(0x18, b"1", b"words"), timeout=1000)
     sim.client.auth = Words(b"x" * 30, b"y" * 30)
     sim.lines += [ACCEPTED]
@@ -379,24 +381,24 @@ def test_an_answer_waits_for_room():
     assert sim.client.is_connected and sim.client.reauthenticate(wait=False)
 
 
-def test_poll_returns_in_time_while_the_rounds_are_done():
+def test_poll_computes_a_few_scram_iterations_at_a_time():
     sim = connected_sim(connect=False)
     sim.client.connect(wait=False)
     rounds = 0
     while not sim.client.is_connected:
         sim.client.poll()
         rounds += 1
-    assert 100 < rounds < 200  # 4096 rounds, some at each
+    assert 100 < rounds < 200  # 4096 iterations, a few per poll
 
 
-def test_what_does_not_fit_into_tx_is_told():
+def test_a_response_larger_than_the_tx_buffer_ends_with_0x83():
     sim = Scripted(auth_packet(0x18, b"1", b"words"), tx=128)
     sim.client.auth = Words(b"x" * 200)
     error = raises(MQTTError, sim.client.connect)
     assert error.code == 0x83 and "tx" in error.detail
 
 
-def test_an_exchange_survives_any_cutting_into_pieces():
+def test_an_exchange_works_if_each_read_returns_one_byte():
     class Dripping(AnsweringStream):
         def readinto(self, buf, n):
             return AnsweringStream.readinto(self, buf, min(n, 1))
@@ -407,7 +409,7 @@ def test_an_exchange_survives_any_cutting_into_pieces():
     assert sim.client.is_connected and sim.client.reauthenticate()
 
 
-def test_the_wire_cut_at_each_byte_ends_in_a_connection():
+def test_after_a_cut_at_any_byte_the_client_connects():
     class Cut(AnsweringStream):
         left = 0
 
@@ -431,7 +433,7 @@ def test_the_wire_cut_at_each_byte_ends_in_a_connection():
     method = sim.client.auth
     for left in range(whole):
         sim = BrokerSimulation()
-        sim.client.auth = method  # which has the rounds by now
+        sim.client.auth = method  # the key is already computed
 
         def connect(host, port, sim=sim, left=left):
             stream = AnsweringStream(sim) if sim.streams else Cut(sim)
@@ -449,9 +451,9 @@ def test_the_wire_cut_at_each_byte_ends_in_a_connection():
             assert sim.client.reauthenticate()
 
 
-def test_whatever_is_wrong_in_an_exchange_ends_in_a_disconnect_with_a_reason():
+def test_any_wrong_byte_in_an_exchange_ends_with_a_reason_code():
     """[MQTT-4.12.0-5]"""
-    method = connected_sim().client.auth  # which has the rounds by now
+    method = connected_sim().client.auth  # the key is already computed
     challenge = auth_packet(0x18, ScramServer().server_first_message(method.start()))
     accepted = b"\x20" + challenge[1:2] + b"\x00\x00" + challenge[3:]
     for line in (challenge, accepted):
@@ -465,17 +467,17 @@ def test_whatever_is_wrong_in_an_exchange_ends_in_a_disconnect_with_a_reason():
                     sim.client.connect()
                     raise AssertionError("accepted without a proof")
                 except MQTTError as error:
-                    refused = wrong[0] == 0x20 and wrong[3]  # by the broker, then
+                    refused = wrong[0] == 0x20 and wrong[3]  # refused by the broker
                     assert refused or sim.stream.written.endswith(bytes((0xE0, 1, error.code))), wrong
-                except OSError:  # it waits for the rest
+                except OSError:  # the client waits for more bytes
                     assert at == 1, wrong
                 assert sim.stream.closed
 
 
-# ---- in a live connection
+# ---- reauthentication
 
 
-def test_reauthentication_begins_with_its_reason_and_the_first_method():
+def test_reauthentication_starts_with_reason_0x19_and_the_same_method():
     """[MQTT-4.12.1-1], [MQTT-4.12.0-5]"""
     sim = connected_sim()
     assert sim.client.reauthenticate() is True
@@ -487,15 +489,15 @@ def test_reauthentication_begins_with_its_reason_and_the_first_method():
     assert sim.client.reauthenticate() is True
 
 
-def test_messages_flow_while_it_is_under_way():
+def test_messages_are_exchanged_during_reauthentication():
     sim = connected_sim()
     got = []
     sim.client.subscribe("a", lambda m: got.append(m.payload))
     sim.client.poll(10)
     answer = sim.on_auth
-    sim.replies[0xF0] = lambda stream, first, body: b""  # the broker takes its time
+    sim.replies[0xF0] = lambda stream, first, body: b""  # the broker does not reply yet
     assert sim.client.reauthenticate(wait=False) is True
-    assert sim.client.reauthenticate(wait=False) is False  # one at a time
+    assert sim.client.reauthenticate(wait=False) is False  # only one at a time
     sim.client.publish("a", b"1", qos=1)
     sim.client.poll(10)
     assert got == [b"1"] and sim.client.is_connected
@@ -505,7 +507,7 @@ def test_messages_flow_while_it_is_under_way():
     assert sim.client.reauthenticate(wait=False) is True
 
 
-def test_when_it_fails_the_connection_is_closed():
+def test_a_failed_reauthentication_closes_the_connection():
     """[MQTT-4.12.1-2]"""
     sim = connected_sim()
     sim.scram.knows_password = False
@@ -518,7 +520,7 @@ def test_when_it_fails_the_connection_is_closed():
     assert sim.streams[0].closed
 
 
-def test_it_has_a_deadline():
+def test_reauthentication_has_a_deadline():
     sim = connected_sim(timeout=3000)
     sim.replies[0xF0] = lambda stream, first, body: b""
     start = sim.now
@@ -526,14 +528,14 @@ def test_it_has_a_deadline():
     assert sim.now - start <= 3100 and sim.streams[0].closed
 
 
-def test_nothing_is_waited_for_when_it_is_over():
+def test_the_deadline_ends_with_the_reauthentication():
     sim = connected_sim(timeout=3000)
     assert sim.client.reauthenticate()
     sim.client.poll(20_000)
     assert sim.client.is_connected and len(sim.streams) == 1
 
 
-def test_without_a_method_or_a_connection_nothing_is_sent():
+def test_reauthentication_needs_a_method_and_a_connection():
     """[MQTT-4.12.0-7]"""
     sim = BrokerSimulation()
     sim.client.connect()
@@ -543,7 +545,7 @@ def test_without_a_method_or_a_connection_nothing_is_sent():
     assert connected_sim(connect=False).client.reauthenticate() is False
 
 
-def test_it_keeps_to_the_brokers_maximum_packet_size():
+def test_reauthentication_obeys_the_brokers_maximum_packet_size():
     """[MQTT-3.2.2-15]"""
     sim = connected_sim(connect=False)
     sim.connack_properties = b"\x27\x00\x00\x00\x28"
@@ -553,7 +555,7 @@ def test_it_keeps_to_the_brokers_maximum_packet_size():
     assert sim.stream.written == before and sim.client.is_connected
 
 
-def test_the_method_stays_as_long_as_the_connection():
+def test_the_method_can_only_change_between_connections():
     sim = connected_sim()
     sim.client.auth = None
     raises(ValueError, sim.client.connect)

@@ -1,4 +1,4 @@
-"""Readings without a link: kept with their time, within bounds, told later and behind the live ones."""
+"""Backlog: readings taken offline are stored with timestamps and published later, in RAM and on flash."""
 
 import json
 import os
@@ -46,7 +46,7 @@ class Client:
 
 
 class Harness:
-    """A backlog of some quantities, on a clock of its own that is set from the start on."""
+    """A backlog on a simulated clock; `clock` is the Unix time at the start, 0 if it is not set."""
 
     def __init__(self, keep=10, policy="oldest", path=None, quantities=("t", "air/h"), clock=NOW):
         self.now = 0
@@ -67,7 +67,7 @@ class Harness:
             self.now += every
 
     def publish_all(self, acknowledged=True, rounds=100):
-        """All that it tells now that there is a link."""
+        """Connect and run the backlog; returns the readings that it publishes."""
         self.client.is_connected = True
         before = len(self.client.sent)
         for _ in range(rounds):
@@ -85,7 +85,7 @@ def values(readings):
     return [reading[2] for reading in readings]
 
 
-def test_readings_are_told_with_their_names_and_times():
+def test_readings_are_published_with_name_and_timestamp():
     harness = Harness()
     harness.add_readings("1.5", "2.5")
     harness.add_readings("ON", number=1)
@@ -94,19 +94,19 @@ def test_readings_are_told_with_their_names_and_times():
     assert [(topic, qos) for topic, _, qos, _ in harness.client.sent] == [(b"p/dut/backlog", 1)]
 
 
-def test_none_is_let_go_before_the_broker_has_it():
+def test_readings_are_kept_until_their_puback():
     harness = Harness()
     harness.add_readings("1", "2")
     assert values(harness.publish_all(acknowledged=False)) == ["1", "2"]
     assert len(harness.backlog) == 2
-    harness.backlog.acknowledged(harness.client.packet_id + 7)  # that of another message
+    harness.backlog.acknowledged(harness.client.packet_id + 7)  # the PUBACK of another message
     assert len(harness.backlog) == 2
     harness.backlog.acknowledged(harness.client.packet_id)
     assert len(harness.backlog) == 0
     assert harness.publish_all() == []
 
 
-def test_a_message_a_second_and_only_when_nothing_else_waits():
+def test_one_message_per_second_is_published_and_only_if_the_outbox_is_empty():
     harness = Harness(keep=60)
     harness.add_readings(*["%d.25" % n for n in range(60)])
     harness.client.is_connected = True
@@ -124,14 +124,14 @@ def test_a_message_a_second_and_only_when_nothing_else_waits():
     assert max(len(payload) for _, payload, _, _ in harness.client.sent) <= 420
 
 
-def test_the_oldest_gives_way():
+def test_a_full_backlog_drops_the_oldest_reading():
     harness = Harness(keep=3)
     harness.add_readings("1", "2", "3", "4", "5")
     assert values(harness.publish_all()) == ["3", "4", "5"]
-    assert harness.backlog.dropped == 2
+    assert harness.backlog._dropped == 2
 
 
-def test_thinned_out_the_whole_time_is_told():
+def test_the_policy_thin_keeps_readings_of_the_whole_time():
     harness = Harness(keep=8, policy="thin")
     for n in range(40):
         harness.add_readings("%d" % n)
@@ -144,7 +144,7 @@ def test_thinned_out_the_whole_time_is_told():
     assert len(readings) <= 8
 
 
-def test_the_newest_of_each_quantity():
+def test_the_policy_newest_keeps_one_reading_of_each_quantity():
     harness = Harness(policy="newest")
     harness.add_readings("1", "2")
     harness.add_readings("a", "b", number=1)
@@ -152,7 +152,7 @@ def test_the_newest_of_each_quantity():
     assert harness.publish_all() == [["air/h", NOW + 3, "b"], ["t", NOW + 4, "3"]]
 
 
-def test_what_is_under_way_does_not_give_way_to_what_comes():
+def test_readings_in_flight_are_neither_lost_nor_repeated():
     for policy in ("oldest", "thin", "newest"):
         harness = Harness(keep=3, policy=policy)
         harness.add_readings("1")
@@ -165,7 +165,7 @@ def test_what_is_under_way_does_not_give_way_to_what_comes():
         assert told[:2] == ["1", "a"] and told[-1] == "4" and len(set(told)) == len(told), (policy, told)
 
 
-def test_a_clock_that_is_set_later_tells_the_times_of_before():
+def test_setting_the_clock_later_gives_earlier_readings_their_timestamps():
     harness = Harness(clock=0)
     harness.add_readings("1", "2")
     harness.clock = NOW
@@ -173,27 +173,27 @@ def test_a_clock_that_is_set_later_tells_the_times_of_before():
     assert harness.publish_all() == [["t", NOW, "1"], ["t", NOW + 1, "2"]]
 
 
-def test_a_clock_that_is_never_set_leaves_the_times_open():
+def test_without_a_clock_readings_have_no_timestamp():
     harness = Harness(clock=0)
     harness.add_readings("1")
     assert harness.publish_all() == [["t", None, "1"]]
 
 
-def test_a_value_that_is_too_long_is_not_kept():
+def test_a_value_that_is_too_long_is_not_stored():
     harness = Harness()
     assert not harness.backlog.add(0, "x" * 15, 0)
     assert harness.backlog.add(0, "x" * 14, 0)
 
 
-def test_a_broker_that_forbids_it_does_not_stop_the_device():
+def test_a_refused_backlog_message_is_dropped():
     harness = Harness()
     harness.add_readings("1")
     harness.client.forbids = MQTTError(0x95, "too large")
     harness.publish_all()
-    assert len(harness.backlog) == 0 and harness.backlog.dropped == 1
+    assert len(harness.backlog) == 0 and harness.backlog._dropped == 1
 
 
-def test_live_readings_that_can_not_be_told_are_kept():
+def test_live_readings_taken_offline_are_stored():
     harness = Harness()
 
     class Driver:
@@ -226,7 +226,7 @@ def test_live_readings_that_can_not_be_told_are_kept():
     live.run(harness.now)
     live.run(harness.now)
     topics = [topic for topic, _, _, _ in harness.client.sent]
-    assert topics[0] == b"p/dut/sensor/s" and topics[-1] == b"p/dut/backlog"  # what is live goes first
+    assert topics[0] == b"p/dut/sensor/s" and topics[-1] == b"p/dut/backlog"  # live readings first
     assert harness.client.sent[0][3] == b"\x26\x00\x04time\x00\x0a%d" % (NOW + 36)
     late = json.loads(harness.client.sent[-1][1])
     assert late == [["s", NOW + at, "%.2f" % at] for at in (0, 10, 20, 30)]
@@ -241,7 +241,7 @@ def clean():
         os.remove(name)
 
 
-def test_on_flash_they_outlive_a_power_cut_but_for_the_last_minute():
+def test_readings_on_flash_survive_a_power_cut_except_those_of_the_last_minute():
     clean()
     harness = Harness(path="backlog")
     harness.add_readings("1", "2", every=1000)
@@ -252,10 +252,10 @@ def test_on_flash_they_outlive_a_power_cut_but_for_the_last_minute():
     harness.add_readings("3")
     again = Harness(path="backlog")
     assert again.publish_all() == [["t", NOW, "1"], ["t", NOW + 1, "2"]]
-    assert not files()  # all is told
+    assert not files()  # all readings are published
 
 
-def test_a_file_stays_within_its_bounds():
+def test_the_file_stays_within_its_size():
     clean()
     harness = Harness(keep=5, path="backlog")
     for n in range(100):
@@ -265,7 +265,7 @@ def test_a_file_stays_within_its_bounds():
     assert values(Harness(keep=5, path="backlog").publish_all()) == ["95", "96", "97", "98", "99"]
 
 
-def test_a_file_is_cut_anywhere():
+def test_a_file_that_is_cut_anywhere_keeps_its_whole_readings():
     clean()
     harness = Harness(path="backlog")
     harness.add_readings("1", "2", "3")
@@ -283,18 +283,18 @@ def test_a_file_is_cut_anywhere():
         clean()
 
 
-def test_a_cut_while_the_file_is_made_anew_loses_nothing():
+def test_a_power_cut_while_the_file_is_replaced_loses_nothing():
     clean()
     harness = Harness(path="backlog")
     harness.add_readings("1", "2")
     harness.backlog.save()
-    os.rename("backlog", "backlog.new")  # the old one is gone, the new one not in its place yet
+    os.rename("backlog", "backlog.new")  # the old file is removed, the new one not yet renamed
     assert values(Harness(path="backlog").publish_all(acknowledged=False)) == ["1", "2"]
     assert files() == ["backlog"] or files() == ["backlog", "backlog.new"]
     clean()
 
 
-def test_a_file_of_other_sensors_or_with_rot_in_it_is_left_out():
+def test_damaged_readings_and_those_of_other_sensors_are_ignored():
     clean()
     harness = Harness(path="backlog")
     harness.add_readings("1", "2")
@@ -310,7 +310,7 @@ def test_a_file_of_other_sensors_or_with_rot_in_it_is_left_out():
     clean()
 
 
-def test_times_of_a_run_whose_clock_was_not_set_are_not_those_of_the_next():
+def test_readings_of_a_run_without_a_clock_get_no_timestamp_later():
     clean()
     harness = Harness(path="backlog", clock=0)
     harness.add_readings("1")

@@ -1,4 +1,4 @@
-"""What the broker's answers carry reaches the caller; what we ask for in CONNECT and the will."""
+"""Reason codes, reason strings and user properties of the broker; properties of CONNECT and the will."""
 
 from answering_broker import BrokerSimulation
 from simulation import Simulation
@@ -29,12 +29,12 @@ READ = ("full", ("k", "1"), ("k", "2"), None)
 
 
 def read(answer):
-    """Reason string and user properties of an answer."""
+    """Return the reason string and three user properties of a packet."""
     return (answer.property(REASON_STRING),) + tuple([answer.property(USER_PROPERTY, i) for i in range(3)])
 
 
 def connected(**options):
-    """A simulation whose client is connected, and the list of what its callbacks were told."""
+    """Return a connected simulation, and the list of what its callbacks receive."""
     sim = Simulation(**options)
     told = []
     sim.client.on_ack = lambda answer: told.append((answer.packet_id, answer.reason, read(answer)))
@@ -49,7 +49,7 @@ def arrives(sim, data):
     sim.client.poll(10)
 
 
-def test_reason_code_string_and_user_properties_of_each_acknowledgement():
+def test_on_ack_reports_reason_code_reason_string_and_user_properties():
     """[MQTT-4.4.0-2]"""
     sim, told = connected()
     for i in range(1, 4):
@@ -61,7 +61,7 @@ def test_reason_code_string_and_user_properties_of_each_acknowledgement():
     assert told == [(1, 0x97, READ), (2, 0x87, READ), (3, 0, READ)]
 
 
-def test_an_answer_without_properties_has_none_of_the_one_before():
+def test_an_acknowledgement_without_properties_does_not_keep_earlier_ones():
     sim, told = connected()
     sim.client.publish("a", b"x", qos=1)
     sim.client.publish("a", b"x", qos=1)
@@ -69,7 +69,7 @@ def test_an_answer_without_properties_has_none_of_the_one_before():
     assert told == [(1, 0x97, READ), (2, 0, (None,) * 4)]
 
 
-def test_a_message_that_ends_without_an_answer_is_told_in_the_same_way():
+def test_a_message_that_a_limit_forbids_is_reported_to_on_ack():
     sim, told = connected()
     sim.broker_listens = False
     sim.stream.closed_by_broker = True
@@ -78,10 +78,10 @@ def test_a_message_that_ends_without_an_answer_is_told_in_the_same_way():
     sim.connect_reply = make_packet(0x20, b"\x00\x00", bytes((len(WORDS) + 2,)), b"\x25\x00" + WORDS)
     sim.broker_listens = True
     sim.client.poll(3000)
-    assert told == [(1, 0x9A, (None,) * 4)]  # by this broker's Retain Available
+    assert told == [(1, 0x9A, (None,) * 4)]  # because of the broker's Retain Available
 
 
-def test_suback_and_unsuback_reach_the_caller():
+def test_suback_and_unsuback_are_reported_with_their_properties():
     sim, told = connected()
     s = sim.client.subscribe("a", None)
     sim.client.poll(10)
@@ -93,7 +93,7 @@ def test_suback_and_unsuback_reach_the_caller():
     assert told == [(s, 0x87, READ), (s, 0x11, READ)]
 
 
-def test_a_subscription_that_a_limit_forbids_is_told_with_its_reason():
+def test_a_subscription_that_a_limit_forbids_is_reported_to_on_subscribed():
     sim = Simulation()
     told = []
     sim.client.on_subscribed = lambda s, answer: told.append((s.topic_filter, answer.reason, read(answer)))
@@ -104,7 +104,7 @@ def test_a_subscription_that_a_limit_forbids_is_told_with_its_reason():
     assert told == [(b"a/#", 0xA2, (None,) * 4)]
 
 
-def test_connack_and_disconnect_of_the_broker_are_there_in_on_state():
+def test_on_state_can_read_connack_and_disconnect():
     sim = Simulation()
     told = []
 
@@ -121,7 +121,7 @@ def test_connack_and_disconnect_of_the_broker_are_there_in_on_state():
     assert told[:3] == [(True, 0, 9, READ), (False, 0x8B, None, READ), (False, 0x88, None, READ)]
 
 
-# ---- what we ask for
+# ---- properties of CONNECT and the will
 
 
 def test_properties_of_connect_are_sent_in_order():
@@ -135,7 +135,7 @@ def test_properties_of_connect_are_sent_in_order():
     assert bytes((8 + 5 + 3 + len(block),)) + block + b"\x27" in sim.stream.written
 
 
-def test_many_properties_of_connect():
+def test_connect_properties_may_exceed_127_bytes():
     sim = Simulation(properties=pack(user_properties=[("key %d" % i, "value") for i in range(30)]))
     sim.client.connect()
     written = sim.stream.written
@@ -143,9 +143,9 @@ def test_many_properties_of_connect():
     assert len(written) == 3 + size and written[0] == 0x10
 
 
-def test_what_may_not_be_among_the_properties_of_connect():
+def test_invalid_connect_properties_raise_value_error():
     for wrong in (
-        pack(session_expiry=1),  # an argument of its own
+        pack(session_expiry=1),  # has its own argument
         pack(reason_string="x"),
         pack(content_type="x"),
         pack(request_problem_information=0) * 2,
@@ -159,7 +159,7 @@ def test_what_may_not_be_among_the_properties_of_connect():
     raises(ValueError, lambda: pack(request_problem_information=2))
 
 
-def test_no_problem_information_means_none():
+def test_without_problem_information_a_reason_string_is_a_protocol_error():
     """[MQTT-3.1.2-29]"""
     asked = (
         (0x40, b"\x00\x01\x10"),
@@ -181,7 +181,7 @@ def test_no_problem_information_means_none():
                     assert sim.streams[0].written.endswith(b"\xe0\x01\x82"), (first, block)
 
 
-def test_without_problem_information_connack_publish_and_disconnect_may_have_it():
+def test_without_problem_information_some_packets_may_still_have_it():
     """[MQTT-3.1.2-29]"""
     sim = Simulation(properties=pack(request_problem_information=0))
     sim.connect_reply = make_packet(0x20, b"\x00\x00", PROPERTIES)
@@ -197,7 +197,7 @@ def test_without_problem_information_connack_publish_and_disconnect_may_have_it(
     assert errors[0].code == 0x8B and errors[0].detail == "full"
 
 
-def test_response_information_is_kept():
+def test_response_information_can_be_read_in_on_state():
     sim = BrokerSimulation(properties=pack(request_response_information=1))
     seen = []
     sim.client.on_state = lambda client, up, error: seen.append(client.packet.property(RESPONSE_INFORMATION))
@@ -206,7 +206,7 @@ def test_response_information_is_kept():
     assert seen == ["home"]
 
 
-def test_properties_of_a_will():
+def test_a_will_carries_properties():
     """[MQTT-3.3.2-14]"""
     sim = Simulation()
     block = pack(
@@ -230,7 +230,7 @@ def test_properties_of_a_will():
     raises(ValueError, lambda: pack(response_topic="a/#"))
 
 
-def test_a_refusal_has_its_words_and_where_to_go():
+def test_a_refused_connect_reports_reason_string_and_server_reference():
     sim = Simulation()
     sim.connect_reply = make_packet(
         0x20, b"\x00\x9d", bytes((len(WORDS) + 8,)), WORDS, b"\x1c" + utf8_string(b"there")

@@ -1,3 +1,5 @@
+"""`Client`: connect, poll, reconnect back-off, publish, callbacks and handlers, argument checks."""
+
 from simulation import Simulation
 
 from helper import make_packet, publish_packet, raises, utf8_string
@@ -11,7 +13,7 @@ def test_connect_waits_for_the_connack():
     assert sim.stream.written.startswith(b"\x10")
 
 
-def test_connect_raises_why_it_failed_and_does_not_try_again_by_itself():
+def test_connect_raises_the_error_and_does_not_retry():
     sim = Simulation()
     sim.connect_reply = make_packet(0x20, b"\x00\x86\x00")
     assert raises(MQTTError, sim.client.connect).code == 0x86
@@ -37,7 +39,7 @@ def test_connect_has_a_deadline():
     assert sim.now <= 5100
 
 
-def test_poll_takes_as_long_as_it_is_told():
+def test_poll_returns_after_the_given_time():
     sim = Simulation()
     sim.client.connect()
     for ms in (0, 1, 50, 10_000):
@@ -46,7 +48,7 @@ def test_poll_takes_as_long_as_it_is_told():
         assert ms <= sim.now - start <= ms + 10
 
 
-def test_a_broker_that_drops_at_once_is_not_hammered():
+def test_a_broker_that_closes_at_once_is_retried_with_back_off():
     sim = Simulation()
     sim.connect_reply = b"\x20\x03\x00\x00\x00"
     sim.client.connect(wait=False)
@@ -59,11 +61,11 @@ def test_a_broker_that_drops_at_once_is_not_hammered():
     while sim.now < 660_000:
         sim.client.poll(10)
         sim.stream.closed_by_broker = True
-    # from then on once in half a minute, as a mean
+    # afterwards about one attempt per 30 s
     assert 8 <= len(sim.connect_times) - first_minute <= 60
 
 
-def test_the_back_off_begins_anew_after_a_link_that_was_stable():
+def test_the_back_off_is_reset_after_a_stable_connection():
     sim = Simulation()
     sim.broker_listens = False
     sim.client.connect(wait=False)
@@ -77,7 +79,7 @@ def test_the_back_off_begins_anew_after_a_link_that_was_stable():
     assert sim.client.is_connected and sim.connect_times[-1] - lost <= 1100
 
 
-def test_states_are_told_with_their_reason():
+def test_on_state_reports_each_change_with_its_error():
     sim = Simulation()
     told = []
     sim.client.on_state = lambda client, connected, error: told.append((connected, error))
@@ -94,7 +96,7 @@ def test_states_are_told_with_their_reason():
     assert len(sim.connect_times) == 2
 
 
-def test_a_malformed_packet_ends_in_disconnect_and_a_clean_reconnect():
+def test_a_malformed_packet_ends_in_disconnect_and_a_reconnect():
     sim = Simulation()
     sim.client.connect()
     sim.stream.inbox = b"\x30\x04\x00\x01#\x00"
@@ -104,7 +106,7 @@ def test_a_malformed_packet_ends_in_disconnect_and_a_clean_reconnect():
     assert sim.client.is_connected
 
 
-def test_nothing_written_for_too_long_ends_the_link():
+def test_a_stalled_write_ends_the_connection():
     sim = Simulation(timeout=3000)
     sim.client.connect()
     sim.stream.is_stalled = True
@@ -115,7 +117,7 @@ def test_nothing_written_for_too_long_ends_the_link():
     assert len(sim.streams) == 2 and sim.streams[0].closed
 
 
-def test_publishing_into_a_broken_link_raises_nothing_and_loses_no_qos_1():
+def test_publishing_on_a_broken_connection_raises_nothing_and_keeps_qos_1_messages():
     sim = Simulation()
     sim.client.connect()
     sim.stream.closed_by_broker = True
@@ -130,7 +132,7 @@ def test_publishing_into_a_broken_link_raises_nothing_and_loses_no_qos_1():
     )
 
 
-def test_properties_belong_to_one_message():
+def test_publish_properties_apply_to_one_message():
     sim = Simulation()
     sim.client.connect()
     sim.client.publish("a", b"1", qos=1, properties=b"\x01\x01")
@@ -145,7 +147,7 @@ def test_properties_belong_to_one_message():
     )
 
 
-def test_subscription_options_on_the_wire():
+def test_subscription_options_are_encoded_in_subscribe():
     sim = Simulation()
     sim.client.connect()
 
@@ -157,7 +159,7 @@ def test_subscription_options_on_the_wire():
     assert sim.stream.written.endswith(utf8_string(b"a") + b"\x2d")
 
 
-def test_a_packet_is_one_write():
+def test_each_packet_is_sent_with_one_write():
     sim = Simulation()
     sim.connect_reply = make_packet(0x20, b"\x00\x00\x03\x22\x00\x01")
     sim.client.connect()
@@ -170,7 +172,7 @@ def test_a_packet_is_one_write():
     assert sim.stream.writes == 5
 
 
-def test_memory_is_fixed_at_the_start():
+def test_the_buffers_do_not_grow():
     sim = Simulation(rx=200, tx=200, outbox=300, inflight=3, aliases=2)
     sim.client.connect()
     session = sim.client.session
@@ -195,7 +197,7 @@ def test_a_handler_may_disconnect():
     assert not sim.client.is_connected and sim.stream.closed
 
 
-def test_a_filter_that_does_not_fit_is_told_at_once():
+def test_a_filter_that_does_not_fit_the_tx_buffer_raises_value_error():
     sim = Simulation(tx=64)
     raises(ValueError, sim.client.subscribe, "x" * 60, None)
     sim.client.connect()
@@ -203,7 +205,7 @@ def test_a_filter_that_does_not_fit_is_told_at_once():
     assert sim.client.is_connected
 
 
-def test_a_link_that_is_never_silent_is_pinged_all_the_same():  # [MQTT-3.1.2-20]
+def test_a_connection_that_only_receives_is_pinged():  # [MQTT-3.1.2-20]
     sim = Simulation(keep_alive=5)
     sim.client.connect()
     for _ in range(1000):
@@ -211,7 +213,7 @@ def test_a_link_that_is_never_silent_is_pinged_all_the_same():  # [MQTT-3.1.2-20
         sim.client.poll()
         sim.now += 10
     assert len(sim.streams) == 1
-    assert 2 <= sim.stream.written.count(b"\xc0\x00") <= 3  # in ten seconds
+    assert 2 <= sim.stream.written.count(b"\xc0\x00") <= 3  # within ten seconds
 
 
 def test_poll_and_connect_in_a_handler_do_nothing():
@@ -233,7 +235,7 @@ def test_poll_and_connect_in_a_handler_do_nothing():
     assert sim.stream.written.endswith(b"\x40\x02\x00\x0b\x40\x02\x00\x0c")
 
 
-def test_a_handler_that_begins_anew_acknowledges_nothing_on_the_new_link():
+def test_a_handler_that_reconnects_sends_no_acknowledgement_on_the_new_connection():
     sim = Simulation()
 
     def handle(message):
@@ -248,7 +250,7 @@ def test_a_handler_that_begins_anew_acknowledges_nothing_on_the_new_link():
     assert not any(b"\x40\x02\x00\x4d" in stream.written for stream in sim.streams)
 
 
-def test_what_arrives_after_a_malformed_packet_is_thrown_away():
+def test_data_after_a_malformed_packet_are_discarded():
     sim = Simulation(rx=100)
     sim.client.connect()
     sim.stream.is_stalled = True
@@ -261,7 +263,7 @@ def test_what_arrives_after_a_malformed_packet_is_thrown_away():
     assert sim.streams[0].closed
 
 
-def test_a_payload_of_the_wrong_type_changes_nothing():
+def test_arguments_of_a_wrong_type_raise_type_error_and_send_nothing():
     sim = Simulation()
     sim.client.connect()
     before = sim.stream.written
@@ -273,7 +275,7 @@ def test_a_payload_of_the_wrong_type_changes_nothing():
     assert sim.stream.written == before
 
 
-def test_properties_of_a_message_that_failed_do_not_stick():
+def test_properties_of_a_failed_publish_are_not_used_again():
     sim = Simulation()
     sim.client.connect()
     for payload, qos in ((b"x" * 5000, 0), (b"x" * 5000, 1)):
@@ -285,7 +287,7 @@ def test_properties_of_a_message_that_failed_do_not_stick():
     assert sim.stream.written.endswith(make_packet(0x30, utf8_string(b"a"), b"\x001"))
 
 
-def test_a_transport_that_fails_in_its_own_way_is_told():
+def test_connect_raises_the_exception_of_the_transport():
     sim = Simulation()
 
     def broken(host, port):
@@ -298,7 +300,7 @@ def test_a_transport_that_fails_in_its_own_way_is_told():
     assert not sim.client.is_connected
 
 
-def test_connected_is_told_before_the_first_message():
+def test_on_state_is_called_before_the_first_message_is_handled():
     sim = Simulation()
     told = []
     sim.client.on_state = lambda client, connected, error: told.append(connected)
@@ -309,7 +311,7 @@ def test_connected_is_told_before_the_first_message():
     assert told == [True, b"1", False] and sim.client.connection_count == 1
 
 
-def test_callbacks_of_the_link_that_raise_break_nothing():
+def test_an_exception_in_on_state_is_reported():
     sim = Simulation()
     errors = []
 
@@ -322,7 +324,7 @@ def test_callbacks_of_the_link_that_raise_break_nothing():
     assert sim.client.is_connected and len(errors) == 1
 
 
-def test_connecting_by_hand_does_not_wait_for_the_back_off():
+def test_connect_does_not_wait_for_the_back_off():
     sim = Simulation()
     sim.broker_listens = False
     sim.client.connect(wait=False)
@@ -333,7 +335,7 @@ def test_connecting_by_hand_does_not_wait_for_the_back_off():
     assert sim.now - start < 100
 
 
-def test_arguments_that_are_wrong():
+def test_invalid_arguments_raise_value_error():
     sim = Simulation()
     raises(ValueError, sim.client.subscribe, "a/#/b", None)
     raises(ValueError, sim.client.subscribe, "a", None, 3)

@@ -1,4 +1,4 @@
-"""Commands doubled, late, reordered, expired, cut off: carried out once, or refused with a reason."""
+"""Command de-duplication: repeated, late, reordered and expired commands are executed once or refused."""
 
 import json
 import os
@@ -13,7 +13,7 @@ PATH = "dedup"
 
 
 class Message:
-    """A command as the client gives it to a handler."""
+    """A received command, as the client passes it to a handler."""
 
     retain = False
 
@@ -32,7 +32,7 @@ class Message:
 
 
 class Client:
-    """What `Commands` asks of the client; its answers are in `said`."""
+    """The part of the client that `Commands` uses; responses are stored in `said`."""
 
     def __init__(self):
         self.handlers = {}
@@ -62,7 +62,7 @@ class Output:
 
 
 class Device:
-    """A device with one switch, `lamp`; started again it has its files and its output's past."""
+    """A device with the switch `lamp`; pass `path` and `output` of an earlier one for a restart."""
 
     def __init__(self, keep=4, path=None, output=None):
         self.output = output or Output()
@@ -77,7 +77,7 @@ class Device:
         return self.client.said[-1]
 
 
-def test_a_doubled_command_is_carried_out_once_and_answered_twice():
+def test_a_repeated_command_is_executed_once_and_answered_twice():
     device = Device()
     first = device.receive(Message(b"TOGGLE", b"1"))
     again = device.receive(Message(b"TOGGLE", b"1"))
@@ -85,14 +85,14 @@ def test_a_doubled_command_is_carried_out_once_and_answered_twice():
     assert device.output.written == [1]
 
 
-def test_who_asks_makes_a_difference():
+def test_the_response_topic_is_part_of_the_key():
     device = Device()
     device.receive(Message(b"TOGGLE", b"1"))
     device.receive(Message(b"TOGGLE", b"1", "somebody/else"))
     assert device.output.written == [1, 0]
 
 
-def test_an_id_of_its_own():
+def test_a_user_property_id_identifies_a_command():
     device = Device()
     for _ in range(3):
         device.receive(Message(b"TOGGLE", None, colour="red", id="7f3a"))
@@ -101,14 +101,14 @@ def test_an_id_of_its_own():
     assert device.output.written == [1, 0]
 
 
-def test_without_an_id_each_is_a_command():
+def test_commands_without_an_id_are_all_executed():
     device = Device()
     device.receive(Message(b"TOGGLE"))
     device.receive(Message(b"TOGGLE"))
     assert device.output.written == [1, 0]
 
 
-def test_one_that_is_too_long_is_not_even_copied():
+def test_a_command_that_is_too_long_is_refused_without_copying_it():
     class Long(Message):
         @property
         def payload(self):
@@ -126,32 +126,32 @@ def test_one_that_is_too_long_is_not_even_copied():
     assert answer["error"] == "100000 bytes, expected 256 at most" and not device.output.written
 
 
-def test_reordered_and_late():
+def test_reordered_and_late_repeats_are_not_executed():
     device = Device()
     for key in (b"1", b"2", b"3", b"2", b"1", b"3"):
         device.receive(Message(b"TOGGLE", key))
     assert device.output.written == [1, 0, 1]
 
 
-def test_the_last_so_many_are_known():
+def test_the_last_keep_commands_are_known():
     device = Device(keep=3)
     for i in range(4):
         device.receive(Message(b"ON", b"%d" % i))
     count = len(device.output.written)
     device.receive(Message(b"ON", b"3"))
     assert len(device.output.written) == count
-    device.receive(Message(b"ON", b"0"))  # too long ago
+    device.receive(Message(b"ON", b"0"))  # no longer known
     assert len(device.output.written) == count + 1
 
 
-def test_a_refusal_is_repeated_too():
+def test_a_repeated_invalid_command_gets_the_same_refusal():
     device = Device()
     first = device.receive(Message(b"EXPLODE", b"1"))
     assert not first["ok"]
     assert device.receive(Message(b"EXPLODE", b"1")) == first
 
 
-def test_a_command_whose_time_is_over_is_refused():
+def test_an_expired_command_is_refused():
     device = Device()
     now = int(time.time())
     answer = device.receive(Message(b"ON", b"1", expires=str(now - 10)))
@@ -160,7 +160,7 @@ def test_a_command_whose_time_is_over_is_refused():
     assert device.receive(Message(b"ON", b"3", expires="soon"))["error"].startswith("expires: expected")
 
 
-def test_they_are_known_after_a_restart():
+def test_commands_are_known_after_a_restart():
     device = Device(path=PATH)
     first = device.receive(Message(b"TOGGLE", b"1"))
     for i in range(2, 9):
@@ -178,11 +178,11 @@ def test_they_are_known_after_a_restart():
 
 
 class Cut(Exception):
-    """The power goes."""
+    """The power fails."""
 
 
 class Stopping:
-    """`open` that stops after so many bytes written, in the midst of a write."""
+    """Replacement for `open` that raises `Cut` after `bytes_left` bytes were written."""
 
     def __init__(self, bytes_left):
         self.bytes_left = bytes_left
@@ -212,8 +212,8 @@ class Stopping:
         return len(data)
 
 
-def test_a_cut_at_every_byte_of_what_is_kept():
-    """TOGGLE is carried out once or refused, at whatever byte the power goes; ON always ends ON."""
+def test_a_power_cut_at_any_byte_does_not_execute_a_command_twice():
+    """TOGGLE is executed at most once, otherwise refused; ON always ends in ON."""
     for word, level in ((b"TOGGLE", 1), (b"ON", 1)):
         for cut in range(0, 2 * 192 + 1, 5):
             output = Output()
@@ -233,12 +233,12 @@ def test_a_cut_at_every_byte_of_what_is_kept():
             else:
                 assert answer["ok"] and output.value() == level
             before = len(output.written)
-            device.receive(Message(b"OFF", b"0"))  # what was known before is known still
+            device.receive(Message(b"OFF", b"0"))  # earlier commands are still known
             assert len(output.written) == before, cut
             os.remove(PATH)
 
 
-def test_a_file_that_is_something_else():
+def test_a_file_with_other_contents_is_replaced():
     for content in (b"", b"not slots", bytes(192 * 4), b"\xff" * 192 * 4):
         with open(PATH, "wb") as file:
             file.write(content)

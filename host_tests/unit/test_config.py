@@ -1,3 +1,5 @@
+"""Check of config.json: defaults, missing and unknown fields, types, pins, error messages with their path."""
+
 import json
 import os
 
@@ -8,7 +10,7 @@ PATH = "test-config.json"
 
 
 class Pins:
-    """What the check asks of a board."""
+    """The attributes of a board that the check reads."""
 
     WIFI = False
     READINGS = {"load": None, "uptime": None}
@@ -21,8 +23,8 @@ class Pins:
     WAKE_PINS = "0 2 4 32-39"
     PIN_RESTRICTIONS = {
         "6-11": "the flash is wired to it",
-        "34-39": "it is an input only",
-        "0-31": "it can't measure here",
+        "34-39": "it is input only",
+        "0-31": "its ADC cannot measure here",
     }
 
 
@@ -43,7 +45,7 @@ def load(settings, pins=Pins):
 
 
 def line(settings, pins=Pins):
-    """The one line that this config gets; it names the file."""
+    """Return the error message of this config without the file name; it must be one line."""
     text = str(raises(config.ConfigError, load, settings, pins))
     assert text.startswith(PATH + ": ") and "\n" not in text
     return text[len(PATH) + 2 :]
@@ -59,7 +61,7 @@ def test_defaults_are_filled_in():
     settings = load(changed(sensors=[{"kind": "load"}], actuators=[{"name": "l", "pin": "lamp"}]))
     assert settings["broker"] == {
         "host": "b",
-        "port": None,  # the client's own: 1883, or 8883 with TLS
+        "port": None,  # the default of the client: 1883, or 8883 with TLS
         "user": None,
         "password": None,
         "keep_alive": 30,
@@ -75,7 +77,7 @@ def test_defaults_are_filled_in():
             "smoothing": 0,
             "dead_band": None,  # each reading is published
             "max_silence": 3600,
-            "precision": None,  # that of its kind
+            "precision": None,  # the default of its kind
             "qos": 0,
             "expiry": None,
             "retain": False,
@@ -86,12 +88,12 @@ def test_defaults_are_filled_in():
     assert actuator["inverted"] is False and actuator["safe"] == "HOLD"
 
 
-def test_no_file():
+def test_a_missing_file_is_reported():
     text = str(raises(config.ConfigError, config.load, "nowhere.json", Pins))
-    assert text.startswith("nowhere.json: not there")
+    assert text.startswith("nowhere.json: file not found")
 
 
-def test_what_is_no_config_at_all():
+def test_a_file_that_is_not_a_json_object_is_refused():
     assert line("{").startswith("not JSON")
     assert line("").startswith("not JSON")
     assert line([]).startswith("expected an object")
@@ -100,19 +102,19 @@ def test_what_is_no_config_at_all():
 def test_missing_fields_are_named():
     assert line({"broker": {"host": "b"}}).startswith("device: missing, expected 1 to 23")
     assert line({"device": "d"}).startswith("broker: missing")
-    assert line(changed(broker={})) == "broker.host: missing, expected a host name or an address"
+    assert line(changed(broker={})) == "broker.host: missing, expected a host name or an IP address"
     assert line(changed(sensors=[{"period": 1}])).startswith("sensors[0].kind: missing")
     assert line(changed(), Board).startswith("wifi: missing, expected an object with ssid")
 
 
-def test_unknown_fields_are_named_with_those_there_are():
+def test_an_unknown_field_is_reported_with_the_known_fields():
     assert line(changed(hots=1)).startswith("hots: unknown, expected one of actuators, backlog, broker")
     assert line(changed(broker={"host": "b", "prot": 1})).startswith(
         "broker.prot: unknown, expected one of host"
     )
 
 
-def test_an_unknown_kind_is_named_with_those_there_are():
+def test_an_unknown_kind_is_reported_with_the_known_kinds():
     assert line(changed(sensors=[{"kind": "load"}, {"kind": "dht99"}])) == (
         'sensors[1].kind: "dht99", expected one of analog, battery, bme280, dht11, dht22, digital, '
         "ds18b20, heap_free, load, pulse, sht3x, uptime"
@@ -126,7 +128,7 @@ def test_an_unknown_kind_is_named_with_those_there_are():
     )
 
 
-def test_wrong_types_and_values():
+def test_wrong_types_and_values_are_refused():
     for broker in ({"host": 5}, {"host": ""}, {"host": "b", "port": "1883"}, {"host": "b", "port": 0}):
         assert ", expected " in line(changed(broker=broker))
     assert line(changed(broker={"host": "b", "port": 70000})) == "broker.port: 70000, expected a port number"
@@ -147,20 +149,20 @@ def test_wrong_types_and_values():
     assert line(changed(actuators=["x"])) == 'actuators[0]: "x", expected an object'
 
 
-def test_two_of_the_same_name():
+def test_two_sensors_with_the_same_name_are_refused():
     assert line(changed(sensors=[{"kind": "load"}, {"kind": "uptime", "name": "load"}])) == (
-        'sensors[1].name: "load", expected a name that no other has'
+        'sensors[1].name: "load", expected a name that is not used yet'
     )
 
 
-def test_a_radio_only_where_the_board_has_one():
+def test_wifi_is_accepted_only_if_the_board_has_it():
     wifi = {"ssid": "home", "password": "secret"}
     assert load(changed(wifi=wifi), Board)["wifi"] == dict(wifi, power_save=False)
-    assert "this board has none" in line(changed(wifi=wifi))
+    assert "this board has no Wi-Fi" in line(changed(wifi=wifi))
     assert line(changed(wifi={"password": "x"}), Board).startswith("wifi.ssid: missing")
 
 
-def test_only_a_board_that_can_is_told_to_sleep():
+def test_a_sleep_mode_is_accepted_only_if_the_board_can_sleep():
     class Sleeper(Pins):
         @staticmethod
         def light_sleep(ms):
@@ -169,27 +171,27 @@ def test_only_a_board_that_can_is_told_to_sleep():
     assert load(changed(power={"mode": "light"}), Sleeper)["power"]["period"] == 300
     assert load(changed())["power"]["mode"] == "on"
     assert line(changed(power={"mode": "deep"}), Sleeper) == (
-        'power.mode: "deep", expected on: this board does not sleep'
+        'power.mode: "deep", expected on: this board cannot sleep'
     )
     assert line(changed(power={"mode": "off"})) == 'power.mode: "off", expected on, light or deep'
     assert line(changed(power={"period": 0})).startswith("power.period: 0, expected seconds")
 
 
-def test_what_becomes_of_readings_without_a_link():
+def test_the_backlog_fields_are_checked():
     assert load(changed())["backlog"] == {"keep": 50, "policy": "oldest", "on_flash": False}
     assert line(changed(backlog={"policy": "random"})) == (
         'backlog.policy: "random", expected one of newest, oldest, thin'
     )
 
 
-def test_actuators_have_the_fields_of_their_kind():
+def test_each_kind_of_actuator_has_its_fields():
     def said(*actuators):
         return line(changed(actuators=list(actuators)))
 
     a = {"name": "a", "pin": "lamp"}
     assert said(dict(a, fade=1)).startswith("actuators[0].fade: unknown, expected one of interlock, inverted")
     assert said(dict(a, kind="light", fade=61)) == "actuators[0].fade: 61, expected seconds, 0 to 60"
-    assert said(dict(a, inverted=1)).startswith("actuators[0].inverted: 1, expected true where")
+    assert said(dict(a, inverted=1)).startswith("actuators[0].inverted: 1, expected true if")
     assert said(dict(a, safe="MAYBE")).startswith("actuators[0].safe")
     assert said(dict(a, safe="NO")) == 'actuators[0].safe: "NO", expected one of HOLD, OFF, ON'
     assert said(dict(a, interlock=["b"])) == (
@@ -200,7 +202,7 @@ def test_actuators_have_the_fields_of_their_kind():
 
 
 def sensor(**fields):
-    """The line that a config with this sensor gets, without its beginning."""
+    """Return the error message of a config with this sensor, without `sensors[0].`."""
     text = line(changed(sensors=[fields]))
     assert text.startswith("sensors[0].")
     return text[len("sensors[0].") :]
@@ -220,28 +222,28 @@ def test_each_kind_of_sensor_has_its_fields():
     assert sensor(kind="ds18b20", pin=4, address="x" * 16).endswith("expected 16 hexadecimal digits")
     assert sensor(kind="analog", pin=34, attenuation="7") == 'attenuation: "7", expected one of 0, 11'
     assert sensor(kind="load", qos=3) == "qos: 3, expected 0, 1 or 2"
-    assert sensor(kind="load", smoothing=1) == "smoothing: 1, expected 0 for none, to 0.99"
+    assert sensor(kind="load", smoothing=1) == "smoothing: 1, expected a number, 0 (none) to 0.99"
     assert sensor(kind="load", retain=1) == "retain: 1, expected true or false"
 
 
-def test_a_pin_that_can_not_is_refused_with_the_reason():
+def test_an_unsuitable_pin_is_refused_with_a_reason():
     assert sensor(kind="digital", pin=6) == (
-        "pin: GPIO 6 can't be an input, for the flash is wired to it; expected one of 0-5 12-19 32-39"
+        "pin: GPIO 6 cannot be an input: the flash is wired to it; expected one of 0-5 12-19 32-39"
     )
     assert sensor(kind="dht22", pin=35) == (
-        "pin: GPIO 35 can't be an output, for it is an input only; expected one of 0-5 12-19 32-33"
+        "pin: GPIO 35 cannot be an output: it is input only; expected one of 0-5 12-19 32-33"
     )
     assert sensor(kind="analog", pin=4) == (
-        "pin: GPIO 4 can't be measured, for it can't measure here; expected one of 32-39"
+        "pin: GPIO 4 cannot measure a voltage: its ADC cannot measure here; expected one of 32-39"
     )
     assert sensor(kind="digital", pin=60) == "pin: 60, expected one of 0-5 12-19 32-39"
     assert sensor(kind="digital", pin=True) == "pin: true, expected a pin"
     for pin in ("moon", 1.5, [], {}):
-        assert "expected a number of one of its pins: 0-5 12-19 32-39" in sensor(kind="digital", pin=pin)
-    load(changed(sensors=[{"kind": "digital", "pin": "lamp"}]))  # a name of the board's
+        assert "expected a GPIO number, one of 0-5 12-19 32-39" in sensor(kind="digital", pin=pin)
+    load(changed(sensors=[{"kind": "digital", "pin": "lamp"}]))  # the name of a pin of the board
 
 
-def test_one_contact_wakes_a_board_from_deep_sleep():
+def test_one_digital_input_can_wake_the_board_from_deep_sleep():
     class Sleeps(Pins):
         deep_sleep = None
 
@@ -250,15 +252,15 @@ def test_one_contact_wakes_a_board_from_deep_sleep():
     assert load(changed(sensors=[door], power=power), Sleeps)["sensors"][0]["wake"] is True
     for mode in ({}, {"power": {"mode": "on"}}):
         text = line(changed(sensors=[door], **mode), Sleeps)
-        assert text == 'sensors[0].wake: true, expected false: only from power.mode "deep"'
+        assert text == 'sensors[0].wake: true, expected false: power.mode is not "deep"'
     other = dict(door, name="window", pin=2)
     text = line(changed(sensors=[door, other], power=power), Sleeps)
-    assert text == "sensors[1].wake: true, expected false: another sensor wakes it"
+    assert text == "sensors[1].wake: true, expected false: another sensor wakes the board"
     text = line(changed(sensors=[dict(door, pin=5)], power=power), Sleeps)
-    assert text == "sensors[0].pin: 5, expected one of 0 2 4 32-39, to wake it"
+    assert text == "sensors[0].pin: 5, expected one of 0 2 4 32-39 to wake the board"
 
 
-def test_on_this_computer_a_pin_is_a_file():
+def test_on_the_host_a_pin_is_a_file_name():
     class Host(Pins):
         BUSES: dict = {}
         INPUT_PINS = OUTPUT_PINS = ANALOG_PINS = "any"
@@ -268,4 +270,4 @@ def test_on_this_computer_a_pin_is_a_file():
         text = line(changed(sensors=[{"kind": "digital", "pin": pin}]), Host)
         assert text.endswith("expected the name of a file, 1 to 23 letters")
     text = line(changed(sensors=[{"kind": "sht3x"}]), Host)
-    assert text == 'sensors[0].bus: "i2c", expected no such sensor: this board has no bus'
+    assert text == 'sensors[0].bus: "i2c", expected no sensor with a bus: this board has no bus'

@@ -1,4 +1,4 @@
-"""CONNECT and CONNACK, the keep-alive, the broker's limits: 3.1 and 3.2."""
+"""Conformance: CONNECT, CONNACK, keep-alive, sessions, the broker's limits (3.1, 3.2)."""
 
 from packet_reader import (
     bodies_of_type,
@@ -19,14 +19,14 @@ from umqtt5.core.errors import MQTTError
 
 
 def with_will(qos=0, retain=False, **options):
-    """The CONNECT of a client with a will."""
+    """Return the CONNECT of a client with a will."""
     sim = Simulation(**options)
     sim.client.will("w/t", b"bye", qos, retain)
     sim.client.connect()
     return read_connect(sim)
 
 
-def test_connect_is_the_first_packet_and_nothing_follows_it_before_connack():  # [MQTT-3.1.0-1]
+def test_connect_is_first_and_nothing_else_is_sent_before_connack():  # [MQTT-3.1.0-1]
     sim = Simulation()
     sim.client.subscribe("a", None)
     sim.client.publish("b", b"x", 1)
@@ -50,27 +50,27 @@ def test_the_protocol_is_mqtt_version_5():  # [MQTT-3.1.2-1]
     assert connect.protocol == b"MQTT" and connect.version == 5
 
 
-def test_the_first_connection_begins_a_new_session():  # [MQTT-3.1.2-4]
+def test_the_first_connection_starts_a_new_session():  # [MQTT-3.1.2-4]
     sim = Simulation()
     sim.client.publish("a", b"x", 1)
     sim.client.connect()
     assert read_connect(sim).flags & 0x02
     assert not read_publishes(sim.stream.written)[0].dup
-    # a session of an earlier run is none of ours
+    # the session of an earlier run does not belong to the client
     sim = Simulation()
     sim.connect_reply = make_connack(present=1)
     assert raises(MQTTError, sim.client.connect).code == 0x82
     assert sim.stream.closed
 
 
-def test_the_flags_of_a_connect_without_a_will():  # [MQTT-3.1.2-11], [MQTT-3.1.2-13]
+def test_connect_without_a_will_has_no_will_flags():  # [MQTT-3.1.2-11], [MQTT-3.1.2-13]
     for options in ({}, {"user": "me"}, {"user": "me", "password": b"x"}):
         connect = connect_with(**options)
         assert connect.flags & 0x3C == 0
         assert connect.will_topic is None
 
 
-def test_a_will_is_whole_in_the_connect():  # [MQTT-3.1.2-9]
+def test_connect_carries_the_whole_will():  # [MQTT-3.1.2-9]
     connect = with_will()
     assert connect.flags & 0x04
     assert (connect.will_properties, connect.will_topic, connect.will_payload) == (b"", b"w/t", b"bye")
@@ -82,7 +82,7 @@ def test_a_will_is_whole_in_the_connect():  # [MQTT-3.1.2-9]
     assert (connect.will_topic, connect.will_payload) == (b"w", b"\xc3\xa9")
 
 
-def test_the_qos_of_a_will():  # [MQTT-3.1.2-12]
+def test_the_qos_and_retain_flags_of_a_will_are_sent():  # [MQTT-3.1.2-12]
     for qos in (0, 1, 2):
         for retain in (False, True):
             connect = with_will(qos, retain)
@@ -91,13 +91,13 @@ def test_the_qos_of_a_will():  # [MQTT-3.1.2-12]
         raises(ValueError, Simulation().client.will, "w", b"", qos)
 
 
-def test_user_name_and_password_are_there_where_their_flags_say_so():
+def test_user_name_and_password_are_present_as_their_flags_say():
     """[MQTT-3.1.2-16], [MQTT-3.1.2-17], [MQTT-3.1.2-18], [MQTT-3.1.2-19]"""
     for will in (False, True):
         for user in (None, "", "me"):
             for password in (None, b"", b"\x00\xff"):
                 options = {"user": user, "password": password}
-                # it fails where a byte is left over
+                # `ConnectFields` checks that no byte is left over
                 connect = with_will(**options) if will else connect_with(**options)
                 assert connect.flags & 0x80 == (0 if user is None else 0x80)
                 assert connect.flags & 0x40 == (0 if password is None else 0x40)
@@ -112,7 +112,7 @@ def test_the_fields_of_connect_keep_their_order():  # [MQTT-3.1.3-1], [MQTT-3.1.
     assert (connect.user, connect.password) == (b"me", b"secret")
 
 
-def test_the_client_identifier_is_always_there():  # [MQTT-3.1.3-3]
+def test_the_client_identifier_is_always_present():  # [MQTT-3.1.3-3]
     assert connect_with(client_id="").client_id == b""
     assert connect_with(client_id="a").client_id == b"a"
 
@@ -142,13 +142,13 @@ def test_a_session_belongs_to_its_client_identifier():  # [MQTT-3.1.3-2]
         sim.client.poll(3000)
         connect = read_connect(sim)
         assert connect.client_id == theirs and not connect.flags & 0x02
-        assert read_publishes(sim.stream.written)[0].dup  # what was sent in its session
+        assert read_publishes(sim.stream.written)[0].dup  # a message of the resumed session
 
 
-# ---- the keep-alive
+# ---- keep-alive
 
 
-def test_a_client_with_nothing_to_send_pings_in_time():  # [MQTT-3.1.2-20]
+def test_an_idle_client_pings_within_the_keep_alive():  # [MQTT-3.1.2-20]
     for keep_alive in (1, 10, 300):
         sim = Simulation(keep_alive=keep_alive)
         sim.client.connect()
@@ -162,14 +162,14 @@ def test_a_client_with_nothing_to_send_pings_in_time():  # [MQTT-3.1.2-20]
         assert len(sim.streams) == 1
 
 
-def test_without_a_keep_alive_there_is_no_ping():
+def test_without_a_keep_alive_no_ping_is_sent():
     sim = Simulation(keep_alive=0)
     sim.client.connect()
     sim.client.poll(10_000_000)
     assert not bodies_of_type(sim.stream.written, 0xC0) and len(sim.streams) == 1
 
 
-def test_a_server_keep_alive_replaces_ours():  # [MQTT-3.1.2-21], [MQTT-3.2.2-21]
+def test_the_server_keep_alive_replaces_the_clients():  # [MQTT-3.1.2-21], [MQTT-3.2.2-21]
     for ours, theirs in ((60, 5), (0, 5), (5, 60), (5, 0)):
         sim = Simulation(keep_alive=ours)
         sim.connect_reply = make_connack(b"\x13\x00" + bytes((theirs,)))
@@ -186,7 +186,7 @@ def test_a_server_keep_alive_replaces_ours():  # [MQTT-3.1.2-21], [MQTT-3.2.2-21
 # ---- sessions
 
 
-def test_the_session_outlives_its_connection_where_an_expiry_was_asked_for():  # [MQTT-3.1.2-23]
+def test_a_session_with_an_expiry_survives_its_connection():  # [MQTT-3.1.2-23]
     sim = Simulation(session_expiry=100)
     got = []
     sim.client.subscribe("d", lambda m: got.append(m.payload), 2)
@@ -209,10 +209,10 @@ def test_the_session_outlives_its_connection_where_an_expiry_was_asked_for():  #
     assert bodies_of_type(sim.stream.written, 0x60) == [b"\x00\x03"]
     sim.stream.inbox = publish_packet(b"d", b"1", 2, 9, flags=8)
     sim.client.poll(10)
-    assert got == [b"1"]  # it is known
+    assert got == [b"1"]  # a duplicate
 
 
-def test_the_session_outlives_a_disconnect():  # [MQTT-3.1.2-23]
+def test_a_session_with_an_expiry_survives_a_disconnect():  # [MQTT-3.1.2-23]
     sim = Simulation(session_expiry=100)
     sim.client.connect()
     sim.client.publish("u", b"one", 1)
@@ -222,14 +222,14 @@ def test_the_session_outlives_a_disconnect():  # [MQTT-3.1.2-23]
     assert [(m.packet_id, m.dup, m.payload) for m in read_publishes(sim.stream.written)] == [(1, 1, b"one")]
 
 
-def test_session_present_for_a_session_that_we_do_not_have():  # [MQTT-3.2.2-4]
+def test_session_present_without_a_session_ends_with_0x82():  # [MQTT-3.2.2-4]
     sim = Simulation()
     sim.connect_reply = make_connack(present=1)
     assert raises(MQTTError, sim.client.connect).code == 0x82
     assert sim.stream.closed and not read_publishes(sim.stream.written)
     sim.client.poll(100_000)
     assert len(sim.streams) == 1
-    # a connection that was refused gives none
+    # a refused connection creates no session
     sim = Simulation()
     sim.connect_reply = make_connack(reason=0x97)
     sim.client.connect(wait=False)
@@ -240,7 +240,7 @@ def test_session_present_for_a_session_that_we_do_not_have():  # [MQTT-3.2.2-4]
     assert bodies_of_type(sim.streams[1].written, 0xE0) == [b"\x82"] and sim.streams[1].closed
 
 
-def test_a_session_that_the_broker_has_lost_is_thrown_away():  # [MQTT-3.2.2-5]
+def test_a_session_that_the_broker_lost_is_discarded():  # [MQTT-3.2.2-5]
     peer = connected_peer(session_expiry=100)
     got = []
     peer.subscribe("d", lambda m: got.append(m.payload), 2)
@@ -256,17 +256,17 @@ def test_a_session_that_the_broker_has_lost_is_thrown_away():  # [MQTT-3.2.2-5]
     assert len(bodies_of_type(out, 0x80)) == 1 and not bodies_of_type(
         out, 0x60
     )  # subscribed to anew, nothing released
-    # what was not acknowledged is published in the new session, for the first time there
+    # unacknowledged messages are published as new messages in the new session
     assert [(m.dup, m.payload) for m in read_publishes(out)] == [(0, b"one"), (0, b"two")]
     assert peer.feed(publish_packet(b"d", b"2", 2, 9)) == make_ack(0x50, 9)
-    assert got == [b"1", b"2"]  # the identifier means a new message
+    assert got == [b"1", b"2"]  # the packet identifier means a new message
 
 
 # ---- the broker's limits
 
 
 def refusal(properties, *arguments, **options):
-    """The code with which `publish` refuses; nothing may be sent."""
+    """Return the reason code of a refused `publish`; checks that nothing is sent."""
     sim = Simulation(**options)
     sim.connect_reply = make_connack(properties)
     sim.client.connect()
@@ -290,7 +290,7 @@ def test_nothing_is_published_above_the_maximum_qos():  # [MQTT-3.2.2-11]
     assert [m.qos for m in read_publishes(sim.stream.written)] == [1, 1]
 
 
-def test_nothing_is_published_retained_where_the_broker_can_not():  # [MQTT-3.2.2-14]
+def test_nothing_is_published_retained_if_retain_is_not_available():  # [MQTT-3.2.2-14]
     for qos in (0, 1, 2):
         assert refusal(b"\x25\x00", "a", b"x", qos, True) == 0x9A
     sim = Simulation()
@@ -306,7 +306,7 @@ MAXIMUM_20 = b"\x27\x00\x00\x00\x14"
 
 
 def largest(out):
-    """The size of the largest packet."""
+    """Return the size of the largest packet in bytes."""
     return max([0] + [2 + len(body) for _, body in split_packets(out)])
 
 
@@ -315,7 +315,7 @@ def test_no_publish_is_larger_than_the_maximum_packet_size():  # [MQTT-3.2.2-15]
         assert refusal(MAXIMUM_20, "a", b"x" * (room + 1), qos) == 0x95
         peer = connected_peer(MAXIMUM_20 + b"\x22\x00\x04")
         for name in ("a", "topic", "longer"):
-            for _ in range(3):  # by its name and by its alias
+            for _ in range(3):  # with its name and with its alias
                 for size in range(14):
                     try:
                         peer.publish_by_name(
@@ -328,7 +328,7 @@ def test_no_publish_is_larger_than_the_maximum_packet_size():  # [MQTT-3.2.2-15]
                     for m in read_publishes(out):
                         peer.feed(make_ack(0x40 if qos == 1 else 0x50, m.packet_id or 1) if qos else b"")
                         peer.feed(make_ack(0x70, m.packet_id) if qos == 2 else b"")
-    # by its alias a message of QoS 0 takes another way
+    # QoS 0 messages with an alias use other code
     peer = connected_peer(MAXIMUM_20 + b"\x22\x00\x04")
     peer.publish_by_name("topic", b"")
     peer.publish_by_name("topic", b"x" * 12)
@@ -353,13 +353,13 @@ def test_no_subscribe_is_larger_than_the_maximum_packet_size():  # [MQTT-3.2.2-1
 
 
 def test_no_unsubscribe_is_larger_than_the_maximum_packet_size():  # [MQTT-3.2.2-15]
-    # of a filter that was too long to subscribe to
+    # a filter that was too long to subscribe to
     peer = connected_peer(MAXIMUM_20)
     peer.subscribe("f" * 30, None, 0)
     peer.read_output()
     peer.unsubscribe("f" * 30)
     assert largest(peer.read_output()) <= 20
-    # of one that the session has from a connection that had room for it
+    # a filter from an earlier connection with a larger limit
     peer = connected_peer(session_expiry=100)
     peer.subscribe("f" * 30, None, 0)
     peer.read_output()
@@ -369,7 +369,7 @@ def test_no_unsubscribe_is_larger_than_the_maximum_packet_size():  # [MQTT-3.2.2
     assert largest(peer.read_output()) <= 20
 
 
-def test_no_alias_is_above_the_brokers_maximum():  # [MQTT-3.2.2-17], [MQTT-3.3.2-9]
+def test_no_alias_exceeds_the_brokers_maximum():  # [MQTT-3.2.2-17], [MQTT-3.3.2-9]
     for maximum in (1, 2, 3, 9):
         peer = connected_peer(bytes((0x22, 0, maximum)), aliases=4)
         for i in range(60):
@@ -380,14 +380,14 @@ def test_no_alias_is_above_the_brokers_maximum():  # [MQTT-3.2.2-17], [MQTT-3.3.
                 assert m.properties[:1] in (b"", b"\x23")
                 if m.qos:
                     peer.feed(make_ack(0x40, m.packet_id))
-        # and by a broker that takes fewer after a reconnect
+        # fewer aliases after a reconnect
         reconnect(peer, b"\x22\x00\x01")
         for i in range(6):
             peer.publish_by_name("topic/%d" % i, b"x")
         assert {m.properties for m in read_publishes(peer.read_output())} <= {b"", b"\x23\x00\x01"}
 
 
-def test_no_alias_is_used_where_the_broker_names_no_maximum():  # [MQTT-3.2.2-18]
+def test_no_alias_is_used_without_a_topic_alias_maximum():  # [MQTT-3.2.2-18]
     for properties in (b"", b"\x22\x00\x00"):
         peer = connected_peer(properties, aliases=4)
         for i in range(20):

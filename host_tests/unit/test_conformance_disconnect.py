@@ -1,4 +1,4 @@
-"""DISCONNECT: 3.14."""
+"""Conformance: DISCONNECT (3.14)."""
 
 from packet_reader import (
     bodies_of_type,
@@ -31,7 +31,7 @@ WRONG = (
 
 
 def sent_for(data, properties=b""):
-    """The DISCONNECTs with which a client answers these bytes."""
+    """Return the DISCONNECT packets that a client sends when it receives these bytes."""
     sim = Simulation()
     sim.connect_reply = make_connack(properties)
     sim.client.connect()
@@ -42,7 +42,7 @@ def sent_for(data, properties=b""):
     return [found for found in split_packets(sim.streams[0].written) if found[0] & 0xF0 == 0xE0]
 
 
-def test_disconnect_has_its_flags_and_a_listed_reason_code():  # [MQTT-3.14.1-1], [MQTT-3.14.2-1]
+def test_disconnect_has_the_right_flags_and_a_valid_reason_code():  # [MQTT-3.14.1-1], [MQTT-3.14.2-1]
     codes = []
     for data in WRONG:
         ((first, body),) = sent_for(data)
@@ -58,11 +58,11 @@ def test_disconnect_has_its_flags_and_a_listed_reason_code():  # [MQTT-3.14.1-1]
     assert peer.feed(publish_packet(b"a", b"", 2, 2)) == b"\xe0\x01\x93"
 
 
-def test_a_disconnect_that_comes_has_its_flags_and_a_listed_reason_code():
+def test_a_received_disconnect_with_wrong_flags_or_reason_code_is_an_error():
     """[MQTT-3.14.1-1], [MQTT-3.14.2-1]"""
     for bits in range(1, 16):
         assert sent_for(bytes((0xE0 | bits, 0))) == [(0xE0, b"\x81")]
-    # what is listed for a server
+    # the reason codes of a server's DISCONNECT
     listed = (
         b"\x00\x80\x81\x82\x83\x87\x89\x8b\x8d\x8e\x8f\x90\x93\x94\x95\x96\x97\x98\x99\x9a\x9b\x9c"
         b"\x9d\x9e\x9f\xa0\xa1\xa2"
@@ -72,7 +72,7 @@ def test_a_disconnect_that_comes_has_its_flags_and_a_listed_reason_code():
         assert sent_for(bytes((0xE0, 1, code))) == expected, hex(code)
 
 
-def test_disconnect_has_no_reason_string_or_user_property_by_itself():  # [MQTT-3.14.2-3], [MQTT-3.14.2-4]
+def test_disconnect_has_no_property_by_default():  # [MQTT-3.14.2-3], [MQTT-3.14.2-4]
     for data in WRONG:
         ((_, body),) = sent_for(data, b"\x27\x00\x00\x00\x20")
         assert len(body) == 1
@@ -94,13 +94,13 @@ def test_nothing_follows_a_disconnect():  # [MQTT-3.14.4-1]
         peer.subscribe("b", None, 0)
         peer.advance(100_000)
         assert peer.read_output() == b""
-    # what comes behind a packet that ends the connection is not answered
+    # packets after one that ends the connection get no reply
     peer = connected_peer()
     out = peer.feed(b"\xd0\x01\x00" + publish_packet(b"a", b"x", 1, 7) + make_ack(0x62, 8))
     assert out == b"\xe0\x01\x81"
 
 
-def test_the_connection_is_closed_behind_a_disconnect():  # [MQTT-3.14.4-2]
+def test_the_connection_is_closed_after_a_disconnect():  # [MQTT-3.14.4-2]
     sim = Simulation()
     sim.client.connect()
     sim.client.publish("a", b"x", 1)
@@ -113,7 +113,7 @@ def test_the_connection_is_closed_behind_a_disconnect():  # [MQTT-3.14.4-2]
     assert len(sim.streams) == 1
 
 
-def test_the_connection_is_closed_though_the_disconnect_can_not_be_written():  # [MQTT-3.14.4-2]
+def test_the_connection_is_closed_if_the_disconnect_cannot_be_sent():  # [MQTT-3.14.4-2]
     sim = Simulation(timeout=2000)
     sim.client.connect()
     sim.stream.is_stalled = True

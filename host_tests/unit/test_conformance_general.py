@@ -1,4 +1,4 @@
-"""Data types, fixed header, packet identifiers, session state, topics, errors: 1.5, 2, 4.1, 4.7, 4.13."""
+"""Conformance: data types, fixed header, packet identifiers, topics, errors (1.5, 2, 4.1, 4.7, 4.13)."""
 
 from packet_reader import bodies_of_type, connected_peer, make_ack, read_publishes, split_packets
 from simulation import Simulation
@@ -11,7 +11,7 @@ NOT_UTF8 = (b"\xed\xa0\x80", b"a\xed\xbf\xbf", b"\xff", b"\xc3", b"\xc0\x80", b"
 
 
 def strings(data):
-    """Functions that give `data` to a client as a string of each kind that goes on the wire."""
+    """Return functions that pass `data` to the client as each kind of MQTT string."""
     client = Simulation().client
     return (
         lambda: Client("b", client_id=data, transport=print),
@@ -27,20 +27,20 @@ def strings(data):
     )
 
 
-def test_no_string_goes_out_that_is_not_utf_8():  # [MQTT-1.5.4-1]
+def test_no_string_that_is_not_utf_8_is_sent():  # [MQTT-1.5.4-1]
     for data in NOT_UTF8:
         for give in strings(data):
             raises(ValueError, give)
 
 
-def test_no_string_goes_out_with_a_null_character():  # [MQTT-1.5.4-2], [MQTT-4.7.3-2]
+def test_no_string_with_a_null_character_is_sent():  # [MQTT-1.5.4-2], [MQTT-4.7.3-2]
     for data in ("\0", "a\0b"):
         for give in strings(data):
             raises(ValueError, give)
 
 
 def refused(data, code=0x81):
-    """True where the bytes end the connection with this reason code, and reach no handler."""
+    """Return True if the bytes end the connection with this reason code and reach no handler."""
     peer = connected_peer()
     got = []
     peer.subscribe("#", got.append, 0)
@@ -48,7 +48,7 @@ def refused(data, code=0x81):
     return peer.feed(data) == bytes((0xE0, 1, code)) and not peer.is_connected and not got
 
 
-def test_strings_that_come_and_are_not_utf_8_end_the_connection():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
+def test_received_strings_that_are_not_utf_8_end_the_connection():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
     for data in NOT_UTF8 + (b"\0", b"a\0b"):
         assert refused(publish_packet(data, b"x")), data
         for identifier in (b"\x03", b"\x08"):
@@ -56,7 +56,7 @@ def test_strings_that_come_and_are_not_utf_8_end_the_connection():  # [MQTT-1.5.
         assert refused(make_packet(0xE0, b"\x8b", bytes((3 + len(data),)), b"\x1f", utf8_string(data))), data
 
 
-def test_the_character_feff_is_kept_where_a_byte_order_mark_would_be():  # [MQTT-1.5.4-3]
+def test_a_leading_u_feff_is_not_removed_from_a_string():  # [MQTT-1.5.4-3]
     peer = connected_peer()
     got = []
     peer.subscribe("#", lambda m: got.append((m.topic, m.property(CONTENT_TYPE))), 0)
@@ -71,7 +71,7 @@ def test_the_character_feff_is_kept_where_a_byte_order_mark_would_be():  # [MQTT
     assert utf8_string(mark) in pack(content_type="\ufeffa")
 
 
-def test_lengths_take_as_few_bytes_as_they_can():  # [MQTT-1.5.5-1]
+def test_lengths_are_encoded_in_the_fewest_bytes():  # [MQTT-1.5.5-1]
     for size, length in ((127, b"\x7f"), (128, b"\x80\x01"), (16383, b"\xff\x7f"), (16384, b"\x80\x80\x01")):
         for qos in (0, 1):
             peer = connected_peer(tx=20000, outbox=20000)
@@ -79,7 +79,7 @@ def test_lengths_take_as_few_bytes_as_they_can():  # [MQTT-1.5.5-1]
             assert peer.read_output()[1 : 1 + len(length)] == length
 
 
-def test_both_strings_of_a_pair_are_strings():  # [MQTT-1.5.7-1]
+def test_both_strings_of_a_pair_must_be_valid():  # [MQTT-1.5.7-1]
     for bad in NOT_UTF8 + (b"\0",):
         raises(ValueError, lambda bad=bad: pack(user_properties=[(bad, "x")]))
         raises(ValueError, lambda bad=bad: pack(user_properties=[("x", bad)]))
@@ -97,7 +97,7 @@ def test_both_strings_of_a_pair_are_strings():  # [MQTT-1.5.7-1]
     assert got == [("é", "ü")]
 
 
-def test_the_first_byte_of_each_packet_that_a_client_sends():
+def test_the_client_sends_each_packet_type_with_the_right_flags():
     """[MQTT-2.1.3-1], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.14.1-1]"""
     peer = Peer(keep_alive=8)
     out, _ = peer.connect()
@@ -119,7 +119,7 @@ def test_the_first_byte_of_each_packet_that_a_client_sends():
     assert firsts == [0x10, 0x30, 0x32, 0x34, 0x40, 0x50, 0x62, 0x70, 0x82, 0xA2, 0xC0, 0xE0]
 
 
-def test_reserved_bits_that_are_set_end_the_connection():
+def test_wrong_reserved_bits_end_the_connection():
     """[MQTT-2.1.3-1], [MQTT-3.6.1-1], [MQTT-3.14.1-1]"""
     for first, body in (
         (0x40, b"\x00\x01"),
@@ -138,7 +138,7 @@ def test_reserved_bits_that_are_set_end_the_connection():
 
 def test_a_qos_0_message_has_no_packet_identifier():  # [MQTT-2.2.1-2]
     peer = connected_peer(b"\x22\x00\x02")
-    for _ in range(2):  # with its topic, then by its alias
+    for _ in range(2):  # with its topic, then with its alias
         peer.publish_by_name("a/long/topic", b"x")
     peer.publish_by_name("b", b"x", retain=True, properties=b"\x01\x01")
     first, second, third = read_publishes(peer.read_output())
@@ -165,7 +165,7 @@ def test_packet_identifiers_are_free_and_not_zero():
             try:
                 peer.unsubscribe("f/%d" % (i % 3))
             except ValueError:
-                pass  # it has no such subscription now
+                pass  # not subscribed at the moment
         out = peer.read_output()
         for sent in read_publishes(out):
             assert sent.packet_id and sent.packet_id not in [packet_id for packet_id, _ in taken]
@@ -176,7 +176,7 @@ def test_packet_identifiers_are_free_and_not_zero():
                 assert packet_id and packet_id not in [taken_id for taken_id, _ in taken]
                 taken.append((packet_id, kind))
                 asked += 1
-        if len(taken) > 3:  # not the oldest first
+        if len(taken) > 3:  # in another order than sent
             packet_id, kind = taken.pop(i * 7 % len(taken))
             if kind < 3:
                 peer.feed(make_ack(0x40 if kind == 1 else 0x50, packet_id))
@@ -187,7 +187,7 @@ def test_packet_identifiers_are_free_and_not_zero():
     assert peer.is_connected and asked > 6
 
 
-def test_answers_repeat_the_packet_identifier():  # [MQTT-2.2.1-5]
+def test_acknowledgements_have_the_packet_identifier_of_their_message():  # [MQTT-2.2.1-5]
     peer = connected_peer()
     for packet_id in (1, 0x0100, 0x1234, 0x8000, 0xFFFF):
         assert peer.feed(publish_packet(b"a", b"", 1, packet_id)) == make_ack(0x40, packet_id)
@@ -200,7 +200,7 @@ def test_answers_repeat_the_packet_identifier():  # [MQTT-2.2.1-5]
         assert peer.feed(make_ack(0x50, packet_id)) == make_ack(0x62, packet_id)
 
 
-def test_an_empty_property_list_is_written():  # [MQTT-2.2.2-1]
+def test_an_empty_property_list_is_sent_as_length_0():  # [MQTT-2.2.2-1]
     peer = connected_peer(b"\x29\x00")  # no Subscription Identifiers
     peer.publish_by_name("a", b"x")
     peer.publish_by_name("a", b"x", 1)
@@ -219,16 +219,16 @@ def test_an_empty_property_list_is_written():  # [MQTT-2.2.2-1]
     assert b"\x00" + utf8_string(b"w") + utf8_string(b"x") in sim.stream.written
 
 
-# ---- the session
+# ---- session state
 
 
-def test_the_state_of_a_session_lasts_as_long_as_its_connection():  # [MQTT-4.1.0-1]
+def test_the_session_state_lasts_as_long_as_the_connection():  # [MQTT-4.1.0-1]
     peer = connected_peer(keep_alive=60, session_expiry=0)
     got = []
     peer.subscribe("d", lambda m: got.append(m.payload), 2)
     peer.read_output()
     peer.feed(make_packet(0x90, b"\x80\x00\x00\x02") + publish_packet(b"d", b"1", 2, 9))
-    for i in range(700):  # ten hours of pings and of other messages
+    for i in range(700):  # ten hours of pings and other messages
         peer.advance(53000)
         assert peer.read_output() == b"\xc0\x00"
         peer.feed(b"\xd0\x00")
@@ -243,7 +243,7 @@ def test_the_state_of_a_session_lasts_as_long_as_its_connection():  # [MQTT-4.1.
 # ---- topic names and filters
 
 
-def test_wildcards_are_for_filters_only():  # [MQTT-4.7.0-1], [MQTT-3.3.2-2]
+def test_wildcards_are_allowed_only_in_filters():  # [MQTT-4.7.0-1], [MQTT-3.3.2-2]
     sim = Simulation()
     sim.client.connect()
     before = sim.stream.written
@@ -260,14 +260,14 @@ def test_wildcards_are_for_filters_only():  # [MQTT-4.7.0-1], [MQTT-3.3.2-2]
     assert len(bodies_of_type(sim.stream.written, 0x80)) == 4
 
 
-def test_where_wildcards_may_stand_in_a_filter():  # [MQTT-4.7.1-1], [MQTT-4.7.1-2]
+def test_wildcards_in_a_filter_must_be_whole_levels():  # [MQTT-4.7.1-1], [MQTT-4.7.1-2]
     client = Simulation().client
     for good in ("#", "a/#", "+", "+/a", "a/+", "a/+/b/#", "+/+", "/#", "/+"):
         client.subscribe(good, None)
         client.unsubscribe(good)
-    for bad in ("a#", "a/b#", "#/a", "a/#/b", "##"):  # # stands last, alone or behind a slash
+    for bad in ("a#", "a/b#", "#/a", "a/#/b", "##"):  # # is the last level
         raises(ValueError, client.subscribe, bad, None)
-    for bad in ("a+", "a/b+/c", "+b", "a/+b", "++"):  # + fills its level
+    for bad in ("a+", "a/b+/c", "+b", "a/+b", "++"):  # + is a whole level
         raises(ValueError, client.subscribe, bad, None)
 
 
@@ -280,13 +280,13 @@ def test_topics_and_filters_have_1_to_65535_bytes():  # [MQTT-4.7.3-1], [MQTT-4.
         raises(ValueError, client.will, bad, b"")
     client.topic("x" * 65535)
     client.subscribe("x" * 65535, None)
-    assert refused(publish_packet(b"", b"x"), 0x82)  # and no alias either
+    assert refused(publish_packet(b"", b"x"), 0x82)  # without a topic alias
 
 
 # ---- errors
 
 
-def test_a_disconnect_with_an_error_is_followed_by_the_end_of_the_connection():
+def test_the_connection_is_closed_after_a_disconnect_with_an_error():
     """[MQTT-4.13.2-1], [MQTT-3.14.4-2]"""
     for data, code in (
         (b"\x30\x04\x00\x01#\x00", 0x90),
@@ -302,17 +302,17 @@ def test_a_disconnect_with_an_error_is_followed_by_the_end_of_the_connection():
         assert sim.streams[0].closed, hex(code)
 
 
-def test_the_connection_is_closed_though_the_disconnect_can_not_be_written():  # [MQTT-4.13.2-1]
+def test_the_connection_is_closed_if_the_disconnect_cannot_be_sent():  # [MQTT-4.13.2-1]
     sim = Simulation(timeout=3000)
     sim.client.connect()
-    sim.broker_listens = False  # what follows is no new connection
+    sim.broker_listens = False  # prevents a reconnect
     sim.stream.is_stalled = True
     sim.stream.inbox = b"\x30\x04\x00\x01#\x00"
     sim.client.poll(4000)
     assert sim.stream.closed and not sim.client.is_connected
 
 
-def test_a_broker_that_says_an_error_has_its_connection_closed():  # [MQTT-4.13.2-1]
+def test_the_connection_is_closed_when_the_broker_reports_an_error():  # [MQTT-4.13.2-1]
     for data in (b"\xe0\x01\x8b", b"\xe0\x01\x81"):
         sim = Simulation()
         sim.client.connect()

@@ -1,4 +1,4 @@
-"""PUBLISH and topic aliases: 3.3."""
+"""Conformance: PUBLISH, topic aliases, flow control (3.3, 4.9)."""
 
 from packet_reader import (
     bodies_of_type,
@@ -16,12 +16,12 @@ from umqtt5.optional.topic_aliases import AliasTable
 from umqtt5.properties import CONTENT_TYPE, RESPONSE_TOPIC, pack
 
 
-def test_what_is_sent_again_has_dup_set_and_nothing_else_has():  # [MQTT-3.3.1-1]
+def test_only_resent_messages_have_dup_set():  # [MQTT-3.3.1-1]
     peer = connected_peer(session_expiry=100)
     for payload, qos in ((b"1", 1), (b"2", 2)):
         peer.publish_by_name("a", payload, qos)
     assert [m.dup for m in read_publishes(peer.read_output())] == [0, 0]
-    peer.publish_by_name("a", b"3", 1)  # and this was never sent
+    peer.publish_by_name("a", b"3", 1)  # this message was never sent
     assert [(m.payload, m.dup) for m in read_publishes(reconnect(peer))] == [(b"1", 1), (b"2", 1), (b"3", 0)]
     assert [(m.payload, m.dup) for m in read_publishes(reconnect(peer))] == [(b"1", 1), (b"2", 1), (b"3", 1)]
 
@@ -57,7 +57,7 @@ def test_a_qos_of_3_is_never_sent():  # [MQTT-3.3.1-4]
     assert sim.streams[0].written.endswith(b"\xe0\x01\x81") and sim.streams[0].closed
 
 
-def test_the_topic_name_is_first_and_utf_8():  # [MQTT-3.3.2-1]
+def test_the_topic_name_is_the_first_field_and_utf_8():  # [MQTT-3.3.2-1]
     peer = connected_peer()
     peer.publish_by_name("é/ü", b"x")
     peer.publish_by_name("é/ü", b"x", 1, properties=b"\x01\x01")
@@ -69,7 +69,7 @@ def test_the_topic_name_is_first_and_utf_8():  # [MQTT-3.3.2-1]
         assert peer.feed(publish_packet(bad, b"x")) == b"\xe0\x01\x81"
 
 
-def test_a_qos_that_is_none_is_a_mistake_and_sends_nothing():
+def test_an_invalid_qos_raises_value_error_and_sends_nothing():
     sim = Simulation()
     sim.client.connect()
     before = sim.stream.written
@@ -79,11 +79,11 @@ def test_a_qos_that_is_none_is_a_mistake_and_sends_nothing():
     assert sim.stream.written == before
 
 
-# ---- aliases
+# ---- topic aliases
 
 
 def aliased(slots=3):
-    """A peer that has announced aliases to a broker that takes two of ours, and what arrives."""
+    """Return a peer with topic aliases in both directions (two for sending), and its received topics."""
     peer = connected_peer(b"\x22\x00\x02")
     peer.cut()
     peer.session.aliases = AliasTable(slots)
@@ -95,7 +95,7 @@ def aliased(slots=3):
     return peer, got
 
 
-def test_aliases_of_both_sides_die_with_the_connection():  # [MQTT-3.3.2-7]
+def test_aliases_of_both_sides_end_with_the_connection():  # [MQTT-3.3.2-7]
     peer, got = aliased()
     for name in ("one/topic", "two/topic"):
         for _ in range(2):
@@ -113,7 +113,7 @@ def test_aliases_of_both_sides_die_with_the_connection():  # [MQTT-3.3.2-7]
     assert peer.feed(publish_packet(b"", b"x", properties=b"\x23\x00\x01")) == b"\xe0\x01\x82"
 
 
-def test_alias_0_is_never_sent_nor_taken():  # [MQTT-3.3.2-8]
+def test_alias_0_is_neither_sent_nor_accepted():  # [MQTT-3.3.2-8]
     for maximum in (1, 2, 4):
         peer = connected_peer(bytes((0x22, 0, maximum)), aliases=4)
         for i in range(100):
@@ -125,7 +125,7 @@ def test_alias_0_is_never_sent_nor_taken():  # [MQTT-3.3.2-8]
     assert peer.feed(publish_packet(b"a", b"x", properties=b"\x23\x00\x00")) == b"\xe0\x01\x94" and got == []
 
 
-def test_every_alias_up_to_the_announced_maximum_is_taken():  # [MQTT-3.3.2-10]
+def test_every_alias_up_to_the_announced_maximum_is_accepted():  # [MQTT-3.3.2-10]
     for slots in (1, 3, 300):
         peer, got = aliased(slots)
         for alias in (1, slots // 2 + 1, slots):
@@ -145,7 +145,7 @@ def test_every_alias_up_to_the_announced_maximum_is_taken():  # [MQTT-3.3.2-10]
 
 def test_a_response_topic_is_utf_8_without_wildcards():  # [MQTT-3.3.2-13], [MQTT-3.3.2-14]
     assert pack(response_topic="r/é") == b"\x08" + utf8_string(b"r/\xc3\xa9")
-    for bad in (b"\xff", b"\xed\xa0\x80", "a\0", "x" * 65536):  # no string
+    for bad in (b"\xff", b"\xed\xa0\x80", "a\0", "x" * 65536):  # not an MQTT string
         raises(ValueError, lambda bad=bad: pack(response_topic=bad))
     for bad in ("a/+", "#", "a#b"):
         raises(ValueError, lambda bad=bad: pack(response_topic=bad))
@@ -171,10 +171,10 @@ def test_a_content_type_is_utf_8():  # [MQTT-3.3.2-19]
     assert peer.feed(publish_packet(b"a", b"", properties=b"\x03" + utf8_string(b"\xff"))) == b"\xe0\x01\x81"
 
 
-# ---- what is done with it
+# ---- acknowledgement and flow control
 
 
-def test_a_message_is_answered_as_its_qos_demands():  # [MQTT-3.3.4-1]
+def test_a_message_is_acknowledged_according_to_its_qos():  # [MQTT-3.3.4-1]
     for wanted in (False, True):
         peer = connected_peer()
         if wanted:
@@ -185,7 +185,7 @@ def test_a_message_is_answered_as_its_qos_demands():  # [MQTT-3.3.4-1]
         assert peer.feed(publish_packet(b"a", b"x", 2, 4)) == make_ack(0x50, 4)
 
 
-def test_a_publish_of_ours_has_no_subscription_identifier():  # [MQTT-3.3.4-6]
+def test_a_sent_publish_has_no_subscription_identifier():  # [MQTT-3.3.4-6]
     sim = Simulation()
     client = sim.client
     client.subscribe("in", lambda m: client.publish("some/out", m.payload, m.qos))
@@ -200,7 +200,7 @@ def test_a_publish_of_ours_has_no_subscription_identifier():  # [MQTT-3.3.4-6]
     raises(TypeError, lambda: pack(subscription_identifier=1))
 
 
-def test_no_more_is_unfinished_than_the_brokers_receive_maximum():
+def test_messages_in_flight_never_exceed_the_brokers_receive_maximum():
     """[MQTT-3.3.4-7], [MQTT-4.9.0-1], [MQTT-4.9.0-2]"""
     for maximum in (1, 2, 5):
         peer = connected_peer(bytes((0x21, 0, maximum)), inflight=8)
@@ -212,34 +212,34 @@ def test_no_more_is_unfinished_than_the_brokers_receive_maximum():
             assert len(open_ones) == min(i + 1, maximum) or i > 8
             assert 0 < len(open_ones) <= maximum
             if i > 8:
-                packet_id = sorted(open_ones)[-1]  # the newest first
+                packet_id = sorted(open_ones)[-1]  # the newest message first
                 kind = 0x40
                 if open_ones.pop(packet_id) == 2:
                     out = peer.feed(make_ack(0x50, packet_id))
-                    assert out == make_ack(0x62, packet_id)  # PUBREC gives no room
+                    assert out == make_ack(0x62, packet_id)  # PUBREC does not free the quota
                     kind = 0x70
                 for m in read_publishes(peer.feed(make_ack(kind, packet_id))):
                     open_ones[m.packet_id] = m.qos
                 assert len(open_ones) <= maximum
 
 
-def test_the_quota_never_grows_above_its_first_value():  # [MQTT-4.9.0-1], [MQTT-3.3.4-7]
+def test_the_send_quota_never_exceeds_its_initial_value():  # [MQTT-4.9.0-1], [MQTT-3.3.4-7]
     peer = connected_peer(b"\x21\x00\x02", inflight=8)
     peer.publish_by_name("a", b"x", 1)
     peer.publish_by_name("a", b"x", 2)
     peer.read_output()
     peer.feed(make_ack(0x40, 1))
     for wrong in (make_ack(0x40, 1), make_ack(0x50, 7), make_ack(0x70, 1), make_ack(0x40, 300)):
-        peer.feed(wrong)  # acknowledgements of nothing
-    peer.feed(make_ack(0x50, 2, 0x80) + make_ack(0x70, 2))  # and one after the end
+        peer.feed(wrong)  # acknowledgements of unknown messages
+    peer.feed(make_ack(0x50, 2, 0x80) + make_ack(0x70, 2))  # and a PUBCOMP after the message was completed
     for _ in range(5):
         peer.publish_by_name("a", b"x", 1)
     assert len(read_publishes(peer.read_output())) == 2
-    # nor by what was not finished when the link was lost
+    # messages that were unfinished when the connection was lost do not increase it
     assert len(read_publishes(reconnect(peer, b"\x21\x00\x03"))) == 3
 
 
-def test_a_used_up_quota_holds_back_nothing_but_messages():  # [MQTT-3.3.4-8], [MQTT-4.9.0-3]
+def test_a_used_up_quota_delays_only_publishes():  # [MQTT-3.3.4-8], [MQTT-4.9.0-3]
     peer = connected_peer(b"\x21\x00\x01", keep_alive=8)
     peer.subscribe("a", lambda m: None, 2)
     peer.read_output()
@@ -251,7 +251,7 @@ def test_a_used_up_quota_holds_back_nothing_but_messages():  # [MQTT-3.3.4-8], [
     assert peer.feed(publish_packet(b"a", b"", 2, 8)) == make_ack(0x50, 8)
     assert peer.feed(make_ack(0x62, 8)) == make_ack(0x70, 8)
     assert peer.feed(make_ack(0x50, 1)) == make_ack(0x62, 1)
-    peer.publish_by_name("t", b"z")  # QoS 0 has no quota
+    peer.publish_by_name("t", b"z")  # QoS 0 messages are not limited
     assert [m.payload for m in read_publishes(peer.read_output())] == [b"z"]
     peer.subscribe("b", None, 0)
     peer.unsubscribe("a")
@@ -264,7 +264,7 @@ def test_a_used_up_quota_holds_back_nothing_but_messages():  # [MQTT-3.3.4-8], [
     assert peer.read_output() == b"\xe0\x00"
 
 
-def test_a_used_up_quota_does_not_hold_back_the_ping():  # [MQTT-3.3.4-8], [MQTT-4.9.0-3]
+def test_a_used_up_quota_does_not_delay_the_ping():  # [MQTT-3.3.4-8], [MQTT-4.9.0-3]
     peer = connected_peer(b"\x21\x00\x01", keep_alive=4)
     peer.publish_by_name("t", b"x", 1)
     peer.publish_by_name("t", b"y", 1)

@@ -1,4 +1,4 @@
-"""SUBSCRIBE and UNSUBSCRIBE, shared subscriptions: 3.8, 3.10, 4.8."""
+"""Conformance: SUBSCRIBE, UNSUBSCRIBE, shared subscriptions (3.8, 3.10, 4.8)."""
 
 from packet_reader import bodies_of_type, connected_peer, read_properties, read_string, split_packets
 from simulation import Simulation
@@ -7,7 +7,7 @@ from helper import make_packet, raises, utf8_string
 
 
 def asked(topic_filter, *arguments, **options):
-    """The filters with their options of the SUBSCRIBE for this filter."""
+    """Subscribe; returns the (filter, options) pairs of the SUBSCRIBE."""
     sim = Simulation()
     sim.client.connect()
     sim.client.subscribe(topic_filter, None, *arguments, **options)
@@ -17,7 +17,7 @@ def asked(topic_filter, *arguments, **options):
 
 
 def read(body, options=True):
-    """The filters of a SUBSCRIBE or an UNSUBSCRIBE."""
+    """Return the filters of a SUBSCRIBE (with `options`) or an UNSUBSCRIBE."""
     assert body[0] << 8 | body[1]
     _, at = read_properties(body, 2)
     found = []
@@ -28,7 +28,7 @@ def read(body, options=True):
     return found
 
 
-def test_subscribe_has_its_flags_a_filter_and_its_options():  # [MQTT-3.8.1-1], [MQTT-3.8.3-2]
+def test_subscribe_has_the_right_flags_filter_and_options():  # [MQTT-3.8.1-1], [MQTT-3.8.3-2]
     peer = connected_peer()
     peer.subscribe("a/+", None, 1)
     peer.subscribe("b", None, 0)
@@ -50,14 +50,14 @@ def test_filters_are_utf_8():  # [MQTT-3.8.3-1], [MQTT-3.10.3-1]
         raises(ValueError, client.unsubscribe, bad)
 
 
-def test_no_local_is_not_for_shared_subscriptions():  # [MQTT-3.8.3-4]
+def test_no_local_is_refused_for_shared_subscriptions():  # [MQTT-3.8.3-4]
     sim = Simulation()
     sim.client.connect()
     raises(ValueError, lambda: sim.client.subscribe("$share/g/a", None, no_local=True))
     sim.client.poll(10)
     assert bodies_of_type(sim.stream.written, 0x80) == []
     assert asked("$share/g/a", 1) == [(b"$share/g/a", 1)]
-    assert asked("$shared/a", 1, no_local=True) == [(b"$shared/a", 5)]  # a filter like any other
+    assert asked("$shared/a", 1, no_local=True) == [(b"$shared/a", 5)]  # not a shared subscription
 
 
 def test_the_two_highest_bits_of_the_options_are_never_set():  # [MQTT-3.8.3-5]
@@ -77,7 +77,7 @@ def test_the_two_highest_bits_of_the_options_are_never_set():  # [MQTT-3.8.3-5]
         raises(ValueError, lambda q=qos, h=handling: client.subscribe("a", None, q, retain_handling=h))
 
 
-def test_unsubscribe_has_its_flags_and_a_filter():  # [MQTT-3.10.1-1], [MQTT-3.10.3-2]
+def test_unsubscribe_has_the_right_flags_and_a_filter():  # [MQTT-3.10.1-1], [MQTT-3.10.3-2]
     peer = connected_peer()
     for i in range(2):
         peer.subscribe("f/%d" % i, None, 0)
@@ -90,13 +90,13 @@ def test_unsubscribe_has_its_flags_and_a_filter():  # [MQTT-3.10.1-1], [MQTT-3.1
     assert [read(body, False) for _, body in sent] == [[b"f/0"], [b"f/1"]]
 
 
-def test_shared_filters():  # [MQTT-4.8.2-1], [MQTT-4.8.2-2]
+def test_invalid_shared_filters_are_refused():  # [MQTT-4.8.2-1], [MQTT-4.8.2-2]
     for good in ("$share/g/a", "$share/a group/#", "$share/g//", "$share/$/+/b"):
         assert asked(good) == [(utf8_string(good.encode())[2:], 0)]
     client = Simulation().client
-    for bad in ("$share//a", "$share/", "$share//", "$share///a"):  # no name
+    for bad in ("$share//a", "$share/", "$share//", "$share///a"):  # no share name
         raises(ValueError, client.subscribe, bad, None)
-    for bad in ("$share/g+/a", "$share/+/a", "$share/#/a", "$share/g#/a"):  # not a name
+    for bad in ("$share/g+/a", "$share/+/a", "$share/#/a", "$share/g#/a"):  # invalid share name
         raises(ValueError, client.subscribe, bad, None)
-    for bad in ("$share/g", "$share/g/", "$share/g/a#", "$share/g/#/a"):  # not a filter behind it
+    for bad in ("$share/g", "$share/g/", "$share/g/a#", "$share/g/#/a"):  # invalid topic filter
         raises(ValueError, client.subscribe, bad, None)

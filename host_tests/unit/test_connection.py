@@ -1,4 +1,4 @@
-"""The link as its user sees it: waits, several brokers, what can't mend, counters."""
+"""Connection of `Client`: waiting, timeouts, handshakes, permanent errors, failover, statistics."""
 
 from errno import ECONNRESET, ETIMEDOUT
 
@@ -15,10 +15,10 @@ def refused(code):
     return b"\x20\x03\x00" + bytes((code, 0))
 
 
-# ---- publish and wait
+# ---- publish(wait=...)
 
 
-def test_publish_waits_for_the_acknowledgement():
+def test_publish_with_wait_returns_after_the_acknowledgement():
     sim = BrokerSimulation()
     sim.client.connect()
     heard = []
@@ -29,7 +29,7 @@ def test_publish_waits_for_the_acknowledgement():
     assert sim.client.on_ack == heard.append
 
 
-def test_publish_waits_for_a_link():
+def test_publish_with_wait_waits_for_a_connection():
     sim = BrokerSimulation()
     sim.broker_listens = False
     sim.client.connect(wait=False)
@@ -49,7 +49,7 @@ def test_publish_waits_for_a_link():
     assert sim.now > 3000 and len(sim.received_bodies(0x30)) == 1
 
 
-def test_publish_and_wait_raises_the_brokers_words():
+def test_publish_with_wait_raises_the_brokers_reason_string():
     sim = BrokerSimulation()
     sim.replies[0x30] = lambda stream, first, body: make_packet(0x40, body[3:5], b"\x97\x05\x1f\x00\x02no")
     sim.client.connect()
@@ -57,7 +57,7 @@ def test_publish_and_wait_raises_the_brokers_words():
     assert (error.code, error.detail) == (0x97, "no")
 
 
-def test_publish_and_wait_has_a_deadline_and_the_message_stays():
+def test_publish_with_wait_has_a_deadline_and_keeps_the_message():
     sim = BrokerSimulation()
     sim.replies[0x30] = lambda stream, first, body: b""
     sim.client.connect()
@@ -70,7 +70,7 @@ def test_publish_and_wait_has_a_deadline_and_the_message_stays():
     assert error.errno == ETIMEDOUT
 
 
-def test_a_qos_0_message_that_may_be_lost_with_its_link_is_told():
+def test_publish_with_wait_raises_if_a_qos_0_message_may_be_lost():
     sim = BrokerSimulation()
     sim.client.connect()
     sim.stream.is_stalled = True
@@ -84,7 +84,7 @@ def test_a_qos_0_message_that_may_be_lost_with_its_link_is_told():
     assert error.errno == ECONNRESET
 
 
-def test_a_handler_can_not_wait():
+def test_publish_with_wait_in_a_handler_raises_value_error():
     sim = BrokerSimulation()
     errors = []
     sim.client.on_error = errors.append
@@ -96,10 +96,10 @@ def test_a_handler_can_not_wait():
     assert [type(error) for error in errors] == [ValueError]
 
 
-# ---- deadlines
+# ---- timeouts
 
 
-def test_each_wait_has_a_bound_of_its_own():
+def test_each_wait_has_its_own_timeout():
     sim = Simulation(timeout={"connect": 3000, "connack": 700, "ping": 500, "ack": 900, "write": 400})
     sim.is_writable = False
     assert raises(OSError, sim.client.connect).errno == ETIMEDOUT and 3000 <= sim.now < 3100
@@ -121,12 +121,12 @@ def test_each_wait_has_a_bound_of_its_own():
         sim.client.disconnect()
 
 
-def test_a_bound_that_does_not_exist_is_named():
+def test_an_unknown_timeout_is_named_in_the_error():
     assert "pings" in str(raises(ValueError, lambda: Simulation(timeout={"pings": 1})))
     raises(ValueError, lambda: Simulation(timeout={"ping": 0}))
 
 
-def test_a_loop_of_ones_own_knows_how_long_it_may_sleep():
+def test_next_timeout_and_poll_events_serve_an_external_event_loop():
     sim = Simulation(keep_alive=8)
     sim.client.connect()
     sim.client.poll()
@@ -136,24 +136,24 @@ def test_a_loop_of_ones_own_knows_how_long_it_may_sleep():
     assert sim.client.next_timeout() == 0
     before = sim.stream.writes
     sim.client.poll()
-    assert sim.stream.writes == before + 1  # the ping
+    assert sim.stream.writes == before + 1  # PINGREQ
     sim.stream.is_stalled = True
     sim.client.publish("a", b"x")
     assert sim.client.poll_events() == 5 and sim.client.stream is sim.stream
 
 
-def test_with_connects_and_disconnects():
+def test_a_with_block_connects_and_disconnects():
     sim = Simulation()
     with sim.client as client:
         assert client.is_connected
     assert sim.stream.written.endswith(b"\xe0\x00") and sim.stream.closed
 
 
-# ---- a transport that takes more than one step to open
+# ---- transports with a handshake
 
 
 class Slow:
-    """Two steps: something has to be read, then written."""
+    """A transport whose handshake waits for the poll events in `steps`."""
 
     def __init__(self, stream, steps):
         self._stream = stream
@@ -165,7 +165,7 @@ class Slow:
         return self._steps.pop(0) if self._steps else 0
 
 
-def test_a_transport_may_take_steps_to_open():
+def test_a_transport_may_need_several_handshake_steps():
     sim = Simulation()
     steps = [4, 4]
     sim.client._transport = lambda host, port: Slow(sim.connect(host, port), steps)
@@ -173,7 +173,7 @@ def test_a_transport_may_take_steps_to_open():
     assert sim.client.is_connected and steps == []
 
 
-def test_a_transport_that_never_opens_has_its_deadline():
+def test_a_handshake_that_never_ends_has_a_deadline():
     sim = Simulation(timeout=2000)
     sim.connect_reply = b""
     sim.client._transport = lambda host, port: Slow(sim.connect(host, port), [1])
@@ -181,20 +181,20 @@ def test_a_transport_that_never_opens_has_its_deadline():
     assert 2000 <= sim.now < 2100 and sim.stream.closed and sim.stream.written == b""
 
 
-# ---- what can not mend
+# ---- permanent and temporary errors
 
 
-def test_a_refusal_that_can_not_mend_is_not_hammered():
+def test_a_permanent_refusal_is_retried_rarely():
     for code in (0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x82):
         sim = Simulation()
         sim.connect_reply = refused(code)
         sim.client.connect(wait=False)
         sim.client.poll(3_600_000)
-        assert 3 <= len(sim.connect_times) <= 7, (code, len(sim.connect_times))  # in an hour
+        assert 3 <= len(sim.connect_times) <= 7, (code, len(sim.connect_times))  # within one hour
         assert sim.client.has_permanent_error
 
 
-def test_a_refusal_that_can_mend_is_tried_again_soon():
+def test_a_temporary_refusal_is_retried_soon():
     for code in (0x88, 0x89, 0x97, 0x9F):
         sim = Simulation()
         sim.connect_reply = refused(code)
@@ -203,7 +203,7 @@ def test_a_refusal_that_can_mend_is_tried_again_soon():
         assert len(sim.connect_times) > 60 and not sim.client.has_permanent_error
 
 
-def test_a_fault_in_a_live_connection_can_mend():
+def test_a_protocol_error_in_a_live_connection_is_not_permanent():
     sim = Simulation()
     sim.client.connect()
     sim.stream.inbox = b"\x00\x00"
@@ -211,11 +211,11 @@ def test_a_fault_in_a_live_connection_can_mend():
     assert sim.client.connection_count == 2 and not sim.client.has_permanent_error
 
 
-def test_a_broker_that_ignores_our_receive_maximum_still_gets_on():
-    """As mosquitto 2.0: where a session is resumed it sends all that it has kept at once."""
+def test_a_broker_that_exceeds_our_receive_maximum_delivers_all_messages():
+    """When a session is resumed, mosquitto 2.0 sends all its queued messages at once."""
     sim = Simulation(inflight=4)
     kept = list(range(1, 301))
-    taken = []  # PUBREC has come, PUBCOMP has not
+    taken = []  # PUBREC received, PUBCOMP not yet
     got = []
     sim.client.subscribe("a", lambda m: got.append(m.payload), 2)
 
@@ -234,7 +234,7 @@ def test_a_broker_that_ignores_our_receive_maximum_still_gets_on():
                 i = data[j + 2] << 8 | data[j + 3]
                 if data[j : j + 2] == b"\x70\x02" and i in taken:
                     taken.remove(i)
-                if data[j : j + 2] == b"\x50\x02":  # PUBREC, answered as it should be
+                if data[j : j + 2] == b"\x50\x02":  # PUBREC: reply with PUBREL
                     if i in kept:
                         kept.remove(i)
                         taken.append(i)
@@ -252,11 +252,11 @@ def test_a_broker_that_ignores_our_receive_maximum_still_gets_on():
     assert len(sim.streams) <= 6 and sim.now < 10_000
 
 
-# ---- several brokers
+# ---- broker failover
 
 
 class Hosts(Simulation):
-    """Only some of the brokers are up."""
+    """A simulation with several brokers, of which those in `up` accept connections."""
 
     def __init__(self, hosts, up, **options):
         self.up = up
@@ -274,11 +274,11 @@ def test_brokers_are_tried_in_turn():
     sim = Hosts(["a", "b:1884", ("c", 1885)], ["c"])
     sim.client.connect(wait=False)
     sim.client.poll(100)
-    assert sim.client.is_connected and sim.now <= 100  # no pause in between
+    assert sim.client.is_connected and sim.now <= 100  # without a pause
     assert sim.tried == [("a", 1883), ("b", 1884), ("c", 1885)]
 
 
-def test_a_pause_comes_when_all_have_failed():
+def test_the_client_pauses_after_all_brokers_failed():
     sim = Hosts(["a", "b"], [])
     sim.client.connect(wait=False)
     sim.client.poll(60_000)
@@ -286,7 +286,7 @@ def test_a_pause_comes_when_all_have_failed():
     assert len(sim.tried) < 30
 
 
-def test_after_a_link_that_was_up_the_first_is_the_first():
+def test_after_a_lost_connection_the_first_broker_is_tried_first():
     sim = Hosts(["a", "b"], ["b"])
     sim.client.connect(wait=False)
     sim.client.poll(60_000)
@@ -297,7 +297,7 @@ def test_after_a_link_that_was_up_the_first_is_the_first():
     assert sim.client.is_connected and sim.tried[-1] == ("a", 1883)
 
 
-def test_a_list_of_brokers_is_checked():
+def test_an_invalid_list_of_brokers_raises_value_error():
     from umqtt5 import Client
 
     for hosts in ([], ["a:x"], [("a",)], [""]):
@@ -306,10 +306,10 @@ def test_a_list_of_brokers_is_checked():
     assert (client.host, client.port) == ("a", 1884)
 
 
-# ---- counters
+# ---- statistics
 
 
-def test_drops_are_counted_by_cause():
+def test_disconnects_are_counted_by_cause():
     sim = Simulation(timeout=1000)
     statistics = LinkStatistics(sim.client)
     sim.broker_listens = False
@@ -324,7 +324,7 @@ def test_drops_are_counted_by_cause():
         sim.client.poll(5000)
         assert sim.client.is_connected
     sim.client.publish("a", b"x", qos=1)
-    while sim.client.connection_count < 4:  # nobody acknowledges it; then it is back
+    while sim.client.connection_count < 4:  # no PUBACK arrives, and the client reconnects
         sim.client.poll(100)
     sim.client.disconnect()
     figures = statistics.snapshot()
@@ -332,7 +332,7 @@ def test_drops_are_counted_by_cause():
         assert figures["drops_" + cause] == 1, (cause, figures)
 
 
-def test_counters_of_messages_and_of_the_longest_stall():
+def test_messages_and_the_longest_poll_gap_are_counted():
     sim = BrokerSimulation()
     statistics = LinkStatistics(sim.client)
     sim.client.connect()

@@ -1,4 +1,4 @@
-"""What Home Assistant is told, and when: on a simulated clock, with files and without a broker."""
+"""Home Assistant discovery: the discovery message, its files, when it is published and withdrawn."""
 
 import json
 import os
@@ -13,7 +13,7 @@ FILES = ("discovery.sent", "discovery.new", "discovery.tmp")
 
 
 class Telemetry:
-    """A table of sensors."""
+    """The part of `Telemetry` that discovery reads: a table of quantities."""
 
     def __init__(self, *rows):
         self.rows = rows
@@ -69,14 +69,14 @@ def prepare(*rows, actuators=(), topic=TOPIC, base="p/dut"):
 
 
 def read(path):
-    """The topic and the JSON of a file."""
+    """Return the topic and the JSON of a file."""
     with open(path) as file:
         topic, _, text = file.read().partition("\n")
     return topic, json.loads(text)
 
 
-def told(*rows, **options):
-    """The JSON for these, where nothing was announced before."""
+def build(*rows, **options):
+    """Return the discovery JSON of a device that was never announced."""
     clean()
     prepare(*rows, **options)
     topic, found = read("discovery.new")
@@ -85,19 +85,19 @@ def told(*rows, **options):
     return found
 
 
-def there(path):
+def exists(path):
     return path in os.listdir()
 
 
-def test_the_device_is_described():
-    found = told(sensor("a"))
+def test_the_message_describes_the_device():
+    found = build(sensor("a"))
     assert found["dev"]["ids"] == ["umqtt5-dut"] and found["dev"]["name"] == "dut"
     assert found["dev"]["mf"] == "umqtt5" and found["o"] == {"name": "umqtt5"}
     assert found["avty_t"] == "p/dut/status" and found["qos"] == 1
 
 
-def test_a_sensor_has_its_class_its_unit_and_its_decimals():
-    found = told(sensor("outside", "temperature", "\u00b0C", "temperature"), sensor("rain", None, "", ""))
+def test_a_sensor_has_device_class_unit_and_precision():
+    found = build(sensor("outside", "temperature", "\u00b0C", "temperature"), sensor("rain", None, "", ""))
     one = found["cmps"]["sensor/outside/temperature"]
     assert one["p"] == "sensor" and one["name"] == "Outside temperature"
     assert one["uniq_id"] == "umqtt5-dut/sensor/outside/temperature"
@@ -109,60 +109,60 @@ def test_a_sensor_has_its_class_its_unit_and_its_decimals():
     assert other["name"] == "Rain" and other["dev_cla"] is None and other["unit_of_meas"] is None
 
 
-def test_a_reading_that_expires_does_so_there_too():
-    found = told(sensor("a", expiry=90), sensor("b"))
+def test_the_expiry_of_a_reading_is_announced():
+    found = build(sensor("a", expiry=90), sensor("b"))
     assert found["cmps"]["sensor/a"]["exp_aft"] == 90
     assert found["cmps"]["sensor/b"]["exp_aft"] == 0  # never
 
 
-def test_what_tells_of_the_device_itself_is_diagnostic():
-    found = told(sensor("signal", None, "dBm", "signal_strength"))["cmps"]
+def test_health_and_signal_are_diagnostic_entities():
+    found = build(sensor("signal", None, "dBm", "signal_strength"))["cmps"]
     assert found["sensor/signal"]["ent_cat"] == "diagnostic"
     for key in ("uptime", "heap_free", "heap_free_min", "stall", "connects", "reset"):
         one = found["sensor/health/" + key]
         assert one["ent_cat"] == "diagnostic" and one["~"] == "p/dut/health"
         assert one["val_tpl"] == "{{value_json.%s}}" % key
     assert found["sensor/health/heap_free"]["unit_of_meas"] == "B"
-    assert "sug_dsp_prc" not in found["sensor/health/reset"]  # it is a word
+    assert "sug_dsp_prc" not in found["sensor/health/reset"]  # not a number
 
 
-def test_on_and_off_is_a_binary_sensor():
-    one = told(sensor("back_door", None, "", "door", None))["cmps"]["binary_sensor/back_door"]
+def test_a_digital_input_is_a_binary_sensor():
+    one = build(sensor("back_door", None, "", "door", None))["cmps"]["binary_sensor/back_door"]
     assert one["p"] == "binary_sensor" and one["name"] == "Back door" and one["dev_cla"] == "door"
     assert one["~"] == "p/dut/sensor/back_door" and "stat_cla" not in one
 
 
-def test_actuators():
+def test_actuators_are_announced_with_their_topics_and_ranges():
     servo = actuator("servo", "flap", low=10, high=90)
-    found = told(actuators=[lamp(), servo])["cmps"]
+    found = build(actuators=[lamp(), servo])["cmps"]
     assert found["switch/lamp"]["~"] == "p/dut/switch/lamp" and found["switch/lamp"]["cmd_t"] == "~/set"
     assert (found["number/flap"]["min"], found["number/flap"]["max"]) == (10, 90)
 
 
 def test_text_is_escaped():
     base = 'p"\\\u00e9/dut'
-    found = told(("a", "a", base + "/sensor/a", '"', "x\\", "measurement", 2, None), base=base)
+    found = build(("a", "a", base + "/sensor/a", '"', "x\\", "measurement", 2, None), base=base)
     one = found["cmps"]["sensor/a"]
     assert one["~"] == base + "/sensor/a" and one["unit_of_meas"] == '"' and one["dev_cla"] == "x\\"
     assert found["avty_t"] == base + "/status"
 
 
-def test_where_nothing_has_changed_flash_is_not_written():
+def test_an_unchanged_message_is_not_written_to_flash():
     clean()
     prepare(sensor("a"))
     discovery_files.replace_file("discovery.new", "discovery.sent")
     prepare(sensor("a"))
-    assert there("discovery.sent") and not there("discovery.new")
+    assert exists("discovery.sent") and not exists("discovery.new")
     prepare(sensor("a", unit="mV"))
-    assert there("discovery.new")
+    assert exists("discovery.new")
     clean()
 
 
-def test_what_is_gone_is_withdrawn_until_the_broker_has_it():
+def test_removed_entities_are_withdrawn_until_the_puback():
     clean()
     prepare(sensor("a"), sensor("b"), actuators=[lamp()])
     discovery_files.replace_file("discovery.new", "discovery.sent")
-    for _ in range(2):  # the power goes before it has arrived
+    for _ in range(2):  # the power fails before the broker has it
         prepare(sensor("a"))
         found = read("discovery.new")[1]["cmps"]
         assert found["sensor/b"] == {"p": "sensor"} and found["switch/lamp"] == {"p": "switch"}
@@ -173,7 +173,7 @@ def test_what_is_gone_is_withdrawn_until_the_broker_has_it():
     clean()
 
 
-def test_what_comes_back_is_withdrawn_no_more():
+def test_an_entity_that_returns_is_announced_again():
     clean()
     prepare(sensor("a"), sensor("b"))
     discovery_files.replace_file("discovery.new", "discovery.sent")
@@ -183,7 +183,7 @@ def test_what_comes_back_is_withdrawn_no_more():
     clean()
 
 
-def test_a_file_that_is_torn_or_nonsense_is_written_anew():
+def test_a_damaged_file_is_replaced():
     for content in (b"", b"\xff\xfe\x00", b"no topic", TOPIC.encode() + b'\n,"sensor/x'):
         clean()
         with open("discovery.sent", "wb") as file:
@@ -196,11 +196,11 @@ def test_a_file_that_is_torn_or_nonsense_is_written_anew():
     with open("discovery.sent", "a") as file:
         file.write("}")
     prepare(sensor("a"))
-    assert there("discovery.new")
+    assert exists("discovery.new")
     clean()
 
 
-# ---- when
+# ---- publishing
 
 
 class Answer:
@@ -219,13 +219,13 @@ class Message:
 
 
 class Outgoing:
-    """What `umqtt5.streaming_send` does, at once: reads all, in pieces of 7 bytes."""
+    """Replacement for `umqtt5.streaming_send`: reads the whole payload at once, in pieces of 7 bytes."""
 
     def send(self, client, topic, reader, size, qos, retain):
         if client.full:
             return 0
         start = reader.tell()
-        for _ in range(2):  # after a cut it is read once more
+        for _ in range(2):  # after a lost connection the payload is read again
             reader.seek(start)
             payload, piece = b"", bytearray(7)
             n = reader.readinto(piece)
@@ -265,16 +265,15 @@ class Harness:
         discovery._release_modules = lambda: None
         discovery_publisher.streaming_send = Outgoing()
         self.client = Client()
-        self.discovery = Discovery(self.client, "dut", prefix, what, told)
+        self.discovery = Discovery(self.client, "dut", prefix, what, told, (self, self))
         self.sensors = [self]
-        self.discovery.republish_targets = (self, self)
 
     def publish_now(self, now="health"):
-        """As a sensor does, and the health without `now`."""
+        """Record the call; sensors pass `now`, the health report does not."""
         self.heard.append(now)
 
     def advance(self, ms):
-        """Let time pass; returns how many messages were sent meanwhile."""
+        """Advance the clock by `ms`; returns the number of messages sent."""
         before = len(self.client.sent)
         ends = self.now + ms
         while self.now <= ends:
@@ -286,7 +285,7 @@ class Harness:
         return self.discovery.acknowledged(Answer(len(self.client.sent), reason))
 
 
-def test_it_is_announced_once_from_the_file():
+def test_the_message_is_published_once_from_its_file():
     clean()
     prepare(sensor("a"))
     harness = Harness()
@@ -294,17 +293,17 @@ def test_it_is_announced_once_from_the_file():
     assert harness.advance(10_000) == 1
     topic, payload = harness.client.sent[0]
     assert topic == TOPIC and "sensor/a" in json.loads(payload)["cmps"]
-    assert there("discovery.new")  # until it has arrived
+    assert exists("discovery.new")  # until its PUBACK
     assert not harness.discovery.acknowledged(Answer(99))
     assert harness.acknowledge()
-    assert there("discovery.sent") and not there("discovery.new")
+    assert exists("discovery.sent") and not exists("discovery.new")
     assert harness.advance(60_000) == 0
-    harness.discovery.request_send()
+    harness.discovery.publish_now()
     assert harness.advance(1_000) == 1
     clean()
 
 
-def test_somebody_listens_when_it_has_arrived():
+def test_readings_are_republished_some_seconds_after_the_puback():
     clean()
     prepare(sensor("a"))
     harness = Harness()
@@ -318,7 +317,7 @@ def test_somebody_listens_when_it_has_arrived():
     clean()
 
 
-def test_it_waits_for_a_link_and_for_room():
+def test_publishing_waits_for_a_connection_and_outbox_space():
     clean()
     prepare(sensor("a"))
     harness = Harness()
@@ -332,7 +331,7 @@ def test_it_waits_for_a_link_and_for_room():
     clean()
 
 
-def test_when_home_assistant_starts_it_is_announced_again():
+def test_the_message_is_published_again_when_home_assistant_starts():
     clean()
     prepare(sensor("a"))
     harness = Harness(told=True)
@@ -345,7 +344,7 @@ def test_when_home_assistant_starts_it_is_announced_again():
     clean()
 
 
-def test_under_another_name_the_old_one_is_withdrawn_first():
+def test_a_renamed_device_withdraws_its_old_message_first():
     clean()
     prepare(sensor("a"), topic="homeassistant/device/old/config")
     discovery_files.replace_file("discovery.new", "discovery.sent")
@@ -356,21 +355,21 @@ def test_under_another_name_the_old_one_is_withdrawn_first():
     harness.acknowledge()
     assert harness.advance(1_000) == 1 and harness.client.sent[1][0] == TOPIC
     harness.acknowledge()
-    assert read("discovery.sent")[0] == TOPIC and not there("discovery.new")
+    assert read("discovery.sent")[0] == TOPIC and not exists("discovery.new")
     clean()
 
 
-def test_a_name_that_may_have_been_announced_is_withdrawn_too():
+def test_a_message_without_puback_is_withdrawn_after_renaming():
     clean()
-    prepare(sensor("a"), topic="old")  # it was sent, and the power went before the acknowledgement
+    prepare(sensor("a"), topic="old")  # it was sent, and the power failed before the PUBACK
     prepare(sensor("a"))
     assert read("discovery.sent")[0] == "old" and read("discovery.new")[0] == TOPIC
-    prepare(sensor("a"), topic="newer")  # it was not: `old` goes first
+    prepare(sensor("a"), topic="newer")  # `old` may have been sent, so it is withdrawn first
     assert read("discovery.sent")[0] == "old" and read("discovery.new")[0] == "newer"
     clean()
 
 
-def test_switched_off_all_is_withdrawn():
+def test_switching_discovery_off_withdraws_the_message():
     clean()
     prepare(sensor("a"))
     discovery_files.replace_file("discovery.new", "discovery.sent")
@@ -379,34 +378,34 @@ def test_switched_off_all_is_withdrawn():
     harness.advance(1_000)
     assert harness.client.sent == [(TOPIC, b"")]
     harness.acknowledge()
-    assert not there("discovery.sent")
+    assert not exists("discovery.sent")
     assert harness.advance(10_000) == 0
 
 
-def test_a_refusal_ends_it_until_it_is_due_again():
+def test_a_refused_message_is_not_retried_until_requested():
     clean()
     prepare(sensor("a"))
     harness = Harness()
     harness.advance(1_000)
     assert harness.acknowledge(0x87)
-    assert there("discovery.new")
+    assert exists("discovery.new")
     assert harness.advance(60_000) == 0 and harness.heard == []
     harness.client.forbids = MQTTError(0x9A)  # Retain not supported
-    harness.discovery.request_send()
+    harness.discovery.publish_now()
     assert harness.advance(10_000) == 0
     harness.client.forbids = None
-    harness.discovery.request_send()
+    harness.discovery.publish_now()
     assert harness.advance(1_000) == 1
     clean()
 
 
-def test_a_file_that_can_t_be_read_stops_nothing():
+def test_a_missing_file_is_ignored():
     clean()
-    harness = Harness()  # there is none
+    harness = Harness()  # the file does not exist
     assert harness.advance(10_000) == 0
 
 
-def test_it_is_prepared_before_there_is_a_link():
+def test_the_message_is_prepared_while_offline():
     clean()
     harness = Harness(what=("p/dut/status", "p/dut", Telemetry(sensor("a")), ()))
     harness.client.is_connected = False
@@ -415,7 +414,7 @@ def test_it_is_prepared_before_there_is_a_link():
     clean()
 
 
-def test_a_failure_to_prepare_is_told_and_stops_nothing():
+def test_a_failure_to_prepare_the_message_does_not_stop_the_device():
     def fails():
         raise MemoryError("no heap")
 
@@ -424,4 +423,4 @@ def test_a_failure_to_prepare_is_told_and_stops_nothing():
     clean()
     harness = Harness(what=("p/dut/status", "p/dut", telemetry, ()))
     assert harness.advance(5_000) == 0
-    assert not there("discovery.new")
+    assert not exists("discovery.new")

@@ -1,6 +1,6 @@
-"""What a broker must not send, whole and byte by byte: each ends in a DISCONNECT with its reason code.
+"""Invalid packets from a broker, at once and byte by byte: each ends in a DISCONNECT with a reason code.
 
-Where the standard names no code for a fault, Malformed Packet and Protocol Error are both right (4.13.1).
+If the standard names no reason code, both Malformed Packet and Protocol Error are correct (4.13.1).
 """
 
 from simulation import Simulation
@@ -17,11 +17,11 @@ PROTOCOL = (0x82,)
 EITHER = (0x81, 0x82)
 TOO_LARGE = (0x95,)
 RX, INFLIGHT, ALIASES = 128, 4, 2
-HELD = 9  # a QoS 2 message of the broker's that waits for its PUBREL
+HELD = 9  # packet identifier of a received QoS 2 message without PUBREL
 
 
 def connecting(**options):
-    """A session that has sent its CONNECT."""
+    """Return a session that has sent its CONNECT, and the list of its received messages."""
     peer = Peer(rx=RX, inflight=INFLIGHT, keep_alive=8, **options)
     got = []
     peer.subscribe("#", lambda m: got.append((m.topic, m.payload)), 2)
@@ -31,9 +31,9 @@ def connecting(**options):
 
 
 def live():
-    """A session in the middle of everything. The broker owes it an answer of each kind.
+    """Return a connected session that waits for each kind of acknowledgement, and its received messages.
 
-    QoS 1 message 1 waits for its PUBACK, QoS 2 message 2 for its PUBREC, 3 for its PUBCOMP.
+    QoS 1 message 1 waits for PUBACK, QoS 2 message 2 for PUBREC, message 3 for PUBCOMP.
     """
     peer, got = connecting()
     peer.session.aliases = AliasTable(ALIASES)
@@ -50,8 +50,8 @@ def live():
     return peer, got
 
 
-def offer(peer, data, most):
-    """Have bytes arrive until the session ends; returns what it writes."""
+def feed_until_closed(peer, data, most):
+    """Feed bytes until the session ends; returns what it writes."""
     out = b""
     while data and peer.session.state != CLOSING:
         out += peer.feed(data[:most], most)
@@ -59,8 +59,8 @@ def offer(peer, data, most):
     return out
 
 
-def goes_on(peer, got):
-    """The session works again with its next connection."""
+def check_next_connection(peer, got):
+    """Check that the session works after a reconnect."""
     peer.session.connection_lost()
     got.clear()
     peer.connect()
@@ -72,18 +72,18 @@ def goes_on(peer, got):
 def rejected(make, name, data, codes):
     for most in (1000, 1):
         peer, got = make()
-        out = offer(peer, data, most)
-        assert peer.session.state == CLOSING, ("taken", name, most)
+        out = feed_until_closed(peer, data, most)
+        assert peer.session.state == CLOSING, ("accepted", name, most)
         code = peer.session.error.code
         assert code in codes, (name, most, code)
         assert out == bytes((0xE0, 1, code)), (name, most, out)
         assert got == [], name
-        goes_on(peer, got)
+        check_next_connection(peer, got)
 
 
-# ---- what is right: the scenes would else prove nothing
+# ---- valid packets, which prove that the sessions of these tests work
 
-ASKED = b"\x80\x01"  # the packet identifier of the SUBSCRIBE that is not answered
+ASKED = b"\x80\x01"  # packet identifier of the unacknowledged SUBSCRIBE
 VALID_PACKETS = (
     publish_packet(b"in", b"x", 0),
     publish_packet(b"in", b"x", 1, 5, b"\x01\x01\x26\x00\x01k\x00\x01v"),
@@ -99,20 +99,20 @@ VALID_PACKETS = (
     b"\x70\x02\x00\x03",
     make_packet(0x90, ASKED, b"\x00\x87"),
     b"\xd0\x00",
-    publish_packet(b"in", b"x" * (RX - 7)),  # the largest that we take
+    publish_packet(b"in", b"x" * (RX - 7)),  # the largest accepted packet
 )
 
 
-def test_what_is_right_is_taken():
+def test_valid_packets_are_accepted():
     for data in VALID_PACKETS:
         for most in (1000, 1):
             peer, got = live()
-            offer(peer, data, most)
+            feed_until_closed(peer, data, most)
             assert peer.session.state == CONNECTED, data
-            goes_on(peer, got)
+            check_next_connection(peer, got)
 
 
-def test_a_packet_that_is_never_finished_is_given_up_in_time():
+def test_an_unfinished_packet_times_out():
     for make, packets in ((live, VALID_PACKETS), (connecting, (CONNACK,))):
         for data in packets:
             for size in range(1, len(data)):
@@ -120,20 +120,20 @@ def test_a_packet_that_is_never_finished_is_given_up_in_time():
                 peer.feed(data[:size], 1)
                 error = raises(OSError, waits, peer)
                 assert "no " in str(error), data
-                goes_on(peer, got)
+                check_next_connection(peer, got)
 
 
 def waits(peer):
-    """Time passes: one and a half of the keep-alive at most."""
+    """Advance the clock by 12 s, 1.5 times the keep-alive."""
     for _ in range(12):
         peer.advance(1000)
         peer.read_output()
 
 
-# ---- what is wrong
+# ---- invalid packets
 
 
-def test_before_connack():  # [MQTT-3.2.0-1]
+def test_invalid_packets_before_connack_end_with_a_reason_code():  # [MQTT-3.2.0-1]
     for data in VALID_PACKETS:
         rejected(connecting, data, data, PROTOCOL)
     for name, data, codes in (
@@ -144,22 +144,22 @@ def test_before_connack():  # [MQTT-3.2.0-1]
         ("no properties", b"\x20\x02\x00\x00", MALFORMED),
         ("reserved acknowledge flags", b"\x20\x03\x02\x00\x00", MALFORMED),  # [MQTT-3.2.2-1]
         ("all acknowledge flags", b"\x20\x03\xff\x00\x00", MALFORMED),
-        ("session present though we have none", b"\x20\x03\x01\x00\x00", PROTOCOL),  # [MQTT-3.2.2-4]
+        ("session present without a session", b"\x20\x03\x01\x00\x00", PROTOCOL),  # [MQTT-3.2.2-4]
         ("session present in a refusal", b"\x20\x03\x01\x87\x00", PROTOCOL),  # [MQTT-3.2.2-6]
         ("reserved flags", b"\x21\x03\x00\x00\x00", MALFORMED),
         ("a byte too many", b"\x20\x04\x00\x00\x00\x00", MALFORMED),
         ("properties longer than the packet", b"\x20\x04\x00\x00\x02\x24", MALFORMED),
         ("length of the properties in five bytes", b"\x20\x07\x00\x00\x80\x80\x80\x80\x01", MALFORMED),
         ("length of the properties not the shortest", b"\x20\x04\x00\x00\x80\x00", MALFORMED),
-        ("larger than we said", b"\x20\xff\x01", TOO_LARGE),
+        ("larger than the announced maximum", b"\x20\xff\x01", TOO_LARGE),
         ("Receive Maximum 0", b"\x20\x06\x00\x00\x03\x21\x00\x00", PROTOCOL),
         ("Maximum Packet Size 0", b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x00", PROTOCOL),
-        ("a method that we did not ask for", b"\x20\x07\x00\x00\x04\x15\x00\x01a", PROTOCOL),
+        ("a method without authentication", b"\x20\x07\x00\x00\x04\x15\x00\x01a", PROTOCOL),
     ):
         rejected(connecting, name, data, codes)
 
 
-def test_packets_out_of_place():
+def test_unexpected_packets_end_with_a_reason_code():
     for name, data, codes in (
         ("second CONNACK", CONNACK, PROTOCOL),  # [MQTT-3.2.0-2]
         ("reserved type", b"\x00\x00", EITHER),
@@ -169,7 +169,7 @@ def test_packets_out_of_place():
         ("PINGREQ", b"\xc0\x00", PROTOCOL),
         ("AUTH without a method", b"\xf0\x00", PROTOCOL),
         ("AUTH with a method", make_packet(0xF0, b"\x18\x04\x15", utf8_string(b"a")), PROTOCOL),
-        ("SUBACK that nobody asked for", make_packet(0x90, b"\x80\x00\x00\x00"), PROTOCOL),
+        ("unexpected SUBACK", make_packet(0x90, b"\x80\x00\x00\x00"), PROTOCOL),
         ("SUBACK of no such subscription", make_packet(0x90, b"\x80\x07\x00\x00"), PROTOCOL),
         ("SUBACK of a message", make_packet(0x90, b"\x00\x01\x00\x00"), PROTOCOL),
         ("UNSUBACK for a SUBSCRIBE", make_packet(0xB0, ASKED, b"\x00\x00"), PROTOCOL),
@@ -179,7 +179,7 @@ def test_packets_out_of_place():
         rejected(live, name, data, codes)
 
 
-def test_fixed_headers():
+def test_invalid_fixed_headers_end_with_a_reason_code():
     for kind, flags in ((4, 0), (5, 0), (6, 2), (7, 0), (9, 0), (11, 0), (13, 0), (14, 0), (15, 0)):
         for other in range(16):
             if other != flags:  # [MQTT-2.1.3-1]
@@ -188,15 +188,15 @@ def test_fixed_headers():
         ("remaining length in five bytes", b"\x30\xff\xff\xff\xff\x01", MALFORMED),
         ("remaining length not the shortest", b"\xd0\x80\x00", MALFORMED),  # [MQTT-1.5.5-1]
         ("remaining length not the shortest, four bytes", b"\xd0\x80\x80\x80\x00", MALFORMED),
-        ("one byte larger than we said", bytes((0x30, RX - 1)), TOO_LARGE),
-        ("the largest there is", b"\x30\xff\xff\xff\x7f", TOO_LARGE),
+        ("one byte larger than the announced maximum", bytes((0x30, RX - 1)), TOO_LARGE),
+        ("the largest possible length", b"\x30\xff\xff\xff\x7f", TOO_LARGE),
         ("a large PUBACK", b"\x40\xff\x7f", TOO_LARGE),
         ("PINGRESP that is not empty", b"\xd0\x01\x00", MALFORMED),
     ):
         rejected(live, name, data, codes)
 
 
-def test_messages():
+def test_invalid_publishes_end_with_a_reason_code():
     for name, data, codes in (
         ("QoS 3", b"\x36\x06\x00\x01a\x00\x05\x00", MALFORMED),  # [MQTT-3.3.1-4]
         ("DUP at QoS 0", b"\x38\x04\x00\x01a\x00", EITHER),  # [MQTT-3.3.1-2]
@@ -217,7 +217,7 @@ def test_messages():
         ("# as the topic", publish_packet(b"#", b"x"), (0x81, 0x82, 0x90)),
         ("no topic and no alias", publish_packet(b"", b"x"), PROTOCOL),
         (
-            "no topic and an alias that stands for nothing",
+            "no topic and an unknown alias",
             publish_packet(b"", b"x", 0, 0, b"\x23\x00\x02"),
             PROTOCOL,
         ),
@@ -242,7 +242,7 @@ def test_messages():
         ("a property number of two bytes", publish_packet(b"a", b"x", 0, 0, b"\x81\x01\x00"), MALFORMED),
     ):
         rejected(live, name, data, codes)
-    # without any aliases of ours [MQTT-3.1.2-27]
+    # a client without topic aliases [MQTT-3.1.2-27]
     rejected(plain, "an alias", publish_packet(b"a", b"x", 0, 0, b"\x23\x00\x01"), (0x94,))
 
 
@@ -252,7 +252,7 @@ def plain():
     return peer, got
 
 
-# what is no UTF-8 String of the standard (1.5.4): cut, too long a form, a surrogate, above U+10FFFF, U+0000
+# not a UTF-8 Encoded String (1.5.4): truncated, overlong, surrogate, above U+10FFFF, U+0000
 ILL_FORMED = (
     b"\xff",
     b"\x80",
@@ -270,7 +270,7 @@ ILL_FORMED = (
 )
 
 
-def test_strings_that_are_none():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
+def test_invalid_utf8_strings_end_with_0x81():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
     for bad in ILL_FORMED:
         rejected(live, "topic", publish_packet(bad, b"x"), MALFORMED)
         for block in (
@@ -292,7 +292,7 @@ def with_length(block):
     return bytes((len(block),)) + block
 
 
-def test_acknowledgements():
+def test_invalid_acknowledgements_end_with_a_reason_code():
     for first in (0x40, 0x50, 0x62, 0x70):
         for name, body, codes in (
             ("empty", b"", MALFORMED),
@@ -316,7 +316,7 @@ def test_acknowledgements():
             rejected(live, name, make_packet(first, body), codes)
 
 
-def test_ends_that_are_wrong():
+def test_invalid_disconnects_end_with_a_reason_code():
     for name, body, codes in (
         ("properties longer than the packet", b"\x00\x05\x1f", MALFORMED),
         ("length of the properties is cut", b"\x00\x80", MALFORMED),
@@ -335,7 +335,7 @@ def scene(first):
 
 
 def blocks():
-    """Properties that are wrong in some packet: name, first byte, the block, the reason codes."""
+    """Yield each invalid property block: name, first byte, block, packet parts, valid reason codes."""
     for identifier, value, where in PROPERTY_TABLE:
         block = bytes((identifier,)) + value
         for name, first, before, behind in PACKETS:
@@ -356,15 +356,15 @@ def blocks():
             yield "unknown", first, bytes((identifier, 0, 0)), row, MALFORMED
 
 
-def test_every_property_in_every_packet():
+def test_invalid_properties_end_with_a_reason_code():
     for name, first, block, row, codes in blocks():
         data = make_packet(first, row[0][1:], with_length(block), row[1])
-        if first == 0xF0:  # nobody asked for authentication, which may be seen first
+        if first == 0xF0:  # the unexpected AUTH itself may be reported first
             codes = EITHER
         rejected(scene(first), (name, block), data, codes)
 
 
-def test_reason_codes_of_other_packets():
+def test_reason_codes_of_other_packet_types_are_invalid():
     for first, legal in REASON_CODES:
         for code in (1, 2, 3, 4, 15, 16, 17, 24, 25, 26, 127, 132, 136, 138, 140, 146, 147, 158, 163, 255):
             if code not in legal:
@@ -373,10 +373,10 @@ def test_reason_codes_of_other_packets():
                 rejected(scene(first), code, make_packet(first, data), EITHER)
 
 
-# ---- more than we said
+# ---- more messages than the client announced
 
 
-def test_more_qos_2_messages_than_our_receive_maximum():
+def test_more_qos_2_messages_than_the_receive_maximum_end_with_0x93():
     def three_more():
         peer, got = live()
         for packet_id in range(1, INFLIGHT):
@@ -387,25 +387,25 @@ def test_more_qos_2_messages_than_our_receive_maximum():
     rejected(three_more, "the fifth", publish_packet(b"in", b"x", 2, 20), (0x93,))
 
 
-def test_what_comes_behind_a_fault_is_not_looked_at():
+def test_packets_after_an_invalid_packet_are_not_read():
     for behind in VALID_PACKETS + (CONNACK, b"\xe0\x00"):
         rejected(live, behind, b"\xd0\x01\x00" + behind, MALFORMED)
 
 
-def test_a_fault_behind_what_is_right():
+def test_an_invalid_packet_after_a_valid_one_is_detected():
     for first in VALID_PACKETS:
         for most in (1000, 1):
             peer, got = live()
-            out = offer(peer, first + b"\xd1\x00", most)
+            out = feed_until_closed(peer, first + b"\xd1\x00", most)
             assert out[-3:] == b"\xe0\x01\x81" and peer.session.error.code == 0x81, first
-            goes_on(peer, got)
+            check_next_connection(peer, got)
 
 
-# ---- payloads in pieces, and authentication: both take packets by ways of their own
+# ---- streamed payloads and authentication, which use their own parsers
 
 
-def given(sim, data, piece):
-    """Have bytes arrive at a client; returns what it answers."""
+def deliver(sim, data, piece):
+    """Let bytes arrive in chunks of `piece` bytes; returns what the client writes."""
     link = sim.stream
     before = len(link.written)
     sim.read_size = piece
@@ -417,16 +417,16 @@ def given(sim, data, piece):
     return link.written[before:]
 
 
-def ended(sim, data, piece):
-    """The reason code with which a client ends its connection; it then connects again."""
+def disconnect_code(sim, data, piece):
+    """Let invalid bytes arrive; returns the reason code of the DISCONNECT. The client then reconnects."""
     told = []
     sim.client.on_state = lambda client, connected, error: told.append(error)
     link = sim.stream
-    out = given(sim, data, piece)
+    out = deliver(sim, data, piece)
     assert told and told[0] and hasattr(told[0], "code"), (data, told)
     assert out[-3:] == bytes((0xE0, 1, told[0].code)) and link.closed, (data, out)
     sim.read_size = 1000
-    for _ in range(2000):  # what was wrong before CONNACK may be tried again late
+    for _ in range(2000):  # after an error before CONNACK the pause is long
         if sim.client.is_connected:
             break
         sim.client.poll(1000)
@@ -434,10 +434,10 @@ def ended(sim, data, piece):
     return told[0].code
 
 
-HEAD = 64  # `rx` of a client that takes larger messages in pieces
+HEAD = 64  # `rx` of a client that streams larger messages
 
 
-def pieces(wait=True):
+def streaming_client(wait=True):
     sim = Simulation(rx=HEAD, topic_alias_maximum=1)
     got = []
 
@@ -459,7 +459,7 @@ def large(first, head, size=200):
     return make_packet(first, head, b"x" * (size - len(head)))
 
 
-def test_large_messages():
+def test_invalid_large_messages_end_with_a_reason_code():
     for name, data, codes in (
         ("QoS 3", large(0x36, b"\x00\x01a\x00\x05\x00"), MALFORMED),
         ("DUP at QoS 0", large(0x38, b"\x00\x01a\x00"), EITHER),
@@ -476,40 +476,40 @@ def test_large_messages():
         ("length of the properties not the shortest", large(0x30, b"\x00\x01a\x80\x00"), MALFORMED),
         ("topic longer than the packet", large(0x30, b"\xff\xff"), MALFORMED),
         ("a head larger than rx", large(0x30, utf8_string(b"t" * 80) + b"\x00"), TOO_LARGE),
-        ("larger than we said", b"\x30\xe9\x07", TOO_LARGE),
-        ("another packet that large", large(0x40, b"\x00\x01"), TOO_LARGE),
+        ("larger than the announced maximum", b"\x30\xe9\x07", TOO_LARGE),
+        ("another large packet", large(0x40, b"\x00\x01"), TOO_LARGE),
     ):
         for piece in (1000, 1):
-            sim, got = pieces()
-            code = ended(sim, data, piece)
+            sim, got = streaming_client()
+            code = disconnect_code(sim, data, piece)
             assert code in codes, (name, code)
             assert got == [], name
 
 
-def test_a_large_message_before_connack():  # [MQTT-3.2.0-1]
+def test_a_large_message_before_connack_ends_with_0x82():  # [MQTT-3.2.0-1]
     for piece in (1000, 1):
-        sim, got = pieces(wait=False)
+        sim, got = streaming_client(wait=False)
         sim.connect_reply = b""
         sim.client.connect(wait=False)
         sim.client.poll()
         sim.client.poll()
         sim.connect_reply = CONNACK
-        assert ended(sim, large(0x30, b"\x00\x01a\x00"), piece) == 0x82
+        assert disconnect_code(sim, large(0x30, b"\x00\x01a\x00"), piece) == 0x82
         assert got == []
 
 
-def test_a_head_of_any_size_is_taken_or_too_large():
+def test_a_header_that_fits_into_rx_is_accepted_and_a_larger_one_ends_with_0x95():
     for size in range(HEAD - 12, HEAD + 4):
         for properties in (b"\x00", with_length(b"\x01\x00"), b"\x81\x01\x09\x00\x7e" + b"c" * 126):
             for piece in (1000, 30, 1):
-                sim, got = pieces()
+                sim, got = streaming_client()
                 topic = utf8_string(b"t" * size)
-                # with the first byte and two of length
+                # three bytes are the first byte and the length
                 if 3 + len(topic + properties) <= HEAD:
-                    given(sim, large(0x30, topic + properties, 400), piece)
+                    deliver(sim, large(0x30, topic + properties, 400), piece)
                     assert len(got) == 1 and sim.client.is_connected, (size, properties)
                 else:
-                    code = ended(sim, large(0x30, topic + properties, 400), piece)
+                    code = disconnect_code(sim, large(0x30, topic + properties, 400), piece)
                     assert code == 0x95 and got == [], (size, properties)
 
 
@@ -529,7 +529,7 @@ class Method:
 WORDS = b"\x15" + utf8_string(b"words")
 
 
-def test_authentication():
+def test_invalid_auth_packets_end_with_a_reason_code():
     for name, data, codes in (
         ("no method", b"\xf0\x02\x18\x00", PROTOCOL),
         (
@@ -551,7 +551,7 @@ def test_authentication():
         ("properties longer than the packet", b"\xf0\x02\x18\x05", MALFORMED),
         ("a byte too many", make_packet(0xF0, b"\x18", with_length(WORDS), b"\x00"), MALFORMED),
         ("reserved flags", make_packet(0xF1, b"\x18", with_length(WORDS)), MALFORMED),
-        ("larger than we said", b"\xf0\xff\x7f", TOO_LARGE),
+        ("larger than the announced maximum", b"\xf0\xff\x7f", TOO_LARGE),
     ):
         for piece in (1000, 1):
             for again in (False, True):
@@ -565,5 +565,5 @@ def test_authentication():
                 sim.client.poll()
                 sim.client.poll()
                 sim.connect_reply = accepted
-                code = ended(sim, data, piece)
+                code = disconnect_code(sim, data, piece)
                 assert code in codes, (name, again, code)

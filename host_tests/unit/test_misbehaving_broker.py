@@ -1,4 +1,4 @@
-"""What today's clients fail at (a hostile or unlucky broker): one test for each of those probes."""
+"""Brokers that misbehave: one test for each failure that was found in other MQTT clients for MicroPython."""
 
 from answering_broker import BrokerSimulation
 from simulation import Simulation
@@ -10,7 +10,7 @@ CONNACK_RESUMED = b"\x20\x03\x01\x00\x00"
 
 
 def test_a_persistent_session_resumes():
-    """Session Present 1: a client of today raises, and can never connect again."""
+    """Session Present 1: another client raises and can never connect again."""
     sim = Simulation()
     sim.client.connect()
     sim.connect_reply = CONNACK_RESUMED
@@ -20,7 +20,7 @@ def test_a_persistent_session_resumes():
 
 
 def test_packet_identifiers_never_run_out():
-    """The 65,536th message: a client of today sends packet identifier 0 and is thrown out."""
+    """At message 65,536 another client sends packet identifier 0 and is disconnected."""
     sim = Simulation(inflight=8)
     sim.client.connect()
     topic = sim.client.topic("a")
@@ -33,13 +33,13 @@ def test_packet_identifiers_never_run_out():
     assert len(sim.streams) == 1
 
 
-def test_lengths_that_lie_end_the_link_with_a_reason():
-    """Today's clients hang for ever, or read on out of step; none says why."""
+def test_wrong_lengths_end_the_connection_with_a_reason_code():
+    """Other clients hang or lose synchronization, and none sends a reason code."""
     for data, code in (
-        (b"\x30\xff\xff\xff\xff\x7f", 0x81),  # no Variable Byte Integer
+        (b"\x30\xff\xff\xff\xff\x7f", 0x81),  # not a Variable Byte Integer
         (b"\x30\x04\x00\x09ab", 0x81),  # the topic is longer than the packet
-        (b"\x90\x04\x80\x00\x7f\x00", 0x81),  # so are the properties
-        (b"\x30\xff\x7f", 0x95),  # larger than we said
+        (b"\x90\x04\x80\x00\x7f\x00", 0x81),  # the properties are longer than the packet
+        (b"\x30\xff\x7f", 0x95),  # larger than the client's Maximum Packet Size
     ):
         sim = Simulation()
         sim.client.connect()
@@ -51,10 +51,10 @@ def test_lengths_that_lie_end_the_link_with_a_reason():
 
 
 def test_a_message_of_300_kilobytes_does_not_reach_a_small_heap():
-    """Today's clients: MemoryError and a stream out of step, or a dead reader that says it is connected."""
+    """Other clients raise MemoryError and lose synchronization, or stop reading while still connected."""
     sim = Simulation(rx=256)
     sim.client.connect()
-    assert b"\x27\x00\x00\x01\x00" in sim.stream.written  # the broker is told
+    assert b"\x27\x00\x00\x01\x00" in sim.stream.written  # Maximum Packet Size 256
     sim.stream.inbox = (
         make_packet(0x30, b"\x00\x01a\x00")[:1] + b"\xe4\xa7\x12" + b"\x00\x01a\x00" + b"x" * 5000
     )
@@ -66,8 +66,8 @@ def test_a_message_of_300_kilobytes_does_not_reach_a_small_heap():
     assert sim.client.is_connected
 
 
-def test_an_acknowledgement_that_never_comes():
-    """Today's clients hang, or repeat the message in the same connection, which MQTT 5 forbids."""
+def test_a_missing_puback_ends_in_a_reconnect_and_a_resend():
+    """Other clients hang, or repeat the message in the same connection, which MQTT 5 forbids."""
     sim = Simulation(timeout=2000)
     sim.client.connect()
     sim.client.publish("a", b"x", qos=1)
@@ -78,11 +78,11 @@ def test_an_acknowledgement_that_never_comes():
         assert sim.now - start < 4000
     assert sim.streams[0].written.count(b"\x00\x01a") == 1
     sim.client.poll(3000)
-    assert b"\x3a\x07\x00\x01a" in sim.stream.written  # once more, with DUP
+    assert b"\x3a\x07\x00\x01a" in sim.stream.written  # sent again with DUP
 
 
-def test_a_tcp_that_stalls_in_a_flood():
-    """Most of today's clients block without a deadline, until the watchdog reboots the board."""
+def test_a_stalled_connection_does_not_block_publishing():
+    """Most other clients block without a deadline until the watchdog resets the board."""
     sim = Simulation(timeout=2000)
     sim.client.connect()
     sim.stream.is_stalled = True
@@ -94,11 +94,11 @@ def test_a_tcp_that_stalls_in_a_flood():
         sim.client.poll(50)
         assert sim.now - before <= 51
         assert sim.now - start < 4000
-    assert refused  # the caller is told
+    assert refused  # `publish` reports it
 
 
-def test_a_refused_message_is_not_published_for_ever():
-    """PUBACK 0x97, Quota exceeded: a client of today publishes it again and again."""
+def test_a_refused_message_is_published_once():
+    """On PUBACK 0x97 (Quota exceeded) another client publishes the message again and again."""
     sim = BrokerSimulation()
     sim.replies[0x30] = lambda stream, first, body: make_packet(0x40, body[3:5], b"\x97")
     told = []
@@ -109,8 +109,8 @@ def test_a_refused_message_is_not_published_for_ever():
     assert told == [(packet_id, 0x97)] and len(sim.received_bodies(0x30)) == 1
 
 
-def test_the_limits_of_the_broker_are_kept():
-    """50-byte packets, QoS 0 only, no retain, Keep Alive 7 s, an identifier: all five ignore them."""
+def test_the_brokers_limits_are_obeyed():
+    """All five other clients ignore these limits of CONNACK, and the Assigned Client Identifier."""
     sim = Simulation()
     sim.client.session.client_id = b""
     limits = b"\x27\x00\x00\x00\x32\x24\x00\x25\x00\x13\x00\x07\x12\x00\x03abc"
@@ -128,14 +128,14 @@ def test_the_limits_of_the_broker_are_kept():
             assert error.code == code
     assert sim.client.session.client_id == b"abc"
     sim.client.poll(20_000)
-    assert sim.stream.written.count(b"\xc0\x00") >= 2  # a ping each seven seconds at least
+    assert sim.stream.written.count(b"\xc0\x00") >= 2  # a ping at least every 7 s
     sim.stream.closed_by_broker = True
     sim.client.poll(3000)
     assert b"\x00\x03abc" in sim.stream.written
 
 
-def test_a_broker_that_accepts_and_drops_is_not_stormed():
-    """Back-off that begins anew at CONNACK: 105 reconnects in 11 s."""
+def test_a_broker_that_accepts_and_closes_is_retried_with_back_off():
+    """A client that resets its back-off at CONNACK reconnects 105 times in 11 s."""
     sim = Simulation()
 
     def connect(host, port):
@@ -150,8 +150,8 @@ def test_a_broker_that_accepts_and_drops_is_not_stormed():
     assert 2 <= len(sim.streams) < 10
 
 
-def test_a_broker_that_comes_back_finds_the_client_soon():
-    """Within the first back-off and a second."""
+def test_the_client_reconnects_soon_after_a_lost_connection():
+    """The client is connected within 2 s."""
     sim = Simulation()
     sim.client.connect()
     sim.client.poll(40_000)

@@ -1,9 +1,11 @@
+"""`Outbox`: records of QoS 1 and 2 messages in a fixed arena, resending, acknowledgement in any order."""
+
 from umqtt5.core.outbox import ENDED, QUEUED, RELEASED, RELEASING, SENT, Outbox
 from umqtt5.core.topics import Topic
 
 
 def send(outbox):
-    """The body of the next message, None where there is none."""
+    """Return the body of the next queued message, or None if there is none."""
     slot = outbox.oldest(QUEUED)
     if slot < 0:
         return None
@@ -16,7 +18,7 @@ def put(outbox, payload, topic=None, properties=b""):
     return outbox.add(topic or Topic("t"), payload, 0x32, properties)
 
 
-def test_a_record_is_properties_and_payload_with_room_for_the_head():
+def test_a_record_has_properties_and_payload_and_room_for_the_header():
     outbox = Outbox(100, 2)
     slot = put(outbox, b"hi", Topic("a/b"), b"\x01\x01")
     assert outbox.body_offsets[slot] >= 14 + len("a/b")
@@ -25,7 +27,7 @@ def test_a_record_is_properties_and_payload_with_room_for_the_head():
     assert send(outbox) is None
 
 
-def test_full_slots_and_full_arena_are_told_apart_from_what_can_never_fit():
+def test_add_returns_minus_1_if_full_and_minus_2_if_too_large():
     outbox = Outbox(100, 2)
     assert put(outbox, b"x" * 100) == -2
     assert put(outbox, b"x" * 50) >= 0
@@ -35,18 +37,18 @@ def test_full_slots_and_full_arena_are_told_apart_from_what_can_never_fit():
     assert outbox.count == 2
 
 
-def test_a_resumed_session_sends_again_with_dup_and_in_order():  # [MQTT-3.3.1-1], [MQTT-4.6.0-1]
+def test_a_resumed_session_resends_in_order_with_dup():  # [MQTT-3.3.1-1], [MQTT-4.6.0-1]
     outbox = Outbox(200, 4)
     slots = [put(outbox, b"%d" % i) for i in (1, 2, 3)]
     send(outbox), send(outbox)
-    outbox.remove(slots[0])
+    outbox.free(slots[0])
     outbox.rewind(True)
     assert outbox.first_bytes[slots[1]] == 0x3A
-    assert outbox.first_bytes[slots[2]] == 0x32  # never sent: no DUP
+    assert outbox.first_bytes[slots[2]] == 0x32  # never sent, so no DUP
     assert send(outbox) == b"2" and send(outbox) == b"3" and send(outbox) is None
 
 
-def test_a_lost_session_sends_again_as_new():
+def test_a_new_session_resends_without_dup():
     outbox = Outbox(200, 4)
     slot = put(outbox, b"1")
     send(outbox)
@@ -56,7 +58,7 @@ def test_a_lost_session_sends_again_as_new():
     assert outbox.first_bytes[slot] == 0x32 and send(outbox) == b"1"
 
 
-def test_what_was_released_is_released_again_or_has_arrived():
+def test_a_released_message_is_released_again_or_ended():
     for resumed, state in ((True, RELEASING), (False, ENDED)):
         outbox = Outbox(200, 4)
         slot = put(outbox, b"1")
@@ -65,8 +67,8 @@ def test_what_was_released_is_released_again_or_has_arrived():
         assert outbox.oldest(state) == slot and send(outbox) is None
 
 
-def test_random_steps_against_a_list():
-    """The arena against a plain list: the same messages, whole, in order, whatever is acknowledged when."""
+def test_random_operations_agree_with_a_list():
+    """The arena holds the same messages in the same order as a plain list."""
     outbox = Outbox(300, 6)
     waiting, sent, state = [], [], 12345
     topics = [Topic("t"), Topic("a/longer/topic")]
@@ -86,8 +88,8 @@ def test_random_steps_against_a_list():
             else:
                 assert out is None
         elif sent:
-            index = state >> 12 & 1 and len(sent) - 1  # mostly the oldest, sometimes the newest
-            outbox.remove(sent.pop(index)[0])
+            index = state >> 12 & 1 and len(sent) - 1  # the oldest or the newest
+            outbox.free(sent.pop(index)[0])
         if not state & 127:
             outbox.rewind(True)
             waiting = sent + waiting

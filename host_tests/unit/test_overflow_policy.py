@@ -1,4 +1,4 @@
-"""`when_full`: what gives way where the outbox is full."""
+"""Overflow policy (`when_full`): which messages are dropped when the outbox is full."""
 
 from random import getrandbits, seed
 
@@ -12,7 +12,7 @@ DROPPED = 0x97
 
 
 def offline(when_full, outbox=200, inflight=8):
-    """A session without a link that gives up messages, and what `on_ack` is told."""
+    """Return an offline session with an overflow policy, and the list of what `on_ack` receives."""
     peer = Peer(outbox=outbox, inflight=inflight)
     peer.session.overflow_policy = OverflowPolicy(peer.session, when_full)
     told = []
@@ -21,7 +21,7 @@ def offline(when_full, outbox=200, inflight=8):
 
 
 def sent(peer):
-    """Connect, and acknowledge each message; the payloads in the order in which they came."""
+    """Connect and acknowledge each message; returns the payloads in the order of arrival."""
     payloads = []
     _, out = peer.connect()
     while out:
@@ -36,7 +36,7 @@ def sent(peer):
     return payloads
 
 
-def test_the_oldest_gives_way_and_is_told():
+def test_the_oldest_message_is_dropped_and_reported():
     peer, told = offline("oldest")
     a = Topic("a")
     for i in range(20):
@@ -47,7 +47,7 @@ def test_the_oldest_gives_way_and_is_told():
     assert sent(peer) == [b"%02d" % i * 10 for i in range(20 - kept, 20)]
 
 
-def test_as_many_as_are_needed_give_way():
+def test_as_many_messages_are_dropped_as_needed():
     peer, told = offline("oldest")
     a = Topic("a")
     for i in range(5):
@@ -58,14 +58,14 @@ def test_as_many_as_are_needed_give_way():
     assert sent(peer) == [b"%d" % i * 20 for i in range(dropped, 5)] + [b"x" * 80]
 
 
-def test_slots_are_room_too():
+def test_messages_are_dropped_if_all_slots_are_used():
     peer, told = offline("oldest", outbox=2000, inflight=3)
     for i in range(10):
         assert peer.publish(Topic("a"), b"%d" % i, qos=1)
     assert sent(peer) == [b"7", b"8", b"9"] and len(told) == 10
 
 
-def test_of_each_topic_the_newest_are_kept():
+def test_the_topic_policy_keeps_the_newest_message_of_each_topic():
     peer, told = offline("topic")
     topics = [Topic("t%d" % i) for i in range(4)]
     for value in range(30):
@@ -75,14 +75,14 @@ def test_of_each_topic_the_newest_are_kept():
     assert sorted(sent(peer)[-4:]) == newest
 
 
-def test_a_topic_that_has_nothing_there_is_refused():
+def test_the_topic_policy_refuses_a_topic_without_queued_messages():
     peer, told = offline("topic")
     while peer.publish(Topic("a"), b"x" * 30, qos=1) and len(told) < 3:
         pass
     assert peer.publish(Topic("b"), b"x" * 30, qos=1) == 0
 
 
-def test_what_was_sent_is_not_given_up():
+def test_messages_that_were_sent_are_not_dropped():
     for when_full in ("oldest", "topic"):
         peer, told = offline(when_full, inflight=3)
         peer.connect()
@@ -93,12 +93,12 @@ def test_what_was_sent_is_not_given_up():
         peer.session.connection_lost()
         _, out = peer.connect(b"\x20\x03\x01\x00\x00")
         assert peer.publish(Topic("a"), b"4", qos=1) == 0 and told == []
-        assert out.count(b"\x3a") == 3  # all of them again, with DUP
+        assert out.count(b"\x3a") == 3  # all are resent with DUP
 
 
-def test_one_in_the_midst_gives_way():
+def test_a_message_in_the_middle_of_the_queue_can_be_dropped():
     peer, told = offline("topic", inflight=3)
-    peer.connect(make_packet(0x20, b"\x00\x00\x03\x21\x00\x01"))  # one at a time
+    peer.connect(make_packet(0x20, b"\x00\x00\x03\x21\x00\x01"))  # one message in flight
     for topic, payload in (("a", b"1"), ("b", b"2"), ("c", b"3")):
         assert peer.publish(Topic(topic), payload, qos=1)
     assert b"\x00\x01a" in peer.read_output()
@@ -107,19 +107,19 @@ def test_one_in_the_midst_gives_way():
     assert peer.feed(b"\x40\x02\x00\x03").endswith(utf8_string(b"b") + b"\x00\x02\x00" + b"4")
 
 
-def test_what_is_being_written_does_not_move():
+def test_a_partly_written_message_is_not_dropped():
     peer, told = offline("oldest", outbox=128)
     peer.connect()
     assert peer.publish(Topic("a"), b"x" * 30, qos=1)
     assert peer.publish(Topic("a"), b"y" * 30, qos=1)
     assert peer.session.prepare_write() > 5
-    peer.session.confirm_write(5, peer.now)  # a part of the first
+    peer.session.confirm_write(5, peer.now)  # a part of the first message
     assert peer.publish(Topic("a"), b"z" * 30, qos=1) == 0 and told == []
     out = peer.read_output()
     assert out.count(b"x") == 30 and out.count(b"y") == 30
 
 
-def test_whatever_is_published_what_is_kept_is_whole_and_in_order():
+def test_kept_messages_are_whole_and_in_order():
     seed(1)
     for when_full in ("oldest", "topic"):
         for inflight in (2, 5, 12):
@@ -143,7 +143,7 @@ def test_whatever_is_published_what_is_kept_is_whole_and_in_order():
                     expected[packet_id] = (i, payload)
 
 
-def test_as_an_argument_of_the_client():
+def test_when_full_is_an_argument_of_the_client():
     raises(ValueError, lambda: Simulation(when_full="newest"))
     sim = Simulation(when_full="oldest", outbox=128)
     for i in range(9):
@@ -153,7 +153,7 @@ def test_as_an_argument_of_the_client():
     assert b"8" * 20 in sim.stream.written and b"0" * 20 not in sim.stream.written
 
 
-def test_a_handler_that_publishes_keeps_its_message():
+def test_a_handler_may_publish_and_still_read_its_message():
     sim = Simulation(when_full="oldest", outbox=128, inflight=2)
     seen = []
 

@@ -1,8 +1,10 @@
+"""`Packet`: property rules, reason codes, and reading properties; `properties.pack`."""
+
 from helper import raises
 from umqtt5 import properties
 from umqtt5.core.packet import Packet
 
-# table 2-4 of the standard once more, in words: identifier, example value, what a server sends it in
+# table 2-4 of the standard: identifier, example value, packets in which a server may send it
 PROPERTY_TABLE = (
     (0x01, b"\x01", "publish"),
     (0x02, b"\x00\x00\x00\x01", "publish"),
@@ -32,7 +34,7 @@ PROPERTY_TABLE = (
     (0x29, b"\x01", "connack"),
     (0x2A, b"\x01", "connack"),
 )
-# first byte, what is before the properties, what is behind them
+# name in the table above, first byte, fields before the properties, fields after them
 PACKETS = (
     ("connack", 0x20, b"\x00\x00", b""),
     ("publish", 0x30, b"\x00\x01a", b"x"),
@@ -45,7 +47,7 @@ PACKETS = (
     ("disconnect", 0xE0, b"\x00", b""),
     ("auth", 0xF0, b"\x18", b""),
 )
-# the reason codes of each, as the standard lists them
+# the reason codes of each packet type in the standard
 REASON_CODES = (
     (0x20, b"\x00\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8c\x90\x95\x97\x99\x9a\x9b\x9c\x9d\x9f"),
     (0x40, b"\x00\x10\x80\x83\x87\x90\x91\x97\x99"),
@@ -64,21 +66,21 @@ REASON_CODES = (
 
 
 def parsed(packet, data):
-    """What `parse` says of the packet `data`, whose length is one byte or two."""
+    """Parse the packet `data`, whose length field has one or two bytes; returns the reason code."""
     buf = bytearray(data)
     packet._buf = packet.topic_buf = buf
     return packet.parse(buf[0], 3 if buf[1] > 127 else 2, len(buf))
 
 
 def look(block, kind, packet=None):
-    """What `parse` says of this property block in this kind of packet."""
+    """Parse this property block in this kind of packet; returns the reason code."""
     for name, first, before, behind in PACKETS:
         if name == kind:
             body = before + bytes((len(block),)) + block + behind
             return parsed(Packet(b"") if packet is None else packet, bytes((first, len(body))) + body)
 
 
-def test_each_property_stands_only_where_it_may():
+def test_each_property_is_accepted_only_in_its_packets():
     for identifier, value, where in PROPERTY_TABLE:
         for name, first, before, behind in PACKETS:
             block = bytes((identifier,)) + value
@@ -95,7 +97,7 @@ def test_no_other_property_exists():
             assert look(bytes((identifier, 0, 0, 0, 0, 0)), "publish") == 0x81
 
 
-def test_a_property_that_is_cut_is_malformed():
+def test_a_truncated_property_is_malformed():
     for identifier, value, where in PROPERTY_TABLE:
         for name in where.split():
             for size in range(len(value)):
@@ -109,7 +111,7 @@ def test_only_user_properties_and_subscription_identifiers_repeat():
             assert look(twice, name) == (0 if identifier in (0x26, 0x0B) else 0x82), identifier
 
 
-def test_values_that_the_standard_forbids():
+def test_forbidden_property_values_are_rejected():
     assert look(b"\x23\x00\x00", "publish") == 0x94
     assert look(b"\x0b\x00", "publish") == 0x82
     assert look(b"\x21\x00\x00", "connack") == 0x82
@@ -118,10 +120,10 @@ def test_values_that_the_standard_forbids():
         assert look(bytes((flag, 2)), "connack") == 0x82
     assert look(b"\x01\x02", "publish") == 0x82
     assert look(b"\x03\x00\x01\xff", "publish") == 0x81  # not UTF-8
-    assert look(b"\x13\x00\x00\x22\x00\x00", "connack") == 0  # these two may be zero
+    assert look(b"\x13\x00\x00\x22\x00\x00", "connack") == 0  # both may be zero
 
 
-def test_a_packet_has_only_the_reason_codes_of_its_kind():
+def test_each_packet_type_has_its_own_reason_codes():
     for first, codes in REASON_CODES:
         for code in range(256):
             before = {0x20: b"\x00", 0x90: b"\x00\x01\x00", 0xB0: b"\x00\x01\x00", 0xE0: b"", 0xF0: b""}
@@ -132,7 +134,7 @@ def test_a_packet_has_only_the_reason_codes_of_its_kind():
             assert packet.reason == code
 
 
-def test_finding_one_among_many():
+def test_find_property_returns_the_nth_occurrence():
     packet = Packet(b"")
     block = b"\x26\x00\x01a\x00\x01b\x0b\x05\x26\x00\x01c\x00\x01d\x0b\x81\x01\x02\x00\x00\x00\x09"
     assert look(block, "publish", packet) == 0
@@ -146,7 +148,7 @@ def test_finding_one_among_many():
     assert packet.int_property(0x23, 77) == 77
 
 
-def test_a_four_byte_integer_that_would_allocate_is_read_as_the_largest_that_does_not():
+def test_large_four_byte_integers_are_capped_to_a_small_int():
     packet = Packet(b"")
     for data, value in (
         (b"\xff\xff\xff\xff", 0x3FFFFFFF),
@@ -157,7 +159,7 @@ def test_a_four_byte_integer_that_would_allocate_is_read_as_the_largest_that_doe
         assert packet.property(0x02) == value
 
 
-def test_properties_are_packed_by_name():
+def test_pack_encodes_properties_by_name():
     assert properties.pack() == b""
     packed = properties.pack(
         payload_format=1,
@@ -174,7 +176,7 @@ def test_properties_are_packed_by_name():
     assert look(packed, "publish") == 0
 
 
-def test_packing_what_can_not_be():
+def test_pack_raises_value_error_for_invalid_values():
     def pack(name, value):
         properties.pack(**{name: value})
 

@@ -1,4 +1,4 @@
-"""An error of a transport that can't mend by itself is not hammered."""
+"""`PermanentError` of a transport: the client retries after a long pause."""
 
 from simulation import Simulation
 
@@ -6,8 +6,8 @@ from helper import raises
 from umqtt5.optional.permanent_error import PermanentError
 
 
-def pause(kind):
-    """ms between the first try and the second, where each fails with `kind`."""
+def retry_pause_ms(kind):
+    """Let each attempt fail with `kind`; returns the time between the first two attempts in ms."""
     sim = Simulation()
     tries = []
 
@@ -24,12 +24,12 @@ def pause(kind):
     return tries[1] - tries[0]
 
 
-def test_a_lasting_error_has_the_long_pause():
-    assert 600000 <= pause(PermanentError) <= 1100000
-    assert pause(OSError) <= 1001
+def test_a_permanent_error_is_retried_after_a_long_pause():
+    assert 600000 <= retry_pause_ms(PermanentError) <= 1100000
+    assert retry_pause_ms(OSError) <= 1001
 
 
-def test_one_that_comes_before_connack_is_lasting_too():
+def test_a_permanent_error_before_connack_is_permanent():
     sim = Simulation(timeout=5000)
     sim.connect_reply = b""
     sim.client.connect(wait=False)
@@ -43,7 +43,7 @@ def test_one_that_comes_before_connack_is_lasting_too():
     assert sim.client.has_permanent_error and not sim.client.is_connected
 
 
-def test_what_ends_a_connection_that_was_up_is_not_lasting():
+def test_an_error_of_a_live_connection_is_not_permanent():
     sim = Simulation()
     sim.client.connect()
 
@@ -55,7 +55,7 @@ def test_what_ends_a_connection_that_was_up_is_not_lasting():
     assert not sim.client.has_permanent_error and not sim.client.is_connected
 
 
-def test_connect_raises_it():
+def test_connect_raises_a_permanent_error():
     sim = Simulation()
 
     def connect(host, port):

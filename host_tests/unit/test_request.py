@@ -1,3 +1,5 @@
+"""Request/response: `client.request`, `client.responder` and `client.respond`, correlation data, timeouts."""
+
 from errno import ENOTCONN, ETIMEDOUT
 
 from answering_broker import BrokerSimulation, read_string
@@ -10,7 +12,7 @@ REPLY = b"reply/c"
 
 
 class Asked(BrokerSimulation):
-    """A broker behind which somebody answers requests to `a`, `late` ms after they came."""
+    """A broker with a responder that answers every request at once if `answers` is set."""
 
     def __init__(self, **options):
         BrokerSimulation.__init__(self, **options)
@@ -36,17 +38,17 @@ def connected(**options):
     return sim
 
 
-def test_a_request_returns_the_payload_of_its_answer():
+def test_a_request_returns_the_payload_of_its_response():
     sim = connected()
     assert sim.client.request("a", b"x", timeout=1000) == b"answer 1"
     assert sim.client.request("a", "é", timeout=1000) == b"answer 2"
     (topic, one), (_, other) = sim.requests
     assert topic == REPLY and one != other
-    assert len(sim.received_bodies(0x80)) == 1  # subscribed to once
-    assert b"\x02\x00\x00\x00\x01" in sim.received_bodies(0x30)[0]  # the broker need not keep it for longer
+    assert len(sim.received_bodies(0x80)) == 1  # one subscription
+    assert b"\x02\x00\x00\x00\x01" in sim.received_bodies(0x30)[0]  # it expires after 1 s
 
 
-def test_it_begins_when_the_response_topic_is_subscribed_to():
+def test_a_request_is_sent_after_the_response_topic_is_subscribed():
     sim = connected()
     suback = sim.on_subscribe
 
@@ -68,7 +70,7 @@ def test_it_begins_when_the_response_topic_is_subscribed_to():
     assert error.code == 0x87 and "reply/c" in error.detail and not sim.received_bodies(0x30)
 
 
-def test_no_answer_in_time():
+def test_a_request_without_a_response_times_out():
     sim = connected()
     sim.answers = False
     start = sim.now
@@ -84,7 +86,7 @@ def test_no_answer_in_time():
     assert told == [None]
 
 
-def test_deadlines_hold_without_a_link():
+def test_request_timeouts_hold_without_a_connection():
     sim = connected()
     told = []
     sim.answers = False
@@ -98,27 +100,27 @@ def test_deadlines_hold_without_a_link():
     assert told == [None]
 
 
-def test_without_connect_it_says_so():
+def test_a_request_before_connect_raises_oserror():
     sim = Asked()
     assert raises(OSError, sim.client.request, "a", b"x").args[0] == ENOTCONN
     assert sim.client.request("a", b"x", on_response=print) is False
 
 
-def test_several_are_in_flight_and_answers_find_theirs():
+def test_several_requests_in_flight_get_their_own_responses():
     sim = connected(inflight=3)
     sim.answers = False
     raises(OSError, lambda: sim.client.request("a", b"x", timeout=10))
     got = []
     for i in range(3):
         assert sim.client.request("a", b"x", on_response=lambda m, i=i: got.append((i, m.payload)))
-    assert sim.client.request("a", b"x", on_response=print) is False  # as many as `inflight`
+    assert sim.client.request("a", b"x", on_response=print) is False  # at most `inflight` requests
     keys = [key for _, key in sim.requests[1:]]
     sim.stream.inbox = b"".join([sim.reply(b"%d" % i, keys[i]) for i in (2, 0, 1)])
     sim.client.poll(10)
     assert got == [(2, b"2"), (0, b"0"), (1, b"1")]
 
 
-def test_answers_that_are_late_foreign_or_doubled_are_dropped():
+def test_late_foreign_and_repeated_responses_are_dropped():
     sim = connected()
     sim.answers = False
     raises(OSError, lambda: sim.client.request("a", b"x", timeout=10))
@@ -136,7 +138,7 @@ def test_answers_that_are_late_foreign_or_doubled_are_dropped():
     assert got == [b"right"] and sim.client.connection_count == 1
 
 
-def test_a_handler_that_asks_gives_a_callback():
+def test_a_handler_can_send_a_request_only_with_a_callback():
     sim = connected()
     sim.client.request("a", b"x")
     errors, got = [], []
@@ -156,7 +158,7 @@ def test_a_handler_that_asks_gives_a_callback():
     assert got == [b"answer 2"]
 
 
-def test_after_a_reconnect_the_response_topic_is_there_again():
+def test_after_a_reconnect_requests_work_again():
     sim = connected()
     sim.client.request("a", b"x")
     sim.stream.closed_by_broker = True
@@ -166,7 +168,7 @@ def test_after_a_reconnect_the_response_topic_is_there_again():
     assert len(sim.received_bodies(0x80)) == 2
 
 
-def test_after_a_reconnect_no_request_goes_out_before_its_subscription():
+def test_after_a_reconnect_no_request_is_sent_before_the_subscription():
     sim = connected()
     sim.client.request("a", b"x")
 
@@ -182,7 +184,7 @@ def test_after_a_reconnect_no_request_goes_out_before_its_subscription():
     assert [first for first, _ in sim.packets] == [0x10, 0x82] and errors == []
 
 
-def test_a_request_waits_for_the_link():
+def test_a_request_waits_for_the_connection():
     sim = connected()
     sim.stream.closed_by_broker = True
     assert sim.client.request("a", b"x", timeout=5000) == b"answer 1"
@@ -196,7 +198,7 @@ def test_the_brokers_response_information_is_used():
     sim.answers = False
     raises(OSError, lambda: sim.client.request("a", b"x", timeout=10))
     assert sim.requests[0][0] == b"home/c/reply" and b"home/c/reply" in sim.subscription_ids
-    # another broker has another
+    # another broker sends other Response Information
     sim.connack_properties = b"\x1a" + utf8_string(b"garden")
     sim.stream.closed_by_broker = True
     sim.client.poll(2000)
@@ -206,7 +208,7 @@ def test_the_brokers_response_information_is_used():
     assert list(sim.subscription_ids) == [b"garden/reply"]
 
 
-def test_a_client_id_with_wildcards_makes_no_wildcard_topic():
+def test_wildcards_in_a_client_id_are_replaced_in_the_response_topic():
     """[MQTT-3.3.2-14]"""
     sim = Asked()
     sim.client.session.client_id = b"a+b#"
@@ -216,7 +218,7 @@ def test_a_client_id_with_wildcards_makes_no_wildcard_topic():
     assert sim.requests[0][0] == b"reply/a_b_"
 
 
-def test_properties_of_a_request():
+def test_a_request_accepts_properties_except_its_own():
     sim = connected()
     sim.client.request("a", b"x", properties=pack(message_expiry=9, user_properties=[("k", "v")]))
     body = sim.received_bodies(0x30)[0]
@@ -225,7 +227,7 @@ def test_properties_of_a_request():
         raises(ValueError, lambda wrong=wrong: sim.client.request("a", b"x", properties=wrong))
 
 
-# ---- the other side
+# ---- the responder
 
 
 def request(topic, payload, response, key=None, qos=0):
@@ -236,7 +238,7 @@ def request(topic, payload, response, key=None, qos=0):
 
 
 def answered(function, *requests, **options):
-    """What a responder publishes: (topic, payload, correlation data, QoS)."""
+    """Return a simulation and what its responder publishes: (topic, payload, correlation data, QoS)."""
     sim = BrokerSimulation(**options)
     sim.errors = []
     sim.client.on_error = sim.errors.append
@@ -256,7 +258,7 @@ def answered(function, *requests, **options):
     return sim, found
 
 
-def test_a_responder_answers_to_the_response_topic_with_the_correlation_data():
+def test_a_responder_publishes_to_the_response_topic_with_the_correlation_data():
     """[MQTT-3.3.2-15], [MQTT-3.3.2-16]"""
     _, found = answered(
         lambda m: m.payload + b"!",
@@ -266,7 +268,7 @@ def test_a_responder_answers_to_the_response_topic_with_the_correlation_data():
     assert found == [(b"back", b"1!", b"\x00key", 0), (b"there", b"2!", None, 1)]
 
 
-def test_what_can_not_be_answered():
+def test_a_request_without_a_valid_response_topic_gets_no_response():
     called = []
     sim, found = answered(
         lambda m: called.append(m.payload) or b"x",
@@ -279,13 +281,13 @@ def test_what_can_not_be_answered():
     assert answered(lambda m: None, request(b"ask", b"1", b"back"))[1] == []
 
 
-def test_answers_wait_for_a_link_in_their_order():
+def test_responses_wait_for_a_connection_and_keep_their_order():
     sim = BrokerSimulation()
     results = []
 
     def handle(m):
         sim.broker_listens = False
-        sim.client._on_link_lost(OSError(104))  # as when the network goes
+        sim.client._on_link_lost(OSError(104))  # as if the network failed
         for i in range(10):
             results.append(sim.client.respond(m, b"%d" % i))
 
@@ -300,9 +302,9 @@ def test_answers_wait_for_a_link_in_their_order():
     assert [body[-1:] for body in sim.received_bodies(0x30)] == [b"%d" % i for i in range(8)]
 
 
-def test_answers_wait_for_room_in_their_order():
+def test_responses_wait_for_outbox_space_and_keep_their_order():
     sim = BrokerSimulation(inflight=1)
-    sim.replies[0x30] = lambda stream, first, body: b""  # PUBACKs come later
+    sim.replies[0x30] = lambda stream, first, body: b""  # PUBACKs arrive later
 
     def handle(m):
         for payload, qos in ((b"1", 1), (b"2", 1), (b"3", 1), (b"4", 0)):
@@ -319,7 +321,7 @@ def test_answers_wait_for_room_in_their_order():
     assert [body[-1:] for body in sim.received_bodies(0x30)] == [b"1", b"2", b"3", b"4"]
 
 
-def test_a_default_topic_and_qos_for_answers():
+def test_respond_accepts_a_default_topic_and_a_qos():
     sim = BrokerSimulation()
     sim.client.subscribe("ask", lambda m: sim.client.respond(m, b"x", topic="default", qos=1))
     sim.client.connect()
@@ -329,7 +331,7 @@ def test_a_default_topic_and_qos_for_answers():
     assert sim.received_bodies(0x30) == [utf8_string(b"default") + b"\x00\x01\x00x"]
 
 
-def test_both_sides_in_one_client():
+def test_a_client_can_answer_its_own_request():
     sim = BrokerSimulation()
     seen = []
 

@@ -1,4 +1,4 @@
-"""Drivers of sensors against the bytes of their data sheets, and counted and switched events."""
+"""Sensor drivers: SHT3x, BME280, DS18B20, DHT, analog, battery, digital, pulse; data sheet examples."""
 
 import os
 
@@ -23,18 +23,18 @@ def measured(driver):
 
 
 def settings(kind, **given):
-    """A checked config of a kind."""
+    """Return a checked config of this kind of sensor."""
     made = {name: field[1] for name, field in load_module(kind).FIELDS.items()}
     made.update(given)
     made.update(kind=kind, name=given.get("name", kind))
     return made
 
 
-# ---- SHT3x: Sensirion's data sheet, 4.12 and 4.13
+# ---- SHT3x: data sheet of Sensirion, 4.12 and 4.13
 
 
 class Bus:
-    """A `machine.I2C` with one device: registers, or an answer to whatever was written."""
+    """A `machine.I2C` with one device that has registers, or sends `answer` after each write."""
 
     def __init__(self, registers=None, answer=b""):
         self.registers = registers or {}
@@ -74,11 +74,11 @@ def checked(word):
     return data + bytes([sht3x.crc8(data, 0, 2)])
 
 
-def test_the_check_sum_of_the_data_sheet():
+def test_crc8_computes_the_example_of_the_data_sheet():
     assert sht3x.crc8(b"\xbe\xef", 0, 2) == 0x92
 
 
-def test_sht3x_at_the_ends_of_its_range_and_below_zero():
+def test_sht3x_converts_its_whole_range():
     bus = Bus()
     driver = sht3x.Sht3x(bus, 0x44)
     for words, wanted in (
@@ -88,28 +88,28 @@ def test_sht3x_at_the_ends_of_its_range_and_below_zero():
         ((0x2666, 0x4000), (-18.75, 25.0)),
     ):
         bus.answer = checked(words[0]) + checked(words[1])
-        assert driver.start() >= 15  # ms: the longest of the data sheet is 15.5
+        assert driver.start() >= 15  # ms; the data sheet gives a maximum of 15.5
         got = measured(driver)
         assert abs(got[0] - wanted[0]) < 0.005 and abs(got[1] - wanted[1]) < 0.005, got
     assert bus.written[0] == b"\x24\x00"
 
 
-def test_sht3x_with_a_flipped_bit_and_not_there():
+def test_sht3x_reports_a_wrong_checksum_and_a_missing_sensor():
     bus = Bus(answer=checked(0x6666) + checked(0x8000))
     driver = sht3x.Sht3x(bus, 0x44)
     for i in range(6):
         good = bus.answer
         bus.answer = good[:i] + bytes([good[i] ^ 4]) + good[i + 1 :]
-        assert str(raises(ValueError, measured, driver)) == "wrong check sum"
+        assert str(raises(ValueError, measured, driver)) == "wrong checksum"
         bus.answer = good
     bus.error = 19
     raises(OSError, driver.start)
 
 
-# ---- BME280: Bosch's data sheets of the BMP280 (3.12) and the BME280 (4.2.3)
+# ---- BME280: data sheets of Bosch for the BMP280 (3.12) and the BME280 (4.2.3)
 
 TRIM = (27504, 26435, -1000, 36477, -10685, 3024, 2855, 140, -7, 15500, -14600, 6000)
-HUMIDITY = (75, 359, 0, 340, 50, 30)  # of a part on a desk
+HUMIDITY = (75, 359, 0, 340, 50, 30)  # of a real sensor
 
 
 def octets(value):
@@ -117,7 +117,7 @@ def octets(value):
 
 
 def bme(chip=0x60, t=519888, p=415148, h=30000):
-    """A bus with the example of the data sheet."""
+    """Return a bus with the example of the data sheet."""
     registers = {0xD0: chip}
     for i, value in enumerate(TRIM):
         registers[0x88 + 2 * i], registers[0x89 + 2 * i] = octets(value)
@@ -136,7 +136,7 @@ def bme(chip=0x60, t=519888, p=415148, h=30000):
 
 
 def percent(t, h):
-    """Humidity by the other formula of the data sheet, in floating point."""
+    """Return the humidity by the floating-point formula of the data sheet."""
     t1, t2, t3 = TRIM[:3]
     h1, h2, h3, h4, h5, h6 = HUMIDITY
     a = (t / 16384 - t1 / 1024) * t2
@@ -149,16 +149,16 @@ def percent(t, h):
 def test_bme280_computes_the_example_of_the_data_sheet():
     bus = bme()
     driver = bme280.Bme280(bus, 0x76)
-    assert driver.start() >= 10  # ms: 9.3 by appendix 9.1
+    assert driver.start() >= 10  # ms; 9.3 by appendix 9.1
     t, h, p = measured(driver)
     assert abs(t - 25.08) < 0.001
     assert abs(p - 1006.5327) < 0.0005
     assert abs(h - percent(519888, 30000)) < 0.05 and 20 < h < 80
-    # humidity is taken over by the write to 0xF4, so it comes before
+    # the humidity setting takes effect at the write to 0xF4, so it is written first
     assert bus.written == [b"\xf2\x01", b"\xf4\x25"]
 
 
-def test_bme280_below_zero_and_at_the_ends_of_humidity():
+def test_bme280_converts_its_whole_range():
     for t, h in ((300000, 30000), (519888, 0), (519888, 65535), (400000, 40000)):
         driver = bme280.Bme280(bme(t=t, h=h), 0x76)
         driver.start()
@@ -175,12 +175,12 @@ def test_a_bmp280_has_no_humidity():
     assert measured(driver)[1] is None
 
 
-def test_what_is_no_bme280_or_has_not_measured():
+def test_bme280_reports_another_chip_and_a_missing_measurement():
     driver = bme280.Bme280(bme(chip=0x55), 0x76)
-    assert str(raises(ValueError, driver.start)) == "no BME280: its id is 0x55"
+    assert str(raises(ValueError, driver.start)) == "not a BME280 or BMP280: chip id 0x55"
     driver = bme280.Bme280(bme(t=0x80000, p=0x80000), 0x76)
     driver.start()
-    assert str(raises(ValueError, measured, driver)) == "it has not measured"
+    assert str(raises(ValueError, measured, driver)) == "no measurement"
     bus = bme()
     bus.registers[0xF3] = 8
     driver = bme280.Bme280(bus, 0x76)
@@ -189,7 +189,7 @@ def test_what_is_no_bme280_or_has_not_measured():
     raises(ValueError, bme280.Bme280(Bus({0xD0: 0x60}), 0x76).start)
 
 
-def test_a_bme280_that_goes_and_comes_back_is_trimmed_anew():
+def test_a_bme280_that_returns_reads_its_calibration_again():
     bus = bme()
     driver = bme280.Bme280(bus, 0x76)
     driver.start()
@@ -200,11 +200,11 @@ def test_a_bme280_that_goes_and_comes_back_is_trimmed_anew():
     assert abs(measured(driver)[0] - 25.08) < 0.001
 
 
-# ---- DS18B20: Maxim's data sheet, table 1, and the scratchpad after power-up
+# ---- DS18B20: data sheet of Maxim, table 1, and the scratchpad after power-up
 
 
 class Thermometers:
-    """`ds18x20.DS18X20` as it is documented."""
+    """The documented interface of `ds18x20.DS18X20`."""
 
     def __init__(self, **temperatures):
         self.temperatures = temperatures
@@ -216,7 +216,7 @@ class Thermometers:
 
     def convert_temp(self):
         if not self.temperatures:
-            raise Exception()  # OneWireError says nothing
+            raise Exception()  # OneWireError has no message
         self.conversions += 1
 
     def read_temp(self, rom):
@@ -229,7 +229,7 @@ class Thermometers:
 ONE, TWO = "28ff641e0f5c7a31", "28ff4c9a0f5c7a02"
 
 
-def test_thermometers_on_one_wire_measure_together():
+def test_ds18b20_sensors_on_one_bus_measure_together():
     wires = Thermometers(a28ff641e0f5c7a31=-10.125, a28ff4c9a0f5c7a02=125.0)
     wire = ds18b20.OneWireBus(wires)
     one, two = ds18b20.Ds18b20(wire, ONE), ds18b20.Ds18b20(wire, TWO)
@@ -241,7 +241,7 @@ def test_thermometers_on_one_wire_measure_together():
     assert one.start() == 750 and wires.conversions == 2
 
 
-def test_the_only_thermometer_needs_no_address():
+def test_a_single_ds18b20_needs_no_address():
     driver = ds18b20.Ds18b20(ds18b20.OneWireBus(Thermometers(a28ff641e0f5c7a31=21.5)), None)
     driver.start()
     assert measured(driver) == [21.5]
@@ -250,20 +250,20 @@ def test_the_only_thermometer_needs_no_address():
     assert str(error) == "set address to one of %s, %s" % (TWO, ONE)
 
 
-def test_thermometers_that_are_missing_or_garbled():
+def test_missing_and_garbled_ds18b20_sensors_are_reported():
     wire = ds18b20.OneWireBus(Thermometers())
-    assert str(raises(ValueError, ds18b20.Ds18b20(wire, None).start)) == "no thermometer on the wire"
-    assert str(raises(OSError, ds18b20.Ds18b20(wire, ONE).start)) == "nobody answers on the wire"
+    assert str(raises(ValueError, ds18b20.Ds18b20(wire, None).start)) == "no sensor on the 1-Wire bus"
+    assert str(raises(OSError, ds18b20.Ds18b20(wire, ONE).start)) == "no response on the 1-Wire bus"
     garbled = ds18b20.Ds18b20(ds18b20.OneWireBus(Thermometers(a28ff641e0f5c7a31=None)), ONE)
     garbled.start()
     assert str(raises(OSError, measured, garbled)) == "CRC error"
 
 
-def test_85_degrees_of_a_thermometer_that_has_just_got_power_are_none():
+def test_the_power_up_value_of_a_ds18b20_is_an_error():
     wires = Thermometers(a28ff641e0f5c7a31=85.0)
     driver = ds18b20.Ds18b20(ds18b20.OneWireBus(wires), ONE)
     wires.buf[:] = b"\x50\x05\x4b\x46\x7f\xff\x0c\x10\x1c"
-    assert "has lost its power" in str(raises(ValueError, measured, driver))
+    assert "the sensor lost its power" in str(raises(ValueError, measured, driver))
     wires.buf[6] = 0x10  # after a conversion
     assert measured(driver) == [85.0]
 
@@ -286,7 +286,7 @@ class Dht:
         return self._values[1]
 
 
-def test_dht_tells_both_or_what_is_wrong():
+def test_dht_reads_both_quantities_or_raises_an_error():
     from sensors.dht import Dht as Driver
 
     assert measured(Driver(Dht(-10.1, 65.2))) == [-10.1, 65.2]
@@ -294,13 +294,13 @@ def test_dht_tells_both_or_what_is_wrong():
     assert (
         str(raises(ValueError, measured, Driver(Dht(0, 0, Exception("checksum error"))))) == "checksum error"
     )
-    raises(ValueError, measured, Driver(Dht(20, 6553.5)))  # all ones: no sensor is so wet
+    raises(ValueError, measured, Driver(Dht(20, 6553.5)))  # all bits set, not a valid humidity
 
 
 # ---- analog and battery
 
 
-def test_analog_is_the_mean_scaled():
+def test_analog_scales_the_mean_of_its_samples():
     from sensors.analog import Analog
 
     volts = [1.0, 2.0, 1.5, 1.5]
@@ -311,7 +311,7 @@ def test_analog_is_the_mean_scaled():
     assert Analog(settings("analog"), None).quantities[0][:3] == ("analog", "V", "voltage")
 
 
-def test_battery_in_volts_and_percent_between_two_points():
+def test_battery_reports_volts_and_percent():
     from sensors.battery import Battery
 
     config = settings("battery", divider=2, empty=3.3, full=4.3)
@@ -320,11 +320,11 @@ def test_battery_in_volts_and_percent_between_two_points():
         assert abs(got[0] - wanted[0]) < 1e-5 and abs(got[1] - wanted[1]) < 0.001
 
 
-# ---- events
+# ---- digital inputs and pulses
 
 
 class Pin:
-    """A `machine.Pin` and its interrupt."""
+    """A `machine.Pin` with an interrupt."""
 
     def __init__(self, level=1):
         self.level = level
@@ -342,7 +342,7 @@ class Pin:
         self.handler, self.edge = handler, edge
 
 
-def test_a_contact_is_told_when_it_has_stopped_bouncing():
+def test_a_digital_input_changes_after_it_stopped_bouncing():
     pin = Pin(1)
     driver = digital.Digital(settings("digital", debounce=0.05, invert=True), pin, pin.on_edge)
     driver.poll(Clock.now)
@@ -360,7 +360,7 @@ def test_a_contact_is_told_when_it_has_stopped_bouncing():
     assert driver.has_changed and measured(driver) == ["ON"]
 
 
-def test_a_bounce_that_only_the_interrupt_saw_begins_the_time_anew():
+def test_a_bounce_seen_only_by_the_interrupt_restarts_the_debounce_time():
     pin = Pin(0)
     driver = digital.Digital(settings("digital", debounce=0.05), pin, pin.on_edge)
     driver.poll(Clock.now)
@@ -379,15 +379,15 @@ def test_a_bounce_that_only_the_interrupt_saw_begins_the_time_anew():
     assert driver.has_changed
 
 
-def test_it_is_armed_for_what_it_has_not_told():
+def test_a_wake_pin_is_armed_for_the_next_change():
     armed = []
     pin = Pin(1)
     driver = digital.Digital(settings("digital", invert=True, wake=True), pin, pin.on_edge)
     driver.poll(Clock.now)
-    assert measured(driver) == ["OFF"]  # which is high
+    assert measured(driver) == ["OFF"]  # the level is high
     assert driver.arm_wake(lambda *what: armed.append(what)) == 1 and armed == [(pin, 0)]
     pin.set(0)
-    pin.set(1)  # a press since it was looked at: it wakes at once
+    pin.set(1)  # pressed since the last poll, so it wakes at once
     assert driver.arm_wake(lambda *what: armed.append(what)) == 1 and armed[1] == (pin, 1)
     driver.has_changed = False
     driver.on_wake(1)
@@ -407,19 +407,19 @@ def clean(name="pulse"):
             pass
 
 
-def test_pulses_are_counted_and_their_rate_is_told():
+def test_pulses_are_counted_with_their_rate():
     clean()
     pin, driver = pulses(per_unit=2, rate_time=60)
     for _ in range(10):
         pin.set(0)
     Clock.now += 30_000
-    assert measured(driver) == [5, 10]  # of units, and units a minute
+    assert measured(driver) == [5, 10]  # units, and units per minute
     Clock.now += 30_000
     assert measured(driver) == [5, 0]
     assert pin.edge == "falling"
 
 
-def test_pulses_that_come_too_fast_are_a_bounce():
+def test_pulses_within_the_debounce_time_are_ignored():
     clean()
     pin, driver = pulses(debounce=0.02)
     for wait in (0, 5, 5, 25, 19, 1):
@@ -428,7 +428,7 @@ def test_pulses_that_come_too_fast_are_a_bounce():
     assert measured(driver)[0] == 3
 
 
-def test_the_count_outlives_a_restart():
+def test_the_count_survives_a_restart():
     clean()
     pin, driver = pulses()
     for _ in range(7):
@@ -438,27 +438,27 @@ def test_the_count_outlives_a_restart():
     pin, driver = pulses(save=10)
     pin.set(0)
     Clock.now += 10_000
-    measured(driver)  # by itself, when its time has come
+    measured(driver)  # saved automatically after `save` seconds
     assert measured(pulses()[1])[0] == 8
     clean()
 
 
-def test_a_power_cut_while_the_count_is_written_loses_nothing_before():
+def test_a_power_cut_while_the_count_is_saved_keeps_the_old_count():
     clean()
-    for half in ("", "12"):  # the new file is not whole
+    for half in ("", "12"):  # the new file is incomplete
         with open("pulse-pulse", "w") as file:
             file.write("11\n")
         with open("pulse-pulse.new", "w") as file:
             file.write(half)
         assert measured(pulses()[1])[0] == 11
-    os.remove("pulse-pulse")  # the old is gone, the new is not yet renamed
+    os.remove("pulse-pulse")  # the old file is removed, the new one not yet renamed
     with open("pulse-pulse.new", "w") as file:
         file.write("12\n")
     assert measured(pulses()[1])[0] == 12
     clean()
 
 
-def test_all_kinds_have_the_fields_that_all_have():
+def test_every_kind_has_the_common_fields():
     from sensors import KINDS
 
     for kind in KINDS.split():

@@ -1,16 +1,16 @@
-"""A stream that the user has opened, used for one connection after the other."""
+"""Transport over a stream that the application opened: UART or socket, reused for later connections."""
 
 from helper import raises
 from umqtt5 import serial
 
 
 class Line:
-    """A serial line: `stale` bytes lie in it; what is written is kept."""
+    """A serial line with `stale` bytes in its buffer; it stores what is written."""
 
     def __init__(self, stale=b""):
         self.inbox = stale
         self.written = b""
-        self.more = False  # the other side sends all the time
+        self.more = False  # the other side sends continuously
         self.closed = False
 
     def readinto(self, buf, n):
@@ -54,22 +54,22 @@ def test_a_line_is_drained_before_each_connection_and_never_closed():
     assert line.written == b"12" * 3
 
 
-def test_a_line_that_is_never_silent_does_not_hold_the_program():
+def test_a_line_that_sends_continuously_does_not_block_the_handshake():
     line = Line()
     line.more = True
     stream = serial.wrap(line)("uart", 1883)
-    assert stream.do_handshake() == 1 and stream.do_handshake() == 1  # `timeout` bounds it
+    assert stream.do_handshake() == 1 and stream.do_handshake() == 1  # the client's timeout ends it
     line.more = False
     assert stream.do_handshake() == 0
 
 
-def test_a_line_that_has_ended_is_told():
+def test_a_line_at_its_end_raises_oserror():
     line = Line()
     line.readinto = lambda buf, n: 0
     raises(OSError, serial.wrap(line)("uart", 1883).do_handshake)
 
 
-def test_a_socket_is_closed_and_another_may_take_its_place():
+def test_a_socket_is_closed_and_can_be_replaced():
     first, second = Socket(b"CONNACK"), Socket()
     transport = serial.wrap(first)
     stream = transport("", 0)

@@ -1,4 +1,4 @@
-"""Server Reference: where the broker sends us, when we let it (4.11)."""
+"""Server Reference (4.11): redirects to another server, which the application has to allow."""
 
 from simulation import Simulation
 
@@ -8,7 +8,7 @@ from umqtt5.optional.server_reference import parse_reference
 
 
 class Net(Simulation):
-    """Brokers by (host, port), each with what it greets by; others refuse the connection."""
+    """Brokers by (host, port), each with its connect reply; other addresses refuse the connection."""
 
     def __init__(self, **brokers):
         Simulation.__init__(self)
@@ -27,7 +27,7 @@ OTHER = ("other", 1884)
 
 
 def sent_to(reason, reference, first=0x20):
-    """CONNACK or DISCONNECT with this reason, and a reference."""
+    """Return a CONNACK or DISCONNECT with this reason code and a Server Reference."""
     block = b"\x1c" + utf8_string(reference) if reference is not None else b""
     return make_packet(first, b"\x00" if first == 0x20 else b"", bytes((reason, len(block))), block)
 
@@ -40,8 +40,8 @@ def net(greeting, other=CONNACK, follow=True):
     return sim
 
 
-def test_references():
-    """The examples of section 4.11."""
+def test_server_references_are_parsed():
+    """The examples are those of section 4.11."""
     assert parse_reference("myserver.xyz.org", 1883) == ("myserver.xyz.org", 1883)
     assert parse_reference("myserver.xyz.org:8883", 1883) == ("myserver.xyz.org", 8883)
     assert parse_reference("10.10.151.22:8883 [fe80::9610:3eff:fe1c]:1883", 1) == ("10.10.151.22", 8883)
@@ -64,7 +64,7 @@ def test_references():
         assert parse_reference(wrong, 1883) is None, wrong
 
 
-def test_it_is_not_followed_unless_the_user_says_so():
+def test_redirects_are_off_by_default():
     for follow in (None, False):
         sim = net(sent_to(0x9D, b"other:1884"), follow=follow)
         error = raises(MQTTError, sim.client.connect)
@@ -72,7 +72,7 @@ def test_it_is_not_followed_unless_the_user_says_so():
         assert sim.visited == [HOME]
 
 
-def test_use_another_server_is_for_once():
+def test_use_another_server_redirects_one_connection():
     sim = net(sent_to(0x9C, b"other:1884"))
     assert sim.client.connect() is False and sim.client.is_connected
     assert sim.visited == [HOME, OTHER]
@@ -82,7 +82,7 @@ def test_use_another_server_is_for_once():
     assert sim.visited == [HOME, OTHER, HOME] and sim.client.is_connected
 
 
-def test_server_moved_is_for_good():
+def test_server_moved_redirects_all_later_connections():
     sim = net(sent_to(0x9D, b"other:1884"))
     sim.client.connect()
     for _ in range(3):
@@ -91,14 +91,14 @@ def test_server_moved_is_for_good():
     assert sim.visited == [HOME] + [OTHER] * 4 and sim.client.is_connected
 
 
-def test_a_disconnect_sends_us_away_too():
+def test_a_disconnect_can_redirect_the_client():
     for reason, then in ((0x9C, HOME), (0x9D, OTHER)):
         sim = net(CONNACK)
         told = []
         sim.client.on_state = lambda client, up, error: told.append((up, error and error.code))  # noqa: B023
         sim.client.connect()
         sim.stream.inbox = sent_to(reason, b"other:1884", 0xE0)
-        sim.client.poll(10)  # no pause of the back-off
+        sim.client.poll(10)  # without back-off
         assert sim.visited == [HOME, OTHER] and sim.client.is_connected
         assert told == [(True, None), (False, reason), (True, None)]
         sim.stream.closed_by_broker = True
@@ -107,7 +107,7 @@ def test_a_disconnect_sends_us_away_too():
         assert sim.visited[2] == then
 
 
-def test_a_function_of_the_users_chooses():
+def test_a_function_can_choose_the_server():
     asked = []
 
     def choose(reference):
@@ -131,20 +131,20 @@ def test_a_function_of_the_users_chooses():
     assert sim.visited == [HOME] and len(errors) == 1
 
 
-def test_without_a_reference_or_with_a_bad_one_we_stay():
+def test_a_missing_or_invalid_reference_is_not_followed():
     for reference in (None, b"", b"other:port"):
         sim = net(sent_to(0x9C, reference))
         assert raises(MQTTError, sim.client.connect).code == 0x9C
         assert sim.visited == [HOME]
 
 
-def test_a_reference_beside_another_reason_means_nothing():
+def test_a_reference_with_another_reason_code_is_ignored():
     sim = net(sent_to(0x88, b"other:1884"))
     assert raises(MQTTError, sim.client.connect).code == 0x88
     assert sim.visited == [HOME]
 
 
-def test_servers_that_send_us_to_each_other_end_it():
+def test_a_redirect_loop_ends_with_an_error():
     for reason in (0x9C, 0x9D):
         sim = net(sent_to(reason, b"other:1884"), sent_to(reason, b"broker:1883"))
         assert raises(MQTTError, sim.client.connect).code == reason
@@ -152,7 +152,7 @@ def test_servers_that_send_us_to_each_other_end_it():
         assert sim.now < 100
 
 
-def test_servers_that_accept_and_send_us_on_are_not_hammered():
+def test_redirects_after_connack_are_limited_by_the_back_off():
     sim = net(CONNACK + sent_to(0x9C, b"other:1884", 0xE0), CONNACK + sent_to(0x9C, b"broker:1883", 0xE0))
     sim.client.connect(wait=False)
     sim.client.poll(60_000)
@@ -162,7 +162,7 @@ def test_servers_that_accept_and_send_us_on_are_not_hammered():
 THIRD = ("third", 1)
 
 
-def test_from_server_to_server_and_back():
+def test_after_a_chain_of_redirects_the_next_connection_starts_at_the_first_server():
     sim = net(sent_to(0x9C, b"other:1884"), sent_to(0x9C, b"third:1"))
     sim.brokers[THIRD] = CONNACK
     sim.client.connect()
@@ -172,7 +172,7 @@ def test_from_server_to_server_and_back():
     assert sim.visited == [HOME, OTHER, THIRD, HOME]
 
 
-def test_a_server_for_once_may_have_moved_for_good():
+def test_a_server_moved_after_use_another_server_is_permanent():
     sim = net(sent_to(0x9C, b"other:1884"), sent_to(0x9D, b"third:1"))
     sim.brokers[THIRD] = CONNACK
     sim.client.connect()
@@ -181,7 +181,7 @@ def test_a_server_for_once_may_have_moved_for_good():
     assert sim.visited == [HOME, OTHER, THIRD, THIRD]
 
 
-def test_who_gives_up_when_he_hears_of_it_stays():
+def test_disconnect_in_on_state_cancels_the_redirect():
     sim = net(CONNACK)
     sim.client.connect()
     sim.client.on_state = lambda client, up, error: client.disconnect()
@@ -190,7 +190,7 @@ def test_who_gives_up_when_he_hears_of_it_stays():
     assert sim.visited == [HOME] and (sim.client.host, sim.client.port) == HOME
 
 
-def test_where_the_other_server_is_not_there_we_come_back():
+def test_if_the_other_server_is_unreachable_the_client_returns():
     sim = net(sent_to(0x9C, b"nowhere:1"))
     assert raises(OSError, sim.client.connect).args[0] == 111
     assert sim.visited == [HOME, ("nowhere", 1)]
@@ -199,7 +199,7 @@ def test_where_the_other_server_is_not_there_we_come_back():
     assert sim.visited[2:] == [HOME]
 
 
-def test_who_has_ended_it_himself_is_not_sent_anywhere():
+def test_after_disconnect_the_client_does_not_follow_redirects():
     sim = net(CONNACK)
     sim.client.connect()
     sim.client.disconnect()

@@ -1,3 +1,5 @@
+"""`Session`: CONNECT, publishing, subscribing, receiving, malformed packets, keep-alive, deadlines."""
+
 from helper import CONNACK, Peer, make_packet, publish_packet, raises, utf8_string
 from umqtt5.core.states import CLOSING, CONNECTED
 from umqtt5.core.topics import Topic
@@ -14,7 +16,7 @@ def connected(connack=CONNACK, **options):
 
 
 def subscribed(topic_filter="a/+", qos=1, **options):
-    """A connected peer that has subscribed, and the list that its handler fills."""
+    """Return a connected peer with one subscription, and the list of its (topic, payload)."""
     peer = connected(**options)
     got = []
     peer.subscribe(topic_filter, lambda m: got.append((m.topic, m.payload)), qos)
@@ -25,14 +27,14 @@ def subscribed(topic_filter="a/+", qos=1, **options):
 
 
 def ends_with(peer, data, code):
-    """The session answers `data` with a DISCONNECT of this reason code, and ends."""
+    """Check that the session replies to `data` with a DISCONNECT of this reason code, and ends."""
     out = peer.feed(data)
     assert out[-3:] == bytes((0xE0, 1, code)), (data, out)
     assert peer.session.state == CLOSING
     assert peer.session.error.code == code
 
 
-def test_connect_tells_the_truth_about_our_buffers():  # [MQTT-3.1.0-1]
+def test_connect_announces_the_real_buffer_limits():  # [MQTT-3.1.0-1]
     peer = Peer(rx=300, inflight=7)
     peer.session.session_expiry = 10
     connect, _ = peer.connect()
@@ -44,7 +46,7 @@ def test_connect_tells_the_truth_about_our_buffers():  # [MQTT-3.1.0-1]
     )
 
 
-def test_connect_with_all_that_it_can_carry():  # [MQTT-3.1.3-1], [MQTT-3.1.2-9]
+def test_connect_carries_will_user_and_password():  # [MQTT-3.1.3-1], [MQTT-3.1.2-9]
     peer = Peer(rx=256, inflight=1)
     peer.session.user = b"me"
     peer.session.password = b"\x00\xff"
@@ -62,23 +64,23 @@ def test_connect_with_all_that_it_can_carry():  # [MQTT-3.1.3-1], [MQTT-3.1.2-9]
     )
 
 
-def test_the_link_is_up_with_a_good_connack():
+def test_a_successful_connack_connects_the_session():
     peer = connected()
     assert not peer.session.resumed and peer.session.error is None
 
 
-def test_a_refusal_has_its_reason_code_and_string():
+def test_a_refused_connect_reports_reason_code_and_reason_string():
     peer = Peer()
     peer.session.open(0)
     peer.read_output()
     out = peer.feed(make_packet(0x20, b"\x00\x86\x06\x1f", utf8_string(b"who")))
-    assert out == b""  # the broker closes: nothing more is sent
+    assert out == b""  # the broker closes the connection, so nothing is sent
     assert peer.session.error.code == 0x86
     assert peer.session.error.detail == "who"
     assert str(peer.session.error) == "Bad User Name or Password (0x86): who"
 
 
-def test_before_connack_nothing_else_may_come():  # [MQTT-3.2.0-1]
+def test_any_other_packet_before_connack_ends_with_0x82():  # [MQTT-3.2.0-1]
     for data in (b"\xd0\x00", publish_packet(b"a", b"b"), b"\xe0\x00"):
         peer = Peer()
         peer.session.open(0)
@@ -90,14 +92,14 @@ def test_a_second_connack_is_a_protocol_error():  # [MQTT-3.2.0-2]
     ends_with(connected(), CONNACK, 0x82)
 
 
-def test_malformed_connacks():
+def test_malformed_connacks_end_with_a_reason_code():
     for data, code in (
         (b"\x20\x02\x00\x00", 0x81),  # no property length
         (b"\x20\x03\x02\x00\x00", 0x81),  # [MQTT-3.2.2-1]
         (b"\x20\x03\x00\x01\x00", 0x82),  # no such reason code [MQTT-3.2.2-8]
         (b"\x20\x03\x01\x87\x00", 0x82),  # [MQTT-3.2.2-6]
         (b"\x20\x03\x01\x00\x00", 0x82),  # session present after clean start [MQTT-3.2.2-4]
-        (b"\x20\x04\x00\x00\x00\x00", 0x81),  # a byte too many
+        (b"\x20\x04\x00\x00\x00\x00", 0x81),  # one byte too many
         (b"\x20\x05\x00\x00\x02\x24\x02", 0x82),  # Maximum QoS 2
         (b"\x21\x03\x00\x00\x00", 0x81),  # reserved bits
     ):
@@ -107,7 +109,7 @@ def test_malformed_connacks():
         ends_with(peer, data, code)
 
 
-def test_the_assigned_client_identifier_is_kept():
+def test_the_assigned_client_identifier_is_used_in_later_connects():
     peer = Peer(client_id=b"")
     peer.connect(make_packet(0x20, b"\x00\x00\x06\x12", utf8_string(b"xyz")))
     peer.session.connection_lost()
@@ -115,8 +117,8 @@ def test_the_assigned_client_identifier_is_kept():
     assert utf8_string(b"xyz") in peer.read_output()
 
 
-def test_the_server_keep_alive_replaces_ours():  # [MQTT-3.2.2-21], [MQTT-3.1.2-21]
-    peer = connected(make_packet(0x20, b"\x00\x00\x03\x13\x00\x08"))  # 8 s: a ping after 7
+def test_the_server_keep_alive_replaces_the_clients():  # [MQTT-3.2.2-21], [MQTT-3.1.2-21]
+    peer = connected(make_packet(0x20, b"\x00\x00\x03\x13\x00\x08"))  # 8 s: the ping is sent after 7 s
     assert peer.advance(6999) == 1
     peer.advance(1)
     assert peer.read_output() == b"\xc0\x00"
@@ -125,13 +127,13 @@ def test_the_server_keep_alive_replaces_ours():  # [MQTT-3.2.2-21], [MQTT-3.1.2-
 # ---- publishing
 
 
-def test_an_alias_is_set_up_once_and_used_from_then_on():  # [MQTT-3.3.2-8]
+def test_a_topic_alias_is_set_once_and_then_used():  # [MQTT-3.3.2-8]
     peer = connected(CONNECTED_MAX_20)
     topic = Topic("a/long/topic")
     assert peer.publish(topic, b"1")
     assert peer.read_output() == make_packet(0x30, utf8_string(b"a/long/topic"), b"\x03\x23\x00\x01", b"1")
     peer.publish(topic, b"2")
-    assert peer.read_output() == b"\x30\x07\x00\x00\x03\x23\x00\x012"  # eight bytes and the payload
+    assert peer.read_output() == b"\x30\x07\x00\x00\x03\x23\x00\x012"  # eight bytes plus the payload
     peer.publish(topic, b"3" * 200)
     assert peer.read_output() == make_packet(0x30, b"\x00\x00\x03\x23\x00\x01" + b"3" * 200)
     peer.publish(topic, b"4", properties=b"\x01\x01")
@@ -139,7 +141,7 @@ def test_an_alias_is_set_up_once_and_used_from_then_on():  # [MQTT-3.3.2-8]
     assert peer.session.bytes_saved == 3 * 12 - 4 * 3
 
 
-def test_topics_beyond_the_brokers_aliases_go_out_in_full():  # [MQTT-3.2.2-17], [MQTT-3.3.2-9]
+def test_topics_beyond_the_brokers_alias_maximum_are_sent_in_full():  # [MQTT-3.2.2-17], [MQTT-3.3.2-9]
     peer = connected(CONNECTED_MAX_20)
     topics = [Topic("tt/%d" % i) for i in range(4)]
     for topic in topics:
@@ -154,7 +156,7 @@ def test_topics_beyond_the_brokers_aliases_go_out_in_full():  # [MQTT-3.2.2-17],
     )
 
 
-def test_no_aliases_where_the_broker_has_none():  # [MQTT-3.2.2-18]
+def test_no_alias_is_sent_if_the_broker_accepts_none():  # [MQTT-3.2.2-18]
     peer = connected()
     topic = Topic("a/long")
     peer.publish(topic, b"1")
@@ -164,7 +166,7 @@ def test_no_aliases_where_the_broker_has_none():  # [MQTT-3.2.2-18]
     )
 
 
-def test_aliases_die_with_their_connection():  # [MQTT-3.3.2-7]
+def test_topic_aliases_end_with_their_connection():  # [MQTT-3.3.2-7]
     peer = connected(CONNECTED_MAX_20)
     topic = Topic("a/long")
     peer.publish(topic, b"1")
@@ -175,15 +177,15 @@ def test_aliases_die_with_their_connection():  # [MQTT-3.3.2-7]
     assert peer.read_output() == make_packet(0x30, utf8_string(b"a/long"), b"\x03\x23\x00\x01", b"2")
 
 
-def test_topics_as_short_as_an_alias_have_none():
+def test_topics_as_short_as_an_alias_get_no_alias():
     peer = connected(make_packet(0x20, b"\x00\x00\x08\x22\x00\x05\x27\x00\x00\x00\x14"))
     topic = Topic("a/b")
-    for _ in range(2):  # and so what fits the broker's Maximum Packet Size once fits it always
+    for _ in range(2):  # so a message that fits the Maximum Packet Size always fits
         assert peer.publish(topic, b"x" * 12)
         assert peer.read_output() == make_packet(0x30, utf8_string(b"a/b"), b"\x00" + b"x" * 12)
 
 
-def test_a_topic_that_is_used_once_takes_no_alias_from_the_others():
+def test_a_topic_used_once_takes_no_alias_from_other_topics():
     peer = connected(CONNECTED_MAX_20)
     for i in range(5):
         topic = Topic("once/%d" % i)
@@ -194,7 +196,7 @@ def test_a_topic_that_is_used_once_takes_no_alias_from_the_others():
     assert b"\x23\x00\x01" in peer.read_output()
 
 
-def test_qos_1_waits_for_its_puback():  # [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-4.3.2-3]
+def test_qos_1_messages_are_kept_until_puback():  # [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-4.3.2-3]
     peer = connected()
     acks = []
     peer.session.on_ack = lambda answer: acks.append((answer.packet_id, answer.reason))
@@ -207,25 +209,25 @@ def test_qos_1_waits_for_its_puback():  # [MQTT-4.3.2-1], [MQTT-4.3.2-2], [MQTT-
     peer.feed(b"\x40\x03\x00\x02\x97")
     assert acks == [(1, 0), (2, 0x97)]
     assert peer.session.outbox.count == 0
-    assert peer.read_output() == b""  # an error ends the message, too [MQTT-4.4.0-2]
+    assert peer.read_output() == b""  # a reason code of an error completes the message, too [MQTT-4.4.0-2]
 
 
-def test_the_brokers_receive_maximum_holds_messages_back():  # [MQTT-3.3.4-7], [MQTT-4.9.0-2]
+def test_the_brokers_receive_maximum_limits_messages_in_flight():  # [MQTT-3.3.4-7], [MQTT-4.9.0-2]
     peer = connected(CONNECTED_MAX_20)
     for i in range(4):
         assert peer.publish(Topic("t%d" % i), b"x", qos=1)
     assert peer.read_output().count(b"x") == 2
     peer.subscribe("s", None, 0)
-    assert peer.read_output()[0] == 0x82  # nothing else is held back [MQTT-3.3.4-8]
+    assert peer.read_output()[0] == 0x82  # other packets are not limited [MQTT-3.3.4-8]
     assert peer.feed(b"\x40\x02\x00\x01").count(b"x") == 1
-    assert peer.feed(b"\x40\x02\x00\x01") == b""  # the same once more counts for nothing
-    assert peer.feed(b"\x40\x02\x00\x03").count(b"x") == 1  # and out of order counts as well
+    assert peer.feed(b"\x40\x02\x00\x01") == b""  # a repeated PUBACK frees no slot
+    assert peer.feed(b"\x40\x02\x00\x03").count(b"x") == 1  # a PUBACK out of order frees a slot
     for packet_id in (2, 4):
         peer.feed(b"\x40\x02\x00" + bytes((packet_id,)))
     assert peer.session.outbox.count == 0
 
 
-def test_a_full_outbox_says_so_and_loses_nothing():
+def test_publish_returns_0_if_the_outbox_is_full():
     peer = connected(inflight=2)
     assert peer.publish(Topic("a"), b"1", qos=1)
     assert peer.publish(Topic("a"), b"2", qos=1)
@@ -235,16 +237,16 @@ def test_a_full_outbox_says_so_and_loses_nothing():
     assert peer.publish(Topic("a"), b"3", qos=1) == 1
 
 
-def test_messages_accepted_without_a_link_go_out_with_the_next():
+def test_qos_1_messages_published_offline_are_sent_after_connecting():
     peer = Peer()
     assert peer.publish(Topic("a/long"), b"1", qos=1)
-    assert peer.publish(Topic("a"), b"0") is False  # QoS 0 is not kept
+    assert peer.publish(Topic("a"), b"0") is False  # QoS 0 messages are not stored
     _, out = peer.connect(CONNECTED_MAX_20)
     assert out == make_packet(0x32, utf8_string(b"a/long"), b"\x00\x01\x03\x23\x00\x011")
 
 
 def limit(connack_properties, **message_):
-    """The error that a publish gets from a broker with this limit; nothing may be sent."""
+    """Return the error of a publish to a broker with this limit; checks that nothing is sent."""
     peer = connected(make_packet(0x20, b"\x00\x00", bytes((len(connack_properties),)), connack_properties))
     topic = Topic("a/b")
 
@@ -261,7 +263,7 @@ def limit(connack_properties, **message_):
     return error
 
 
-def test_the_brokers_limits_are_asked_before_anything_is_sent():
+def test_a_publish_beyond_the_brokers_limits_raises_and_sends_nothing():
     assert limit(b"\x24\x00", qos=1).code == 0x9B  # [MQTT-3.2.2-11]
     assert limit(b"\x25\x00", retain=True).code == 0x9A  # [MQTT-3.2.2-14]
     assert limit(b"\x27\x00\x00\x00\x14", payload=b"x" * 13).code == 0x95  # [MQTT-3.2.2-15]
@@ -269,7 +271,7 @@ def test_the_brokers_limits_are_asked_before_anything_is_sent():
     assert limit(b"\x27\x00\x00\x00\x14", payload=b"x" * 11, qos=1).code == 0x95
 
 
-def test_a_packet_of_exactly_the_brokers_maximum_goes_out():
+def test_a_packet_of_exactly_the_brokers_maximum_size_is_sent():
     peer = connected(make_packet(0x20, b"\x00\x00\x05\x27\x00\x00\x00\x14"))
     assert peer.publish(Topic("a/b"), b"x" * 12)
     assert len(peer.read_output()) == 20
@@ -277,14 +279,14 @@ def test_a_packet_of_exactly_the_brokers_maximum_goes_out():
     assert len(peer.read_output()) == 20
 
 
-def test_limits_are_taken_anew_at_each_connect():
+def test_each_connack_replaces_the_brokers_limits():
     peer = connected(make_packet(0x20, b"\x00\x00\x02\x24\x00"))
     peer.session.connection_lost()
     peer.connect(CONNACK)
     assert peer.publish(Topic("a"), b"x", qos=1)
 
 
-def test_what_a_new_broker_can_not_take_ends_with_a_reason_and_holds_up_nothing():
+def test_a_queued_message_that_a_new_broker_forbids_ends_with_a_reason_code():
     peer = Peer()
     ended = []
     peer.session.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
@@ -298,7 +300,7 @@ def test_what_a_new_broker_can_not_take_ends_with_a_reason_and_holds_up_nothing(
     assert len(ended) == 1
 
 
-def test_room_in_tx_is_back_pressure_and_never_grows_it():
+def test_a_full_tx_buffer_rejects_qos_0_messages_and_never_grows():
     peer = connected(tx=64)
     topic = Topic("a")
     raises(ValueError, peer.publish, topic, b"x" * 60)
@@ -309,7 +311,7 @@ def test_room_in_tx_is_back_pressure_and_never_grows_it():
     assert len(peer.session.tx) == 64
 
 
-def test_a_write_that_is_cut_anywhere_goes_on_where_it_was():
+def test_a_partial_write_continues_where_it_stopped():
     peer = connected(CONNECTED_MAX_20)
     topic = Topic("a/long")
     peer.publish(topic, b"one")
@@ -319,7 +321,7 @@ def test_a_write_that_is_cut_anywhere_goes_on_where_it_was():
     n = peer.session.prepare_write()
     first = bytes(peer.session.write_buffer[peer.session.write_start :][:4])
     peer.session.confirm_write(4, 0)
-    peer.publish(topic, b"three")  # waits for the end of the record
+    peer.publish(topic, b"three")  # waits for the end of the current packet
     rest = peer.read_output(3)
     assert first + rest == (
         make_packet(0x32, b"\x00\x00\x00\x01\x03\x23\x00\x01two")
@@ -328,10 +330,10 @@ def test_a_write_that_is_cut_anywhere_goes_on_where_it_was():
     assert n == 13
 
 
-# ---- resuming
+# ---- resumed and new sessions
 
 
-def test_a_resumed_session_owes_what_was_not_acknowledged():  # [MQTT-4.4.0-1]
+def test_a_resumed_session_resends_unacknowledged_messages():  # [MQTT-4.4.0-1]
     peer = connected(CONNECTED_MAX_20)
     peer.session.session_expiry = 100
     for payload in (b"1", b"2", b"3"):
@@ -347,7 +349,7 @@ def test_a_resumed_session_owes_what_was_not_acknowledged():  # [MQTT-4.4.0-1]
     )
 
 
-def test_a_lost_session_gets_subscriptions_and_messages_anew():  # [MQTT-3.2.2-5]
+def test_a_new_session_gets_subscriptions_and_messages_again():  # [MQTT-3.2.2-5]
     peer, got = subscribed()
     peer.publish(Topic("a"), b"1", qos=1)
     peer.read_output()
@@ -366,7 +368,7 @@ def test_a_resumed_session_does_not_subscribe_again():
 # ---- subscribing and receiving
 
 
-def test_subscribe_on_the_wire():  # [MQTT-3.8.1-1], [MQTT-3.8.3-2]
+def test_subscribe_carries_filter_options_and_subscription_identifier():  # [MQTT-3.8.1-1], [MQTT-3.8.3-2]
     peer = connected()
     peer.subscribe("a/+", None, 1)
     peer.subscribe("b", None, 0)
@@ -376,13 +378,13 @@ def test_subscribe_on_the_wire():  # [MQTT-3.8.1-1], [MQTT-3.8.3-2]
     )
 
 
-def test_no_subscription_identifier_where_the_broker_has_none():
+def test_no_subscription_identifier_is_sent_if_the_broker_supports_none():
     peer = connected(make_packet(0x20, b"\x00\x00\x02\x29\x00"))
     peer.subscribe("a", None, 1)
     assert peer.read_output() == make_packet(0x82, b"\x80\x00\x00", utf8_string(b"a"), b"\x01")
 
 
-def test_filters_that_the_broker_can_not_take_are_refused_before_they_are_sent():
+def test_filters_that_the_broker_does_not_support_are_refused_and_not_sent():
     for properties, topic_filter, code in ((b"\x28\x00", "a/#", 0xA2), (b"\x2a\x00", "$share/g/a", 0x9E)):
         peer = connected(make_packet(0x20, b"\x00\x00\x02", properties))
         s = peer.subscribe(topic_filter, None, 1)
@@ -390,7 +392,7 @@ def test_filters_that_the_broker_can_not_take_are_refused_before_they_are_sent()
         assert s.reason == code
 
 
-def test_the_brokers_answer_to_a_subscribe():
+def test_the_reason_code_in_suback_is_reported():
     peer = connected()
     told = []
     peer.session.on_subscribed = lambda s, answer: told.append(s)
@@ -401,11 +403,11 @@ def test_the_brokers_answer_to_a_subscribe():
     assert s.reason == 0x87 and told == [s]
 
 
-def test_an_answer_that_nobody_asked_for():
+def test_a_suback_without_a_subscribe_ends_with_0x82():
     ends_with(connected(), make_packet(0x90, b"\x80\x00\x00\x00"), 0x82)
 
 
-def test_messages_reach_their_handler_by_number_and_by_topic():
+def test_messages_are_dispatched_by_subscription_identifier_or_topic():
     peer, got = subscribed("a/+")
     peer.feed(publish_packet(b"x/y", b"by number", properties=b"\x0b\x01"))
     peer.feed(publish_packet(b"a/b", b"by topic"))
@@ -414,7 +416,7 @@ def test_messages_reach_their_handler_by_number_and_by_topic():
     assert got == [("x/y", b"by number"), ("a/b", b"by topic")]
 
 
-def test_one_message_for_several_subscriptions():
+def test_a_message_with_two_subscription_identifiers_reaches_both_handlers():
     peer, got = subscribed("a/+")
     also = []
     peer.subscribe("#", lambda m: also.append(m.payload), 0)
@@ -423,8 +425,8 @@ def test_one_message_for_several_subscriptions():
     assert got == [("a/b", b"1")] and also == [b"1"]
 
 
-def test_one_number_among_user_properties_that_repeat():
-    """What repeats is not the number: one handler is called, once."""
+def test_repeated_user_properties_do_not_hide_the_subscription_identifier():
+    """The handler of the subscription identifier is called once per message."""
     peer, got = subscribed("a/+")
     user = b"\x26\x00\x01a\x00\x01b"
     for properties in (user + user + b"\x0b\x01", b"\x0b\x01" + user + user, user + b"\x0b\x01" + user):
@@ -433,18 +435,18 @@ def test_one_number_among_user_properties_that_repeat():
     assert got == [("x/y", b"1")] * 3
 
 
-def test_qos_1_is_acknowledged_after_its_handler_in_order():  # [MQTT-4.3.2-4], [MQTT-4.6.0-2]
+def test_qos_1_messages_are_acknowledged_in_order_after_their_handler():  # [MQTT-4.3.2-4], [MQTT-4.6.0-2]
     peer, got = subscribed()
     stream = b"".join([publish_packet(b"a/b", b"%d" % i, 1, i) for i in (7, 3, 9)])
     assert peer.feed(stream) == b"\x40\x02\x00\x07\x40\x02\x00\x03\x40\x02\x00\x09"
     assert [payload for _, payload in got] == [b"7", b"3", b"9"]
 
 
-def test_a_message_that_nobody_wants_is_acknowledged():  # [MQTT-4.5.0-2]
+def test_a_message_without_a_handler_is_acknowledged():  # [MQTT-4.5.0-2]
     assert connected().feed(publish_packet(b"z", b"", 1, 5)) == b"\x40\x02\x00\x05"
 
 
-def test_a_handler_that_raises_breaks_nothing():
+def test_a_message_whose_handler_raises_is_acknowledged_with_0x80():
     peer, got = subscribed()
     errors = []
     peer.session.on_error = errors.append
@@ -459,7 +461,7 @@ def test_a_handler_that_raises_breaks_nothing():
     assert peer.session.state == CONNECTED
 
 
-def test_what_a_handler_may_ask_of_a_message():
+def test_a_message_gives_payload_flags_and_properties():
     peer, got = subscribed()
     seen = []
 
@@ -487,7 +489,7 @@ def test_what_a_handler_may_ask_of_a_message():
     assert out == b"\x40\x02\x00\x01" and seen == ["a/b"]
 
 
-def test_messages_however_their_bytes_arrive():
+def test_messages_are_received_in_chunks_of_any_size():
     stream = b"".join([publish_packet(b"a/%d" % i, b"x" * i, i & 1, i + 1) for i in range(60)])
     for most in (1, 2, 3, 7, 50, 64, 100, 256):
         peer, got = subscribed()
@@ -496,7 +498,7 @@ def test_messages_however_their_bytes_arrive():
         assert out.count(b"\x40\x02") == 30
 
 
-def test_a_full_tx_holds_messages_back_until_they_can_be_acknowledged():
+def test_a_full_tx_buffer_pauses_receiving_until_acknowledgements_fit():
     peer, got = subscribed(tx=64)
     session = peer.session
     stream = b"".join([publish_packet(b"a/b", b"x", 1, i + 1) for i in range(16)])
@@ -513,7 +515,7 @@ def test_a_full_tx_holds_messages_back_until_they_can_be_acknowledged():
 
 
 def aliased(slots=2):
-    """A peer that announces aliases, and what reaches its handler."""
+    """Return a peer that announced a Topic Alias Maximum, and the list that its handler fills."""
     peer = Peer()
     peer.session.aliases = AliasTable(slots)
     connect, _ = peer.connect()
@@ -525,7 +527,7 @@ def aliased(slots=2):
     return peer, got
 
 
-def test_aliases_of_the_broker():  # [MQTT-3.3.2-10]
+def test_topic_aliases_of_the_broker_are_resolved():  # [MQTT-3.3.2-10]
     peer, got = aliased()
     one, two = b"\x23\x00\x01", b"\x23\x00\x02"
     for topic, properties in ((b"a/b", one), (b"c", two), (b"", one), (b"", two), (b"new", one), (b"", one)):
@@ -536,7 +538,7 @@ def test_aliases_of_the_broker():  # [MQTT-3.3.2-10]
     assert got[-2:] == [("t" * 100, b"x"), ("t" * 100, b"y")]
 
 
-def test_aliases_that_are_none():
+def test_invalid_topic_aliases_end_with_a_reason_code():
     peer, got = aliased()
     ends_with(peer, publish_packet(b"a", b"x", properties=b"\x23\x00\x03"), 0x94)
     peer, got = aliased()
@@ -544,11 +546,11 @@ def test_aliases_that_are_none():
     peer, got = aliased()
     peer.feed(publish_packet(b"a", b"x", properties=b"\x23\x00\x01"))
     peer.session.connection_lost()
-    peer.connect()  # all are gone [MQTT-3.3.2-7]
+    peer.connect()  # a new connection has no aliases [MQTT-3.3.2-7]
     ends_with(peer, publish_packet(b"", b"x", properties=b"\x23\x00\x01"), 0x82)
 
 
-def test_unsubscribe():  # [MQTT-3.10.1-1]
+def test_unsubscribe_is_sent_and_ends_delivery():  # [MQTT-3.10.1-1]
     peer, got = subscribed("a/b")
     peer.unsubscribe("a/b")
     assert peer.read_output() == make_packet(0xA2, b"\x80\x00\x00", utf8_string(b"a/b"))
@@ -559,7 +561,7 @@ def test_unsubscribe():  # [MQTT-3.10.1-1]
     raises(ValueError, peer.unsubscribe, "a/b")
 
 
-def test_each_change_follows_the_answer_to_the_one_before():
+def test_each_subscription_change_waits_for_the_previous_acknowledgement():
     peer = connected()
     s = peer.subscribe("a/b", None, 0)
     assert peer.read_output()[0] == 0x82
@@ -576,7 +578,7 @@ def test_each_change_follows_the_answer_to_the_one_before():
     assert peer.session.state == CONNECTED
 
 
-def test_a_filter_has_one_handler_whatever_came_before():
+def test_the_last_handler_of_a_filter_replaces_earlier_ones():
     peer = connected()
     got = []
     for name in "ab":
@@ -591,7 +593,7 @@ def test_a_filter_has_one_handler_whatever_came_before():
     assert got == ["new"]
 
 
-def test_a_late_message_does_not_reach_who_inherited_its_number():
+def test_a_late_message_does_not_reach_the_new_owner_of_its_subscription_identifier():
     peer = connected()
     got = []
     peer.subscribe("lamp", lambda m: got.append("lamp"), 0)
@@ -607,7 +609,7 @@ def test_a_late_message_does_not_reach_who_inherited_its_number():
     assert got == ["pump"]
 
 
-def test_an_acknowledgement_of_what_is_still_being_written():
+def test_an_acknowledgement_of_a_partly_written_message_ends_with_0x82():
     peer = connected()
     peer.publish(Topic("a/b"), b"x" * 50, qos=1)
     peer.session.prepare_write()
@@ -618,7 +620,7 @@ def test_an_acknowledgement_of_what_is_still_being_written():
     assert ends.state == CLOSING and ends.error.code == 0x82
 
 
-def test_callbacks_that_raise_break_nothing():
+def test_exceptions_in_callbacks_are_reported():
     def broken(*_):
         raise OSError(28)
 
@@ -635,7 +637,7 @@ def test_callbacks_that_raise_break_nothing():
     assert len(errors) == 2 and peer.session.state == CONNECTED
 
 
-def test_a_callback_may_publish_where_a_message_was_refused():
+def test_on_ack_may_publish_after_a_refused_message():
     peer = Peer()
     topic = Topic("again")
     peer.session.on_ack = lambda answer: answer.reason and peer.publish(topic, b"2", qos=1)
@@ -645,7 +647,7 @@ def test_a_callback_may_publish_where_a_message_was_refused():
     assert out + peer.read_output() == make_packet(0x32, utf8_string(b"again"), b"\x00\x02\x002")
 
 
-def test_sizes_that_can_not_be():
+def test_invalid_sizes_raise_value_error():
     for wrong in ({"inflight": 0}, {"inflight": 32768}, {"keep_alive": 65536}, {"rx": 10}, {"tx": 10}):
         try:
             Peer(**wrong)
@@ -654,10 +656,10 @@ def test_sizes_that_can_not_be():
         raise AssertionError(wrong)
 
 
-# ---- what a broker must not send
+# ---- malformed packets and protocol errors
 
 
-def test_malformed_packets_end_with_their_reason_code():
+def test_malformed_packets_end_with_a_reason_code():
     for data, code in (
         (b"\x36\x05\x00\x01a\x00\x00", 0x81),  # QoS 3 [MQTT-3.3.1-4]
         (b"\x38\x04\x00\x01a\x00", 0x81),  # DUP at QoS 0 [MQTT-3.3.1-2]
@@ -668,15 +670,15 @@ def test_malformed_packets_end_with_their_reason_code():
         (b"\x30\x04\x00\x01\xff\x00", 0x81),  # not UTF-8 [MQTT-3.3.2-1]
         (b"\x30\x04\x00\x01\x00\x00", 0x81),  # null character [MQTT-1.5.4-2]
         (b"\x30\x04\x00\x01#\x00", 0x90),  # [MQTT-3.3.2-2]
-        (b"\x30\x07\x00\x04\xc3\xa9/+\x00", 0x90),  # behind a character of two bytes
-        (b"\x30\x07\x00\x04a/\xc3b\x00", 0x81),  # half a character behind good ones
+        (b"\x30\x07\x00\x04\xc3\xa9/+\x00", 0x90),  # after a two-byte character
+        (b"\x30\x07\x00\x04a/\xc3b\x00", 0x81),  # half a character after valid ones
         (b"\x30\x06\x00\x03a\x80b\x00", 0x81),
         (b"\x30\x06\x00\x03a\x00b\x00", 0x81),  # [MQTT-1.5.4-2]
         (b"\x30\x03\x00\x00\x00", 0x82),  # no topic and no alias
         (b"\x32\x06\x00\x01a\x00\x00\x00", 0x82),  # packet identifier 0
         (b"\x32\x04\x00\x01a\x00", 0x81),
         (publish_packet(b"a", b"", properties=b"\x23\x00\x00"), 0x94),
-        (publish_packet(b"a", b"", properties=b"\x23\x00\x01"), 0x94),  # we announced no aliases
+        (publish_packet(b"a", b"", properties=b"\x23\x00\x01"), 0x94),  # the client announced no aliases
         (b"\x60\x02\x00\x01", 0x81),  # [MQTT-3.6.1-1]
         (b"\x62\x03\x00\x01\x10", 0x82),  # [MQTT-3.6.2-1]
         (b"\x70\x03\x00\x01\x80", 0x82),  # [MQTT-3.7.2-1]
@@ -691,17 +693,17 @@ def test_malformed_packets_end_with_their_reason_code():
         (b"\xe1\x00", 0x81),  # [MQTT-3.14.1-1]
         (b"\xe0\x01\x77", 0x82),  # [MQTT-3.14.2-1]
         (b"\xe0\x07\x00\x05\x11\x00\x00\x00\x05", 0x81),  # session expiry from a server [MQTT-3.14.2-2]
-        (b"\x10\x00", 0x82),  # what only a client sends
+        (b"\x10\x00", 0x82),  # packet types that only a client sends
         (b"\x82\x00", 0x82),
         (b"\xc0\x00", 0x82),
         (b"\x00\x00", 0x82),
         (b"\x30\xff\xff\xff\xff", 0x81),
-        (b"\x30\xff\x7f", 0x95),  # larger than we said
+        (b"\x30\xff\x7f", 0x95),  # larger than the client's Maximum Packet Size
     ):
         ends_with(connected(), data, code)
 
 
-def test_a_malformed_packet_is_the_same_byte_by_byte():
+def test_a_malformed_packet_is_detected_byte_by_byte():
     peer = connected()
     for b in b"\x30\x04\x00\x01#\x00":
         if peer.session.state == CONNECTED:
@@ -709,13 +711,13 @@ def test_a_malformed_packet_is_the_same_byte_by_byte():
     assert out == b"\xe0\x01\x90"
 
 
-def test_nothing_is_read_behind_a_malformed_packet():
+def test_nothing_is_read_after_a_malformed_packet():
     peer, got = subscribed()
     peer.feed(b"\xd0\x01\x00" + publish_packet(b"a/b", b"x"))
     assert got == []
 
 
-def test_a_disconnect_of_the_broker():
+def test_a_disconnect_from_the_broker_is_reported():
     peer = connected()
     out = peer.feed(make_packet(0xE0, b"\x8b\x06\x1f", utf8_string(b"bye")))
     assert out == b""
@@ -723,10 +725,10 @@ def test_a_disconnect_of_the_broker():
     assert str(peer.session.error) == "Server shutting down (0x8B): bye"
 
 
-# ---- time
+# ---- keep-alive and deadlines
 
 
-def test_a_silent_link_is_pinged_and_a_busy_one_is_not():  # [MQTT-3.1.2-20]
+def test_an_idle_connection_is_pinged_and_a_busy_one_is_not():  # [MQTT-3.1.2-20]
     peer = connected(keep_alive=8)
     for _ in range(10):
         peer.advance(3000)
@@ -750,7 +752,7 @@ def test_each_ping_has_its_own_deadline():
         peer.advance(0)
 
 
-def test_a_link_on_which_nothing_is_heard_is_pinged_though_we_send():
+def test_a_connection_that_only_sends_is_pinged():
     peer = connected(keep_alive=8)
     out = b""
     for _ in range(8):
@@ -760,8 +762,11 @@ def test_a_link_on_which_nothing_is_heard_is_pinged_though_we_send():
     assert b"\xc0\x00" in out
 
 
-def late(peer, ms):
-    """Time passes in steps; the link must be given up within `ms`, and not earlier than half of it."""
+def wait_for_timeout(peer, ms):
+    """Advance the clock until the session raises OSError, within `ms` but after half of it.
+
+    Returns the text of the error.
+    """
     start = peer.now
     while peer.now - start < ms:
         try:
@@ -777,23 +782,23 @@ def test_every_wait_has_a_deadline():
     peer = Peer()
     peer.session.open(peer.now)
     peer.read_output()
-    assert "CONNACK" in late(peer, 5200)
+    assert "CONNACK" in wait_for_timeout(peer, 5200)
 
     peer = connected()
     peer.publish(Topic("a"), b"x", qos=1)
     peer.read_output()
-    assert "PUBACK" in late(peer, 5200)
+    assert "PUBACK" in wait_for_timeout(peer, 5200)
 
     peer = connected()
     peer.subscribe("a", None, 0)
     peer.read_output()
-    assert "SUBACK" in late(peer, 5200)
+    assert "SUBACK" in wait_for_timeout(peer, 5200)
 
     peer = connected(keep_alive=8)
-    assert "PINGRESP" in late(peer, 12000)  # within one and a half keep-alives
+    assert "PINGRESP" in wait_for_timeout(peer, 12000)  # within 1.5 times the keep-alive
 
 
-def test_a_write_that_does_not_move_has_a_deadline():
+def test_a_stalled_write_has_a_deadline():
     peer = connected()
     peer.publish(Topic("a"), b"x")
     peer.advance(0)
@@ -802,7 +807,7 @@ def test_a_write_that_does_not_move_has_a_deadline():
     assert "no more bytes" in str(error)
 
 
-def test_acknowledgements_that_come_start_the_wait_for_the_next_anew():
+def test_each_acknowledgement_restarts_the_wait_for_the_next():
     peer = connected()
     for _ in range(4):
         peer.publish(Topic("a"), b"x", qos=1)
@@ -813,7 +818,7 @@ def test_acknowledgements_that_come_start_the_wait_for_the_next_anew():
     assert peer.advance(4000) > 1000
 
 
-def test_clocks_that_wrap():
+def test_the_keep_alive_works_when_the_clock_wraps():
     peer = connected(keep_alive=8)
     peer.now = 0x3FFFFFFF - 3000
     peer.feed(publish_packet(b"a", b""))
@@ -826,7 +831,7 @@ def test_clocks_that_wrap():
     assert peer.read_output() == b"\xc0\x00"
 
 
-def test_closing_says_goodbye():  # [MQTT-3.14.4-1]
+def test_close_sends_disconnect():  # [MQTT-3.14.4-1]
     peer = connected()
     peer.publish(Topic("a"), b"x")
     peer.session.close(0)

@@ -1,4 +1,4 @@
-"""umqtt.simple's and umqtt.robust's calls, as programs use them."""
+"""`umqtt5.simple` and `umqtt5.robust`: the API of umqtt.simple and umqtt.robust."""
 
 from errno import ENOTCONN, ETIMEDOUT
 
@@ -13,7 +13,7 @@ EXPIRY_NEVER = b"\x11\xff\xff\xff\xff"
 
 
 def made(kind, sim, *arguments, **options):
-    """A client of theirs whose broker is `there`."""
+    """Return an `MQTTClient` connected to the simulated broker."""
     mqtt = kind(*(arguments or ("umqtt_client", "localhost")), **options)
     mqtt.TRANSPORT = sim.connect
     mqtt.delay = lambda i: sim.sleep(2000)
@@ -29,7 +29,7 @@ def connected(kind=simple.MQTTClient, **options):
     return sim, mqtt, heard
 
 
-def test_publish_and_disconnect():
+def test_publish_and_disconnect_send_their_packets():
     sim, mqtt, _ = connected()
     mqtt.publish(b"foo_topic", b"hello")
     mqtt.disconnect()
@@ -39,7 +39,7 @@ def test_publish_and_disconnect():
     assert sim.packets[-1][0] == 0xE0 and sim.stream.closed
 
 
-def test_connect_carries_what_the_constructor_got():
+def test_connect_carries_the_arguments_of_the_constructor():
     sim = BrokerSimulation()
     mqtt = made(simple.MQTTClient, sim, b"id", "localhost", user="u", password="p", keepalive=7)
     mqtt.set_last_will(b"w", b"bye", retain=True, qos=1)
@@ -52,7 +52,7 @@ def test_connect_carries_what_the_constructor_got():
     )
 
 
-def test_clean_session_is_clean_start_and_an_expiry():
+def test_clean_session_sets_clean_start_and_session_expiry():
     sim = BrokerSimulation()
     mqtt = made(simple.MQTTClient, sim)
     mqtt.connect(clean_session=False)
@@ -60,7 +60,7 @@ def test_clean_session_is_clean_start_and_an_expiry():
     assert not body[7] & 2 and EXPIRY_NEVER in body
 
 
-def test_a_session_that_the_broker_has_kept_is_told_and_its_messages_come():
+def test_a_resumed_session_is_reported_and_delivers_its_messages():
     sim = BrokerSimulation()
     sim.make_connack = lambda stream, properties: (
         b"\x20\x03\x01\x00\x00" + publish_packet(b"old", b"1", 1, 5, b"\x0b\x07")
@@ -97,7 +97,7 @@ def test_check_msg_returns_at_once():
     assert mqtt.check_msg() is not None and heard == [(b"a", b"1")]
 
 
-def test_wait_msg_keeps_the_link_alive():
+def test_wait_msg_sends_pings():
     sim, mqtt, heard = connected(keepalive=10)
     slept = sim.sleep
 
@@ -111,7 +111,7 @@ def test_wait_msg_keeps_the_link_alive():
     assert heard and sim.stream.written.count(b"\xc0\x00") >= 5
 
 
-def test_publish_at_qos_1_waits_for_its_acknowledgement():
+def test_publish_at_qos_1_waits_for_its_puback():
     sim, mqtt, _ = connected()
     mqtt.publish("a", "x", qos=1)
     assert not mqtt._client.session.outbox.count
@@ -119,7 +119,7 @@ def test_publish_at_qos_1_waits_for_its_acknowledgement():
     assert raises(MQTTException, lambda: mqtt.publish("a", "x", qos=1)).args[0] == 0x87
 
 
-def test_what_hangs_there_has_a_deadline_here():
+def test_publish_and_subscribe_have_deadlines():
     sim, mqtt, _ = connected()
     sim.replies[0x30] = lambda stream, first, body: b""
     sim.replies[0x80] = lambda stream, first, body: b""
@@ -134,14 +134,14 @@ def test_what_hangs_there_has_a_deadline_here():
     assert error.errno == ETIMEDOUT
 
 
-def test_a_refused_subscription():
+def test_a_refused_subscription_raises_mqttexception():
     sim, mqtt, _ = connected()
     sim.replies[0x80] = lambda stream, first, body: make_packet(0x90, body[:2], b"\x00\x87")
     assert raises(MQTTException, lambda: mqtt.subscribe(b"secret")).args[0] == 0x87
     raises(AssertionError, lambda: made(simple.MQTTClient, BrokerSimulation()).subscribe(b"a"))
 
 
-def test_a_refused_connection():
+def test_a_refused_connection_raises_mqttexception():
     sim = BrokerSimulation()
     sim.make_connack = lambda stream, properties: b"\x20\x03\x00\x86\x00"
     mqtt = made(simple.MQTTClient, sim)
@@ -155,21 +155,21 @@ def test_without_a_connection_calls_raise_oserror():
         assert raises(OSError, call).errno == ENOTCONN
 
 
-def test_a_lost_link_is_raised_and_the_program_reconnects():
+def test_a_lost_connection_raises_oserror_and_reconnect_restores_subscriptions():
     sim, mqtt, heard = connected()
     mqtt.subscribe(b"a")
     sim.stream.closed_by_broker = True
     raises(OSError, mqtt.wait_msg)
     raises(OSError, lambda: mqtt.publish("a", "x"))
     streams = len(sim.streams)
-    assert mqtt._client._link == 0 and streams == 1  # nothing behind the program's back
+    assert mqtt._client._link == 0 and streams == 1  # no reconnect without a call
     mqtt.reconnect()
     mqtt.publish(b"a", b"again")
-    mqtt.wait_msg()  # the subscription was made again
+    mqtt.wait_msg()  # the client has subscribed again
     assert heard == [(b"a", b"again")]
 
 
-def test_what_the_callback_raises_reaches_the_program():
+def test_an_exception_in_the_callback_is_raised_by_wait_msg():
     sim, mqtt, _ = connected()
 
     def callback(topic, msg):
@@ -178,7 +178,7 @@ def test_what_the_callback_raises_reaches_the_program():
     mqtt.set_callback(callback)
     sim.stream.inbox = publish_packet(b"a", b"1")
     raises(KeyError, mqtt.wait_msg)
-    mqtt.publish("a", "x")  # and the link lives
+    mqtt.publish("a", "x")  # the connection still works
 
 
 def test_the_callback_may_publish_and_subscribe():
@@ -197,7 +197,7 @@ def test_the_callback_may_publish_and_subscribe():
     ) and sim.received_bodies(0x80)
 
 
-def test_ping_and_sock():
+def test_ping_sends_pingreq_and_sock_is_the_stream():
     sim, mqtt, _ = connected()
     mqtt.ping()
     assert sim.stream.written.endswith(b"\xc0\x00") and mqtt.sock is sim.stream
@@ -208,17 +208,17 @@ def test_ping_and_sock():
 # ---- robust
 
 
-def test_robust_reconnects_by_itself():
+def test_robust_reconnects_automatically():
     sim, mqtt, heard = connected(robust.MQTTClient)
     mqtt.subscribe(b"a")
     sim.stream.closed_by_broker = True
-    mqtt.publish(b"a", b"1")  # theirs is lost, too, where the socket takes it
+    mqtt.publish(b"a", b"1")  # may be lost, as in umqtt.robust
     mqtt.publish(b"a", b"2")
     mqtt.wait_msg()
     assert (b"a", b"2") in heard and len(sim.streams) == 2
 
 
-def test_robust_tries_every_delay_until_it_works():
+def test_robust_retries_after_each_delay_until_it_connects():
     sim, mqtt, _ = connected(robust.MQTTClient)
     sim.now = 5000
     sim.stream.closed_by_broker = True
@@ -235,21 +235,21 @@ def test_robust_tries_every_delay_until_it_works():
     assert [b - a for a, b in zip(sim.connect_times[1:], sim.connect_times[2:])] == [2000] * 3
 
 
-def test_robust_does_not_storm_a_broker_that_drops_it():
+def test_robust_waits_if_the_broker_closes_the_connection_repeatedly():
     sim, mqtt, _ = connected(robust.MQTTClient)
     waits = []
     mqtt.delay = waits.append
     sim.now += 5000
     sim.stream.closed_by_broker = True
     mqtt.check_msg()
-    assert waits == []  # it was up for a while
+    assert waits == []  # the connection was stable
     for _ in range(3):
         sim.stream.closed_by_broker = True
         mqtt.check_msg()
     assert len(waits) == 3 and len(sim.streams) == 5
 
 
-def test_robust_does_not_double_a_message_that_waits():
+def test_robust_publishes_an_unacknowledged_message_once():
     sim, mqtt, _ = connected(robust.MQTTClient)
     answered = []
 

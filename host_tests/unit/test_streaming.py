@@ -1,4 +1,4 @@
-"""Payloads larger than the buffers: sent from a reader, received in pieces."""
+"""Streaming: payloads larger than the buffers, sent from a reader and received in pieces."""
 
 from io import BytesIO
 
@@ -22,14 +22,14 @@ def connected(greeting=CONNACK, **options):
 
 
 def drive(sim):
-    """Poll until nothing more is written."""
+    """Poll until the client writes nothing more."""
     before = -1
     while before != len(sim.stream.written):
         before = len(sim.stream.written)
         sim.client.poll(0)
 
 
-def test_a_payload_larger_than_every_buffer_goes_out_in_one_packet():
+def test_a_payload_larger_than_all_buffers_is_sent_in_one_packet():
     for qos in (0, 1, 2):
         sim = connected()
         sent = streaming.send(sim.client, "a/b", BytesIO(BIG), len(BIG), qos=qos, properties=b"\x01\x00")
@@ -41,7 +41,7 @@ def test_a_payload_larger_than_every_buffer_goes_out_in_one_packet():
         )
 
 
-def test_it_is_acknowledged_like_any_other():
+def test_a_streamed_message_is_acknowledged_like_any_other():
     sim = connected()
     ended = []
     sim.client.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
@@ -57,7 +57,7 @@ def test_it_is_acknowledged_like_any_other():
     assert ended == [(1, 0)]
 
 
-def test_messages_meanwhile_wait_for_its_end_and_keep_their_aliases():
+def test_later_messages_wait_for_the_streamed_one_and_keep_their_aliases():
     sim = connected(ALIASES)
     client = sim.client
     topic = client.topic("some/topic")
@@ -80,8 +80,8 @@ def test_messages_meanwhile_wait_for_its_end_and_keep_their_aliases():
     )
 
 
-def test_after_a_cut_it_is_read_and_sent_from_its_start_again():
-    for greeting, first in ((RESUMED, 0x3A), (CONNACK, 0x32)):  # with DUP [MQTT-3.3.1-1], or as new
+def test_after_a_lost_connection_the_payload_is_sent_again_from_its_start():
+    for greeting, first in ((RESUMED, 0x3A), (CONNACK, 0x32)):  # with DUP [MQTT-3.3.1-1], or as a new message
         sim = connected()
         reader = BytesIO(b"skip" + BIG)
         reader.seek(4)
@@ -94,7 +94,7 @@ def test_after_a_cut_it_is_read_and_sent_from_its_start_again():
         assert sim.stream.written.endswith(make_packet(first, utf8_string(b"a"), b"\x00\x01\x00", BIG))
 
 
-def test_cut_when_it_is_all_written_and_not_acknowledged():
+def test_a_written_but_unacknowledged_payload_is_sent_again():
     sim = connected()
     streaming.send(sim.client, "a", BytesIO(BIG), len(BIG), qos=1)
     drive(sim)
@@ -109,7 +109,7 @@ def test_cut_when_it_is_all_written_and_not_acknowledged():
 
 
 class Once:
-    """A reader that can't be read again, and gives few bytes at a time."""
+    """A reader that cannot seek and returns at most 100 bytes per call."""
 
     def __init__(self, data):
         self.data = data
@@ -121,7 +121,7 @@ class Once:
         return n
 
 
-def test_a_reader_that_can_not_be_read_again_ends_the_message():
+def test_a_message_whose_reader_cannot_seek_fails_after_a_lost_connection():
     sim = connected()
     ended = []
     sim.client.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
@@ -134,7 +134,7 @@ def test_a_reader_that_can_not_be_read_again_ends_the_message():
     assert ended == [(1, 0x80)] and b"\x32" not in sim.stream.written[20:]
 
 
-def test_a_reader_with_too_few_bytes_ends_the_link_and_is_not_tried_again():
+def test_a_reader_with_too_few_bytes_ends_the_connection_and_the_message():
     sim = connected()
     ended = []
     sim.client.on_ack = lambda answer: ended.append(answer.reason)
@@ -146,7 +146,7 @@ def test_a_reader_with_too_few_bytes_ends_the_link_and_is_not_tried_again():
     assert not streaming.is_sending(sim.client)
 
 
-def test_one_at_a_time_and_only_what_the_broker_takes():
+def test_one_payload_is_streamed_at_a_time_and_within_the_brokers_limits():
     sim = connected(make_packet(0x20, b"\x00\x00\x07\x27\x00\x00\x20\x00\x24\x01"))
     raises(MQTTError, streaming.send, sim.client, "a", BytesIO(BIG), 9000, 1)
     raises(MQTTError, streaming.send, sim.client, "a", BytesIO(BIG), len(BIG), 2)
@@ -156,7 +156,7 @@ def test_one_at_a_time_and_only_what_the_broker_takes():
     assert not streaming.send(sim.client, "a", BytesIO(BIG), len(BIG), 1)
 
 
-def test_without_a_link_qos_0_is_not_taken_and_qos_1_waits():
+def test_without_a_connection_qos_0_is_rejected_and_qos_1_waits():
     sim = Simulation()
     assert not streaming.send(sim.client, "a", BytesIO(BIG), len(BIG))
     assert streaming.send(sim.client, "a", BytesIO(BIG), len(BIG), qos=1)
@@ -165,7 +165,7 @@ def test_without_a_link_qos_0_is_not_taken_and_qos_1_waits():
     assert sim.stream.written.endswith(make_packet(0x32, utf8_string(b"a"), b"\x00\x01\x00", BIG))
 
 
-def test_a_disconnect_waits_for_the_end_of_the_packet():
+def test_disconnect_waits_for_the_end_of_the_streamed_packet():
     sim = connected()
     streaming.send(sim.client, "a", BytesIO(BIG), len(BIG))
     sim.client.disconnect()
@@ -176,7 +176,7 @@ def test_a_disconnect_waits_for_the_end_of_the_packet():
 
 
 class Sink:
-    """Collects what comes in pieces."""
+    """A receiver that collects the pieces of streamed payloads."""
 
     def __init__(self):
         self.begun = []
@@ -211,7 +211,7 @@ def receiving(qos=2, **options):
     return sim, sink
 
 
-def test_a_payload_larger_than_rx_comes_in_pieces_and_is_acknowledged_at_its_end():
+def test_a_payload_larger_than_rx_arrives_in_pieces_and_is_acknowledged_at_its_end():
     for qos, answer in ((0, b""), (1, b"\x40\x02\x00\x09"), (2, b"\x50\x02\x00\x09")):
         sim, sink = receiving()
         whole = publish_packet(b"big/one", BIG, qos, 9)
@@ -232,7 +232,7 @@ def drive_in(sim):
     sim.client.poll(0)
 
 
-def test_however_its_bytes_arrive():
+def test_a_streamed_payload_is_received_in_chunks_of_any_size():
     data = publish_packet(b"big/one", BIG[:700], 1, 9) + publish_packet(b"big/two", BIG[:300], 1, 10) * 2
     for size in (1, 2, 5, 31, 32, 33, 255, 256):
         sim, sink = receiving()
@@ -245,7 +245,7 @@ def test_however_its_bytes_arrive():
         assert sink.done == [BIG[:700], BIG[:300], BIG[:300]], size
 
 
-def test_qos_2_is_taken_once():
+def test_a_streamed_qos_2_message_is_delivered_once():
     sim, sink = receiving()
     whole = publish_packet(b"big/one", BIG, 2, 9)
     sim.stream.inbox = whole + publish_packet(b"big/one", BIG, 2, 9, flags=8)
@@ -257,7 +257,7 @@ def test_qos_2_is_taken_once():
     assert sink.done == [BIG, BIG]
 
 
-def test_a_link_lost_in_the_midst_is_told_and_the_message_comes_again():
+def test_a_connection_lost_during_a_payload_is_reported_and_the_message_is_received_again():
     sim, sink = receiving()
     sim.stream.inbox = publish_packet(b"big/one", BIG, 2, 9)[:3000]
     drive_in(sim)
@@ -270,7 +270,7 @@ def test_a_link_lost_in_the_midst_is_told_and_the_message_comes_again():
     assert sink.done == [None, BIG]
 
 
-def test_what_nobody_takes_is_thrown_away_and_the_stream_goes_on():
+def test_a_large_message_without_a_receiver_is_discarded():
     sim, sink = receiving()
     got = []
     sim.client.subscribe("other", lambda m: got.append(m.payload))
@@ -279,7 +279,7 @@ def test_what_nobody_takes_is_thrown_away_and_the_stream_goes_on():
     assert b"\x40\x03\x00\x09\x97" in sim.stream.written and got == [b"ok"]  # [MQTT-3.4.2-1]
 
 
-def test_a_sink_that_raises_gets_no_more_and_the_broker_hears_of_it():
+def test_a_receiver_that_raises_gets_no_more_pieces_and_the_message_ends_with_0x80():
     sim, sink = receiving()
     errors = []
     sim.client.on_error = errors.append
@@ -295,7 +295,7 @@ def test_a_sink_that_raises_gets_no_more_and_the_broker_hears_of_it():
     assert sim.stream.written == b"\x50\x03\x00\x09\x80\x40\x03\x00\x0a\x80"
 
 
-def test_larger_than_we_said_or_not_a_message_ends_the_link():
+def test_too_large_packets_end_with_0x95():
     for data in (
         publish_packet(b"big/one", b"x" * 10000, 1, 9),
         make_packet(0x40, b"\x00\x01\x00" + b"x" * 300),
@@ -306,7 +306,7 @@ def test_larger_than_we_said_or_not_a_message_ends_the_link():
         assert b"\xe0\x01\x95" in sim.streams[0].written, data[:10]
 
 
-def test_a_malformed_head_of_a_large_message_ends_the_link():
+def test_a_malformed_header_of_a_large_message_ends_with_a_reason_code():
     for data, code in (
         (make_packet(0x36, utf8_string(b"big/one"), b"\x00\x09\x00", BIG), 0x81),
         (make_packet(0x32, utf8_string(b"big/#"), b"\x00\x09\x00", BIG), 0x90),
@@ -323,14 +323,14 @@ def test_a_malformed_head_of_a_large_message_ends_the_link():
         assert sink.begun == []
 
 
-def test_a_message_in_pieces_is_acknowledged_whatever_is_told_meanwhile():
-    """What the session has to tell its user between two pieces is not the end of this message."""
+def test_a_streamed_message_is_acknowledged_despite_reports_in_between():
+    """A report to the application between two pieces does not end the message."""
     for qos, answer in ((1, b"\x40\x02\x00\x09"), (2, b"\x50\x02\x00\x09")):
         sim = Simulation(rx=256, session_expiry=100)
         sink = Sink()
         streaming.receive(sim.client, "big/+", sink.begin, qos=qos, max_size=10000)
         whole = publish_packet(b"big/one", BIG, qos, 9)
-        sim.connect_reply = CONNACK + whole[:200]  # after which subscriptions are asked for anew
+        sim.connect_reply = CONNACK + whole[:200]  # the client then subscribes again
         sim.client.connect()
         for _ in range(3):
             sim.client.poll(0)

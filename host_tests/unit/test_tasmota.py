@@ -1,4 +1,4 @@
-"""Commands as Tasmota has them: what they switch, and what is answered."""
+"""Tasmota-compatible commands and replies (`cmnd`, `stat`, `tele` topics)."""
 
 from actuators import make, schema
 from app.tasmota import Tasmota, make_will
@@ -62,7 +62,7 @@ class Message:
 
 
 class Harness:
-    """A lamp, a valve and a servo; the lamp and the valve exclude each other."""
+    """A device with a lamp and a valve that are interlocked, and a servo."""
 
     def __init__(self):
         configs = [
@@ -80,40 +80,40 @@ class Harness:
         self.tasmota = Tasmota(self.client, "dut", self.commands)
 
     def send(self, command, payload, retain=False):
-        """Returns what was published for it."""
+        """Send a command; returns the messages published in reply."""
         self.client.sent = []
         self.client.handler(Message("cmnd/dut/" + command, payload, retain))
         return self.client.sent
 
 
-def test_that_it_is_there_and_all_states_are_told():
+def test_online_status_and_all_states_are_published():
     harness = Harness()
     harness.tasmota.run(0)
     expected = [("tele/dut/LWT", "Online"), ("stat/dut/POWER1", "OFF"), ("stat/dut/POWER2", "OFF")]
     assert harness.client.sent == expected
     harness.tasmota.run(0)
     assert len(harness.client.sent) == 3
-    harness.tasmota.on_link_change()
+    harness.tasmota.on_state()
     harness.tasmota.run(0)
     assert harness.client.sent[3:] == [("tele/dut/LWT", "Online")]
     assert make_will("dut") == ("tele/dut/LWT", b"Offline")
 
 
-def test_words_switch_and_are_answered():
+def test_power_commands_switch_and_get_a_reply():
     harness = Harness()
     harness.tasmota.run(0)
     for payload, on in ((b"ON", "ON"), (b"off", "OFF"), (b"2", "ON"), (b"Toggle", "OFF"), (b"1", "ON")):
         sent = harness.send("POWER1", payload)
         assert sent == [("stat/dut/RESULT", '{"POWER1":"%s"}' % on), ("stat/dut/POWER1", on)]
         assert harness.lamp.state() == on
-    assert harness.commands.runs == 5  # so that our own topic tells it, too
+    assert harness.commands.runs == 5  # so that the device publishes its own state topic, too
     harness.send("power", b"0")
     assert harness.lamp.state() == "OFF"
-    harness.send("POWER2", b"ON")  # what is no switch is not counted
+    harness.send("POWER2", b"ON")  # only switches and valves are numbered
     assert harness.water.on and harness.flap.angle is None
 
 
-def test_an_empty_payload_asks():
+def test_an_empty_payload_queries_the_state():
     harness = Harness()
     harness.lamp.command(b"ON", 0)
     assert harness.send("POWER", b"")[0] == ("stat/dut/RESULT", '{"POWER1":"ON"}')
@@ -126,13 +126,13 @@ def test_a_retained_command_is_ignored():
     assert not harness.lamp.on
 
 
-def test_what_is_refused_shows_as_what_is():
+def test_a_refused_command_is_answered_with_the_current_state():
     harness = Harness()
     harness.water.command(b"ON", 0)
     assert harness.send("POWER1", b"ON")[0] == ("stat/dut/RESULT", '{"POWER1":"OFF"}')
 
 
-def test_what_is_not_understood():
+def test_unknown_commands_and_payloads_get_an_error_reply():
     harness = Harness()
     for command in ("POWER0", "POWER3", "POWER-1", "POWER1x", "POWER100", "POWER\u00b2", "Color", "", "POWE"):
         assert harness.send(command, b"ON") == [("stat/dut/RESULT", '{"Command":"Unknown"}')]

@@ -1,4 +1,4 @@
-"""What of a sensor is published, and when, on a simulated clock."""
+"""Telemetry: when readings are published; period, dead band, smoothing, failures, events."""
 
 from app.node import telemetry
 from app.node.telemetry import Telemetry
@@ -62,7 +62,7 @@ class Client:
 
 
 class Harness:
-    """A device with one sensor on a clock that `after` moves."""
+    """A device with one sensor on a simulated clock."""
 
     def __init__(self, driver=None, **config):
         self.now = 1000
@@ -81,7 +81,7 @@ class Harness:
         return self.driver
 
     def advance(self, ms, *values):
-        """Let time pass; returns what was published meanwhile."""
+        """Advance the clock by `ms`; returns the published payloads."""
         if values:
             self.driver.next = list(values)
         before = len(self.client.sent)
@@ -97,33 +97,33 @@ class Harness:
         return [payload for _, payload in self.client.sent[before:]]
 
 
-def test_each_reading_is_published_at_its_period():
+def test_readings_are_published_at_their_period():
     harness = Harness()
     assert harness.advance(0) == ["1.00"]
     assert harness.advance(30_000, 2.25) == ["2.25", "2.25", "2.25"]
     assert harness.client.sent[-1] == ("s", "2.25")
 
 
-def test_values_are_written_with_the_wished_decimals():
+def test_precision_sets_the_number_of_decimals():
     assert Harness(precision=0).advance(0, 2.6) == ["3"]
     assert Harness(precision=3).advance(0, 2.6) == ["2.600"]
     assert Harness(precision=3).advance(0, 7) == ["7"]
     assert Harness(Driver("a")).advance(0, -0.26) == ["-0.3"]
 
 
-def test_several_quantities_have_a_topic_each():
+def test_each_quantity_has_its_own_topic():
     harness = Harness(Driver("temperature", "humidity"))
     harness.advance(0, 20.0, 55.0)
     assert harness.client.sent == [("s/temperature", "20.0"), ("s/humidity", "55.0")]
 
 
-def test_a_quantity_that_is_not_there_is_not_published():
+def test_a_missing_quantity_is_not_published():
     harness = Harness(Driver("temperature", "humidity"))
     harness.advance(0, 20.0, None)
     assert harness.client.sent == [("s/temperature", "20.0")]
 
 
-def test_a_sensor_that_takes_its_time_holds_up_nothing():
+def test_a_slow_sensor_does_not_block():
     harness = Harness()
     harness.driver.takes = 750
     assert harness.advance(0) == []
@@ -132,14 +132,14 @@ def test_a_sensor_that_takes_its_time_holds_up_nothing():
     assert harness.advance(1) == ["1.00"]
 
 
-def test_smoothing_follows_slowly():
+def test_smoothing_averages_readings():
     harness = Harness(smoothing=0.5)
     assert harness.advance(0, 0.0) == ["0.00"]
     assert harness.advance(10_000, 8.0) == ["4.00"]
     assert harness.advance(10_000) == ["6.00"]
 
 
-def test_within_the_dead_band_nothing_is_said_until_the_silence_is_too_long():
+def test_within_the_dead_band_readings_are_published_after_max_silence():
     harness = Harness(dead_band=0.5, max_silence=60)
     assert harness.advance(0, 10.0) == ["10.00"]
     assert harness.advance(10_000, 10.5) == []
@@ -148,22 +148,22 @@ def test_within_the_dead_band_nothing_is_said_until_the_silence_is_too_long():
     assert harness.advance(1_000) == ["10.30"]
 
 
-def test_slow_creeping_is_told_too():
+def test_a_slow_drift_beyond_the_dead_band_is_published():
     harness = Harness(dead_band=0.5)
     sent = []
     for i in range(11):
         sent += harness.advance(10_000, i / 10)
-    assert len(sent) == 2  # at 0.0 or 0.1, and when it is more than half a volt on
+    assert len(sent) == 2  # the first value, and one that differs by more than 0.5
 
 
-def test_a_dead_band_of_0_tells_each_change():
+def test_a_dead_band_of_0_publishes_each_change():
     harness = Harness(dead_band=0)
     assert harness.advance(0, 1.0) == ["1.00"]
     assert harness.advance(10_000) == []
     assert harness.advance(10_000, 1.25) == ["1.25"]
 
 
-def test_what_was_not_sent_is_sent_with_the_next_reading():
+def test_an_unsent_reading_is_replaced_by_the_next():
     harness = Harness(dead_band=0)
     harness.client.up = False
     assert harness.advance(0, 1.0) == []
@@ -171,26 +171,25 @@ def test_what_was_not_sent_is_sent_with_the_next_reading():
     assert harness.advance(10_000) == ["1.00"]
 
 
-def test_what_was_missed_is_told_as_soon_as_there_is_a_link():
+def test_a_missed_reading_is_published_after_reconnecting():
     harness = Harness(period=3600)
     harness.client.up = False
     harness.advance(0, 1.0)
     harness.client.up = True
     harness.telemetry.on_connected(harness.now)
     assert harness.advance(0, 2.0) == ["2.00"]
-    harness.telemetry.on_connected(
-        harness.now
-    )  # a link that was lost between two readings: nothing was missed
+    # the connection was lost between two readings, so none is missing
+    harness.telemetry.on_connected(harness.now)
     assert harness.advance(0) == []
 
 
-def test_qos_retain_and_expiry_are_those_of_the_config():
+def test_qos_retain_and_expiry_are_taken_from_the_config():
     harness = Harness(qos=2, retain=True, expiry=0x12345)
     harness.advance(0)
     assert harness.client.options == (2, True, b"\x02\x00\x01\x23\x45")
 
 
-def test_a_failure_is_told_once_and_tried_again_later_and_later():
+def test_a_failing_sensor_is_reported_once_and_retried_with_back_off():
     harness = Harness()
     harness.driver.fails = OSError(110)
     harness.advance(0)
@@ -198,24 +197,24 @@ def test_a_failure_is_told_once_and_tried_again_later_and_later():
     assert harness.client.sent[0][1].startswith("OSError: ") and harness.client.options[1]
     harness.advance(600_000)
     assert len(harness.client.sent) == 1
-    # at once, after 10, 20, 40, 80 and 160 s, and then every 300 s
+    # at once, after 10, 20, 40, 80 and 160 s, then every 300 s
     assert harness.driver.reads == 6
     harness.advance(3_000_000)
     assert harness.driver.reads == 6 + 10
 
 
-def test_another_failure_is_told_too_and_that_it_works_again():
+def test_another_failure_and_the_recovery_are_reported():
     harness = Harness()
     harness.driver.fails = OSError(110)
     harness.advance(0)
-    harness.driver.fails = ValueError("wrong check sum")
-    assert harness.advance(10_000) == ["ValueError: wrong check sum"]
+    harness.driver.fails = ValueError("wrong checksum")
+    assert harness.advance(10_000) == ["ValueError: wrong checksum"]
     harness.driver.fails = None
     assert harness.advance(20_000) == ["1.00"]
     assert harness.advance(10_000) == ["1.00"]  # at its period again
 
 
-def test_a_failure_without_a_link_is_told_when_there_is_one():
+def test_a_failure_while_offline_is_reported_after_reconnecting():
     harness = Harness()
     harness.client.up = False
     harness.driver.fails = OSError(110)
@@ -224,14 +223,14 @@ def test_a_failure_without_a_link_is_told_when_there_is_one():
     assert len(harness.advance(10_000)) == 1
 
 
-def test_what_is_no_number_is_a_failure():
+def test_a_reading_that_is_not_a_number_is_a_failure():
     harness = Harness()
     for value in (float("nan"), float("inf"), float("-inf")):
         harness = Harness()
         assert harness.advance(0, value) == ["ValueError: not a number"]
 
 
-def test_smoothing_begins_anew_after_a_failure():
+def test_smoothing_restarts_after_a_failure():
     harness = Harness(smoothing=0.9)
     harness.advance(0, 100.0)
     harness.driver.fails = OSError(5)
@@ -240,7 +239,7 @@ def test_smoothing_begins_anew_after_a_failure():
     assert harness.advance(10_000, 0.0) == ["0.00"]
 
 
-def test_a_limit_of_the_brokers_is_a_failure_of_this_sensor_only():
+def test_a_publish_that_the_broker_forbids_is_retried_like_a_failure():
     harness = Harness(retain=True)
     harness.client.forbids = MQTTError(0x9A)  # Retain not supported
     harness.advance(60_000)
@@ -259,7 +258,7 @@ def test_an_event_is_published_at_once():
     assert harness.advance(1_000) == []
 
 
-def test_an_event_that_found_no_room_is_not_lost():
+def test_an_unsent_event_is_published_later():
     harness = Harness(Event(), period=300, qos=1)
     harness.advance(0, "OFF")
     harness.client.up = False
@@ -270,7 +269,7 @@ def test_an_event_that_found_no_room_is_not_lost():
     assert harness.advance(50) == ["ON"]
 
 
-def test_somebody_new_is_told_what_has_not_changed():
+def test_publish_now_publishes_an_unchanged_reading():
     harness = Harness(dead_band=5)
     harness.advance(0, 1.0)
     assert harness.advance(20_000) == []
@@ -278,7 +277,7 @@ def test_somebody_new_is_told_what_has_not_changed():
     assert harness.advance(0) == ["1.00"]
 
 
-def test_a_battery_of_sensors_is_read_on_demand():
+def test_measure_now_reads_all_sensors():
     harness = Harness(period=3600)
     harness.driver.takes = 750
     harness.advance(1000)
@@ -290,7 +289,7 @@ def test_a_battery_of_sensors_is_read_on_demand():
     assert harness.telemetry.all_read()
 
 
-def test_the_table_for_discovery():
+def test_list_quantities_describes_each_quantity():
     harness = Harness(Driver("temperature", "humidity"), expiry=90, precision=3)
     assert list(harness.telemetry.list_quantities()) == [
         ("s", key, "p/dut/sensor/s/" + key, "V", "voltage", "measurement", 3, 90)

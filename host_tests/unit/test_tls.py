@@ -1,4 +1,4 @@
-"""What a context asks for, and how MicroPython's TLS is driven. With a real broker: host_tests/transports."""
+"""TLS: contexts, PEM files, and the TLS stream of MicroPython (host_tests/transports has real brokers)."""
 
 import sys
 
@@ -23,13 +23,13 @@ CQo=
 """
 
 
-def test_a_context_that_checks_nobody_has_to_be_asked_for():
+def test_a_context_without_verification_must_be_explicit():
     assert "verify=False" in str(raises(ValueError, tls.context))
     for arguments in ((b"ca", None, None, False), (b"ca", b"cert"), (b"ca", None, b"key")):
         raises(ValueError, tls.context, *arguments)
 
 
-def test_pem_becomes_der():
+def test_pem_is_converted_to_der():
     assert tls._ders(PEM, b"CERTIFICATE") == [b"\x00\x01\x02\x03\x04\x05", b"\x09\x0a"]
     assert tls._ders(PEM.replace(b"\n", b"\r\n"), b"PRIVATE KEY") == [b"\x06\x07\x08"]
     assert tls._ders(b"\x30\x82", b"CERTIFICATE") == [b"\x30\x82"]
@@ -39,13 +39,13 @@ def test_pem_becomes_der():
     raises(OSError, tls._ders, "no/such/file.pem", b"CERTIFICATE")
 
 
-def test_a_context_is_expected():
+def test_wrap_requires_a_context():
     assert "umqtt5.tls.context" in str(raises(TypeError, tls.wrap, print, True))
 
 
 class Below:
     closed = 0
-    taken = 0  # how many bytes of a write are taken, 0 for none
+    taken = 0  # number of bytes that a write accepts, 0 for none
     asked = ()
 
     def __init__(self):
@@ -74,23 +74,23 @@ class Below:
 
 if sys.implementation.name != "cpython":
 
-    def test_the_name_is_the_host_or_what_is_said():
+    def test_the_server_name_is_the_host_or_the_given_name():
         below = Below()
         tls.wrap(lambda host, port: below, below)("broker", 8883)
         assert below.name == "broker"
         tls.wrap(lambda host, port: below, below, "other")("10.0.0.1", 8883)
         assert below.name == "other"
 
-    def test_what_can_not_be_wrapped_is_closed():
+    def test_the_socket_is_closed_if_wrapping_fails():
         below = Below()
         below.error = OSError(12)
         raises(OSError, tls.wrap(lambda host, port: below, below), "broker", 8883)
         assert below.closed == 1
 
-    def test_a_write_that_was_not_taken_is_done_again_with_as_much():
+    def test_a_write_without_progress_is_repeated_with_the_same_size():
         below = Below()
         stream = tls.wrap(lambda host, port: below, below)("broker", 8883)
-        for _ in range(2):  # while the handshake lasts, and then
+        for _ in range(2):  # during the handshake and after it
             below.asked = ()
             below.taken = 0
             assert stream.write(b"abcdef", 0, 3) is None
@@ -113,9 +113,9 @@ if sys.implementation.name != "cpython":
         for one in found:
             assert one.errno == (error.errno if isinstance(error, OSError) else -0x2700)
         below.error, below.taken = None, 1
-        assert stream.write(b"a", 0, 1) == 1 and not stream._over.refusals
+        assert stream.write(b"a", 0, 1) == 1 and not stream._transport.refusals
 
-    def test_errors_of_the_handshake_are_told_apart():
+    def test_repeated_handshake_errors_become_permanent():
         check(ValueError("The certificate is not correctly signed by the trusted CA\n"), True)
         check(OSError(-0x7780, "alert"), True)
         check(OSError(-0x7280, "eof"), False)

@@ -1,14 +1,16 @@
+"""Topic names and topic filters: matching, wildcards, shared subscriptions, checks."""
+
 from helper import raises
 from umqtt5.core.subscriptions import Subscription
 from umqtt5.core.topics import Topic, encode_filter, matches
 
 
 def match(topic_filter, topic):
-    data = b"<" + topic.encode() + b">"  # it must not look beyond its range
+    data = b"<" + topic.encode() + b">"  # `matches` must not read beyond its range
     return matches(topic_filter.encode(), data, 1, len(data) - 1)
 
 
-def test_filters_that_match():  # 4.7.1
+def test_filters_match_their_topics():  # 4.7.1
     for topic_filter, topic in (
         ("a/b", "a/b"),
         ("sport/tennis/player1/#", "sport/tennis/player1"),
@@ -32,7 +34,7 @@ def test_filters_that_match():  # 4.7.1
         assert match(topic_filter, topic), (topic_filter, topic)
 
 
-def test_filters_that_do_not_match():
+def test_filters_do_not_match_other_topics():
     for topic_filter, topic in (
         ("a/b", "a/B"),
         ("a/b", "a/b/"),
@@ -50,21 +52,21 @@ def test_filters_that_do_not_match():
         assert not match(topic_filter, topic), (topic_filter, topic)
 
 
-def test_filters_are_checked():  # [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1], [MQTT-4.7.3-2]
+def test_invalid_filters_are_refused():  # [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1], [MQTT-4.7.3-2]
     for good in ("a", "/", "#", "+", "a/#", "+/b/#", "$share/group/a/+", "$SYS/#", "a b"):
         assert encode_filter(good) == good.encode()
     for bad in ("", "a#", "a/b#", "#/a", "a/#/b", "+a", "a/b+/c", "a\0"):
         raises(ValueError, encode_filter, bad)
 
 
-def test_shared_filters_are_checked():  # [MQTT-4.8.2-1], [MQTT-4.8.2-2]
+def test_invalid_shared_filters_raise_value_error():  # [MQTT-4.8.2-1], [MQTT-4.8.2-2]
     for bad in ("$share/", "$share/g", "$share//a", "$share/g+/a", "$share/g#/a", "$share/g/"):
         raises(ValueError, encode_filter, bad)
     assert Subscription(b"$share/g/a/b").match_filter == b"a/b"
     assert Subscription(b"a/b").match_filter == b"a/b"
 
 
-def test_topic_names_are_checked():  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]
+def test_invalid_topic_names_raise_value_error():  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]
     for bad in ("", "a/+", "#", "a\0", "x" * 65536):
         raises(ValueError, Topic, bad)
     assert Topic("a/é").name == b"a/\xc3\xa9"

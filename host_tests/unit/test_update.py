@@ -1,4 +1,4 @@
-"""Updates over the air: the choice of a folder, and what a receiver does when flash or time runs out."""
+"""Over-the-air updates: choice of the slot, download, timeouts, confirmation, rollback, signature."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def resets():
     raise Resets
 
 
-def made(confirm=30):
+def make_update(confirm=30):
     client = Client()
     return client, Update(client, "p/dut", "dut", "esp32", {"key": KEY, "confirm": confirm}, resets, 0)
 
@@ -80,7 +80,7 @@ def digest(data):
 
 
 def offer(files, version=5):
-    """An update of these files by path: its parts, and the offer."""
+    """Return the parts of an update with these files, and its offer as JSON."""
     lines = ["%d %s %s\n" % (len(data), digest(data), path) for path, data in files]
     parts = ["".join(lines).encode()] + [data for _, data in files]
     line = "umqtt5 update dut esp32 %d %d %s" % (version, len(parts[0]), digest(parts[0]))
@@ -89,8 +89,8 @@ def offer(files, version=5):
     return parts, json.dumps(told)
 
 
-def give(client, parts, size=300, rounds=200):
-    """Give it what it asks for, until it asks for nothing more; returns the Update's last `run`."""
+def send_parts(client, parts, size=300, rounds=200):
+    """Send the requested parts in chunks of `size` bytes until the device requests nothing more."""
     for _ in range(rounds):
         wants = [json.loads(payload) for topic, payload in client.sent if topic == "p/dut/update/request"]
         client.sent = [one for one in client.sent if one[0] != "p/dut/update/request"]
@@ -105,9 +105,9 @@ def give(client, parts, size=300, rounds=200):
         client.run()
 
 
-def begun(files=(("app/new.mpy", b"new" * 500),), version=5):
+def start_download(files=(("app/new.mpy", b"new" * 500),), version=5):
     clean()
-    client, device = made()
+    client, device = make_update()
     now = [0]
     update_download.ticks_ms = lambda: now[0]
     update_download.ticks_add = lambda a, b: a + b
@@ -120,10 +120,10 @@ def begun(files=(("app/new.mpy", b"new" * 500),), version=5):
     return client, device, parts
 
 
-# ---- the choice
+# ---- choice of the slot
 
 
-def chosen():
+def selected_slot():
     import sys
 
     before = list(sys.path)
@@ -133,40 +133,40 @@ def chosen():
     return new
 
 
-def test_without_an_update_what_the_cable_brought_is_used():
+def test_without_an_update_the_deployed_files_are_used():
     clean()
-    assert slot.read() == (".", ".", slot.CONFIRMED) and not chosen()
+    assert slot.read() == (".", ".", slot.CONFIRMED) and not selected_slot()
     assert not os.listdir() or "slot" not in os.listdir()
 
 
-def test_a_new_version_is_tried_three_times():
+def test_an_unconfirmed_version_is_started_three_times_and_then_rolled_back():
     clean()
     slot.write("a", ".", 0)
     for tries in (1, 2, 3):
-        assert chosen() == ["a"]
+        assert selected_slot() == ["a"]
         assert slot.read() == ("a", ".", tries)
-    assert not chosen()
+    assert not selected_slot()
     assert slot.read() == (".", "a", slot.ROLLED_BACK)
-    assert not chosen() and slot.read() == (".", "a", slot.ROLLED_BACK)
+    assert not selected_slot() and slot.read() == (".", "a", slot.ROLLED_BACK)
 
 
-def test_a_confirmed_one_stays():
+def test_a_confirmed_version_stays():
     clean()
     slot.write("b", "a", slot.CONFIRMED)
     for _ in range(5):
-        assert chosen() == ["b"]
+        assert selected_slot() == ["b"]
 
 
-def test_going_back_forgets_the_crashes_of_the_other():
+def test_a_rollback_clears_the_start_count():
     clean()
     with open("start_count", "w") as file:
         file.write("...")
     slot.write("b", "a", 3)
-    assert chosen() == ["a"]
+    assert selected_slot() == ["a"]
     assert "start_count" not in os.listdir()
 
 
-def test_the_choice_is_cut_anywhere():
+def test_a_damaged_slot_file_selects_a_valid_version():
     for cut in range(9):
         clean()
         slot.write("a", ".", slot.CONFIRMED)
@@ -174,7 +174,7 @@ def test_the_choice_is_cut_anywhere():
             file.write("b a 0\n"[:cut])
         assert slot.read() == ("a", ".", slot.CONFIRMED)
     clean()
-    with open("slot.new", "w") as file:  # FAT: the old one is gone, the new one not in its place
+    with open("slot.new", "w") as file:  # FAT: the old file is removed, the new one not yet renamed
         file.write("b a 0\n")
     assert slot.read() == ("b", "a", 0)
     for rot in ("", "b", "b a", "b a x", "\0\0\0"):
@@ -185,13 +185,13 @@ def test_the_choice_is_cut_anywhere():
     clean()
 
 
-# ---- the receiver
+# ---- download
 
 
-def test_all_files_are_there_before_it_is_chosen():
+def test_a_version_is_selected_after_all_files_are_stored():
     files = (("app/new.mpy", b"new" * 500), ("pins.mpy", b"pins"))
-    client, device, parts = begun(files)
-    raises(Resets, give, client, parts)
+    client, device, parts = start_download(files)
+    raises(Resets, send_parts, client, parts)
     assert slot.read() == ("a", ".", 0) and slot.read_version("a") == 5
     for path, data in files:
         with open("a/" + path, "rb") as file:
@@ -200,33 +200,33 @@ def test_all_files_are_there_before_it_is_chosen():
     clean()
 
 
-def test_pieces_that_come_twice_or_too_early_do_not_matter():
-    client, device, parts = begun()
+def test_repeated_and_unrequested_chunks_are_ignored():
+    client, device, parts = start_download()
     take = client.handlers["p/dut/update/chunk"]
-    take(Message(b"\x00\x00\x00\x00\x00\x63" + parts[0][99:]))  # before what it wants
+    take(Message(b"\x00\x00\x00\x00\x00\x63" + parts[0][99:]))  # at an offset it did not request
     take(Message(b"\x00\x07\x00\x00\x00\x00hello"))
     half = b"\x00\x00\x00\x00\x00\x00" + parts[0][:40]
     take(Message(half))
     take(Message(half))
     client.now[0] += 5000
     client.run()
-    assert json.loads(client.sent[-1][1]) == [0, 40]  # it asks for what it has not
-    raises(Resets, give, client, parts)
+    assert json.loads(client.sent[-1][1]) == [0, 40]  # requests the missing rest
+    raises(Resets, send_parts, client, parts)
     clean()
 
 
-def test_nobody_sends_it():
-    client, device, parts = begun()
+def test_a_download_times_out_after_2_minutes():
+    client, device, parts = start_download()
     for _ in range(200):
         client.now[0] += 1000
         client.run()
-    assert state(client) == {"version": 0, "state": "failed", "reason": "nobody sends it"}
+    assert state(client) == {"version": 0, "state": "failed", "reason": "no data received for 2 minutes"}
     assert "a" not in os.listdir() and slot.read() == (".", ".", slot.CONFIRMED)
     assert not [topic for topic in client.handlers if topic.endswith("chunk")]
 
 
-def test_flash_is_full():
-    client, device, parts = begun()
+def test_a_full_flash_fails_the_update():
+    client, device, parts = start_download()
 
     class Full:
         def write(self, data):
@@ -237,14 +237,14 @@ def test_flash_is_full():
 
     device._download._file.close()
     device._download._file = Full()
-    give(client, parts)
+    send_parts(client, parts)
     client.run()
     assert state(client)["state"] == "failed" and "28" in state(client)["reason"]
     assert "a" not in os.listdir() and slot.read() == (".", ".", slot.CONFIRMED)
 
 
-def test_the_same_offer_again_does_not_begin_anew_and_another_does():
-    client, device, parts = begun()
+def test_a_repeated_offer_continues_and_a_new_offer_restarts_the_download():
+    client, device, parts = start_download()
     client.handlers["p/dut/update/chunk"](Message(b"\x00\x00\x00\x00\x00\x00" + parts[0][:40]))
     client.handlers["p/dut/update/set"](Message(offer((("app/new.mpy", b"new" * 500),))[1].encode()))
     assert device._download._at == 40
@@ -253,33 +253,33 @@ def test_the_same_offer_again_does_not_begin_anew_and_another_does():
     assert device._download._at == 0
     client.sent.clear()
     client.run()
-    raises(Resets, give, client, parts)
+    raises(Resets, send_parts, client, parts)
     assert slot.read_version("a") == 6
     clean()
 
 
-def test_a_retained_offer_is_old_news():
+def test_a_retained_offer_is_ignored():
     clean()
-    client, device = made()
+    client, device = make_update()
     client.handlers["p/dut/update/set"](Message(offer((("app/new.mpy", b"new"),))[1].encode(), retain=True))
     assert not device._download
 
 
-# ---- is it good
+# ---- confirmation and rollback
 
 
-def test_it_is_confirmed_when_it_was_connected_for_a_while():
+def test_a_version_is_confirmed_after_being_connected_for_a_time():
     clean()
     update.ticks_diff = lambda a, b: a - b
     slot.write("a", ".", 1)
-    client, device = made(30)
+    client, device = make_update(30)
     client.is_connected = False
     device.run(0)
     client.is_connected = True
     device.run(10_000)
     device.run(39_999)
     assert slot.read() == ("a", ".", 1) and state(client)["state"] == "trying"
-    client.is_connected = False  # a link that is lost does not count
+    client.is_connected = False  # a lost connection restarts the time
     device.run(39_999)
     client.is_connected = True
     device.run(45_000)
@@ -290,11 +290,11 @@ def test_it_is_confirmed_when_it_was_connected_for_a_while():
     clean()
 
 
-def test_one_that_never_connects_goes_back_by_itself():
+def test_a_version_that_never_connects_is_rolled_back():
     clean()
     update.ticks_diff = lambda a, b: a - b
     slot.write("a", ".", 1)
-    client, device = made(30)
+    client, device = make_update(30)
     client.is_connected = False
     device.run(599_999)
     assert slot.read() == ("a", ".", 1)
@@ -303,7 +303,7 @@ def test_one_that_never_connects_goes_back_by_itself():
     clean()
 
 
-def test_the_signature_is_that_of_rfc_2104():
+def test_hmac_sha256_computes_the_examples_of_rfc_4231():
     # RFC 4231, test cases 2 and 6
     found = hmac_sha256(b"Jefe", b"what do ya want for nothing?")
     assert found == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"

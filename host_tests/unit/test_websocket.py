@@ -1,26 +1,29 @@
-"""WebSocket framing against a reading of RFC 6455 of its own: every cut, every rule."""
+"""WebSocket transport (RFC 6455): upgrade, frames in both directions, ping, close, protocol errors."""
 
 from helper import raises
 from umqtt5 import websocket
 
 try:
     from os import urandom  # noqa: F401
-except ImportError:  # the 32-bit VM has neither this nor SHA-1
+except ImportError:  # the 32-bit VM has neither urandom nor SHA-1
     websocket.handshake._random = websocket.transport._random = lambda n: bytes(range(7, 7 + n))
     websocket.handshake._accept = lambda key: b"not known here"
 
 
 class Below:
-    """The stream below: the broker's bytes in `inbox`, ours in `written`, `cut` bytes at a time."""
+    """The stream below the WebSocket; it transfers at most `cut` bytes at a time.
+
+    Bytes from the broker are in `inbox`, bytes from the client in `written`.
+    """
 
     def __init__(self, inbox=b"", cut=100000):
         self.inbox = inbox
         self.written = b""
         self.cut = cut
-        self.room = 1 << 20  # bytes that it takes before it says None
+        self.room = 1 << 20  # number of bytes that it accepts before it returns None
         self.writes = self.closes = 0
         self.closed_by_broker = False
-        self.eager = True  # gives more than one piece in a row
+        self.eager = True  # whether consecutive reads return data
         self._rest = False
 
     def readinto(self, buf, n):
@@ -46,7 +49,7 @@ class Below:
 
 
 def response(request, **changes):
-    """A broker's answer to the upgrade; `changes` replace headers, None leaves one out."""
+    """Return the broker's response to the upgrade; `changes` replace headers, None omits one."""
     key = request.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
     headers = {
         "upgrade": b"websocket",
@@ -70,7 +73,7 @@ def response(request, **changes):
 
 
 def opened(inbox=b"", cut=100000, **options):
-    """A WebSocket after its upgrade, whose broker sends `inbox` next; and the stream below."""
+    """Return a WebSocket after its upgrade and the stream below, whose broker sends `inbox` next."""
     below = Below()
     stream = websocket.wrap(lambda host, port: below, **options)("broker", 8080)
     assert stream.do_handshake() == 1
@@ -83,7 +86,7 @@ def opened(inbox=b"", cut=100000, **options):
 
 
 def frame(payload, first=0x82):
-    """As a broker sends it."""
+    """Return a frame as a broker sends it."""
     size = len(payload)
     if size < 126:
         return bytes((first, size)) + payload
@@ -93,7 +96,7 @@ def frame(payload, first=0x82):
 
 
 def decoded(data):
-    """Frames of a client as (first byte, payload, mask); fails where one is not whole (RFC 6455, 5.2)."""
+    """Return the client's frames as (first byte, payload, mask); each must be whole (RFC 6455, 5.2)."""
     frames = []
     while data:
         first, size = data[0], data[1]
@@ -117,7 +120,7 @@ def decoded(data):
 
 
 def read(stream, most=10000):
-    """All that comes, as the session reads it: until None or 0, which is appended."""
+    """Read as the session does; returns the data, and the None or 0 that ended it."""
     got = []
     buf = bytearray(most)
     while True:
@@ -128,7 +131,7 @@ def read(stream, most=10000):
 
 
 def written(stream, data):
-    """Write as `Client` does: again until all is taken; returns how often it was None."""
+    """Write as `Client` does until all bytes are accepted; returns how often `write` returned None."""
     at = waits = 0
     while at < len(data):
         n = stream.write(data, at, len(data) - at)
@@ -139,10 +142,10 @@ def written(stream, data):
     return waits
 
 
-# ---- the upgrade
+# ---- upgrade
 
 
-def test_the_request_says_what_the_standard_wants():
+def test_the_upgrade_request_has_the_required_headers():
     """[MQTT-6.0.0-3]"""
     below = Below()
     stream = websocket.wrap(lambda host, port: below, "/a?b=%20", headers=(("Authorization", "Basic 100%"),))
@@ -162,7 +165,7 @@ def test_the_request_says_what_the_standard_wants():
     }
 
 
-def test_the_accept_of_the_rfc():
+def test_the_accept_key_is_that_of_the_rfc_example():
     try:
         from hashlib import sha1  # noqa: F401
     except ImportError:
@@ -170,7 +173,7 @@ def test_the_accept_of_the_rfc():
     assert websocket.handshake._accept(b"dGhlIHNhbXBsZSBub25jZQ==") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
-def test_the_upgrade_one_byte_at_a_time_takes_no_byte_of_the_frames():
+def test_the_upgrade_reads_no_byte_of_the_first_frame():
     below = Below(cut=1)
     below.eager = False
     stream = websocket.wrap(lambda host, port: below)("broker", 80)
@@ -184,7 +187,7 @@ def test_the_upgrade_one_byte_at_a_time_takes_no_byte_of_the_frames():
     assert waits > 100 and below.inbox == frame(b"x")
 
 
-def test_opening_waits_for_the_stream_below():
+def test_the_upgrade_waits_for_the_handshake_of_the_stream_below():
     below = Below()
     events = [4, 1, 0]
     below.do_handshake = lambda: events.pop(0)
@@ -202,7 +205,7 @@ def refused(answer=None, gone=False, **changes):
     return raises(OSError, stream.do_handshake)
 
 
-def test_a_wrong_answer_is_refused_by_name():
+def test_a_wrong_upgrade_response_is_refused_with_a_reason():
     """[MQTT-6.0.0-4]"""
     for changes, words in (
         ({"status": b"404 Not Found"}, "404 Not Found"),
@@ -225,7 +228,7 @@ def test_a_wrong_answer_is_refused_by_name():
         assert getattr(error, "is_permanent", False) == (words == "404 Not Found"), words
 
 
-def test_other_spellings_and_long_headers_are_taken():
+def test_other_spellings_and_long_headers_are_accepted():
     below = Below()
     stream = websocket.wrap(lambda host, port: below, buffer=64)("broker", 80)
     stream.do_handshake()
@@ -234,7 +237,7 @@ def test_other_spellings_and_long_headers_are_taken():
     assert stream.do_handshake() == 0
 
 
-def test_bad_arguments_are_told():
+def test_invalid_arguments_raise_value_error():
     for path, headers, buffer in (
         ("mqtt", (), 512),
         ("/a b", (), 512),
@@ -248,7 +251,7 @@ def test_bad_arguments_are_told():
         raises(ValueError, websocket.wrap, print, path, headers, buffer)
 
 
-def test_one_transport_serves_one_client_again_and_again():
+def test_a_transport_serves_one_connection_at_a_time():
     below = Below()
     transport = websocket.wrap(lambda host, port: below)
     stream = transport("broker", 80)
@@ -259,7 +262,7 @@ def test_one_transport_serves_one_client_again_and_again():
     assert below.closes == 2
 
 
-def test_a_failed_connection_leaves_it_free():
+def test_a_transport_can_be_used_after_a_failed_connection():
     tries = [OSError(111), Below()]
 
     def connect(host, port):
@@ -273,10 +276,10 @@ def test_a_failed_connection_leaves_it_free():
     transport("broker", 80)
 
 
-# ---- frames out
+# ---- sent frames
 
 
-def test_what_is_written_is_one_masked_binary_frame_in_one_write():
+def test_each_write_is_one_masked_binary_frame():
     """[MQTT-6.0.0-1]"""
     for size in (1, 2, 3, 4, 5, 124, 125, 126, 127, 128, 503, 504):
         stream, below = opened()
@@ -287,7 +290,7 @@ def test_what_is_written_is_one_masked_binary_frame_in_one_write():
         assert [(first, payload) for first, payload, _ in frames] == [(0x82, data[3:])]
 
 
-def test_a_long_packet_is_one_frame_that_is_made_in_pieces():
+def test_a_packet_longer_than_the_buffer_is_one_frame():
     for size in (93, 94, 191, 192, 193, 768, 65535):
         for buffer in (64, 65, 66, 67, 100):
             stream, below = opened(buffer=buffer)
@@ -299,7 +302,7 @@ def test_a_long_packet_is_one_frame_that_is_made_in_pieces():
             assert [(first, payload) for first, payload, _ in frames] == [(0x82, data)], (size, buffer)
 
 
-def test_what_is_longer_than_two_bytes_can_say_is_several_frames():
+def test_more_than_65535_bytes_are_sent_as_several_frames():
     stream, below = opened()
     data = bytes(range(256)) * 512
     written(stream, data)
@@ -308,13 +311,13 @@ def test_what_is_longer_than_two_bytes_can_say_is_several_frames():
     assert [len(payload) for _, payload, _ in frames] == [65535, 65535, 2]
 
 
-def test_nothing_goes_between_the_pieces_of_a_frame():
+def test_nothing_is_sent_between_the_parts_of_a_frame():
     stream, below = opened(buffer=64)
     data = bytes(range(200))
     at = stream.write(data, 0, 200)
     below.inbox = frame(b"ping", 0x89)
     assert read(stream) == (b"", None)
-    # more lies behind it by now, which is not of this frame
+    # more data follow, which do not belong to this frame
     while at < 200:
         at += stream.write(data + b"more", at, 204 - at)
     assert at == 200 and stream.write(b"more", 0, 4) == 4
@@ -322,7 +325,7 @@ def test_nothing_goes_between_the_pieces_of_a_frame():
     assert frames == [(0x82, data), (0x8A, b"ping"), (0x82, b"more")]
 
 
-def test_each_frame_has_a_key_of_its_own():
+def test_each_frame_has_its_own_masking_key():
     stream, below = opened()
     for _ in range(20):
         stream.write(b"x", 0, 1)
@@ -332,7 +335,7 @@ def test_each_frame_has_a_key_of_its_own():
         assert len(set([mask[i] for mask in masks])) > 5
 
 
-def test_a_frame_goes_on_where_it_was_cut_and_counts_when_it_is_whole():
+def test_a_partly_written_frame_continues_where_it_stopped():
     data = bytes(range(200))
     for cut in range(1, 209):
         stream, below = opened()
@@ -341,7 +344,7 @@ def test_a_frame_goes_on_where_it_was_cut_and_counts_when_it_is_whole():
         if cut < 208:
             assert got is None
             below.room = 1000
-            # meanwhile the session has put more behind it: that is for the next frame
+            # the session has appended data, which belong to the next frame
             got = stream.write(data + b"more", 0, 204)
         assert got == 200
         assert [payload for _, payload, _ in decoded(below.written)] == [data]
@@ -350,10 +353,10 @@ def test_a_frame_goes_on_where_it_was_cut_and_counts_when_it_is_whole():
     assert [payload for _, payload, _ in decoded(below.written)] == [data]
 
 
-# ---- frames in
+# ---- received frames
 
 
-def test_payloads_of_every_size_of_head_are_read():
+def test_frames_with_every_length_encoding_are_read():
     for size in (1, 125, 126, 127, 255, 256, 9999, 65535, 65536, 70000):
         payload = bytes([i & 255 for i in range(256)]) * (size // 256 + 1)
         payload = payload[:size]
@@ -367,7 +370,7 @@ MIXED = (
 )  # fmt: skip
 
 
-def test_fragments_and_control_frames_at_every_cut():
+def test_fragments_and_control_frames_are_read_in_any_two_parts():
     """[MQTT-6.0.0-2]"""
     for cut in range(len(MIXED) + 1):
         for eager in (True, False):
@@ -385,7 +388,7 @@ def test_fragments_and_control_frames_at_every_cut():
             assert pongs == [(0x8A, b"ping!"), (0x8A, b"")]
 
 
-def test_one_byte_at_a_time_and_one_byte_of_room():
+def test_frames_are_read_byte_by_byte():
     for cut, most in ((1, 1000), (1000, 1), (3, 2)):
         stream, below = opened(MIXED, cut)
         got = b""
@@ -395,7 +398,7 @@ def test_one_byte_at_a_time_and_one_byte_of_room():
         assert len(decoded(below.written)) == 2
 
 
-def test_a_read_takes_nothing_that_lies_behind_it():
+def test_a_read_takes_no_bytes_beyond_its_frame():
     stream, below = opened(frame(b"abcdef") + frame(b"g"))
     buf = bytearray(b"........")
     assert stream.readinto(buf, 4) == 4 and bytes(buf) == b"abcd...."
@@ -404,14 +407,14 @@ def test_a_read_takes_nothing_that_lies_behind_it():
     assert below.inbox == frame(b"g")
 
 
-def test_the_end_of_the_stream_is_told():
+def test_the_end_of_the_stream_is_reported():
     for inbox in (b"", b"\x82", b"\x82\x7e\x01", b"\x82\x05ab", b"\x89\x03a"):
         stream, below = opened(inbox)
         below.closed_by_broker = True
         assert read(stream)[1] == 0
 
 
-def test_a_flood_of_frames_for_nobody_gives_way():
+def test_many_control_frames_do_not_block_a_read():
     stream, below = opened(frame(b"", 0x8A) * 1000 + frame(b"x"))
     rounds = 0
     buf = bytearray(10)
@@ -420,10 +423,10 @@ def test_a_flood_of_frames_for_nobody_gives_way():
     assert 50 < rounds < 200 and buf[0] == 120
 
 
-# ---- pings and closes while ours is half written
+# ---- ping and close while a frame is partly written
 
 
-def test_a_ping_is_answered_between_two_frames_of_ours():
+def test_a_pong_is_sent_between_two_frames():
     stream, below = opened()
     below.room = 7
     data = b"0123456789"
@@ -433,11 +436,11 @@ def test_a_ping_is_answered_between_two_frames_of_ours():
     below.room = 1000
     assert stream.write(data, 0, 10) == 10
     frames = [(first, payload) for first, payload, _ in decoded(below.written)]
-    # the last one only, which answers both (RFC 6455, 5.5.3)
+    # one pong for the last ping answers both (RFC 6455, 5.5.3)
     assert frames == [(0x82, data), (0x8A, b"second")]
 
 
-def test_a_pong_that_is_cut_goes_on_before_the_next_frame():
+def test_a_partly_written_pong_is_completed_before_the_next_frame():
     for cut in range(11):
         stream, below = opened(frame(b"ping", 0x89))
         below.room = cut
@@ -452,7 +455,7 @@ def test_a_pong_that_is_cut_goes_on_before_the_next_frame():
         assert frames == ([b"ping", b"data"] if cut < 10 else [b"ping", b"another", b"data"]), (cut, frames)
 
 
-def test_a_pong_waits_for_room_without_a_frame_of_ours():
+def test_a_pong_waits_until_the_stream_accepts_data():
     stream, below = opened(frame(b"ping", 0x89))
     below.room = 0
     assert read(stream) == (b"", None) and not below.written
@@ -474,7 +477,7 @@ def test_a_close_is_answered_and_ends_the_stream():
         assert [(first, payload) for first, payload, _ in decoded(below.written)] == [(0x88, payload)]
 
 
-def test_we_say_close_when_we_close():
+def test_close_sends_a_close_frame():
     stream, below = opened()
     stream.close()
     stream.close()
@@ -484,7 +487,7 @@ def test_we_say_close_when_we_close():
     assert stream.write(b"abc", 0, 3) is None
     below.room = 1000
     stream.close()
-    assert len(below.written) == 3 and below.closes == 1  # it could not stand in the middle of a frame
+    assert len(below.written) == 3 and below.closes == 1  # no close frame inside another frame
     stream, below = opened()
     below.write = lambda buf, at, n: raise_(OSError(104))
     stream.close()
@@ -495,10 +498,10 @@ def raise_(error):
     raise error
 
 
-# ---- what a broker must not send
+# ---- protocol errors
 
 
-def test_what_a_broker_must_not_send_ends_it_with_a_reason():
+def test_protocol_errors_close_the_connection_with_a_status_code():
     """[MQTT-6.0.0-1]"""
     for data, words, code in (
         (b"\x82\x81", "masked", 1002),

@@ -1,10 +1,12 @@
+"""`Wifi`: joining the network, retries every 20 s, rejoining after a loss."""
+
 import sys
 
 from app.node import wifi
 
 
 class Wlan:
-    """`network.WLAN` as far as it is documented and used: a station that joins when it is in reach."""
+    """The documented part of `network.WLAN` that is used; a test sets `joined`."""
 
     def __init__(self, interface):
         assert interface == "station"
@@ -39,18 +41,18 @@ class Clock:
 
 
 def joined(config):
-    """A `Wifi` with the stand-in and a clock of its own."""
+    """Return a `Wifi` with the simulated `network` module and clock."""
     sys.modules["network"] = Network
     wifi.ticks_ms = lambda: Clock.now
     wifi.ticks_diff = lambda a, b: a - b
     return wifi.Wifi(config)
 
 
-def test_without_wifi_the_network_is_taken_as_it_is():
+def test_without_a_wifi_config_the_network_counts_as_connected():
     assert joined(None).ensure_connected()
 
 
-def test_it_joins_and_tells_when_it_is_in():
+def test_ensure_connected_joins_once_and_reports_the_connection():
     here = joined({"ssid": "home", "password": "secret"})
     assert not here.ensure_connected()
     assert Wlan.last.tries == [("home", "secret")]
@@ -59,7 +61,7 @@ def test_it_joins_and_tells_when_it_is_in():
     assert Wlan.last.tries == [("home", "secret")]
 
 
-def test_a_network_that_does_not_answer_is_tried_again_but_not_all_the_time():
+def test_an_unreachable_network_is_retried_every_20_s():
     here = joined({"ssid": "home", "password": "secret"})
     for _ in range(65):
         Clock.now += 1000
@@ -67,13 +69,13 @@ def test_a_network_that_does_not_answer_is_tried_again_but_not_all_the_time():
     assert len(Wlan.last.tries) == 4  # at once, and every 20 s
 
 
-def test_a_network_that_is_lost_gets_its_time_to_come_back():
+def test_after_a_loss_the_driver_has_20_s_to_rejoin():
     here = joined({"ssid": "home", "password": "secret"})
     here.ensure_connected()
     Clock.now += 100_000
     Wlan.last.joined = True
     assert here.ensure_connected()
-    Wlan.last.joined = False  # the radio joins again by itself: it is given time
+    Wlan.last.joined = False  # the Wi-Fi driver rejoins by itself within some time
     Clock.now += 1000
     assert not here.ensure_connected()
     assert len(Wlan.last.tries) == 1

@@ -1,15 +1,17 @@
+"""Wire data types: integers, Variable Byte Integers, UTF-8 strings, binary data."""
+
 from helper import raises
 from umqtt5.core import wire
 
 
-def test_two_byte_integers_have_the_big_end_first():
+def test_two_byte_integers_are_big_endian():
     buf = bytearray(4)
     assert wire.put_u16(buf, 1, 0x1234) == 3
     assert buf == b"\x00\x12\x34\x00"
     assert wire.get_u16(buf, 1) == 0x1234
 
 
-def test_varints_at_their_boundaries():  # table 1-1 of the standard [MQTT-1.5.5-1]
+def test_varints_are_encoded_and_decoded_at_their_boundaries():  # table 1-1 of the standard [MQTT-1.5.5-1]
     for value, data in (
         (0, b"\x00"),
         (127, b"\x7f"),
@@ -26,7 +28,7 @@ def test_varints_at_their_boundaries():  # table 1-1 of the standard [MQTT-1.5.5
         assert wire.get_varint(data, 0, len(data)) == value
 
 
-def test_varints_that_are_cut_or_wrong():
+def test_truncated_and_invalid_varints_are_rejected():
     assert wire.get_varint(b"", 0, 0) == -1
     assert wire.get_varint(b"\x80\x80", 0, 2) == -1
     assert wire.get_varint(b"\x80\x80\x80\x80", 0, 4) == -2  # a fifth byte would follow
@@ -34,17 +36,17 @@ def test_varints_that_are_cut_or_wrong():
     assert wire.get_varint(b"\xff\x80\x00", 0, 3) == -2
 
 
-def test_binary_data_is_written_behind_its_length():
+def test_prefix_u16_length_puts_the_length_first():
     assert wire.prefix_u16_length(b"abc") == b"\x00\x03abc"
     assert wire.prefix_u16_length(b"x" * 258)[:2] == b"\x01\x02"
 
 
-def test_utf8_that_is_right():  # [MQTT-1.5.4-1]
+def test_valid_utf8_is_accepted():  # [MQTT-1.5.4-1]
     for data in (b"", b"abc", "é€😀".encode(), b"\xef\xbb\xbf", b"\xed\x9f\xbf", b"\xf4\x8f\xbf\xbf"):
         assert wire.is_valid_utf8(data, 0, len(data)), data
 
 
-def test_utf8_that_is_wrong():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
+def test_invalid_utf8_is_rejected():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
     for data in (
         b"\x00",
         b"a\x00b",
@@ -65,12 +67,12 @@ def test_utf8_that_is_wrong():  # [MQTT-1.5.4-1], [MQTT-1.5.4-2]
         assert not wire.is_valid_utf8(data, 0, len(data)), data
 
 
-def test_utf8_looks_at_its_range_only():
+def test_utf8_is_checked_only_in_the_given_range():
     assert wire.is_valid_utf8(b"\xff\x00ab\xff", 2, 4)
     assert not wire.is_valid_utf8("aé".encode(), 0, 2)
 
 
-def test_text_for_the_wire():
+def test_encode_text_checks_and_encodes_text():
     assert wire.encode_text("aé") == b"a\xc3\xa9"
     raises(ValueError, wire.encode_text, "a\0b")
     raises(ValueError, wire.encode_text, b"\xff")

@@ -114,7 +114,7 @@ def confirm():
 
 def crashes():
     """It is started, is never good, and goes back."""
-    for _ in range(slot.MAX_TRIES + 1):
+    for _ in range(slot._MAX_TRIES + 1):
         start()
 
 

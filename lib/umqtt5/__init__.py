@@ -1,22 +1,21 @@
-"""MQTT 5.0 for MicroPython in fixed memory.
+"""MQTT 5.0 client library for MicroPython and CPython, in a fixed amount of memory.
 
     from umqtt5 import Client
 
-Nothing is loaded before it is asked for: `umqtt5.Client` brings in the
-blocking client, `umqtt5.MQTTError` only the error.
+`umqtt5.Client`, `umqtt5.MQTTError` and the submodules are loaded when they are first used.
 """
 
 import gc
 import sys
 
 if sys.implementation.name == "cpython":
-    from .cpython import compat  # noqa: F401  gives CPython the few names it lacks
+    from .cpython import compat  # noqa: F401  adds what CPython lacks of MicroPython
 
 
 def _client():
-    """Load the client, and have the heap tidied while its modules are compiled.
+    """Load the client with frequent garbage collection.
 
-    What the compiler leaves behind would else lie between them as holes.
+    Otherwise the garbage of the compiler, if the modules are sources, would fragment the heap.
     """
     before = gc.threshold()
     gc.threshold(8192)
@@ -39,7 +38,7 @@ def __getattr__(name):
 
         return MQTTError
     try:
-        # MicroPython asks here before it looks for a module of this name
+        # `from umqtt5 import tls`: MicroPython calls this before it looks for a submodule
         return __import__("umqtt5." + name, None, None, (name,))
     except ImportError:
         raise AttributeError(name)

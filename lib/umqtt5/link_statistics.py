@@ -1,4 +1,4 @@
-"""What a device may tell of its link; loaded where it is used.
+"""Link statistics: counts connections, messages, bytes and disconnects by cause, for a health topic.
 
 statistics = LinkStatistics(client)
 ...
@@ -16,25 +16,26 @@ DISCONNECT_CAUSES = ("refused", "broker", "protocol", "timeout", "network", "our
 
 
 class LinkStatistics:
-    """Counts from now on, in fixed memory; all modulo 2**30.
+    """Counters of the link, in fixed memory, modulo 2**30.
 
-    `drops` are the ends of connections and of tries to connect, by cause: `refused` by the
-    broker at CONNECT, `broker` by its DISCONNECT, `protocol` for what it did wrong, `timeout` of
-    a wait, `network` for any other OSError, `ours` by `disconnect`. `stall` is the longest time
-    in ms that the program did not poll.
+    `drops` counts lost connections and failed tries to connect, by cause: `refused` by the broker at CONNECT,
+    `broker` for a DISCONNECT from the broker, `protocol` for a protocol error of the broker, `timeout`,
+    `network` for any other OSError, `ours` for `disconnect`. `max_poll_gap` is the longest time in ms from
+    the end of one `poll` to the start of the next; you may set it to 0. These two start with this object. The
+    counters of messages, bytes and connections start with the client.
     """
 
     def __init__(self, client):
         self._client = client
         self.drops = dict([(cause, 0) for cause in DISCONNECT_CAUSES])
         self.max_poll_gap = 0
-        self._polled = -1  # when a poll has returned
+        self._polled = -1  # ticks when the last poll returned
         self._poll = client.poll
         client.poll = self.poll
-        client._disconnect_hooks.append(self._dropped)
+        client._disconnect_hooks.append(self._count_drop)
 
     def poll(self, timeout=0):
-        """`Client.poll`, whose place it takes."""
+        """Call `Client.poll` and measure the time since the last call. Replaces `Client.poll`."""
         ticks = self._client._ticks_ms
         if self._polled >= 0:
             self.max_poll_gap = max(self.max_poll_gap, (ticks() - self._polled) & _MASK)
@@ -43,11 +44,11 @@ class LinkStatistics:
         finally:
             self._polled = ticks()
 
-    def _dropped(self, client, uptime_ms):
-        self.drops[disconnect_cause(client, uptime_ms)] += 1
+    def _count_drop(self, client, uptime_ms):
+        self.drops[_disconnect_cause(client, uptime_ms)] += 1
 
     def snapshot(self):
-        """All of it as a new dict, bytes and ms."""
+        """Return all counters as a new dict; sizes in bytes, times in ms."""
         session = self._client.session
         figures = {
             "connects": self._client.connection_count,
@@ -65,8 +66,8 @@ class LinkStatistics:
         return figures
 
 
-def disconnect_cause(client, uptime_ms):
-    """Which of the causes has ended a connection that was up for so many ms, 0 for never."""
+def _disconnect_cause(client, uptime_ms):
+    """Return the cause that has ended a connection after `uptime_ms`, 0 if it was never up."""
     error = client.error
     if error is None:
         return "ours"

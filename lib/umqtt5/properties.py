@@ -1,14 +1,16 @@
-"""Properties by their names, for people: made once, sent often. Loaded when first used.
+"""Properties of MQTT 5.0 by name (section 2.2.2): `pack()` encodes them, constants name them.
 
-answer = pack(content_type="application/json", user_properties=[("room", "kitchen")])
-client.publish(topic, payload, properties=answer)
-message.property(RESPONSE_TOPIC)
+    properties = pack(content_type="application/json", user_properties=[("room", "kitchen")])
+    client.publish(topic, payload, properties=properties)
+    message.property(RESPONSE_TOPIC)
+
+Pack properties once and use them for many messages.
 """
 
 from struct import pack as pack_number
 
 from .core.packet import PROPERTY_TABLE
-from .core.wire import encode_text, put_varint, prefix_u16_length
+from .core.wire import encode_text, prefix_u16_length, put_varint
 
 PAYLOAD_FORMAT = 0x01
 MESSAGE_EXPIRY = 0x02
@@ -29,7 +31,7 @@ USER_PROPERTY = 0x26
 
 
 def _one(identifier, value):
-    """One property: its identifier, then the value in the type that the standard gives it."""
+    """Return one encoded property: its identifier, and the value with the data type of the property."""
     kind = PROPERTY_TABLE[identifier] & 7
     head = bytes((identifier,))
     if kind == 7:
@@ -59,13 +61,13 @@ def pack(
     reason_string=None,
     user_properties=(),
 ):
-    """Properties as bytes, for `publish(..., properties=)` and whatever else takes some.
+    """Return encoded properties (bytes), for `publish(..., properties=)` and other methods.
 
-    Of a message and a will (3.3.2.3): `payload_format` 1 says that the payload is UTF-8;
-    `message_expiry` is in seconds; `correlation_data` is bytes, the others are str. Of
-    `Client` (3.1.2.11): `request_response_information` 1, `request_problem_information` 0. Of
-    `disconnect` (3.14.2.2): `session_expiry` in seconds, `reason_string`. `user_properties` is a list of
-    pairs and keeps its order. Raises ValueError for a value that the standard forbids.
+    For a message and a will (3.3.2.3): `payload_format` 1 declares the payload to be UTF-8; `message_expiry`
+    in seconds; `content_type` and `response_topic` (str); `correlation_data` (bytes). For `Client`
+    (3.1.2.11): `request_response_information` 1, `request_problem_information` 0. For `disconnect`
+    (3.14.2.2): `session_expiry` in seconds, `reason_string`. For all: `user_properties`, a sequence of
+    (name, value) whose order is kept. Raises ValueError for a value that the standard forbids.
     """
     out = b""
     for identifier, value in (
@@ -82,7 +84,7 @@ def pack(
         if value is not None:
             out += _one(identifier, value)
     if response_topic is not None and ("+" in response_topic or "#" in response_topic):
-        raise ValueError("a response topic has no wildcards")  # [MQTT-3.3.2-14]
+        raise ValueError("response_topic must not have wildcards")  # [MQTT-3.3.2-14]
     for pair in user_properties:
         out += _one(USER_PROPERTY, pair)
     return out

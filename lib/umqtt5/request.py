@@ -1,8 +1,8 @@
-"""Requests with answers (4.10): response topic, correlation data, deadlines. Loaded by `client.request`.
+"""Request and response, the requester (section 4.10): response topic, correlation data, timeout.
 
-The response topic is below the broker's Response Information where there is one (ask for it
-with `Client(properties=pack(request_response_information=1))`), else `reply/CLIENT_ID`. It is
-subscribed to once, by the first request, and again by itself where the session is lost.
+`Client.request` loads this module. The response topic is below the broker's Response Information if there is
+one (ask for it with `Client(properties=pack(request_response_information=1))`), otherwise it is
+`reply/CLIENT_ID`. The first request subscribes to it. If the session is lost, the client subscribes again.
 """
 
 from errno import ENOTCONN, ETIMEDOUT
@@ -18,39 +18,39 @@ _MASK = const(0x3FFFFFFF)
 
 
 class Request:
-    """One that is under way; `answer` is its payload when that has come."""
+    """A request without response; `response` is the payload when the response has arrived."""
 
     def __init__(self, key, timeout, on_response):
         self.key = key
-        self.since = -1  # of its first round
+        self.since = -1  # ticks of its first poll
         self.timeout = timeout
         self.on_response = on_response
         self.response = None
 
 
 class PendingRequests:
-    """All of one client that are under way, as many as `inflight`; `poll` is one of the client's chores."""
+    """The requests of a client that wait for a response, at most `inflight`; `poll` is a poll hook."""
 
     def __init__(self, client):
         self._client = client
-        self._now = 0  # ticks in ms, of this round
+        self._now = 0  # ticks in ms, of the current poll
         self._open = []
         self._count = 0
-        # what no other run of this program has: an answer to a request of that one is dropped
+        # begins the correlation data, so responses to an earlier run of the program are dropped
         self._salt = b"%08x" % getrandbits(30)
-        self._connects = 0  # the connection for which `_topic` holds
+        self._connection_number = 0  # of the connection for which `_topic` is valid
         self._topic = None
         self._subscription = None
         client._poll_hooks.append(self.poll)
 
     def wait(self, topic, payload, timeout, qos, properties):
-        """Blocking: the payload of the answer."""
+        """Publish a request and wait; return the payload of the response."""
         client = self._client
         if client._is_polling:
-            raise ValueError("a handler can't wait: give on_response")
+            raise ValueError("a handler can't wait: pass on_response")
         if not client._should_connect:
             raise OSError(ENOTCONN, "not connected")
-        client._poll_once()  # `poll` gets the time
+        client._poll_once()  # calls `poll`, which sets `_now`
         start = self._now
         request = None
         left = timeout
@@ -66,25 +66,26 @@ class PendingRequests:
         finally:
             if request in self._open:
                 self._open.remove(request)
-        raise OSError(ETIMEDOUT, "no answer")
+        raise OSError(ETIMEDOUT, "no response")
 
     def send(self, topic, payload, timeout, on_response, qos, properties):
-        """Publish a request; None where it can't go out now."""
+        """Publish a request; return it, or None if it can't be sent now."""
         client = self._client
         if not client.is_connected or len(self._open) >= client.session.receive_maximum:
             return None
-        s = self._listen()
+        s = self._subscribe()
         if s.needs_send or s.expected_ack or s.reason is None:
-            return None  # an answer could come before the broker knows that we want it
+            return None  # a response might arrive before the subscription exists
         if s.reason >= 0x80:
             raise MQTTError(s.reason, "response topic " + self._topic)
         self._count = self._count + 1 & 0xFFFF
         key = self._salt + b"%04x" % self._count
+        has_expiry = check_properties(properties, REQUEST).find_property(0x02) >= 0
         properties += pack(
             response_topic=self._topic,
             correlation_data=key,
-            # when nobody waits any more, nobody is to act on it
-            message_expiry=(timeout + 999) // 1000 if check_properties(properties, REQUEST).find_property(0x02) < 0 else None,
+            # an expired request must not be executed
+            message_expiry=None if has_expiry else (timeout + 999) // 1000,
         )
         if not client.publish(topic, payload, qos, properties=properties):
             return None
@@ -93,7 +94,7 @@ class PendingRequests:
         return request
 
     def poll(self, now):
-        """Give up what has had its time; the ms until the next has."""
+        """Expire requests; return the ms until the next timeout."""
         self._now = now
         return self._next(now) if self._open else _MASK
 
@@ -116,16 +117,16 @@ class PendingRequests:
                 with self._client.session.catch_errors:
                     request.on_response(None)
 
-    def _listen(self):
-        """The subscription to the response topic of this connection."""
+    def _subscribe(self):
+        """Return the subscription to the response topic of this connection."""
         client = self._client
-        if self._connects != client.connection_count:
-            self._connects = client.connection_count
+        if self._connection_number != client.connection_count:
+            self._connection_number = client.connection_count
             topic = self._response_topic()
             if topic != self._topic:
                 if self._topic:
                     client.unsubscribe(self._topic)
-                self._subscription = client.subscribe(topic, self._came, 1)
+                self._subscription = client.subscribe(topic, self._on_message, 1)
                 self._topic = topic
         return self._subscription
 
@@ -136,8 +137,8 @@ class PendingRequests:
         client_id = str(self._client.session.client_id, "utf-8")
         return "reply/" + client_id.replace("+", "_").replace("#", "_")
 
-    def _came(self, message):
-        """An answer. What is late or another's has no open request, and is dropped."""
+    def _on_message(self, message):
+        """Take a response. One that is late or belongs to another client is dropped."""
         key = message.property(0x09)
         for request in self._open:
             if request.key == key:
@@ -150,22 +151,22 @@ class PendingRequests:
 
 
 def request(client, topic, payload, timeout=10000, on_response=None, qos=0, properties=b""):
-    """Publish a request and wait for its answer, for `timeout` ms; returns the answer's payload.
+    """Publish a request and wait up to `timeout` ms for the response; returns its payload.
 
-    Raises OSError: ETIMEDOUT where none comes in time, ENOTCONN where `connect` was never
-    called. MQTTError where the broker refuses our response topic or a limit of the broker forbids
-    the request. While it waits handlers are called and the link is kept up.
+    Raises OSError(ETIMEDOUT) if there is none in time, OSError(ENOTCONN) without `connect`, MQTTError if the
+    broker refuses the response topic or a limit of the broker forbids the request. Handlers are called
+    while it waits.
 
-    With `on_response` it returns at once: True where the request has gone out, False where it can't
-    yet (no link, no room, as many as `inflight` under way, the response topic not yet subscribed):
-    poll, and try again. `on_response(message)` is called from `poll`, with None where no answer
-    came in time. This is the way in a handler.
+    With `on_response` it does not wait. It returns True if the request is sent, False if it can't be sent
+    yet: no connection, no room, `inflight` requests without response, or the response topic is not yet
+    subscribed. Then poll and try again. `poll` calls `on_response(message)`, or `on_response(None)` after
+    `timeout` ms. A handler must use this form.
 
-    At QoS 0 a request is never sent late; at QoS 1 it may be, after a reconnect. It expires in the
-    broker with its timeout, unless `properties` say otherwise. These are what `properties.pack`
-    makes, without response topic and correlation data, else ValueError.
+    At QoS 0 a request is never sent late; at QoS 1 it may be, after a reconnect. It expires in the broker
+    after `timeout`, unless `properties` has a message expiry. `properties` comes from `properties.pack`,
+    without response topic and correlation data, otherwise ValueError.
     """
-    check_properties(properties, REQUEST)  # response topic and correlation data are ours
+    check_properties(properties, REQUEST)
     if not hasattr(client, "_pending_requests"):
         client._pending_requests = PendingRequests(client)
     requests = client._pending_requests

@@ -1,15 +1,18 @@
-"""Answers to requests (4.10). Loaded by `client.respond` and `client.responder`."""
+"""Request and response, the responder (section 4.10): publishes responses to requests.
+
+`Client.respond` and `Client.responder` load this module.
+"""
 
 from micropython import const
 
 from .core.wire import prefix_u16_length
 
 _MASK = const(0x3FFFFFFF)
-_MOST = const(8)  # answers that wait for a link or for room in the outbox
+_MAX_WAITING = const(8)  # responses that wait for a connection or for room in the outbox
 
 
 class PendingResponses:
-    """What waits for its turn; `poll` is one of the client's chores."""
+    """The responses of a client that wait to be published; `poll` is a poll hook."""
 
     def __init__(self, client):
         self._client = client
@@ -17,16 +20,16 @@ class PendingResponses:
         client._poll_hooks.append(self.poll)
 
     def add(self, topic, payload, qos, properties):
-        """Publish an answer, now or when it can; False where too many wait."""
+        """Publish a response, now or later; return False if too many wait."""
         if not self._waiting and self._client.publish(topic, payload, qos, properties=properties):
             return True
-        if len(self._waiting) >= _MOST:
+        if len(self._waiting) >= _MAX_WAITING:
             return False
         self._waiting.append((topic, payload, qos, properties))
         return True
 
     def poll(self, now):
-        """Publish what waits, as far as there is room."""
+        """Publish waiting responses, as far as there is room."""
         if self._waiting:
             with self._client.session.catch_errors:
                 self._publish()
@@ -35,18 +38,18 @@ class PendingResponses:
     def _publish(self):
         client = self._client
         while self._waiting and client.is_connected:
-            answer = self._waiting.pop(0)
-            topic, payload, qos, properties = answer
+            response = self._waiting.pop(0)
+            topic, payload, qos, properties = response
             if not client.publish(topic, payload, qos, properties=properties):
-                self._waiting.insert(0, answer)
+                self._waiting.insert(0, response)
                 return
 
 
 def respond(client, message, payload, qos=None, topic=None, properties=b""):
-    """Answer a message, at its own QoS or `qos`: to its response topic, with its correlation data.
+    """Publish a response to the response topic of `message`, with its correlation data.
 
-    A message without one is answered to `topic`, or not at all. True where the answer is on its
-    way or waits for a link or for room, False where there is nowhere to send it or too many wait.
+    `qos` defaults to that of the message. `topic` is used if the message has no response topic. Returns True
+    if the response is sent or waits for a connection or room, False if there is no topic or too many wait.
     Raises what `publish` raises.
     """
     target = message.property(0x08) or topic
@@ -61,7 +64,10 @@ def respond(client, message, payload, qos=None, topic=None, properties=b""):
 
 
 def responder(client, topic_filter, function, qos=1, **options):
-    """Subscribe, and answer each message with what `function(message)` returns, None for nothing."""
+    """Subscribe, and respond to each message with the result of `function(message)`, None for no response.
+
+    Returns the Subscription.
+    """
 
     def handle(message):
         payload = function(message)

@@ -1,4 +1,4 @@
-"""The calls of umqtt.robust over MQTT 5: as `simple`, and it reconnects by itself.
+"""umqtt.robust compatible API over MQTT 5.0: the client of `simple` that reconnects by itself.
 
 from umqtt5.robust import MQTTClient
 """
@@ -6,35 +6,38 @@ from umqtt5.robust import MQTTClient
 from micropython import const
 
 from . import simple
-from .simple import MQTTException  # noqa: F401  as there
+from .simple import MQTTException  # noqa: F401  exported as in umqtt.robust
 
 _MASK = const(0x3FFFFFFF)
 
 
 class MQTTClient(simple.MQTTClient):
-    """See `simple.MQTTClient`, and umqtt.robust for what is not said here.
+    """The client of umqtt.robust; see `simple.MQTTClient`.
 
-    A lost link is not raised: `reconnect` is called, every `DELAY` seconds until it works, and the
-    call goes on. The session is the one there was: subscriptions that the broker has lost are made again.
+    If the connection is lost, a method does not raise. It calls `reconnect`, which tries every `DELAY`
+    seconds until it succeeds, and then goes on. The session is kept. If the broker has lost it, the client
+    subscribes again.
     """
 
     def reconnect(self):
-        """At once after a link that was up for `DELAY` seconds, else after as many.
+        """Reconnect, at once if the connection was up for `DELAY` seconds, otherwise after that time.
 
-        Two devices of one name, each of which takes the other's place, would storm the broker.
+        Without the delay two devices with the same client identifier would flood the broker: each connection
+        ends that of the other.
         """
         if self._since >= 0 and (self._client._ticks_ms() - self._since) & _MASK < self.DELAY * 1000:
             self.delay(0)
         return super().reconnect()
 
     def publish(self, topic, msg, retain=False, qos=0):
+        """Publish as `simple.MQTTClient.publish`, across reconnects."""
         taken = 0
         while True:
             try:
                 if not taken:
                     return super().publish(topic, msg, retain, qos)
-                # it waits in the outbox and is sent again by itself: a second one would be one too many
-                if self._until(self._answered):
+                # the message is in the outbox and is sent again by itself; do not publish a second one
+                if self._until(self._is_acked):
                     return None
             except OSError as error:
                 self.log(False, error)
@@ -42,6 +45,7 @@ class MQTTClient(simple.MQTTClient):
             self.reconnect()
 
     def wait_msg(self):
+        """Wait for a message as `simple.MQTTClient.wait_msg`, across reconnects."""
         while True:
             try:
                 return super().wait_msg()
@@ -50,6 +54,7 @@ class MQTTClient(simple.MQTTClient):
             self.reconnect()
 
     def check_msg(self, attempts=2):
+        """Handle a message if one is there; reconnect at most `attempts` times."""
         while attempts:
             try:
                 return super().check_msg()

@@ -1,14 +1,14 @@
-"""The calls of umqtt.simple over MQTT 5: a program changes one import line.
+"""umqtt.simple compatible API over MQTT 5.0: a program only changes its import line.
 
-from umqtt5.simple import MQTTClient
+    from umqtt5.simple import MQTTClient
 
-What it gets besides: every wait ends after `MQTTClient.TIMEOUT` ms with an OSError, pings go out by
-themselves while messages are waited for, and with `clean_session=False` what was not acknowledged
-is sent again after `reconnect`. `umqtt5.robust` reconnects by itself.
+In contrast to umqtt.simple each wait ends after `MQTTClient.TIMEOUT` ms with an OSError, and the client sends
+pings while it waits for messages. With `clean_session=False` unacknowledged messages are sent again after
+`reconnect`. `umqtt5.robust` reconnects by itself.
 
-Memory is fixed, unlike there: `RX` bounds a packet that arrives (the broker is told, and keeps
-larger ones back), `OUTBOX` a message of QoS 1 that is published. They are attributes of the class,
-to be set before a client is made.
+Memory is fixed. `RX` limits the packets that the client can receive; CONNECT announces it, so the broker
+does not send larger ones. `OUTBOX` limits the messages of QoS 1. Both are attributes of the class: set them
+before you create a client.
 """
 
 import sys
@@ -26,32 +26,32 @@ else:
     from time import sleep_ms
 
 _MASK = const(0x3FFFFFFF)
-_FOR_EVER = const(0x1FFFFFFF)  # ms
-_NEVER_EXPIRES = 0xFFFFFFFF
+_FOREVER = const(0x1FFFFFFF)  # ms, about six days
+_NEVER_EXPIRES = 0xFFFFFFFF  # Session Expiry Interval
 
 
 class MQTTException(Exception):
-    """The broker refuses; `args[0]` is its reason code (2.4), which is not that of MQTT 3.1.1."""
+    """The broker refuses; `args[0]` is its reason code of MQTT 5.0 (section 2.4), not of 3.1.1."""
 
 
 class _Connected(Exception):
-    """Ends a round at CONNACK: what came behind it is for `wait_msg`."""
+    """Ends a poll at CONNACK, so that packets after it are left to `wait_msg`."""
 
 
 class MQTTClient:
-    """See umqtt.simple for what is not said here. `ssl` is an SSLContext, see `tls.context`.
+    """The client of umqtt.simple. `ssl` is an SSLContext, see `tls.context`.
 
-    With `ssl=True`, as older programs have it, the broker's certificate is not checked unless
-    `ssl_params` has `cadata`; `cert` and `key` of these are taken, too.
+    `ssl=True` is supported for older programs. Then `ssl_params` may have `cadata`, `cert` and `key`; without
+    `cadata` the broker's certificate is not checked.
     """
 
-    RX = 2048  # bytes
-    TX = 2048
-    OUTBOX = 4096
-    TIMEOUT = 10000  # ms
-    TRANSPORT = None  # see `Client`
-    DELAY = 2  # seconds
-    DEBUG = False
+    RX = 2048  # bytes, receive buffer
+    TX = 2048  # bytes, transmit buffer
+    OUTBOX = 4096  # bytes, messages of QoS 1 and 2
+    TIMEOUT = 10000  # ms, of each wait
+    TRANSPORT = None  # as the argument `transport` of `Client`
+    DELAY = 2  # seconds between two tries to reconnect
+    DEBUG = False  # whether `log` prints
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class MQTTClient:
         password=None,
         keepalive=0,
         ssl=None,
-        ssl_params={},  # noqa: B006  as there
+        ssl_params={},  # noqa: B006  as in umqtt.simple
     ):
         self.client_id = client_id
         self.server = server
@@ -76,24 +76,25 @@ class MQTTClient:
         self.lw_qos = 0
         self.lw_retain = False
         self._client = None
-        self._error = None  # why the link has ended, or what the callback has raised
-        self._since = -1  # when the link came up
-        self._came = 0  # messages that no `wait_msg` has returned for
-        # what a call waits for
-        self._arguments = self._subscription = None
-        self._packet_id = self._reason = 0
+        self._error = None  # why the connection has ended, or what the callback has raised
+        self._since = -1  # ticks when the connection began
+        self._unreturned = 0  # number of messages for which `wait_msg` has not returned yet
+        self._arguments = None  # of the `publish` that waits for room
+        self._subscription = None  # whose SUBACK `subscribe` waits for
+        self._packet_id = 0  # of the message whose acknowledgement `publish` waits for
+        self._reason = 0  # reason code of that acknowledgement, -1 before it has arrived
 
     @property
     def sock(self):
-        """The stream, to be watched by `select.poll`; None without a connection."""
+        """The stream, for `select.poll`; None without a connection."""
         return self._client and self._client.stream
 
     def set_callback(self, f):
-        """Have `f(topic, msg)` called, with bytes."""
+        """Set the function `f(topic, msg)` to call for each message; both arguments are bytes."""
         self.cb = f
 
     def set_last_will(self, topic, msg, retain=False, qos=0):
-        """For the next `connect`."""
+        """Set the will of the next `connect`."""
         assert 0 <= qos <= 2
         assert topic
         self.lw_topic = topic
@@ -102,14 +103,14 @@ class MQTTClient:
         self.lw_retain = retain
 
     def connect(self, clean_session=True, timeout=None):
-        """Returns True where the broker has kept the session. `timeout` in seconds.
+        """Connect; returns True if the broker has kept the session. `timeout` is in seconds.
 
-        Raises MQTTException where the broker refuses, OSError where there is no connection.
+        Raises MQTTException if the broker refuses the connection, OSError if there is none.
         """
         client = self._client
         if client is None or clean_session:
             self.disconnect()
-            client = self._client = self._made()
+            client = self._client = self._make_client()
             client.session.clean_start = bool(clean_session)
         client.session.session_expiry = 0 if clean_session else _NEVER_EXPIRES
         if self.lw_topic:
@@ -124,7 +125,7 @@ class MQTTClient:
             raise MQTTException(error.code)
         return client.session.resumed
 
-    def _made(self):
+    def _make_client(self):
         client = Client(
             self.server,
             self.port,
@@ -139,22 +140,22 @@ class MQTTClient:
             ssl=self.ssl,
             transport=self.TRANSPORT,
         )
-        client.session.on_connected = self._connected
-        client.on_state = self._state
-        client.on_ack = self._acknowledged
-        client.on_error = self._failed
-        # all messages go to the one callback, also those of a session that is older than we are
-        client.session.subscriptions.dispatch = self._deliver  # type: ignore[method-assign]
+        client.session.on_connected = self._on_connected
+        client.on_state = self._on_state
+        client.on_ack = self._on_ack
+        client.on_error = self._on_error
+        # all messages go to the callback, also those of a session that an earlier program has begun
+        client.session.subscriptions.dispatch = self._on_message  # type: ignore[method-assign]
         return client
 
     def disconnect(self):
-        """End the connection in good order."""
+        """Send DISCONNECT and close the connection."""
         if self._client:
             self._client.on_state = None
             self._client.disconnect()
 
     def reconnect(self):
-        """Connect again to the session there was, every `DELAY` seconds until it works."""
+        """Connect again to the same session; try every `DELAY` seconds until it succeeds."""
         i = 0
         while True:
             try:
@@ -165,86 +166,89 @@ class MQTTClient:
                 self.delay(i)
 
     def delay(self, i):
+        """Sleep before try number `i` to reconnect."""
         sleep_ms(int(self.DELAY * 1000))
 
     def log(self, in_reconnect, e):
+        """Print an error if `DEBUG` is set."""
         if self.DEBUG:
             print("mqtt reconnect: %r" % e if in_reconnect else "mqtt: %r" % e)
 
     def ping(self):
-        """Have a PINGREQ sent; a client with a `keepalive` does so by itself."""
-        self._linked()
+        """Send a PINGREQ. A client with a `keepalive` does so by itself."""
+        self._require_connected()
         self._client.session.put(b"\xc0\x00")
         self._client._flush_now()
 
     def publish(self, topic, msg, retain=False, qos=0):
-        """At QoS 1 and 2 it returns when the broker has acknowledged, in the callback at once.
+        """Publish a message. At QoS 1 and 2 it waits for the acknowledgement, except in the callback.
 
-        Raises MQTTException where the broker refuses, OSError where the link is lost or nothing
-        comes in time: a message of QoS 1 or 2 is then sent again after `reconnect`.
+        Raises MQTTException if the broker refuses the message, OSError if the connection is lost or a timeout
+        is over. A message of QoS 1 or 2 is then sent again after `reconnect`.
         """
-        client = self._linked()
+        client = self._require_connected()
         self._arguments = (_text(topic), msg, qos, retain)
-        if not self._until(self._taken):
+        if not self._until(self._is_accepted):
             raise OSError(ETIMEDOUT, "the broker takes no more bytes")
-        if not client._is_polling and not self._until(self._answered if qos else self._written):
+        if not client._is_polling and not self._until(self._is_acked if qos else self._is_written):
             raise OSError(ETIMEDOUT, "no acknowledgement" if qos else "the broker takes no more bytes")
 
     def subscribe(self, topic, qos=0):
-        """Returns when the broker has answered, in the callback at once."""
+        """Subscribe and wait for SUBACK, except in the callback. Raises MQTTException, OSError."""
         assert self.cb is not None, "Subscribe callback is not set"
-        client = self._linked()
+        client = self._require_connected()
         self._subscription = client.subscribe(_text(topic), None, qos)
-        if not client._is_polling and not self._until(self._subscribed):
+        if not client._is_polling and not self._until(self._is_subscribed):
             raise OSError(ETIMEDOUT, "no SUBACK")
 
     def wait_msg(self):
-        """Wait for a message, and have the callback called. Raises OSError where the link is lost."""
-        self._linked()
-        while not self._until(self._has_come, _FOR_EVER):
+        """Wait for a message and call the callback. Raises OSError if the connection is lost."""
+        self._require_connected()
+        while not self._until(self._has_message, _FOREVER):
             pass
-        self._came -= 1
+        self._unreturned -= 1
         return 0x30
 
     def check_msg(self):
-        """As `wait_msg` where a message is there already; else it returns None at once."""
-        self._linked()
-        if self._until(self._has_come, 0):
-            self._came -= 1
+        """Do as `wait_msg` if a message has already arrived; otherwise return None at once."""
+        self._require_connected()
+        if self._until(self._has_message, 0):
+            self._unreturned -= 1
             return 0x30
 
-    # ---- below
+    # ---- waiting
 
-    def _linked(self):
+    def _require_connected(self):
+        """Return the client. Raises the pending error, or OSError without a connection."""
         if self._error is None and (self._client is None or not self._client.is_connected):
             self._error = OSError(ENOTCONN, "not connected")
-        self._raise()
+        self._raise_error()
         return self._client
 
     def _until(self, done, timeout=None):
-        """Poll until it is `done`; False where that takes longer. Raises what happens meanwhile."""
+        """Poll until `done()`; return False after `timeout` ms. Raises OSError and the callback's error."""
         client = self._client
         if timeout is None:
             timeout = self.TIMEOUT
         start = client._ticks_ms()
         while not done():
             left = timeout - ((client._ticks_ms() - start) & _MASK)
-            held = client.session.rx_paused  # then this round only looks at what has come before
+            was_paused = client.session.rx_paused  # then this poll only handles data received before
             idle = client._poll_once()
-            self._raise()
+            self._raise_error()
             if done():
                 break
-            if (left <= 0 and not held) or client._is_polling:
+            if (left <= 0 and not was_paused) or client._is_polling:
                 return False
             client._wait(min(idle, left))
         return True
 
-    # what is waited for
+    # conditions for `_until`
 
-    def _has_come(self):
-        return self._came > 0
+    def _has_message(self):
+        return self._unreturned > 0
 
-    def _taken(self):
+    def _is_accepted(self):
         try:
             topic, msg, qos, retain = self._arguments
             self._packet_id = self._client.publish(topic, msg, qos, retain)
@@ -253,50 +257,50 @@ class MQTTClient:
         self._reason = -1
         return self._packet_id
 
-    def _written(self):
+    def _is_written(self):
         return not self._client.session.has_output()
 
-    def _answered(self):
+    def _is_acked(self):
         if self._reason >= 0x80:
             raise MQTTException(self._reason)
         return self._reason >= 0
 
-    def _subscribed(self):
+    def _is_subscribed(self):
         reason = self._subscription.reason
         if reason is not None and reason >= 0x80:
             raise MQTTException(reason)
         return reason is not None
 
-    # what happens
+    # ---- callbacks of the client
 
-    def _acknowledged(self, answer):
+    def _on_ack(self, answer):
         if answer.packet_id == self._packet_id:
             self._reason = answer.reason
 
-    def _raise(self):
+    def _raise_error(self):
         error = self._error
         if error is not None:
             if self._client is None or self._client.is_connected:
-                self._error = None  # the callback's own
+                self._error = None  # the callback has raised it: report it once
             raise error
 
-    def _connected(self):
+    def _on_connected(self):
         self._since = self._client._ticks_ms()
         self._client._on_connected()
         raise _Connected
 
-    def _state(self, client, connected, error):
+    def _on_state(self, client, connected, error):
         if not connected:
-            client._should_connect = False  # it is the program that reconnects
+            client._should_connect = False  # the program reconnects
             if isinstance(error, MQTTError):
                 error = OSError(ECONNRESET, str(error))
             self._error = error or OSError(ECONNRESET, "closed")
 
-    def _failed(self, error):
+    def _on_error(self, error):
         self._error = error
 
-    def _deliver(self, message):
-        self._came += 1
+    def _on_message(self, message):
+        self._unreturned += 1
         if self.cb:
             with self._client.session.catch_errors:
                 self.cb(
@@ -306,12 +310,12 @@ class MQTTClient:
 
 
 def _text(topic):
-    """Their topics are bytes or str."""
+    """Return a topic as str; umqtt.simple allows bytes, too."""
     return topic if isinstance(topic, str) else str(encode_text(topic), "utf-8")
 
 
 def _context(ssl, params):
-    """The context for what older programs give."""
+    """Return the SSLContext for the arguments `ssl` and `ssl_params`."""
     if ssl is not True:
         return ssl
     from .tls import context

@@ -1,4 +1,4 @@
-"""Payloads larger than the buffers, in pieces, both ways. Loaded where it is imported.
+"""Streaming: send and receive payloads that are larger than the buffers, piece by piece.
 
 from umqtt5 import streaming
 
@@ -9,7 +9,7 @@ with open("picture.jpg", "rb") as file:
 
 streaming.receive(client, "update/#", begin, qos=1, max_size=100000)
 
-To save heap, import only the half that you need: `umqtt5.streaming_send` or `umqtt5.streaming_receive`.
+To save heap, import only `umqtt5.streaming_send` or `umqtt5.streaming_receive`.
 """
 
 from . import streaming_receive, streaming_send

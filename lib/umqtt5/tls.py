@@ -32,7 +32,7 @@ def context(ca=None, cert=None, key=None, verify=True):
     Without `ca`, `verify=False` is required: the connection is encrypted, but the broker may be anybody.
     Raises ValueError, or OSError if a file can't be read.
     """
-    check_arguments(ca, cert, key, verify)
+    _check_arguments(ca, cert, key, verify)
     import ssl
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -50,7 +50,7 @@ def context(ca=None, cert=None, key=None, verify=True):
     return made
 
 
-def check_arguments(ca, cert, key, verify):
+def _check_arguments(ca, cert, key, verify):
     """Raise ValueError if the arguments of `context` contradict each other."""
     if ca is None and verify:
         raise ValueError("ca is missing; verify=False accepts any broker")
@@ -189,5 +189,5 @@ if sys.implementation.name == "cpython":
     from .cpython.tls import Stream, make_context
 
     def context(ca=None, cert=None, key=None, verify=True):  # noqa: F811
-        check_arguments(ca, cert, key, verify)
+        _check_arguments(ca, cert, key, verify)
         return make_context(ca, cert, key)

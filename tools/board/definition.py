@@ -1,7 +1,7 @@
-"""A board as its folder in `boards/` describes it.
+"""Board definitions: reads a folder of `boards/`, its board.toml and the constants in its modules.
 
-Its modules import what only the board has, so what they say of it, names in capitals, is read from
-the syntax tree.
+The modules cannot be imported on a computer, because they import `machine`. So their constants, the names in
+capitals, are read from the syntax tree.
 """
 
 from __future__ import annotations
@@ -17,67 +17,86 @@ import tomlkit
 from tools.errors import UserError
 from tools.paths import BOARDS
 
+# constants that pins.py must define; docs/boards.md explains them
+REQUIRED_CONSTANTS = (
+    "WIFI",
+    "BUFFERS",
+    "READINGS",
+    "OUTPUTS",
+    "BUSES",
+    "ATTENUATIONS",
+    "INPUT_PINS",
+    "OUTPUT_PINS",
+    "ANALOG_PINS",
+    "PIN_RESTRICTIONS",
+)
+
 
 @dataclass(frozen=True)
 class FirmwareFile:
-    """MicroPython for a board: one file of one version."""
+    """MicroPython firmware of a board: the file of the pinned version."""
 
-    name: str  # as in its file name, such as ESP32_GENERIC
+    name: str  # name of the build, such as ESP32_GENERIC
     version: str
-    date: str
+    date: str  # date of the build, in the file name
     format: str  # "bin" or "uf2"
     sha256: str
 
     @property
     def file_name(self) -> str:
+        """The name of the file at micropython.org."""
         return f"{self.name}-{self.date}-v{self.version}.{self.format}"
 
 
 @dataclass(frozen=True)
 class Board:
-    """`chip` is as esptool names it, or rp2040 and its like, or host."""
+    """Board, as its folder in `boards/` defines it."""
 
-    key: str  # the name of its folder
-    name: str
-    chip: str
-    mpy_arch: str
-    stubs_package: str
-    firmware: FirmwareFile | None
-    constants: dict[str, Any]  # the names in capitals of its modules; of functions only the keys
-    heap: str = "128k"
+    key: str  # name of its folder
+    name: str  # name for users
+    chip: str  # rp2040, rp2350, host, or the name of an ESP32 chip in esptool
+    mpy_arch: str  # architecture of native code in .mpy files
+    stubs_package: str  # requirement of the MicroPython stubs for mypy
+    firmware: FirmwareFile | None  # None for the host board
+    constants: dict[str, Any]  # constants of its modules; a dictionary of functions has None as its values
+    heap: str = "128k"  # heap of a simulated device
 
     @property
     def has_wifi(self) -> bool:
+        """Whether the board has Wi-Fi."""
         return bool(self.constants["WIFI"])
 
     @property
     def readings(self) -> tuple[str, ...]:
+        """The kinds of sensors that the board has built in."""
         return tuple(self.constants["READINGS"])
 
     @property
     def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs."""
         return tuple(self.constants["OUTPUTS"])
 
     @property
     def folder(self) -> Path:
+        """Its folder in `boards/`."""
         return BOARDS / self.key
 
     @property
     def pins(self) -> Any:
-        """What the device's own check of a config wants to know of `pins.py`."""
+        """A replacement for the module `pins`, for the config check of the device application."""
         return SimpleNamespace(**self.constants)
 
 
 def list_boards() -> list[str]:
-    """The boards that there are."""
+    """Return the keys of all boards."""
     return sorted(path.parent.name for path in BOARDS.glob("*/board.toml"))
 
 
 def load_board(key: str) -> Board:
-    """Raises UserError where there is no such board, or where its folder is not whole."""
+    """Read the definition of a board. Raises UserError if it does not exist or is incomplete."""
     path = BOARDS / key / "board.toml"
     if key not in list_boards():
-        raise UserError(f"BOARD={key or '...'}: there are {', '.join(list_boards())}")
+        raise UserError(f"BOARD={key}: no such board. Choose one of {', '.join(list_boards())}")
     found = tomlkit.parse(path.read_text()).unwrap()
     try:
         firmware = FirmwareFile(**found["firmware"]) if "firmware" in found else None
@@ -88,22 +107,27 @@ def load_board(key: str) -> Board:
             mpy_arch=found["mpy_arch"],
             stubs_package=found["stubs"],
             firmware=firmware,
-            constants=_said(list_modules(key)),
+            constants=_read_constants(list_modules(key)),
             heap=found.get("heap", "128k"),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"boards/{key}: {error}; see docs/boards.md for what a board needs") from error
+        raise UserError(
+            f"boards/{key}: incomplete: {error}. docs/boards.md lists what a board needs"
+        ) from error
 
 
 def list_modules(key: str) -> list[Path]:
-    """The modules of a board: its own, and those that it shares with others."""
+    """Return the modules of a board: those that it shares with other boards, then its own."""
     found = tomlkit.parse((BOARDS / key / "board.toml").read_text())
     shared = [BOARDS / "shared" / f"{name}.py" for name in found.get("shared", ())]
     return [*shared, *sorted((BOARDS / key).glob("*.py"))]
 
 
-def _said(paths: list[Path]) -> dict[str, Any]:
-    """The names in capitals; where a value is a function only the keys are known. Raises ValueError."""
+def _read_constants(paths: list[Path]) -> dict[str, Any]:
+    """Return the constants of the modules. A value that is not a literal becomes None.
+
+    Raises KeyError if a required constant is missing, or ValueError.
+    """
     found: dict[str, Any] = {}
     targets: list[ast.expr]
     for path in paths:
@@ -118,26 +142,12 @@ def _said(paths: list[Path]) -> dict[str, Any]:
                 if isinstance(target, ast.Name) and target.id.isupper() and target.id[0] != "_":
                     found[target.id] = _value(value)
                 elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
-                    if target.value.id in found:  # one more, such as a reading that not all have
+                    if target.value.id in found:  # READINGS["name"] = ... under a condition
                         found[target.value.id][ast.literal_eval(target.slice)] = None
     for name in REQUIRED_CONSTANTS:
         if name not in found:
             raise KeyError(f"{name} is missing in pins.py")
     return found
-
-
-REQUIRED_CONSTANTS = (
-    "WIFI",
-    "BUFFERS",
-    "READINGS",
-    "OUTPUTS",
-    "BUSES",
-    "ATTENUATIONS",
-    "INPUT_PINS",
-    "OUTPUT_PINS",
-    "ANALOG_PINS",
-    "PIN_RESTRICTIONS",
-)
 
 
 def _value(value: ast.expr | None) -> Any:

@@ -1,4 +1,4 @@
-"""The flash of Espressif's chips, by esptool."""
+"""Erases and writes the flash of ESP32 chips, with esptool."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _ROM_BAUD = 115200
 
 
 def chip_definition(board: Board) -> Any:
-    """What esptool knows of a board's chip: its flash offset, its number in images."""
+    """Return esptool's definition of the chip of a board: flash offset, chip id in images."""
     return CHIP_DEFS[board.chip]
 
 
 def flash_offset(board: Board) -> int:
-    """Where the firmware begins in the flash of this chip, in bytes."""
+    """Return the address of the firmware in flash, in bytes."""
     return int(chip_definition(board).BOOTLOADER_FLASH_OFFSET)
 
 
 class _Log(TemplateLogger):  # type: ignore[misc]
-    """esptool's words are kept for when it fails; its progress is shown."""
+    """Logger for esptool: shows the progress, and saves the other output for error messages."""
 
     def __init__(self) -> None:
         self.begin(None)
@@ -95,18 +95,21 @@ def write_firmware(
     baud: int = DEFAULT_BAUD,
     before_erase: Callable[[str], None] = lambda unique_id: None,
 ) -> str:
-    """Check the chip, erase its flash, write the firmware and verify it, reset.
+    """Check the chip, erase its flash, write and verify the firmware, and reset the board.
 
-    Returns its unique id as hex digits, which `about_to_erase` is told before. Raises UserError.
+    Calls `before_erase(unique_id)` before the flash is erased. Returns the unique id of the chip as hex
+    digits. Raises UserError.
     """
-    with _bootloader(port, board, console) as esp:
+    with _connect(port, board, console) as esp:
         unique_id = bytes(esp.read_mac()).hex()
         esp = run_stub(esp)
         if baud > _ROM_BAUD:
             esp.change_baud(baud)
         attach_flash(esp)
         before_erase(unique_id)
-        console.print(f"{port}: {esp.CHIP_NAME}: erasing its flash, up to a minute", highlight=False)
+        console.print(
+            f"{port}: {esp.CHIP_NAME}: erasing the flash, which takes up to a minute", highlight=False
+        )
         erase_flash(esp)
         write_flash(esp, [(esp.BOOTLOADER_FLASH_OFFSET, str(firmware))], compress=True)
         reset_chip(esp, "hard-reset")
@@ -117,52 +120,58 @@ def write_firmware(
 
 
 def erase(port: str, board: Board, console: Console) -> None:
-    """Check the chip and erase all of its flash. Raises UserError."""
-    with _bootloader(port, board, console) as esp:
+    """Check the chip, and erase its whole flash. Raises UserError."""
+    with _connect(port, board, console) as esp:
         esp = run_stub(esp)
         attach_flash(esp)
-        console.print(f"{port}: {esp.CHIP_NAME}: erasing its flash, up to a minute", highlight=False)
+        console.print(
+            f"{port}: {esp.CHIP_NAME}: erasing the flash, which takes up to a minute", highlight=False
+        )
         erase_flash(esp)
         reset_chip(esp, "hard-reset")
 
 
 @contextlib.contextmanager
-def _bootloader(port: str, board: Board, console: Console) -> Iterator[Any]:
-    """The board in its ROM bootloader, of the chip that it should be."""
+def _connect(port: str, board: Board, console: Console) -> Iterator[Any]:
+    """Connect to the ROM bootloader, and check that the chip is the one of the board."""
     esp = None
-    with _quietly(console) as said:
+    with _quietly(console) as log_output:
         try:
             esp = detect_chip(port, _ROM_BAUD)
             found = esp.CHIP_NAME.lower().replace("-", "")
             if found != board.chip:
                 raise UserError(
-                    f"{port}: the chip is {esp.CHIP_NAME}, and boards/{board.key} is for {board.chip}: "
-                    f"say which board it is with BOARD="
+                    f"{port}: the chip is {esp.CHIP_NAME}, but boards/{board.key} is for {board.chip}. "
+                    f"Choose the right board with BOARD="
                 )
             yield esp
         except (FatalError, SerialException, OSError) as error:
-            raise UserError(f"{port}: {_remedy(str(error), said.lines)}") from error
+            raise UserError(f"{port}: {_explain(str(error), log_output.lines)}") from error
         finally:
             if esp is not None:
                 with contextlib.suppress(OSError, SerialException):
                     esp._port.close()
 
 
-def _remedy(error: str, said: list[str]) -> str:
+def _explain(error: str, log_lines: list[str]) -> str:
     text = error.lower()
     if "busy" in text or "lock" in text or "denied" in text:
-        return "another program has the port: close it and do it again"
+        return "another program uses the port. Close it, then try again"
     if "could not open" in text or "no such file" in text:
-        return "can't be opened: is it plugged in? `make doctor` tells more"
+        return "cannot open the port. Check that the board is plugged in. To find the cause: make doctor"
     if "failed to connect" in text or "no serial data" in text:
-        return "no bootloader answers: hold BOOT, press RESET (or plug it in), let go, and do it again"
+        return (
+            "the bootloader does not answer. Hold BOOT, press and release RESET (or plug the board in), "
+            "release BOOT, then try again"
+        )
     if "md5" in text or "verif" in text:
-        return "what was read back is not what was written: another cable or a lower BAUD= may do"
+        return "verification failed: the flash differs from the file. Try another cable or a lower BAUD="
     if (
         "input/output" in text
         or "disconnected" in text
         or "readiness" in text
         or "stopped responding" in text
     ):
-        return "the board went away in the midst of it: plug it in and do it again, nothing is lost"
-    return f"esptool says: {error.strip().splitlines()[0] if error.strip() else said[-1:]}"
+        return "the board was unplugged. Plug it in, then try again: its config is saved on this computer"
+    last = "".join(log_lines[-1:]) or "it printed nothing"
+    return f"esptool failed: {error.strip().splitlines()[0] if error.strip() else last}"

@@ -1,4 +1,4 @@
-"""MicroPython's firmware of the pinned version: in a cache, with its SHA-256 checked."""
+"""Downloads the pinned MicroPython firmware of a board to a cache, and checks its SHA-256 and its chip."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from tools.errors import UserError
 from tools.progress import progress_bar
 
 DOWNLOAD_URL = "https://micropython.org/resources/firmware/"
-_ESP_IMAGE = 0xE9
-_UF2 = bytes.fromhex("5546320a 57515d9e")
-# the family of a UF2 file's blocks, by chip
-_FAMILIES = {"rp2040": 0xE48BFF56, "rp2350": 0xE48BFF59}
+_ESP_MAGIC = 0xE9  # first byte of an image for ESP32 chips
+_UF2_MAGIC = bytes.fromhex("5546320a 57515d9e")
+# family id in the blocks of a UF2 file
+_UF2_FAMILIES = {"rp2040": 0xE48BFF56, "rp2350": 0xE48BFF59}
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept."""
+    """Return the folder for downloads."""
     return Path(pooch.os_cache("umqtt5"))
 
 
 def pinned_firmware(board: Board) -> FirmwareFile:
-    """Raises UserError for a board that takes no firmware."""
+    """Return the pinned firmware of a board. Raises UserError for the host board, which has none."""
     if board.firmware is None:
-        raise UserError(f"{board.name} takes no firmware: `make demo` runs it")
+        raise UserError(f"{board.name}: this board has no firmware. To run it: make demo")
     return board.firmware
 
 
 def find_cached(board: Board) -> Path | None:
-    """The file where it was downloaded already."""
+    """Return the downloaded firmware file of a board, or None."""
     path = cache_folder() / pinned_firmware(board).file_name
     return path if path.is_file() else None
 
 
 def matches_checksum(board: Board, path: Path) -> bool:
-    """Whether a file is the pinned firmware."""
+    """Return whether a file has the SHA-256 of the pinned firmware."""
     return hashlib.sha256(path.read_bytes()).hexdigest() == pinned_firmware(board).sha256
 
 
 class _Bar:
-    """What pooch wants of a progress bar."""
+    """Adapter from the progress bar that pooch expects to the one of rich."""
 
     def __init__(self, progress: Progress, name: str) -> None:
         self._progress = progress
@@ -71,19 +71,22 @@ class _Bar:
 
 
 def get_firmware(board: Board, file: Path | None, mirror: str, console: Console, chip_id: int | None) -> Path:
-    """The firmware file for a board: `given`, or out of the cache, or downloaded.
+    """Return the firmware file of a board: `file` if given, otherwise the pinned version from the cache.
 
-    `image_chip` is the number of the chip in the header of an ESP image. Raises UserError where there
-    is none, where it is corrupt, or made for another chip.
+    The pinned version is downloaded if necessary.
+
+    `chip_id` is the expected chip in the header of an image for ESP32 chips; None skips this check.
+    Raises UserError if the file is missing, damaged, or for another chip.
     """
     wanted = pinned_firmware(board)
     if file:
         if not file.is_file():
-            raise UserError(f"FIRMWARE={file}: there is no such file")
+            raise UserError(f"FIRMWARE={file}: no such file")
         path = file
         if not matches_checksum(board, path):
             console.print(
-                f"{path}: not the pinned {wanted.file_name}: taken, because you say so", highlight=False
+                f"{path}: differs from the pinned {wanted.file_name}. It is used because FIRMWARE names it",
+                highlight=False,
             )
     else:
         path = _download(wanted, mirror, console)
@@ -94,7 +97,7 @@ def get_firmware(board: Board, file: Path | None, mirror: str, console: Console,
 def _download(wanted: FirmwareFile, mirror: str, console: Console) -> Path:
     url = mirror.rstrip("/") + "/" + wanted.file_name
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    by_hand = f"or get {wanted.file_name} by other means and say FIRMWARE=..."
+    by_hand = f"or download {wanted.file_name} by other means and add FIRMWARE=file"
     pooch.get_logger().setLevel("ERROR")
     os.makedirs(cache_folder(), exist_ok=True)
     with progress_bar(console, *columns) as progress:
@@ -109,15 +112,18 @@ def _download(wanted: FirmwareFile, mirror: str, console: Console) -> Path:
             )
         except ValueError as error:
             raise UserError(
-                f"{url}: not what the SHA-256 in board.toml says; it is thrown away: do it again, {by_hand}"
+                f"{url}: the download was deleted, because it does not have the SHA-256 in board.toml. "
+                f"Try again, {by_hand}"
             ) from error
-        except OSError as error:  # requests' errors are such
-            raise UserError(f"{url}: {_short(error)}: check the network, {by_hand}") from error
+        except OSError as error:  # the base class of the errors of requests
+            raise UserError(
+                f"{url}: download failed: {_root_cause(error)}. Check the network, {by_hand}"
+            ) from error
     return Path(found)
 
 
-def _short(error: OSError) -> str:
-    """The last of the reasons that requests and urllib3 wrap in each other."""
+def _root_cause(error: OSError) -> str:
+    """Return the innermost of the exceptions that requests and urllib3 wrap in each other."""
     reason: BaseException = error
     while reason.__cause__ or reason.__context__:
         reason = reason.__cause__ or reason.__context__  # type: ignore[assignment]
@@ -125,15 +131,15 @@ def _short(error: OSError) -> str:
 
 
 def _check(path: Path, board: Board, chip_id: int | None) -> None:
-    """Refuse what is for another chip before anything is erased."""
+    """Raise UserError if a firmware file is for another chip."""
     data = path.read_bytes()[:512]
     if pinned_firmware(board).format == "uf2":
-        if data[:8] != _UF2:
-            raise UserError(f"{path}: not a UF2 file")
-        if int.from_bytes(data[28:32], "little") != _FAMILIES[board.chip]:
-            raise UserError(f"{path}: not for {board.chip}, which {board.name} has")
+        if data[:8] != _UF2_MAGIC:
+            raise UserError(f"{path}: not a UF2 file. {board.name} needs one")
+        if int.from_bytes(data[28:32], "little") != _UF2_FAMILIES[board.chip]:
+            raise UserError(f"{path}: for another chip. {board.name} has the chip {board.chip}")
         return
-    if len(data) < 24 or data[0] != _ESP_IMAGE:
-        raise UserError(f"{path}: not a firmware of Espressif's chips")
+    if len(data) < 24 or data[0] != _ESP_MAGIC:
+        raise UserError(f"{path}: not a firmware image for ESP32 chips. {board.name} needs one")
     if chip_id is not None and int.from_bytes(data[12:14], "little") != chip_id:
-        raise UserError(f"{path}: not for {board.chip}, which {board.name} has")
+        raise UserError(f"{path}: for another chip. {board.name} has the chip {board.chip}")

@@ -1,4 +1,4 @@
-"""The real mpremote, as a program; its failures become a line that says what to do."""
+"""Runs mpremote as a subprocess, and turns its errors into one line with a remedy."""
 
 from __future__ import annotations
 
@@ -9,22 +9,29 @@ from collections.abc import Callable
 
 from tools.errors import UserError
 
-_GONE = "the board was pulled out or has restarted: plug it in and do it again"
-# what mpremote or the board says: what to do
+_DISCONNECTED = "the board was unplugged or restarted. Plug it in, then try again"
+_NO_SPACE = "the file system of the board is full. To see its files: make ls. To erase them: make erase"
+# a part of the output of mpremote or the board: message and remedy
 _REMEDIES = (
     (
         "failed to access",
-        "can't be opened: another program has it, or it was pulled out: see to that and do it again",
+        "cannot open the port: another program uses it, or the board was unplugged. Then try again",
     ),
-    ("no device found", "no board there: plug it in with a data cable; `make doctor` tells more"),
-    ("could not enter raw repl", "answers no MicroPython: press its reset button, or `make flash` it"),
-    ("disconnected", _GONE),
-    ("Input/output error", _GONE),
-    ("device reports readiness", _GONE),
-    ("SerialException", _GONE),
-    ("No space left", "its file system is full: `make ls` shows what is there, `make erase` makes room"),
-    ("ENOSPC", "its file system is full: `make ls` shows what is there, `make erase` makes room"),
-    ("MemoryError", "the board has run out of memory: press its reset button and do it again"),
+    (
+        "no device found",
+        "no board found. Plug it in with a USB cable that carries data. More help: make doctor",
+    ),
+    (
+        "could not enter raw repl",
+        "MicroPython does not answer. Press the board's reset button, or run make flash",
+    ),
+    ("disconnected", _DISCONNECTED),
+    ("Input/output error", _DISCONNECTED),
+    ("device reports readiness", _DISCONNECTED),
+    ("SerialException", _DISCONNECTED),
+    ("No space left", _NO_SPACE),
+    ("ENOSPC", _NO_SPACE),
+    ("MemoryError", "the board ran out of memory. Press its reset button, then try again"),
 )
 
 
@@ -34,9 +41,9 @@ def run(
     on_line: Callable[[str], None] | None = None,
     timeout: float = 300,
 ) -> str:
-    """Run `mpremote connect PORT ...` and return what it printed; `each_line` gets it as it comes.
+    """Run `mpremote connect PORT ...` and return its output. `on_line` receives each line immediately.
 
-    `timeout` in seconds bounds all of it. Raises UserError where it fails.
+    `timeout` in seconds limits the whole run. Raises UserError if mpremote fails.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "mpremote", "connect", port, *arguments],
@@ -46,39 +53,38 @@ def run(
         text=True,
         errors="replace",
     )
-    said = []
+    output = []
     assert process.stdout
-    # a board that falls silent in the midst of it
-    late = threading.Timer(timeout, process.kill)
-    late.start()
+    timer = threading.Timer(timeout, process.kill)  # ends the loop below if the board stops answering
+    timer.start()
     try:
         for line in process.stdout:
-            said.append(line)
+            output.append(line)
             if on_line:
                 on_line(line.rstrip())
         code = process.wait()
     finally:
-        late.cancel()
+        timer.cancel()
         process.kill()
         process.wait()
-    text = "".join(said)
+    text = "".join(output)
     if code < 0:
         raise UserError(
-            f"{port}: no answer for {timeout:g} s: press the board's reset button and do it again"
+            f"{port}: no answer within {timeout:g} s. Press the board's reset button, then try again"
         )
     if code:
-        raise UserError(f"{port}: {_remedy(text)}")
+        raise UserError(f"{port}: {_explain(text)}")
     return text
 
 
-def _remedy(text: str) -> str:
-    for sign, remedy in _REMEDIES:
-        if sign in text:
+def _explain(output: str) -> str:
+    for pattern, remedy in _REMEDIES:
+        if pattern in output:
             return remedy
-    lines = [line for line in text.splitlines() if line.strip()]
-    return f"mpremote says: {lines[-1] if lines else 'nothing'}"
+    lines = [line for line in output.splitlines() if line.strip()]
+    return f"mpremote failed: {lines[-1] if lines else 'it printed nothing'}"
 
 
 def run_interactive(port: str, *arguments: str) -> int:
-    """Run it in the user's own terminal; returns its exit code."""
+    """Run `mpremote connect PORT ...` in the terminal of the user. Return its exit code."""
     return subprocess.call([sys.executable, "-m", "mpremote", "connect", port, *arguments])

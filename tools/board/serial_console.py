@@ -1,9 +1,10 @@
-"""The board's console: its lines as they come, its restart."""
+"""The serial console of a board: reads its output, waits for the MicroPython prompt, restarts the program."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
@@ -13,12 +14,16 @@ from rich.console import Console
 from tools.errors import UserError
 
 _BAUD = 115200
-_AGAIN = 0.5  # s: a board that is still starting does not hear Ctrl-C
-_CONNECTED = b": connected to "
+_RETRY = 0.5  # seconds; a board that is starting ignores Ctrl-C
+_INTERRUPT = b"\r\x03\x03\x02"  # Ctrl-C twice stops the program, Ctrl-B leaves the raw REPL
+_SOFT_RESET = b"\x04"  # Ctrl-D
+_PROMPT = b">>> "
+_CONNECTED = b": connected to "  # printed by the device application
+_MAX_OUTPUT = 65536  # bytes of output that copy_output() returns
 
 
 class SerialConsole:
-    """A serial port with MicroPython behind it. Raises UserError."""
+    """Serial port with MicroPython at the other end. Every method raises UserError if the port fails."""
 
     def __init__(self, port: str) -> None:
         self._port = port
@@ -26,8 +31,8 @@ class SerialConsole:
             self._serial = serial.Serial(port, _BAUD, timeout=0.1, exclusive=True)
         except (OSError, ValueError) as error:
             if "lock" in str(error) or "busy" in str(error):
-                raise UserError(f"{port}: another program has it: close it and do it again") from error
-            raise UserError(f"{port}: can't be opened: `make doctor` tells more") from error
+                raise UserError(f"{port}: another program uses the port. Close it, then try again") from error
+            raise UserError(f"{port}: cannot open the port. To find the cause: make doctor") from error
 
     def __enter__(self) -> SerialConsole:
         return self
@@ -38,76 +43,76 @@ class SerialConsole:
         self._serial.close()
 
     def soft_reset(self) -> None:
-        """Soft reset: stop what runs, then boot.py and main.py begin anew."""
-        self._guarded(lambda: self._serial.write(b"\r\x03\x03\x02"))
-        self.read_until(b">>> ", 5)
-        self._guarded(lambda: self._serial.write(b"\x04"))
+        """Stop the program, then restart MicroPython: it runs boot.py and main.py."""
+        self._write(_INTERRUPT)
+        self.read_until(_PROMPT, 5)
+        self._write(_SOFT_RESET)
         self.read_until(b"soft reboot\r\n", 5)
 
     def wait_for_prompt(self, seconds: float) -> bool:
-        """Whether MicroPython is there: what runs is stopped, and its prompt comes."""
+        """Stop the program and wait for the prompt. Return False if it does not appear within `seconds`."""
         data = b""
-        ends = time.monotonic() + seconds
-        asked = -1.0
-        while b">>> " not in data:
+        deadline = time.monotonic() + seconds
+        sent_at = -1.0
+        while _PROMPT not in data:
             now = time.monotonic()
-            if now > ends:
+            if now > deadline:
                 return False
-            if now - asked > _AGAIN:
-                asked = now
-                self._guarded(lambda: self._serial.write(b"\r\x03\x03\x02"))
+            if now - sent_at > _RETRY:
+                sent_at = now
+                self._write(_INTERRUPT)
             data += self.read()
         return True
 
     def read_until(self, ending: bytes, seconds: float) -> bytes:
-        """Read until this has come. Raises UserError where it does not within `seconds`."""
+        """Return the output up to and including `ending`. Raises UserError if it does not appear in time."""
         data = b""
-        ends = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while ending not in data:
-            if time.monotonic() > ends:
-                raise UserError(f"{self._port}: MicroPython does not answer: press the board's reset button")
+            if time.monotonic() > deadline:
+                raise UserError(f"{self._port}: MicroPython does not answer. Press the board's reset button")
             data += self.read()
         return data
 
     def read(self) -> bytes:
-        """What has come, b"" where nothing has for 0.1 s."""
-        found: bytes = b""
-
-        def take() -> None:
-            nonlocal found
-            found = self._serial.read(self._serial.in_waiting or 1)
-
-        self._guarded(take)
-        return found
+        """Return the received output. Wait up to 0.1 s for it; return b"" if there is none."""
+        return self._call(lambda: self._serial.read(self._serial.in_waiting or 1))
 
     def copy_output(self, out: TextIO, seconds: float | None = None, until: bytes | None = None) -> bytes:
-        """Write what comes to `out`, for so long, until something has come, or until Ctrl-C."""
+        """Write the output to `out` for `seconds`, until it contains `until`, or until Ctrl-C.
+
+        Returns the last 64 KB of the output.
+        """
         data = b""
-        ends = time.monotonic() + (seconds or 1e9)
-        while time.monotonic() < ends and not (until and until in data):
+        deadline = time.monotonic() + (seconds or 1e9)
+        while time.monotonic() < deadline and not (until and until in data):
             new = self.read()
-            data = (data + new)[-65536:]
+            data = (data + new)[-_MAX_OUTPUT:]
             out.write(new.decode(errors="replace").replace("\r\n", "\n"))
             out.flush()
         return data
 
-    def _guarded(self, action: object) -> None:
+    def _write(self, data: bytes) -> None:
+        self._call(lambda: self._serial.write(data))
+
+    def _call(self, function: Callable[[], bytes]) -> bytes:
         try:
-            action()  # type: ignore[operator]
+            return function()
         except (OSError, serial.SerialException) as error:
-            raise UserError(f"{self._port}: the board is gone: plug it in and do it again") from error
+            raise UserError(f"{self._port}: the board was unplugged. Plug it in, then try again") from error
 
 
 def show_startup(port: str, console: Console, seconds: float = 20) -> None:
-    """Restart the device, and show what it says until it is connected. Raises UserError."""
-    with SerialConsole(port) as serial:
-        serial.soft_reset()
-        said = serial.copy_output(sys.stdout, seconds, until=_CONNECTED)
-        if _CONNECTED in said:
-            serial.copy_output(sys.stdout, 0.3)
+    """Restart the device, and print its output until it is connected to its broker. Raises UserError."""
+    with SerialConsole(port) as serial_console:
+        serial_console.soft_reset()
+        output = serial_console.copy_output(sys.stdout, seconds, until=_CONNECTED)
+        if _CONNECTED in output:
+            serial_console.copy_output(sys.stdout, 0.3)  # the rest of the line
         else:
             console.print(
-                "it has no link yet: `make logs` shows more, `make provision` changes its config",
+                f"{port}: not connected to the broker after {seconds:g} s. To see more output: make logs. "
+                "To change the config: make provision",
                 style="yellow",
                 highlight=False,
             )

@@ -1,4 +1,4 @@
-"""Serial ports: which there are, and which one has the board."""
+"""Finds serial ports on USB, and chooses the port of a board."""
 
 from __future__ import annotations
 
@@ -13,51 +13,56 @@ from serial.tools import list_ports
 from tools.board.definition import Board
 from tools.errors import UserError
 
-RASPBERRY_PI = 0x2E8A
-# the chips between USB and a UART that ESP32 boards have, and Espressif's own
-_ESPRESSIF = (0x303A, 0x10C4, 0x1A86, 0x0403, 0x067B)
+RASPBERRY_PI = 0x2E8A  # USB vendor id
+# USB vendor ids of ESP32 boards: Espressif, and the makers of their USB-to-UART chips
+_ESP32_VENDORS = (0x303A, 0x10C4, 0x1A86, 0x0403, 0x067B)
 
 
 @dataclass(frozen=True)
 class SerialPort:
-    """A serial port on USB."""
+    """Serial port on USB."""
 
-    device: str
+    device: str  # such as /dev/ttyUSB0 or COM3
     description: str
-    vid: int | None
+    vid: int | None  # USB vendor id
 
 
 def find_ports() -> list[SerialPort]:
-    """Those on USB: a computer's own UARTs have no board."""
+    """Return the serial ports on USB. The built-in UARTs of the computer are left out."""
     return [
-        SerialPort(one.device, one.description or "", one.vid)
-        for one in sorted(list_ports.comports())
-        if one.vid is not None
+        SerialPort(port.device, port.description or "", port.vid)
+        for port in sorted(list_ports.comports())
+        if port.vid is not None
     ]
 
 
-def filter_by_board(ports: list[SerialPort], target: Board) -> list[SerialPort]:
-    """Those that may have this board; all, where none is known."""
-    makers = (RASPBERRY_PI,) if target.chip.startswith("rp2") else _ESPRESSIF
-    return [port for port in ports if port.vid in makers] or ports
+def filter_by_board(ports: list[SerialPort], board: Board) -> list[SerialPort]:
+    """Return the ports whose USB vendor fits the board, or all ports if no vendor fits."""
+    vendors = (RASPBERRY_PI,) if board.chip.startswith("rp2") else _ESP32_VENDORS
+    return [port for port in ports if port.vid in vendors] or ports
 
 
-def choose_port(port: str | None, target: Board | None, console: Console | None = None) -> str:
-    """The port to use: the given one, the only one, or the one that a person says. Raises UserError."""
+def choose_port(port: str | None, board: Board | None, console: Console | None = None) -> str:
+    """Return the port to use: `port` if given, otherwise the only one, otherwise the answer of the user.
+
+    Raises UserError if there is no port, no permission, or no terminal to ask in.
+    """
     if port:
         return _checked(port)
-    there = find_ports()
-    if target:
-        there = filter_by_board(there, target)
-    if not there:
-        raise UserError("no board found: plug it in with a cable that carries data; `make doctor` tells more")
-    if len(there) == 1:
-        return _checked(there[0].device)
-    listed = ", ".join(f"{port.device} ({port.description})" for port in there)
+    found = find_ports()
+    if board:
+        found = filter_by_board(found, board)
+    if not found:
+        raise UserError(
+            "No board found. Plug it in with a USB cable that carries data. To find the cause: make doctor"
+        )
+    if len(found) == 1:
+        return _checked(found[0].device)
+    listed = ", ".join(f"{one.device} ({one.description})" for one in found)
     if not sys.stdin.isatty():
-        raise UserError(f"several boards: {listed}; say which with PORT={there[0].device}")
+        raise UserError(f"Several boards found: {listed}. Choose one, for example PORT={found[0].device}")
     (console or Console()).print(listed)
-    return Prompt.ask("which one", choices=[port.device for port in there])
+    return Prompt.ask("Port", choices=[one.device for one in found])
 
 
 def _checked(device: str) -> str:
@@ -65,7 +70,7 @@ def _checked(device: str) -> str:
         return device
     if not os.path.exists(device):
         others = ", ".join(port.device for port in find_ports()) or "none"
-        raise UserError(f"{device}: there is no such port; there are: {others}")
+        raise UserError(f"{device}: no such port. Available ports: {others}")
     if not os.access(device, os.R_OK | os.W_OK):
-        raise UserError(f"{device}: no permission: `make doctor` tells which group to join")
+        raise UserError(f"{device}: no permission to open the port. To get it: make doctor")
     return device

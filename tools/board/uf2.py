@@ -1,4 +1,4 @@
-"""The drive that an RP2040 shows while its bootloader runs."""
+"""Writes firmware to an RP2040 or RP2350: finds the drive of its UF2 bootloader and copies the file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tools.board.definition import Board
 from tools.errors import UserError
 from tools.progress import progress_bar
 
-INFO_FILE = "INFO_UF2.TXT"
-_NAMES = {"rp2040": ("RPI-RP2",), "rp2350": ("RP2350",)}
-_PIECE = 32768
+INFO_FILE = "INFO_UF2.TXT"  # a file on every UF2 drive
+_DRIVE_NAMES = {"rp2040": ("RPI-RP2",), "rp2350": ("RP2350",)}
+_CHUNK = 32768  # bytes
 
 
-def _places(name: str) -> Iterator[Path]:
-    """Where the systems mount a drive of this name."""
+def _mount_points(name: str) -> Iterator[Path]:
+    """Yield the folders where Linux, macOS and Windows mount a drive with this name."""
     user = getpass.getuser()
     for parent in (f"/media/{user}", f"/run/media/{user}", "/media", "/Volumes", "/mnt"):
         yield Path(parent) / name
@@ -31,29 +31,28 @@ def _places(name: str) -> Iterator[Path]:
 
 
 def drive_names(board: Board) -> tuple[str, ...]:
-    """What the drive of a board is called."""
-    return _NAMES[board.chip]
+    """Return the possible names of the drive of a board."""
+    return _DRIVE_NAMES[board.chip]
 
 
 def find_drive(board: Board, mount_point: Path | None = None) -> Path | None:
-    """The drive of a board in its bootloader, None where there is none."""
-    places = (
-        [mount_point] if mount_point else [place for name in _NAMES[board.chip] for place in _places(name)]
-    )
-    for place in places:
+    """Return the drive of a board in its bootloader, or None. `mount_point` replaces the usual places."""
+    names = drive_names(board)
+    candidates = [mount_point] if mount_point else [path for name in names for path in _mount_points(name)]
+    for path in candidates:
         try:
-            text = (place / INFO_FILE).read_text(errors="replace")
+            text = (path / INFO_FILE).read_text(errors="replace")
         except OSError:
             continue
-        if mount_point or any(name in text for name in _NAMES[board.chip]):
-            return place
+        if mount_point or any(name in text for name in names):
+            return path
     return None
 
 
 def wait_for_drive(board: Board, mount_point: Path | None, seconds: float) -> Path | None:
-    """Wait for the drive."""
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
+    """Wait up to `seconds` for the drive. Return None if it does not appear."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
         drive = find_drive(board, mount_point)
         if drive:
             return drive
@@ -62,30 +61,32 @@ def wait_for_drive(board: Board, mount_point: Path | None, seconds: float) -> Pa
 
 
 def copy_firmware(board: Board, firmware: Path, drive: Path, console: Console, seconds: float = 60) -> None:
-    """Copy the firmware, and wait until the board has taken it and the drive is gone. Raises UserError."""
+    """Copy the firmware to the drive, and wait up to `seconds` until the board restarts. Raises UserError."""
     size = firmware.stat().st_size
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     try:
         with progress_bar(console, *columns) as progress, firmware.open("rb") as source:
             task = progress.add_task(f"copying to {drive}", total=size)
             with (drive / firmware.name).open("wb") as target:
-                while piece := source.read(_PIECE):
-                    target.write(piece)
-                    progress.update(task, advance=len(piece))
+                while chunk := source.read(_CHUNK):
+                    target.write(chunk)
+                    progress.update(task, advance=len(chunk))
                 target.flush()
                 os.fsync(target.fileno())
     except OSError as error:
-        # the board may restart with the last block, before we are told that it is written
+        # a board that restarts right after the last block causes an error, too; its drive is gone then
         if (drive / INFO_FILE).exists():
             raise UserError(
-                f"{drive}: {error.strerror}: plug the board in with BOOTSEL held, and do it again"
+                f"{drive}: cannot write the firmware: {error.strerror}. Hold BOOTSEL while you plug "
+                "the board in, then try again"
             ) from error
-    ends = time.monotonic() + seconds
-    with console.status("the board takes it"):
+    deadline = time.monotonic() + seconds
+    with console.status("waiting for the board to restart"):
         while (drive / INFO_FILE).exists():
-            if time.monotonic() > ends:
+            if time.monotonic() > deadline:
                 raise UserError(
-                    f"{drive}: is still there: the board has not taken {firmware.name}; do it again"
+                    f"{drive}: the board did not accept {firmware.name}: its drive is still there after "
+                    f"{seconds:g} s. Try again"
                 )
             time.sleep(0.1)
-    console.print(f"{drive}: {firmware.name} taken", highlight=False)
+    console.print(f"{drive}: {firmware.name} installed", highlight=False)

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tools.bundle.bundler import bundle_sources
-from tools.bundle.minifier import internal_functions, shorten_names
+from tools.bundle.minifier import internal_names, shorten_names
 
 
 def compile_package(folder: Path, optimization: int = 2, short_names: bool = True) -> dict[str, int]:
@@ -19,7 +19,7 @@ def compile_package(folder: Path, optimization: int = 2, short_names: bool = Tru
     sizes = {}
     files = bundle_sources()
     if short_names:
-        files = shorten_names(files, internal_functions())
+        files = shorten_names(files, internal_names())
     for name, source in files.items():
         data = cross_compile(name, source, optimization)
         path = folder / "umqtt5" / f"{name}.mpy"

@@ -48,14 +48,14 @@ def compile_image(files: Mapping[str, str], folder: Path) -> None:
         else:
             path.with_suffix(".mpy").write_bytes(_compiled(path.stem, source))
 
-    short = minifier.shorten_names(files, minifier.internal_functions())
+    short = minifier.shorten_names(files, minifier.internal_names())
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda item: put(*item), short.items()))
 
 
 def minify_source(board: str, source: str) -> str:
     """A source that uses private names of an image, with the short names that they have in the image."""
-    names = minifier.map_names(collect_sources(board), minifier.internal_functions())
+    names = minifier.map_names(collect_sources(board), minifier.internal_names())
     return minifier.apply_name_map(source, names)
 
 

@@ -11,8 +11,19 @@ The number of lines stays the same, so a traceback names the same lines.
 
 from __future__ import annotations
 
+import array
 import ast
+import asyncio
+import builtins
+import gc
 import io
+import os
+import random
+import select
+import socket
+import ssl
+import sys
+import time
 import tokenize
 from binascii import crc32
 from collections import defaultdict
@@ -20,9 +31,14 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, count
 
 from tools.bundle.package_tree import LIBRARY
+from tools.paths import FIRMWARE
 
 _POOL = 66  # number of short names that is enough for nearly all private names
 _ASYNCIO_PRIVATE = {"_dequeue", "_io_queue", "_task_queue"}  # used by umqtt5.aio.scheduler
+# classes in the folders of the library whose objects users hold
+PUBLIC_CLASSES = {"Client", "MQTTError", "Packet", "Subscription", "Topic", "Journal", "Ack", "MessageIterator"}
+# attributes of sockets, streams, polls and UARTs that CPython does not have
+_ONLY_MICROPYTHON = {"ioctl", "ipoll", "irq", "modify", "poll", "readinto", "register", "unregister", "write"}
 _PLAIN_BASES = {"Exception", "OSError", "ValueError"}  # base classes without private names
 
 
@@ -35,37 +51,82 @@ def shorten_names(files: Mapping[str, str], internal: Collection[str] = ()) -> d
     return {path: apply_name_map(source, names) for path, source in files.items()}
 
 
-def internal_functions() -> set[str]:
-    """Functions of the library that users never call: those of modules in folders.
+def internal_names() -> set[str]:
+    """Names of the library that users never write: functions and members of classes that are not public.
 
-    A name that is also a method, attribute, argument, keyword or text anywhere in the library stays.
+    Modules in folders are internal, except for `PUBLIC_CLASSES`; modules beside the folders are public. A name is
+    not internal if it is also the name of something public, of a module, an argument or a keyword, if it occurs as
+    text, or if an object of MicroPython has it.
     """
-    functions = {
-        node.name
-        for name, tree in LIBRARY.modules.items()
-        if "/" in name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef) and not _is_private(node.name)
-    }
-    for name, tree in LIBRARY.modules.items():
-        functions -= _other_uses(tree)
-        functions -= set(name.split("/"))
-        if "/" not in name:
-            functions -= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return functions
+    defined: set[str] = set()
+    kept = _names_of_micropython() | _names_used_by_cable_files()
+    for module, tree in LIBRARY.modules.items():
+        kept |= set(module.split("/")) | _uses_as_text(tree)
+        for node in tree.body:
+            is_public = "/" not in module or getattr(node, "name", "") in PUBLIC_CLASSES
+            (kept if is_public else defined).update(_members(node))
+    return {name for name in defined - kept if not name.startswith("_")}
 
 
-def _other_uses(tree: ast.Module) -> set[str]:
+def _names_used_by_cable_files() -> set[str]:
+    """Names in the files that an update over the air never replaces: they must fit each later version."""
+    trees = [ast.parse((FIRMWARE / name).read_text()) for name in ("boot.py", "main.py", "slot.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+
+
+def _members(node: ast.stmt) -> set[str]:
+    """The name of a function, or the names of the methods and attributes of a class."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+            return {name}
+        case ast.ClassDef():
+            return _class_members(node)
+    return set()
+
+
+def _class_members(node: ast.ClassDef) -> set[str]:
+    found = set()
+    for child in ast.walk(node):
+        match child:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                found.add(name)
+            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                found.add(name)
+    for child in node.body:
+        if isinstance(child, (ast.Assign, ast.AnnAssign)):
+            found |= {n.id for n in ast.walk(child) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return found
+
+
+def _uses_as_text(tree: ast.Module) -> set[str]:
+    """Names that are arguments, keywords or text, and attributes of imported modules."""
     found: set[str] = set()
+    imported = {
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
     for node in ast.walk(tree):
         match node:
-            case ast.Attribute(attr=name) | ast.arg(arg=name) | ast.keyword(arg=str(name)):
+            case ast.arg(arg=name) | ast.keyword(arg=str(name)) | ast.Constant(value=str(name)):
                 found.add(name)
-            case ast.Constant(value=str(name)):
+            case ast.Attribute(value=ast.Name(id=module), attr=name) if module in imported:
                 found.add(name)
-            case ast.ClassDef(body=body):
-                found |= {n.name for n in body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
+            case ast.ImportFrom(level=0, names=names):
+                found |= {alias.name for alias in names}
     return found
+
+
+def _names_of_micropython() -> set[str]:
+    """Attributes of the types and modules of MicroPython, as far as CPython has them."""
+    owners = (str, bytes, bytearray, memoryview, list, dict, set, tuple, int, float, Exception, OSError)
+    owners += (array.array, io.BytesIO, io.FileIO, io.TextIOWrapper, socket.socket, ssl.SSLContext, ssl.SSLSocket)
+    owners += (asyncio.Event, asyncio.Lock, asyncio.Task, asyncio.StreamReader, asyncio.StreamWriter)
+    modules = (asyncio, builtins, gc, os, random, select, socket, ssl, sys, time)
+    return {name for owner in owners + modules for name in dir(owner)} | _ONLY_MICROPYTHON
 
 
 def map_names(files: Mapping[str, str], internal: Collection[str] = ()) -> dict[str, str]:
@@ -79,10 +140,14 @@ def map_names(files: Mapping[str, str], internal: Collection[str] = ()) -> dict[
     for group in groups:
         for name in group & known:
             conflicts[name] |= group & known
-    for name in scopes.set_from_outside & known:
-        for other in known:
-            conflicts[name].add(other)
-            conflicts[other].add(name)
+    for names, others in (
+        (scopes.set_from_outside, scopes.attributes() | scopes.set_from_outside),
+        (scopes.set_in_modules, known),
+    ):
+        for name in names & known:
+            for other in others & known:
+                conflicts[name].add(other)
+                conflicts[other].add(name)
     short: dict[str, str] = {}
     # the number is derived from the name: adding a name leaves most other names, and the files that they
     # are in, as they are, so an update over the air stays small
@@ -118,18 +183,26 @@ class _Scopes(ast.NodeVisitor):
         self.defined: set[str] = set()
         self.kept: set[str] = set(_ASYNCIO_PRIVATE)  # names that are also text, an argument or asyncio's
         self.set_from_outside: set[str] = set()  # attributes set on an object of unknown class
+        self.set_in_modules: set[str] = set()  # attributes set on an imported module
+        self._imported: set[str] = set()
         self._modules: list[set[str]] = []
         self._classes: dict[str, set[str]] = defaultdict(set)
         self._family: dict[str, str] = {}  # union-find: a class to another of its family
         self._own_classes: set[str] = set()
         self._class_stack: list[str] = []
+        self._function_depth = 0
 
     def _is_shortened(self, name: str) -> bool:
         return _is_private(name) or name in self._internal
 
     def add_module(self, tree: ast.Module) -> None:
         self._modules.append(set())
+        self._imported = set()
         self.visit(tree)
+
+    def attributes(self) -> set[str]:
+        """The names that are members of a class."""
+        return set().union(*self._classes.values())
 
     def groups(self) -> Iterator[set[str]]:
         """The sets of names that must stay distinct."""
@@ -181,7 +254,9 @@ class _Scopes(ast.NodeVisitor):
 
     def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self._define(node.name, self._scope)
+        self._function_depth += 1
         self.generic_visit(node)
+        self._function_depth -= 1
 
     def visit_arg(self, node: ast.arg) -> None:
         self.kept.add(node.arg)
@@ -203,17 +278,18 @@ class _Scopes(ast.NodeVisitor):
                 self._scope.add(node.attr)
         elif self._is_shortened(node.attr) and not isinstance(node.ctx, ast.Load):
             self.defined.add(node.attr)
-            self.set_from_outside.add(node.attr)
+            is_module = isinstance(node.value, ast.Name) and node.value.id in self._imported
+            (self.set_in_modules if is_module else self.set_from_outside).add(node.attr)
         self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:
         if not self._is_shortened(node.id):
             return
         self._modules[-1].add(node.id)
+        if self._class_stack and not self._function_depth:  # a class body reads module names as well
+            self._scope.add(node.id)
         if isinstance(node.ctx, ast.Store):
             self.defined.add(node.id)
-            if self._class_stack:  # in the body of a class
-                self._scope.add(node.id)
 
     def visit_Import(self, node: ast.Import) -> None:
         self._visit_import(node)
@@ -223,6 +299,7 @@ class _Scopes(ast.NodeVisitor):
 
     def _visit_import(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:
+            self._imported.add(alias.asname or alias.name)
             self._define(alias.asname or alias.name, self._modules[-1])
             if self._is_shortened(alias.name):
                 self._modules[-1].add(alias.name)

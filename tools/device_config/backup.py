@@ -1,6 +1,7 @@
-"""What a board had before its flash was erased, until it has it again: a run may be cut off.
+"""Saves the config of a device on this computer while its flash is erased and written.
 
-By the board's unique id, where this user's state is kept, for nobody else to read.
+If `make flash` is interrupted, the next run restores the config from here. There is a folder per board, named
+after the unique id of its chip, in the state folder of the user; other users cannot read it.
 """
 
 from __future__ import annotations
@@ -20,21 +21,19 @@ def _folder(unique_id: str) -> Path:
     return platformdirs.user_state_path("umqtt5") / unique_id
 
 
-def save_backup(unique_id: str, provision: DeviceConfig) -> None:
-    """Keep it."""
+def save_backup(unique_id: str, device: DeviceConfig) -> None:
+    """Save the config of a board, and its certificates."""
     delete_backup(unique_id)
     folder = _folder(unique_id)
     folder.mkdir(parents=True)
     os.chmod(folder, 0o700)
-    for name, data in {
-        CONFIG_FILE: json.dumps(provision.config).encode(),
-        **provision.files,
-    }.items():
+    files = {CONFIG_FILE: json.dumps(device.config).encode(), **device.files}
+    for name, data in files.items():
         (folder / name).write_bytes(data)
 
 
 def load_backup(unique_id: str) -> DeviceConfig | None:
-    """What an earlier run has kept of this board."""
+    """Return the config that an earlier run saved for a board, or None."""
     folder = _folder(unique_id)
     try:
         config = parse_config((folder / CONFIG_FILE).read_text(), str(folder))
@@ -45,5 +44,5 @@ def load_backup(unique_id: str) -> DeviceConfig | None:
 
 
 def delete_backup(unique_id: str) -> None:
-    """The board has it: nothing is kept here."""
+    """Delete the saved config of a board. Does nothing if there is none."""
     shutil.rmtree(_folder(unique_id), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A device's `config.json` on the desktop: filled in, changed, checked as the device checks it."""
+"""Reads, changes and validates `config.json` of a device, with the validation of the device application."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import umqtt5  # noqa: F401  gives CPython the names that the device's code wants
-from app.config import config as device_config
+import umqtt5  # noqa: F401  adds the names of MicroPython that the device application imports
+from app.config import config as app_config
 from tools.board.definition import Board
 from tools.errors import UserError
 
-# the kinds of actuators import these when a config that names them is checked
+# modules of actuators import these from `time`, and the validation imports the modules
 for _name, _ticks in (
     ("ticks_ms", lambda: time.monotonic_ns() // 1_000_000),
     ("ticks_add", lambda a, b: a + b),
@@ -27,40 +27,39 @@ for _name, _ticks in (
         setattr(time, _name, _ticks)
 
 CONFIG_FILE = "config.json"
-# fields of broker.tls, each the name of a file beside the config
-CERTIFICATE_FIELDS = ("ca", "cert", "key")
-_SECRETS = {"password", "secret", "token"}
-_HIDDEN = "********"
+CERTIFICATE_FIELDS = ("ca", "cert", "key")  # fields of broker.tls; each names a file beside config.json
+_SECRET_FIELDS = {"password", "secret", "token"}
+_REDACTED = "********"
+_TEXT_FIELDS = ("ssid", "password", "user", "device")  # strings, even if the value looks like a number
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]|(\d+)")
 
 
-def default_config(target: Board) -> dict[str, Any]:
-    """What a new board gets: all that it can measure and switch by itself."""
+def default_config(board: Board) -> dict[str, Any]:
+    """Return the config of a new device: all built-in sensors and all outputs of the board."""
     return {
-        "sensors": [{"kind": kind, "period": 10} for kind in target.readings],
-        "actuators": [{"name": name, "pin": name} for name in target.outputs],
+        "sensors": [{"kind": kind, "period": 10} for kind in board.readings],
+        "actuators": [{"name": name, "pin": name} for name in board.outputs],
         "health": 60,
     }
 
 
-def parse_config(text: str, where: str) -> dict[str, Any]:
-    """Raises UserError where it is no JSON object."""
+def parse_config(text: str, file: str) -> dict[str, Any]:
+    """Parse a config. Raises UserError, with the name `file`, if it is not a JSON object."""
     try:
-        found = json.loads(text)
+        config = json.loads(text)
     except ValueError as error:
-        raise UserError(f"{where}: not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{where}: expected an object with device and broker")
-    return found
+        raise UserError(f"{file}: not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{file}: expected an object with device and broker")
+    return config
 
 
 def parse_assignment(assignment: str) -> tuple[str, Any]:
-    """`key=value`; the value is JSON where it can be read so, else text. Raises UserError."""
+    """Split `key=value`. The value is parsed as JSON if possible, otherwise it is text. Raises UserError."""
     key, equals, text = assignment.partition("=")
     if not equals or not key:
-        raise UserError(
-            f"--set {assignment.split('=')[0]}: expected key=value, such as broker.host=192.168.1.10"
-        )
+        name = assignment.split("=")[0]
+        raise UserError(f"--set {name}: expected key=value, for example broker.host=192.168.1.10")
     try:
         return key, json.loads(text)
     except ValueError:
@@ -68,37 +67,35 @@ def parse_assignment(assignment: str) -> tuple[str, Any]:
 
 
 def set_field(config: dict[str, Any], key: str, value: Any) -> None:
-    """Set a field, such as `wifi.ssid` or `sensors[0].period`; None takes it away. Raises UserError.
+    """Set a field by its path, such as `wifi.ssid` or `sensors[0].period`. None deletes the field.
 
-    A string goes where a string was: a password of digits stays text.
+    Missing objects and lists are created. A number becomes a string in a field that holds text, such as a
+    password. Raises UserError.
     """
-    steps = _steps(key)
-    found: Any = config
+    steps = _parse_path(key)
+    parent: Any = config
     for step, following in zip(steps, steps[1:]):
         new: Any = [] if isinstance(following, int) else {}
         if isinstance(step, int):
-            found = _at(found, step, key, new)
+            parent = _list_entry(parent, step, key, new)
         else:
-            _object(found, key)
-            if not isinstance(found.get(step), (dict, list)):
-                found[step] = new
-            found = found[step]
+            _check_is_object(parent, key)
+            if not isinstance(parent.get(step), (dict, list)):
+                parent[step] = new
+            parent = parent[step]
     last = steps[-1]
     if isinstance(last, int):
-        _at(found, last, key, None)
-        found[last] = value
-        if value is None:
-            del found[last]
-        return
-    _object(found, key)
-    if last in ("ssid", "password", "user", "device") and isinstance(value, (int, float)):
-        value = str(value)
-    found[last] = value
+        _list_entry(parent, last, key, None)
+    else:
+        _check_is_object(parent, key)
+        if last in _TEXT_FIELDS and isinstance(value, (int, float)):
+            value = str(value)
+    parent[last] = value
     if value is None:
-        del found[last]
+        del parent[last]
 
 
-def _steps(key: str) -> list[str | int]:
+def _parse_path(key: str) -> list[str | int]:
     steps: list[str | int] = []
     for part in key.split("."):
         matches = list(_STEP.finditer(part))
@@ -109,70 +106,77 @@ def _steps(key: str) -> list[str | int]:
     return steps
 
 
-def _object(found: Any, key: str) -> None:
-    if not isinstance(found, dict):
-        raise UserError(f"--set {key}: what it goes into is not an object")
+def _check_is_object(parent: Any, key: str) -> None:
+    if not isinstance(parent, dict):
+        raise UserError(f"--set {key}: the field before the last dot is not an object")
 
 
-def _at(found: Any, index: int, key: str, new: Any) -> Any:
-    if not isinstance(found, list) or index > len(found):
-        raise UserError(f"--set {key}: there is no entry {index} and none before it")
-    if index == len(found):
-        found.append(new)
-    return found[index]
+def _list_entry(parent: Any, index: int, key: str, new: Any) -> Any:
+    """Return an entry of a list. The index after the last entry appends `new`."""
+    if not isinstance(parent, list) or index > len(parent):
+        raise UserError(f"--set {key}: there is no entry {index}, and no entry before it")
+    if index == len(parent):
+        parent.append(new)
+    return parent[index]
 
 
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, object by object; where both have a value, that of `above`."""
-    made = copy.deepcopy(dict(below))
-    for field, value in above.items():
-        if isinstance(value, Mapping) and isinstance(made.get(field), Mapping):
-            made[field] = merge(made[field], value)
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the fields of `changes`. Objects are merged, all other values are replaced."""
+    merged = copy.deepcopy(dict(base))
+    for field, value in changes.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(field), Mapping):
+            merged[field] = merge(merged[field], value)
         else:
-            made[field] = copy.deepcopy(value)
-    return made
+            merged[field] = copy.deepcopy(value)
+    return merged
 
 
-def validate(config: dict[str, Any], files: Mapping[str, bytes], target: Board) -> None:
-    """Refuse what the device would refuse. `files` are beside the config. Raises UserError."""
+def validate(config: dict[str, Any], files: Mapping[str, bytes], board: Board) -> None:
+    """Validate a config as the device does. `files` are the files beside it, by name. Raises UserError."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / CONFIG_FILE
         path.write_text(json.dumps(config))
         for name, data in files.items():
             (Path(folder) / Path(name).name).write_bytes(data)
         try:
-            device_config.load(str(path), target.pins)
-        except device_config.ConfigError as error:
+            app_config.load(str(path), board.pins)
+        except app_config.ConfigError as error:
             raise UserError(str(error).removeprefix(f"{folder}/")) from error
-        _pair(Path(folder), config)
+        _check_certificates(Path(folder), config)
 
 
-def _pair(folder: Path, config: dict[str, Any]) -> None:
-    """The certificates are such, and the key is that of the certificate."""
+def _check_certificates(folder: Path, config: dict[str, Any]) -> None:
+    """Raise UserError if a certificate is not readable, or the private key does not belong to it.
+
+    DER files are not checked: the device accepts them, but the `ssl` module of CPython cannot read them.
+    """
     tls = config.get("broker", {}).get("tls") or {}
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for field in CERTIFICATE_FIELDS[:2]:
+    for field in ("ca", "cert"):
         name = tls.get(field)
         if not name or b"-----BEGIN " not in (folder / name).read_bytes():
-            continue  # DER, which the device takes and this Python does not read
+            continue
         try:
             if field == "ca":
                 context.load_verify_locations(folder / name)
             else:
                 context.load_cert_chain(folder / name, folder / tls["key"], password=_no_password)
         except (ssl.SSLError, OSError, ValueError) as error:
-            what = "its key is not the one" if "MISMATCH" in str(error) else "not one that can be read"
-            raise UserError(f"broker.tls.{field}: {what}: {error}") from error
+            is_mismatch = "MISMATCH" in str(error)
+            what = "the private key in broker.tls.key belongs to another certificate"
+            raise UserError(
+                f"broker.tls.{field}: {what if is_mismatch else 'not readable'}: {error}"
+            ) from error
 
 
 def _no_password() -> str:
-    raise ValueError("the key is encrypted, and a device can't ask for its password")
+    raise ValueError("the private key is encrypted, but a device cannot ask for a password")
 
 
 def redact_secrets(config: Any, field: str = "") -> Any:
-    """The same without secrets, to be printed."""
+    """Return a copy of a config whose passwords are replaced by asterisks, for printing."""
     if isinstance(config, dict):
         return {name: redact_secrets(value, name) for name, value in config.items()}
     if isinstance(config, list):
         return [redact_secrets(value) for value in config]
-    return _HIDDEN if field in _SECRETS and config else config
+    return _REDACTED if field in _SECRET_FIELDS and config else config

@@ -1,1 +1,1 @@
-"""`make doctor`: what is wrong between this computer, a board and a broker, and what to type."""
+"""`make doctor`: finds problems between this computer, a board and a broker, and suggests a remedy."""

@@ -1,4 +1,4 @@
-"""The broker: its name, its port, its certificate, what it says to our CONNECT."""
+"""Checks the broker: host name, port, TLS certificate, login, and the limits in its CONNACK."""
 
 from __future__ import annotations
 
@@ -18,215 +18,216 @@ from tools.doctor.finding import ERROR, OK, WARNING, Finding
 from umqtt5 import Client, MQTTError, tls
 from umqtt5.optional.permanent_error import PermanentError
 
-_PATIENCE = 5  # s
-_SOON = 30  # days
-_SIZE = 1024  # bytes: what the devices' buffers take
-# OpenSSL's numbers of what is wrong with a certificate
-_NOT_YET, _EXPIRED = 9, 10
+_TIMEOUT = 5  # seconds
+_EXPIRES_SOON = 30  # days
+_PACKET_SIZE = 1024  # bytes, the buffers of a device
+# verification errors of OpenSSL
+_NOT_YET_VALID, _EXPIRED = 9, 10
 _UNTRUSTED = (2, 18, 19, 20, 21)
 _WRONG_NAME = (62, 64)
-_WRONG_USER, _NOT_AUTHORIZED, _NOT_THIS_VERSION = 0x86, 0x87, 0x84
+# reason codes
+_UNSUPPORTED_VERSION, _BAD_USER, _NOT_AUTHORIZED = 0x84, 0x86, 0x87
 
 
-def check_host_name(case: CheckContext) -> Iterator[Finding]:
-    """Whether its name leads to an address."""
-    there = case.endpoint
-    if there is None:
+def check_host_name(context: CheckContext) -> Iterator[Finding]:
+    """Resolve the host name."""
+    endpoint = context.endpoint
+    if endpoint is None:
+        return
+    host = endpoint.host
+    try:
+        addresses = {info[4][0] for info in socket.getaddrinfo(host, endpoint.port, 0, socket.SOCK_STREAM)}
+    except OSError as error:
+        context.broker_failure = "its name has no address"
+        message = f"{host}: no address found: {error.strerror or error}"
+        yield Finding(ERROR, "name", message, "check the spelling, or use the IP address of the broker")
+        return
+    message = f"{host} is {', '.join(sorted(map(str, addresses)))}"
+    is_loopback = all(ipaddress.ip_address(str(one).split("%")[0]).is_loopback for one in addresses)
+    if endpoint.from_device and is_loopback:
+        message += ", which is the board itself if the board uses it"
+        remedy = "make provision ARGS='--set broker.host=' with the broker's address in your network"
+        yield Finding(WARNING, "name", message, remedy)
+    else:
+        yield Finding(OK, "name", message)
+
+
+def check_port(context: CheckContext) -> Iterator[Finding]:
+    """Connect to the port."""
+    endpoint = context.endpoint
+    if endpoint is None or context.broker_failure:
         return
     try:
-        addresses = {info[4][0] for info in socket.getaddrinfo(there.host, there.port, 0, socket.SOCK_STREAM)}
+        socket.create_connection((endpoint.host, endpoint.port), _TIMEOUT).close()
     except OSError as error:
-        text = f"{there.host}: no address: {error.strerror or error}"
-        case.broker_failure = "it has no address"
-        yield Finding(ERROR, "name", text, "check how it is written, or take its address (ping it)")
-        return
-    text = f"{there.host} is {', '.join(sorted(map(str, addresses)))}"
-    if there.from_device and all(
-        ipaddress.ip_address(str(one).split("%")[0]).is_loopback for one in addresses
-    ):
-        text += ": to a board that is the board itself"
-        yield Finding(
-            WARNING, "name", text, "make provision ARGS='--set broker.host=' with an address of this network"
-        )
+        context.broker_failure = "the connection failed"
+        yield Finding(ERROR, f"broker {endpoint}", *_explain_unreachable(endpoint, error))
     else:
-        yield Finding(OK, "name", text)
+        yield Finding(OK, f"broker {endpoint}", "accepts connections")
 
 
-def check_port(case: CheckContext) -> Iterator[Finding]:
-    """Whether it takes connections."""
-    there = case.endpoint
-    if there is None or case.broker_failure:
-        return
-    try:
-        socket.create_connection((there.host, there.port), _PATIENCE).close()
-    except OSError as error:
-        case.broker_failure = "nobody answers"
-        yield Finding(ERROR, f"broker {there}", *_unreachable(there, error))
-    else:
-        yield Finding(OK, f"broker {there}", "takes connections")
-
-
-def _unreachable(there: Endpoint, error: OSError) -> tuple[str, str]:
-    """What it is, and what to do."""
+def _explain_unreachable(endpoint: Endpoint, error: OSError) -> tuple[str, str]:
+    """Return the message and the remedy for a failed connection."""
     if isinstance(error, ConnectionRefusedError):
-        usual = "8883 with TLS" if there.tls else "1883 without TLS"
-        return "nobody listens there", f"start the broker, or check the port: {usual} is usual"
+        usual = "8883 with TLS" if endpoint.tls else "1883 without TLS"
+        return "connection refused", f"start the broker, or check the port: {usual} is usual"
     if isinstance(error, TimeoutError):
-        return f"no answer within {_PATIENCE} s", f"is it switched on? let its firewall pass TCP {there.port}"
+        remedy = f"check that the broker is switched on and its firewall allows TCP port {endpoint.port}"
+        return f"no answer within {_TIMEOUT} s", remedy
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES):
-        return "no route to it", "join the network that it is in, or check its address"
+        return "no route to the broker", "connect to the broker's network, or check the address"
     return error.strerror or str(error), "check host and port"
 
 
-def check_certificate(case: CheckContext) -> Iterator[Finding]:
-    """Whether its certificate holds, and for how long."""
-    there = case.endpoint
-    if there is None or not there.tls or case.broker_failure:
+def check_certificate(context: CheckContext) -> Iterator[Finding]:
+    """Verify the TLS certificate, and report when it expires."""
+    endpoint = context.endpoint
+    if endpoint is None or not endpoint.tls or context.broker_failure:
         return
-    what = f"TLS of {there}"
+    subject = f"TLS of {endpoint}"
     try:
-        context = _verifying(there)
-        with socket.create_connection((there.host, there.port), _PATIENCE) as raw:
-            with context.wrap_socket(raw, server_hostname=there.host) as wrapped:
-                made = x509.load_der_x509_certificate(wrapped.getpeercert(True) or b"")
+        ssl_context = _verifying_context(endpoint)
+        with socket.create_connection((endpoint.host, endpoint.port), _TIMEOUT) as raw:
+            with ssl_context.wrap_socket(raw, server_hostname=endpoint.host) as wrapped:
+                certificate = x509.load_der_x509_certificate(wrapped.getpeercert(True) or b"")
                 version = wrapped.version()
     except ssl.SSLCertVerificationError as error:
-        case.broker_failure = "its certificate does not hold"
-        yield Finding(ERROR, what, *_unverified(there, error))
+        context.broker_failure = "its certificate is not valid"
+        yield Finding(ERROR, subject, *_explain_invalid(endpoint, error))
         return
     except (OSError, ValueError) as error:
-        case.broker_failure = "it speaks no TLS"
-        remedy = "does it speak TLS at this port? 8883 is usual; mqtt:// is without"
-        yield Finding(ERROR, what, f"no handshake: {getattr(error, 'reason', None) or error}", remedy)
+        context.broker_failure = "the TLS handshake failed"
+        message = f"the TLS handshake failed: {getattr(error, 'reason', None) or error}"
+        remedy = "use the broker's port for TLS (8883 is usual), or mqtt:// for a connection without TLS"
+        yield Finding(ERROR, subject, message, remedy)
         return
-    left = (made.not_valid_after_utc - _now()).days
-    text = f"{version}, certificate good until {made.not_valid_after_utc:%Y-%m-%d}, {left} days"
-    if left < _SOON:
-        yield Finding(WARNING, what, text, "give the broker a new certificate before that")
+    expires = certificate.not_valid_after_utc
+    days = (expires - datetime.datetime.now(datetime.timezone.utc)).days
+    message = f"{version}, certificate valid until {expires:%Y-%m-%d}, {days} days"
+    if days < _EXPIRES_SOON:
+        yield Finding(WARNING, subject, message, "install a new certificate on the broker before it expires")
     else:
-        yield Finding(OK, what, text)
-    if there.ca is None:
-        remedy = "make provision ARGS='--ca ca.pem'"
-        yield Finding(
-            WARNING, what, "verified by this computer's authorities; a device needs the CA itself", remedy
+        yield Finding(OK, subject, message)
+    if endpoint.ca is None:
+        message = (
+            "verified with the CA certificates of this computer; a device needs the CA certificate itself"
         )
+        yield Finding(WARNING, subject, message, "make provision ARGS='--ca ca.pem'")
 
 
-def _verifying(there: Endpoint) -> ssl.SSLContext:
-    context = ssl.create_default_context() if there.ca is None else tls.context(there.ca)
-    if there.cert and there.key:
-        context = tls.context(there.ca, there.cert, there.key) if there.ca else context
-    assert isinstance(context, ssl.SSLContext)
-    return context
+def _verifying_context(endpoint: Endpoint) -> ssl.SSLContext:
+    if endpoint.ca is None:
+        return ssl.create_default_context()
+    has_client_certificate = endpoint.cert and endpoint.key
+    arguments = (endpoint.ca, endpoint.cert, endpoint.key) if has_client_certificate else (endpoint.ca,)
+    ssl_context = tls.context(*arguments)
+    assert isinstance(ssl_context, ssl.SSLContext)
+    return ssl_context
 
 
-def _unverified(there: Endpoint, error: ssl.SSLCertVerificationError) -> tuple[str, str]:
-    """Why a certificate does not hold, and what to do."""
-    found = _look(there)
+def _explain_invalid(endpoint: Endpoint, error: ssl.SSLCertVerificationError) -> tuple[str, str]:
+    """Return the message and the remedy for a certificate that fails the verification."""
+    certificate = _read_certificate(endpoint)
     if error.verify_code == _EXPIRED:
-        ended = f" on {found.not_valid_after_utc:%Y-%m-%d}" if found else ""
-        return (
-            f"its certificate ended{ended}",
-            "give the broker a new one; or is this computer's clock wrong?",
-        )
-    if error.verify_code == _NOT_YET:
-        begins = f" on {found.not_valid_before_utc:%Y-%m-%d}" if found else ""
-        return f"its certificate begins{begins}", "set this computer's clock, or wait"
+        date = f" on {certificate.not_valid_after_utc:%Y-%m-%d}" if certificate else ""
+        remedy = "install a new certificate on the broker, or correct the clock of this computer"
+        return f"its certificate expired{date}", remedy
+    if error.verify_code == _NOT_YET_VALID:
+        date = f" before {certificate.not_valid_before_utc:%Y-%m-%d}" if certificate else " yet"
+        return f"its certificate is not valid{date}", "correct the clock of this computer, or wait"
     if error.verify_code in _WRONG_NAME:
-        names = _names(found) if found else "another"
-        return f"its certificate is for {names}, not for {there.host}", f"use {names} as its host"
+        names = _host_names(certificate) if certificate else "another host"
+        return f"its certificate is for {names}, not for {endpoint.host}", f"use {names} as the host"
     if error.verify_code in _UNTRUSTED:
-        issuer = f" by {found.issuer.rfc4514_string()}" if found else ""
-        which = "the given CA" if there.ca else "an authority that this computer trusts"
-        return (
-            f"its certificate is signed{issuer}, not by {which}",
-            "take the CA that has signed it: ARGS='--ca ca.pem'",
-        )
-    return error.verify_message, "openssl s_client -connect " + str(there)
+        issuer = f" by {certificate.issuer.rfc4514_string()}" if certificate else ""
+        expected = "the CA of --ca" if endpoint.ca else "a CA that this computer trusts"
+        remedy = "pass the CA certificate that signed it: ARGS='--ca ca.pem'"
+        return f"its certificate is signed{issuer}, not by {expected}", remedy
+    return error.verify_message, f"openssl s_client -connect {endpoint}"
 
 
-def _look(there: Endpoint) -> x509.Certificate | None:
-    """The certificate as it is, trusted or not."""
+def _read_certificate(endpoint: Endpoint) -> x509.Certificate | None:
+    """Return the broker's certificate without verification. None if the handshake fails."""
     try:
-        context = tls.context(verify=False)
-        with socket.create_connection((there.host, there.port), _PATIENCE) as raw:
-            with context.wrap_socket(raw, server_hostname=there.host) as wrapped:
+        ssl_context = tls.context(verify=False)
+        with socket.create_connection((endpoint.host, endpoint.port), _TIMEOUT) as raw:
+            with ssl_context.wrap_socket(raw, server_hostname=endpoint.host) as wrapped:
                 return x509.load_der_x509_certificate(wrapped.getpeercert(True) or b"")
     except (OSError, ValueError):
         return None
 
 
-def _names(found: x509.Certificate) -> str:
+def _host_names(certificate: x509.Certificate) -> str:
     try:
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):
         return "no host"
-    return ", ".join(str(one.value) for one in names) or "no host"
+    return ", ".join(str(name.value) for name in names) or "no host"
 
 
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.timezone.utc)
-
-
-def check_mqtt(case: CheckContext) -> Iterator[Finding]:
-    """Our CONNECT with the credentials, and what the broker's CONNACK allows."""
-    there = case.endpoint
-    if there is None:
+def check_mqtt(context: CheckContext) -> Iterator[Finding]:
+    """Connect with MQTT 5.0 and the login, and check the limits in the CONNACK."""
+    endpoint = context.endpoint
+    if endpoint is None:
         return
-    if case.broker_failure:
-        remedy = "mend that, then `make doctor` again"
-        yield Finding(
-            WARNING, "MQTT", f"not asked, user and password not tried: {case.broker_failure}", remedy
-        )
+    if context.broker_failure:
+        message = f"not checked, no password was sent: {context.broker_failure}"
+        yield Finding(WARNING, "MQTT", message, "fix this, then run `make doctor` again")
         return
-    what = f"MQTT at {there}"
-    who = f"as {there.user}" if there.user is not None else "without a user"
+    subject = f"MQTT at {endpoint}"
+    login = f"as {endpoint.user}" if endpoint.user is not None else "without a user"
     try:
         client = Client(
-            there.host,
-            there.port,
+            endpoint.host,
+            endpoint.port,
             client_id=f"doctor-{secrets.token_hex(4)}",
-            user=there.user,
-            password=there.password,
+            user=endpoint.user,
+            password=endpoint.password,
             session_expiry=0,
-            timeout=_PATIENCE * 1000,
-            ssl=_verifying(there) if there.tls else None,
+            timeout=_TIMEOUT * 1000,
+            ssl=_verifying_context(endpoint) if endpoint.tls else None,
         )
         client.connect()
     except MQTTError as error:
         if error.from_broker:
-            yield Finding(ERROR, what, f"refused {who}: {error}", _refusal(there, error.code))
+            message = f"the broker refuses the connection {login}: {error}"
+            yield Finding(ERROR, subject, message, _remedy_for_refusal(endpoint, error.code))
         else:
-            text, remedy = f"no MQTT 5 there: {error}", "is it a broker? take its port for MQTT over TCP"
-            yield Finding(ERROR, what, text, remedy)
+            message, remedy = (
+                f"not an MQTT 5.0 broker: {error}",
+                "check that the port is the broker's port for MQTT",
+            )
+            yield Finding(ERROR, subject, message, remedy)
         return
     except (OSError, PermanentError, ValueError) as error:
-        yield Finding(ERROR, what, f"no CONNACK: {error}", _silence(there, str(error)))
+        yield Finding(ERROR, subject, f"no CONNACK: {error}", _remedy_for_no_connack(endpoint, str(error)))
         return
-    yield Finding(OK, what, f"takes us {who}")
-    yield from _limits(what, client)
+    yield Finding(OK, subject, f"accepts the connection {login}")
+    yield from _check_limits(subject, client)
     client.disconnect()
 
 
-def _refusal(there: Endpoint, code: int) -> str:
-    if code in (_WRONG_USER, _NOT_AUTHORIZED):
-        how = "make provision" if there.from_device else "BROKER=mqtt://user:password@host"
-        return f"check user and password: {how}; the broker's password file must have them"
-    if code == _NOT_THIS_VERSION:
-        return "it speaks no MQTT 5: take a newer broker, mosquitto 1.6 or later"
-    return "see the broker's log"
+def _remedy_for_refusal(endpoint: Endpoint, code: int) -> str:
+    if code in (_BAD_USER, _NOT_AUTHORIZED):
+        source = "`make provision`" if endpoint.from_device else "BROKER=mqtt://user:password@host"
+        return f"check user and password in {source} and in the broker's password file"
+    if code == _UNSUPPORTED_VERSION:
+        return "use a broker with MQTT 5.0, such as mosquitto 1.6 or newer"
+    return "see the log of the broker"
 
 
-def _silence(there: Endpoint, text: str) -> str:
+def _remedy_for_no_connack(endpoint: Endpoint, text: str) -> str:
     if "ertificate" in text.lower() or "the broker refuses" in text:
-        return "it asks for a certificate of ours: ARGS='--cert cert.pem --key key.pem', signed by its CA"
-    if there.tls:
-        return "see the broker's log: it may ask for a certificate of ours (ARGS='--cert ... --key ...')"
-    return "is it a broker, and is this port without TLS? mqtts:// is with"
+        return (
+            "the broker requires a client certificate: ARGS='--cert cert.pem --key key.pem', signed by its CA"
+        )
+    if endpoint.tls:
+        return "see the log of the broker; it may require a client certificate: ARGS='--cert ... --key ...'"
+    return "check that the port is the broker's port without TLS, or use mqtts:// for TLS"
 
 
-def _limits(what: str, client: Any) -> Iterator[Finding]:
-    """The CONNACK in words, and what of it a device of ours can't live with."""
+def _check_limits(subject: str, client: Any) -> Iterator[Finding]:
+    """Report the limits in the CONNACK. Warn if the device application needs more."""
     limits = client.session.broker_limits
     receive, aliases, _, qos, retain, _, size, wildcards, identifiers, shared = limits
     words = [
@@ -241,16 +242,16 @@ def _limits(what: str, client: Any) -> Iterator[Finding]:
         "subscription identifiers": identifiers,
         "shared subscriptions": shared,
     }
-    words += [f"no {thing}" for thing, there in optional.items() if not there]
+    words += [f"no {feature}" for feature, is_available in optional.items() if not is_available]
     missing = []
     if qos < 1:
         missing.append("QoS 1")
     if not retain:
         missing.append("retained messages")
-    if size < _SIZE:
-        missing.append(f"packets of {_SIZE} bytes")
+    if size < _PACKET_SIZE:
+        missing.append(f"packets of {_PACKET_SIZE} bytes")
     if missing:
-        text = f"{', '.join(words)}: our device uses {' and '.join(missing)}"
-        yield Finding(WARNING, what, text, "allow them in the broker's configuration")
+        message = f"{', '.join(words)}; the device application needs {' and '.join(missing)}"
+        yield Finding(WARNING, subject, message, "allow them in the configuration of the broker")
     else:
-        yield Finding(OK, what, ", ".join(words))
+        yield Finding(OK, subject, ", ".join(words))

@@ -1,4 +1,4 @@
-"""This computer's clock: one that is off breaks TLS."""
+"""Checks the clock of this computer against a web server or an NTP server: a wrong clock breaks TLS."""
 
 from __future__ import annotations
 
@@ -14,57 +14,64 @@ import ntplib
 from tools.doctor.context import CheckContext
 from tools.doctor.finding import ERROR, OK, WARNING, Finding
 
-_PATIENCE = 3  # s
-_OFF, _WRONG = 5, 300  # s
-_SET = {
+_TIMEOUT = 3  # seconds
+_WARN_ABOVE, _FAIL_ABOVE = 5, 300  # seconds of difference
+_SET_CLOCK = {
     "Linux": "sudo timedatectl set-ntp true",
     "Darwin": "sudo sntp -sS time.apple.com",
     "Windows": "w32tm /resync",
 }
-# asked in turn. Plain HTTP: with TLS a wrong clock would keep us from learning that it is wrong
-_SERVERS = (("micropython.org", 80), ("pool.ntp.org", 123))
+# plain HTTP, because a TLS handshake would fail if the clock is wrong
+_WEB_SERVER, _TIME_SERVER = ("micropython.org", 80), ("pool.ntp.org", 123)
 
 
-def check_clock(case: CheckContext) -> Iterator[Finding]:
-    """Compared with the first server that answers."""
-    (web, web_port), (ntp, ntp_port) = _SERVERS
+def check_clock(context: CheckContext) -> Iterator[Finding]:
+    """Compare the clock with the first server that answers."""
     yield compare_clock(
         {
-            f"HTTP of {web}": lambda: time_from_http(web, web_port),
-            f"NTP of {ntp}": lambda: time_from_ntp(ntp, ntp_port),
+            f"HTTP of {_WEB_SERVER[0]}": lambda: time_from_http(*_WEB_SERVER),
+            f"NTP of {_TIME_SERVER[0]}": lambda: time_from_ntp(*_TIME_SERVER),
         }
     )
 
 
 def compare_clock(sources: dict[str, Callable[[], float]], now: Callable[[], float] = time.time) -> Finding:
-    """How far off we are by the first source that tells; a source returns seconds since 1970."""
-    for source, ask in sources.items():
+    """Compare the clock `now` with the first of `sources` that answers.
+
+    A source returns seconds since 1970, like `now`. Its name goes into the finding.
+    """
+    for source, get_time in sources.items():
         with contextlib.suppress(
             OSError, ValueError, TypeError, http.client.HTTPException, ntplib.NTPException
         ):
-            off = now() - ask()
-            how = f"{abs(off):.0f} s {'ahead' if off > 0 else 'behind'}" if abs(off) >= 1 else "right"
-            level = ERROR if abs(off) > _WRONG else WARNING if abs(off) > _OFF else OK
-            remedy = "" if level == OK else _SET.get(platform.system(), "set it")
-            return Finding(level, "clock", f"{how}, by {source}", remedy)
-    told = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now()))
-    return Finding(
-        WARNING, "clock", f"says {told}; nobody to compare it with was reached", "compare it with a watch"
-    )
+            difference = now() - get_time()
+            direction = "ahead" if difference > 0 else "behind"
+            text = f"{abs(difference):.0f} s {direction}" if abs(difference) >= 1 else "correct"
+            level = OK
+            if abs(difference) > _WARN_ABOVE:
+                level = ERROR if abs(difference) > _FAIL_ABOVE else WARNING
+            remedy = "" if level == OK else _SET_CLOCK.get(platform.system(), "set the clock")
+            return Finding(level, "clock", f"{text}, compared with {source}", remedy)
+    shown = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now()))
+    message = f"shows {shown}; not verified, because no time server answered"
+    return Finding(WARNING, "clock", message, "compare it with a watch")
 
 
 def time_from_http(host: str, port: int = 80) -> float:
-    """The Date of an answer, to a second. Raises OSError, HTTPException, ValueError, TypeError."""
-    connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE)
+    """Return the time of a web server in seconds since 1970, from the Date header; resolution 1 s.
+
+    Raises OSError, HTTPException, ValueError or TypeError.
+    """
+    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
     try:
         connection.request("HEAD", "/")
         date = connection.getresponse().getheader("Date")
     finally:
         connection.close()
-    return parsedate_to_datetime(date or "").timestamp() + 0.5
+    return parsedate_to_datetime(date or "").timestamp() + 0.5  # the middle of the second
 
 
 def time_from_ntp(host: str, port: int = 123) -> float:
-    """Raises OSError, NTPException."""
-    answer = ntplib.NTPClient().request(host, version=4, port=port, timeout=_PATIENCE)
-    return time.time() + float(answer.offset)
+    """Return the time of an NTP server in seconds since 1970. Raises OSError or NTPException."""
+    response = ntplib.NTPClient().request(host, version=4, port=port, timeout=_TIMEOUT)
+    return time.time() + float(response.offset)

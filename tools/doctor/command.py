@@ -1,4 +1,4 @@
-"""`make doctor`: all checks, one line for each finding."""
+"""The command `doctor`: runs all checks of computer, board and broker, and prints one line per finding."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tools.doctor import broker, clock, computer, device, serial_ports
 from tools.doctor.context import CheckContext
 from tools.doctor.finding import ERROR, OK, WARNING, Check, Finding, run_checks
 from tools.errors import UserError
+from tools.options import BROKER_URL_HELP, CaFile, CertFile, KeyFile, OptionalBoardKey, Port
 
 CHECKS = (
     Check(computer.check_python),
@@ -41,54 +42,62 @@ _STYLES = {OK: "green", WARNING: "yellow", ERROR: "red"}
 
 
 def main(
-    board_key: Annotated[Optional[str], typer.Option("--board", help="a folder of boards/")] = None,
-    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
+    board_key: OptionalBoardKey = None,
+    port: Port = None,
     broker_url: Annotated[
         Optional[str],
         typer.Option(
-            "--broker", help="mqtt://[user:password@]host[:port], or mqtts://; else the board's own"
+            "--broker",
+            help=f"{BROKER_URL_HELP}; default: the broker of the board",
         ),
     ] = None,
-    ca: Annotated[Optional[Path], typer.Option(help="TLS: who signed the broker's certificate")] = None,
-    cert: Annotated[Optional[Path], typer.Option(help="TLS: a certificate of ours")] = None,
-    key: Annotated[Optional[Path], typer.Option(help="TLS: the private key of it")] = None,
-    drive: Annotated[Optional[Path], typer.Option(help="RP2040: where its drive is mounted")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
+    ca: CaFile = None,
+    cert: CertFile = None,
+    key: KeyFile = None,
+    drive: Annotated[
+        Optional[Path], typer.Option(help="RP2040, RP2350: mount point of the bootloader's drive")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
 ) -> None:
-    """What is wrong between this computer, a board and a broker, and what to type.
+    """Check computer, board and broker, and print a remedy for each problem.
 
-    A board that is asked is stopped for that, and started again. Exit code 1 where there is a problem.
+    A running device is stopped for the checks and restarted afterwards. The exit code is 1 after an error.
     """
-    given = {"ca": ca, "cert": cert, "key": key}
-    case = CheckContext(
+    certificates = {"ca": ca, "cert": cert, "key": key}
+    context = CheckContext(
         definition.load_board(board_key) if board_key else None,
         port,
         broker_url,
-        {name: path for name, path in given.items() if path},
+        {name: path for name, path in certificates.items() if path},
         drive,
     )
     if broker_url:
-        assert case.endpoint  # a URL that can't be read is wrong use, not a finding
+        assert context.endpoint  # reports a malformed URL as wrong usage, not as a finding
     console = Console(soft_wrap=True)
     found = []
-    for finding in run_checks(case, CHECKS):
+    for finding in run_checks(context, CHECKS):
         found.append(finding)
         if not as_json:
-            console.print(_line(finding))
+            console.print(_format_line(finding))
     try:
-        case.restart_device()
-    except UserError as problem:
-        found.append(Finding(WARNING, "board", str(problem), "press its reset button"))
+        context.restart_device()
+    except UserError as error:
+        found.append(Finding(WARNING, "board", f"not restarted: {error}", "press its reset button"))
+        if not as_json:
+            console.print(_format_line(found[-1]))
     if as_json:
-        typer.echo(json.dumps([asdict(one) for one in found], indent=1))
-    elif case.endpoint is None:
-        console.print("no broker was named: make doctor BROKER=mqtt://host, or mqtts://", style="dim")
-    raise typer.Exit(1 if any(one.level == ERROR for one in found) else 0)
+        typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+    elif context.endpoint is None:
+        console.print(
+            "The broker was not checked. To check it: make doctor BROKER=mqtt://host, or mqtts://host",
+            style="dim",
+        )
+    raise typer.Exit(1 if any(finding.level == ERROR for finding in found) else 0)
 
 
-def _line(one: Finding) -> Text:
-    line = Text(f"{one.level:8}", style=_STYLES[one.level])
-    line.append(f" {one.subject}: {one.message}", style="default")
-    if one.remedy:
-        line.append(f" → {one.remedy}", style="bold default")
+def _format_line(finding: Finding) -> Text:
+    line = Text(f"{finding.level:8}", style=_STYLES[finding.level])
+    line.append(f" {finding.subject}: {finding.message}", style="default")
+    if finding.remedy:
+        line.append(f" → {finding.remedy}", style="bold default")
     return line

@@ -1,4 +1,4 @@
-"""What is examined: a board, a port, a broker, as far as they are named or found."""
+"""Shared state of the checks: the selected board, port and broker, and the answers of the device."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tools.device_config.config import CERTIFICATE_FIELDS, CONFIG_FILE, parse_co
 from tools.errors import UserError
 from tools.provision import DeviceConfig
 
-NO_CONFIG = "none on the board"
-_FACTS = """
+NO_CONFIG = "not on the board"
+_PRINT_INFO = """
 import json, sys, time
 i = sys.implementation
 print(json.dumps({
@@ -30,17 +30,17 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A broker, as the command line or a device's config names it. Certificates are PEM or DER."""
+    """The broker to check, from the command line or from the config of a device."""
 
     host: str
     port: int
     tls: bool = False
     user: str | None = None
     password: str | None = field(default=None, repr=False)
-    ca: bytes | None = None
-    cert: bytes | None = None
-    key: bytes | None = field(default=None, repr=False)
-    from_device: bool = False  # out of a device's config
+    ca: bytes | None = None  # CA certificate, PEM or DER
+    cert: bytes | None = None  # client certificate, PEM or DER
+    key: bytes | None = field(default=None, repr=False)  # private key of the client certificate
+    from_device: bool = False  # whether it comes from the config of a device
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -48,19 +48,18 @@ class Endpoint:
 
 @dataclass
 class CheckContext:
-    """What the caller has named, and what is found out once and asked for by several checks."""
+    """The options of the caller, and results that several checks share. Each result is determined once."""
 
     selected_board: Board | None = None
     port: str | None = None
     broker_url: str | None = None
-    certificates: dict[str, Path] = field(default_factory=dict)  # ca, cert, key
+    certificates: dict[str, Path] = field(default_factory=dict)  # files by option: ca, cert, key
     drive: Path | None = None
-    # why the way to the broker ends where it does: what is behind it is not asked
-    broker_failure: str | None = None
+    broker_failure: str | None = None  # set by a check of the broker; the later ones are then skipped
 
     @cached_property
     def candidate_ports(self) -> list[serial_ports.SerialPort]:
-        """The ports that may have the board."""
+        """The serial ports that may belong to the board."""
         if self.port:
             known = [one for one in serial_ports.find_ports() if one.device == self.port]
             return known or [serial_ports.SerialPort(self.port, "", None)]
@@ -69,43 +68,44 @@ class CheckContext:
 
     @cached_property
     def usable_port(self) -> str | None:
-        """The one port that can be opened, None where there is none, or several."""
+        """The port of the board. None if there is no port, more than one, or no permission to open it."""
+        if len(self.candidate_ports) != 1:
+            return None
         try:
-            return (
-                serial_ports.choose_port(self.candidate_ports[0].device, None)
-                if len(self.candidate_ports) == 1
-                else None
-            )
+            return serial_ports.choose_port(self.candidate_ports[0].device, None)
         except UserError:
             return None
 
     @cached_property
     def micropython_info(self) -> dict[str, Any] | UserError | None:
-        """What MicroPython tells of itself; None where there is no port."""
+        """The version and build of MicroPython on the board, its year and time. None if there is no port.
+
+        Reading it stops the program that runs on the board.
+        """
         if not self.usable_port:
             return None
         try:
-            with SerialConsole(self.usable_port) as serial:
-                if not serial.wait_for_prompt(5):
-                    return UserError("answers no MicroPython")
-            said = mpremote.run(self.usable_port, "resume", "exec", _FACTS, timeout=20)
-            return parse_config(said.strip().splitlines()[-1], self.usable_port)
-        except (UserError, IndexError) as problem:
-            return UserError(str(problem).removeprefix(f"{self.usable_port}: "))
+            with SerialConsole(self.usable_port) as console:
+                if not console.wait_for_prompt(5):
+                    return UserError("MicroPython does not answer")
+            output = mpremote.run(self.usable_port, "resume", "exec", _PRINT_INFO, timeout=20)
+            return parse_config(output.strip().splitlines()[-1], self.usable_port)
+        except (UserError, IndexError) as error:
+            return UserError(str(error).removeprefix(f"{self.usable_port}: "))
 
     @cached_property
     def board(self) -> Board | None:
-        """The board that was named, or that MicroPython's build is for."""
+        """The selected board, otherwise the board that the build of MicroPython is for."""
         if self.selected_board or not isinstance(self.micropython_info, dict):
             return self.selected_board
-        for one in map(load_board, list_boards()):
-            if one.firmware and one.firmware.name == self.micropython_info.get("build"):
-                return one
+        for board in map(load_board, list_boards()):
+            if board.firmware and board.firmware.name == self.micropython_info.get("build"):
+                return board
         return None
 
     @cached_property
     def config(self) -> DeviceConfig | UserError | None:
-        """The config of the device with the files that it names; None where there is no device."""
+        """The config of the device and the files that it names. None if no device answers."""
         if not self.usable_port or not isinstance(self.micropython_info, dict):
             return None
         try:
@@ -114,51 +114,55 @@ class CheckContext:
             return UserError(NO_CONFIG)
         try:
             parse_config(text, CONFIG_FILE)
-        except UserError as problem:
-            return problem
+        except UserError as error:
+            return error
         return provision.read_config(self.usable_port)
 
     @cached_property
     def endpoint(self) -> Endpoint | None:
-        """The broker that was named, else the device's. Raises UserError."""
+        """The broker of the command line, otherwise the broker in the config of the device.
+
+        Raises UserError if the URL is malformed or a certificate cannot be read.
+        """
         if self.broker_url:
-            return _named(self.broker_url, self.certificates)
+            return _endpoint_of_url(self.broker_url, self.certificates)
         if isinstance(self.config, DeviceConfig):
-            return _of_device(self.config)
+            return _endpoint_of_device(self.config)
         return None
 
     def restart_device(self) -> None:
-        """The device goes on with what it did before it was asked. Raises UserError."""
-        if "facts" in self.__dict__ and isinstance(self.micropython_info, dict) and self.usable_port:
-            with SerialConsole(self.usable_port) as serial:
-                serial.soft_reset()
+        """Restart the program of the device if a check has stopped it. Raises UserError."""
+        was_stopped = isinstance(self.__dict__.get("micropython_info"), dict)
+        if was_stopped and self.usable_port:
+            with SerialConsole(self.usable_port) as console:
+                console.soft_reset()
 
 
-def _named(url: str, certificates: dict[str, Path]) -> Endpoint:
+def _endpoint_of_url(url: str, certificates: dict[str, Path]) -> Endpoint:
     address = parse_url(url)
     files = {}
     for name, path in certificates.items():
         try:
             files[name] = path.read_bytes()
         except OSError as error:
-            raise UserError(f"--{name} {path}: {error.strerror}") from error
-    made = Endpoint(address.host, address.port, address.tls, address.user, address.password)
-    return replace(made, ca=files.get("ca"), cert=files.get("cert"), key=files.get("key"))
+            raise UserError(f"--{name} {path}: cannot read the file: {error.strerror}") from error
+    endpoint = Endpoint(address.host, address.port, address.tls, address.user, address.password)
+    return replace(endpoint, ca=files.get("ca"), cert=files.get("cert"), key=files.get("key"))
 
 
-def _of_device(found: DeviceConfig) -> Endpoint | None:
-    where = found.config.get("broker")
-    if not isinstance(where, dict) or not isinstance(where.get("host"), str):
+def _endpoint_of_device(device: DeviceConfig) -> Endpoint | None:
+    broker = device.config.get("broker")
+    if not isinstance(broker, dict) or not isinstance(broker.get("host"), str):
         return None
-    tls = where.get("tls") if isinstance(where.get("tls"), dict) else None
-    port = where.get("port")
-    files = {name: found.files.get(str((tls or {}).get(name))) for name in CERTIFICATE_FIELDS}
+    tls = broker.get("tls") if isinstance(broker.get("tls"), dict) else None
+    port = broker.get("port")
+    files = {name: device.files.get(str((tls or {}).get(name))) for name in CERTIFICATE_FIELDS}
     return Endpoint(
-        where["host"],
+        broker["host"],
         port if isinstance(port, int) else 8883 if tls else 1883,
         tls is not None,
-        _text(where.get("user")),
-        _text(where.get("password")),
+        _string_or_none(broker.get("user")),
+        _string_or_none(broker.get("password")),
         ca=files["ca"],
         cert=files["cert"],
         key=files["key"],
@@ -166,5 +170,5 @@ def _of_device(found: DeviceConfig) -> Endpoint | None:
     )
 
 
-def _text(found: Any) -> str | None:
-    return found if isinstance(found, str) else None
+def _string_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""The board at the port: its MicroPython, our application, its config, its clock."""
+"""Checks the board: MicroPython firmware, installed application, config.json, clock."""
 
 from __future__ import annotations
 
@@ -16,104 +16,112 @@ from tools.doctor.finding import ERROR, OK, WARNING, Finding
 from tools.errors import UserError
 from tools.provision import DeviceConfig
 
-_YEAR_OF_THIS = 2026  # a clock that is before it was never set
+_EARLIEST_YEAR = 2026  # a clock that shows an earlier year was never set
 
 
-def check_cached_firmware(case: CheckContext) -> Iterator[Finding]:
-    """The pinned MicroPython in the cache of downloads."""
-    if case.selected_board:
-        if case.selected_board.firmware:
-            yield rate_cached_firmware(case.selected_board, firmware.find_cached(case.selected_board))
+def check_cached_firmware(context: CheckContext) -> Iterator[Finding]:
+    """Check the downloaded MicroPython firmware, of the selected board or of all boards."""
+    if context.selected_board:
+        if context.selected_board.firmware:
+            yield rate_cached_firmware(context.selected_board, firmware.find_cached(context.selected_board))
         return
-    boards = [one for one in map(definition.load_board, definition.list_boards()) if one.firmware]
-    there = [one for one in boards if firmware.find_cached(one)]
-    for one in there:
-        yield rate_cached_firmware(one, firmware.find_cached(one))
-    if len(there) < len(boards):
-        text = f"{len(boards) - len(there)} of {len(boards)} not downloaded yet, make flash does"
-        yield Finding(OK, "firmware", text)
+    boards = [board for board in map(definition.load_board, definition.list_boards()) if board.firmware]
+    cached = [board for board in boards if firmware.find_cached(board)]
+    for board in cached:
+        yield rate_cached_firmware(board, firmware.find_cached(board))
+    if len(cached) < len(boards):
+        missing = len(boards) - len(cached)
+        message = f"{missing} of {len(boards)} not downloaded yet; `make flash` downloads them"
+        yield Finding(OK, "firmware", message)
 
 
-def rate_cached_firmware(target: Board, path: Path | None) -> Finding:
-    """What a file in the cache is worth."""
-    assert target.firmware
-    what = f"firmware of {target.key}"
+def rate_cached_firmware(board: Board, path: Path | None) -> Finding:
+    """Check the checksum of a downloaded firmware file; `path` is None if there is none."""
+    assert board.firmware
+    subject = f"firmware of {board.key}"
+    name = board.firmware.file_name
     if path is None:
-        return Finding(OK, what, f"{target.firmware.file_name}: not downloaded yet, make flash does")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != target.firmware.sha256:
-        return Finding(ERROR, what, f"{path}: is damaged", f"rm '{path}'")
-    return Finding(OK, what, f"{target.firmware.file_name}: downloaded")
+        return Finding(OK, subject, f"{name}: not downloaded yet; `make flash` downloads it")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != board.firmware.sha256:
+        return Finding(ERROR, subject, f"{path}: damaged, its SHA-256 is wrong", f"rm '{path}'")
+    return Finding(OK, subject, f"{name}: downloaded")
 
 
-def check_micropython(case: CheckContext) -> Iterator[Finding]:
-    """Which one answers, and whether it loads our files."""
-    if case.micropython_info is None:
+def check_micropython(context: CheckContext) -> Iterator[Finding]:
+    """Check the version of MicroPython on the board, and that it loads our .mpy files."""
+    info, board = context.micropython_info, context.board
+    if info is None:
         return
-    what = f"MicroPython on {case.usable_port}"
-    flash = f"make flash BOARD={case.board.key if case.board else '...'} PORT={case.usable_port}"
-    if isinstance(case.micropython_info, UserError):
-        yield Finding(ERROR, what, str(case.micropython_info), f"press its reset button, or {flash}")
+    subject = f"MicroPython on {context.usable_port}"
+    flash = f"make flash BOARD={board.key if board else '...'} PORT={context.usable_port}"
+    if isinstance(info, UserError):
+        yield Finding(ERROR, subject, str(info), f"press the board's reset button, or {flash}")
         return
-    version = ".".join(map(str, case.micropython_info["version"]))
-    text = f"{version}, {case.micropython_info['machine']}"
-    ours = next(image.build_image(case.board.key if case.board else "host").rglob("*.mpy")).read_bytes()[1]
-    pinned = case.board.firmware.version if case.board and case.board.firmware else version
-    if case.micropython_info["mpy"] != ours:
-        text += f": loads .mpy of version {case.micropython_info['mpy']}, ours are of {ours}"
-        yield Finding(ERROR, what, text, flash)
+    version = ".".join(map(str, info["version"]))
+    message = f"{version}, {info['machine']}"
+    our_mpy = next(image.build_image(board.key if board else "host").rglob("*.mpy")).read_bytes()[1]
+    pinned = board.firmware.version if board and board.firmware else version
+    if info["mpy"] != our_mpy:
+        message += f": loads .mpy files of version {info['mpy']}, but ours have version {our_mpy}"
+        yield Finding(ERROR, subject, message, flash)
     elif version != pinned:
-        yield Finding(WARNING, what, f"{text}: {pinned} is pinned", flash)
+        yield Finding(WARNING, subject, f"{message}: version {pinned} is pinned", flash)
     else:
-        yield Finding(OK, what, text)
-    if case.board is None:
-        text = "which board it is can't be told: application and config are not looked at"
-        yield Finding(WARNING, "board", text, f"say BOARD=, one of {', '.join(definition.list_boards())}")
+        yield Finding(OK, subject, message)
+    if board is None:
+        message = "unknown model: application and config were not checked"
+        remedy = f"name the board: BOARD= one of {', '.join(definition.list_boards())}"
+        yield Finding(WARNING, "board", message, remedy)
 
 
-def check_application(case: CheckContext) -> Iterator[Finding]:
-    """Whether the board has what the sources say."""
-    if not isinstance(case.micropython_info, dict) or case.board is None or case.usable_port is None:
+def check_application(context: CheckContext) -> Iterator[Finding]:
+    """Compare the installed application and library with the sources of this checkout."""
+    board, port = context.board, context.usable_port
+    if not isinstance(context.micropython_info, dict) or board is None or port is None:
         return
-    folder = image.build_image(case.board.key)
+    folder = image.build_image(board.key)
     wanted = deploy.hash_files(folder)
-    found = deploy.read_board_hashes(case.usable_port, wanted, next(folder.rglob("*.mpy")).read_bytes()[1])
-    made = deploy.plan_sync(wanted, found)
-    remedy = f"make deploy BOARD={case.board.key} PORT={case.usable_port}"
-    if not made.to_copy and not made.to_remove:
-        yield Finding(OK, "application", f"all {len(made.unchanged)} files as the sources are")
-    elif not made.unchanged:
-        yield Finding(WARNING, "application", "not on the board", remedy)
+    found = deploy.read_board_hashes(port, wanted, next(folder.rglob("*.mpy")).read_bytes()[1])
+    plan = deploy.plan_sync(wanted, found)
+    remedy = f"make deploy BOARD={board.key} PORT={port}"
+    if not plan.to_copy and not plan.to_remove:
+        yield Finding(OK, "application", f"up to date, {len(plan.unchanged)} files")
+    elif not plan.unchanged:
+        yield Finding(WARNING, "application", "not installed", remedy)
     else:
-        text = f"{len(made.to_copy)} files differ, {len(made.to_remove)} do not belong there"
-        yield Finding(WARNING, "application", text, remedy)
+        message = f"not up to date: {len(plan.to_copy)} files to copy, {len(plan.to_remove)} to remove"
+        yield Finding(WARNING, "application", message, remedy)
 
 
-def check_config(case: CheckContext) -> Iterator[Finding]:
-    """`config.json` on the board, as the device checks it."""
-    if case.config is None or case.board is None:
+def check_config(context: CheckContext) -> Iterator[Finding]:
+    """Validate `config.json` of the device, with the code that the device uses."""
+    if context.config is None or context.board is None:
         return
-    remedy = f"make provision BOARD={case.board.key} PORT={case.usable_port}"
-    if isinstance(case.config, UserError):
-        level = WARNING if str(case.config) == NO_CONFIG else ERROR
-        yield Finding(level, CONFIG_FILE, str(case.config), remedy)
+    remedy = f"make provision BOARD={context.board.key} PORT={context.usable_port}"
+    if isinstance(context.config, UserError):
+        level = WARNING if str(context.config) == NO_CONFIG else ERROR
+        yield Finding(level, CONFIG_FILE, str(context.config), remedy)
         return
-    found: DeviceConfig = case.config
+    device: DeviceConfig = context.config
     try:
-        validate(found.config, found.files, case.board)
-    except UserError as problem:
-        text = str(problem).removeprefix(f"{CONFIG_FILE}: ")
-        yield Finding(ERROR, CONFIG_FILE, text, remedy)
+        validate(device.config, device.files, context.board)
+    except UserError as error:
+        yield Finding(ERROR, CONFIG_FILE, str(error).removeprefix(f"{CONFIG_FILE}: "), remedy)
     else:
-        yield Finding(OK, CONFIG_FILE, f"good: {found.config['device']} below {found.config['prefix']}/")
+        base = f"{device.config['prefix']}/{device.config['device']}"
+        yield Finding(OK, CONFIG_FILE, f"valid; the device publishes under {base}/")
 
 
-def check_board_clock(case: CheckContext) -> Iterator[Finding]:
-    """A device with TLS takes certificates for ones of the future where its clock was never set."""
-    if not isinstance(case.micropython_info, dict) or not isinstance(case.config, DeviceConfig):
+def check_board_clock(context: CheckContext) -> Iterator[Finding]:
+    """Warn if a device that uses TLS has no time: certificates then seem to be not valid yet."""
+    if not isinstance(context.micropython_info, dict) or not isinstance(context.config, DeviceConfig):
         return
-    year = case.micropython_info["year"]
-    secure = case.endpoint is not None and case.endpoint.from_device and case.endpoint.tls
-    if secure and year < _YEAR_OF_THIS:
-        text = f"says {year}, was never set: a broker's certificate that begins later is refused"
-        remedy = "let it reach a time server (ntp in its config), or take certificates as `make fleet` creates them"
-        yield Finding(WARNING, "clock of the board", text, remedy)
+    year = context.micropython_info["year"]
+    endpoint = context.endpoint
+    uses_tls = endpoint is not None and endpoint.from_device and endpoint.tls
+    if uses_tls and year < _EARLIEST_YEAR:
+        message = f"not set, the year is {year}; a broker's certificate that begins later is refused"
+        remedy = (
+            "let the device reach a time server (ntp in its config), or use the certificates of `make fleet`"
+        )
+        yield Finding(WARNING, "clock of the board", message, remedy)

@@ -1,4 +1,4 @@
-"""Serial ports: which there are, who may open them, who else grabs them."""
+"""Checks the serial ports: which exist, who may open them, which programs use them, and boot drives."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from tools.doctor.context import CheckContext
 from tools.doctor.finding import ERROR, OK, WARNING, Finding
 from tools.errors import UserError
 
-# what is known of the maker's number on USB
-_MAKERS = {
-    0x303A: "Espressif's own USB",
+# USB chips by vendor id
+_CHIPS = {
+    0x303A: "USB of an Espressif chip",
     0x10C4: "CP210x of Silicon Labs",
     0x1A86: "CH340 or CH910x of WCH",
     0x0403: "FTDI",
     0x067B: "PL2303 of Prolific",
     RASPBERRY_PI: "Raspberry Pi",
 }
-_GROUPS = ("dialout", "uucp", "plugdev")
-_RULE = "/etc/udev/rules.d/99-micropython.rules"
+_GROUPS = ("dialout", "uucp", "plugdev")  # the groups for serial ports, in order of preference
+_UDEV_RULE = "/etc/udev/rules.d/99-micropython.rules"
+_PLUG_IN = "plug the board in with a USB cable that carries data"
 _NO_BOARD = {
-    "Linux": "plug it in with a cable that carries data; `sudo dmesg | tail` tells what the kernel has seen",
-    "Darwin": "plug it in with a cable that carries data; a CH340 or CP210x needs its maker's driver: "
-    "`ls /dev/cu.*` shows what there is",
-    "Windows": "plug it in with a cable that carries data; the Device Manager shows it below Ports: with a "
-    "yellow sign it needs its maker's driver",
+    "Linux": f"{_PLUG_IN}; `sudo dmesg | tail` shows whether the kernel detects it",
+    "Darwin": f"{_PLUG_IN}; `ls /dev/cu.*` lists the ports; a CH340 or CP210x needs the driver of its maker",
+    "Windows": f"{_PLUG_IN}; a yellow sign in the Device Manager means that its driver is missing",
 }
 
 
 @dataclass(frozen=True)
 class User:
-    """Who wants to open a port."""
+    """The user who opens a port."""
 
     name: str
     uid: int
-    gids: frozenset[int]  # of this process
-    groups: frozenset[str]  # as the system's files have them, which count from the next login on
+    gids: frozenset[int]  # groups of this process
+    groups: frozenset[str]  # names of groups in the system's files; they apply from the next login on
 
 
 def current_user() -> User:
+    """Return the user of this process."""
     import grp
     import pwd
 
@@ -55,36 +55,36 @@ def current_user() -> User:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
         name = getpass.getuser()
-    groups = frozenset(one.gr_name for one in grp.getgrall() if name in one.gr_mem)
+    groups = frozenset(group.gr_name for group in grp.getgrall() if name in group.gr_mem)
     return User(name, uid, frozenset((*os.getgroups(), os.getegid())), groups)
 
 
-def check_boards(case: CheckContext) -> Iterator[Finding]:
-    """What is plugged in."""
-    if not case.candidate_ports:
+def check_boards(context: CheckContext) -> Iterator[Finding]:
+    """List the serial ports on USB."""
+    ports = context.candidate_ports
+    if not ports:
         remedy = _NO_BOARD.get(platform.system(), _NO_BOARD["Linux"])
         yield Finding(WARNING, "board", "no serial port on USB", remedy)
-    for port in case.candidate_ports:
+    for port in ports:
         if not os.path.exists(port.device) and platform.system() != "Windows":
-            remedy = "plug the board in, or leave PORT out"
-            yield Finding(ERROR, port.device, "there is no such port", remedy)
+            yield Finding(ERROR, port.device, "no such port", "plug the board in, or omit PORT")
         else:
             yield Finding(OK, port.device, describe(port))
-    if len(case.candidate_ports) > 1:
-        text = f"{len(case.candidate_ports)} ports: none is asked"
-        yield Finding(WARNING, "board", text, f"say which: make doctor PORT={case.candidate_ports[0].device}")
+    if len(ports) > 1:
+        message = f"{len(ports)} ports: no board was checked"
+        yield Finding(WARNING, "board", message, f"choose one: make doctor PORT={ports[0].device}")
 
 
 def describe(port: SerialPort) -> str:
-    """What is known of it."""
-    maker = _MAKERS.get(port.vid or 0)
+    """Return the description of a port, its USB chip and its vendor id."""
+    chip = _CHIPS.get(port.vid or 0)
     number = f"USB {port.vid:04x}" if port.vid is not None else "not on USB"
-    return ", ".join(part for part in (port.description, maker or "maker unknown", number) if part)
+    return ", ".join(part for part in (port.description, chip or "unknown chip", number) if part)
 
 
-def check_permissions(case: CheckContext) -> Iterator[Finding]:
-    """Whether each port may be opened, and can be."""
-    for port in case.candidate_ports:
+def check_permissions(context: CheckContext) -> Iterator[Finding]:
+    """Check that the user may open each port, and that no other program uses it."""
+    for port in context.candidate_ports:
         if platform.system() != "Windows":
             if not os.path.exists(port.device):
                 continue
@@ -94,33 +94,37 @@ def check_permissions(case: CheckContext) -> Iterator[Finding]:
         yield from try_open(port.device)
 
 
-def explain_no_permission(port: SerialPort, status: os.stat_result, person: User) -> Finding:
-    """Why a person may not open a port, and what to type."""
+def explain_no_permission(port: SerialPort, status: os.stat_result, user: User) -> Finding:
+    """Explain why `user` may not open a port with this `status`, and how to get the permission."""
     import grp
 
     try:
         group = grp.getgrgid(status.st_gid).gr_name
     except KeyError:
         group = str(status.st_gid)
-    text = f"no permission for {person.name}: it is open to the group {group}"
-    group_may = status.st_mode & 0o060 == 0o060
+    message = f"no permission for {user.name}; members of the group {group} may open it"
     if platform.system() == "Darwin":
-        return Finding(ERROR, port.device, text, f"sudo chmod a+rw {port.device}, and use the /dev/cu. port")
-    if not group_may or status.st_gid == 0:
-        vendor = f', ATTRS{{idVendor}}=="{port.vid:04x}"' if port.vid is not None else ""
-        group = next((name for name in _GROUPS if _is_group(name)), "plugdev")
-        rule = f'SUBSYSTEM=="tty"{vendor}, MODE="0660", GROUP="{group}", TAG+="uaccess"'
-        remedy = f"echo '{rule}' | sudo tee {_RULE}; sudo udevadm control --reload; plug it in again"
-        return Finding(ERROR, port.device, f"no permission for {person.name}, nor for any group", remedy)
-    if status.st_gid in person.gids:
-        remedy = f"sudo setfacl -x u:{person.name} {port.device}: something else forbids it"
-        return Finding(ERROR, port.device, text, remedy)
-    if group in person.groups:
-        text += f", which {person.name} has joined since"
-        return Finding(ERROR, port.device, text, "log out and in again")
-    return Finding(
-        ERROR, port.device, text, f"sudo usermod -aG {group} {person.name}, then log out and in again"
-    )
+        remedy = f"sudo chmod a+rw {port.device}, and use the port that begins with /dev/cu."
+    elif status.st_mode & 0o060 != 0o060 or status.st_gid == 0:
+        message = f"no permission for {user.name}, and no group has one"
+        remedy = _add_udev_rule(port)
+    elif status.st_gid in user.gids:
+        message = f"no permission for {user.name}, a member of its group {group}"
+        remedy = f"an access control list may forbid it: sudo setfacl -x u:{user.name} {port.device}"
+    elif group in user.groups:
+        message += f"; {user.name} has joined it since the last login"
+        remedy = "log out and in again"
+    else:
+        remedy = f"sudo usermod -aG {group} {user.name}, then log out and in again"
+    return Finding(ERROR, port.device, message, remedy)
+
+
+def _add_udev_rule(port: SerialPort) -> str:
+    """Return the command that lets users open the ports of this vendor."""
+    vendor = f', ATTRS{{idVendor}}=="{port.vid:04x}"' if port.vid is not None else ""
+    group = next((name for name in _GROUPS if _is_group(name)), "plugdev")
+    rule = f'SUBSYSTEM=="tty"{vendor}, MODE="0660", GROUP="{group}", TAG+="uaccess"'
+    return f"echo '{rule}' | sudo tee {_UDEV_RULE}; sudo udevadm control --reload; plug the board in again"
 
 
 def _is_group(name: str) -> bool:
@@ -134,21 +138,21 @@ def _is_group(name: str) -> bool:
 
 
 def try_open(device: str, proc: Path = Path("/proc")) -> Iterator[Finding]:
-    """Open it for a moment; where another program has it, that is named."""
+    """Open a port for a moment. If this fails, name the program that uses it."""
     try:
         with SerialConsole(device):
             pass
-    except UserError as problem:
-        who = find_port_holder(device, proc)
-        text = f"{who} has it" if who else str(problem).removeprefix(f"{device}: ")
-        remedy = f"end {who}" if who else "close the program that has it, or plug the board in again"
-        yield Finding(ERROR, device, text, remedy)
+    except UserError as error:
+        program = find_port_holder(device, proc)
+        message = f"in use by {program}" if program else str(error).removeprefix(f"{device}: ")
+        remedy = f"end {program}" if program else "close the program that uses it, or plug the board in again"
+        yield Finding(ERROR, device, message, remedy)
     else:
         yield Finding(OK, device, "can be opened")
 
 
 def find_port_holder(device: str, proc: Path = Path("/proc")) -> str | None:
-    """The program that has a port open, as far as we may see that."""
+    """Return the name and process id of a program that has a port open. None if none is visible."""
     wanted = os.path.realpath(device)
     for folder in proc.glob("[0-9]*"):
         if folder.name == str(os.getpid()):
@@ -161,13 +165,16 @@ def find_port_holder(device: str, proc: Path = Path("/proc")) -> str | None:
     return None
 
 
-def check_port_grabbers(case: CheckContext) -> Iterator[Finding]:
-    """Programs that open every new port, or take it away."""
+def check_port_grabbers(context: CheckContext) -> Iterator[Finding]:
+    """Look for programs that open each new serial port: ModemManager and brltty."""
     yield from find_port_grabbers(Path("/proc"), [Path("/usr/lib/udev/rules.d"), Path("/lib/udev/rules.d")])
 
 
 def find_port_grabbers(proc: Path, rules: list[Path]) -> Iterator[Finding]:
-    """ModemManager probes a new port for seconds; brltty takes those of a CH340 for Braille displays."""
+    """Look for ModemManager among the processes, and for brltty in the folders of udev `rules`.
+
+    ModemManager probes a new port for some seconds. brltty takes CH340 and CP210x chips for Braille displays.
+    """
     for path in proc.glob("[0-9]*/comm"):
         try:
             name = path.read_text().strip()
@@ -175,25 +182,23 @@ def find_port_grabbers(proc: Path, rules: list[Path]) -> Iterator[Finding]:
             continue
         if name == "ModemManager":
             remedy = "sudo systemctl mask --now ModemManager, unless this computer has a modem"
-            yield Finding(
-                WARNING, "ModemManager", "runs, and writes to each new port for some seconds", remedy
-            )
+            yield Finding(WARNING, name, "it writes to each new serial port for some seconds", remedy)
             break
     if any(next(folder.glob("*brltty*.rules"), None) for folder in rules):
-        remedy = "sudo apt-get remove brltty, unless somebody reads Braille here"
-        yield Finding(WARNING, "brltty", "takes boards with a CH340 or CP210x for Braille displays", remedy)
+        message = "it takes boards with a CH340 or CP210x for Braille displays"
+        yield Finding(
+            WARNING, "brltty", message, "sudo apt-get remove brltty, unless you use a Braille display"
+        )
 
 
-def check_boot_drive(case: CheckContext) -> Iterator[Finding]:
-    """The drive of an RP2040 whose bootloader runs."""
-    for target in (
-        [case.selected_board] if case.selected_board else map(definition.load_board, definition.list_boards())
-    ):
-        if not target.chip.startswith("rp2"):
+def check_boot_drive(context: CheckContext) -> Iterator[Finding]:
+    """Report a board whose UF2 bootloader runs: it shows up as a drive."""
+    selected = context.selected_board
+    for board in [selected] if selected else map(definition.load_board, definition.list_boards()):
+        if not board.chip.startswith("rp2"):
             continue
-        drive = uf2.find_drive(target, case.drive)
+        drive = uf2.find_drive(board, context.drive)
         if drive:
-            text = f"{target.name} is in its bootloader: {drive}"
-            yield Finding(OK, "drive", text)
-            if not case.selected_board:
+            yield Finding(OK, "drive", f"{board.name} is in its bootloader: {drive}")
+            if not selected:
                 return

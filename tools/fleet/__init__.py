@@ -1,1 +1,1 @@
-"""`make fleet`: many devices from one description, flashed onto boards or simulated."""
+"""`make fleet`: config, certificates, flashing and load tests of many devices, from one `fleet.toml`."""

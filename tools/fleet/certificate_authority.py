@@ -1,7 +1,7 @@
-"""The fleet's own certificate authority, and what it signs.
+"""X.509 certificate authority of a fleet: issues TLS certificates for devices, dashboard and broker.
 
-EC keys of P-256, which every mbedTLS of MicroPython's has, and which are small. PEM, with the key
-in the form of SEC 1, which a build without PKCS 8 reads as well.
+Keys are EC P-256: they are small, and mbedTLS in every build of MicroPython supports them. Files are PEM.
+Keys are in the SEC 1 format, which mbedTLS builds without PKCS #8 can read.
 """
 
 from __future__ import annotations
@@ -27,60 +27,65 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tools.errors import UserError
 from tools.fleet import secret_files
 
-# The clock of a board without a battery begins in 2000 or 2021: a certificate of today would be one
-# of the future to it, and refused.
-_FROM = datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc)
+# The clock of a board starts in 2000 or 2021. Until a time server has set it, the board would refuse a
+# certificate that is valid from today.
+_VALID_FROM = datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc)
 _CA_YEARS = 30
 _YEAR = datetime.timedelta(days=365)
-_RENEW = datetime.timedelta(days=90)  # before the end
+_RENEW_BEFORE = datetime.timedelta(days=90)  # time before the end of validity
 
 
 @dataclass(frozen=True)
 class CertificateAndKey:
-    """A certificate with its key, both PEM."""
+    """A certificate and its private key, both PEM."""
 
     cert: bytes
     key: bytes
 
 
 class CertificateAuthority:
-    """Signs for the fleet. Its key stays in `folder`, for nobody else to read."""
+    """Certificate authority of one fleet: `ca.pem` and `ca.key` in `folder`, readable only by the owner."""
 
     def __init__(self, folder: Path, common_name: str = "umqtt5 fleet") -> None:
-        """Takes the one in `folder`, or makes one. Raises UserError where it can't be read."""
+        """Load the authority from `folder`, or create it there if `ca.key` does not exist.
+
+        Raises UserError if the files cannot be read or do not belong together.
+        """
         secret_files.make_folder(folder)
         cert, key = folder / "ca.pem", folder / "ca.key"
-        self.is_new = not key.exists()
-        if self.is_new:
-            made = ec.generate_private_key(ec.SECP256R1())
-            secret_files.write_file(key, _key_pem(made))
-            secret_files.write_file(cert, _self_signed(made, common_name).public_bytes(Encoding.PEM))
+        if not key.exists():
+            new_key = ec.generate_private_key(ec.SECP256R1())
+            secret_files.write_file(key, _key_pem(new_key))
+            secret_files.write_file(cert, _self_signed(new_key, common_name).public_bytes(Encoding.PEM))
         try:
             loaded = load_pem_private_key(key.read_bytes(), None)
             self._cert = x509.load_pem_x509_certificate(cert.read_bytes())
         except (OSError, ValueError, TypeError) as error:
             raise UserError(
-                f"{folder}: its ca.pem and ca.key can't be read: bring them back from a copy"
+                f"{folder}: ca.pem or ca.key cannot be read. Restore both from a backup"
             ) from error
         if (
             not isinstance(loaded, ec.EllipticCurvePrivateKey)
             or loaded.public_key() != self._cert.public_key()
         ):
-            raise UserError(f"{folder}: ca.key is not the key of ca.pem: bring both back from a copy")
+            raise UserError(f"{folder}: ca.key does not belong to ca.pem. Restore both from a backup")
         self._key = loaded
 
     @property
     def certificate_pem(self) -> bytes:
-        """Its own certificate, which devices and brokers trust."""
+        """The authority's own certificate, PEM: the CA file for devices, dashboard and broker."""
         return self._cert.public_bytes(Encoding.PEM)
 
     def issue_client(self, name: str, years: int) -> CertificateAndKey:
-        """A device's: its name is the CN, which a broker may take for the user, and in the SAN."""
+        """Issue a client certificate.
+
+        `name` becomes the CN and the SAN. A broker may use the CN as the user name.
+        """
         return self._issue(name, [x509.DNSName(name)], ExtendedKeyUsageOID.CLIENT_AUTH, years)
 
     def issue_server(self, host: str, years: int = 10) -> CertificateAndKey:
-        """A broker's, for a name or an address."""
-        return self._issue(host, _names(host), ExtendedKeyUsageOID.SERVER_AUTH, years)
+        """Issue a server certificate for a broker. `host` is its DNS name or IP address."""
+        return self._issue(host, _san(host), ExtendedKeyUsageOID.SERVER_AUTH, years)
 
     def _issue(
         self, name: str, names: list[x509.GeneralName], usage: x509.ObjectIdentifier, years: int
@@ -94,7 +99,7 @@ class CertificateAuthority:
             .issuer_name(self._cert.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(_FROM)
+            .not_valid_before(_VALID_FROM)
             .not_valid_after(min(now + years * _YEAR, self._cert.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs=False), critical=True)
@@ -109,7 +114,7 @@ class CertificateAuthority:
         return CertificateAndKey(cert.public_bytes(Encoding.PEM), _key_pem(key))
 
     def is_valid(self, pair: CertificateAndKey, name: str) -> bool:
-        """Whether a pair is of this authority, of this name, and good for some months more."""
+        """Return whether this authority issued the pair, for `name`, and it is valid for 90 more days."""
         with contextlib.suppress(ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
             cert = x509.load_pem_x509_certificate(pair.cert)
             cert.verify_directly_issued_by(self._cert)
@@ -118,13 +123,13 @@ class CertificateAuthority:
             left = cert.not_valid_after_utc - datetime.datetime.now(datetime.timezone.utc)
             return (
                 key.public_key() == cert.public_key()
-                and list(names) in ([x509.DNSName(name)], _names(name))
-                and left > _RENEW
+                and list(names) in ([x509.DNSName(name)], _san(name))
+                and left > _RENEW_BEFORE
             )
         return False
 
 
-def _names(host: str) -> list[x509.GeneralName]:
+def _san(host: str) -> list[x509.GeneralName]:
     try:
         return [x509.IPAddress(ipaddress.ip_address(host))]
     except ValueError:
@@ -143,7 +148,7 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, name: str) -> x509.Certificate
         .issuer_name(_subject(name))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(_FROM)
+        .not_valid_before(_VALID_FROM)
         .not_valid_after(now + _CA_YEARS * _YEAR)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs=True), critical=True)

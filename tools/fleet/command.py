@@ -1,4 +1,4 @@
-"""The commands of `make fleet`."""
+"""Command line of `make fleet`: init, generate, list, flash and run (simulation and load test)."""
 
 from __future__ import annotations
 
@@ -34,30 +34,31 @@ from umqtt5 import MQTTError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-File = Annotated[Path, typer.Option("--file", help="the description")]
-Out = Annotated[Path, typer.Option("--out", help="where each device's files go")]
+File = Annotated[Path, typer.Option("--file", help="fleet description")]
+Out = Annotated[Path, typer.Option("--out", help="folder for the generated files")]
 _FILE = Path("fleet.toml")
 _OUT = BUILD / "fleet"
 _REPORT = BUILD / "fleet.json"
-_FIRST = """\
-# A fleet: many devices from one description. `make fleet ARGS=generate` writes what each of them gets.
-# docs/fleet.md has every field.
+_MAX_LISTED_FAILURES = 20
+_TEMPLATE = """\
+# Description of a fleet. `make fleet ARGS=generate` writes the files of each device.
+# All fields: docs/fleet.md
 
-name = {name}     # with the number in it; 1 to 23 letters, digits, - or _
-count = {count}
-board = {board}     # one of the folders of boards/
-prefix = "umqtt5"     # where the topics begin
-health = 60     # s
+name = {name}     # device name: must contain the number; 1 to 23 letters, digits, - or _
+count = {count}     # number of devices
+board = {board}     # a folder of boards/
+prefix = "umqtt5"     # first part of all topics
+health = 60     # seconds between two health messages
 
 [broker]
 host = {host}
-tls = true     # the fleet's own authority signs for the broker, unless `ca` names another
+tls = true     # the fleet's own CA issues the broker's certificate, unless `ca` names another CA file
 {wifi}
 [credentials]
-password = true     # a random one for each device
-certificate = true     # and a client certificate
+password = true     # a random password for each device
+certificate = true     # a client certificate for each device
 {lists}
-# what is different with one of them
+# A device that differs from the others:
 # [[devices]]
 # number = 7
 # health = 10
@@ -66,64 +67,66 @@ certificate = true     # and a client certificate
 
 @app.callback()
 def _fleet() -> None:
-    """Many devices from one description: flashed onto boards, or simulated for load tests."""
+    """Manage many devices from one description: generate their files, flash boards, run load tests."""
 
 
 @app.command()
 def init(
     board_key: Annotated[str, typer.Option("--board", help="a folder of boards/")] = "esp32",
     count: Annotated[int, typer.Option(min=1)] = 10,
-    name: Annotated[str, typer.Option(help="with the number in it")] = "greenhouse-{number:03}",
-    host: Annotated[str, typer.Option(help="the broker, as the devices reach it")] = "192.168.1.10",
+    name: Annotated[str, typer.Option(help="device names, with {number} in it")] = "greenhouse-{number:03}",
+    host: Annotated[str, typer.Option(help="host of the broker, as the devices reach it")] = "192.168.1.10",
     file: File = _FILE,
-    force: Annotated[bool, typer.Option("--force", help="even where there is one")] = False,
+    force: Annotated[bool, typer.Option("--force", help="overwrite an existing file")] = False,
 ) -> None:
-    """Write a description to begin with."""
+    """Write a first fleet description."""
     target = definition.load_board(board_key)
     if file.exists() and not force:
-        raise UserError(f"{file}: is there already: change it by hand, or say --force")
+        raise UserError(f"{file} already exists. Edit it, or overwrite it with --force")
     wifi = '\n[wifi]\nssid = "home"\npassword = "change me"\n' if target.has_wifi else ""
     lists = "".join(f'\n[[sensors]]\nkind = "{kind}"\nperiod = 30\n' for kind in target.readings)
     lists += "".join(f'\n[[actuators]]\nname = "{name}"\npin = "{name}"\n' for name in target.outputs)
-    said = {"name": name, "board": board_key, "host": host}
-    # a string of JSON is one of TOML
-    quoted = {field: json.dumps(value) for field, value in said.items()}
-    text = _FIRST.format(count=count, wifi=wifi, lists=lists, **quoted)
+    values = {"name": name, "board": board_key, "host": host}
+    # a JSON string is a valid TOML string
+    quoted = {field: json.dumps(value) for field, value in values.items()}
+    text = _TEMPLATE.format(count=count, wifi=wifi, lists=lists, **quoted)
     file.parent.mkdir(parents=True, exist_ok=True)
     secret_files.write_file(file, text)
     description.load_fleet(file)
-    typer.echo(f"{file}: change it to what you have, then `make fleet ARGS=generate`")
+    typer.echo(f"written: {file}. Adapt it to your devices, then run: make fleet ARGS=generate")
 
 
 @app.command()
 def generate(file: File = _FILE, out: Out = _OUT) -> None:
     """Write each device's config, keys and certificates, and the broker's files.
 
-    Run it again: keys and passwords stay, and only what has changed is written.
+    You can run it again at any time: keys and passwords stay, and only changed files are written.
     """
     console = Console(soft_wrap=True)
-    made = generate_files(description.load_fleet(file), file, out, console)
+    generated = generate_files(description.load_fleet(file), file, out, console)
 
-    def say(text: str) -> None:
+    def print_line(text: str) -> None:
         console.print(text, highlight=False, markup=False)
 
-    for name, files in made.changed.items():
-        say(f"{name}: changed: {', '.join(files)}")
-    for name in made.removed:
-        say(f"{name}: no longer in {file}: removed")
-    if made.broker_files:
-        say(f"broker: changed: {', '.join(made.broker_files)}: copy them to the broker")
-    say(
-        f"{out}: {len(made.new)} new, {len(made.changed)} changed, {len(made.removed)} gone, "
-        f"{len(made.same)} as they were"
+    for name, files in generated.changed.items():
+        print_line(f"{name}: changed: {', '.join(files)}")
+    for name in generated.removed:
+        print_line(f"{name}: removed, because it is no longer in {file}")
+    if generated.broker_files:
+        print_line(f"broker: changed: {', '.join(generated.broker_files)}. Copy them to the broker")
+    print_line(
+        f"{out}: {len(generated.new)} new, {len(generated.changed)} changed, "
+        f"{len(generated.removed)} removed, {len(generated.unchanged)} unchanged"
     )
-    if made.new:
-        say(f"keep a copy of {secrets_folder(file)}: the devices' keys and passwords are nowhere else")
+    if generated.new:
+        print_line(f"Back up {secrets_folder(file)}. If you lose it, every device must be reflashed")
 
 
 @app.command("list")
-def list_devices(file: File = _FILE, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
-    """The devices, and which of them were flashed with what they have now."""
+def list_devices(
+    file: File = _FILE, as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False
+) -> None:
+    """List the devices, and which of them were flashed with their present files."""
     fleet = description.load_fleet(file)
     store = FleetStore(secrets_folder(file))
     rows = []
@@ -144,18 +147,20 @@ def list_devices(file: File = _FILE, as_json: Annotated[bool, typer.Option("--js
 
 @app.command()
 def flash(
-    names: Annotated[Optional[list[str]], typer.Argument(help="only these devices")] = None,
+    names: Annotated[Optional[list[str]], typer.Argument(help="flash only these devices")] = None,
     file: File = _FILE,
     out: Out = _OUT,
-    port: Annotated[Optional[str], typer.Option(help="the serial port; found where there is one")] = None,
-    firmware: Annotated[Optional[Path], typer.Option(help="MicroPython from this file")] = None,
-    reflash: Annotated[bool, typer.Option("--reflash", help="also those that were flashed")] = False,
+    port: Annotated[Optional[str], typer.Option(help="serial port; default: the port of the board")] = None,
+    firmware: Annotated[Optional[Path], typer.Option(help="flash MicroPython from this file")] = None,
+    reflash: Annotated[
+        bool, typer.Option("--reflash", help="flash devices again that are up to date")
+    ] = False,
 ) -> None:
-    """One board after the other: waits for it, flashes it, prints its label.
+    """Flash boards, one after the other: wait for a board, flash it, print its label.
 
-    A run that was interrupted goes on where it was: what is flashed is noted.
+    It can be interrupted: each flashed device is recorded, and the next run continues after it.
     """
-    from tools.fleet.flash import flash_all, select_devices  # needs the packages of a board
+    from tools.fleet.flash import flash_all, select_devices  # needs the packages for boards
 
     console = Console(soft_wrap=True)
     fleet = description.load_fleet(file)
@@ -163,33 +168,39 @@ def flash(
     store = FleetStore(secrets_folder(file))
     wanted = select_devices(build_device_files(fleet, store, file), store, names or [], reflash)
     if not wanted:
-        console.print("all are flashed; --reflash flashes them again")
+        console.print("nothing to do: all selected devices are flashed. To flash them again, add --reflash")
         return
     flash_all(wanted, out, store, port, firmware, console)
-    console.print(f"{len(wanted)} flashed", highlight=False)
+    console.print(f"devices flashed: {len(wanted)}", highlight=False)
 
 
 @app.command()
 def run(
-    count: Annotated[Optional[int], typer.Option(min=1, help="so many, without a description")] = None,
+    count: Annotated[
+        Optional[int], typer.Option(min=1, help="number of devices, instead of those of the description")
+    ] = None,
     broker_choice: Annotated[
         str,
         typer.Option("--broker", help="iotcore, mosquitto, mqtt://[user:password@]host[:port], mqtts://..."),
     ] = "iotcore",
-    seconds: Annotated[float, typer.Option(min=1, help="of measuring, when all are online")] = 30,
-    start_rate: Annotated[float, typer.Option(min=0.1, help="devices started a second")] = 10,
-    command_rate: Annotated[float, typer.Option(min=0, help="a second, over all devices")] = 10,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="duration of the measurement, after all devices are online")
+    ] = 30,
+    start_rate: Annotated[float, typer.Option(min=0.1, help="devices started per second")] = 10,
+    command_rate: Annotated[
+        float, typer.Option(min=0, help="commands sent per second, to all devices together")
+    ] = 10,
     period: Annotated[
-        float, typer.Option(min=0.1, help="seconds between readings, without a description")
+        float, typer.Option(min=0.1, help="seconds between two readings, with --count")
     ] = simulation.DEFAULT_PERIOD,
-    ca: Annotated[Optional[Path], typer.Option(help="mqtts: who signed the broker's certificate")] = None,
+    ca: Annotated[Optional[Path], typer.Option(help="mqtts: CA file of the broker's certificate")] = None,
     file: File = _FILE,
-    report: Annotated[Path, typer.Option(help="where the figures go")] = _REPORT,
+    report: Annotated[Path, typer.Option(help="JSON file for the results")] = _REPORT,
 ) -> None:
-    """A simulated fleet: a process of the real MicroPython VM for each device.
+    """Simulate the fleet and measure it: each device is a process of the real MicroPython VM.
 
-    mosquitto is started with the fleet's password file, ACL and certificates. Exit code 1 where a
-    device did not come online, lost its link, or left a command unanswered.
+    `--broker mosquitto` starts mosquitto with the fleet's password file, ACL and certificates. The exit
+    code is 1 if a device did not come online, lost its connection, or did not answer a command.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
@@ -200,14 +211,17 @@ def run(
         )
     except KeyboardInterrupt:
         raise typer.Exit(130)
-    except (OSError, MQTTError, process.VmNotFound) as error:
-        raise UserError(f"{broker_choice.split('@')[-1]}: {error}: `make doctor` tells more") from error
+    except process.VmNotFound as error:
+        raise UserError(str(error)) from error
+    except (OSError, MQTTError) as error:
+        raise UserError(f"{broker_choice.split('@')[-1]}: {error}. Try: make doctor") from error
     done.write(report)
     console.print(done.table())
-    for name, why in list(done.failed.items())[:20]:
+    for name, why in list(done.failed.items())[:_MAX_LISTED_FAILURES]:
         console.print(f"{name}: {why}", style="red", markup=False, highlight=False)
-    if len(done.failed) > 20:
-        console.print(f"and {len(done.failed) - 20} more, in {report}", style="red", highlight=False)
+    more = len(done.failed) - _MAX_LISTED_FAILURES
+    if more > 0:
+        console.print(f"and {more} more devices: see {report}", style="red", highlight=False)
     raise typer.Exit(0 if done.passed else 1)
 
 
@@ -225,17 +239,18 @@ def _run(
     console: Console,
 ) -> Report:
     BUILD.mkdir(exist_ok=True)
-    _open_files((count or 100) * 2)
+    _raise_open_files_limit((count or 100) * 2)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fleet-", dir=BUILD)))
         if count:
             fleet = simulation.default_fleet(count, broker_choice == "mosquitto", period)
-            fleet.prefix = f"umqtt5-fleet-{secrets.token_hex(3)}"  # a shared broker keeps runs apart
+            # a prefix per run, so that several runs can use one broker
+            fleet.prefix = f"umqtt5-fleet-{secrets.token_hex(3)}"
             store = FleetStore(folder / "private")
         else:
             fleet = description.load_fleet(file)
             store = FleetStore(secrets_folder(file))
-        # the stage's own certificate is signed by the fleet's authority, whoever signs the real one's
+        # the fleet's own CA issues the certificate of the simulated broker, whichever CA the real one has
         fleet.broker.ca = None
         with console.status("keys, certificates, configs"):
             wanted = build_device_files(fleet, store, file)
@@ -248,54 +263,57 @@ def _run(
         )
         load_client.connect()
         report = Report(broker_choice.split("@")[-1], bool(broker.ca), broker.certificates)
-        staged = [simulation.for_host_board(one, broker) for one in wanted]
-        running = LoadTest(staged, broker, load_client, folder / "devices")
+        simulated = [simulation.for_host_board(one, broker) for one in wanted]
+        load_test = LoadTest(simulated, broker, load_client, folder / "devices")
         stack.callback(load_client.close, clear_retained=not broker.is_ours)
-        stack.callback(running.stop)
-        with _screen(console) as each:
-            running.run(profile, each, report)
+        stack.callback(load_test.stop)
+        with _status_display(console) as show_status:
+            load_test.run(profile, show_status, report)
     return report
 
 
-def _open_files(wanted: int) -> None:
-    """Each device has its console, and each link a socket."""
+def _raise_open_files_limit(wanted: int) -> None:
+    """Raise the limit of open files: each device needs one for its console and one for its socket."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted + 256:
-        most = wanted + 256 if hard == resource.RLIM_INFINITY else min(hard, wanted + 256)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        limit = wanted + 256 if hard == resource.RLIM_INFINITY else min(hard, wanted + 256)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 @contextlib.contextmanager
-def _screen(console: Console) -> Iterator[Any]:
-    """One line that changes in a terminal; elsewhere a line every five seconds."""
+def _status_display(console: Console) -> Iterator[Any]:
+    """Yield a function that shows a RunStatus.
+
+    In a terminal it updates one line; otherwise it prints a line every five seconds.
+    """
+    last = [0.0]
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            shown = [0.0]
 
-            def show(now: RunStatus) -> None:
-                if time.monotonic() - shown[0] > 0.25:
-                    shown[0] = time.monotonic()
-                    live.update(_line(now), refresh=True)
+            def update_line(status: RunStatus) -> None:
+                if time.monotonic() - last[0] > 0.25:
+                    last[0] = time.monotonic()
+                    live.update(_format_status(status), refresh=True)
 
-            yield show
+            yield update_line
         return
-    said = [0.0]
 
-    def say(now: RunStatus) -> None:
-        if time.monotonic() - said[0] > 5:
-            said[0] = time.monotonic()
-            console.print(_line(now), highlight=False, markup=False, soft_wrap=True)
+    def print_line(status: RunStatus) -> None:
+        if time.monotonic() - last[0] > 5:
+            last[0] = time.monotonic()
+            console.print(_format_status(status), highlight=False, markup=False, soft_wrap=True)
             sys.stdout.flush()
 
-    yield say
+    yield print_line
 
 
-def _line(now: RunStatus) -> str:
-    load_client = now.load_client
-    ms = latency_percentiles(load_client.latencies)
-    answers = f" in p50 {ms['p50']:g} p99 {ms['p99']:g} ms" if ms else ""
+def _format_status(status: RunStatus) -> str:
+    client = status.load_client
+    ms = latency_percentiles(client.latencies)
+    latency = f" (p50 {ms['p50']:g} ms, p99 {ms['p99']:g} ms)" if ms else ""
     return (
-        f"{now.phase}: {load_client.online_count} online, {now.started} of {now.total} started · "
-        f"{now.messages_per_second:.0f} messages/s · "
-        f"{len(load_client.latencies)} of {load_client.commands_sent} commands answered{answers} · {load_client.reconnects} reconnects"
+        f"{status.phase}: {client.online_count} online, {status.started} of {status.total} started · "
+        f"{status.messages_per_second:.0f} messages/s · "
+        f"{len(client.latencies)} of {client.commands_sent} commands answered{latency} · "
+        f"{client.reconnects} reconnects"
     )

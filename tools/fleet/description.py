@@ -1,4 +1,4 @@
-"""`fleet.toml`: what a fleet is. Read, checked field by field, and spread out into its devices."""
+"""Fleet description (`fleet.toml`): load, validate with pydantic, expand into the single devices."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tomlkit.exceptions import TOMLKitError
 
 from tools.errors import UserError
 
-_SECRETS = ("password",)
+_SECRET_FIELDS = ("password",)  # fields whose values are never printed
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,23}")
-_TAKEN = ("broker", "dashboard")  # who else has a password, and a folder beside the devices
+_RESERVED_NAMES = ("broker", "dashboard")  # folders beside those of the devices; "dashboard" is a user, too
 _EXAMPLE = "greenhouse-{number:03}"
 
 
 class _Table(BaseModel):
-    """A table of the file: a field that nobody knows is a mistake in writing."""
+    """A table of `fleet.toml`. Unknown fields are errors, because they are most likely misspelled."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -28,26 +28,32 @@ Seconds = Annotated[float, Field(ge=0.1, le=86400, strict=False)]
 
 
 class Broker(_Table):
-    """Where the devices find their broker. With TLS and no `ca` the fleet's own signs for it."""
+    """`[broker]`: the broker as the devices reach it.
+
+    With `tls` and without `ca`, the fleet's own CA issues the broker's certificate.
+    """
 
     host: Annotated[str, Field(min_length=1, max_length=253)]
     port: Annotated[Optional[int], Field(ge=1, le=65535)] = None
     keep_alive: Annotated[Optional[int], Field(ge=5, le=65535)] = None
     tls: bool = False
-    ca: Optional[str] = None  # beside the description
+    ca: Optional[str] = None  # CA file of the broker's certificate, relative to the folder of fleet.toml
 
     @property
     def effective_port(self) -> int:
+        """`port`, or the default port of MQTT with or without TLS."""
         return self.port or (8883 if self.tls else 1883)
 
 
 class Wifi(_Table):
+    """`[wifi]`: the network that the devices join."""
+
     ssid: Annotated[str, Field(min_length=1, max_length=32)]
     password: Annotated[str, Field(max_length=64)] = ""
 
 
 class Sensor(_Table):
-    """Its other fields are those of its kind, which the device's own check knows."""
+    """`[[sensors]]`: a sensor. The fields of its kind are checked later, with the device's own code."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -57,7 +63,7 @@ class Sensor(_Table):
 
 
 class Actuator(_Table):
-    """Its other fields are those of its kind, which the device's own check knows."""
+    """`[[actuators]]`: an actuator. The fields of its kind are checked later, with the device's own code."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -67,15 +73,19 @@ class Actuator(_Table):
 
 
 class Credentials(_Table):
-    """How a device proves who it is: by a random password, by a certificate, or by both."""
+    """`[credentials]`: how devices authenticate: with a random password, a client certificate, or both."""
 
     password: bool = True
     certificate: bool = False
-    years: Annotated[int, Field(ge=1, le=30)] = 10  # of a device's certificate
+    years: Annotated[int, Field(ge=1, le=30)] = 10  # validity of a device's certificate
 
 
 class Override(_Table):
-    """One device that differs: one of the numbered ones by `number`, or one with a name of its own."""
+    """`[[devices]]`: a device that differs from the others.
+
+    `number` selects a numbered device, and `name` then renames it. Without `number`, the `name` of a
+    numbered device selects it, and any other `name` adds a device.
+    """
 
     number: Optional[int] = None
     name: Optional[str] = None
@@ -87,7 +97,7 @@ class Override(_Table):
 
 
 class Fleet(_Table):
-    """The whole file."""
+    """The content of `fleet.toml`."""
 
     name: str = _EXAMPLE
     count: Annotated[int, Field(ge=0, le=100000)] = 0
@@ -97,34 +107,34 @@ class Fleet(_Table):
     broker: Broker
     wifi: Optional[Wifi] = None
     credentials: Credentials = Credentials()
-    sensors: Optional[list[Sensor]] = None  # None: all that the board can measure
-    actuators: Optional[list[Actuator]] = None
+    sensors: Optional[list[Sensor]] = None  # None: everything that the board can measure
+    actuators: Optional[list[Actuator]] = None  # None: all outputs of the board
     health: Seconds = 60
-    ntp: Optional[list[str]] = None  # None: as the device has it by itself
+    ntp: Optional[list[str]] = None  # None: the device's default
     watchdog: Optional[bool] = None
     reset_after: Annotated[Optional[float], Field(ge=0, le=86400, strict=False)] = None
     devices: list[Override] = []
 
     @field_validator("name")
     @classmethod
-    def _names_many(cls, pattern: str) -> str:
+    def _check_name_pattern(cls, pattern: str) -> str:
         try:
             different = pattern.format(number=1) != pattern.format(number=2)
         except (KeyError, IndexError, ValueError, AttributeError):
             different = False
         if not different:
-            raise ValueError(f"a name with the number in it, such as {_EXAMPLE}")
+            raise ValueError(f"a name that contains {{number}}, such as {_EXAMPLE}")
         return pattern
 
     @model_validator(mode="after")
-    def _proof_over_tls(self) -> Fleet:
+    def _check_certificate_has_tls(self) -> Fleet:
         if self.credentials.certificate and not self.broker.tls:
-            raise ValueError("broker.tls = true where credentials.certificate is")
+            raise ValueError("broker.tls = true, because credentials.certificate is true")
         return self
 
 
 class Device(BaseModel):
-    """One device of the fleet, with what is its own and what it shares."""
+    """One device of the fleet: its own settings, and the fleet's for all others."""
 
     name: str
     board: str
@@ -135,29 +145,36 @@ class Device(BaseModel):
 
 
 def load_fleet(path: Path) -> Fleet:
-    """The description in a file. Raises UserError: one line with the file, the field, what was expected."""
+    """Load and check a fleet description.
+
+    Raises UserError with one line: the file, the first wrong field, and the expected value.
+    """
     try:
         found = tomlkit.parse(path.read_text()).unwrap()
     except FileNotFoundError as error:
-        raise UserError(f"{path}: not there; `make fleet ARGS=init` writes one to begin with") from error
+        raise UserError(f"{path} does not exist. Create it with `make fleet ARGS=init`") from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
     except (TOMLKitError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not TOML: {error}") from error
+        raise UserError(f"{path}: not valid TOML: {error}") from error
     fleet = parse_fleet(found, str(path))
     expand_devices(fleet, str(path))
     return fleet
 
 
 def parse_fleet(found: dict[str, Any], where: str) -> Fleet:
-    """Raises UserError with the first field that is wrong."""
+    """Build a Fleet from parsed TOML. `where` names the file in errors.
+
+    Raises UserError that names the first wrong field.
+    """
     try:
         return Fleet.model_validate(found)
     except ValidationError as error:
-        raise UserError(f"{where}: {_line(error)}") from error
+        raise UserError(f"{where}: {_format_error(error)}") from error
 
 
-def _line(error: ValidationError) -> str:
+def _format_error(error: ValidationError) -> str:
+    """Describe the first error as `field: value, expected ...`, without secret values."""
     first = error.errors()[0]
     field = ""
     for step in first["loc"]:
@@ -170,14 +187,14 @@ def _line(error: ValidationError) -> str:
     expected = expected.replace("have at", "at").replace(
         "match pattern '^[^+#]*$'", "a topic without + and #"
     )
-    if not field:  # of the file as a whole
+    if not field:  # an error of the whole file
         return f"expected {expected}"
-    value = "" if field.rsplit(".", 1)[-1] in _SECRETS else f"{first['input']!r}, "
+    value = "" if field.rsplit(".", 1)[-1] in _SECRET_FIELDS else f"{first['input']!r}, "
     return f"{field}: {value}expected {expected}"
 
 
 def _fields(steps: tuple[int | str, ...]) -> list[str]:
-    """The fields of the table at this place."""
+    """Return the names of the fields of the table at this location."""
     tables: dict[str, type[BaseModel]] = {
         "broker": Broker,
         "wifi": Wifi,
@@ -186,15 +203,29 @@ def _fields(steps: tuple[int | str, ...]) -> list[str]:
         "actuators": Actuator,
         "devices": Override,
     }
-    named = [step for step in steps if isinstance(step, str)]
-    table = tables[named[-1]] if named else Fleet
+    keys = [step for step in steps if isinstance(step, str)]
+    table = tables[keys[-1]] if keys else Fleet
     return sorted(table.model_fields)
 
 
 def expand_devices(fleet: Fleet, where: str = "fleet.toml") -> list[Device]:
-    """Each device, in order. Raises UserError for a name that can't be, or is there twice."""
+    """Return all devices: the numbered ones in order, then those that `[[devices]]` adds.
+
+    Raises UserError if `[[devices]]` has a wrong number, or a device name is invalid or not unique.
+    """
+    numbered, added = _apply_overrides(fleet, where)
+    devices = [_device(fleet, one, fleet.name.format(number=n)) for n, one in numbered.items()]
+    devices += [_device(fleet, one, str(one.name)) for one in added]
+    if not devices:
+        raise UserError(f"{where}: count is 0 and there are no [[devices]], expected at least one device")
+    _check_names(devices, where)
+    return devices
+
+
+def _apply_overrides(fleet: Fleet, where: str) -> tuple[dict[int, Override], list[Override]]:
+    """Return the override of each numbered device, and the overrides that add a device."""
     numbered = {n: Override() for n in range(fleet.first, fleet.first + fleet.count)}
-    named: list[Override] = []
+    added: list[Override] = []
     names = {fleet.name.format(number=n): n for n in numbered}
     for index, one in enumerate(fleet.devices):
         number = one.number if one.number is not None else names.get(one.name or "")
@@ -204,38 +235,39 @@ def expand_devices(fleet: Fleet, where: str = "fleet.toml") -> list[Device]:
             last = fleet.first + fleet.count - 1
             raise UserError(
                 f"{where}: devices[{index}].number: {one.number}, "
-                + (f"expected {fleet.first} to {last}" if fleet.count else "expected a name: count is 0")
+                + (
+                    f"expected {fleet.first} to {last}"
+                    if fleet.count
+                    else "expected a name, because count is 0"
+                )
             )
         elif one.name is None:
-            raise UserError(f"{where}: devices[{index}]: missing, expected number or name")
+            raise UserError(f"{where}: devices[{index}]: expected number or name")
         else:
-            named.append(one)
-    made = [_device(fleet, one, fleet.name.format(number=n)) for n, one in numbered.items()]
-    made += [_device(fleet, one, str(one.name)) for one in named]
-    if not made:
-        raise UserError(f"{where}: count: 0, and no [[devices]]; expected at least one device")
+            added.append(one)
+    return numbered, added
+
+
+def _check_names(devices: list[Device], where: str) -> None:
     seen: set[str] = set()
-    for device in made:
+    for device in devices:
         if not _NAME.fullmatch(device.name):
+            raise UserError(f"{where}: device name {device.name!r}, expected 1 to 23 letters, digits, - or _")
+        if device.name in _RESERVED_NAMES:
             raise UserError(
-                f"{where}: name: {device.name!r} of a device, expected 1 to 23 letters, digits, - or _"
-            )
-        if device.name in _TAKEN:
-            raise UserError(
-                f"{where}: name: {device.name!r}, expected another: {' and '.join(_TAKEN)} are taken"
+                f"{where}: device name {device.name!r}, expected another name, because it is reserved"
             )
         if device.name in seen:
-            raise UserError(f"{where}: name: {device.name!r} twice, expected a name that no other has")
+            raise UserError(f"{where}: device name {device.name!r} is used twice, expected unique names")
         seen.add(device.name)
-    return made
 
 
-def _device(fleet: Fleet, one: Override, name: str) -> Device:
-    def either(field: str) -> Any:
-        own = getattr(one, field)
+def _device(fleet: Fleet, override: Override, name: str) -> Device:
+    def setting(field: str) -> Any:
+        own = getattr(override, field)
         return getattr(fleet, field) if own is None else own
 
     return Device(
-        name=one.name or name,
-        **{field: either(field) for field in ("board", "wifi", "sensors", "actuators", "health")},
+        name=override.name or name,
+        **{field: setting(field) for field in ("board", "wifi", "sensors", "actuators", "health")},
     )

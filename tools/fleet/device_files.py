@@ -1,4 +1,4 @@
-"""What each device of a fleet gets: its `config.json`, and the certificates that it names."""
+"""Files of each device of a fleet: its `config.json` and its TLS certificates."""
 
 from __future__ import annotations
 
@@ -19,34 +19,37 @@ from tools.fleet.store import FleetStore
 
 @dataclass
 class DeviceFiles:
-    """One device's files; `config` is what becomes its `config.json`."""
+    """The files of one device. `config` is the content of `config.json`."""
 
     name: str
     target: Board
     config: dict[str, Any]
-    certificates: dict[str, bytes] = field(default_factory=dict)  # by name of the file
+    certificates: dict[str, bytes] = field(default_factory=dict)  # file name: PEM
 
     @property
     def files(self) -> dict[str, bytes]:
-        """All of them by name."""
+        """The content of each file, by file name."""
         text = json.dumps(self.config, indent=1, ensure_ascii=False) + "\n"
         return {CONFIG_FILE: text.encode(), **self.certificates}
 
     @property
     def digest(self) -> str:
-        """Tells whether a device that was flashed has what it would get now."""
-        whole = hashlib.sha256()
+        """Hash of all files, to recognize a device that was flashed with other files."""
+        digest = hashlib.sha256()
         for name, data in sorted(self.files.items()):
-            whole.update(name.encode() + b"\0" + data)
-        return whole.hexdigest()[:16]
+            digest.update(name.encode() + b"\0" + data)
+        return digest.hexdigest()[:16]
 
 
 def build_device_files(fleet: Fleet, store: FleetStore, where: Path) -> list[DeviceFiles]:
-    """One for each device, checked as the device itself checks it. Raises UserError."""
+    """Build the files of all devices, checked with the device's own config check.
+
+    `where` is the path of the fleet description. Raises UserError.
+    """
     devices = description.expand_devices(fleet, str(where))
     passwords = store.get_passwords([device.name for device in devices]) if fleet.credentials.password else {}
     ca = read_ca(fleet, store, where)
-    made = []
+    checked = []
     for device in devices:
         try:
             one = _device_files(fleet, device, store, passwords.get(device.name), ca)
@@ -55,8 +58,8 @@ def build_device_files(fleet: Fleet, store: FleetStore, where: Path) -> list[Dev
             raise UserError(
                 f"{where}: {device.name}: {str(problem).removeprefix('config.json: ')}"
             ) from problem
-        made.append(one)
-    return made
+        checked.append(one)
+    return checked
 
 
 def _device_files(
@@ -81,11 +84,11 @@ def _device_files(
     config: dict[str, Any] = {"device": device.name, "prefix": fleet.prefix, "broker": broker}
     if device.wifi and target.has_wifi:
         config["wifi"] = device.wifi.model_dump()
-    usual = default_config(target)
+    default = default_config(target)
     for field_name in ("sensors", "actuators"):
         own = getattr(device, field_name)
         config[field_name] = (
-            usual[field_name] if own is None else [entry.model_dump(exclude_none=True) for entry in own]
+            default[field_name] if own is None else [entry.model_dump(exclude_none=True) for entry in own]
         )
     config["health"] = device.health
     for field_name in ("ntp", "watchdog", "reset_after"):
@@ -95,7 +98,10 @@ def _device_files(
 
 
 def read_ca(fleet: Fleet, store: FleetStore, where: Path) -> bytes | None:
-    """What has signed the broker's certificate."""
+    """Return the CA certificate (PEM) of the broker: `broker.ca` or the fleet's own. None without TLS.
+
+    `where` is the path of the fleet description. Raises UserError if the file cannot be read.
+    """
     if not fleet.broker.tls:
         return None
     if fleet.broker.ca is None:
@@ -104,5 +110,5 @@ def read_ca(fleet: Fleet, store: FleetStore, where: Path) -> bytes | None:
         return (where.parent / fleet.broker.ca).read_bytes()
     except OSError as error:
         raise UserError(
-            f"{where}: broker.ca: {fleet.broker.ca}: {error.strerror}, expected a PEM file"
+            f"{where}: broker.ca: {fleet.broker.ca}: {error.strerror}. Expected a PEM file"
         ) from error

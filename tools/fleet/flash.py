@@ -1,10 +1,9 @@
-"""One board after the other: plugged in, made the next device of the fleet, pulled out."""
+"""Flashes the boards of a fleet one after the other: waits for a board, flashes it, records it."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
@@ -18,20 +17,21 @@ from tools.fleet.device_files import DeviceFiles
 from tools.fleet.store import FleetStore
 from tools.provision import ConfigOptions
 
-_LOOK = 0.3  # s
-# what a device may have of an earlier life, and this one may not
-_OPTIONAL = ("broker.port", "broker.user", "broker.password", "broker.keep_alive", "broker.tls")
+_POLL_INTERVAL = 0.3  # seconds
+# Config keys that the board may have from earlier use. They are deleted if the new config lacks them.
+_OPTIONAL_KEYS = ("broker.port", "broker.user", "broker.password", "broker.keep_alive", "broker.tls")
 
 
 def _flash_one(one: DeviceFiles, folder: Path, port: str, firmware: Optional[Path], console: Console) -> str:
-    """Everything onto one board: MicroPython, library, application, config. Returns its port."""
-    wishes = ConfigOptions(
+    """Flash one board: MicroPython, library, application and config. Returns the port it has afterwards."""
+    config_options = ConfigOptions(
         config_file=folder / "config.json",
-        assignments=[f"{key}=null" for key in _OPTIONAL if not _has(one, key)],
+        assignments=[f"{key}=null" for key in _OPTIONAL_KEYS if not _has(one, key)],
         certificates={name.split(".")[0]: folder / name for name in one.certificates},
         ask=False,
     )
-    return flash.flash_board(flash.FlashOptions(one.target, port, firmware, start=False), wishes, console)
+    options = flash.FlashOptions(one.target, port, firmware, start=False)
+    return flash.flash_board(options, config_options, console)
 
 
 def _has(one: DeviceFiles, key: str) -> bool:
@@ -41,11 +41,15 @@ def _has(one: DeviceFiles, key: str) -> bool:
 def select_devices(
     devices: list[DeviceFiles], store: FleetStore, only: list[str], reflash: bool
 ) -> list[DeviceFiles]:
-    """Who is next: those never flashed, or flashed with other files than they have now."""
+    """Return the devices to flash: those never flashed, and those whose files have changed since.
+
+    `only` limits them to these names, if it is not empty. `reflash` adds devices that are up to date.
+    Raises UserError if a name is unknown.
+    """
     names = {one.name for one in devices}
     for name in only:
         if name not in names:
-            raise UserError(f"{name}: no device of this fleet: `make fleet ARGS=list` shows them")
+            raise UserError(f"{name} is not a device of this fleet. To list them: make fleet ARGS=list")
     chosen = [one for one in devices if not only or one.name in only]
     return [one for one in chosen if reflash or store.flashed_digest(one.name) != one.digest]
 
@@ -57,50 +61,55 @@ def flash_all(
     port: Optional[str],
     firmware: Optional[Path],
     console: Console,
-    flash_one: Callable[[DeviceFiles, Path, str, Optional[Path], Console], str] = _flash_one,
 ) -> None:
-    """Each in turn. What was flashed is noted at once, so that a later run goes on behind it.
+    """Flash a board for each device of `wanted`, in order.
 
-    A board that fails is said, and the next one that is plugged in gets its device. Raises UserError
-    only where no board can help.
+    Each flashed device is recorded at once, so a later run continues after it. If a board fails, the
+    error is printed, and the next board gets the same device. `out` has a folder of files per device.
+    `port` limits the search to one serial port. Raises UserError if the serial port of a board cannot be
+    used.
     """
     for number, one in enumerate(wanted, 1):
         console.rule(f"{one.name} ({number} of {len(wanted)})")
         while True:
-            there = _wait_for_board(one.target, port, console)
+            board_port = _wait_for_board(one.target, port, console)
             try:
-                there = flash_one(one, out / one.name, there, firmware, console)
+                board_port = _flash_one(one, out / one.name, board_port, firmware, console)
             except UserError as problem:
                 console.print(str(problem), style="red", markup=False, highlight=False)
-                console.print(f"{one.name} is not done: pull the board out, and plug one in again")
-                _wait_until_gone(there, console)
+                console.print(
+                    f"{one.name} was not flashed. Unplug the board, then plug one in to try again",
+                    highlight=False,
+                )
+                _wait_until_unplugged(board_port, console)
                 continue
-            store.record_flashed(one.name, one.digest, there)
+            store.record_flashed(one.name, one.digest, board_port)
             break
-        # to be printed, or copied by hand, onto the device
+        # a text for a label on the device
         console.print(
             f"label: {one.name} · {one.target.name} · {one.config['broker']['host']}", highlight=False
         )
         if number < len(wanted):
-            _wait_until_gone(there, console)
+            _wait_until_unplugged(board_port, console)
 
 
 def _wait_for_board(target: Board, port: str | None, console: Console) -> str:
-    with console.status(f"plug in the next {target.name}") as status:
+    """Wait until exactly one board is plugged in; returns its port."""
+    with console.status(f"plug in the next board ({target.name})") as status:
         while True:
-            there = [port] if port and os.path.exists(port) else []
+            ports = [port] if port and os.path.exists(port) else []
             if not port:
-                there = [
+                ports = [
                     found.device for found in serial_ports.filter_by_board(serial_ports.find_ports(), target)
                 ]
-            if len(there) == 1:
-                return serial_ports.choose_port(there[0], target)
-            if there:
-                status.update(f"{len(there)} boards: leave one of them in")
-            time.sleep(_LOOK)
+            if len(ports) == 1:
+                return serial_ports.choose_port(ports[0], target)
+            if ports:
+                status.update(f"{len(ports)} boards are plugged in: leave only one")
+            time.sleep(_POLL_INTERVAL)
 
 
-def _wait_until_gone(port: str, console: Console) -> None:
-    with console.status("pull it out"):
+def _wait_until_unplugged(port: str, console: Console) -> None:
+    with console.status("unplug the board"):
         while os.path.exists(port):
-            time.sleep(_LOOK)
+            time.sleep(_POLL_INTERVAL)

@@ -1,4 +1,7 @@
-"""Writes what a fleet needs, and only what is not there as it should be."""
+"""Writes the generated files of a fleet: device configs and certificates, mosquitto and dashboard files.
+
+Only files whose content has changed are written.
+"""
 
 from __future__ import annotations
 
@@ -15,42 +18,46 @@ from tools.fleet.device_files import DeviceFiles, build_device_files, read_ca
 from tools.fleet.store import FleetStore
 from tools.progress import progress_bar
 
-_BROKER = "broker"
-_DASHBOARD = "dashboard"
+_BROKER = "broker"  # folder name
+_DASHBOARD = "dashboard"  # folder name
+_INSTALLED = "/etc/mosquitto/fleet"  # folder of the broker's files on the broker's computer
 
 
 @dataclass
 class GeneratedFiles:
-    """What a run of `make` has done."""
+    """Result of `generate_files`: what it did with each device and with the broker's files."""
 
-    new: list[str] = field(default_factory=list)
-    changed: dict[str, list[str]] = field(default_factory=dict)  # files by device
-    same: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    broker_files: list[str] = field(default_factory=list)  # files that changed
+    new: list[str] = field(default_factory=list)  # devices
+    changed: dict[str, list[str]] = field(default_factory=dict)  # device: names of its changed files
+    unchanged: list[str] = field(default_factory=list)  # devices
+    removed: list[str] = field(default_factory=list)  # devices that are no longer in the description
+    broker_files: list[str] = field(default_factory=list)  # names of the broker's new and changed files
 
 
 def secrets_folder(file: Path) -> Path:
-    """Where a description's secrets are."""
+    """Return the folder with the secrets of a description: `fleet.private` for `fleet.toml`."""
     return file.with_suffix(".private")
 
 
 def generate_files(fleet: Fleet, file: Path, out: Path, console: Console) -> GeneratedFiles:
-    """Write each device's files, and the broker's, into `out`. Raises UserError."""
+    """Write the files of all devices, of the broker and of the dashboard into `out`.
+
+    `file` is the path of the description. Raises UserError.
+    """
     with console.status("keys, certificates, configs"):
         store = FleetStore(secrets_folder(file))
         wanted = build_device_files(fleet, store, file)
     secret_files.make_folder(out)
-    made = GeneratedFiles()
+    generated = GeneratedFiles()
     with progress_bar(console) as progress:
         for one in progress.track(wanted, description="writing"):
-            _put(out / one.name, one, made)
-    _remove_others(out, {one.name for one in wanted}, made)
-    made.broker_files = _broker(fleet, store, wanted, file, out)
-    return made
+            _write_device(out / one.name, one, generated)
+    _remove_others(out, {one.name for one in wanted}, generated)
+    generated.broker_files = _write_broker_and_dashboard(fleet, store, wanted, file, out)
+    return generated
 
 
-def _put(folder: Path, one: DeviceFiles, made: GeneratedFiles) -> None:
+def _write_device(folder: Path, one: DeviceFiles, generated: GeneratedFiles) -> None:
     is_new = not folder.is_dir()
     secret_files.make_folder(folder)
     changed = [name for name, data in one.files.items() if secret_files.write_file(folder / name, data)]
@@ -59,34 +66,34 @@ def _put(folder: Path, one: DeviceFiles, made: GeneratedFiles) -> None:
             path.unlink()
             changed.append(path.name)
     if is_new:
-        made.new.append(one.name)
+        generated.new.append(one.name)
     elif changed:
-        made.changed[one.name] = changed
+        generated.changed[one.name] = changed
     else:
-        made.same.append(one.name)
+        generated.unchanged.append(one.name)
 
 
-def _remove_others(out: Path, names: set[str], made: GeneratedFiles) -> None:
-    """A device that is no longer in the description; its keys stay in the private folder."""
+def _remove_others(out: Path, names: set[str], generated: GeneratedFiles) -> None:
+    """Delete the folders of devices that are no longer in the description. Their secrets are kept."""
     for folder in sorted(out.iterdir()):
         if (folder / "config.json").is_file() and folder.name not in names:
             shutil.rmtree(folder)
-            made.removed.append(folder.name)
+            generated.removed.append(folder.name)
 
 
-def _broker(fleet: Fleet, store: FleetStore, wanted: list[DeviceFiles], file: Path, out: Path) -> list[str]:
-    """The broker's side, and the desk's. Returns what has changed."""
+def _write_broker_and_dashboard(
+    fleet: Fleet, store: FleetStore, wanted: list[DeviceFiles], file: Path, out: Path
+) -> list[str]:
+    """Write the files of broker and dashboard; returns the names of the broker's changed files."""
     folder, dashboard = secret_files.make_folder(out / _BROKER), secret_files.make_folder(out / _DASHBOARD)
     changed = write_broker_files(fleet, store, [one.name for one in wanted], folder, fleet.broker.host)
     text = "\n".join(
         (
-            "# for mosquitto 2: copy this folder to /etc/mosquitto/fleet, `chown -R mosquitto` it,",
-            "# and this file to /etc/mosquitto/conf.d/fleet.conf",
+            f"# For mosquitto 2. Copy this folder to {_INSTALLED}, run `chown -R mosquitto {_INSTALLED}`,",
+            "# and copy this file to /etc/mosquitto/conf.d/fleet.conf.",
             f"listener {fleet.broker.effective_port}",
             f"allow_anonymous {str(not requires_login(fleet)).lower()}",
-            *mosquitto_config.render_config_lines(
-                fleet.credentials, fleet.broker.tls, "/etc/mosquitto/fleet"
-            ),
+            *mosquitto_config.render_config_lines(fleet.credentials, fleet.broker.tls, _INSTALLED),
         )
     )
     if secret_files.write_file(folder / "mosquitto.conf", text + "\n"):
@@ -97,14 +104,19 @@ def _broker(fleet: Fleet, store: FleetStore, wanted: list[DeviceFiles], file: Pa
 
 
 def requires_login(fleet: Fleet) -> bool:
-    """Whether the broker knows who is who."""
+    """Return whether clients must authenticate, with a password or a certificate."""
     return fleet.credentials.password or fleet.credentials.certificate
 
 
 def write_broker_files(
     fleet: Fleet, store: FleetStore, names: list[str], folder: Path, host: str
 ) -> list[str]:
-    """Password file, ACL and certificates of a broker at `host`; returns those that have changed."""
+    """Write password file, ACL and certificates of a broker into `folder`.
+
+    `names` are the devices. `host` is the name or address in the broker's certificate. With `broker.ca`
+    the broker keeps its own certificate, so none is written. Returns the names of the files that are new
+    or have changed.
+    """
     files: dict[str, bytes | str] = {}
     if fleet.credentials.password:
         path = folder / "passwords"
@@ -123,11 +135,14 @@ def write_broker_files(
 
 
 def dashboard_files(fleet: Fleet, store: FleetStore, ca: bytes | None) -> dict[str, bytes]:
-    """What a dashboard needs to see the whole fleet."""
-    where: dict[str, object] = {"host": fleet.broker.host, "port": fleet.broker.effective_port}
+    """Return the files of a dashboard for the whole fleet: `dashboard.json` and certificates.
+
+    `ca` is the CA certificate of the broker (PEM), None without TLS.
+    """
+    connection: dict[str, object] = {"host": fleet.broker.host, "port": fleet.broker.effective_port}
     files: dict[str, bytes] = {}
     if fleet.credentials.password:
-        where.update(
+        connection.update(
             user=mosquitto_config.DASHBOARD_USER,
             password=store.get_passwords([mosquitto_config.DASHBOARD_USER])[mosquitto_config.DASHBOARD_USER],
         )
@@ -136,4 +151,4 @@ def dashboard_files(fleet: Fleet, store: FleetStore, ca: bytes | None) -> dict[s
         files.update({"cert.pem": pair.cert, "key.pem": pair.key})
     if ca:
         files["ca.pem"] = ca
-    return {"dashboard.json": (json.dumps(where, indent=1) + "\n").encode(), **files}
+    return {"dashboard.json": (json.dumps(connection, indent=1) + "\n").encode(), **files}

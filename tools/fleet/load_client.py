@@ -1,6 +1,6 @@
-"""The desk's side of a simulated fleet: what it hears from each device, what it asks of them.
+"""MQTT client of a load test: counts the messages of all devices, sends commands, measures latency.
 
-A device's payloads may be anything: what can't be read is not counted, and changes nothing else.
+Payloads are not trusted: a payload that cannot be parsed is ignored.
 """
 
 from __future__ import annotations
@@ -16,37 +16,41 @@ from tools.monitor.device_state import PLATFORMS
 from umqtt5 import Client, MQTTError
 from umqtt5.properties import CORRELATION_DATA, pack
 
-_ACTUATORS = 16  # of one device that are remembered
-# those that TOGGLE does no harm to: a servo has no such thing
-_COMMANDED = ("switch", "light", "valve")
-_GOODBYE = 5.0  # s
+_MAX_ACTUATORS = 16  # maximum number of actuators stored per device
+# platforms that accept TOGGLE; a servo (number) does not
+_TOGGLED_PLATFORMS = ("switch", "light", "valve")
+_CLEANUP_TIMEOUT = 5.0  # seconds
 
 
 @dataclass
 class DeviceStats:
-    """What a device has said."""
+    """State and counters of one device."""
 
     is_online: bool = False
-    was_online: bool = False
-    offline_count: int = 0
-    connects: int = 0
-    heap_free: int = 0
+    was_online: bool = False  # whether it has been online since the start
+    offline_count: int = 0  # how often it went offline
+    connects: int = 0  # connections that it made, from its health message
+    heap_free: int = 0  # bytes, from its health message
     actuators: set[str] = field(default_factory=set)  # each as platform/name
 
 
 class LoadClient:
-    """Listens to the devices `names` below a prefix, and commands them. Times are in seconds."""
+    """Client that receives all messages of the devices `names` and sends them commands.
+
+    `prefix` is the first part of their topics. `ssl` is an SSLContext, None for plain TCP.
+    """
 
     def __init__(self, address: Address, prefix: str, names: list[str], ssl: Any = None) -> None:
         self.devices = {name: DeviceStats() for name in names}
-        self.messages = 0
+        self.messages = 0  # number of messages received from the devices
         self.commands_sent = 0
-        self.commands_refused = 0
-        self.latencies: list[float] = []
-        self.connection_losses = 0  # our own
+        self.commands_refused = 0  # number of answers without "ok": true
+        self.latencies: list[float] = []  # seconds from each command to its answer
+        self.connection_losses = 0  # of this client
         self._prefix = prefix
+        # commands without an answer: correlation data: device, time sent
         self._waiting: dict[bytes, tuple[str, float]] = {}
-        self._number = 0
+        self._number = 0  # number of the last command
         self._client = client = Client(
             address.host,
             address.port,
@@ -59,69 +63,72 @@ class LoadClient:
             outbox=65536,
             inflight=200,
         )
-        client.on_state = self._state
-        client.subscribe(f"{prefix}/+/status", self._status, qos=1)
-        client.subscribe(f"{prefix}/+/sensor/+", self._counted)
+        client.on_state = self._on_state
+        client.subscribe(f"{prefix}/+/status", self._on_status, qos=1)
+        client.subscribe(f"{prefix}/+/sensor/+", self._count)
         for platform in PLATFORMS:
-            client.subscribe(f"{prefix}/+/{platform}/+", self._actuator, qos=1)
-        client.subscribe(f"{prefix}/+/health", self._health)
-        client.subscribe(f"{prefix}/+/answer", self._answer, qos=1)
+            client.subscribe(f"{prefix}/+/{platform}/+", self._on_actuator, qos=1)
+        client.subscribe(f"{prefix}/+/health", self._on_health)
+        client.subscribe(f"{prefix}/+/answer", self._on_answer, qos=1)
 
     def connect(self) -> None:
-        """Raises OSError or MQTTError."""
+        """Connect to the broker. Raises OSError or MQTTError."""
         self._client.connect()
 
     def poll(self, ms: int) -> None:
+        """Receive messages, waiting up to `ms` milliseconds for the first one."""
         self._client.poll(ms)
 
     @property
     def online_count(self) -> int:
-        """How many are now."""
+        """Number of devices that are online."""
         return sum(device.is_online for device in self.devices.values())
 
     @property
     def reconnects(self) -> int:
-        """How often a device has come back."""
+        """Number of reconnects of all devices together."""
         return sum(max(0, device.connects - 1) for device in self.devices.values())
 
     @property
     def pending_commands(self) -> int:
-        """How many commands may still be answered."""
+        """Number of unanswered commands to devices that are online."""
         return sum(self.devices[name].is_online for name, _ in self._waiting.values())
 
     def reset_counters(self) -> None:
-        """Count from here on."""
+        """Reset the counters of messages and commands, and the latencies. Others are kept."""
         self.messages = self.commands_sent = self.commands_refused = 0
         self.latencies.clear()
         self._waiting.clear()
 
     def command(self, name: str) -> None:
-        """Toggle something of a device; its answer is looked for.
+        """Send TOGGLE to an actuator of a device, another one each time. Does nothing if it has none.
 
-        It is asked to answer below its own base, which is where its broker lets it write.
+        The Response Topic is below the device's base topic, because the broker's ACL allows no other.
         """
-        own = sorted(one for one in self.devices[name].actuators if one.split("/")[0] in _COMMANDED)
-        if not own:
+        actuators = sorted(
+            one for one in self.devices[name].actuators if one.split("/")[0] in _TOGGLED_PLATFORMS
+        )
+        if not actuators:
             return
         self._number += 1
         key = b"%d" % self._number
         base = f"{self._prefix}/{name}"
         properties = pack(response_topic=f"{base}/answer", correlation_data=key)
-        topic = f"{base}/{own[self._number % len(own)]}/set"
+        topic = f"{base}/{actuators[self._number % len(actuators)]}/set"
         if self._client.publish(topic, b"TOGGLE", qos=1, properties=properties):
             self.commands_sent += 1
             self._waiting[key] = name, time.monotonic()
 
     def close(self, clear_retained: bool) -> None:
-        """Say goodbye; with `forget` nothing of these devices stays retained on the broker."""
+        """Disconnect. With `clear_retained`, first delete the devices' retained messages at the broker."""
         with contextlib.suppress(OSError, MQTTError):
             if clear_retained:
                 self._clear_retained()
             self._client.disconnect()
 
     def _clear_retained(self) -> None:
-        ends = time.monotonic() + _GOODBYE
-        while self.online_count and time.monotonic() < ends:  # their wills are retained, too
+        ends = time.monotonic() + _CLEANUP_TIMEOUT
+        while self.online_count and time.monotonic() < ends:  # the wills are retained messages, too
             self._client.poll(20)
         for name, device in self.devices.items():
             for topic in ("status", *sorted(device.actuators)):
@@ -131,21 +138,22 @@ class LoadClient:
                     self._client.poll(20)
         self._client.poll(200)
 
-    # ---- what comes in
+    # ---- handlers
 
-    def _state(self, client: Any, connected: bool, error: Exception | None) -> None:
+    def _on_state(self, client: Any, connected: bool, error: Exception | None) -> None:
         if not connected and error is not None:
             self.connection_losses += 1
 
-    def _counted(self, message: Any) -> tuple[DeviceStats | None, list[str]]:
+    def _count(self, message: Any) -> tuple[DeviceStats | None, list[str]]:
+        """Count a message; returns its device, None if unknown, and the topic levels below the prefix."""
         levels = message.topic[len(self._prefix) + 1 :].split("/")
         device = self.devices.get(levels[0])
         if device is not None:
             self.messages += 1
         return device, levels
 
-    def _status(self, message: Any) -> None:
-        device, _ = self._counted(message)
+    def _on_status(self, message: Any) -> None:
+        device, _ = self._count(message)
         if device is None:
             return
         online = message.equals(b"online")
@@ -154,30 +162,31 @@ class LoadClient:
         device.is_online = online
         device.was_online = device.was_online or online
 
-    def _actuator(self, message: Any) -> None:
-        device, levels = self._counted(message)
-        if device is not None and len(device.actuators) < _ACTUATORS:
+    def _on_actuator(self, message: Any) -> None:
+        device, levels = self._count(message)
+        if device is not None and len(device.actuators) < _MAX_ACTUATORS:
             device.actuators.add(f"{levels[1]}/{levels[2]}")
 
-    def _health(self, message: Any) -> None:
-        device, _ = self._counted(message)
-        figures = _object(message.payload)
+    def _on_health(self, message: Any) -> None:
+        device, _ = self._count(message)
+        figures = _parse_object(message.payload)
         if device is not None:
             for name in ("connects", "heap_free"):
                 if type(figures.get(name)) is int:
                     setattr(device, name, figures[name])
 
-    def _answer(self, message: Any) -> None:
-        device, _ = self._counted(message)
+    def _on_answer(self, message: Any) -> None:
+        device, _ = self._count(message)
         waiting = self._waiting.pop(message.property(CORRELATION_DATA) or b"", None)
         if device is None or waiting is None:
             return
         self.latencies.append(time.monotonic() - waiting[1])
-        if _object(message.payload).get("ok") is not True:
+        if _parse_object(message.payload).get("ok") is not True:
             self.commands_refused += 1
 
 
-def _object(payload: bytes) -> dict[str, Any]:
+def _parse_object(payload: bytes) -> dict[str, Any]:
+    """Return the JSON object in a payload, an empty one if it is none."""
     try:
         found = json.loads(payload)
     except (ValueError, RecursionError):

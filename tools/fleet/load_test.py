@@ -1,4 +1,4 @@
-"""A simulated fleet under load: started at a bounded rate, asked, measured, reported."""
+"""Load test of a simulated fleet: starts the devices, sends commands, measures, fills in the report."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from pathlib import Path
 from tools.errors import UserError
 from tools.fleet import simulation
 from tools.fleet.device_files import DeviceFiles
-from tools.fleet.load_client import LoadClient
+from tools.fleet.load_client import DeviceStats, LoadClient
 from tools.fleet.report import Report, latency_percentiles
 from tools.fleet.simulation import SimulatedBroker
 from tools.vm.device import SimulatedDevice
 
-_AT_ONCE = 20  # on their way to being online
-_ANSWER = 5.0  # s for answers that are still due at the end
-_SPARE = 256 * 1024 * 1024  # bytes of memory that stay free
+_MAX_CONNECTING = 20  # maximum number of started devices that are not online yet
+_ANSWER_TIMEOUT = 5.0  # seconds to wait for the last answers after the measurement
+_RESERVED_MEMORY = 256 * 1024 * 1024  # bytes that the test leaves free
 
 
 @dataclass(frozen=True)
 class LoadProfile:
-    """How fast and how long."""
+    """Rates and duration of a load test."""
 
-    seconds: float
-    starts_per_second: float  # devices a second that are started
-    commands_per_second: float  # a second, over all devices
-    online_timeout: float = 60  # s for the last ones to come online
+    seconds: float  # duration of the measurement
+    starts_per_second: float  # devices started per second
+    commands_per_second: float  # commands per second to all devices together; 0: none
+    online_timeout: float = 60  # seconds after the latest start; devices not online by then have failed
 
 
 @dataclass
 class RunStatus:
-    """What there is to see while it runs."""
+    """Progress of a running load test."""
 
-    phase: str
-    started: int
-    total: int
+    phase: str  # "starting" or "measuring"
+    started: int  # number of devices started
+    total: int  # number of devices
     load_client: LoadClient
-    messages_per_second: float = 0.0
+    messages_per_second: float = 0.0  # average of the phase
 
 
 class LoadTest:
-    """The devices of one run. `each` is told how it stands, some times a second."""
+    """One load test: `device_files` are the devices, which run in folders below `folder`."""
 
     def __init__(
         self, device_files: list[DeviceFiles], broker: SimulatedBroker, load_client: LoadClient, folder: Path
@@ -56,7 +56,11 @@ class LoadTest:
         self.devices: dict[str, SimulatedDevice] = {}
 
     def run(self, profile: LoadProfile, on_progress: Callable[[RunStatus], None], report: Report) -> None:
-        """All of it; Ctrl-C ends the measuring early. Raises UserError, OSError, MQTTError."""
+        """Run the test and fill in `report`. `on_progress` is called many times per second.
+
+        Ctrl-C ends the measurement early. Raises UserError if memory is short, VmNotFound, OSError or
+        MQTTError.
+        """
         began = time.monotonic()
         self._start(profile, on_progress)
         report.all_online_after = time.monotonic() - began
@@ -65,7 +69,7 @@ class LoadTest:
         self._conclude(report)
 
     def stop(self) -> None:
-        """End all devices."""
+        """Stop all devices."""
         for device in self.devices.values():
             device.stop()
 
@@ -75,11 +79,11 @@ class LoadTest:
         waiting = deque(self._device_files)
         due = began = time.monotonic()
         ends = 0.0
-        looked = False
+        memory_checked = False
         while True:
             now = time.monotonic()
             online = self.load_client.online_count
-            if waiting and now >= due and len(self.devices) - online < _AT_ONCE:
+            if waiting and now >= due and len(self.devices) - online < _MAX_CONNECTING:
                 due = max(due + 1 / profile.starts_per_second, now - 1)
                 one = waiting.popleft()
                 self.devices[one.name] = simulation.start_device(one, self._folder / one.name)
@@ -88,24 +92,26 @@ class LoadTest:
                 return
             else:
                 self.load_client.poll(20)
-            if not looked and online and len(self.devices) * 2 >= len(self._device_files):
-                looked = True
-                self._check_room()
+            if not memory_checked and online and len(self.devices) * 2 >= len(self._device_files):
+                memory_checked = True
+                self._check_memory()
             rate = self.load_client.messages / max(0.1, now - began)
             on_progress(
                 RunStatus("starting", len(self.devices), len(self._device_files), self.load_client, rate)
             )
 
-    def _check_room(self) -> None:
-        """Half of them tell what the other half will take."""
+    def _check_memory(self) -> None:
+        """Estimate the memory of the remaining devices. Raises UserError if they do not fit."""
         sizes = [size for size in map(simulation.memory_usage, self.devices.values()) if size]
         free = simulation.available_memory()
         if not sizes or free is None:
             return
         each, left = sum(sizes) / len(sizes), len(self._device_files) - len(self.devices)
-        if each * left + _SPARE > free:
-            fits = len(self.devices) + max(0, int((free - _SPARE) / each))
-            raise UserError(f"this computer has memory for some {fits} devices: say N={fits}")
+        if each * left + _RESERVED_MEMORY > free:
+            fits = len(self.devices) + max(0, int((free - _RESERVED_MEMORY) / each))
+            raise UserError(
+                f"not enough memory: this computer can run about {fits} devices. Try: make fleet N={fits}"
+            )
 
     # ---- measure
 
@@ -135,9 +141,10 @@ class LoadTest:
             report.messages = load_client.messages
 
     def _conclude(self, report: Report) -> None:
+        """Wait for the last answers, then fill in the rest of the report."""
         load_client = self.load_client
-        late = time.monotonic() + _ANSWER
-        while load_client.pending_commands and time.monotonic() < late:
+        ends = time.monotonic() + _ANSWER_TIMEOUT
+        while load_client.pending_commands and time.monotonic() < ends:
             load_client.poll(20)
         report.devices = len(self._device_files)
         report.online = load_client.online_count
@@ -151,14 +158,21 @@ class LoadTest:
         report.dashboard_connection_losses = load_client.connection_losses
         report.memory = sorted(size for size in map(simulation.memory_usage, self.devices.values()) if size)
         report.heap_free = sorted(one.heap_free for one in load_client.devices.values() if one.heap_free)
-        for name, heard in load_client.devices.items():
-            device = self.devices.get(name)
-            last = f"; it said last: {device.console_lines[-1]}" if device and device.console_lines else ""
-            if device is None:
-                report.failed[name] = "was not started"
-            elif not device.is_running:
-                report.failed[name] = f"its process has ended{last}"
-            elif not heard.was_online:
-                report.failed[name] = f"has not come online{last}"
-            elif heard.offline_count or heard.connects > 1 or not heard.is_online:
-                report.failed[name] = f"has lost its link{last}"
+        for name, stats in load_client.devices.items():
+            if failure := _find_failure(self.devices.get(name), stats):
+                report.failed[name] = failure
+
+
+def _find_failure(device: SimulatedDevice | None, stats: DeviceStats) -> str | None:
+    """Return why a device failed, with the last line of its console; None if it was online all the time."""
+    if device is None:
+        return "was not started"
+    if not device.is_running:
+        failure = "its process ended"
+    elif not stats.was_online:
+        failure = "did not come online"
+    elif stats.offline_count or stats.connects > 1 or not stats.is_online:
+        failure = "lost its connection"
+    else:
+        return None
+    return f"{failure}; its last line: {device.console_lines[-1]}" if device.console_lines else failure

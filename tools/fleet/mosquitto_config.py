@@ -1,4 +1,4 @@
-"""What a mosquitto needs to know of a fleet: its password file, its ACL, its lines of configuration."""
+"""Mosquitto configuration of a fleet: password file, access control list (ACL), lines of mosquitto.conf."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 
 from tools.fleet.description import Credentials
 
-# the user who may see and switch every device: a dashboard, `fleet run`
+# user name that may read and command all devices; dashboards and `fleet run` use it
 DASHBOARD_USER = "dashboard"
-# mosquitto's own format, $7$: PBKDF2 of SHA-512 with its usual rounds, which are few: what is hashed
-# here is 32 random characters, and nobody's favourite word
-_ROUNDS = 101
-_SALT = 12
+# PBKDF2 iterations that mosquitto_passwd uses. They are few, which is enough for random passwords.
+_ITERATIONS = 101
+_SALT_SIZE = 12  # bytes
 
 
 def generate_password() -> str:
-    """A random one: 192 bits in 32 characters that need no quotes anywhere."""
+    """Generate a random password: 192 bits as 32 URL-safe characters, which need no quoting."""
     return secrets.token_urlsafe(24)
 
 
 def _hash(text: str, salt: bytes, rounds: int) -> str:
+    """Hash a password in mosquitto's format $7$: PBKDF2 with SHA-512."""
     digest = hashlib.pbkdf2_hmac("sha512", text.encode(), salt, rounds)
     return "$".join(
         ("", "7", str(rounds), base64.b64encode(salt).decode(), base64.b64encode(digest).decode())
@@ -32,59 +32,69 @@ def _hash(text: str, salt: bytes, rounds: int) -> str:
 
 
 def verify_password(text: str, hashed: str) -> bool:
-    """Whether a hash in mosquitto's format is of this password."""
+    """Return whether `hashed`, in mosquitto's format $7$, is a hash of the password `text`."""
     try:
         _, kind, rounds, salt, _ = hashed.split("$")
-        made = _hash(text, base64.b64decode(salt), int(rounds))
+        expected = _hash(text, base64.b64decode(salt), int(rounds))
     except ValueError:
         return False
-    return kind == "7" and hmac.compare_digest(made, hashed)
+    return kind == "7" and hmac.compare_digest(expected, hashed)
 
 
 def render_password_file(passwords: Mapping[str, str], before: str) -> str:
-    """The lines of `password_file`; those of `before` stay where they still fit, so nothing moves."""
-    had = dict(line.split(":", 1) for line in before.splitlines() if ":" in line)
+    """Return the content of mosquitto's password file, with a line per user.
+
+    `before` is the present content. Its hashes are reused if they fit, so that the file changes only if
+    a password does.
+    """
+    old_hashes = dict(line.split(":", 1) for line in before.splitlines() if ":" in line)
     lines = []
     for user, text in sorted(passwords.items()):
-        hashed = had.get(user, "")
-        lines.append(
-            f"{user}:{hashed if verify_password(text, hashed) else _hash(text, secrets.token_bytes(_SALT), _ROUNDS)}"
-        )
+        hashed = old_hashes.get(user, "")
+        if not verify_password(text, hashed):
+            hashed = _hash(text, secrets.token_bytes(_SALT_SIZE), _ITERATIONS)
+        lines.append(f"{user}:{hashed}")
     return "\n".join(lines) + "\n"
 
 
 def render_acl_file(prefix: str) -> str:
-    """Each device below its own base, and the desk everywhere below the prefix."""
+    """Return mosquitto's ACL file: devices use their own topics, the dashboard user all of the fleet.
+
+    `prefix` is the first part of the fleet's topics.
+    """
     return (
-        "# %u is who has connected: a device writes below its own base and nowhere else,\n"
-        "# and hears the commands to its own actuators and nothing else\n"
+        "# %u is the user name of the client. A device may publish only below its own base topic,\n"
+        "# and receive only its own commands and updates\n"
         f"pattern write {prefix}/%u/#\n"
         f"pattern read {prefix}/%u/+/+/set\n"
         f"pattern read {prefix}/%u/update/#\n"
-        "# and is found by Home Assistant\n"
+        "# and it may use Home Assistant discovery\n"
         "pattern write homeassistant/device/%u/config\n"
         "pattern read homeassistant/status\n"
         "\n"
-        "# sees and switches all of them\n"
+        "# the dashboard user may read and command all devices\n"
         f"user {DASHBOARD_USER}\n"
         f"topic readwrite {prefix}/#\n"
     )
 
 
 def render_config_lines(credentials: Credentials, tls: bool, folder: Path | str) -> list[str]:
-    """What stands behind `listener` in mosquitto.conf; `folder` is where the broker has these files."""
-    # without it an answer waits 40 ms for the acknowledgement of the segment before it
-    made = ["set_tcp_nodelay true"]
+    """Return the lines of mosquitto.conf for TLS, authentication and ACL, to follow its `listener` line.
+
+    `folder` is the folder of the other files on the broker's computer.
+    """
+    # Without it, Nagle's algorithm delays an answer by 40 ms, until the segment before it is acknowledged.
+    lines = ["set_tcp_nodelay true"]
     if tls:
-        made += [f"cafile {folder}/ca.pem", f"certfile {folder}/server.pem", f"keyfile {folder}/server.key"]
+        lines += [f"cafile {folder}/ca.pem", f"certfile {folder}/server.pem", f"keyfile {folder}/server.key"]
         if credentials.certificate:
-            made.append("require_certificate true")
+            lines.append("require_certificate true")
             if not credentials.password:
-                made.append("use_identity_as_username true")
+                lines.append("use_identity_as_username true")
     if credentials.password or credentials.certificate:
-        # nobody takes another's client identifier, and throws it out by that
-        made.append("use_username_as_clientid true")
-        made.append(f"acl_file {folder}/acl")
+        # so that a device cannot disconnect another one by using its client identifier
+        lines.append("use_username_as_clientid true")
+        lines.append(f"acl_file {folder}/acl")
     if credentials.password:
-        made.append(f"password_file {folder}/passwords")
-    return made
+        lines.append(f"password_file {folder}/passwords")
+    return lines

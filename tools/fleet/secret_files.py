@@ -1,4 +1,4 @@
-"""Files that nobody but their owner reads, in folders that git does not see."""
+"""Folders and files for secrets: readable only by their owner, ignored by git, written atomically."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder for secrets: mode 0700, and with a `.gitignore` of its own."""
+    """Create a folder for secrets: mode 0700, with a `.gitignore` that ignores its content.
+
+    An existing folder gets both, too. Returns `path`.
+    """
     path.mkdir(parents=True, exist_ok=True)
     os.chmod(path, 0o700)
     ignore = path / ".gitignore"
@@ -17,15 +20,18 @@ def make_folder(path: Path) -> Path:
 
 
 def write_file(path: Path, data: bytes | str) -> bool:
-    """Write a file of mode 0600, whole or not at all; True where it was not there as it is now."""
+    """Write a file of mode 0600 atomically: completely or not at all.
+
+    Returns True if the file is new or its content has changed, False if it had this content already.
+    """
     new = data.encode() if isinstance(data, str) else data
     if path.is_file() and path.read_bytes() == new:
         os.chmod(path, 0o600)
         return False
-    beside = path.with_name(path.name + ".new")
-    beside.unlink(missing_ok=True)
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(handle, "wb") as file:
         file.write(new)
-    os.replace(beside, path)
+    os.replace(temporary, path)
     return True

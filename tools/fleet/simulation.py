@@ -1,4 +1,4 @@
-"""A fleet as processes on this computer: who plays the broker, and what each device becomes."""
+"""Simulation of a fleet on this computer: its broker, and each device as a process of the MicroPython VM."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ from tools.fleet.store import FleetStore
 from tools.vm.device import SimulatedDevice
 from umqtt5 import tls
 
-# what every computer that runs the VM can tell of itself
+# readings that every computer can measure
 _READINGS = ("load", "memory_available", "disk_free", "uptime")
-DEFAULT_PERIOD = 1.0  # s
-_LOCAL = "localhost"  # bears a name: some mbedTLS check no addresses
+DEFAULT_PERIOD = 1.0  # seconds between two readings
+_LOCAL = "localhost"
 
 
 @dataclass(frozen=True)
 class SimulatedBroker:
-    """The broker of a simulated fleet, and how the desk gets to it."""
+    """The broker of a simulated fleet."""
 
-    address: Address  # with the desk's user and password
-    ca: bytes | None = None  # TLS where there is one
-    certificates: bool = False
-    is_ours: bool = True  # nobody else is there, and it is gone afterwards
-    # user and password of every device, where they have none of their own
-    shared_credentials: bool = False
+    address: Address  # with user and password of the dashboard user
+    ca: bytes | None = None  # CA certificate (PEM); None: no TLS
+    certificates: bool = False  # whether clients use client certificates
+    is_ours: bool = True  # whether it runs only for this simulation
+    shared_credentials: bool = False  # whether the devices use the user and password of `address`
 
 
 def default_fleet(count: int, secured: bool, period: float = DEFAULT_PERIOD) -> Fleet:
-    """A fleet without a description: so many of this computer, with or without proof of who they are."""
+    """Return a fleet of `count` host boards, for a simulation without a description.
+
+    `secured` turns on TLS, passwords and client certificates. `period` is in seconds.
+    """
     sensors = [{"kind": kind, "period": period} for kind in _READINGS]
     return Fleet.model_validate(
         {
@@ -58,64 +60,69 @@ def default_fleet(count: int, secured: bool, period: float = DEFAULT_PERIOD) -> 
 def open_broker(
     broker_choice: str, fleet: Fleet, store: FleetStore, names: list[str], ca: Path | None, folder: Path
 ) -> Iterator[SimulatedBroker]:
-    """A broker by its name or URL; mosquitto asks for what the description says. Raises UserError."""
-    with contextlib.ExitStack() as stack:
-        yield _open_broker(stack, broker_choice, fleet, store, names, ca, folder)
+    """Start or reach the broker of a simulated fleet, for the duration of the block.
+
+    `broker_choice` is `iotcore`, `mosquitto` or a URL. `mosquitto` is configured in `folder` with the
+    credentials that the fleet description requires. `names` are the devices. `ca` is the CA file of a
+    broker given by URL. Raises UserError.
+    """
+    user = password = None
+    if fleet.credentials.password:
+        user = mosquitto_config.DASHBOARD_USER
+        password = store.get_passwords([user])[user]
+    if broker_choice == "iotcore":
+        with broker.iotcore() as address:
+            yield SimulatedBroker(replace(address, user=user, password=password))
+    elif broker_choice == "mosquitto":
+        with _configured_mosquitto(fleet, store, names, folder) as running:
+            # a name instead of an address, because some mbedTLS builds check only names in certificates
+            host = _LOCAL if fleet.broker.tls else running.address.host
+            address = Address(host, running.address.port, user, password)
+            own_ca = store.authority.certificate_pem if fleet.broker.tls else None
+            yield SimulatedBroker(address, own_ca, fleet.broker.tls and fleet.credentials.certificate)
+    else:
+        yield _reach_broker(broker.parse_url(broker_choice), user, password, fleet, store, ca)
 
 
-def _open_broker(
-    stack: contextlib.ExitStack,
-    broker_choice: str,
+def _configured_mosquitto(
+    fleet: Fleet, store: FleetStore, names: list[str], folder: Path
+) -> broker.Mosquitto:
+    secret_files.make_folder(folder)
+    generate.write_broker_files(fleet, store, names, folder, _LOCAL)
+    lines = mosquitto_config.render_config_lines(fleet.credentials, fleet.broker.tls, folder)
+    anonymous = not generate.requires_login(fleet)
+    # At the start of a test, many devices publish at the same time.
+    return broker.Mosquitto(*lines, "max_queued_messages 10000", anonymous=anonymous)
+
+
+def _reach_broker(
+    address: Address,
+    user: str | None,
+    password: str | None,
     fleet: Fleet,
     store: FleetStore,
-    names: list[str],
     ca: Path | None,
-    folder: Path,
 ) -> SimulatedBroker:
-    password = (
-        store.get_passwords([mosquitto_config.DASHBOARD_USER])[mosquitto_config.DASHBOARD_USER]
-        if fleet.credentials.password
-        else None
-    )
-    user = mosquitto_config.DASHBOARD_USER if password else None
-    if broker_choice == "iotcore":
-        address = stack.enter_context(broker.iotcore())
-        return SimulatedBroker(replace(address, user=user, password=password))
-    if broker_choice == "mosquitto":
-        secret_files.make_folder(folder)
-        generate.write_broker_files(fleet, store, names, folder, _LOCAL)
-        lines = mosquitto_config.render_config_lines(fleet.credentials, fleet.broker.tls, folder)
-        anonymous = not generate.requires_login(fleet)
-        # a thousand devices come at once where a test begins
-        running = stack.enter_context(
-            broker.Mosquitto(*lines, "max_queued_messages 10000", anonymous=anonymous)
-        )
-        host = _LOCAL if fleet.broker.tls else running.address.host
-        address = Address(host, running.address.port, user, password)
-        own_ca = store.authority.certificate_pem if fleet.broker.tls else None
-        return SimulatedBroker(address, own_ca, fleet.broker.tls and fleet.credentials.certificate)
-    given = broker.parse_url(broker_choice)
-    if not broker.is_reachable(given, 5):
-        raise UserError(f"{given}: nobody answers there; `make doctor BROKER=...` tells more")
-    address = given if given.user else replace(given, user=user, password=password)
-    trusted = None
-    if given.tls:
+    """Check that a broker accepts connections. `user` and `password` are used if the URL has none."""
+    if not broker.is_reachable(address, 5):
+        raise UserError(f"{address}: no broker answers. Is it running? Try: make doctor BROKER={address}")
+    ca_pem = None
+    if address.tls:
         try:
-            trusted = ca.read_bytes() if ca else store.authority.certificate_pem
+            ca_pem = ca.read_bytes() if ca else store.authority.certificate_pem
         except OSError as error:
-            raise UserError(f"--ca {ca}: {error.strerror}") from error
-    certificates = bool(trusted) and fleet.credentials.certificate
+            raise UserError(f"--ca {ca}: {error.strerror}. Expected a PEM file") from error
     return SimulatedBroker(
-        address,
-        trusted,
-        certificates,
+        address if address.user else replace(address, user=user, password=password),
+        ca_pem,
+        certificates=bool(ca_pem) and fleet.credentials.certificate,
         is_ours=False,
-        shared_credentials=bool(given.user) and password is None,
+        shared_credentials=bool(address.user) and password is None,
     )
 
 
 def dashboard_ssl_context(broker: SimulatedBroker, fleet: Fleet, store: FleetStore) -> Any:
-    """The SSLContext of the dashboard user, None without TLS."""
+    """Return the SSLContext of the dashboard user, None without TLS."""
     if not broker.ca:
         return None
     pair = (
@@ -127,34 +134,40 @@ def dashboard_ssl_context(broker: SimulatedBroker, fleet: Fleet, store: FleetSto
 
 
 def for_host_board(one: DeviceFiles, broker: SimulatedBroker) -> DeviceFiles:
-    """The same device with this computer as its board: its names and periods stay."""
+    """Return the files of the same device for the host board and this broker.
+
+    Names and periods stay. Sensors and outputs are replaced by those of this computer.
+    """
     target = definition.load_board("host")
     config = copy.deepcopy(one.config)
     config.pop("wifi", None)
-    config["ntp"] = []  # this computer's clock is right, and a hundred would ask at once
-    where = config["broker"]
-    where.update(host=broker.address.host, port=broker.address.port)
+    config["ntp"] = []  # this computer's clock is right, and many devices would query a server at once
+    broker_config = config["broker"]
+    broker_config.update(host=broker.address.host, port=broker.address.port)
     if broker.shared_credentials:
-        where.update(user=broker.address.user, password=broker.address.password)
+        broker_config.update(user=broker.address.user, password=broker.address.password)
     certificates = dict(one.certificates)
-    where.pop("tls", None)
+    broker_config.pop("tls", None)
     if broker.ca:
         certificates["ca.pem"] = broker.ca
-        where["tls"] = {"ca": "ca.pem"}
+        broker_config["tls"] = {"ca": "ca.pem"}
         if broker.certificates:
-            where["tls"].update(cert="cert.pem", key="key.pem")
+            broker_config["tls"].update(cert="cert.pem", key="key.pem")
     for index, sensor in enumerate(config["sensors"]):
         if sensor["kind"] not in _READINGS:
-            # what else it says is of its own kind
-            played = {"kind": _READINGS[index % len(_READINGS)], "name": sensor.get("name") or sensor["kind"]}
-            config["sensors"][index] = {**played, "period": sensor.get("period", 10)}
+            # without the other fields, which belong to the replaced kind
+            config["sensors"][index] = {
+                "kind": _READINGS[index % len(_READINGS)],
+                "name": sensor.get("name") or sensor["kind"],
+                "period": sensor.get("period", 10),
+            }
     for index, actuator in enumerate(config["actuators"]):
         actuator["pin"] = target.outputs[index % len(target.outputs)]
     return DeviceFiles(one.name, target, config, certificates)
 
 
 def start_device(one: DeviceFiles, folder: Path) -> SimulatedDevice:
-    """Start a device. Raises vm.VmMissing, OSError."""
+    """Start a device in `folder`, with its certificates there. Raises VmNotFound or OSError."""
     secret_files.make_folder(folder)
     for name, data in one.certificates.items():
         secret_files.write_file(folder / name, data)
@@ -162,7 +175,7 @@ def start_device(one: DeviceFiles, folder: Path) -> SimulatedDevice:
 
 
 def memory_usage(device: SimulatedDevice) -> int | None:
-    """Bytes that a device takes of this computer, with its share of what all share; None if unknown."""
+    """Return the memory of a device's process in bytes (PSS: shared pages divided); None if unknown."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{device.pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -171,7 +184,7 @@ def memory_usage(device: SimulatedDevice) -> int | None:
 
 
 def available_memory() -> int | None:
-    """Bytes of memory that this computer has left, None if unknown."""
+    """Return the available memory of this computer in bytes, None if unknown."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

@@ -1,7 +1,7 @@
-"""What a fleet has that can't be made again: its authority, its passwords, its keys, who was flashed.
+"""Secrets and state of a fleet: its CA, passwords, keys and certificates, and which devices were flashed.
 
-It lies beside the description, as `fleet.private` for `fleet.toml`: not in `build/`, which
-`make clean` removes. Whoever loses it has to flash every device anew.
+They are in a folder beside the description, `fleet.private` for `fleet.toml`. They are not in `build/`,
+because `make clean` deletes that. If the folder is lost, every device must be reflashed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tools.fleet.certificate_authority import CertificateAndKey, CertificateAuth
 
 
 class FleetStore:
-    """The folder; what is not in it yet is made when it is asked for."""
+    """The secrets folder of a fleet. Passwords and certificates are created on first use."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises UserError where it can't be read."""
+        """Open the folder, or create it with a new CA. Raises UserError if a file cannot be read."""
         self.folder = secret_files.make_folder(folder)
         self.authority = CertificateAuthority(folder)
         self._passwords: dict[str, str] = self._read("passwords.json")
@@ -34,11 +34,14 @@ class FleetStore:
         try:
             found = json.loads(path.read_text())
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: can't be read: bring it back from a copy") from error
+            raise UserError(f"{path} cannot be read. Restore it from a backup") from error
         return found if isinstance(found, dict) else {}
 
     def get_passwords(self, users: list[str]) -> dict[str, str]:
-        """The password of each; one that left the fleet keeps his here, for he may come back."""
+        """Return the password of each user; creates missing ones.
+
+        Passwords of devices that left the fleet are kept, in case the device returns.
+        """
         for user in users:
             self._passwords.setdefault(user, mosquitto_config.generate_password())
         secret_files.write_file(
@@ -47,38 +50,40 @@ class FleetStore:
         return {user: self._passwords[user] for user in users}
 
     def client_certificate(self, name: str, years: int) -> CertificateAndKey:
-        """A device's certificate and key."""
-        return self._pair("clients", name, lambda: self.authority.issue_client(name, years))
+        """Return the certificate and key of a device or dashboard; issues them if missing or expiring."""
+        return self._load_or_issue("clients", name, lambda: self.authority.issue_client(name, years))
 
     def server_certificate(self, host: str) -> CertificateAndKey:
-        """The broker's."""
-        return self._pair("servers", host, lambda: self.authority.issue_server(host))
+        """Return the certificate and key of a broker; issues them if missing or expiring."""
+        return self._load_or_issue("servers", host, lambda: self.authority.issue_server(host))
 
-    def _pair(self, folder: str, name: str, make: Callable[[], CertificateAndKey]) -> CertificateAndKey:
+    def _load_or_issue(
+        self, folder: str, name: str, issue: Callable[[], CertificateAndKey]
+    ) -> CertificateAndKey:
         keys = secret_files.make_folder(self.folder / folder)
-        file = name.replace(":", "_")  # an address of IPv6
+        file = name.replace(":", "_")  # `name` may be an IPv6 address
         cert, key = keys / f"{file}.pem", keys / f"{file}.key"
         if cert.exists() and key.exists():
-            found = CertificateAndKey(cert.read_bytes(), key.read_bytes())
-            if self.authority.is_valid(found, name):
-                return found
-        made = make()
-        secret_files.write_file(key, made.key)
-        secret_files.write_file(cert, made.cert)
-        return made
+            stored = CertificateAndKey(cert.read_bytes(), key.read_bytes())
+            if self.authority.is_valid(stored, name):
+                return stored
+        issued = issue()
+        secret_files.write_file(key, issued.key)
+        secret_files.write_file(cert, issued.cert)
+        return issued
 
-    # ---- who was flashed
+    # ---- flashed devices
 
     def flashed_at(self, name: str) -> str | None:
-        """When a device was flashed, None where it was not."""
+        """Return the time (ISO 8601, UTC) at which a device was flashed, None if it was not."""
         return self._state.get(name, {}).get("flashed")
 
     def flashed_digest(self, name: str) -> str | None:
-        """The hash of what a device was flashed with."""
+        """Return `DeviceFiles.digest` of the files that a device was flashed with, None if it was not."""
         return self._state.get(name, {}).get("outfit")
 
     def record_flashed(self, name: str, digest: str, port: str) -> None:
-        """Note it at once: the next thing may be a cable that is pulled."""
+        """Record that a device was flashed now, at once, because the run may be interrupted."""
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         self._state[name] = {"flashed": now, "outfit": digest, "port": port}
         secret_files.write_file(self.folder / "state.json", json.dumps(self._state, indent=1, sort_keys=True))

@@ -167,7 +167,7 @@ class MonitorApp(App[None]):
             now = time.time()
             points = [
                 (at - now, value)
-                for at, value in zip(device.times[self.reading], device.readings[self.reading])
+                for at, value in zip(device.timestamps[self.reading], device.readings[self.reading])
                 if now - at < _PLOT
             ]
             plot.plt.title(f"{self.reading} {UNITS.get(self.reading, '')}, last {_PLOT:.0f} s")

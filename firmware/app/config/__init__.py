@@ -1,4 +1,4 @@
-"""Reading and checking `config.json`: one file on a board, `config.mpy`."""
+"""Loads and checks `config.json`; on a board this folder is one file, `app/config.mpy`."""
 
 from .config import ConfigError, load
 

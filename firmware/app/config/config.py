@@ -1,231 +1,232 @@
-"""Reads `config.json` and checks it field by field, before anything is switched on."""
+"""Reads `config.json` and checks each field, before the device switches anything on."""
 
 import json
 import os
 
-from actuators.schema import FIELDS as ACTUATORS
-from sensors import KINDS
-from sensors import load_module as load_sensor_module
+from actuators.schema import FIELDS as _ACTUATOR_FIELDS
+from sensors import KINDS, load_module
 
 from .schema import FIELDS, REQUIRED
 
+# what a pin cannot do, by the list of pins that can
+_USES = {
+    "INPUT_PINS": "be an input",
+    "OUTPUT_PINS": "be an output",
+    "ANALOG_PINS": "measure a voltage",
+    "WAKE_PINS": "wake the board",
+}
+
 
 class ConfigError(Exception):
-    """One line for a person: the file, the field, what was expected."""
+    """An error in the config; its text is one line with the file, the field, and what is expected."""
 
 
 def load(path, pins):
-    """The config as a dict with every default filled in. Raises ConfigError.
+    """Return the config as a dict with all defaults filled in. Raises ConfigError.
 
-    `pins` is the board's module, which knows the sensors, outputs and radio that there are.
+    `pins` is the board's module, which lists the board's pins, sensors, outputs and buses.
     """
     try:
         with open(path) as file:
             config = json.load(file)
     except OSError:
-        raise ConfigError("%s: not there; copy docs/config.example.json" % path)
+        raise ConfigError("%s: file not found; copy docs/config.example.json" % path)
     except ValueError:
         raise ConfigError("%s: not JSON; check commas, quotes and brackets" % path)
     if not isinstance(config, dict):
         raise ConfigError("%s: expected an object with device and broker" % path)
-    _fields(path, "", config)
-    _name(path, "device", config["device"])
-    for field in ("prefix", "discovery"):
-        topic = config[field]
+    _check_fields(path, "", config)
+    _check_name(path, "device", config["device"])
+    for key in ("prefix", "discovery"):
+        topic = config[key]
         if topic and ("+" in topic or "#" in topic or "\n" in topic):
-            _fail(path, field, topic, FIELDS[""][field][4])
-    _fields(path, "broker.", config["broker"])
+            _fail(path, key, topic, FIELDS[""][key][4])
+    _check_fields(path, "broker.", config["broker"])
     if config["broker"]["tls"] is not None:
-        _tls(path, config["broker"]["tls"])
-    _wifi(path, config["wifi"], pins)
+        _check_tls(path, config["broker"]["tls"])
+    _check_wifi(path, config["wifi"], pins)
     config["backlog"] = config["backlog"] or {}
-    _fields(path, "backlog.", config["backlog"])
-    _one_of(path, "backlog.policy", config["backlog"], "policy", ("newest", "oldest", "thin"))
+    _check_fields(path, "backlog.", config["backlog"])
+    _check_choice(path, "backlog.", config["backlog"], "policy", ("newest", "oldest", "thin"))
     if config["update"] is not None:
-        _update(path, config["update"])
+        _check_update(path, config["update"])
     config["power"] = config["power"] or {}
-    _power(path, config["power"], pins)
-    _sensors(path, config["sensors"], config["power"]["mode"], pins)
-    _actuators(path, config["actuators"], pins)
+    _check_power(path, config["power"], pins)
+    _check_sensors(path, config["sensors"], config["power"]["mode"], pins)
+    _check_actuators(path, config["actuators"], pins)
     return config
 
 
-def _fail(path, field, value, expected):
-    secret = field[-8:] == "password" or field == "update.key"
-    shown = "..." if secret else json.dumps(value)
-    raise ConfigError("%s: %s: %s, expected %s" % (path, field, shown, expected))
+def _fail(path, key, value, text):
+    """Raise ConfigError for a value that is not as `text` says. Secrets are not shown."""
+    is_secret = key[-8:] == "password" or key == "update.key"
+    shown = "..." if is_secret else json.dumps(value)
+    raise ConfigError("%s: %s: %s, expected %s" % (path, key, shown, text))
 
 
-def _fields(path, where, found, table=None):
-    """Check the fields of one object and fill in its defaults."""
-    table = table or FIELDS[where]
-    for field in found:
-        if field not in table:
-            known = ", ".join(sorted(table))
-            raise ConfigError("%s: %s%s: unknown, expected one of %s" % (path, where, field, known))
-    for field in table:
-        kind, default, low, high, expected = table[field]
-        value = found.get(field)
+def _check_fields(path, prefix, config, fields=None):
+    """Check the fields of one object and fill in its defaults; `prefix` precedes their names."""
+    fields = fields or FIELDS[prefix]
+    for key in config:
+        if key not in fields:
+            known = ", ".join(sorted(fields))
+            raise ConfigError("%s: %s%s: unknown, expected one of %s" % (path, prefix, key, known))
+    for key in fields:
+        kind, default, low, high, text = fields[key]
+        value = config.get(key)
         if value is None:
             if default is REQUIRED:
-                raise ConfigError("%s: %s%s: missing, expected %s" % (path, where, field, expected))
-            found[field] = list(default) if kind is list else default
+                raise ConfigError("%s: %s%s: missing, expected %s" % (path, prefix, key, text))
+            config[key] = list(default) if kind is list else default
             continue
-        right = isinstance(value, (int, float) if kind is float else kind)
-        if not right or isinstance(value, bool) and kind is not bool:
-            _fail(path, where + field, value, expected)
+        has_type = isinstance(value, (int, float) if kind is float else kind)
+        if not has_type or isinstance(value, bool) and kind is not bool:
+            _fail(path, prefix + key, value, text)
         if kind not in (dict, bool, object):
             size = len(value) if kind in (str, list) else value
             if not low <= size <= high:
-                _fail(path, where + field, value, expected)
+                _fail(path, prefix + key, value, text)
 
 
-def _name(path, field, name):
+def _check_name(path, key, name):
     for c in name:
         if not (c.isalpha() or c.isdigit() or c in "-_") or ord(c) > 127:
-            _fail(path, field, name, FIELDS[""]["device"][4])
+            _fail(path, key, name, FIELDS[""]["device"][4])
 
 
-def _one_of(path, field, found, key, known):
-    if isinstance(found, dict) and key in found and found[key] not in known:
-        _fail(path, field, found[key], "one of " + ", ".join(sorted(known)))
+def _check_choice(path, prefix, config, key, values):
+    if isinstance(config, dict) and key in config and config[key] not in values:
+        _fail(path, prefix + key, config[key], "one of " + ", ".join(sorted(values)))
 
 
-def _list(path, what, found, fields, key, known):
-    """Check a list of sensors or actuators; `key` has to be `known` to the board.
+def _check_list(path, name, items, fields, key, values):
+    """Check a list of sensors or actuators; returns the set of their names.
 
-    `fields(kind)` is the table of a kind.
+    `fields(kind)` returns the fields of a kind. The field `key` must have one of `values`.
     """
     names = set()
-    for index, item in enumerate(found):
-        where = "%s[%d]" % (what, index)
+    for index, item in enumerate(items):
+        prefix = "%s[%d]" % (name, index)
         if not isinstance(item, dict):
-            _fail(path, where, item, "an object")
-        _fields(path, where + ".", item, fields(item.get("kind")))
-        _one_of(path, where + "." + key, item, key, known)
+            _fail(path, prefix, item, "an object")
+        prefix += "."
+        _check_fields(path, prefix, item, fields(item.get("kind")))
+        _check_choice(path, prefix, item, key, values)
         if item["name"] is None:
             item["name"] = item["kind"]
-        _name(path, where + ".name", item["name"])
+        _check_name(path, prefix + "name", item["name"])
         if item["name"] in names:
-            _fail(path, where + ".name", item["name"], "a name that no other has")
+            _fail(path, prefix + "name", item["name"], "a name that is not used yet")
         names.add(item["name"])
     return names
 
 
-def _actuators(path, found, pins):
-    for index, item in enumerate(found):
-        _one_of(path, "actuators[%d].kind" % index, item, "kind", ACTUATORS)
-    names = _list(path, "actuators", found, lambda kind: ACTUATORS[kind or "switch"], "pin", pins.OUTPUTS)
-    for index, item in enumerate(found):
-        where = "actuators[%d]." % index
-        _one_of(path, where + "safe", item, "safe", ("ON", "OFF", "HOLD"))
+def _check_actuators(path, items, pins):
+    for index, item in enumerate(items):
+        _check_choice(path, "actuators[%d]." % index, item, "kind", _ACTUATOR_FIELDS)
+    names = _check_list(
+        path, "actuators", items, lambda kind: _ACTUATOR_FIELDS[kind or "switch"], "pin", pins.OUTPUTS
+    )
+    for index, item in enumerate(items):
+        prefix = "actuators[%d]." % index
+        _check_choice(path, prefix, item, "safe", ("ON", "OFF", "HOLD"))
         for other in item["interlock"]:
             if other not in names or other == item["name"]:
-                _fail(path, where + "interlock", other, "the name of another actuator")
+                _fail(path, prefix + "interlock", other, "the name of another actuator")
 
 
-def _sensors(path, found, mode, pins):
-    woken = None
+def _check_sensors(path, items, mode, pins):
+    wake_error = None if mode == "deep" else 'power.mode is not "deep"'
     known = KINDS.split() + list(pins.READINGS)
-    for index, item in enumerate(found):
-        _one_of(path, "sensors[%d].kind" % index, item, "kind", known)
-    _list(path, "sensors", found, lambda kind: load_sensor_module(kind).FIELDS, "kind", known)
-    for index, item in enumerate(found):
-        where = "sensors[%d]." % index
-        kind = load_sensor_module(item["kind"])
-        for field, use in getattr(kind, "PIN_USES", {}).items():
-            _pin(path, where + field, item[field], use, pins)
-        for field, words in getattr(kind, "CHOICES", {}).items():
-            _one_of(path, where + field, item, field, words)
+    for index, item in enumerate(items):
+        _check_choice(path, "sensors[%d]." % index, item, "kind", known)
+    _check_list(path, "sensors", items, lambda kind: load_module(kind).FIELDS, "kind", known)
+    for index, item in enumerate(items):
+        prefix = "sensors[%d]." % index
+        kind = load_module(item["kind"])
+        for key, use in getattr(kind, "PIN_USES", {}).items():
+            _check_pin(path, prefix + key, item[key], use, pins)
+        for key, words in getattr(kind, "CHOICES", {}).items():
+            _check_choice(path, prefix, item, key, words)
         if "bus" in item and item["bus"] not in pins.BUSES:
             buses = ", ".join(sorted(pins.BUSES))
-            _fail(path, where + "bus", item["bus"], buses or "no such sensor: this board has no bus")
+            _fail(path, prefix + "bus", item["bus"], buses or "no sensor with a bus: this board has no bus")
         wrong = kind.check(item, pins) if hasattr(kind, "check") else None
         if wrong:
-            _fail(path, where + wrong[0], item[wrong[0]], wrong[1])
+            _fail(path, prefix + wrong[0], item[wrong[0]], wrong[1])
         if item.get("wake"):
-            if mode != "deep" or woken:
-                _fail(path, where + "wake", True, "false: " + (woken or 'only from power.mode "deep"'))
-            woken = "another sensor wakes it"
-            _pin(path, where + "pin", item["pin"], "WAKE_PINS", pins)
+            if wake_error:
+                _fail(path, prefix + "wake", True, "false: " + wake_error)
+            wake_error = "another sensor wakes the board"
+            _check_pin(path, prefix + "pin", item["pin"], "WAKE_PINS", pins)
 
 
-_USES = {
-    "INPUT_PINS": "an input",
-    "OUTPUT_PINS": "an output",
-    "ANALOG_PINS": "measured",
-    "WAKE_PINS": "what wakes it",
-}
-
-
-def _pin(path, where, pin, use, pins):
-    """A number of the chip's that can be used so, or a name of the board's."""
-    pins_that_can = getattr(pins, use)
-    named = isinstance(pin, str)
-    if pins_that_can == "any":
-        if named and 0 < len(pin) < 24 and "/" not in pin and pin not in ("config.json", "."):
+def _check_pin(path, key, pin, kind, pins):
+    """Check a pin: a GPIO number or the name of an output. `kind` names the list of pins it must be in."""
+    allowed = getattr(pins, kind)
+    is_name = isinstance(pin, str)
+    if allowed == "any":
+        if is_name and 0 < len(pin) < 24 and "/" not in pin and pin not in ("config.json", "."):
             return
-        _fail(path, where, pin, "the name of a file, 1 to 23 letters")
-    number = pins.OUTPUTS.get(pin) if named else pin
+        _fail(path, key, pin, "the name of a file, 1 to 23 letters")
+    number = pins.OUTPUTS.get(pin) if is_name else pin
     if not isinstance(number, int) or isinstance(number, bool):
-        _fail(path, where, pin, "a number of one of its pins: " + pins_that_can)
-    if not _within(number, pins_that_can):
-        for numbers in pins.PIN_RESTRICTIONS:
-            if _within(number, numbers) and not (
-                use != "ANALOG_PINS" and "measure" in pins.PIN_RESTRICTIONS[numbers]
-            ):
+        _fail(path, key, pin, "a GPIO number, one of " + allowed)
+    if not _is_listed(number, allowed):
+        for numbers, why in pins.PIN_RESTRICTIONS.items():
+            if _is_listed(number, numbers) and (kind == "ANALOG_PINS" or "measure" not in why):
                 raise ConfigError(
-                    "%s: %s: GPIO %d can't be %s, for %s; expected one of %s"
-                    % (path, where, number, _USES[use], pins.PIN_RESTRICTIONS[numbers], pins_that_can)
+                    "%s: %s: GPIO %d cannot %s: %s; expected one of %s"
+                    % (path, key, number, _USES[kind], why, allowed)
                 )
-        _fail(path, where, pin, "one of %s%s" % (pins_that_can, ", to wake it" if use == "WAKE_PINS" else ""))
+        text = " to wake the board" if kind == "WAKE_PINS" else ""
+        _fail(path, key, pin, "one of %s%s" % (allowed, text))
 
 
-def _within(number, numbers):
-    """Whether it is one of these, such as "0-5 12 32-39"."""
-    for part in numbers.split():
+def _is_listed(pin, text):
+    """Return True if the number is in a list such as "0-5 12 32-39"."""
+    for part in text.split():
         low, _, high = part.partition("-")
-        if int(low) <= number <= int(high or low):
+        if int(low) <= pin <= int(high or low):
             return True
     return False
 
 
-def _tls(path, tls):
-    """The files lie beside the config."""
-    _fields(path, "broker.tls.", tls)
-    if (tls["cert"] is None) != (tls["key"] is None):
-        raise ConfigError("%s: broker.tls: cert and key go together" % path)
+def _check_tls(path, config):
+    """Check `broker.tls`; its files are in the folder of the config."""
+    _check_fields(path, "broker.tls.", config)
+    if (config["cert"] is None) != (config["key"] is None):
+        raise ConfigError("%s: broker.tls: cert and key are used together only" % path)
     folder = path[: path.rfind("/") + 1]
-    for field in tls:
-        if tls[field]:
+    for key in config:
+        if config[key]:
             try:
-                os.stat(folder + tls[field])
+                os.stat(folder + config[key])
             except OSError:
-                _fail(path, "broker.tls." + field, tls[field], FIELDS["broker.tls."][field][4])
+                _fail(path, "broker.tls." + key, config[key], FIELDS["broker.tls."][key][4])
 
 
-def _update(path, update):
-    _fields(path, "update.", update)
+def _check_update(path, config):
+    _check_fields(path, "update.", config)
     try:
-        bytes.fromhex(update["key"])
+        bytes.fromhex(config["key"])
     except ValueError:  # the key itself is not shown
         raise ConfigError("%s: update.key: expected %s" % (path, FIELDS["update."]["key"][4]))
 
 
-def _power(path, power, pins):
-    _fields(path, "power.", power)
-    if power["mode"] not in ("on", "light", "deep"):
-        _fail(path, "power.mode", power["mode"], FIELDS["power."]["mode"][4])
-    if power["mode"] != "on" and not hasattr(pins, power["mode"] + "_sleep"):
-        _fail(path, "power.mode", power["mode"], "on: this board does not sleep")
+def _check_power(path, config, pins):
+    _check_fields(path, "power.", config)
+    if config["mode"] not in ("on", "light", "deep"):
+        _fail(path, "power.mode", config["mode"], FIELDS["power."]["mode"][4])
+    if config["mode"] != "on" and not hasattr(pins, config["mode"] + "_sleep"):
+        _fail(path, "power.mode", config["mode"], "on: this board cannot sleep")
 
 
-def _wifi(path, wifi, pins):
-    if wifi is None:
+def _check_wifi(path, config, pins):
+    if config is None:
         if pins.WIFI:
-            expected = FIELDS[""]["wifi"][4]
-            raise ConfigError("%s: wifi: missing, expected %s" % (path, expected))
+            raise ConfigError("%s: wifi: missing, expected %s" % (path, FIELDS[""]["wifi"][4]))
     elif not pins.WIFI:
-        raise ConfigError("%s: wifi: this board has none, expected no such field" % path)
+        raise ConfigError("%s: wifi: this board has no Wi-Fi, remove the field" % path)
     else:
-        _fields(path, "wifi.", wifi)
+        _check_fields(path, "wifi.", config)

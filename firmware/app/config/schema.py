@@ -1,9 +1,10 @@
-"""What `config.json` may hold: a table for each object, read by the check and by whoever writes a config.
+"""Schema of `config.json`: for each field its type, default, limits, and what is expected.
 
-`FIELDS` has the tables by what stands before the names of their fields. A field is (type, default,
-smallest, largest, what is expected, for a person). The bounds are those of a number, or of the length
-of a string. A default of `REQUIRED` means that the field has to be there, of `None` that it may be
-absent. The fields of a sensor and of an actuator are those of its kind, in `sensors` and `actuators`.
+`FIELDS` has a table for each object of the config; its key precedes the names of the fields. A field is
+(type, default, minimum, maximum, text for the user). The limits are those of a number, or of the length of a
+string or list. The default `REQUIRED` means that the field is required, None that it may be missing. The
+fields of sensors are in `sensors.schema` and in the module of each kind, those of actuators in
+`actuators.schema`.
 """
 
 REQUIRED = ...
@@ -15,31 +16,31 @@ FIELDS: dict = {
         "device": (str, REQUIRED, 1, 23, _NAME),
         "prefix": (str, "umqtt5", 1, 64, "a topic without + and #"),
         "discovery": (str, None, 1, 64, "a topic without + and #, such as homeassistant"),
-        "broker": (dict, REQUIRED, 0, 0, "an object"),
+        "broker": (dict, REQUIRED, 0, 0, "an object with host"),
         "tasmota": (bool, False, 0, 1, "true or false"),
         "wifi": (dict, None, 0, 0, "an object with ssid and password"),
-        "sensors": (list, (), 0, 32, "a list of sensors"),
-        "actuators": (list, (), 0, 32, "a list of actuators"),
+        "sensors": (list, (), 0, 32, "a list of up to 32 sensors"),
+        "actuators": (list, (), 0, 32, "a list of up to 32 actuators"),
         "timestamps": (bool, True, 0, 1, "true or false"),
         "backlog": (dict, None, 0, 0, "an object with keep, policy or on_flash"),
         "power": (dict, None, 0, 0, "an object with mode"),
         "update": (dict, None, 0, 0, "an object with key"),
         "health": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
-        "dedup_commands": (int, 8, 1, 64, "how many commands, 1 to 64"),
+        "dedup_commands": (int, 8, 1, 64, "a number of commands, 1 to 64"),
         "dedup_on_flash": (bool, False, 0, 1, "true or false"),
-        "journal": (int, None, 6144, 1048576, "bytes of each of its two files, 6144 or more"),
-        "ntp": (list, ("pool.ntp.org", "time.google.com"), 0, 4, "names of time servers, none for no time"),
+        "journal": (int, None, 6144, 1048576, "the size of each of its two files in bytes, 6144 or more"),
+        "ntp": (list, ("pool.ntp.org", "time.google.com"), 0, 4, "a list of up to 4 host names, [] for none"),
         "watchdog": (bool, True, 0, 1, "true or false"),
-        "reset_after": (float, 3600, 0, 86400, "seconds without a link, 0 for never"),
+        "reset_after": (float, 3600, 0, 86400, "seconds without a connection, 0 for never"),
     },
     "broker.": {
-        "host": (str, REQUIRED, 1, 253, "a host name or an address"),
+        "host": (str, REQUIRED, 1, 253, "a host name or an IP address"),
         "port": (int, None, 1, 65535, "a port number"),
         "user": (str, None, 0, 1024, "a user name"),
         "password": (str, None, 0, 1024, "a password"),
         "keep_alive": (int, 30, 5, 65535, "seconds, 5 or more"),
-        "will_delay": (int, 0, 0, 0x3FFFFFFF, "seconds, 0 for at once"),
-        "tls": (dict, None, 0, 0, "an object with ca, and cert and key where the broker asks for them"),
+        "will_delay": (int, 0, 0, 0x3FFFFFFF, "seconds, 0 or more"),
+        "tls": (dict, None, 0, 0, "an object with ca, and cert and key if the broker requires them"),
     },
     "broker.tls.": {
         "ca": (str, REQUIRED, 1, 64, "the name of a file on the device"),
@@ -47,18 +48,18 @@ FIELDS: dict = {
         "key": (str, None, 1, 64, "the name of a file on the device"),
     },
     "wifi.": {
-        "ssid": (str, REQUIRED, 1, 32, "the name of the network"),
-        "password": (str, "", 0, 64, "its password"),
+        "ssid": (str, REQUIRED, 1, 32, "the name of the Wi-Fi network"),
+        "password": (str, "", 0, 64, "the password of the Wi-Fi network"),
         "power_save": (bool, False, 0, 1, "true or false"),
     },
     "power.": {
         "mode": (str, "on", 2, 5, "on, light or deep"),
         "period": (float, 300, 1, 86400, "seconds from one wake to the next, 1 to 86400"),
-        "awake": (float, 30, 1, 3600, "seconds that it is awake at most, 1 to 3600"),
-        "linger": (float, 0.5, 0, 60, "seconds that it waits for commands, 0 to 60"),
+        "awake": (float, 30, 1, 3600, "the maximum seconds per wake, 1 to 3600"),
+        "linger": (float, 0.5, 0, 60, "seconds to wait for commands, 0 to 60"),
     },
     "backlog.": {
-        "keep": (int, 50, 0, 2000, "how many readings, 0 to 2000"),
+        "keep": (int, 50, 0, 2000, "a number of readings, 0 to 2000"),
         "policy": (str, "oldest", 4, 6, "oldest, thin or newest"),
         "on_flash": (bool, False, 0, 1, "true or false"),
     },

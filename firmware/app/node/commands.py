@@ -2,17 +2,26 @@
 
 `<base>/<platform>/<name>/set` accepts commands, `<base>/<platform>/<name>` has the state, retained. The
 response to a command goes to its Response Topic with its Correlation Data, or to `<base>/answer` if it has
-none: {"ok": true, "name": ..., "state": ...}, or "ok": false with "error". Duplicate commands and expired
-commands are not executed: see `command_dedup`. If the connection is lost, actuators go to their safe states.
+none: {"ok": true, "name": ..., "state": ...}, or "ok": false with "error". If the connection is lost,
+actuators go to their safe states.
+
+Duplicate commands are not executed. Two commands are the same if they have the same Response Topic and
+Correlation Data, or the same user property `id`. A command with the user property `expires` is not executed
+after that time.
 """
 
 import json
+from hashlib import sha256
 from time import ticks_diff, ticks_ms
 
 from micropython import const
 
-from .command_dedup import command_key, is_expired, is_idempotent
+from .command_dedup import KEY_SIZE
+from .timestamps import unix_time
 
+_RESPONSE_TOPIC = const(0x08)
+_CORRELATION_DATA = const(0x09)
+_USER_PROPERTY = const(0x26)
 _IDLE = const(1000)  # ms
 _MAX_COMMAND = const(256)  # bytes
 
@@ -37,8 +46,8 @@ class Commands:
             self._topics.append(client.topic(topic))
             client.subscribe(topic + "/set", self._make_handler(i), qos=1, retain_handling=2)
 
-    def republish_all(self):
-        """Publish all states again; call it when a new session begins."""
+    def publish_now(self):
+        """Publish all states with the next `run`."""
         for i in range(len(self._published)):
             self._published[i] = -1
 
@@ -55,7 +64,7 @@ class Commands:
                     self._published[i] = actuator.state_version
         return wait
 
-    def on_link_change(self, connected, now):
+    def on_state(self, connected, now):
         """Start or stop the timers after which offline actuators go to their safe states."""
         if connected:
             self._offline_since = None
@@ -71,8 +80,9 @@ class Commands:
                 self._safe[i] = True
                 actuator.enter_safe_state(now)
 
-    def is_any_on(self):
-        """Return True while any actuator is on."""
+    @property
+    def is_busy(self):
+        """True while any actuator is on."""
         for actuator in self.actuators:
             if actuator.on:
                 return True
@@ -86,7 +96,7 @@ class Commands:
     def _make_handler(self, i):
         def handle(message):
             now = ticks_ms()
-            key = command_key(message, self.actuators[i].name)
+            key = _command_key(message, self.actuators[i].name)
             text = self._dedup.find_answer(key) if key else None
             if not text:
                 text = json.dumps(self._execute(i, message, key, text, now))
@@ -110,9 +120,9 @@ class Commands:
             payload = message.payload
             if message.retain:  # it would be executed again at each connect
                 raise ValueError("retained commands are not executed")
-            if is_expired(message):
+            if _is_expired(message):
                 raise ValueError("the command has expired")
-            if key and not is_idempotent(payload):
+            if key and not _is_idempotent(payload):
                 if text is not None:
                     raise ValueError("power was lost during this command: check the state, send ON or OFF")
                 self._dedup.mark_started(key)
@@ -123,3 +133,47 @@ class Commands:
             print("command to %s: %s" % (actuator.name, error))
         answer["state"] = actuator.state()
         return answer
+
+
+def _command_key(message, name):
+    """Return the key that identifies a command to the actuator `name`, None if the command has none."""
+    correlation = message.property(_CORRELATION_DATA)
+    if correlation:
+        who = (message.property(_RESPONSE_TOPIC) or "").encode() + b"\0" + bytes(correlation)
+    else:
+        who = _user_property(message, "id")
+        if who is None:
+            return None
+        who = who.encode()
+    return sha256(name.encode() + b"\0" + who).digest()[:KEY_SIZE]
+
+
+def _user_property(message, name):
+    """Return the value of the first user property of this name, None if there is none."""
+    nth = 0
+    while True:
+        pair = message.property(_USER_PROPERTY, nth)
+        if pair is None or pair[0] == name:
+            return pair and pair[1]
+        nth += 1
+
+
+def _is_expired(message):
+    """Return True if the time in the user property `expires`, seconds since 1970, is over.
+
+    Without a set clock it returns False. Raises ValueError if the property is not a number.
+    """
+    text = _user_property(message, "expires")
+    now = unix_time()
+    if text is None or not now:
+        return False
+    try:
+        return now > int(text)
+    except ValueError:
+        raise ValueError("expires: expected seconds since 1970")
+
+
+def _is_idempotent(payload):
+    """Return True if it makes no difference to execute the command twice: False for TOGGLE and `for`."""
+    payload = payload.upper()
+    return b"TOGGLE" not in payload and b'"FOR"' not in payload

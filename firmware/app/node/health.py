@@ -33,7 +33,7 @@ class Health:
             if not self._client.is_connected:
                 return _IDLE
             self._due = ticks_add(now, self._period)
-            self._client.publish(self._topic, json.dumps(self.metrics()))
+            self._client.publish(self._topic, json.dumps(self._collect()))
         return ticks_diff(self._due, now)
 
     def publish_now(self):
@@ -45,7 +45,7 @@ class Health:
         """The ms since the start; does not wrap."""
         return self._uptime
 
-    def metrics(self):
+    def _collect(self):
         """Return the metrics as a dict: `uptime` in seconds, heap in bytes, `stall` in ms, counts."""
         client = self._client
         gc.collect()

@@ -23,8 +23,8 @@ _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 class Node:
     """A device with all its parts.
 
-    `config` is the dict that `config.load` returns, `pins` the board's module, `started_at` the ticks at the
-    start. In safe mode (too many failed starts) there are no sensors and no actuators; the device still
+    `config` is the dict that `config.load` returns, `pins` the board's module, `start` the ticks at the start
+    of main.py. In safe mode (too many failed starts) there are no sensors and no actuators; the device still
     connects, reports its crash and accepts updates.
     """
 
@@ -32,7 +32,7 @@ class Node:
     _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = None
     _needs_time = False
 
-    def __init__(self, config, pins, safe_mode, started_at):
+    def __init__(self, config, pins, safe_mode, start):
         self._name = config["device"]
         base = config["prefix"] + "/" + self._name
         sleeps = config["power"]["mode"] != "on" and not safe_mode
@@ -67,17 +67,19 @@ class Node:
         if sleeps:
             from ..power import SleepCycle
 
-            self._cycle = SleepCycle(client, pins, config["power"], self._telemetry.sensors, started_at)
+            self._cycle = SleepCycle(client, pins, config["power"], self._telemetry.sensors, start)
             self._health.add_metrics = self._cycle.add_metrics
 
-    def _create_parts(self, client, base, config, pins, status):
+    def _create_parts(self, client, base, config, pins, topic):
         self._wifi = Wifi(config["wifi"])
         # config entries are released as soon as they are used: the heap is fullest here
         self._telemetry = Telemetry(client, base, config.pop("sensors"), pins, config["timestamps"])
         actuators = _make_actuators(config.pop("actuators"), pins)
         reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
+        self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
         if not self._safe_mode:  # safe mode has no sensors and no actuators: nothing must be withdrawn
-            self._create_discovery(client, base, config, actuators, status, reset_cause)
+            entity_args = (topic, base, self._telemetry, actuators)
+            self._create_discovery(client, config, entity_args, reset_cause == "deep sleep")
         if config["backlog"]["keep"] and self._telemetry.sensors:
             self._telemetry.attach_backlog(
                 lambda topics: _create_backlog(client, base, topics, **config["backlog"]),
@@ -89,22 +91,20 @@ class Node:
             from ..tasmota import Tasmota
 
             self._tasmota = Tasmota(client, self._name, self._commands)
-        self._commands.on_link_change(False, ticks_ms())
-        self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
-        if self._discovery and config["power"]["mode"] == "on":  # otherwise each wake publishes all
-            self._discovery.republish_targets = (self._telemetry, self._health)
+        self._commands.on_state(False, ticks_ms())
 
-    def _create_discovery(self, client, base, config, actuators, status, reset_cause):
+    def _create_discovery(self, client, config, entity_args, sent):
         import os
 
         files = os.listdir()
         # without the config field, messages that were sent earlier have to be withdrawn
         if config["discovery"] or "discovery.sent" in files or "discovery.new" in files:
-            sent = reset_cause == "deep sleep" and "discovery.new" not in files
             from ..discovery import Discovery
 
-            entity_args = (status, base, self._telemetry, actuators)
-            self._discovery = Discovery(client, self._name, config["discovery"], entity_args, sent)
+            sent = sent and "discovery.new" not in files
+            # a device that sleeps publishes all its values in each wake
+            values = (self._telemetry, self._health) if config["power"]["mode"] == "on" else None
+            self._discovery = Discovery(client, self._name, config["discovery"], entity_args, sent, values)
 
     def _create_services(self, client, base, config, pins):
         self._reset_board = pins.reset
@@ -166,7 +166,7 @@ class Node:
     def _sleep_if_due(self, now, wait):
         """Sleep if it is time to; returns the ms until something is due."""
         cycle = self._cycle
-        active = self._commands.is_any_on() or self._update and self._update.is_busy
+        active = self._commands.is_busy or self._update and self._update.is_busy
         if not cycle.should_sleep(now, self._status_published and self._telemetry.all_read(), active):
             return min(wait, cycle.next_check(now))
         if cycle.delivered:
@@ -201,16 +201,16 @@ class Node:
 
     def _on_state(self, client, connected, error):
         self._status_published = False
-        self._commands.on_link_change(connected, ticks_ms())
+        self._commands.on_state(connected, ticks_ms())
         if self._tasmota:
-            self._tasmota.on_link_change()
+            self._tasmota.on_state()
         if connected:
             print("%s: connected to %s" % (self._name, self._broker))
             self._telemetry.on_connected(ticks_ms())
             if not client.session.resumed:
-                self._commands.republish_all()
+                self._commands.publish_now()
                 if self._discovery:
-                    self._discovery.request_send()
+                    self._discovery.publish_now()
         else:
             why = "closed" if error is None else error
             print("%s: no connection to %s: %s" % (self._name, self._broker, why))
@@ -285,12 +285,12 @@ def _create_backlog(client, base, topics, keep, policy, on_flash):
     return Backlog(client, base, topics, keep, policy, ticks_ms())
 
 
-def run(config, pins, safe_mode, started_at):
-    """Create the device and run it for ever. `started_at` are the ticks at the start.
+def run(config, pins, safe_mode, start):
+    """Create the device and run it for ever. `start` are the ticks at the start of main.py.
 
     If the program ends by an exception, the actuators go to their safe states first.
     """
-    node = Node(config, pins, safe_mode, started_at)
+    node = Node(config, pins, safe_mode, start)
     config.clear()  # the parts have copied what they need
     node._release_constructors()
     try:

@@ -12,7 +12,7 @@ from micropython import const
 from sensors import load_module
 from umqtt5 import MQTTError
 
-from .timestamps import add_time_property, unix_time
+from .timestamps import unix_time
 
 _MAX_WAIT = const(1000)  # ms
 _MAX_PAUSE = const(300000)  # ms, longest pause after failures, unless the period of the sensor is longer
@@ -31,17 +31,17 @@ class Telemetry:
         self.backlog = None
         self.sensors = [_Sensor(self, base, config, pins) for config in sensors]
 
-    def attach_backlog(self, make_backlog, sleeps):
+    def attach_backlog(self, make, deep):
         """Store readings in a backlog while the device is offline.
 
-        `make_backlog(topics)` creates it, with the topics of all quantities. If the device `sleeps` deeply,
+        `make(topics)` creates it, with the topics of all quantities. If the device uses `deep` sleep,
         readings wait in the client's outbox until it is time to sleep: see `store_unacknowledged`.
         """
         topics: list = []
         for sensor in self.sensors:
-            sensor.attach_backlog(len(topics), sleeps)
+            sensor.attach_backlog(len(topics), deep)
             topics += sensor.topics
-        self.backlog = make_backlog(topics)
+        self.backlog = make(topics)
 
     def acknowledged(self, packet_id):
         """Note that the broker has acknowledged a message."""
@@ -153,10 +153,10 @@ class _Sensor:
         else:
             self.topics = [client.topic("%s/%s" % (topic, quantity[0])) for quantity in quantities]
 
-    def attach_backlog(self, number, sleeps):
+    def attach_backlog(self, number, deep):
         """Use the backlog, in which the quantities of this sensor are numbered from `number`."""
         self._first_quantity = number
-        if sleeps:
+        if deep:
             self._unacknowledged = [0] * len(self.topics)
 
     def run(self, now):
@@ -293,7 +293,7 @@ class _Sensor:
         telemetry = self._telemetry
         properties = self._properties
         if telemetry.timestamps:
-            properties = add_time_property(properties, unix_time())
+            properties = _add_time(properties, unix_time())
         for i in range(len(self._smooth)):
             value = self._smooth[i]
             if value is None or not (changed or self._should_publish(i, value, now)):
@@ -333,3 +333,11 @@ def _format_value(value, decimals):
     if isinstance(value, int):
         return str(value)
     return "%.*f" % (decimals, value)
+
+
+def _add_time(properties, now):
+    """Return encoded PUBLISH properties with the user property `time`; unchanged if `now` is 0.
+
+    `now` is in seconds since 1970.
+    """
+    return properties + b"\x26\x00\x04time\x00\x0a%010d" % now if now else properties

@@ -1,4 +1,4 @@
-"""Timestamps: the Unix time of a reading, if the clock is set, and the MQTT user property that carries it."""
+"""Timestamps: the Unix time, if the clock of the board is set."""
 
 from time import gmtime, time
 
@@ -12,11 +12,3 @@ def unix_time():
     """Return the seconds since 1970 UTC, 0 if the clock was never set."""
     now = int(time()) + _EPOCH
     return now if now >= _MIN_TIME else 0
-
-
-def add_time_property(properties, now):
-    """Return encoded PUBLISH properties with the user property `time` added, or unchanged if `now` is 0.
-
-    `now` is in seconds since 1970.
-    """
-    return properties + b"\x26\x00\x04time\x00\x0a%010d" % now if now else properties

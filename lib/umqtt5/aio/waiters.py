@@ -100,13 +100,17 @@ def finish_waiters(client, key, packet):
 
 def check_waiters(client, now):
     """Wake the queues and end the waits that are over; return the ms until the next timeout."""
-    for queue in client._queues:
-        if queue:
-            queue[0].event.set()
+    _wake_queues(client)
     client._next_ms = TICKS_MASK
     for waiter in client._waiters:
         _check_waiter(client, waiter, now)
     return client._next_ms
+
+
+def _wake_queues(client):
+    for queue in client._queues:
+        if queue:
+            queue[0].event.set()
 
 
 def _check_waiter(client, waiter, now):

@@ -1,4 +1,4 @@
-"""The protocol core and the client: one file on a board, `core.mpy`."""
+"""Protocol core and client: wire format, packets, session, connection. One file on a board: `core.mpy`."""
 
 from .client import Client
 from .errors import MQTTError

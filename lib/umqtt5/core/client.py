@@ -1,4 +1,4 @@
-"""MQTT 5.0 client: connect, publish, subscribe, poll. It reconnects by itself and allocates nothing per message.
+"""MQTT 5.0 client: connect, publish, subscribe, poll; it reconnects and allocates nothing per message.
 
 This module has what applications call. The loop that drives the connection is in `connection`, the protocol
 in `session`.
@@ -23,10 +23,9 @@ from .wire import encode_text, prefix_u16_length
 
 _BYTES = (bytes, bytearray, memoryview)
 
-# Number of received QoS 2 packet identifiers for which there is room at least. mosquitto 2.0 has some 20
-# messages in flight by default, whatever Receive Maximum we announce, and sends all that it has stored at once
-# when it resumes a session. After this number of messages the client ends the connection with 0x93. The next
-# connection goes on from there.
+# Minimum room for received QoS 2 packet identifiers. mosquitto 2.0 ignores our Receive Maximum: it has about
+# 20 messages in flight by default, and sends all stored ones at once when it resumes a session. The client
+# ends the connection with 0x93 after this number of messages, and the next connection continues from there.
 _MIN_RECEIVED_IDS = const(64)
 
 
@@ -56,10 +55,11 @@ class Client:
 
     Each callback is None or a function. If it raises, `on_error` gets the exception.
 
-    - `on_state(client, connected, error)`: the connection is up or down. `error` is the MQTTError or OSError that
-      ended it, None if the client ended it. `client.packet` is the broker's CONNACK, or its DISCONNECT.
-    - `on_ack(answer)`: a message of QoS 1 or 2 has ended. `answer.packet_id` says which; `answer.reason` is the
-      reason code, 0x80 or more if it was refused; `answer.property(0x1F)` is the reason string.
+    - `on_state(client, connected, error)`: the connection is up or down. `error` is the MQTTError or
+      OSError that ended it, None if the client ended it. `client.packet` is the broker's CONNACK, or its
+      DISCONNECT.
+    - `on_ack(answer)`: a message of QoS 1 or 2 has ended. `answer.packet_id` says which; `answer.reason` is
+      the reason code, 0x80 or more if it was refused; `answer.property(0x1F)` is the reason string.
     - `on_subscribed(subscription, answer)`, `on_unsubscribed(subscription, answer)`: the broker has answered.
     - `on_error(exception)`: a handler or a callback has raised. None prints the exception. A message whose
       handler raises is acknowledged with 0x80, Unspecified error.
@@ -133,8 +133,8 @@ class Client:
         self.timeout = timeout  # ms to open the stream, and to write the DISCONNECT
         self._transport = transport
         self._topics = {}  # handles of str topics
-        # optional features add to these lists: functions (now) that return in how many ms to call them again, and
-        # functions (client, uptime_ms) for the end of a connection
+        # optional features add to these lists: functions (now) that return in how many ms to call them
+        # again, and functions (client, uptime_ms) for the end of a connection
         self._poll_hooks: list = []
         self._disconnect_hooks: list = []
         init_connection(self)
@@ -198,15 +198,15 @@ class Client:
     ):
         """Subscribe: `handler(message)` is called for each message that matches, also after reconnects.
 
-        The message is a `packet.Packet`, which is valid until the handler returns. Then it is acknowledged. With
-        `ack="manual"` the handler is called as `handler(message, token)`, and `client.ack(token)`
+        The message is a `packet.Packet`, which is valid until the handler returns. Then it is acknowledged.
+        With `ack="manual"` the handler is called as `handler(message, token)`, and `client.ack(token)`
         acknowledges: see `manual_ack`.
 
         `no_local` excludes messages of this client. `retain_as_published` keeps the retain flag as it was
         published. `retain_handling` 1 sends retained messages only for a new subscription, 2 never (3.8.3.1).
 
-        Returns a `Subscription`, whose `reason` is the broker's answer after it has come. May be called before
-        `connect`. Raises ValueError.
+        Returns a `Subscription`, whose `reason` is the broker's answer after it has come. May be called
+        before `connect`. Raises ValueError.
         """
         data = encode_filter(topic_filter)
         if not (0 <= qos <= 2 and 0 <= retain_handling <= 2):
@@ -243,15 +243,17 @@ class Client:
     def publish(self, topic, payload, qos=0, retain=False, properties=b"", wait=False):
         """Publish a payload (bytes or str) to a topic (str, or a handle from `topic`).
 
-        QoS 0: returns True if the message is written or waits in `tx`, False if there is no connection or no room.
-        QoS 1 and 2: returns the packet identifier, with which `on_ack` reports the end, or 0 if the outbox is full:
-        poll, and try again. The message stays in the outbox until it is acknowledged, also across reconnects.
+        - QoS 0: returns True if the message is written or waits in `tx`, False if there is no connection or
+          no room.
+        - QoS 1 and 2: returns the packet identifier, with which `on_ack` reports the end, or 0 if the outbox
+          is full: poll, and try again. The message stays in the outbox until it is acknowledged, also across
+          reconnects.
 
         `properties` are bytes from `properties.pack`. `wait=True`, or a number of ms, waits until the message
         has arrived: see `blocking_publish`.
 
-        Raises MQTTError if the message exceeds a limit of the broker, ValueError if it can never fit into `tx`
-        or `outbox`. Then nothing is sent, and the connection stays.
+        Raises MQTTError if the message exceeds a limit of the broker, ValueError if it can never fit into
+        `tx` or `outbox`. Then nothing is sent, and the connection stays.
         """
         if not isinstance(topic, Topic):
             topic = self._find_topic(topic)
@@ -333,9 +335,10 @@ class Client:
     def reauthenticate(self, wait=True):
         """Authenticate again during the connection, with the method `auth` (4.12.1).
 
-        Returns False if there is no connection, or if an authentication is under way. Other packets are sent and
-        received meanwhile. If the authentication fails, the connection is closed, and the error that `on_state`
-        gets is raised. With `wait=False`, and in a handler, it returns at once and `poll` continues.
+        Returns False if there is no connection, or if an authentication is under way. Other packets are
+        sent and received meanwhile. If the authentication fails, the connection is closed, and the error
+        that `on_state` gets is raised. With `wait=False`, and in a handler, it returns at once and `poll`
+        continues.
         """
         from ..optional.enhanced_auth import reauthenticate
 

@@ -1,6 +1,6 @@
-"""Connection of a client: open the stream, exchange bytes with it, wait for it, close it, back off before the next.
+"""Connection of a client: open the stream, read, write, poll, close, reconnect with exponential back-off.
 
-Functions over a `client.Client`. They know nothing of packets: those are the session's.
+Functions over a `client.Client`. They do not know packets, which `session` reads and makes.
 """
 
 import sys
@@ -21,12 +21,13 @@ else:
 _POLLIN = const(1)  # as in `select`
 _POLLOUT = const(4)
 
-# The delay before a reconnect is random, from a third of a bound up to the bound. The bound doubles with each
-# failure, from this value to `max_reconnect_delay`. With delays from 0 on, as is usual, the short ones bring up
-# to nine times the average number of a large group of clients back in one second; so it is up to four times.
+# The delay before a reconnect is random (jitter), from a third of a bound to the bound. The bound doubles
+# with each failure, from this value to `max_reconnect_delay`. After a restart of the broker, delays from 0
+# to the bound would bring back up to nine times the average number of clients in one second; these bring
+# back four times the average.
 _FIRST_DELAY = const(1000)  # ms
-# Only a connection of this length resets the bound. Otherwise a broker that accepts and drops connections would
-# get one after the other.
+# Only a connection that lasts this long resets the bound. Otherwise the client would reconnect without a
+# pause to a broker that accepts connections and drops them.
 _STABLE = const(30000)  # ms
 # After a refusal that a retry cannot change, the delay is 10 to 18 minutes.
 _PERMANENT_ERROR_DELAY = const(600000)  # ms
@@ -195,7 +196,8 @@ def on_link_lost(client, error):
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error
-    # a broker that exceeds our Receive Maximum makes progress with each connection: see `client._MIN_RECEIVED_IDS`
+    # with a broker that exceeds our Receive Maximum each connection makes progress: see
+    # `client._MIN_RECEIVED_IDS`
     if uptime_ms > _STABLE or (old and old.code == 0x93 and not old.from_broker):
         client._failures = 0
     if client.stream is not None:
@@ -205,10 +207,11 @@ def on_link_lost(client, error):
     session.connection_lost()
     client.error = old or error
     client.has_permanent_error = not uptime_ms and getattr(client.error, "is_permanent", False)
-    client._reconnect_delay = min(client.max_reconnect_delay, _FIRST_DELAY << client._failures)
-    client._reconnect_delay = (client._reconnect_delay + (getrandbits(15) * client._reconnect_delay >> 14)) // 3
+    delay = min(client.max_reconnect_delay, _FIRST_DELAY << client._failures)
+    delay = (delay + (getrandbits(15) * delay >> 14)) // 3
     if client.has_permanent_error:
-        client._reconnect_delay = _PERMANENT_ERROR_DELAY + 8 * client._reconnect_delay
+        delay = _PERMANENT_ERROR_DELAY + 8 * delay
+    client._reconnect_delay = delay
     if client._failures < 6:
         client._failures += 1
     client._link = LINK_DOWN

@@ -1,18 +1,21 @@
-"""The packets that are seldom sent, as new bytes (section 3). The others `session` writes in place."""
+"""Encoding of CONNECT, SUBSCRIBE and UNSUBSCRIBE as new bytes (section 3).
+
+The other packets are written into the buffers of a session: see `session` and `outbound`.
+"""
 
 from struct import pack
 
-from .wire import put_varint, prefix_u16_length
+from .wire import prefix_u16_length, put_varint
 
 
 def prefix_varint_length(data, first=b""):
-    """`data` with its length as a Variable Byte Integer in front, and `first` in front of that."""
+    """Return `first`, the length of `data` as a Variable Byte Integer, and `data`."""
     head = bytearray(4)
     return first + head[: put_varint(head, 0, len(data))] + data
 
 
 def encode_connect(session):
-    """CONNECT (3.1). It tells the truth about our buffers."""
+    """Return the CONNECT of a session (3.1). It announces the true limits of our buffers."""
     flags = 2 if session.clean_start else 0
     will = session.will
     if will:
@@ -48,7 +51,11 @@ def encode_connect(session):
 
 
 def encode_subscribe(s, packet_id, identifier):
-    """SUBSCRIBE (3.8) or UNSUBSCRIBE (3.10) with one filter, so that it has an identifier of its own."""
+    """Return SUBSCRIBE (3.8), or UNSUBSCRIBE (3.10) if the subscription `s` is not wanted any more.
+
+    It has one filter, so that each filter has its own Subscription Identifier, which is `identifier`, 0 for
+    none.
+    """
     body = bytes((packet_id >> 8, packet_id & 0xFF))
     if not s.is_wanted:
         return prefix_varint_length(body + b"\x00" + prefix_u16_length(s.topic_filter), b"\xa2")

@@ -1,24 +1,23 @@
-"""The error that carries an MQTT reason code, and a way to catch that costs no heap."""
+"""MQTTError, the exception with a reason code, and CatchErrors, a context manager that allocates nothing."""
 
-# reason codes that can't mend by themselves: a wrong password, not authorized, banned, malformed
+# reason codes of refusals that a retry cannot change: malformed packet, wrong password, not authorized,
+# banned ...
 _PERMANENT = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x9d"
 
 
 class MQTTError(Exception):
-    """The peer broke the protocol or refused, or a limit of the broker forbids a packet.
+    """The peer has broken the protocol or refused, or a packet exceeds a limit of the broker.
 
-    `code` is the reason code of the standard (section 2.4), `detail` the broker's reason
-    string or our own words, `""` when there are none. Raised out of `publish` and the like
-    it means that nothing was sent and that the link lives on; handed to `on_state` it is
-    why the link ended.
+    `code` is the reason code (section 2.4). `detail` is the broker's reason string or our own text, `""` if
+    there is none. If `publish` or a similar call raises it, nothing was sent and the connection stays. If
+    `on_state` gets it, it has ended the connection.
 
-    The other kinds of error are Python's own: `ValueError` and `TypeError` for a mistake
-    in the arguments, `OSError` for the network. A limit of our own that is full (outbox,
-    transmit buffer) is no error: `publish` returns a false value.
+    Other errors are Python's own: `ValueError` and `TypeError` for wrong arguments, `OSError` for the
+    network. A full buffer of ours (outbox, `tx`) is not an error: `publish` returns a false value.
     """
 
-    from_broker = False  # in its CONNACK or DISCONNECT
-    server_reference = None  # where the broker sends us (Server Reference), see `follow`
+    from_broker = False  # whether it is from the broker's CONNACK or DISCONNECT
+    server_reference = None  # Server Reference of the broker, a str: see `server_reference`
 
     def __init__(self, code, detail=""):
         super().__init__(code, detail)
@@ -27,6 +26,7 @@ class MQTTError(Exception):
 
     @property
     def is_permanent(self):
+        """True if the broker has refused the connection for a reason that a retry cannot change."""
         return self.from_broker and self.code in _PERMANENT
 
     def __str__(self):
@@ -37,9 +37,9 @@ class MQTTError(Exception):
 
 
 class CatchErrors:
-    """`with catch_errors:` hands an error of `kind` to `handler` and goes on behind the block.
+    """Context manager that passes an exception of type `kind` to `handler` and continues after the block.
 
-    `except ... as error` takes a frame from the heap each time, error or not.
+    `except ... as error` would take the frame of its function from the heap, at each call.
     """
 
     def __init__(self, kind, handler):

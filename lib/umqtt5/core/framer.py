@@ -1,13 +1,16 @@
-"""Where one packet ends and the next begins, in a receive buffer of fixed size (2.1.4)."""
+"""Framer: finds MQTT packets in a receive buffer of fixed size, by their remaining length (2.1.4)."""
 
 from .wire import get_varint, varint_size
 
 
 class Framer:
-    """Bytes land in `into`, at its base; whole packets are found in `rx`, in place.
+    """Receive buffer `rx` of `size` bytes, in which packets are parsed without copying them.
 
-    `readinto` of MicroPython's streams can't land at an offset. So a read lands at the base
-    of `rx` while that is empty, else in a small chunk beside it that is appended.
+    Read at most `max_read` bytes to the start of `read_buffer`, then call `commit`. After that call
+    `next_packet` until it returns 0, then `prepare_read`.
+
+    MicroPython's `readinto` cannot read to an offset. So bytes are read to the start of `rx` while that is
+    empty, otherwise to a small second buffer, from which `commit` appends them.
     """
 
     def __init__(self, size):
@@ -16,13 +19,13 @@ class Framer:
         self.reset()
 
     def reset(self):
-        """Forget all that came: a new connection."""
+        """Drop everything that was received: a new connection begins."""
         self._at = self._have = 0
-        self.first_byte = self.at = self.end = 0  # the packet that `next` has found
+        self.first_byte = self.at = self.end = 0  # of the packet that `next_packet` has found
         self.prepare_read()
 
     def commit(self, n):
-        """`n` bytes have been read to the base of `into`."""
+        """Append `n` bytes that were read into `read_buffer`."""
         if self.read_buffer is self._chunk:
             if n == len(self._chunk):
                 self.rx[self._have : self._have + n] = self._chunk
@@ -32,10 +35,10 @@ class Framer:
         self._have += n
 
     def next_packet(self):
-        """1 where a whole packet is there: its `first` byte, and its rest from `at` to `end`.
+        """Find the next complete packet: its `first_byte`, and its rest in `rx` from `at` to `end`.
 
-        It counts as taken. 0 where there is none yet; 0x81 where the length is malformed, 0x95
-        where the packet is larger than `rx`.
+        Returns 1 if there is one, which is then consumed, 0 if not. Returns a reason code on an error: 0x81
+        if the length is malformed, 0x95 if the packet is larger than `rx`.
         """
         rx = self.rx
         at = self._at + 2
@@ -55,19 +58,19 @@ class Framer:
         return 1
 
     def prepare_read(self):
-        """No whole packet is left: choose where the next bytes land, and how many at most."""
+        """Set `read_buffer` and `max_read` for the next read, after the complete packets are consumed."""
         if self._at == self._have:
             self._at = self._have = 0
             self.read_buffer = self.rx
             self.max_read = len(self.rx)
             return
-        size = get_varint(self.rx, self._at + 1, self._have)  # of the cut packet, where it is known
+        size = get_varint(self.rx, self._at + 1, self._have)  # of the incomplete packet
         size = 5 if size < 0 else size + 1 + varint_size(size)
         if self._at and self._at + size > len(self.rx):
             self._have -= self._at
             for i in range(self._have):
                 self.rx[i] = self.rx[self._at + i]
             self._at = 0
-        # no more than the rest of it: then the next read lands at the base, in full size
+        # no more than the rest of this packet, so that the next read goes to the start of `rx` in full size
         self.read_buffer = self._chunk
         self.max_read = min(len(self._chunk), self._at + size - self._have, len(self.rx) - self._have)

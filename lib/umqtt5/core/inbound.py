@@ -171,7 +171,7 @@ def _handle_publish_ack(session, packet, kind):
             state = RELEASED
         else:
             # an error ends the message, too [MQTT-4.4.0-2]
-            outbox.remove(slot)
+            outbox.free(slot)
             session._send_quota += 1
             session.pending_acks -= 1
             _report_ack(session)
@@ -191,7 +191,10 @@ def _report_ack(session):
 
 
 def report_ended(session):
-    """Report subscriptions and messages that a limit of the broker has ended; not while a packet is chosen."""
+    """Report subscriptions and messages that have ended without an answer of the broker.
+
+    `tick` calls it, because a callback must not publish while `prepare_write` chooses a packet.
+    """
     session._has_unreported = False
     for s in session.subscriptions.entries:
         session.packet.set_local_ack(0, s.reason)
@@ -201,5 +204,5 @@ def report_ended(session):
         if slot < 0:
             return
         session.packet.set_local_ack(slot + 1, session.outbox.first_bytes[slot])
-        session.outbox.remove(slot)
+        session.outbox.free(slot)
         _report_ack(session)

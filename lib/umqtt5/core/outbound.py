@@ -18,6 +18,22 @@ from .states import (
 from .wire import put_u16, put_varint, varint_size
 
 
+def init_outbound(session, aliases):
+    """Set the output attributes of a session; `aliases` is the number of topics that can have an alias."""
+    session.write_buffer = session._block = session.tx
+    session.write_start = 0
+    session._block_slot = -1  # outbox slot of the block
+    session._has_pubrels = False  # PUBRELs of a resumed session are due
+    session._send_quota = 0  # PUBLISH packets that may be sent without an acknowledgement (4.9)
+    session._max_short_payload = 0  # bytes of payload that the fast path of `Session.publish` allows
+    session._alias_topics = [None] * aliases  # topics by alias
+    session._offered_alias = 0  # alias that was offered last
+    # form of the PUBLISH that `plan_publish` has chosen
+    session._planned_topic = None
+    session._planned_name = b""
+    session._planned_alias = session._planned_properties = session._planned_length = 0
+
+
 def publish_at_qos_0(session, topic, payload, first_byte):
     """Write a QoS 0 PUBLISH of any form to `tx`; returns False if there is no connection or no room."""
     if session.state != CONNECTED:
@@ -52,7 +68,7 @@ def publish_with_ack(session, topic, payload, first_byte):
 
 
 def check_limits(session, first_byte, size):
-    """Raise MQTTError if a PUBLISH of `size` bytes exceeds a limit of the broker, ValueError for a wrong QoS."""
+    """Check a PUBLISH of `size` bytes. Raises MQTTError for a limit of the broker, ValueError for the QoS."""
     if not 0x30 <= first_byte < 0x36:
         raise ValueError("qos is 0, 1 or 2")
     reason = exceeded_limit(session, first_byte, size)

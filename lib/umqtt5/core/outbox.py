@@ -1,11 +1,11 @@
-"""What is accepted for QoS 1 and 2 and not yet acknowledged, in order, in a fixed arena.
+"""Outbox: messages of QoS 1 and 2 until they are acknowledged, in order, in a fixed amount of memory.
 
-A record is room for the longest head that its PUBLISH can have, then the user's properties
-and payload. The head is written in front of them each time the record is sent, so that it
-can go out by an alias now and with its full topic after a reconnect, in one write and
+A record in the arena is room for the longest header that its PUBLISH can have, then the user's properties
+and the payload (the body). The header is written in front of the body each time the record is sent. So a
+message can be sent with a topic alias now, and with its full topic after a reconnect, in one write and
 without a second copy of the payload.
 
-The packet identifier of a message is its slot and one, so that an answer finds it by number
+The packet identifier of a message is its slot plus one, so an acknowledgement finds it by number
 [MQTT-2.2.1-3].
 """
 
@@ -13,22 +13,25 @@ from array import array
 
 from micropython import const
 
+# states of a slot
 FREE = const(0)
 QUEUED = const(1)
-SENT = const(2)  # PUBLISH
-RELEASING = const(3)  # PUBREC has come, PUBREL has to go out
-RELEASED = const(4)  # PUBREL has gone out
-ENDED = const(5)  # and the user has to be told
-MAX_HEADER = const(14)  # first byte 1, remaining length 4, topic length 2, packet id 2, properties 2 + 3
+SENT = const(2)  # PUBLISH is sent
+RELEASING = const(3)  # PUBREC was received, PUBREL is due
+RELEASED = const(4)  # PUBREL is sent
+ENDED = const(5)  # without an acknowledgement; `on_ack` is due
+
+# bytes: first byte 1, remaining length 4, topic length 2, packet identifier 2, properties length 2, alias 3
+MAX_HEADER = const(14)
 
 
 class Outbox:
-    """`size` bytes for messages, `slots` for how many there may be at once.
+    """Room for `slots` messages with `size` bytes in total.
 
-    `order` has the slots of the `count` messages, oldest first, as a ring that begins at `head`.
-    By slot: `states`, `topics`, the `sizes` of body and of `properties` in it, `bodies` where
-    it begins, and `first_bytes` of the PUBLISH, with DUP, QoS and RETAIN, where a message
-    that has ENDED has its reason code.
+    `slot_order` is a ring with the slots of the `count` messages, oldest first, from `head` on. By slot:
+    `states`, `topics`, `body_offsets` in the arena, `body_sizes`, `property_sizes` (the part of the body that
+    is properties), and `first_bytes` of the PUBLISH, with DUP, QoS and RETAIN. For a message that has ENDED
+    `first_bytes` has its reason code.
     """
 
     def __init__(self, size, slots):
@@ -42,11 +45,11 @@ class Outbox:
         self.slot_order = array("H", [0] * slots)
         self.head = self.count = 0
         self._newest = slots - 1
-        self.arena_end = 0  # offset in the arena behind the newest
-        self._passed = 0  # how many, from the oldest on, were dealt with in this connection
+        self.arena_end = 0  # offset in the arena behind the newest record
+        self._passed = 0  # number of oldest messages that are not QUEUED any more in this connection
 
     def _reserve(self, size):
-        """Put `end` behind `size` free bytes in one piece; False where there are none."""
+        """Move `arena_end` behind `size` free bytes in one piece; returns False if there are none."""
         limit = len(self.arena)
         at = 0
         if self.count:
@@ -64,9 +67,9 @@ class Outbox:
         return True
 
     def add(self, topic, payload, first_byte, properties):
-        """Take a message; returns its slot, -1 where slots or arena are full, -2 where it never fits.
+        """Add a message, with the first byte of its PUBLISH.
 
-        `first_byte` is that of the PUBLISH.
+        Returns its slot, -1 if slots or arena are full, -2 if the arena is too small for it.
         """
         size = len(properties) + len(payload)
         slot = MAX_HEADER + len(topic.name) + size
@@ -75,7 +78,7 @@ class Outbox:
         if not self._reserve(slot):
             return -1
         slot = (self.head + self.count) % len(self.slot_order)
-        while True:  # an identifier rests for as long as it can
+        while True:  # a packet identifier is reused as late as possible
             self._newest = (self._newest + 1) % len(self.slot_order)
             if not self.states[self._newest]:
                 break
@@ -90,11 +93,11 @@ class Outbox:
         self.arena[self.body_offsets[slot] : size] = properties
         self.arena[size : self.arena_end] = payload
         self.states[slot] = QUEUED
-        self.count += 1  # now that all of it is there
+        self.count += 1  # last, when the record is complete
         return slot
 
     def oldest(self, state):
-        """The slot of the oldest message in this state, -1 for none."""
+        """Return the slot of the oldest message in this state, -1 if there is none."""
         for i in range(self._passed if state == QUEUED else 0, self.count):
             slot = self.slot_order[(self.head + i) % len(self.states)]
             if self.states[slot] == state:
@@ -105,27 +108,28 @@ class Outbox:
             self._passed = self.count
         return -1
 
-    def remove(self, slot):
-        """Forget a message. Its bytes are room again when those before it are gone, too."""
+    def free(self, slot):
+        """Free the slot of a message. Its bytes become free when the messages before it are gone, too."""
         self.states[slot] = FREE
         self.topics[slot] = None
+        order = self.slot_order
         i = 0
-        while self.slot_order[(self.head + i) % len(self.slot_order)] != slot:
+        while order[(self.head + i) % len(order)] != slot:
             i += 1
         if i < self._passed:
             self._passed -= 1
-        while i:  # those before it move up
-            self.slot_order[(self.head + i) % len(self.slot_order)] = self.slot_order[(self.head + i - 1) % len(self.slot_order)]
+        while i:  # the slots before it move up
+            order[(self.head + i) % len(order)] = order[(self.head + i - 1) % len(order)]
             i -= 1
-        self.head = (self.head + 1) % len(self.slot_order)
+        self.head = (self.head + 1) % len(order)
         self.count -= 1
 
     def rewind(self, resumed):
-        """A new connection: what was sent and not acknowledged is sent again, in order.
+        """Begin a new connection: messages that were sent and not acknowledged are sent again, in order.
 
-        Where the broker has kept the session (`resumed`) with DUP [MQTT-3.3.1-1], or as the
-        PUBREL that is due; else as new. What a broker had taken before it lost the session
-        has arrived.
+        If the broker has kept the session (`resumed`), they are sent with DUP [MQTT-3.3.1-1], or their
+        PUBREL is. Otherwise they are sent as new messages, except those for which PUBREC was received: they
+        have arrived.
         """
         self._passed = 0
         for slot in range(len(self.states)):

@@ -1,4 +1,4 @@
-"""One packet out of the receive buffer, into fields that are used again (sections 2 and 3)."""
+"""Packet: parses received packets, properties and reason codes in the receive buffer (sections 2 and 3)."""
 
 from micropython import const
 
@@ -10,21 +10,22 @@ _VARINT = const(4)
 _BINARY = const(6)
 _PAIR = const(7)
 
-# One byte a property identifier: its place in a 27-bit set << 3 | its type, 0 where the
-# standard has no such property (2.2.2.2). Types 1 to 3 are integers of 1, 2 and 4 bytes,
-# then the Variable Byte Integer, the string, Binary Data and the pair of strings.
+# A byte for each property identifier: its position in a set of 27 bits << 3 | its type, or 0 if there is no
+# such property (2.2.2.2). Types 1 to 3 are integers of 1, 2 and 4 bytes, 4 is the Variable Byte Integer, 5
+# the UTF-8 string, 6 Binary Data, 7 the pair of strings.
 PROPERTY_TABLE = (
     b"\x00\x01\x0b\x15\x00\x00\x00\x00\x1d\x26\x00\x2c\x00\x00\x00\x00\x00\x33\x3d\x42\x00\x4d"
     b"\x56\x59\x63\x69\x75\x00\x7d\x00\x00\x85\x00\x8a\x92\x9a\xa1\xa9\xb7\xbb\xc1\xc9\xd1"
 )
-_FLAGS = const(0x7302801)  # the properties of one byte, which is 0 or 1
+# sets of properties, as bits of `Packet.property_bits`
+_FLAGS = const(0x7302801)  # properties of one byte, which is 0 or 1
 _NOT_ZERO = const(0x8A0020)  # Receive Maximum, Topic Alias, Maximum Packet Size, Subscription Identifier
-_USER = const(0x400000)  # User Property: the one that may always repeat
+_USER = const(0x400000)  # User Property, which may be there more than once
 _SUBSCRIPTION_IDENTIFIER = const(0x20)
-_SEVERAL = const(0x8000000)  # one of them is there twice: behind the 27
+_REPEATED = const(0x8000000)  # a property is there more than once: the bit behind the 27
 
-# Which of the 27 may stand in a packet that a server sends, by packet type. A server's
-# DISCONNECT has no Session Expiry Interval [MQTT-3.14.2-2].
+# Properties that a server may send, by packet type. A server's DISCONNECT has no Session Expiry Interval
+# [MQTT-3.14.2-2].
 _CONNACK = const(0x7F7C7C0)
 _PUBLISH = const(0x48003F)
 _RESPONSE = const(0x410000)
@@ -49,14 +50,14 @@ _ALLOWED = (
     _AUTH,
 )
 
-# One bit a packet type, for what its body consists of.
+# Parts of a packet: a bit for each packet type.
 _HAS_ID = const(0x0AF0)
-_REASON_FIRST = const(0xC0F4)  # and of all but CONNACK it may be left out, with what follows
-_REASON_LAST = const(0x0A00)
-_HAS_PROPERTIES = const(0x0A0C)
+_REASON_FIRST = const(0xC0F4)  # in all but CONNACK it may be omitted, with everything behind it
+_REASON_LAST = const(0x0A00)  # SUBACK, UNSUBACK
+_HAS_PROPERTIES = const(0x0A0C)  # even if there are none
 
-# One byte a reason code, 0x00 to 0x19 and then 0x80 to 0xA2: in which packets the standard
-# allows it. One byte a packet type: its bit there.
+# A byte for each reason code, 0x00 to 0x19 and then 0x80 to 0xA2: the packets that may have it. A byte for
+# each packet type: its bit in those.
 _CODES = (
     b"\xff\x08\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x10\x00\x00\x00\x00"
     b"\x00\x00\x40\x40\x3b\x21\x21\x3b\x01\x01\x01\x3b\x01\x21\x01\x20\x01\x20\x20\x38\x23\x1a"
@@ -66,14 +67,13 @@ _CODES_OF = b"\x00\x00\x01\x80\x02\x02\x04\x04\x00\x08\x00\x10\x00\x80\x20\x40"
 
 
 class Packet:
-    """One received packet; the message that a handler is given, the answer for `on_ack`.
+    """Received packet: the message for a handler, the answer for `on_ack` and other callbacks.
 
-    It looks into the receive buffer: a handler may keep what `topic`, `payload` and
-    `property` return, which are copies, but not the packet itself, which is the next
-    packet when the handler has returned.
+    It is a view of the receive buffer, and becomes the next packet when the handler returns. `topic`,
+    `payload` and `property` return copies, which may be kept.
 
-    `qos`, `retain` and `dup` are as received; `len(message)` is the size of the payload.
-    `packet_id` and `reason` are those of an answer.
+    `qos`, `retain` and `dup` are as received. `len(message)` is the size of the payload in bytes.
+    `packet_id` and `reason` (the reason code) are those of an answer.
     """
 
     def __init__(self, buf):
@@ -81,15 +81,15 @@ class Packet:
         self.packet_id = self.reason = self.qos = 0
         self.retain = self.dup = self.session_present = False
         self.allowed_properties = _ALLOWED
-        self.property_bits = 0  # the set of properties that are there
-        self.value = 0  # the number in the property that was looked at last
-        self.subscription_id = 0  # of the subscription, the last where there are several
-        self.topic_buf = buf  # where the topic is: that of an alias is in its table
+        self.property_bits = 0  # set of the properties that are there
+        self.value = 0  # number in the property that was read last
+        self.subscription_id = 0  # Subscription Identifier, the last one if there are several
+        self.topic_buf = buf  # buffer with the topic: for an alias, that of its table
         self.topic_start = self.topic_end = 0
         self.properties_start = self.properties_end = 0
         self.payload_start = self.payload_end = 0
 
-    # ---- for the user
+    # ---- for applications
 
     def __len__(self):
         return self.payload_end - self.payload_start
@@ -105,7 +105,7 @@ class Packet:
         return bytes(memoryview(self._buf)[self.payload_start : self.payload_end])
 
     def equals(self, data):
-        """True where the payload is `data` (bytes); allocates nothing."""
+        """Return True if the payload is equal to `data` (bytes); allocates nothing."""
         at = self.payload_start
         if len(self) != len(data):
             return False
@@ -116,9 +116,9 @@ class Packet:
         return True
 
     def copy_into(self, buf, at=0):
-        """Copy the payload to `buf` from `at` and return its size; allocates nothing.
+        """Copy the payload into `buf` at offset `at` and return its size; allocates nothing.
 
-        Raises ValueError where it does not fit.
+        Raises ValueError if it does not fit.
         """
         if len(self) > len(buf) - at:
             raise ValueError("payload of %d bytes" % len(self))
@@ -128,10 +128,10 @@ class Packet:
         return len(self)
 
     def property(self, identifier, nth=0):
-        """The `nth` property with this identifier, None where there is none (2.2.2).
+        """Return the `nth` property with this identifier, None if there is none (2.2.2).
 
-        An int (at most 0x3FFFFFFF), a str, bytes for Binary Data, a pair of str for a user
-        property. Names for the identifiers are in `umqtt5.properties`.
+        It is an int (at most 0x3FFFFFFF), a str, bytes for Binary Data, or a tuple (str, str) for a User
+        Property. `umqtt5.properties` has names for the identifiers.
         """
         at = self.find_property(identifier, nth)
         if at < 0:
@@ -147,17 +147,17 @@ class Packet:
         return str(first, "utf-8")
 
     def int_property(self, identifier, default):
-        """The number in a property, `default` where it is absent; allocates nothing."""
+        """Return the number in a property, `default` if it is absent; allocates nothing."""
         return default if self.find_property(identifier) < 0 else self.value
 
     # ---- for the library
 
     def matches(self, topic_filter):
-        """True where the topic matches a filter (bytes); allocates nothing."""
+        """Return True if the topic matches a filter (bytes); allocates nothing."""
         return matches(topic_filter, self.topic_buf, self.topic_start, self.topic_end)
 
     def find_property(self, identifier, nth=0):
-        """The offset of the `nth` property of this number, -1 where there is none; sets `value`."""
+        """Return the offset of the `nth` property with this identifier, -1 if there is none; sets `value`."""
         at = self.properties_start
         while at < self.properties_end:
             after = self._walk(at)
@@ -169,7 +169,7 @@ class Packet:
         return -1
 
     def set_local_ack(self, packet_id, reason):
-        """Stand for the answer that never came: a reason code of our own, no properties."""
+        """Become an answer with a reason code of our own and no properties, because the broker sent none."""
         self.packet_id = packet_id
         self.reason = reason
         self.properties_end = self.property_bits = 0
@@ -179,10 +179,10 @@ class Packet:
         return bytes(memoryview(self._buf)[at + 2 : at + 2 + size])
 
     def _walk(self, at):
-        """The offset behind the property at `at`, past the end where it is malformed.
+        """Return the offset behind the property at `at`, an offset past the end if it is malformed.
 
-        `value` becomes its number (at most 0x3FFFFFFF, the largest that no board allocates
-        for), 1 for what is no number.
+        Sets `value` to its number, or to 1 if it is not a number. Numbers are at most 0x3FFFFFFF, because a
+        32-bit board allocates larger ones.
         """
         buf = self._buf
         end = self.properties_end
@@ -209,12 +209,12 @@ class Packet:
                 break
             if kind != _PAIR:
                 return after
-            kind = 0  # of a pair the value is left
+            kind = 0  # the second string of a pair
             at = after
         return end + 1
 
     def _check_properties(self, allowed):
-        """Walk the properties; returns 0, or the reason code of what is wrong with them."""
+        """Check all properties; returns 0, or the reason code of the first error."""
         at = self.properties_start
         while at < self.properties_end:
             kind = self._buf[at]
@@ -223,13 +223,13 @@ class Packet:
                 return 0x81
             mask = 1 << (mask >> 3)
             if not mask & allowed:
-                # 2.2.2.2; [MQTT-3.1.2-29] where we asked for no problem information
+                # 2.2.2.2; [MQTT-3.1.2-29] if we have requested no problem information
                 return 0x82 if mask & _RESPONSE and allowed != _PUBLISH else 0x81
             # [MQTT-3.3.4-4]
             if mask & self.property_bits:
                 if mask != _USER and (mask != _SUBSCRIPTION_IDENTIFIER or allowed != _PUBLISH):
                     return 0x82
-                self.property_bits |= _SEVERAL
+                self.property_bits |= _REPEATED
             at = self._walk(at)
             if at > self.properties_end:
                 return 0x81
@@ -240,73 +240,87 @@ class Packet:
                 self.subscription_id = self.value
         return 0
 
-    def _topic(self, at, end):
-        """The topic of a PUBLISH at `at`; returns 0, or the reason code of what is wrong."""
-        self.topic_buf = self._buf
+    def _parse_publish_header(self, first, at, end):
+        """Parse flags and topic name of a PUBLISH; returns 0, or the reason code of the error."""
+        self.qos = first >> 1 & 3
+        self.retain = first & 1 == 1
+        self.dup = first & 8 == 8
+        if self.qos == 3 or (self.dup and not self.qos):  # [MQTT-3.3.1-2], [MQTT-3.3.1-4]
+            return 0x81
+        buf = self.topic_buf = self._buf
         self.topic_start = self.topic_end = at + 2
         if at + 2 <= end:
-            self.topic_end += get_u16(self._buf, at)
+            self.topic_end += get_u16(buf, at)
         if at + 2 > end or self.topic_end > end:
             return 0x81
-        buf = self._buf
         end = False
         for at in range(self.topic_start, self.topic_end):
-            if not 0x2B < buf[at] < 0x80:  # letters, digits and `/` are all that most topics have
+            if not 0x2B < buf[at] < 0x80:  # most topics have only letters, digits and `/`
                 if buf[at] == 0x23 or buf[at] == 0x2B:  # [MQTT-3.3.2-2]
                     return 0x90
                 end = True
         # [MQTT-3.3.2-1]
         return 0x81 if end and not is_valid_utf8(buf, self.topic_start, self.topic_end) else 0
 
-    def parse(self, first, at, end):  # noqa: C901, PLR0915  each function more costs 100 bytes
-        """Take the packet with this first byte and its rest from `at` to `end`.
+    def _parse_start(self, kind, first, at, end):
+        """Parse everything in front of the properties.
 
-        Returns 0, or the reason code of what is wrong with it (4.13).
+        Returns the offset behind it, or the negative reason code of the error.
         """
-        kind = first >> 4
-        self.packet_id = self.reason = self.property_bits = self.qos = 0
-        self.properties_start = self.properties_end = 0
         if kind == 3:
-            self.qos = first >> 1 & 3
-            self.retain = first & 1 == 1
-            self.dup = first & 8 == 8
-            if self.qos == 3 or (self.dup and not self.qos):  # [MQTT-3.3.1-2], [MQTT-3.3.1-4]
-                return 0x81
-            first = self._topic(at, end)
+            first = self._parse_publish_header(first, at, end)
             if first:
-                return first
+                return -first
             at = self.topic_end
         elif first & 15 != (2 if kind == 6 else 0):  # [MQTT-2.1.3-1]
-            return 0x81
+            return -0x81
         if kind == 2:
             if at == end or self._buf[at] > 1:  # [MQTT-3.2.2-1]
-                return 0x81
+                return -0x81
             self.session_present = self._buf[at] == 1
             at += 1
         if _HAS_ID >> kind & 1 or self.qos:
             if at + 2 > end:
-                return 0x81
+                return -0x81
             self.packet_id = get_u16(self._buf, at)
             if not self.packet_id:
-                return 0x82
+                return -0x82
             at += 2
         if _REASON_FIRST >> kind & 1 and at < end:
             self.reason = self._buf[at]
             at += 1
-        if _HAS_PROPERTIES >> kind & 1 or (at < end and kind != 13):
-            first = self._buf[at] if at < end else 0x80
-            if first > 0x7F:
-                first = get_varint(self._buf, at, end)
-                at += varint_size(first) - 1
-            at += 1
-            if first < 0 or at + first > end:
-                return 0x81
-            self.properties_start = at
-            self.properties_end = at = at + first
-            if first:
-                first = self._check_properties(self.allowed_properties[kind])
-                if first:
-                    return first
+        return at
+
+    def _parse_properties(self, kind, at, end):
+        """Parse the properties at `at`; returns the offset behind them, or a negative reason code."""
+        size = self._buf[at] if at < end else 0x80
+        if size > 0x7F:
+            size = get_varint(self._buf, at, end)
+            at += varint_size(size) - 1
+        at += 1
+        if size < 0 or at + size > end:
+            return -0x81
+        self.properties_start = at
+        self.properties_end = at + size
+        if size:
+            kind = self._check_properties(self.allowed_properties[kind])
+            if kind:
+                return -kind
+        return self.properties_end
+
+    def parse(self, first, at, end):
+        """Parse the packet with the first byte `first` and its rest from offset `at` to `end`.
+
+        Returns 0, or the reason code of the error (4.13).
+        """
+        kind = first >> 4
+        self.packet_id = self.reason = self.property_bits = self.qos = 0
+        self.properties_start = self.properties_end = 0
+        at = self._parse_start(kind, first, at, end)
+        if at >= 0 and (_HAS_PROPERTIES >> kind & 1 or (at < end and kind != 13)):
+            at = self._parse_properties(kind, at, end)
+        if at < 0:
+            return -at
         if kind == 3:
             self.payload_start = at
             self.payload_end = end
@@ -317,7 +331,7 @@ class Packet:
             self.reason = self._buf[at]
             at += 1
         if at != end:
-            # more than one reason code, though we ask for one filter at a time
+            # more than one reason code, though we send one filter at a time
             return 0x82 if _REASON_LAST >> kind & 1 else 0x81
         at = self.reason
         if at > 0x7F:

@@ -21,7 +21,8 @@ How to drive it:
   While `rx_paused` is True, there is no room for acknowledgements: do not read, but write and then call
   `parse()`.
 - `prepare_write()` returns how many bytes of `write_buffer` to write, from `write_start` on. Then call
-  `confirm_write(n, now)` with the number of bytes that the stream has accepted. Repeat this until it returns 0.
+  `confirm_write(n, now)` with the number of bytes that the stream has accepted. Repeat this until it
+  returns 0.
 - `tick(now)` returns in how many ms it must be called again. It raises OSError(ETIMEDOUT) if the broker
   exceeds a timeout.
 
@@ -47,7 +48,7 @@ from .encode import encode_connect
 from .errors import CatchErrors, MQTTError
 from .framer import Framer
 from .inbound import LIMIT_DEFAULTS, handle_packet, handle_publish, report_ended
-from .outbound import load_next_message, publish_at_qos_0, publish_with_ack, send_pubrels
+from .outbound import init_outbound, load_next_message, publish_at_qos_0, publish_with_ack, send_pubrels
 from .outbox import Outbox
 from .packet import Packet
 from .states import (
@@ -76,8 +77,9 @@ class Session:
     """State of the session of one client, and its buffers.
 
     Sizes are in bytes: `rx` is the largest packet that can be received, `tx` the room for small packets,
-    `outbox` that for QoS 1 and 2 messages. `inflight` is the number of messages in the outbox, and our Receive
-    Maximum. `aliases` is the number of topics that can have an alias. `keep_alive` is in seconds, `timeout` in ms.
+    `outbox` the room for QoS 1 and 2 messages. `inflight` is the maximum number of messages in the outbox,
+    and our Receive Maximum. `aliases` is the number of topics that can have an alias. `keep_alive` is in
+    seconds, `timeout` in ms.
     """
 
     # Most programs do not change these. As attributes of the class they take no room in the dict of the
@@ -114,7 +116,6 @@ class Session:
         # around each handler and callback of the user
         self.catch_errors = self.subscriptions.catch_errors = CatchErrors(Exception, self._report_error)
         self.broker_limits = list(LIMIT_DEFAULTS)
-        self._alias_topics = [None] * aliases  # our topics, by alias
 
         self.callbacks = self  # object with `on_ack` and so on: the client, if there is one
         self.on_connected = None  # called after CONNACK, before the packets behind it
@@ -125,22 +126,11 @@ class Session:
         self.message_properties = b""
         self._handler_failed = False  # a handler of the current message has raised
 
-        self.write_buffer = self._block = self.tx
-        self.write_start = 0
-        self._block_slot = -1  # outbox slot of the block
         self.response_information = None  # string from CONNACK
-        self._has_pubrels = False  # PUBRELs of a resumed session are due
         self._has_unreported = False  # subscriptions or messages have ended without an answer
-
-        # form of the PUBLISH that `plan_publish` has chosen
-        self._planned_topic = None
-        self._planned_name = b""
-        self._planned_alias = self._planned_properties = self._planned_length = 0
-        self._offered_alias = 0  # alias that was offered last
         # counts begun and ended connections; an alias is valid in its own generation only [MQTT-3.3.2-7]
         self.generation = 0
-        self._send_quota = 0  # PUBLISH packets that may be sent without an acknowledgement (4.9)
-        self._max_short_payload = 0  # bytes of payload that the fast path of `publish` allows
+        init_outbound(self, aliases)
 
         # ticks in ms, modulo 2**30
         self._now = self._timeout = self._last_read = self._last_write = 0
@@ -264,7 +254,7 @@ class Session:
             self._block_at += n
 
     def ack(self, first_byte, packet_id, reason):
-        """Put out PUBACK, PUBREC, PUBREL or PUBCOMP (3.4 to 3.7): 4 bytes, 5 with a reason code other than 0."""
+        """Put out PUBACK, PUBREC, PUBREL or PUBCOMP (3.4 to 3.7): 4 bytes, 5 if the reason code is not 0."""
         tx = self.tx
         at = self._tx_end
         tx[at] = first_byte
@@ -285,7 +275,7 @@ class Session:
         return True
 
     def publish(self, topic, payload):
-        """Publish a message: see `Client.publish`. QoS, RETAIN and properties are attributes of the session."""
+        """Publish a message: see `Client.publish`. QoS, RETAIN and properties come from attributes."""
         first_byte = self.first_byte
         at = self._tx_end + 8
         size = len(payload)

@@ -1,30 +1,30 @@
-"""Topic names and topic filters (section 4.7): checked, encoded once, matched in place."""
+"""Topic names and topic filters: check and encode them, match a topic against a filter (section 4.7)."""
 
 from .wire import encode_text
 
 
 class Topic:
-    """A topic name to publish to, encoded once; made by `client.topic(name)`, for that client.
+    """Topic name for `publish`, encoded once. `client.topic(name)` makes it, for this client only.
 
-    `alias` is the topic alias that stands for it in the connection numbered `epoch`:
-    an alias dies with its connection [MQTT-3.3.2-7]. -1 is for a topic that is used once.
+    `alias` is the topic alias that stands for the name. It is valid while the session's `generation` is
+    that of the topic, because an alias ends with its connection [MQTT-3.3.2-7]. -1 means that the topic
+    gets no alias.
     """
 
     def __init__(self, name):
-        """Raises ValueError where `name` (str, or UTF-8 bytes) is no topic name."""
+        """Encode `name` (str, or UTF-8 bytes). Raises ValueError if it is not a topic name."""
         self.name = encode_text(name)
         if not self.name or b"+" in self.name or b"#" in self.name:
             raise ValueError("not a topic name: %r" % name)  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]
         self.alias = 0
         self.generation = 0
-        self.publish_count = 0  # how often it was published
-        # what stands for topic and properties in a QoS 0 PUBLISH that goes out by its alias:
-        # an empty topic, three bytes of properties, the alias
+        self.publish_count = 0  # number of messages published to it
+        # part of a QoS 0 PUBLISH with the alias: an empty topic name, three bytes of properties, the alias
         self.alias_header = bytearray(b"\x00\x00\x03\x23\x00\x00")
 
 
 def encode_filter(text):
-    """A topic filter as bytes. Raises ValueError where it is none (4.7.1, 4.8.2)."""
+    """Return a topic filter as bytes. Raises ValueError if it is not a topic filter (4.7.1, 4.8.2)."""
     data = encode_text(text)
     levels = data.split(b"/")
     if levels[0] == b"$share":
@@ -33,7 +33,7 @@ def encode_filter(text):
         levels = levels[2:] if good else [b""]
     good = levels != [b""]
     for level in levels:
-        # a wildcard fills its level [MQTT-4.7.1-2], and # is the last [MQTT-4.7.1-1]
+        # a wildcard is a whole level [MQTT-4.7.1-2], and # is the last level [MQTT-4.7.1-1]
         if len(level) > 1 and (b"+" in level or b"#" in level):
             good = False
     if not good or b"#" in levels[:-1]:
@@ -42,13 +42,13 @@ def encode_filter(text):
 
 
 def matches(topic_filter, buf, at, end):
-    """True where the topic name in buf[at:end] matches; allocates nothing.
+    """Return True if the topic name in buf[at:end] matches the filter (bytes); allocates nothing.
 
-    A wildcard in the first place does not match a topic that starts with `$` (4.7.2).
+    A filter that begins with a wildcard does not match a topic that begins with `$` (4.7.2).
     """
     size = len(topic_filter)
     if at < end:
-        # most filters are told apart by their last character, if that is not a wildcard
+        # most filters differ from a topic in the last character, if that is not a wildcard
         if topic_filter[-1] > 0x2B and topic_filter[-1] != buf[end - 1]:
             return False
         if buf[at] == 0x24 and topic_filter[0] != 0x24:
@@ -64,7 +64,7 @@ def matches(topic_filter, buf, at, end):
         elif at < end and buf[at] == c:
             at += 1
         else:
-            # "a/#" matches "a" too
+            # "a/#" matches "a", too
             return at == end and c == 0x2F and i + 2 == size and topic_filter[i + 1] == 0x23
         i += 1
     return at == end

@@ -1,23 +1,24 @@
-"""Bytes: integers and strings into and out of a buffer at an offset (section 1.5).
+"""MQTT data types in a buffer: integers, variable byte integers, UTF-8 strings (section 1.5).
 
-`put_*` write at `at` and return the offset behind what they wrote; the caller has made sure
-that there is room. Nothing here allocates but `prefix_u16_length` and `encode_text`.
+`put_*` write at offset `at` and return the offset behind the value. The caller makes sure that there is room.
+Only `prefix_u16_length` and `encode_text` allocate.
 """
 
 
 def put_u16(buf, at, value):
-    """Two Byte Integer, big end first (1.5.2)."""
+    """Write a Two Byte Integer, most significant byte first (1.5.2)."""
     buf[at] = value >> 8
     buf[at + 1] = value & 0xFF
     return at + 2
 
 
 def get_u16(buf, at):
+    """Read a Two Byte Integer."""
     return buf[at] << 8 | buf[at + 1]
 
 
 def varint_size(value):
-    """How many bytes `put_varint` will write."""
+    """Return how many bytes `put_varint` writes for this value."""
     size = 1
     while value > 0x7F:
         value >>= 7
@@ -26,7 +27,7 @@ def varint_size(value):
 
 
 def put_varint(buf, at, value):
-    """Variable Byte Integer in its shortest form [MQTT-1.5.5-1]."""
+    """Write a Variable Byte Integer in its shortest form [MQTT-1.5.5-1]."""
     while value > 0x7F:
         buf[at] = value & 0x7F | 0x80
         value >>= 7
@@ -36,12 +37,12 @@ def put_varint(buf, at, value):
 
 
 def get_varint(buf, at, end):
-    """A Variable Byte Integer that lies before `end`; -1 cut short, -2 malformed."""
+    """Read a Variable Byte Integer before offset `end`; returns -1 if it is incomplete, -2 if malformed."""
     value = shift = 0
     while at < end:
         value |= (buf[at] & 0x7F) << shift
         if buf[at] < 0x80:
-            # a last byte of zero adds nothing: not the shortest form
+            # with a zero as its last byte it does not have the shortest form
             return -2 if shift and not buf[at] else value
         if shift == 21:
             return -2
@@ -51,12 +52,12 @@ def get_varint(buf, at, end):
 
 
 def prefix_u16_length(data):
-    """Binary Data or an encoded string with its length in front, as new bytes (1.5.4, 1.5.6)."""
+    """Return Binary Data or an encoded string with its length in front, as new bytes (1.5.4, 1.5.6)."""
     return bytes((len(data) >> 8, len(data) & 0xFF)) + data
 
 
 def is_valid_utf8(buf, at, end):
-    """True where the bytes are UTF-8 without U+0000 and surrogates [MQTT-1.5.4-1, -2]."""
+    """Return True if the bytes are UTF-8 without U+0000 and surrogates [MQTT-1.5.4-1, -2]."""
     while at < end:
         lead = buf[at]
         at += 1
@@ -67,7 +68,7 @@ def is_valid_utf8(buf, at, end):
         rest = 1 + (lead >= 0xE0) + (lead >= 0xF0)
         if lead < 0xC2 or lead > 0xF4 or at + rest > end:
             return False
-        # the second byte tells what could be written shorter, surrogates, above U+10FFFF
+        # the second byte shows overlong forms, surrogates, and code points above U+10FFFF
         lead = lead << 8 | buf[at]
         if 0xE000 <= lead < 0xE0A0 or 0xED9F < lead < 0xEE00 or 0xF000 <= lead < 0xF090 or lead > 0xF48F:
             return False
@@ -80,7 +81,7 @@ def is_valid_utf8(buf, at, end):
 
 
 def encode_text(text):
-    """A str (or its UTF-8 bytes) as checked bytes. Raises ValueError where MQTT forbids it."""
+    """Return a str, or its UTF-8 bytes, as checked bytes. Raises ValueError if MQTT does not allow it."""
     data = text.encode() if isinstance(text, str) else bytes(text)
     if len(data) > 65535 or not is_valid_utf8(data, 0, len(data)):
         raise ValueError("not UTF-8 of at most 65535 bytes, or with a null character")

@@ -90,7 +90,7 @@ class poll:  # noqa: N801  named as in MicroPython's `select`
 
 
 class NonBlockingFile:
-    """An unbuffered, non-blocking file, for example a serial port, with the methods of a MicroPython stream."""
+    """An unbuffered, non-blocking file (a serial port) with the methods of a MicroPython stream."""
 
     def __init__(self, file):
         self.file = file

@@ -77,7 +77,8 @@ class Journal:
         self._has_session = False  # whether the log has a session of this client identifier
         self._is_session_lost = False  # the broker has begun a new session, which is not in the log yet
         self.record_log = RecordLog(path, size, _MAGIC, self._dump)
-        self.outbox = recover(self)
+        self.outbox, self._old_ids = recover(self)  # `_old_ids` were received before the restart
+        self.restored_count = self.outbox.count
         self._check_size(size)
         # ring of acknowledgements that wait for a sync
         capacity = len(self._received_ids) + len(self.outbox.states)
@@ -254,16 +255,18 @@ class Journal:
     # ---- writing records
 
     def _write_message(self, slot):
-        outbox, log = self.outbox, self.record_log
+        outbox = self.outbox  # one local more, and the frame would be on the heap
         n = len(outbox.topics[slot].name)
         self._body[2] = outbox.property_sizes[slot] >> 16
         put_u16(self._body, 0, n)
         put_u16(self._body, 3, outbox.property_sizes[slot] & 0xFFFF)
-        log.begin_record(outbox.first_bytes[slot] & ~8, slot, BODY_HEADER + n + outbox.body_sizes[slot])
-        log.write(self._body, 0, BODY_HEADER)
-        log.write(outbox.topics[slot].name, 0, n)
-        log.write(outbox.arena, outbox.body_offsets[slot], outbox.body_sizes[slot])
-        log.end_record()
+        self.record_log.begin_record(
+            outbox.first_bytes[slot] & ~8, slot, BODY_HEADER + n + outbox.body_sizes[slot]
+        )
+        self.record_log.write(self._body, 0, BODY_HEADER)
+        self.record_log.write(outbox.topics[slot].name, 0, n)
+        self.record_log.write(outbox.arena, outbox.body_offsets[slot], outbox.body_sizes[slot])
+        self.record_log.end_record()
 
     def _write_session(self):
         client_id = self._session.client_id

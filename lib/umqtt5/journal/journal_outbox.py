@@ -41,7 +41,7 @@ class JournalOutbox(Outbox):
     def _store(self, slot):
         if slot >= 0 and not self._journal.store_message(slot):
             self.record_flags[slot] = 0
-            Outbox.remove(self, slot)
+            Outbox.free(self, slot)
             return -1
         return slot
 
@@ -50,7 +50,7 @@ class JournalOutbox(Outbox):
         slot = self._add(topic, payload, first_byte, properties)
         if slot >= 0 and first_byte & 4 and not self._journal.store_streamed(slot):
             self.record_flags[slot] = 0
-            Outbox.remove(self, slot)
+            Outbox.free(self, slot)
             return -1
         return slot
 
@@ -61,10 +61,10 @@ class JournalOutbox(Outbox):
             return -1  # it waits for a sync, and the messages after it must not overtake it
         return state
 
-    def remove(self, slot):
+    def free(self, slot):
         """Remove a message and store that it has ended."""
         refused = self.states[slot] == SENT and self.first_bytes[slot] & 4
-        Outbox.remove(self, slot)
+        Outbox.free(self, slot)
         if self.record_flags[slot]:
             self.record_flags[slot] = 0
             self._journal.store_removed(slot, refused)

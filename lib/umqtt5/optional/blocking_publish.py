@@ -1,4 +1,4 @@
-"""`publish(..., wait=True)`: publish, and wait until it has arrived. Loaded where it is used."""
+"""Blocking publish, `publish(..., wait=True)`: wait until the broker has acknowledged the message."""
 
 from errno import ECONNRESET, ETIMEDOUT
 
@@ -9,68 +9,68 @@ from ..core.errors import MQTTError
 _MASK = const(0x3FFFFFFF)
 
 
-class _Answer:
-    """Listens for the end of one message; every answer still reaches the user's `on_ack`."""
+class _AckListener:
+    """Takes the place of `on_ack` to receive one acknowledgement; calls the user's `on_ack` for each."""
 
     def __init__(self, client):
         self._client = client
-        self._before = client.on_ack
+        self._user_on_ack = client.on_ack
         self.packet_id = 0
         self.reason = -1
-        self.words = ""
-        client.on_ack = self.came
+        self.reason_string = ""
+        client.on_ack = self._on_ack
 
-    def came(self, answer):
-        if answer.packet_id == self.packet_id:
-            self.reason = answer.reason
-            self.words = answer.property(0x1F) or ""
-        if self._before:
-            self._before(answer)
+    def _on_ack(self, packet):
+        if packet.packet_id == self.packet_id:
+            self.reason = packet.reason
+            self.reason_string = packet.property(0x1F) or ""
+        if self._user_on_ack:
+            self._user_on_ack(packet)
 
-    def leave(self):
-        self._client.on_ack = self._before
+    def detach(self):
+        self._client.on_ack = self._user_on_ack
 
 
 def publish_and_wait(client, topic, payload, timeout):
-    """See `Client.publish`, which has put QoS, RETAIN and properties into the session.
+    """Publish with QoS, RETAIN and properties of the session, and wait up to `timeout` ms.
 
-    Returns True: at QoS 0 when the message is written, at QoS 1 and 2 when the broker has
-    acknowledged it. Meanwhile handlers are called and the link is kept up, and a message for
-    which there is no link or no room waits for it.
+    Returns True: at QoS 0 when the message is written, at QoS 1 and 2 when the broker has acknowledged it.
+    Handlers are called meanwhile, and the client reconnects. If there is no connection or no room, the
+    message waits.
 
-    Raises MQTTError where the broker refuses it, OSError(ECONNRESET) where a QoS 0 message may have
-    gone with its link, OSError(ETIMEDOUT) where `timeout` ms were not
-    enough: a message of QoS 1 or 2 that was taken by then stays in the outbox and is still sent.
+    Raises MQTTError if the broker refuses the message, OSError(ECONNRESET) if the connection was lost while a
+    QoS 0 message was being written, OSError(ETIMEDOUT) after `timeout` ms. An accepted message of QoS 1 or 2
+    then stays in the outbox and is still sent. Raises ValueError in a handler, which can't wait.
     """
     if client._is_polling:
         raise ValueError("a handler can't wait")
     session = client.session
     first_byte, properties = session.first_byte, session.message_properties
     start = client._ticks_ms()
-    answer = _Answer(client)
+    ack = _AckListener(client)
     try:
         left = timeout
         while left > 0:
-            if not answer.packet_id:
-                # a handler may have published in between
+            if not ack.packet_id:
+                # a handler may have published another message since the last try
                 session.first_byte, session.message_properties = first_byte, properties
-                answer.packet_id = session.publish(topic, payload)
+                ack.packet_id = session.publish(topic, payload)
                 client._flush_now()
                 connects = client.connection_count
             idle = client._poll_once()
-            if not answer.packet_id:
+            if not ack.packet_id:
                 pass
             elif first_byte & 6 == 0:
                 if not client.is_connected or client.connection_count != connects:
-                    raise OSError(ECONNRESET, "the link was lost")
+                    raise OSError(ECONNRESET, "connection lost")
                 if not session.has_output():
                     return True
-            elif answer.reason >= 0x80:
-                raise MQTTError(answer.reason, answer.words)
-            elif answer.reason >= 0:
+            elif ack.reason >= 0x80:
+                raise MQTTError(ack.reason, ack.reason_string)
+            elif ack.reason >= 0:
                 return True
             left = timeout - ((client._ticks_ms() - start) & _MASK)
             client._wait(max(0, min(idle, left)))
     finally:
-        answer.leave()
-    raise OSError(ETIMEDOUT, "not acknowledged" if answer.packet_id else "no link, or no room")
+        ack.detach()
+    raise OSError(ETIMEDOUT, "not acknowledged" if ack.packet_id else "no connection or no room")

@@ -1,35 +1,35 @@
-"""Several brokers, tried in turn; loaded where `Client` is given a list for `host`.
+"""Broker failover: several brokers, tried in turn, `Client([host, ...])`.
 
-Each is a host name, `(host, port)`, or `"host:port"`. The first is tried first, also after a
-connection that was stable; one that fails makes room for the next at once, and a pause comes
-when all have failed.
+Each broker is a host name, "host:port" or (host, port). If a broker fails, the next is tried at once. When
+all have failed, the client pauses as usual. After a connection that was up, the first broker is tried first.
 """
 
 from .server_reference import parse_reference
 
 
 class BrokerFailover:
-    """The brokers of one client; `dropped` is called when a connection has ended."""
+    """The brokers of one client, and which of them it uses."""
 
     def __init__(self, client, hosts):
-        self.brokers = [self._pair(host, client.port) for host in hosts]
+        self.brokers = [self._parse(host, client.port) for host in hosts]
         if not self.brokers:
-            raise ValueError("host: an empty list")
+            raise ValueError("host must not be an empty list")
         self._at = 0
         client.host, client.port = self.brokers[0]
-        client._disconnect_hooks.append(self.dropped)
+        client._disconnect_hooks.append(self._choose_next)
 
     @staticmethod
-    def _pair(host, port):
+    def _parse(host, port):
+        """Return (host, port) of a broker. Raises ValueError."""
         pair = parse_reference(host, port) if isinstance(host, str) else host
         if not pair or len(pair) != 2:
             raise ValueError("host: %s" % repr(host))
         return pair
 
-    def dropped(self, client, uptime_ms):
-        """Go on to the next, after a link that was up begin anew."""
+    def _choose_next(self, client, uptime_ms):
+        """Disconnect hook: choose the broker for the next connection."""
         if not client._should_connect or (client.host, client.port) != self.brokers[self._at]:
-            return  # ended by us, or somewhere else by the broker's word
+            return  # `disconnect` was called, or the broker has redirected the client
         self._at = 0 if uptime_ms else (self._at + 1) % len(self.brokers)
         client.host, client.port = self.brokers[self._at]
         if self._at:
@@ -37,5 +37,5 @@ class BrokerFailover:
 
 
 def attach(client, hosts):
-    """Have a client try these."""
+    """Let a client try these brokers. Raises ValueError."""
     BrokerFailover(client, hosts)

@@ -1,14 +1,15 @@
-"""Enhanced authentication (section 4.12): AUTH both ways, at CONNECT and in a live connection.
+"""Enhanced authentication (section 4.12): AUTH packets at CONNECT, and re-authentication.
 
-Loaded where `client.auth` is set to a method; `scram.Scram` is one. A method is an object with
+Used if `client.auth` is set to a method, for example `scram.Scram`. A method is an object with
 
-- `method`: its name, a str, which stays the same,
-- `start()`: an exchange begins; returns the first data, bytes, b"" where the broker speaks first,
-- `challenge(data)`: the answer to the broker's data, bytes; None where that takes long. Then
-  `work()` is called at each poll, does a small piece, and returns None until it has the answer,
-- `finish(data)`: the broker says that all is well; the last chance to disagree.
+- `method`: its name, a str that does not change.
+- `start()`: begins an exchange; returns the first data (bytes), b"" if the broker sends first.
+- `challenge(data)`: returns the response (bytes) to the broker's data, or None if that takes long. Then each
+  poll calls `work()`, which does a small piece of work and returns None until it has the response.
+- `finish(data)`: takes the broker's data at success; it may still raise.
 
-Any exception out of these ends the connection with 0x80, Unspecified error, and its text is told.
+If one of these raises an exception, the connection ends with 0x80, Unspecified error, and `client.error` has
+the text of the exception.
 """
 
 from errno import ECONNRESET
@@ -17,66 +18,75 @@ from micropython import const
 
 from ..core.encode import prefix_varint_length
 from ..core.errors import CatchErrors, MQTTError
-from ..core.states import CLOSING, CONNECTED, CONNECTING, MAXIMUM_PACKET_SIZE, WAIT_ACK, WAIT_CONNACK
+from ..core.states import (
+    CLOSING,
+    CONNECTED,
+    CONNECTING,
+    MAXIMUM_PACKET_SIZE,
+    TX_RESERVE,
+    WAIT_ACK,
+    WAIT_CONNACK,
+)
 from ..core.wire import encode_text, prefix_u16_length
 
 _MASK = const(0x3FFFFFFF)
 _SUCCESS = const(0x00)
-_CONTINUE = const(0x18)
-_AGAIN = const(0x19)
+_CONTINUE = const(0x18)  # Continue authentication
+_AGAIN = const(0x19)  # Re-authenticate
 
 
 class EnhancedAuth:
-    """Drives a method over the session of a client; its `poll` is one of the client's chores."""
+    """Runs a method on the session of a client; `poll` is a poll hook."""
 
     def __init__(self, client, method):
         self.method = method
-        self.is_running = False  # an exchange is under way
-        self.properties = client.session.properties  # of the CONNECT, beside ours
+        self.is_running = False  # whether an exchange has begun and not ended
+        self.properties = client.session.properties  # of CONNECT, without those of the method
         self._client = client
         self._session = client.session
-        self._catch_errors = CatchErrors(MQTTError, self._refused)
+        self._catch_errors = CatchErrors(MQTTError, self._refuse)
         self._name = b"\x15" + prefix_u16_length(encode_text(method.method))
-        self._working = False  # the method has yet to answer
-        self._waiting = None  # an AUTH for which there was no room
+        self._is_working = False  # whether `work` has to be called
+        self._waiting = None  # an AUTH packet for which `tx` has had no room
 
-    def _refused(self, error):
+    def _refuse(self, error):
+        """End the connection with this MQTTError."""
         self._session.error = error
         self._session.close(error.code)
 
-    # ---- a connection begins
+    # ---- connecting
 
     def handle_open(self):
-        """CONNECT is about to be made."""
-        self._working = False
+        """Begin the exchange, before CONNECT is encoded."""
+        self._is_working = False
         self._waiting = None
         self.is_running = True
         try:
             self._session.properties = self.properties + self._begin()
         except MQTTError as error:
             self._session.error = error
-            self._session.state = CLOSING  # and nothing is written
+            self._session.state = CLOSING  # so nothing is written
 
     def connack(self, packet):
-        """CONNACK with success: the exchange is over. True where the connection is refused."""
+        """End the exchange at a successful CONNACK; return True if the connection must end."""
         with self._catch_errors:
-            if not self.is_running or self._working or self._waiting:
-                raise MQTTError(0x82, "authentication is not over")
+            if not self.is_running or self._is_working or self._waiting:
+                raise MQTTError(0x82, "CONNACK before the end of the authentication")
             self._finish(packet)
             return False
         return True
 
-    # ---- in a live connection
+    # ---- connected
 
     def reauthenticate(self):
-        """Begin once more. Raises MQTTError where the broker can't take the packet."""
+        """Begin a re-authentication. Raises MQTTError if the packet is too large."""
         packet = self._packet(_AGAIN, self._begin())  # [MQTT-4.12.1-1]
         self.is_running = True
         self._send(packet)
         self._client._flush_now()
 
     def receive(self, packet):
-        """AUTH has come. Returns 0, -1 where the connection is refused."""
+        """Handle an AUTH packet; return 0, or -1 if the connection ends."""
         with self._catch_errors:
             self._receive(packet)
             return 0
@@ -84,14 +94,14 @@ class EnhancedAuth:
 
     def _receive(self, packet):
         session = self._session
-        if not self.is_running or self._working or self._waiting:
-            raise MQTTError(0x82, "an AUTH that nobody asked for")
+        if not self.is_running or self._is_working or self._waiting:
+            raise MQTTError(0x82, "unexpected AUTH")
         live = session.state == CONNECTED
         session.wait_started[WAIT_ACK if live else WAIT_CONNACK] = -1
         if live:
             session.pending_acks -= 1
         if packet.reason == _CONTINUE:
-            self._same_method(packet)
+            self._check_method(packet)
             self._respond(self._call("challenge", packet.property(0x16) or b""))
         elif live and packet.reason == _SUCCESS:
             self._finish(packet)
@@ -99,8 +109,8 @@ class EnhancedAuth:
             raise MQTTError(0x82, "AUTH 0x%02X" % packet.reason)
 
     def poll(self, now):
-        """Go on with what takes long or had no room; the ms until there is more to do."""
-        if self._working or self._waiting:
+        """Continue work, and send a waiting packet; return the ms until there is more to do."""
+        if self._is_working or self._waiting:
             if self._session.state == CONNECTING or self._session.state == CONNECTED:
                 return self._go_on()
         return _MASK
@@ -109,41 +119,41 @@ class EnhancedAuth:
         session = self._session
         with self._catch_errors:
             if session.state == CONNECTING:
-                session.wait_started[WAIT_CONNACK] = -1  # it is we for whom the broker waits
-            if self._working:
+                session.wait_started[WAIT_CONNACK] = -1  # the broker waits for us, not we for it
+            if self._is_working:
                 self._respond(self._call("work"))
             elif session.put(self._waiting):
                 self._waiting = None
         self._client._flush_now()
         return _MASK if self._waiting else 0
 
-    # ---- below
+    # ---- packets
 
     def _begin(self):
         return self._name + b"\x16" + prefix_u16_length(self._call("start"))
 
     def _call(self, name, *data):
-        """Ask the user's method, for bytes or None: what it raises is told, and ends the connection."""
+        """Call the user's method; return bytes or None. Raises its exceptions as MQTTError."""
         try:
-            answer = getattr(self.method, name)(*data)
-            return answer if answer is None or name == "finish" else bytes(answer)
+            result = getattr(self.method, name)(*data)
+            return result if result is None or name == "finish" else bytes(result)
         except Exception as error:
             raise MQTTError(0x80, str(error))  # [MQTT-4.12.1-2]
 
     def _respond(self, data):
-        self._working = data is None
-        if not self._working:
+        self._is_working = data is None
+        if not self._is_working:
             # [MQTT-4.12.0-3]
             self._send(self._packet(_CONTINUE, self._name + b"\x16" + prefix_u16_length(data)))
 
     def _packet(self, reason, properties):
-        """An AUTH packet (3.15), where there is room for it in `tx` and in the broker."""
+        """Return an AUTH packet (3.15). Raises MQTTError if it is too large for `tx` or the broker."""
         packet = prefix_varint_length(bytes((reason,)) + prefix_varint_length(properties), b"\xf0")
         session = self._session
         if session.state == CONNECTED and len(packet) > session.broker_limits[MAXIMUM_PACKET_SIZE]:
             raise MQTTError(0x95, "AUTH of %d bytes" % len(packet))
-        if len(packet) + 8 > len(session.tx):
-            raise MQTTError(0x83, "tx: %d bytes needed" % (len(packet) + 8))
+        if len(packet) + TX_RESERVE > len(session.tx):
+            raise MQTTError(0x83, "tx: %d bytes needed" % (len(packet) + TX_RESERVE))
         return packet
 
     def _send(self, packet):
@@ -153,22 +163,25 @@ class EnhancedAuth:
             self._waiting = packet
 
     def _finish(self, packet):
-        self._same_method(packet)
+        self._check_method(packet)
         self._call("finish", packet.property(0x16) or b"")
         self.is_running = False
 
-    def _same_method(self, packet):
+    def _check_method(self, packet):
         if packet.property(0x15) != self.method.method:  # [MQTT-4.12.0-5]
-            raise MQTTError(0x82, "another authentication method")
+            raise MQTTError(0x82, "wrong authentication method")
 
 
 def attach(client, method):
-    """Have a client authenticate by this method from its next connection on; None for not."""
+    """Let a client use this authentication method from its next connection on; None for none.
+
+    Raises ValueError if the client is connected.
+    """
     session = client.session
     if session.auth and session.auth.method is method:
         return
     if session.state:
-        raise ValueError("auth is set before connect")
+        raise ValueError("set auth before connect")
     if session.auth:
         client._poll_hooks.remove(session.auth.poll)
         session.properties = session.auth.properties
@@ -179,7 +192,7 @@ def attach(client, method):
 
 
 def reauthenticate(client, wait):
-    """See `Client.reauthenticate`."""
+    """Authenticate again in a connection; see `Client.reauthenticate`."""
     session = client.session
     if not client.auth:
         raise ValueError("client.auth is not set")  # [MQTT-4.12.0-7]
@@ -191,5 +204,5 @@ def reauthenticate(client, wait):
         while session.auth.is_running and client.is_connected and client.connection_count == connects:
             client._wait(client._poll_once())
         if client.connection_count != connects or not client.is_connected:
-            raise client.error or OSError(ECONNRESET, "the link was lost")
+            raise client.error or OSError(ECONNRESET, "connection lost")
     return True

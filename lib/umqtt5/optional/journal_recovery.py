@@ -65,7 +65,10 @@ def without(numbers, number):
 
 
 def recover(journal):
-    """Read the log of a journal, set its state, and return its `JournalOutbox`."""
+    """Read the log of a journal and set its state.
+
+    Returns its `JournalOutbox`, and an array of the QoS 2 packet identifiers that are not released.
+    """
     session, log = journal._session, journal.record_log
     found = JournalRecovery(log)
     if found.client_id is not None and not session.client_id:
@@ -80,8 +83,7 @@ def recover(journal):
         journal._received_ids.append(0)
     for i in range(len(received_ids)):
         session.received_ids[i] = journal._received_ids[i] = received_ids[i]
-    journal._old_ids = array("H", received_ids)
-    return _restore_outbox(journal, found)
+    return _restore_outbox(journal, found), array("H", received_ids)
 
 
 def _restore_outbox(journal, found):
@@ -98,7 +100,6 @@ def _restore_outbox(journal, found):
         except (OSError, ValueError) as error:
             journal.record_log.damaged_bytes += size
             journal.error = error
-    journal.restored_count = outbox.count
     return outbox
 
 

@@ -1,35 +1,36 @@
-"""Which properties a user may give to which packet; loaded where some are given."""
+"""Property rules (section 2.2.2): properties that a user may add to CONNECT, PUBLISH, will, DISCONNECT."""
 
 from ..core.packet import Packet
 
-CONNECT = 0x402800  # Request Problem and Response Information, User Property; the rest is ours
-REQUEST = 0x400007  # all that a message has, but for where the answer goes
-WILL = 0x40101F  # all that a message has, and Will Delay
-_PROBLEM = 0x410000
-DISCONNECT = 0x410040  # Session Expiry, Reason String, User Property
+# sets of properties, as bits of `Packet.property_bits`
+CONNECT = 0x402800  # Request Problem Information, Request Response Information, User Property
+REQUEST = 0x400007  # all properties of a message except Response Topic and Correlation Data
+WILL = 0x40101F  # all properties of a message, and Will Delay Interval
+DISCONNECT = 0x410040  # Session Expiry Interval, Reason String, User Property
+_PROBLEM = 0x410000  # Reason String, User Property
 
 
-def check_properties(block, legal):
-    """Raise ValueError where a block of `properties.pack` has what may not be there.
+def check_properties(block, allowed):
+    """Check encoded properties (bytes), and return them as a Packet to read them.
 
-    Returns it as a Packet, to look at.
+    Raises ValueError if one is malformed or not in `allowed`, TypeError if `block` is not bytes.
     """
     if not isinstance(block, (bytes, bytearray)):
-        raise TypeError("properties are bytes, see umqtt5.properties.pack")
+        raise TypeError("properties must be bytes, see umqtt5.properties.pack")
     packet = Packet(block)
     packet.properties_end = len(block)
-    reason = packet._check_properties(legal)
+    reason = packet._check_properties(allowed)
     if reason:
-        raise ValueError("properties that may not be here, reason 0x%02X" % reason)
+        raise ValueError("properties: malformed or not allowed here, reason 0x%02X" % reason)
     return packet
 
 
 def attach(session, block):
-    """The properties that CONNECT has beside our limits."""
+    """Add properties to the CONNECT of a session."""
     packet = check_properties(block, CONNECT)
     session.properties = bytes(block)
     if not packet.int_property(0x17, 1):
-        # reason string and user property then stand nowhere else [MQTT-3.1.2-29]
+        # then only three packets may have Reason String and User Property [MQTT-3.1.2-29]
         packet = session.packet
         packet.allowed_properties = [
             packet.allowed_properties[i] if i in (2, 3, 14) else packet.allowed_properties[i] & ~_PROBLEM

@@ -1,18 +1,20 @@
-"""Where the broker sends us (4.11): 0x9C Use another server, for once; 0x9D Server moved, for good.
+"""Server Reference, redirection to another broker (section 4.11): 0x9C Use another server, 0x9D Server moved.
 
-Loaded where `client.follow_redirects` is set and a connection has ended. With `follow_redirects = True` the first
-of the broker's references is taken, `name`, `name:port` or `[address]:port`. A function that
-chooses gets the whole reference. User name and password go there, too: know your broker.
+Used if `client.follow_redirects` is set. True stands for the first of the broker's references: `name`,
+`name:port` or `[address]:port`. A function gets all references as one str, and returns (host, port), or None
+to stay. The client sends user name and password to the other server, too.
+
+0x9C is for one connection, 0x9D for ever.
 """
 
 from micropython import const
 
-_MOST = const(4)  # hops at once; then the back-off pauses
-_STABLE = const(30000)  # ms
+_MAX_REDIRECTS = const(4)  # in a row without a pause
+_STABLE = const(30000)  # ms of a connection that end such a row
 
 
 def parse_reference(reference, port):
-    """Host and port of the first of these references, None where there is none."""
+    """Return (host, port) of the first reference, None if it is not valid. `port` is the default."""
     name = (reference.split() or ("",))[0]
     if name.startswith("["):
         name, bracket, after = name[1:].partition("]")
@@ -26,8 +28,8 @@ def parse_reference(reference, port):
     return (name, port) if name else None
 
 
-def _chosen(client, reference):
-    """The user's choice, or ours."""
+def _choose(client, reference):
+    """Return the (host, port) to use, None for none."""
     found = None
     with client.session.catch_errors:
         found = (
@@ -39,28 +41,28 @@ def _chosen(client, reference):
 
 
 def redirect(client, uptime_ms):
-    """The connection has ended after so many ms: have the next one go where it should."""
+    """Choose the server of the next connection. The last one has ended after `uptime_ms`, 0 if never up."""
     if not hasattr(client, "_redirects"):
-        client._redirects = [0, None]  # hops, and the address to come back to
-    trail = client._redirects
+        client._redirects = [0, None]  # redirects in a row; (host, port) to return to after 0x9C
+    redirects = client._redirects
     if uptime_ms > _STABLE:
-        trail[0] = 0
+        redirects[0] = 0
     error = client.error
     reference = error.server_reference if hasattr(error, "server_reference") else None
     found = None
-    if reference and error.code in (0x9C, 0x9D) and client._should_connect and trail[0] < _MOST:
-        found = _chosen(client, reference)
+    if reference and error.code in (0x9C, 0x9D) and client._should_connect and redirects[0] < _MAX_REDIRECTS:
+        found = _choose(client, reference)
     if not found:
-        trail[0] = 0
-        if trail[1]:  # it was for once
-            client.host, client.port = trail[1]
-            trail[1] = None
+        redirects[0] = 0
+        if redirects[1]:  # 0x9C was for one connection
+            client.host, client.port = redirects[1]
+            redirects[1] = None
         return
-    trail[0] += 1
+    redirects[0] += 1
     if error.code == 0x9D:
-        trail[1] = None
-    elif not trail[1]:
-        trail[1] = (client.host, client.port)
+        redirects[1] = None
+    elif not redirects[1]:
+        redirects[1] = (client.host, client.port)
     client.host, client.port = found
-    client.error = None  # `connect` goes on
+    client.error = None  # so a `connect` that waits goes on
     client._reconnect_delay = 0

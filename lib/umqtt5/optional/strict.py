@@ -1,9 +1,9 @@
-"""What a client may insist on, and most do without; loaded by `Client(strict=True)`.
+"""Strict mode, `Client(strict=True)`: check payload format (UTF-8) and Receive Maximum of received messages.
 
-- A message that says it is UTF-8 and is not (3.3.2.3.2) is not delivered: at QoS 1 and 2 it is
-  acknowledged with 0x99, Payload format invalid. `on_error` is told.
-- More QoS 1 and 2 messages than our Receive Maximum end in a DISCONNECT with 0x93. Without
-  `strict` more QoS 1 messages than that are taken: some brokers do not count.
+- A message whose Payload Format Indicator is 1 but whose payload is not UTF-8 (3.3.2.3.2) is not delivered.
+  At QoS 1 and 2 it is acknowledged with 0x99, Payload format invalid. `on_error` gets an MQTTError.
+- If the broker sends more QoS 1 and 2 messages than Receive Maximum, the connection ends with 0x93. Without
+  `strict` more QoS 1 messages are accepted, because some brokers do not count them.
 """
 
 from ..core.errors import MQTTError
@@ -11,7 +11,7 @@ from ..core.wire import is_valid_utf8
 
 
 def is_valid_text(buf, at, end):
-    """True where the bytes are UTF-8. A payload may have the U+0000 that a string of MQTT may not."""
+    """Return True if buf[at:end] is UTF-8. In contrast to strings of MQTT a payload may have U+0000."""
     while at < end:
         start = at
         while at < end and buf[at]:
@@ -23,15 +23,15 @@ def is_valid_text(buf, at, end):
 
 
 class Strict:
-    """Looks at each message of a session before it is delivered; allocates nothing."""
+    """Checks each message of a session before it is delivered; allocates nothing."""
 
     def __init__(self, session):
         self._session = session
-        self._unwritten = 0  # acknowledgements of QoS 1 that can't have gone out
-        self._written = 0  # what the session had written by then
+        self._unwritten = 0  # PUBACKs that were surely not written yet
+        self._written = 0  # `session.bytes_sent` when they were counted
 
     def check(self, packet):
-        """0x99 for a payload that is not what it says, 0x93 for one message too many, else 0."""
+        """Return 0, or the reason code: 0x99 for a payload that is not UTF-8, 0x93 for a message too many."""
         if packet.qos and self._exceeds_receive_maximum(packet.qos):
             return 0x93
         if packet.int_property(0x01, 0) and not is_valid_text(
@@ -43,20 +43,23 @@ class Strict:
         return 0
 
     def _exceeds_receive_maximum(self, qos):
-        """What the broker can't have got an answer to: when anything was written, all may have been."""
+        """Return True if more messages than Receive Maximum can't have been acknowledged yet.
+
+        When the session has written anything, all PUBACKs may be written.
+        """
         session = self._session
         if self._written != session.bytes_sent:
             self._written = session.bytes_sent
             self._unwritten = 0
-        open_ones = self._unwritten
+        unacked = self._unwritten
         for packet_id in session.received_ids:
             if packet_id:
-                open_ones += 1
+                unacked += 1
         if qos == 1:
             self._unwritten += 1
-        return open_ones >= session.receive_maximum
+        return unacked >= session.receive_maximum
 
 
 def attach(session, strict):
-    """Have a session be strict."""
+    """Make a session strict."""
     session.strict = Strict(session)

@@ -1,34 +1,32 @@
-"""Topic aliases that the broker sets up: a fixed table. Loaded where a client announces some."""
+"""Topic aliases of the broker (section 3.3.2.3.4): a fixed table, `Client(topic_alias_maximum=)`."""
 
 from array import array
 
-_USUAL = 64  # bytes of a topic for which there is room from the start
+_TOPIC_SIZE = 64  # bytes that are allocated for each topic in advance
 
 
 class AliasTable:
-    """Topic names by alias, 1 to `slots` (3.3.2.3.4). All are gone with the connection.
+    """Topic names by alias, 1 to `slots`; they are valid for one connection.
 
-    A topic of up to 64 bytes costs nothing; the room of a longer one is allocated when it
-    first comes, and kept.
+    A topic of up to 64 bytes allocates nothing. For a longer one a buffer is allocated once, and kept.
     """
 
     def __init__(self, slots):
-        self._topics = [bytearray(_USUAL) for _ in range(slots)]
+        self._topics = [bytearray(_TOPIC_SIZE) for _ in range(slots)]
         self._sizes = array("H", [0] * slots)
 
     def __len__(self):
         return len(self._topics)
 
     def clear(self):
-        """A new connection [MQTT-3.3.2-7]."""
+        """Forget all aliases, because a connection begins [MQTT-3.3.2-7]."""
         for i in range(len(self._sizes)):
             self._sizes[i] = 0
 
     def resolve(self, packet, alias):
-        """Keep the topic of `packet` for its alias, or put there what the alias stands for.
+        """Store the topic of `packet` under its alias, or give a packet without topic the stored one.
 
-        Returns 0, or a reason code: 0x94 for an alias that we did not announce, 0x82 for one that
-        stands for nothing.
+        Returns 0, or a reason code: 0x94 for an alias above Topic Alias Maximum, 0x82 for one without topic.
         """
         if alias > len(self._topics):
             return 0x94  # [MQTT-3.1.2-26]
@@ -54,5 +52,5 @@ class AliasTable:
 
 
 def attach(session, slots):
-    """Announce so many aliases to the broker."""
+    """Let the broker use `slots` aliases: CONNECT announces their number."""
     session.aliases = AliasTable(slots)

@@ -1,6 +1,6 @@
-"""Runs on the board: the version of `.mpy` that it loads, and its files with their hashes.
+"""Script that runs on a board: prints the .mpy version that it loads, and the SHA-256 of its files.
 
-`ROOTS` (names of folders and files) is set before. Allocates little: a file is read in pieces.
+The caller defines `ROOTS`, the names of folders and files, before. Files are read in chunks to save heap.
 """
 
 import json
@@ -12,29 +12,29 @@ from hashlib import sha256
 _FOLDER = 0x4000
 
 
-def digest(path, piece):
-    """The SHA-256 of a file as hex."""
+def digest(path, buf):
+    """Return the SHA-256 of a file as hex digits."""
     found = sha256()
     with open(path, "rb") as file:
         while True:
-            n = file.readinto(piece)
+            n = file.readinto(buf)
             if not n:
                 break
-            found.update(memoryview(piece)[:n])
+            found.update(memoryview(buf)[:n])
     return hexlify(found.digest()).decode()
 
 
-def walk(path, piece):
-    """Print each file from here down."""
+def walk(path, buf):
+    """Print the path and hash of a file, or of all files in a folder."""
     try:
         kind = os.stat(path)[0]
     except OSError:
         return
     if kind & _FOLDER:
         for entry in sorted(os.listdir(path)):
-            walk(path + "/" + entry, piece)
+            walk(path + "/" + entry, buf)
     else:
-        print("file", json.dumps([path, digest(path, piece)]))
+        print("file", json.dumps([path, digest(path, buf)]))
 
 
 print("mpy", sys.implementation._mpy & 0xFF)

@@ -1,0 +1,26 @@
+"""Command-line options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+BoardKey = Annotated[str, typer.Option("--board", help="the board: a folder of boards/")]
+OptionalBoardKey = Annotated[Optional[str], typer.Option("--board", help="the board: a folder of boards/")]
+Port = Annotated[
+    Optional[str], typer.Option("--port", help="the serial port; optional if one board is connected")
+]
+# "\\[" because rich would take "[user:password@]" for markup and hide it
+BROKER_URL_HELP = r"mqtt://\[user:password@]host[:port], or mqtts:// for TLS"
+CaFile = Annotated[
+    Optional[Path], typer.Option("--ca", help="TLS: CA certificate that verifies the broker's certificate")
+]
+CertFile = Annotated[Optional[Path], typer.Option("--cert", help="TLS: client certificate")]
+KeyFile = Annotated[Optional[Path], typer.Option("--key", help="TLS: private key of the client certificate")]
+ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="a config.json, complete or in part")]
+Ask = Annotated[bool, typer.Option("--ask/--no-ask", help="ask for missing fields in a terminal")]
+Start = Annotated[
+    bool, typer.Option("--start/--no-start", help="start the application, and show its first lines")
+]
