@@ -1,4 +1,4 @@
-"""Brokers to talk to: the embedded one, mosquitto, or any that runs already."""
+"""Starts MQTT brokers on loopback (iotcore, mosquitto, ejabberd), and parses the URL of a broker."""
 
 from __future__ import annotations
 
@@ -21,43 +21,44 @@ from tools.errors import UserError
 
 
 class BrokerError(UserError):
-    """One line for a person: what is wrong and what to do."""
+    """Error of a broker: not installed, not started, not reachable, or a malformed URL."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a broker listens, and who we are to it."""
+    """Address of a broker, login and certificates."""
 
     host: str
     port: int
     user: str | None = None
     password: str | None = None
     tls: bool = False
-    ca: Path | None = None  # who has signed its certificate, where the system does not know
-    cert: Path | None = None  # of our own, with its key
-    key: Path | None = None
+    ca: Path | None = None  # CA certificate; None for the CA certificates of the system
+    cert: Path | None = None  # client certificate
+    key: Path | None = None  # private key of the client certificate
 
     def __str__(self) -> str:
         return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
 
     def ssl_context(self) -> Any:
-        """For `Client(ssl=)`: None without TLS. Raises BrokerError where a file can't be read."""
+        """Return the argument for `Client(ssl=)`, None without TLS. Raises BrokerError for a bad file."""
         if not self.tls:
             return None
         try:
-            made = ssl.create_default_context(cafile=self.ca)
+            context = ssl.create_default_context(cafile=self.ca)
             if self.cert:
-                made.load_cert_chain(self.cert, self.key)
+                context.load_cert_chain(self.cert, self.key)
         except (OSError, ssl.SSLError) as error:
-            raise BrokerError(f"{self.ca or self.cert}: can't be read as a certificate: {error}") from error
-        return made
+            names = ", ".join(str(path) for path in (self.ca, self.cert, self.key) if path)
+            raise BrokerError(f"{names}: cannot read the certificate: {error}") from error
+        return context
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody has now.
+    """Return a TCP port that is free on the loopback interface.
 
-    Not one of those that the system gives to outgoing connections: it would be taken again
-    before a broker has it, or while a broker is restarted.
+    The range does not overlap the ephemeral ports: the system could assign one of those to an outgoing
+    connection before the broker listens, or while it restarts.
     """
     while True:
         port = secrets.randbelow(12000) + 20000
@@ -67,7 +68,7 @@ def free_port() -> int:
 
 
 def is_reachable(address: Address, timeout: float = 1) -> bool:
-    """True where something accepts connections."""
+    """Return whether the port accepts connections within `timeout` seconds."""
     try:
         socket.create_connection((address.host, address.port), timeout).close()
     except OSError:
@@ -97,7 +98,7 @@ next_connection_delay_ms = 1
 
 @contextlib.contextmanager
 def iotcore() -> Iterator[Address]:
-    """The embedded broker (rumqttd) with an MQTT 5 listener on loopback."""
+    """Run iotcore (rumqttd), a broker in this process, with a listener for MQTT 5.0 on loopback."""
     from iotcore import Broker
 
     address = Address("127.0.0.1", free_port())
@@ -113,17 +114,17 @@ def iotcore() -> Iterator[Address]:
 
 
 def find_mosquitto() -> str | None:
-    """mosquitto's path; Debian has it in /usr/sbin, which is not on everybody's PATH."""
+    """Return the path of mosquitto, or None. Debian installs it in /usr/sbin, often not on the PATH."""
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
 def _wait_for(address: Address, process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
-    """Wait until a broker listens. Raises BrokerError with the end of its log where it does not."""
+    """Wait up to `seconds` until a broker listens. Raises BrokerError with the end of its log."""
     deadline = time.monotonic() + seconds
     while not is_reachable(address):
         if process.poll() is not None or time.monotonic() > deadline:
             text = log.read_text(errors="replace") if log.exists() else ""
-            raise BrokerError(f"{address}: the broker did not start: {text.strip()[-300:]}")
+            raise BrokerError(f"{address}: the broker did not start. End of its log: {text.strip()[-300:]}")
         time.sleep(0.02)
 
 
@@ -147,18 +148,18 @@ modules:
 
 
 def find_ejabberd() -> Path | None:
-    """The folder of ejabberd's compiled code, None where there is none, or no Erlang."""
+    """Return the folder of the compiled code of ejabberd. None if ejabberd or Erlang is not installed."""
     found = sorted(Path("/usr/lib").glob("**/ejabberd-*/ebin/ejabberd.app"))
     return found[-1].parent if found and shutil.which("erl") else None
 
 
 @contextlib.contextmanager
 def ejabberd() -> Iterator[Address]:
-    """ejabberd as a plain process, without its cluster and its control program. Raises BrokerError."""
+    """Run ejabberd as a single process, without ejabberdctl and without a cluster. Raises BrokerError."""
     code = find_ejabberd()
     if code is None:
-        raise BrokerError("ejabberd is not installed: `apt-get install ejabberd`")
-    # whoever comes with any password is let in, but needs a user at its host
+        raise BrokerError("ejabberd is not installed. Run: apt-get install ejabberd")
+    # it accepts every password, but requires a user name at its own host name
     address = Address("127.0.0.1", free_port(), "tester@localhost", "any")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -186,12 +187,14 @@ def ejabberd() -> Iterator[Address]:
 
 
 class Mosquitto:
-    """mosquitto with these lines of configuration behind its listener; can be stopped and restarted."""
+    """mosquitto with a listener on loopback. `lines` are added to its configuration, after the listener."""
 
     def __init__(self, *lines: str, anonymous: bool = True) -> None:
         program = find_mosquitto()
         if program is None:
-            raise BrokerError("mosquitto is not installed: `apt-get install mosquitto`, or leave BROKER out")
+            raise BrokerError(
+                "mosquitto is not installed. Run: apt-get install mosquitto, or omit BROKER to use iotcore"
+            )
         self._program = program
         self._lines = [f"allow_anonymous {str(anonymous).lower()}", *lines]
         self.address = Address("127.0.0.1", free_port())
@@ -199,10 +202,10 @@ class Mosquitto:
         self._folder = tempfile.TemporaryDirectory()
 
     def start(self) -> None:
-        """Start it and wait until it listens. Raises BrokerError."""
+        """Start the broker, also after `stop`, and wait until it listens. Raises BrokerError."""
         config = Path(self._folder.name) / "mosquitto.conf"
         listener = f"listener {self.address.port} {self.address.host}"
-        # as root it would become the user mosquitto, who can't read the folder
+        # started by root it would change to the user mosquitto, who cannot read the folder
         config.write_text("\n".join(["user root", listener, *self._lines]) + "\n")
         log = open(Path(self._folder.name) / "log", "ab")
         with log:
@@ -216,7 +219,7 @@ class Mosquitto:
         _wait_for(self.address, self._process, Path(self._folder.name) / "log", 20)
 
     def stop(self, graceful: bool = False) -> None:
-        """End it; `gently` lets it write what it keeps."""
+        """Stop the broker. With `graceful` it saves its state; otherwise it is killed."""
         if self._process is not None:
             self._process.terminate() if graceful else self._process.kill()
             self._process.wait()
@@ -232,7 +235,10 @@ class Mosquitto:
 
 
 def parse_url(url: str, ca: Path | None = None, cert: Path | None = None, key: Path | None = None) -> Address:
-    """`mqtt://[user[:password]@]host[:port]`, or `mqtts://` with TLS. Raises BrokerError."""
+    """Parse `mqtt://[user[:password]@]host[:port]`, or `mqtts://` for TLS. Raises BrokerError.
+
+    The certificates are ignored without TLS.
+    """
     parts = urlsplit(url)
     tls = parts.scheme == "mqtts"
     try:
@@ -240,8 +246,8 @@ def parse_url(url: str, ca: Path | None = None, cert: Path | None = None, key: P
     except ValueError:
         port = 0
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not port:
-        where = url.rpartition("@")[2]  # never a password
-        raise BrokerError(f"{where}: expected iotcore, mosquitto, mqtt://host:port or mqtts://host:port")
+        shown = url.rpartition("@")[2]  # without the password
+        raise BrokerError(f"{shown}: expected iotcore, mosquitto, mqtt://host:port or mqtts://host:port")
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password else None
     if not tls:
@@ -251,7 +257,7 @@ def parse_url(url: str, ca: Path | None = None, cert: Path | None = None, key: P
 
 @contextlib.contextmanager
 def run_broker(broker_choice: str) -> Iterator[Address]:
-    """A broker by its name: `iotcore`, `mosquitto`, or an `mqtt://` address that must answer."""
+    """Start `iotcore` or `mosquitto`, or check that the broker at a URL is reachable. Raises BrokerError."""
     if broker_choice == "iotcore":
         with iotcore() as address:
             yield address
@@ -261,5 +267,5 @@ def run_broker(broker_choice: str) -> Iterator[Address]:
     else:
         address = parse_url(broker_choice)
         if not is_reachable(address, 5):
-            raise BrokerError(f"{address}: nobody answers there; is the broker running?")
+            raise BrokerError(f"{address}: the broker does not answer. Start it, or check host and port")
         yield address

@@ -1,8 +1,7 @@
-"""`make conformance`: which tests show that the client does what the standard demands of it.
+"""The command `conformance`: maps each normative statement of MQTT 5.0 to the tests that verify it.
 
-A test cites a statement by its number in its docstring or in a comment inside the function,
-`[MQTT-3.3.4-9]`. It may do so only where it would fail if the statement were broken, which
-`make mutants` tries.
+A test cites a statement, such as `[MQTT-3.3.4-9]`, in its docstring or in a comment inside the function. It
+may cite only statements whose violation makes it fail; `make mutants` checks this.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ import typer
 from tools.paths import BUILD, ROOT
 
 FOLDER = Path("host_tests") / "conformance"
-OUTCOMES_FILE = BUILD / "outcomes.json"  # of the last `make test`
+OUTCOMES_FILE = BUILD / "outcomes.json"  # results of the last `make test`
 PAGE_FILE = Path("docs") / "conformance.md"
 
-_BROKERS = "host_tests/broker/test_brokers.py"  # runs the scenarios
+_BROKERS = "host_tests/broker/test_brokers.py"  # runs the functions of scenarios.py
 _CITATION = re.compile(r"\[(MQTT-[^\]]*)\]")
 _SECTIONS = {
     "1.5": "Data types",
@@ -49,40 +48,41 @@ _SECTIONS = {
     "4.1": "Session state",
     "4.2": "Network connections",
     "4.3": "Quality of service",
-    "4.4": "Delivery once more",
-    "4.5": "Receipt",
-    "4.6": "Order",
+    "4.4": "Message delivery retry",
+    "4.5": "Message receipt",
+    "4.6": "Message ordering",
     "4.7": "Topic names and topic filters",
     "4.8": "Shared subscriptions",
     "4.9": "Flow control",
     "4.12": "Enhanced authentication",
-    "4.13": "Errors",
+    "4.13": "Error handling",
     "6.0": "WebSocket",
 }
 
 
 @dataclass
 class Statement:
-    """One demand of the standard, in our words."""
+    """Normative statement of the standard."""
 
-    identifier: str
-    text: str
+    identifier: str  # number in the standard, such as MQTT-3.3.4-9
+    text: str  # paraphrase of the statement
     applies_to_client: bool
-    tests: list[str] = field(default_factory=list)
-    exemption: str | None = None
+    tests: list[str] = field(default_factory=list)  # pytest ids of the tests that cite it
+    exemption: str | None = None  # reason why no test can verify it
 
     @property
     def section(self) -> str:
+        """The section of the standard, such as 3.3."""
         return ".".join(self.identifier.removeprefix("MQTT-").split(".")[:2])
 
 
 def read_tsv(path: Path) -> list[dict[str, str]]:
-    """A table of tab-separated values whose first line names its columns."""
+    """Return the rows of a file of tab-separated values whose first line names the columns."""
     return list(csv.DictReader(path.read_text().splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 def load_statements(root: Path) -> tuple[dict[str, Statement], list[str]]:
-    """All statements with the tests that cite them and the excuses; and what is wrong with these."""
+    """Return all statements by number, with tests and exemptions, and a line for each error in these."""
     statements = {
         row["id"]: Statement(row["id"], row["paraphrase"], row["applies_to"] != "server")
         for row in read_tsv(root / FOLDER / "statements.tsv")
@@ -90,24 +90,24 @@ def load_statements(root: Path) -> tuple[dict[str, Statement], list[str]]:
     wrong = []
     for row in read_tsv(root / FOLDER / "excuses.tsv"):
         if row["id"] not in statements:
-            wrong.append(f"excuses.tsv: there is no {row['id']}")
+            wrong.append(f"excuses.tsv: unknown statement {row['id']}")
         else:
             statements[row["id"]].exemption = row["why"]
     for path in _files(root):
         where = path.relative_to(root).as_posix()
         for test, line, identifier in find_citations(path):
             if identifier not in statements:
-                wrong.append(f"{where}:{line}: there is no {identifier}")
+                wrong.append(f"{where}:{line}: unknown statement {identifier}")
             elif test is None:
-                wrong.append(f"{where}:{line}: {identifier} is cited outside of a test")
+                wrong.append(f"{where}:{line}: {identifier} is cited outside a test")
             elif f"{where}::{test}" not in statements[identifier].tests:
                 statements[identifier].tests.append(f"{where}::{test}")
     for statement in statements.values():
         statement.tests.sort()
         if statement.tests and statement.exemption:
-            wrong.append(f"{statement.identifier} is excused, and cited by {statement.tests[0]}")
+            wrong.append(f"{statement.identifier} has an exemption, but {statement.tests[0]} cites it")
         if statement.applies_to_client and not statement.tests and not statement.exemption:
-            wrong.append(f"{statement.identifier} has neither tests nor an excuse: {statement.text}")
+            wrong.append(f"{statement.identifier} has no test and no exemption: {statement.text}")
     return statements, wrong
 
 
@@ -117,7 +117,7 @@ def _files(root: Path) -> list[Path]:
 
 
 def find_citations(path: Path) -> Iterator[tuple[str | None, int, str]]:
-    """The test, line and number of each citation in a file; no test for one outside of all."""
+    """Yield test, line and statement of each citation in a file. The test is None outside a test."""
     text = path.read_text()
     tree = ast.parse(text)
     spans = list(_tests(tree, path.name == "scenarios.py"))
@@ -128,7 +128,7 @@ def find_citations(path: Path) -> Iterator[tuple[str | None, int, str]]:
 
 
 def _tests(tree: ast.Module, scenarios: bool) -> Iterator[tuple[str, int, int]]:
-    """Name, first and last line of each test function. Each function of `scenarios.py` is one."""
+    """Yield name, first and last line of each test function. In scenarios.py every function is one."""
     for outer in tree.body:
         inside = outer.body if isinstance(outer, ast.ClassDef) else [outer]
         for node in inside:
@@ -150,11 +150,11 @@ def _comments(text: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
-# ---- did they run
+# ---- results of the tests
 
 
 def run_tests(tests: list[str]) -> dict[str, str]:
-    """Run these tests; returns how each ended, by pytest's name."""
+    """Run tests. Return the outcome of each by its pytest id: passed, failed or skipped."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "outcomes.json"
         plugin = ["-p", "host_tests.outcomes", "--outcomes", str(written)]
@@ -166,13 +166,13 @@ def run_tests(tests: list[str]) -> dict[str, str]:
     return outcomes
 
 
-def _to_run(test: str) -> str:
-    """What pytest is asked for: a scenario is run by a test of its own file."""
+def _pytest_argument(test: str) -> str:
+    """Return what pytest must run for a test. Functions of scenarios.py are run by another file."""
     return _BROKERS if "scenarios.py" in test else test
 
 
 def find_outcome(test: str, outcomes: dict[str, str]) -> str:
-    """How a cited test ended, all its parameters together: passed, skipped, failed, not run."""
+    """Return the outcome of a test over all its parameters: failed, passed, skipped or not run."""
     if "scenarios.py::" in test:
         name = re.escape(test.partition("::")[2])
         mine = re.compile(
@@ -188,7 +188,7 @@ def find_outcome(test: str, outcomes: dict[str, str]) -> str:
 
 
 def check_outcomes(statements: dict[str, Statement], outcomes: dict[str, str]) -> list[str]:
-    """What is wrong: cited tests that failed or did not run, statements of which none passed."""
+    """Return a line for each cited test that failed or did not run, and statement without a passed test."""
     wrong = []
     for statement in statements.values():
         if not statement.applies_to_client or not statement.tests:
@@ -198,14 +198,15 @@ def check_outcomes(statements: dict[str, Statement], outcomes: dict[str, str]) -
             if how in ("failed", "not run"):
                 wrong.append(f"{statement.identifier}: {test}: {how}")
         if "passed" not in ends:
-            wrong.append(f"{statement.identifier}: no test of it has passed")
+            wrong.append(f"{statement.identifier}: none of its tests passed")
     return wrong
 
 
-# ---- what is written
+# ---- output
 
 
 def build_report(statements: dict[str, Statement]) -> dict[str, dict[str, object]]:
+    """Return the content of build/conformance.json: tests and exemption of each statement for clients."""
     return {
         s.identifier: {"tests": s.tests, "exemption": s.exemption}
         for s in statements.values()
@@ -214,18 +215,19 @@ def build_report(statements: dict[str, Statement]) -> dict[str, dict[str, object
 
 
 def render_page(statements: dict[str, Statement]) -> str:
-    """docs/conformance.md."""
+    """Return the content of docs/conformance.md."""
     ours = [s for s in statements.values() if s.applies_to_client]
     shown = [s for s in ours if s.tests]
     tests = {test for s in shown for test in s.tests}
     lines = [
-        "# What the standard demands of a client, and the tests that show it",
+        "# Conformance to MQTT 5.0",
         "",
-        f"MQTT 5.0 has {len(statements)} normative statements, and {len(ours)} of them concern a client.",
-        f"{len(shown)} are shown by {len(tests)} tests, {len(ours) - len(shown)} are excused.",
+        f"MQTT 5.0 has {len(statements)} normative statements. {len(ours)} of them apply to a client:",
+        f"{len(shown)} are verified by {len(tests)} tests, {len(ours) - len(shown)} have an exemption.",
         "",
-        "`make conformance` writes this page from the tests and runs them; `make mutants` breaks the library",
-        "once or more for each statement, and sees the tests that cite it fail. The words are ours.",
+        "`make conformance` runs the tests and writes this page. `make mutants` breaks the library at least",
+        "once for each statement, and checks that the tests that cite it fail. The statements are",
+        "paraphrased.",
     ]
     section = ""
     for s in ours:
@@ -235,7 +237,7 @@ def render_page(statements: dict[str, Statement]) -> str:
                 "",
                 f"## {section} {_SECTIONS[section]}",
                 "",
-                "| statement | in our words | tests |",
+                "| statement | paraphrase | tests |",
                 "|---|---|---|",
             ]
         lines.append(f"| {s.identifier} | {s.text} | {_links(s)} |")
@@ -253,21 +255,23 @@ def _links(statement: Statement) -> str:
 
 
 def main(
-    check: Annotated[bool, typer.Option(help="Fail where docs/conformance.md is not up to date.")] = False,
+    check: Annotated[
+        bool, typer.Option(help="fail if docs/conformance.md is not up to date, do not write it")
+    ] = False,
     from_results: Annotated[
-        bool, typer.Option(help="Take the results of the last `make test`, run nothing.")
+        bool, typer.Option(help="use the results of the last `make test`, run nothing")
     ] = False,
 ) -> None:
-    """The tests of each statement of the standard: run, and written to docs and build/conformance.json."""
+    """Run the tests of each statement, and write docs/conformance.md and build/conformance.json."""
     statements, wrong = load_statements(ROOT)
     tests = sorted({test for s in statements.values() if s.applies_to_client for test in s.tests})
     if from_results:
         if not OUTCOMES_FILE.is_file():
-            typer.echo(f"{OUTCOMES_FILE.relative_to(ROOT)} is missing: run `make test`")
+            typer.echo(f"{OUTCOMES_FILE.relative_to(ROOT)} is missing. Run: make test")
             raise typer.Exit(1)
         outcomes = json.loads(OUTCOMES_FILE.read_text())
     else:
-        outcomes = run_tests(sorted({_to_run(test) for test in tests}))
+        outcomes = run_tests(sorted({_pytest_argument(test) for test in tests}))
     wrong += check_outcomes(statements, outcomes)
     BUILD.mkdir(exist_ok=True)
     (BUILD / "conformance.json").write_text(json.dumps(build_report(statements), indent=2) + "\n")
@@ -275,13 +279,13 @@ def main(
     if not check:
         path.write_text(text)
     elif not path.is_file() or path.read_text() != text:
-        wrong.append(f"{PAGE_FILE} is not up to date: run `make conformance`")
+        wrong.append(f"{PAGE_FILE} is not up to date. Run: make conformance")
     for line in wrong:
         typer.echo(line)
     ours = [s for s in statements.values() if s.applies_to_client]
     typer.echo(
-        f"{len(ours)} statements concern a client: {sum(bool(s.tests) for s in ours)} are shown by "
-        f"{len(tests)} tests, {sum(s.exemption is not None for s in ours)} are excused; "
-        f"{len(wrong) or 'nothing'} wrong"
+        f"{len(ours)} statements apply to a client: {sum(bool(s.tests) for s in ours)} are verified by "
+        f"{len(tests)} tests, {sum(s.exemption is not None for s in ours)} have an exemption; "
+        f"{len(wrong)} errors"
     )
     raise typer.Exit(1 if wrong else 0)

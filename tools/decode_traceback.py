@@ -1,7 +1,7 @@
-"""`python -m tools decode-traceback`: which line of the sources a line on a board is.
+"""The command `decode-traceback`: translates the line numbers of a traceback from a board to the sources.
 
-A board has several modules in one file, and short names for private ones. The traceback that it prints,
-and publishes at its next start, names those.
+On a board several modules are combined in one file, and private names are shortened. So a traceback that a
+device prints, or publishes after a crash, has other file names and line numbers than the sources.
 """
 
 from __future__ import annotations
@@ -22,53 +22,54 @@ _LINE = re.compile(r'File "(?:.*/)?(\w+)(?:\.py)?", line (\d+)')
 
 
 def find_source_line(file: str, line: int) -> str | None:
-    """Where a line of a file on a board is written, as path:line and the function; None where nowhere."""
+    """Return path:line and function of the source of a line on a board, or None if there is no such line."""
     for package in (package_tree.LIBRARY, package_tree.APPLICATION):
         if file in package.bundles:
             origin = source_lines.map_source_lines(package, file).get(line)
-            return origin and _said(package.folder / f"{origin.module}.py", origin.line)
+            return origin and _format_location(package.folder / f"{origin.module}.py", origin.line)
     for name in package_tree.LIBRARY.modules:
         if name not in package_tree.LIBRARY.file_of_module and name.rpartition("/")[2] == file:
             origin = source_lines.map_source_lines(package_tree.LIBRARY, name).get(line)
-            return origin and _said(package_tree.LIBRARY.folder / f"{name}.py", origin.line)
+            return origin and _format_location(package_tree.LIBRARY.folder / f"{name}.py", origin.line)
     found = [
         path for path in sorted(FIRMWARE.rglob(f"{file}.py")) if line <= len(path.read_text().splitlines())
     ]
-    return " or ".join(_said(path, line) for path in found) or None
+    return " or ".join(_format_location(path, line) for path in found) or None
 
 
-def _said(path: Path, line: int) -> str:
-    inside = ""
+def _format_location(path: Path, line: int) -> str:
+    function = ""
     for node in ast.walk(ast.parse(path.read_text())):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
         if node.lineno <= line <= (node.end_lineno or 0):
-            inside = f", in {node.name}"
-    return f"{path.relative_to(ROOT)}:{line}{inside}"
+            function = f", in {node.name}"
+    return f"{path.relative_to(ROOT)}:{line}{function}"
 
 
 def main(
-    file: Annotated[Optional[str], typer.Argument(help="a file on the board, such as core")] = None,
-    line: Annotated[Optional[int], typer.Argument(min=1, help="a line of it")] = None,
+    file: Annotated[Optional[str], typer.Argument(help="file on the board, such as core")] = None,
+    line: Annotated[Optional[int], typer.Argument(min=1, help="line number in that file")] = None,
 ) -> None:
-    """Which line of the sources a line on a board is. With no arguments, of each in a traceback.
+    """Translate a line number on a board to the source. Without arguments, filter standard input.
 
-    The sources have to be those that the board was made from. For a traceback:
+    The sources must be those that were installed on the board. To translate a traceback:
 
     make logs | python -m tools decode-traceback
     """
     if file is None:
         for text in sys.stdin:
             found = _LINE.search(text)
-            where = found and find_source_line(found[1], int(found[2]))
-            typer.echo(text.rstrip() + (f"  ({where})" if where else ""))
+            location = found and find_source_line(found[1], int(found[2]))
+            typer.echo(text.rstrip() + (f"  ({location})" if location else ""))
         return
     if line is None:
-        raise UserError("decode-traceback: say a line, too: python -m tools decode-traceback core 220")
+        raise UserError("The line number is missing. Example: python -m tools decode-traceback core 220")
     name = re.sub(r"\.(py|mpy)$", "", file)
-    where = find_source_line(name, line)
-    if where is None:
+    location = find_source_line(name, line)
+    if location is None:
         raise UserError(
-            f"decode-traceback: no line {line} of {name} comes from {LIB.name}/ or {FIRMWARE.name}/"
+            f"{name}: line {line} has no source in {LIB.name}/ or {FIRMWARE.name}/. "
+            "Use the sources that were installed on the board"
         )
-    typer.echo(where)
+    typer.echo(location)

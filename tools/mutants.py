@@ -1,7 +1,8 @@
-"""`make mutants`: breaks the library on purpose, and sees the tests fail that cite the statement.
+"""The command `mutants`: mutation tests. Breaks the library, and checks that tests fail.
 
-Each entry of `host_tests/conformance/mutants.toml` replaces a piece of a file of lib/umqtt5, in a
-copy of the checkout, and names the statements that are broken by it.
+Each entry of `host_tests/conformance/mutants.toml` replaces text in a file of lib/umqtt5, in a copy of the
+checkout, and names the statements of the standard that this violates. Every test that cites one of them must
+fail for at least one mutant, and every mutant must make a test fail.
 """
 
 from __future__ import annotations
@@ -29,38 +30,47 @@ from rich.progress import track
 from tools import conformance
 from tools.paths import BUILD, ROOT
 
-_COPIED = ("lib", "firmware", "boards", "tools", "host_tests", "pyproject.toml")
-_AT_ONCE = 2
+_COPIED = (  # what a copy of the checkout contains
+    "lib",
+    "firmware",
+    "boards",
+    "tools",
+    "host_tests",
+    "pyproject.toml",
+)
+_PARALLEL = 2  # mutants tested at the same time
 
 
 class MutantResult(TypedDict):
-    """What a mutant did to one statement."""
+    """Tests of one statement that a mutant makes fail."""
 
     mutant: str
-    failed: list[str]  # of the tests that cite it
+    failed: list[str]  # pytest ids
 
 
 @dataclass
 class Mutant:
-    """A change of one file that breaks some statements."""
+    """Change of one file that violates some statements."""
 
-    breaks: list[str]
-    file: str
-    old: str
+    breaks: list[str]  # statements that it violates
+    file: str  # path in lib/umqtt5
+    old: str  # text that occurs once in the file
     new: str
 
     def __str__(self) -> str:
         old, new = self.old.splitlines(), self.new.splitlines()
-        # the first line that differs says most
-        gone = next((line.strip() for line in old if line not in new), "")
-        come = next((line.strip() for line in new if line not in old), "")
-        return f"{self.file}: {gone or '...'} -> {come or 'nothing'}"
+        # the first line that differs
+        removed = next((line.strip() for line in old if line not in new), "")
+        added = next((line.strip() for line in new if line not in old), "")
+        return f"{self.file}: {removed or '...'} -> {added or 'nothing'}"
 
     def mutated_source(self, tree: Path) -> str:
-        """The text of the changed file. Raises ValueError where it can't be changed so."""
+        """Return the text of the mutated file. Raises ValueError if this is impossible."""
         text = (tree / "lib" / "umqtt5" / self.file).read_text()
         if text.count(self.old) != 1:
-            raise ValueError(f"mutants.toml: {self}: `old` is there {text.count(self.old)} times")
+            raise ValueError(
+                f"mutants.toml: {self}: `old` occurs {text.count(self.old)} times, expected once"
+            )
         text = text.replace(self.old, self.new)
         try:
             ast.parse(text)
@@ -70,16 +80,17 @@ class Mutant:
 
 
 def load_mutants() -> list[Mutant]:
+    """Return the mutants of mutants.toml."""
     table = tomlkit.parse((ROOT / conformance.FOLDER / "mutants.toml").read_text()).unwrap()
     return [Mutant(**row) for row in table["mutant"]]
 
 
 class CheckoutPool:
-    """Copies of the checkout, one for each that runs at the same time."""
+    """Copies of the checkout, one for each mutant that is tested at the same time."""
 
     def __init__(self, folder: Path) -> None:
         self._free: Queue[Path] = Queue()
-        for i in range(_AT_ONCE):
+        for i in range(_PARALLEL):
             tree = folder / str(i)
             tree.mkdir()
             for name in _COPIED:
@@ -90,6 +101,7 @@ class CheckoutPool:
 
     @contextmanager
     def borrow(self) -> Iterator[Path]:
+        """Wait for a free copy, and give it back at the end of the `with` block."""
         tree = self._free.get()
         try:
             yield tree
@@ -98,24 +110,24 @@ class CheckoutPool:
 
 
 def run_tests(tree: Path, tests: list[str]) -> dict[str, str]:
-    """Run tests in a copy; returns how each ended."""
+    """Run tests in a copy of the checkout. Return the outcome of each."""
     written = tree / "outcomes.json"
     written.unlink(missing_ok=True)
     options = ["-q", "-n", "0", "--timeout", "20", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, "-p", "host_tests.outcomes", "--outcomes", written]
-    # a .pyc of the same second and size would hide a change
+    # Python would use a .pyc file if the changed source had the same size and time, in seconds
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=str(tree))
     done = subprocess.run(
         [*map(str, command), *tests], cwd=tree, env=environment, capture_output=True, text=True
     )
-    if done.returncode not in (0, 1):  # nothing was run: an import that fails shows nothing
+    if done.returncode not in (0, 1):  # the tests did not run, for example because of an import error
         raise RuntimeError(done.stdout + done.stderr)
     outcomes: dict[str, str] = json.loads(written.read_text())
     return {test: conformance.find_outcome(test, outcomes) for test in tests}
 
 
 def find_failing_tests(trees: CheckoutPool, mutant: Mutant, citing: dict[str, list[str]]) -> set[str]:
-    """The tests that fail because of this mutant."""
+    """Return the tests that fail with this mutant."""
     tests = sorted({test for identifier in mutant.breaks for test in citing[identifier]})
     if not tests:
         return set()
@@ -131,24 +143,29 @@ def find_failing_tests(trees: CheckoutPool, mutant: Mutant, citing: dict[str, li
 
 
 def check_results(citing: dict[str, list[str]], found: dict[str, list[MutantResult]]) -> Iterator[str]:
-    """What is wrong: mutants that no test sees, tests that see none, statements without mutants."""
+    """Yield a line for each undetected mutant, test that never fails, and statement without a mutant."""
     for identifier, tests in citing.items():
         mutants = found.get(identifier, [])
         if tests and not mutants:
-            yield f"{identifier}: nothing breaks it"
+            yield f"{identifier}: no mutant violates it"
             continue
         for one in mutants:
             if not one["failed"]:
                 yield f"{identifier}: no test that cites it fails with {one['mutant']}"
         for test in tests:
             if not any(test in one["failed"] for one in mutants):
-                yield f"{identifier}: {test} cites it, and never fails"
+                yield f"{identifier}: {test} cites it, but no mutant makes it fail"
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Argument(help="Only these statements, MQTT-3.3.4-9.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Argument(help="only these statements, such as MQTT-3.3.4-9")
+    ] = None,
 ) -> None:
-    """Break the library for each statement, see the tests that cite it fail; all in build/mutants.json."""
+    """Break the library once or more for each statement, and check that the tests that cite it fail.
+
+    The results go to build/mutants.json.
+    """
     statements, wrong = conformance.load_statements(ROOT)
     citing = {
         s.identifier: [test for test in s.tests if "scenarios.py" not in test]
@@ -161,7 +178,7 @@ def main(
     mutants = [mutant for mutant in mutants if mutant.breaks]
     found: dict[str, list[MutantResult]] = defaultdict(list)
     try:
-        for mutant in mutants:  # all, before the first takes its time
+        for mutant in mutants:  # report an error in mutants.toml before the tests start
             mutant.mutated_source(ROOT)
     except ValueError as error:
         typer.echo(error)
@@ -170,12 +187,12 @@ def main(
         trees = CheckoutPool(Path(folder))
         with trees.borrow() as tree:
             ends = run_tests(tree, sorted({test for tests in citing.values() for test in tests}))
-        # what fails without a mutant shows nothing
-        wrong += [f"{test}: {how} before anything is broken" for test, how in ends.items() if how != "passed"]
+        # a test that fails without a mutant proves nothing
+        wrong += [f"{test}: {how} without a mutant" for test, how in ends.items() if how != "passed"]
         citing = {name: [test for test in tests if ends[test] == "passed"] for name, tests in citing.items()}
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_PARALLEL) as pool:
             results = pool.map(lambda mutant: find_failing_tests(trees, mutant, citing), mutants)
-            for mutant, tests in zip(mutants, track(results, "breaking", total=len(mutants))):
+            for mutant, tests in zip(mutants, track(results, "testing mutants", total=len(mutants))):
                 for identifier in mutant.breaks:
                     failed = sorted(tests & set(citing[identifier]))
                     found[identifier].append({"mutant": str(mutant), "failed": failed})
@@ -186,5 +203,5 @@ def main(
     for line in wrong:
         typer.echo(line)
     tried = len({identifier for mutant in mutants for identifier in mutant.breaks})
-    typer.echo(f"{len(mutants)} mutants of {tried} statements; {len(wrong) or 'nothing'} wrong")
+    typer.echo(f"{len(mutants)} mutants of {tried} statements; {len(wrong)} errors")
     raise typer.Exit(1 if wrong else 0)

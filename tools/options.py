@@ -12,7 +12,7 @@ OptionalBoardKey = Annotated[Optional[str], typer.Option("--board", help="the bo
 Port = Annotated[
     Optional[str], typer.Option("--port", help="the serial port; optional if one board is connected")
 ]
-# "\\[" because rich would take "[user:password@]" for markup and hide it
+# "\[" because rich would take "[user:password@]" for markup and hide it
 BROKER_URL_HELP = r"mqtt://\[user:password@]host[:port], or mqtts:// for TLS"
 CaFile = Annotated[
     Optional[Path], typer.Option("--ca", help="TLS: CA certificate that verifies the broker's certificate")

@@ -1,8 +1,8 @@
-"""`make package`: the library for `mip`, as source and compiled, and for freezing.
+"""The command `package`: writes the file lists for mip and for freezing, and builds a release for mip.
 
-`lib/package.json` and `lib/manifest.py` list the sources and are committed: `mpremote mip install
-github:...` reads the one, who builds MicroPython includes the other. A release has the same library
-compiled, one package for each version of `.mpy`.
+lib/package.json and lib/manifest.py list the source files and are committed. `mpremote mip install github:...`
+reads package.json. A build of MicroPython that freezes the library includes manifest.py. A release contains
+the library compiled to .mpy files, with one package per .mpy version.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _NAME = "umqtt5"
 
 
 def read_version() -> str:
-    """The version of all that is here; pyproject.toml is where it is written."""
+    """Return the version of the project, from pyproject.toml."""
     return str(tomlkit.parse((ROOT / "pyproject.toml").read_text())["project"]["version"])
 
 
 def render_lists() -> dict[Path, str]:
-    """The files of `lib/` that list its modules, as they have to be."""
+    """Return the content of lib/package.json and lib/manifest.py, by path."""
     names = [f"{name}.py" for name in sorted(package_tree.LIBRARY.modules)]
     listed = "".join(f'        "{name}",\n' for name in names)
     return {
@@ -41,8 +41,8 @@ def render_lists() -> dict[Path, str]:
 
 
 _MANIFEST = """\
-# Written by `make package`. Include it in a manifest of yours, and the library is frozen.
-metadata(description="MQTT 5.0 in fixed memory", version="%s")
+# Written by `make package`. Include it in the manifest of your board to freeze the library into MicroPython.
+metadata(description="MQTT 5.0 client in a fixed amount of memory", version="%s")
 package(
     "%s",
     (
@@ -53,13 +53,13 @@ package(
 
 
 def _package(paths: Iterable[str]) -> str:
-    """A package.json: each path is where it comes from, beside it, and where it goes."""
+    """Return a package.json for mip. Each path is the source, relative to the file, and the destination."""
     urls = ",\n".join(f'    ["{path}", "{path}"]' for path in paths)
     return f'{{\n  "urls": [\n{urls}\n  ],\n  "deps": [],\n  "version": "{read_version()}"\n}}\n'
 
 
 def build_release(target: Path) -> list[Path]:
-    """Write the compiled package, an archive of it and the SHA-256 of all; returns what was written."""
+    """Write the compiled package, a zip archive of it, and SHA256SUMS. Return the archive and its files."""
     with tempfile.TemporaryDirectory() as folder:
         compiler.compile_package(Path(folder))
         files = sorted(Path(folder).rglob("*.mpy"))
@@ -81,20 +81,20 @@ def build_release(target: Path) -> list[Path]:
 
 
 def main(
-    out: Annotated[Optional[Path], typer.Option(help="where the release goes")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="folder of the release; default: build/package")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="only whether what is committed fits the sources")
+        bool, typer.Option("--check", help="fail if the committed lists are not up to date, write nothing")
     ] = False,
 ) -> None:
-    """The library for mip and for freezing: the lists in lib/ anew, and a compiled release."""
+    """Write lib/package.json and lib/manifest.py, and build a release."""
     console = Console(soft_wrap=True)
     for path, wanted in render_lists().items():
         if check and (not path.exists() or path.read_text() != wanted):
-            raise UserError(f"lib/{path.name} does not fit the sources: `make package` writes it anew")
+            raise UserError(f"lib/{path.name}: not up to date. Run: make package")
         if not check:
             path.write_text(wanted)
     if check:
-        console.print("lib/package.json and lib/manifest.py fit the sources")
+        console.print("lib/package.json and lib/manifest.py are up to date")
         return
     target = out or BUILD / "package"
     target.mkdir(parents=True, exist_ok=True)

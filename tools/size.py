@@ -1,4 +1,4 @@
-"""`make size`: bytes of code and of heap, measured, and held against their budgets."""
+"""The command `size`: measures code size and heap of the core and of each feature, and checks budgets."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from tools.vm import process
 
 BUDGETS = Path(__file__).with_name("size_budgets.toml")
 
-# every client loads these
+# files that every client loads
 CORE = ("core", "__init__", "tcp")
-# the rest is loaded by who uses it
+# other files of the library, each with the feature that it implements
 FEATURES = {
-    "aio": "the client under asyncio, and asyncio",
-    "optional/topic_aliases": "topic aliases of the broker's",
+    "aio": "asyncio client, including asyncio",
+    "optional/topic_aliases": "topic aliases from the broker",
     "optional/enhanced_auth": "enhanced authentication",
-    "optional/blocking_publish": "publish(wait=True)",
-    "optional/broker_failover": "several brokers",
-    "link_statistics": "counters of the link",
+    "optional/blocking_publish": "blocking publish(wait=True)",
+    "optional/broker_failover": "failover between brokers",
+    "link_statistics": "link statistics",
     "optional/disconnect": "DISCONNECT with reason and properties",
-    "optional/server_reference": "Server References",
-    "serial": "a UART, a socket of the user's",
-    "optional/manual_ack": 'overflow="wait", ack="manual"',
-    "journal": "the outbox on flash",
-    "optional/permanent_error": "errors that can't mend",
-    "optional/property_rules": "checked properties of CONNECT and will",
-    "optional/overflow_policy": "what gives way in a full outbox",
-    "properties": "properties by name",
-    "reason_codes": "reason codes in words",
-    "optional/journal_recovery": "what a journal held",
-    "request": "requests",
-    "respond": "answers to requests",
-    "robust": "the calls of umqtt.robust",
+    "optional/server_reference": "Server Reference redirect",
+    "serial": "UART, or another stream that you open",
+    "optional/manual_ack": 'manual acknowledgement: ack="manual", overflow="wait"',
+    "journal": "journal: outbox on flash",
+    "optional/permanent_error": "permanent errors",
+    "optional/property_rules": "validation of CONNECT and will properties",
+    "optional/overflow_policy": "overflow policy of the outbox",
+    "properties": "MQTT properties by name",
+    "reason_codes": "names of reason codes",
+    "optional/journal_recovery": "recovery of a journal",
+    "request": "request/response: client that requests",
+    "respond": "request/response: client that responds",
+    "robust": "API of umqtt.robust",
     "scram": "SCRAM-SHA-256",
-    "simple": "the calls of umqtt.simple",
-    "streaming": "payloads larger than the buffers",
-    "streaming_receive": "the half that receives",
-    "streaming_send": "the half that sends",
-    "optional/strict": "strict=True",
-    "tls": "TLS",
-    "optional/timeouts": "a bound for each wait",
-    "websocket": "WebSocket",
+    "simple": "API of umqtt.simple",
+    "streaming": "streaming of large payloads",
+    "streaming_receive": "streaming: receiving",
+    "streaming_send": "streaming: sending",
+    "optional/strict": "strict protocol checks (strict=True)",
+    "tls": "TLS transport",
+    "optional/timeouts": "timeouts of blocking calls",
+    "websocket": "WebSocket transport",
 }
 
-_HELD_64 = """
+_MEASURE_64 = """
 import gc
 gc.collect(); before = gc.mem_alloc()
 from umqtt5 import Client, tcp
@@ -64,9 +64,9 @@ gc.collect()
 print("held", imported - before, gc.mem_alloc() - imported)
 """
 
-# what a feature adds to a client, with whatever it loads itself. The VM's table of names grows by
-# some 3 KB at a time: it does so before, as a program of one's own would have made it do
-_FEATURE_64 = """
+# heap that a feature and the modules that it imports add to a client. The VM's table of interned names grows in
+# steps of about 3 KB. The first lines trigger such a step, so that it does not count for the feature
+_MEASURE_FEATURE_64 = """
 import gc
 from umqtt5 import Client
 class Names: pass
@@ -77,8 +77,8 @@ gc.collect()
 print("held", gc.mem_alloc() - before, 0)
 """
 
-# the 32-bit VM has no sockets, and collects between the pieces
-_HELD_32 = (
+# the 32-bit VM has no sockets, and collects garbage only between the pieces of code
+_MEASURE_32 = (
     "import gc\ngc.collect()",
     "before = gc.mem_alloc()\nfrom umqtt5 import Client\ngc.collect()",
     "imported = gc.mem_alloc()\n"
@@ -90,58 +90,58 @@ _HELD_32 = (
 Sizes = dict[str, dict[str, int]]
 
 
-def _figures(output: str) -> tuple[int, int]:
+def _parse_heap(output: str) -> tuple[int, int]:
     match = re.search(r"held (\d+) (\d+)", output)
     if not match:
-        raise RuntimeError(f"the VM said: {output.strip()}")
+        raise RuntimeError(f"unexpected output of the VM: {output.strip()}")
     return int(match[1]), int(match[2])
 
 
-def _held(folder: Path, code: str = _HELD_64) -> tuple[int, int]:
-    """Heap in bytes on the 64-bit VM: what the compiled client holds after import, and one client."""
+def _measure_heap(folder: Path, code: str = _MEASURE_64) -> tuple[int, int]:
+    """Return the heap of the imported library and of one client, in bytes, on the 64-bit VM."""
     child = process.start_vm(["-c", code], module_path=[folder], cwd=folder)
     output, _ = child.communicate(timeout=60)
-    return _figures(output)
+    return _parse_heap(output)
 
 
 def measure(level: int) -> Sizes:
-    """Bytes by part of the library, compiled at -O`level`."""
+    """Return the sizes of the core and of each feature in bytes, compiled at -O`level`."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sizes = compile_package(folder, level)
-        heap, client = _held(folder)
+        heap, client = _measure_heap(folder)
         core = {"mpy": sum(sizes[name] for name in CORE), "heap": heap, "client": client}
         if process.has_vm_32():
-            core["heap_32"] = _figures(process.run_vm_32(_HELD_32, [folder]))[0]
+            core["heap_32"] = _parse_heap(process.run_vm_32(_MEASURE_32, [folder]))[0]
         figures: Sizes = {"core": core}
         for feature in FEATURES:
             figures[feature] = {
                 "mpy": sizes[feature],
-                "heap": _held(folder, _FEATURE_64 % feature.replace("/", "."))[0],
+                "heap": _measure_heap(folder, _MEASURE_FEATURE_64 % feature.replace("/", "."))[0],
             }
-    assert set(sizes) == {*CORE, *FEATURES}, "a module that is neither core nor feature"
+    assert set(sizes) == {*CORE, *FEATURES}, "every module must be in CORE or FEATURES"
     return figures
 
 
 def exceeded_budgets(figures: Sizes, budgets: Sizes) -> list[str]:
-    """A line for each budget that is passed or missing."""
+    """Return a line for each size that exceeds its budget or has none."""
     lines = []
     for name, figure in figures.items():
-        for what in ("mpy", "heap"):
-            budget = budgets.get(name, {}).get(what)
+        for kind in ("mpy", "heap"):
+            budget = budgets.get(name, {}).get(kind)
             if budget is None:
-                lines.append(f"{name}: no budget for {what} in {BUDGETS.relative_to(ROOT)}")
-            elif figure[what] > budget:
-                lines.append(f"{name}: {figure[what]} bytes of {what}, its budget is {budget}")
+                lines.append(f"{name}: no budget for {kind} in {BUDGETS.relative_to(ROOT)}")
+            elif figure[kind] > budget:
+                lines.append(f"{name}: {figure[kind]} bytes of {kind} exceed the budget of {budget}")
     return lines
 
 
 def main(
-    level: Annotated[int, typer.Option("-O", min=0, max=3, help="the optimization of mpy-cross")] = 2,
+    level: Annotated[int, typer.Option("-O", min=0, max=3, help="optimization level of mpy-cross")] = 2,
 ) -> None:
-    """Bytes of .mpy and of heap, for the core and for each feature; also in build/size.json.
+    """Measure code size and heap of the core and of each feature.
 
-    Fails where one takes more than its budget in tools/size_budgets.toml.
+    The results also go to build/size.json. Fails if a size exceeds its budget in tools/size_budgets.toml.
     """
     figures = measure(level)
     budgets: Sizes = tomlkit.parse(BUDGETS.read_text()).unwrap()
@@ -150,7 +150,7 @@ def main(
         column.justify = "right"
     for name, figure in figures.items():
         budget = budgets.get(name, {})
-        label = f"{name}  [dim]{FEATURES.get(name, 'what every client loads')}[/]"
+        label = f"{name}  [dim]{FEATURES.get(name, 'loaded by every client')}[/]"
         cells = (figure["mpy"], budget.get("mpy", "?"), figure["heap"], budget.get("heap", "?"))
         table.add_row(label, *map(str, cells))
         if name == "core":
@@ -158,11 +158,11 @@ def main(
     console = Console(width=100)
     console.print(table)
     core = figures["core"]
-    typer.echo(f"one client with 4 KB of buffers: {core['client']} bytes of heap more")
+    typer.echo(f"one client with 4 KB of buffers: {core['client']} more bytes of heap")
     if "heap_32" in core:
         typer.echo(f"the core on the 32-bit VM, without the TCP transport: {core['heap_32']} bytes of heap")
     else:
-        typer.echo("the 32-bit VM needs node and npm, and `make test` installs it: its figure is left out")
+        typer.echo("the core on the 32-bit VM: not measured, because the VM is not installed. Run: make test")
     BUILD.mkdir(exist_ok=True)
     (BUILD / "size.json").write_text(json.dumps(figures, indent=2) + "\n")
     typer.echo(f"written to {BUILD.name}/size.json")

@@ -1,8 +1,8 @@
-"""`python -m tools stack-frames`: which functions of the library take their frame from the heap.
+"""The command `stack-frames`: lists the functions of the library whose stack frame is allocated on the heap.
 
-A frame of more than 11 words (arguments, locals, stack, three words for each `try` or `with`
-that may be open) is allocated at each call and given back on return: only
-`micropython.mem_total()` shows it. This reads the figures out of the compiled code.
+MicroPython allocates a frame of more than 11 words on the heap at each call, and frees it on return, so only
+`micropython.mem_total()` shows it. A frame holds arguments, locals, the value stack, and three words for each
+nested `try` or `with` block. The sizes are read from the compiled .mpy files.
 """
 
 from __future__ import annotations
@@ -19,31 +19,32 @@ from rich.table import Table
 
 from tools.bundle.compiler import compile_package
 
-MAX_STACK_WORDS = 11
-_WORDS_OF_A_TRY = 3
-_STATIC = {14: "__getattr__", 17: "__init__"}  # by their number in every MicroPython
+MAX_STACK_WORDS = 11  # a larger frame is allocated on the heap
+_WORDS_PER_TRY = 3
+_STATIC_NAMES = {14: "__getattr__", 17: "__init__"}  # names with a fixed number in MicroPython
 
 
 @dataclass(frozen=True)
 class StackFrame:
-    """One function: words of its state, and how many `try` may be open in it."""
+    """Size of the stack frame of a function."""
 
     function: str
-    state: int
-    exception_slots: int
-    code: int  # bytes
+    state: int  # words for arguments, locals and the value stack
+    exception_slots: int  # maximum number of nested `try` and `with` blocks
+    code: int  # bytes of bytecode
 
     @property
     def size_words(self) -> int:
-        return self.state + _WORDS_OF_A_TRY * self.exception_slots
+        """Words of the whole frame."""
+        return self.state + _WORDS_PER_TRY * self.exception_slots
 
 
 class _Reader:
-    """Bytes of a .mpy file of version 6, as docs/reference/mpyfiles of MicroPython has them."""
+    """Reader for .mpy files of version 6. Their format is in MicroPython's docs/reference/mpyfiles.rst."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.at = 4  # behind the header
+        self.at = 4  # after the header
 
     def number(self) -> int:
         value = 0
@@ -57,7 +58,7 @@ class _Reader:
     def name(self) -> str:
         size = self.number()
         if size & 1:
-            return _STATIC.get(size >> 1, f"<{size >> 1}>")
+            return _STATIC_NAMES.get(size >> 1, f"<{size >> 1}>")
         start = self.at
         self.at += (size >> 1) + 1
         return self.data[start : self.at - 1].decode()
@@ -65,7 +66,7 @@ class _Reader:
     def constant(self) -> None:
         kind = self.data[self.at]
         self.at += 1
-        if kind <= 4:  # the singletons
+        if kind <= 4:  # None, True, False, Ellipsis
             return
         size = self.number()
         if kind == 10:  # a tuple
@@ -76,7 +77,7 @@ class _Reader:
 
 
 def _prelude(data: bytes, at: int) -> tuple[int, int, int]:
-    """Words of state, exception slots, and where the sizes begin."""
+    """Return words of state, exception slots, and the offset after them, from the prelude of a function."""
     byte = data[at]
     at += 1
     state, tries, group = byte >> 3 & 0xF, byte >> 2 & 1, 0
@@ -90,7 +91,7 @@ def _prelude(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def read_frames(path: Path) -> Iterator[StackFrame]:
-    """The frames of all functions in a .mpy file."""
+    """Yield the frames of all functions in a .mpy file."""
     reader = _Reader(path.read_bytes())
     names, constants = reader.number(), reader.number()
     table = [reader.name() for _ in range(names)]
@@ -114,9 +115,11 @@ def _function(reader: _Reader, table: list[str]) -> Iterator[StackFrame]:
 
 
 def main(
-    everything: Annotated[bool, typer.Option("--all", help="those that fit, too")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="list the functions with smaller frames, too")
+    ] = False,
 ) -> None:
-    """Functions of the library whose frame is taken from the heap at each call."""
+    """List the functions of the library whose stack frame is allocated on the heap at each call."""
     table = Table("module", "function", "words", "state", "try", "bytes of code")
     for column in table.columns[2:]:
         column.justify = "right"
@@ -128,4 +131,4 @@ def main(
                     row = (frame.size_words, frame.state, frame.exception_slots, frame.code)
                     table.add_row(path.stem, frame.function, *map(str, row))
     Console().print(table)
-    typer.echo(f"more than {MAX_STACK_WORDS} words come from the heap")
+    typer.echo(f"A frame of more than {MAX_STACK_WORDS} words is allocated on the heap.")

@@ -1,7 +1,8 @@
-"""`make update`: a new version of the application onto a device, over the air.
+"""The command `update`: updates the application of a device over the air (OTA), through the broker.
 
-What is sent is the image of its board but what starts it and goes back (boot.py, main.py, slot). The
-device asks for the files that it does not have, restarts, and confirms; see docs/update.md.
+The update contains the image of its board except the files that start it and roll back (boot.py, main.py,
+slot.mpy). The device requests the files that it does not have, restarts, and confirms the new version.
+docs/update.md describes the protocol.
 """
 
 from __future__ import annotations
@@ -24,54 +25,59 @@ from tools import broker
 from tools.board import definition
 from tools.bundle import image
 from tools.errors import UserError
+from tools.options import BROKER_URL_HELP, CaFile
 from umqtt5 import Client, MQTTError
 
-_LEFT_OUT = {"boot.py", "main.py", "slot.mpy"}
-_PIECE = 512  # bytes, which with their topic fit into the smallest buffers that a board has
-_AGAIN = 5  # s until the offer is made again
-_WORDS = {
-    "refused": "it refused the update",
-    "failed": "it gave up the update",
+_EXCLUDED = {"boot.py", "main.py", "slot.mpy"}
+_CHUNK = 512  # bytes; with the topic it fits into the smallest receive buffer of a board
+_OFFER_INTERVAL = 5  # seconds between offers
+# final states of the device, except "installed"
+_FAILURES = {
+    "refused": "the device refused the update",
+    "failed": "the device gave up the update",
 }
 
 
 @dataclass
 class Update:
-    """Files by number; the first is the manifest of the others."""
+    """Files of an update by number. Number 0 is the manifest, which lists the others."""
 
     version: int
     names: list[str] = field(default_factory=list)
     files: list[bytes] = field(default_factory=list)
 
     def build_offer(self, device: str, key: str, target: str, force: bool = False) -> dict[str, Any]:
-        """What the device is offered, signed with its key."""
+        """Return the offer for a device, signed with its key (hex digits).
+
+        `target` is the key of its board. `force` allows an older version, or one that the device gave up.
+        """
         size, digest = len(self.files[0]), hashlib.sha256(self.files[0]).hexdigest()
         line = f"umqtt5 update {device} {target} {self.version} {size} {digest}"
         line += " force" if force else ""
         signature = hmac.new(bytes.fromhex(key), line.encode(), "sha256").hexdigest()
-        made = {"version": self.version, "board": target, "size": size, "sha256": digest}
-        return {**made, "signature": signature, **({"force": True} if force else {})}
+        offer = {"version": self.version, "board": target, "size": size, "sha256": digest}
+        return {**offer, "signature": signature, **({"force": True} if force else {})}
 
 
 def build_update(folder: Path, version: int) -> Update:
-    """The update that an image comes to."""
-    made = Update(version, ["manifest"], [b""])
+    """Return the update for an image."""
+    update = Update(version, ["manifest"], [b""])
     lines = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in _LEFT_OUT:
+        if path.is_file() and name not in _EXCLUDED:
             data = path.read_bytes()
-            made.names.append(name)
-            made.files.append(data)
+            update.names.append(name)
+            update.files.append(data)
             lines.append(f"{len(data)} {hashlib.sha256(data).hexdigest()} {name}\n")
-    made.files[0] = "".join(lines).encode()
-    return made
+    update.files[0] = "".join(lines).encode()
+    return update
 
 
 class UpdateSender:
-    """Offers an update to a device, gives it the pieces that it asks for, and knows how it ends.
+    """Offers an update to a device, sends the chunks that it requests, and waits for the result.
 
-    `each(name, at, size)` is told what is sent.
+    Calls `on_progress(name, offset, size)` for each chunk, with the file and the bytes of it that are sent.
     """
 
     def __init__(
@@ -83,12 +89,12 @@ class UpdateSender:
         on_progress: Callable[[str, int, int], None] = lambda name, at, size: None,
     ) -> None:
         self.update = update
-        self.state: dict[str, Any] = {}  # as the device tells it
-        self.sent_bytes = 0  # bytes of files
+        self.state: dict[str, Any] = {}  # last state that the device published
+        self.sent_bytes = 0  # number of bytes of files that were sent
         self._offer = json.dumps(offer)
         self._base = base
-        self._each = on_progress
-        self._sending: tuple[int, int] | None = None
+        self._on_progress = on_progress
+        self._requested: tuple[int, int] | None = None  # file number and offset
         self.client = Client(
             address.host,
             address.port,
@@ -99,10 +105,10 @@ class UpdateSender:
             outbox=8192,
             session_expiry=0,
         )
-        self.client.subscribe(f"{base}/update", self._told, qos=1)
-        self.client.subscribe(f"{base}/update/request", self._wanted, qos=1)
+        self.client.subscribe(f"{base}/update", self._handle_state, qos=1)
+        self.client.subscribe(f"{base}/update/request", self._handle_request, qos=1)
 
-    def _told(self, message: Any) -> None:
+    def _handle_state(self, message: Any) -> None:
         try:
             state = json.loads(bytes(message.payload))
         except ValueError:
@@ -110,23 +116,25 @@ class UpdateSender:
         if isinstance(state, dict):
             self.state = state
 
-    def _wanted(self, message: Any) -> None:
+    def _handle_request(self, message: Any) -> None:
         try:
             number, at = json.loads(bytes(message.payload))
             if 0 <= number < len(self.update.files) and 0 <= at < len(self.update.files[number]):
-                self._sending = number, at
+                self._requested = number, at
         except (ValueError, TypeError):
             pass
 
     def send(self, timeout: float) -> bool:
-        """Returns True where the device has confirmed the version, False where it has not; `state` says why.
+        """Send the update. Return whether the device confirmed it; if not, `state` has the reason.
 
-        `patience` in seconds without a word of it. Raises UserError where there is no such device.
+        Raises UserError if the broker is not reachable, or the device sends nothing for `timeout` seconds.
         """
         try:
             self.client.connect()
         except (OSError, MQTTError) as error:
-            raise UserError(f"no broker: {error}; say which with --broker mqtt://host:port") from error
+            raise UserError(
+                f"cannot connect to the broker: {error}. Choose the broker with --broker mqtt://host:port"
+            ) from error
         try:
             return self._follow(timeout)
         finally:
@@ -134,52 +142,57 @@ class UpdateSender:
 
     def _follow(self, timeout: float) -> bool:
         self._until(
-            lambda: bool(self.state), timeout, "says nothing of updates: does its config have update.key?"
+            lambda: bool(self.state),
+            timeout,
+            "publishes no update state. Check the name of the device, and update.key in its config",
         )
-        self.state = {}  # what it said before it was asked is not about this
+        self.state = {}  # the retained state is about an earlier update
         ends = time.monotonic() + timeout
-        while not self._begun:  # it may be about to come online: then nobody hears the first
+        while not self._has_responded:  # repeated, because the device may not be subscribed yet
             if time.monotonic() > ends:
-                raise UserError(f"{self._base} does not answer the offer: is it online?")
+                raise UserError(
+                    f"{self._base}: the device does not answer the offer. Check that it is online"
+                )
             self.client.publish(f"{self._base}/update/set", self._offer, qos=1, wait=10000)
-            again = time.monotonic() + _AGAIN
-            while not self._begun and time.monotonic() < again:
+            next_offer = time.monotonic() + _OFFER_INTERVAL
+            while not self._has_responded and time.monotonic() < next_offer:
                 self.client.poll(20)
-        while self.state.get("state") not in ("installed", *_WORDS):
-            before = (self.state, self._sending, self.sent_bytes)
+        while self.state.get("state") not in ("installed", *_FAILURES):
+            before = (self.state, self._requested, self.sent_bytes)
             self._until(
-                lambda before=before: before != (self.state, self._sending, self.sent_bytes),  # type: ignore[misc]
+                lambda before=before: before != (self.state, self._requested, self.sent_bytes),  # type: ignore[misc]
                 timeout,
-                f"says no more since {json.dumps(self.state)}",
+                f"stopped responding. Its last state: {json.dumps(self.state)}",
             )
         return bool(self.state == {"version": self.update.version, "state": "installed"})
 
     @property
-    def _begun(self) -> bool:
-        """Whether it has said something about the offer."""
+    def _has_responded(self) -> bool:
+        """Whether the device has responded to the offer."""
         return bool(self.state.get("state", "installed") != "installed")
 
-    def _until(self, condition: Callable[[], bool], timeout: float, what: str) -> None:
+    def _until(self, condition: Callable[[], bool], timeout: float, failure: str) -> None:
+        """Serve requests until a condition holds. Raises UserError with `failure` after `timeout` seconds."""
         ends = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > ends:
-                raise UserError(f"{self._base} {what}")
+                raise UserError(f"{self._base}: the device {failure}")
             self.client.poll(20)
             self._send()
 
     def _send(self) -> None:
-        """The pieces that are wanted, as far as there is room for them."""
-        while self._sending:
-            number, at = self._sending
+        """Publish chunks of the requested file, as many as the outbox has room for."""
+        while self._requested:
+            number, at = self._requested
             data = self.update.files[number]
-            piece = data[at : at + _PIECE]
+            piece = data[at : at + _CHUNK]
             payload = number.to_bytes(2, "big") + at.to_bytes(4, "big") + piece
             if not self.client.publish(f"{self._base}/update/chunk", payload, qos=1):
                 return
             self.sent_bytes += len(piece)
             at += len(piece)
-            self._each(self.update.names[number], at, len(data))
-            self._sending = (number, at) if at < len(data) else None
+            self._on_progress(self.update.names[number], at, len(data))
+            self._requested = (number, at) if at < len(data) else None
 
 
 def _key(path: Path) -> str:
@@ -188,42 +201,46 @@ def _key(path: Path) -> str:
         if len(bytes.fromhex(text)) < 16:
             raise ValueError
     except OSError as error:
-        raise UserError(
-            f"{path}: {error.strerror}: make one with --new-key, and give it to the device"
-        ) from error
+        raise UserError(f"{path}: cannot read the key: {error.strerror}. To create one: --new-key") from error
     except ValueError as error:
-        raise UserError(f"{path}: expected 32 or more hexadecimal digits; make one with --new-key") from error
+        raise UserError(
+            f"{path}: not a key, expected 32 or more hexadecimal digits. Create one with --new-key"
+        ) from error
     return text
 
 
 def _new_key(path: Path) -> None:
     if path.exists():
-        raise UserError(f"{path} is there already: devices may know it; remove it if none does")
+        raise UserError(f"{path}: the file exists. Delete it only if no device uses this key")
     path.touch(0o600)
     path.write_text(secrets.token_hex(32) + "\n")
-    typer.echo(f"{path}: give it to the device: make provision BOARD=... ARGS='--set update.key'")
+    typer.echo(
+        f"{path}: new key written. Set it on the device: make provision BOARD=... ARGS='--set update.key'"
+    )
 
 
 def main(
-    device: Annotated[Optional[str], typer.Argument(help="its name, such as greenhouse-1")] = None,
-    board_key: Annotated[str, typer.Option("--board", help="what it is: a folder of boards/")] = "esp32",
-    broker_url: Annotated[
-        str, typer.Option("--broker", help="mqtt://[user:password@]host[:port], mqtts:// for TLS")
-    ] = "mqtt://localhost",
-    ca: Annotated[Optional[Path], typer.Option(help="who has signed the broker's certificate")] = None,
-    prefix: Annotated[str, typer.Option(help="where its topics begin")] = "umqtt5",
-    key: Annotated[Path, typer.Option(help="file with the device's update.key")] = Path("update.key"),
-    version: Annotated[Optional[int], typer.Option(help="number of the version; else the time, in s")] = None,
-    force: Annotated[bool, typer.Option(help="also an older version, or one that it has given up")] = False,
-    timeout: Annotated[float, typer.Option(help="seconds without a word of the device")] = 120,
-    new_key: Annotated[bool, typer.Option(help="write a new key to the file of --key, and end")] = False,
+    device: Annotated[Optional[str], typer.Argument(help="name of the device, such as greenhouse-1")] = None,
+    board_key: Annotated[str, typer.Option("--board", help="the board: a folder of boards/")] = "esp32",
+    broker_url: Annotated[str, typer.Option("--broker", help=BROKER_URL_HELP)] = "mqtt://localhost",
+    ca: CaFile = None,
+    prefix: Annotated[str, typer.Option(help="first part of its topics")] = "umqtt5",
+    key: Annotated[Path, typer.Option(help="file with update.key of the device")] = Path("update.key"),
+    version: Annotated[
+        Optional[int], typer.Option(help="version number; default: the time in seconds")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option(help="install an older version, or one that the device gave up")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="seconds to wait for each response")] = 120,
+    new_key: Annotated[bool, typer.Option(help="write a new key to the file of --key, send nothing")] = False,
 ) -> None:
-    """Send this folder's application to a device over the air, and wait until it has confirmed it."""
+    """Update a device over the air with the application of this checkout, and wait for its confirmation."""
     if new_key:
         _new_key(key)
         return
     if device is None:
-        raise UserError("DEVICE is missing, such as DEVICE=greenhouse-1")
+        raise UserError("The name of the device is missing. Example: DEVICE=greenhouse-1")
     secret = _key(key)
     target = definition.load_board(board_key)
     update = build_update(image.build_image(target.key), int(time.time()) if version is None else version)
@@ -231,19 +248,20 @@ def main(
     console = Console(stderr=True)
     columns = TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.completed:,} B")
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("offering it", total=None)
+        task = progress.add_task("offering the update", total=None)
 
-        def each(name: str, at: int, size: int) -> None:
-            progress.update(task, description=name, completed=at, total=size)
+        def show_progress(name: str, offset: int, size: int) -> None:
+            progress.update(task, description=name, completed=offset, total=size)
 
         address = broker.parse_url(broker_url, ca)
-        sender = UpdateSender(address, f"{prefix}/{device}", update, offer, each)
-        done = sender.send(timeout)
+        sender = UpdateSender(address, f"{prefix}/{device}", update, offer, show_progress)
+        is_confirmed = sender.send(timeout)
     state = sender.state
-    if not done:
-        said = _WORDS.get(str(state.get("state")), f"it went back to version {state.get('version')}")
-        why = state.get("reason") or "its crash is at the topic crash"
-        raise UserError(f"{device}: {said}: {why}")
+    if not is_confirmed:
+        rollback = f"the device rolled back to version {state.get('version')}"
+        failure = _FAILURES.get(str(state.get("state")), rollback)
+        reason = state.get("reason") or f"see the topic {prefix}/{device}/crash"
+        raise UserError(f"{device}: {failure}: {reason}")
     typer.echo(
-        f"{device}: version {update.version} runs and is confirmed, {sender.sent_bytes:,} bytes were sent"
+        f"{device}: version {update.version} is installed and confirmed; {sender.sent_bytes:,} bytes sent"
     )

@@ -1,4 +1,4 @@
-"""The scripted broker of the unit tests."""
+"""Makes the modules of `host_tests/unit` importable: the simulated broker and its clock."""
 
 import sys
 
@@ -13,7 +13,7 @@ for folder in (ROOT / "host_tests" / "unit", LIB):
 
 @pytest.fixture(autouse=True)
 def restore_real_clock_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`simulation` gives the client a clock of its own."""
+    """Undo after each test that `simulation` replaces the clock of the client."""
     from umqtt5.core import connection
 
     for name in ("ticks_ms", "sleep_ms", "poll"):

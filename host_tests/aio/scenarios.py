@@ -1,7 +1,7 @@
-"""What the client under asyncio does with a real broker. Runs on CPython and in the VM.
+"""Scenarios for the asyncio client and a real broker: `scenarios.py HOST PORT NAME ...`.
 
-`scenarios.py HOST PORT NAME ...`: each coroutine is a test of its own and gets the broker's host and
-port, and `unique`, a part of a topic that no other run has. It fails by an exception.
+Each coroutine that takes `host`, `port` and `unique` is one test. `unique` is a topic prefix that no other
+run uses. A scenario fails by raising an exception. It runs on CPython and in the MicroPython VM.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from umqtt5.aio import Client
 
 
 async def wait_until(condition):
-    """Wait until the condition holds; fails after ten seconds."""
+    """Wait until `condition()` is true. Raises AssertionError after 10 s."""
     for _ in range(500):
         if condition():
             return
         await asyncio.sleep(0.02)
-    raise AssertionError("it did not come")
+    raise AssertionError("the condition was not met within 10 s")
 
 
-async def messages_of_each_qos_come_back(host, port, unique):
+async def messages_of_each_qos_arrive(host, port, unique):
     async with Client(host, port, client_id=unique) as client:
         async with client.messages(unique + "/+", qos=2) as messages:
             assert await client.publish(unique + "/a", b"zero") is None
@@ -32,7 +32,7 @@ async def messages_of_each_qos_come_back(host, port, unique):
                 got.append((m.topic, m.payload, m.retain))
                 if len(got) == 3:
                     break
-        # at QoS 2 it ends later than one of QoS 1 that was sent behind it
+        # the order is not fixed: a QoS 2 exchange may end after a QoS 1 exchange that began later
         assert sorted(got) == [
             (unique + "/a", b"zero", False),
             (unique + "/b", "one é".encode(), False),
@@ -41,8 +41,8 @@ async def messages_of_each_qos_come_back(host, port, unique):
     assert not client.is_connected and client.error is None
 
 
-async def many_publish_at_once(host, port, unique):
-    """40 tasks, 8 places in the outbox, one queue."""
+async def many_tasks_publish_at_once(host, port, unique):
+    """40 tasks share an outbox of 8 messages; one queue receives them all."""
     async with Client(host, port, client_id=unique) as client:
         numbers = []
 
@@ -51,7 +51,7 @@ async def many_publish_at_once(host, port, unique):
                 numbers.append(int(m.payload))
 
         consumer = asyncio.create_task(consume())
-        await client.subscribe(unique + "/x", print)  # answered behind the other
+        await client.subscribe(unique + "/x", print)  # its SUBACK comes after that of the iterator
 
         async def produce(i):
             for n in range(3):
@@ -65,7 +65,7 @@ async def many_publish_at_once(host, port, unique):
         assert client.connection_count == 1
 
 
-async def a_slow_consumer_loses_nothing_with_wait(host, port, unique):
+async def a_slow_consumer_loses_nothing_with_overflow_wait(host, port, unique):
     async with Client(host, port, client_id=unique, inflight=8, keep_alive=5) as client:
         other = Client(host, port, client_id=unique + "o")
         async with other, client.messages(unique, qos=2, queue_size=2, overflow="wait") as messages:
@@ -79,7 +79,7 @@ async def a_slow_consumer_loses_nothing_with_wait(host, port, unique):
             while len(numbers) < 60:
                 m = await messages.__anext__()
                 numbers.append(int(m.payload))
-                # a QoS 1 round trip while messages wait
+                # QoS 1 round trips go on while received messages wait
                 assert (await client.publish(unique + "/seen", m.payload, qos=1)).reason < 0x80
             await producer
             for parity in (0, 1):
@@ -87,7 +87,7 @@ async def a_slow_consumer_loses_nothing_with_wait(host, port, unique):
             assert messages.dropped == 0 and client.connection_count == 1
 
 
-async def a_full_queue_drops_by_policy(host, port, unique):
+async def a_full_queue_drops_by_overflow_policy(host, port, unique):
     async with Client(host, port, client_id=unique) as client:
         oldest = client.messages(unique + "/a", qos=1, queue_size=3)
         newest = client.messages(unique + "/b", qos=1, queue_size=3, overflow="newest")
@@ -103,7 +103,7 @@ async def a_full_queue_drops_by_policy(host, port, unique):
         assert (await newest.__anext__()).payload == b"after" and client.connection_count == 1
 
 
-async def requests_are_answered(host, port, unique):
+async def requests_receive_their_responses(host, port, unique):
     async with Client(host, port, client_id=unique) as client:
         await client.responder(unique + "/ask", lambda m: m.payload + b"!")
         answers = await asyncio.gather(
@@ -112,13 +112,13 @@ async def requests_are_answered(host, port, unique):
         assert answers == [b"%d!" % i for i in range(12)]
         try:
             await client.request(unique + "/nobody", b"", timeout=300)
-            raise AssertionError("who was that?")
+            raise AssertionError("a request without a responder was answered")
         except OSError as error:
             assert error.errno == ETIMEDOUT
 
 
-async def a_loop_may_request_for_each_message(host, port, unique):
-    """The example of the documentation, with the queue full all the time."""
+async def a_message_loop_may_request_for_each_message(host, port, unique):
+    """The example of docs/asyncio.md, with a queue that is always full."""
     async with Client(host, port, client_id=unique) as client:
         await client.responder(unique + "/next", lambda m: m.payload)
 
@@ -161,7 +161,7 @@ async def cancellation_keeps_state_consistent(host, port, unique):
         assert client.is_connected and client.connection_count == 1 and not client._waiters
 
 
-async def an_exception_ends_its_task_only(host, port, unique):
+async def an_exception_ends_only_its_task(host, port, unique):
     async with Client(host, port, client_id=unique) as client:
 
         async def fail():
@@ -181,7 +181,7 @@ async def an_exception_ends_its_task_only(host, port, unique):
         assert (await good.__anext__()).topic == unique + "/good" and client.connection_count == 1
 
 
-async def leaving_by_a_cancellation_is_clean(host, port, unique):
+async def a_cancelled_task_disconnects_and_leaves_nothing_behind(host, port, unique):
     client = Client(host, port, client_id=unique, keep_alive=1)
 
     async def forever():
@@ -199,7 +199,7 @@ async def leaving_by_a_cancellation_is_clean(host, port, unique):
         except asyncio.CancelledError:
             pass
         assert not client.is_connected and client.stream_is_gone()
-    # nothing goes on behind it
+    # no background task is left
     await asyncio.sleep(0.2)
     assert client.connection_count == 3 and client._scheduler is None
 
@@ -207,14 +207,14 @@ async def leaving_by_a_cancellation_is_clean(host, port, unique):
 Client.stream_is_gone = lambda self: self.sync_client.stream is None
 
 
-async def a_silent_link_is_kept_alive(host, port, unique):
+async def pings_keep_an_idle_link_open(host, port, unique):
     async with Client(host, port, client_id=unique, keep_alive=1) as client:
         await asyncio.sleep(3)
         assert client.is_connected and client.connection_count == 1
 
 
-async def the_broker_restarts(host, port, unique):
-    """Says when; who runs this restarts the broker then."""
+async def a_loop_continues_after_a_broker_restart(host, port, unique):
+    """Prints a line when the test that reads it should restart the broker."""
     async with Client(host, port, client_id=unique) as client:
         got = []
 
@@ -228,23 +228,25 @@ async def the_broker_restarts(host, port, unique):
         await wait_until(lambda: got == [b"before"])
         print("restart it")
         await wait_until(lambda: not client.is_connected)
-        lost = asyncio.create_task(client.publish(unique + "/stored", b"", qos=1))
+        stored = asyncio.create_task(client.publish(unique + "/stored", b"", qos=1))
         await wait_until(lambda: client.is_connected)
-        assert (await lost).reason in (0, 0x10)
-        await client.subscribe(unique + "/y", print)  # answered behind the one that is renewed
+        assert (await stored).reason in (0, 0x10)
+        await client.subscribe(
+            unique + "/y", print
+        )  # its SUBACK comes after that of the renewed subscription
         await client.publish(unique, b"after", qos=1)
         await wait_until(lambda: got == [b"before", b"after"])
         consumer.cancel()
         assert client.connection_count == 2
 
 
-async def cut_links_lose_nothing(host, port, unique):
-    """The link goes at any moment, also between a stream's being ready and the round for it."""
+async def lost_links_lose_no_message(host, port, unique):
+    """The link is lost at any moment, also after a stream is ready and before it is read."""
     async with Client(host, port, client_id=unique, inflight=16) as client:
         client.max_reconnect_delay = 10
         other = Client(host, port, client_id=unique + "o")
         numbers, sent = [], []
-        cuts = [0]
+        losses = [0]
 
         async def consume():
             async with client.messages(unique, qos=2, queue_size=3, overflow="wait") as messages:
@@ -252,11 +254,11 @@ async def cut_links_lose_nothing(host, port, unique):
                     numbers.append(int(m.payload))
 
         async def produce(publisher, number):
-            while cuts[0] < 60:
+            while losses[0] < 60:
                 number += 2
                 sent.append(number)
                 await publisher.publish(unique, b"%d" % number, qos=2)
-                # mosquitto 2.0 sends a backlog at once, whatever Receive Maximum says
+                # mosquitto 2.0 sends a backlog at once and ignores Receive Maximum
                 while len(sent) - len(numbers) > 12:
                     await asyncio.sleep(0.002)
 
@@ -264,12 +266,12 @@ async def cut_links_lose_nothing(host, port, unique):
             consumer = asyncio.create_task(consume())
             await client.subscribe(unique + "/x", print)
             producers = [asyncio.create_task(produce(client, 0)), asyncio.create_task(produce(other, 1))]
-            while cuts[0] < 60:
-                await asyncio.sleep(0.001 * (cuts[0] % 7))
-                # also while the connection is being opened
-                if client.is_connected or (cuts[0] % 3 == 0 and client.sync_client.stream):
-                    client.sync_client._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
-                    cuts[0] += 1
+            while losses[0] < 60:
+                await asyncio.sleep(0.001 * (losses[0] % 7))
+                # also interrupts connections that are still being opened
+                if client.is_connected or (losses[0] % 3 == 0 and client.sync_client.stream):
+                    client.sync_client._on_link_lost(OSError(104))  # a lost network: no DISCONNECT is sent
+                    losses[0] += 1
             for producer in producers:
                 await producer
             await wait_until(lambda: len(numbers) >= len(sent))
@@ -279,42 +281,46 @@ async def cut_links_lose_nothing(host, port, unique):
         assert not client._waiters
 
 
-async def a_try_that_hangs_is_given_up(host, port, unique, hole):
-    """Nobody answers at the port `hole`; the next try goes to the broker."""
-    client = Client(host, int(hole), client_id=unique, timeout={"connect": 300})
+async def a_hanging_connect_attempt_times_out(host, port, unique, silent_port):
+    """`silent_port` does not complete connections. The next attempt goes to the broker."""
+    client = Client(host, int(silent_port), client_id=unique, timeout={"connect": 300})
     client.max_reconnect_delay = 10
     errors = []
 
-    def state(client, connected, error):
+    def on_state(client, connected, error):
         errors.append(error)
         client.sync_client.port = port
 
-    client.on_state = state
+    client.on_state = on_state
     await client.connect(wait=False)
     assert (await client.publish(unique, b"", qos=1)).reason in (0, 0x10)
     assert errors[0].errno == ETIMEDOUT and errors[1] is None and client.connection_count == 1
     await client.disconnect()
 
 
-async def nobody_at_the_port(host, port, unique):
+async def connect_raises_if_nothing_listens(host, port, unique):
     try:
         async with Client(host, port, client_id=unique):
-            raise AssertionError("connected to nobody")
+            raise AssertionError("connected although nothing listens")
     except OSError as error:
         assert error.errno in (111, 104), error
 
 
-async def the_broker_refuses(host, port, unique):
+async def connect_raises_the_brokers_refusal(host, port, unique):
     """Prints the broker's reason."""
     try:
         async with Client(host, port, client_id=unique, user="nobody", password="wrong"):
-            raise AssertionError("it let us in")
+            raise AssertionError("the broker accepted a wrong password")
     except MQTTError as error:
         print("reason", hex(error.code), error)
 
 
-async def idle_allocates_nothing(host, port, unique):
-    """Only in the VM. Prints what asyncio itself takes to sleep once, what 10 s and 3 pings leave."""
+async def an_idle_client_allocates_nothing(host, port, unique):
+    """Runs in the VM only. Prints bytes allocated, bytes still in use and rounds.
+
+    Measures 10 s without a ping, then 3 s with a ping each second.
+    The bytes that asyncio itself allocates for one sleep are subtracted.
+    """
     import gc
 
     from micropython import mem_total
@@ -326,23 +332,23 @@ async def idle_allocates_nothing(host, port, unique):
                 await messages.__anext__()
                 await asyncio.sleep_ms(1500)
                 rounds = [0]
-                turn = client._scheduler._on_ready
+                on_ready = client._scheduler._on_ready
 
-                def counted(turn=turn, rounds=rounds):
+                def count_round(on_ready=on_ready, rounds=rounds):
                     rounds[0] += 1
-                    turn()
+                    on_ready()
 
-                client._scheduler._on_ready = counted
+                client._scheduler._on_ready = count_round
                 await asyncio.sleep_ms(1)
                 before = mem_total()
                 await asyncio.sleep_ms(1)
-                once = mem_total() - before
+                one_sleep = mem_total() - before
                 gc.collect()
                 gc.disable()
                 rounds[0] = 0
                 total, held = mem_total(), gc.mem_alloc()
                 await asyncio.sleep_ms(ms)
-                total, held = mem_total() - total - once, gc.mem_alloc() - held
+                total, held = mem_total() - total - one_sleep, gc.mem_alloc() - held
                 gc.enable()
                 print("idle", keep_alive, total, held, rounds[0])
 

@@ -1,4 +1,4 @@
-"""An asyncio loop of CPython on the simulated clock of `simulation`, whose streams it waits for."""
+"""Event loop for CPython's asyncio that runs on the simulated clock and streams of `simulation`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 
 class SimulatedSelector(selectors._BaseSelectorImpl):  # type: ignore[name-defined,misc]
-    """Ready is what the simulation's streams say; else the clock goes on."""
+    """Selector over simulated streams. If none is ready, it advances the clock to the end of the timeout."""
 
     def __init__(self, sim: Any) -> None:
         super().__init__()
         self.sim = sim
-        self.waits = 0  # how often it has slept
+        self.waits = 0  # number of times that the loop slept
 
     def select(self, timeout: float | None = None) -> list[tuple[Any, int]]:
         ready = []
         for key in list(self.get_map().values()):
             stream = next((s for s in self.sim.streams if s.number == key.fd), None)
             if stream is None:
-                continue  # asyncio's own
+                continue  # a socket of asyncio itself
             events = 0
             if key.events & selectors.EVENT_READ and (stream.inbox or stream.closed_by_broker):
                 events |= selectors.EVENT_READ
@@ -30,7 +30,7 @@ class SimulatedSelector(selectors._BaseSelectorImpl):  # type: ignore[name-defin
             if events:
                 ready.append((key, events))
         if not ready and timeout is None:
-            raise AssertionError("everybody sleeps for ever")
+            raise AssertionError("no task can ever continue: nothing is ready and there is no timeout")
         if not ready and timeout:
             self.waits += 1
             self.sim.now += max(1, round(timeout * 1000))
@@ -38,6 +38,8 @@ class SimulatedSelector(selectors._BaseSelectorImpl):  # type: ignore[name-defin
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
+    """Event loop whose time is that of the simulation."""
+
     def __init__(self, sim: Any) -> None:
         self.selector = SimulatedSelector(sim)
         super().__init__(self.selector)
@@ -47,7 +49,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
 
 def run(sim: Any, main: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end of `main`; fails where something goes on behind it."""
+    """Run `main` and return its result. Fails if it leaves a task, a stream or an unhandled exception."""
     loop = SimulatedLoop(sim)
     failures: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: failures.append(context))
@@ -55,7 +57,7 @@ def run(sim: Any, main: Coroutine[Any, Any, Any]) -> Any:
         result = loop.run_until_complete(asyncio.wait_for(main, 1_000_000))
         assert not asyncio.all_tasks(loop), asyncio.all_tasks(loop)
         left = [key.fd for key in loop.selector.get_map().values() if key.fd >= 10_000]
-        assert not left, "it still waits for a stream"
+        assert not left, "a stream is still registered with the selector"
         assert not failures, failures
         return result
     finally:

@@ -1,8 +1,8 @@
-"""What a board does all day, compiled, in a small heap: `import small; small.main(HOST, PORT, SIZE)`."""
+"""Publishes and receives in a small heap: `import small_heap; small_heap.main(HOST, PORT, SIZE)`."""
 
 import gc
 
-gc.threshold(8192)  # so that the heap has no holes where it is needed whole
+gc.threshold(8192)  # collect early, so that loading does not fragment the heap
 
 import asyncio  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""The client under asyncio with real brokers, on CPython and in the VM, there also as it goes to a board."""
+"""The asyncio client with iotcore and mosquitto, on CPython and in the MicroPython VM, and its heap use."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from tools.vm import process
 SCENARIOS = Path(__file__).parent / "scenarios.py"
 
 ALL_BROKER_SCENARIOS = [
-    "messages_of_each_qos_come_back",
-    "many_publish_at_once",
-    "a_full_queue_drops_by_policy",
-    "requests_are_answered",
-    "a_loop_may_request_for_each_message",
+    "messages_of_each_qos_arrive",
+    "many_tasks_publish_at_once",
+    "a_full_queue_drops_by_overflow_policy",
+    "requests_receive_their_responses",
+    "a_message_loop_may_request_for_each_message",
     "cancellation_keeps_state_consistent",
-    "an_exception_ends_its_task_only",
-    "leaving_by_a_cancellation_is_clean",
-    "a_silent_link_is_kept_alive",
+    "an_exception_ends_only_its_task",
+    "a_cancelled_task_disconnects_and_leaves_nothing_behind",
+    "pings_keep_an_idle_link_open",
 ]
 
 
@@ -55,21 +55,24 @@ def run_scenario(
     address: broker.Address,
     path: Path = LIB,
     heap: str = "256k",
-    on_word: Callable[[], None] | None = None,
+    on_first_line: Callable[[], None] | None = None,
 ) -> str:
-    """Run a scenario to its end; returns what it printed. `on_word` is called when it says a line first."""
+    """Run a coroutine of `scenarios.py` to its end and return its output.
+
+    Calls `on_first_line()` when the scenario has printed a line.
+    """
     child = start(interpreter, name, address, path, heap)
     try:
-        said = ""
-        if on_word:
+        first_line = ""
+        if on_first_line:
             assert child.stdout
-            said = child.stdout.readline()
-            on_word()
+            first_line = child.stdout.readline()
+            on_first_line()
         output, _ = child.communicate(timeout=60)
     finally:
         process.stop_vm(child)
-    output = said + output
-    # CPython tells of tasks and sockets that were left behind
+    output = first_line + output
+    # CPython prints a warning for each task and socket that is not closed
     assert f"done {name.split()[0]}" in output and "Warning" not in output and "never" not in output, output
     return output
 
@@ -84,68 +87,78 @@ def test_scenario(name: str, interpreter: str, any_broker: broker.Address) -> No
 
 
 @on_each_interpreter
-def test_a_slow_consumer_loses_nothing_with_wait(interpreter: str, mosquitto: broker.Address) -> None:
-    run_scenario(interpreter, "a_slow_consumer_loses_nothing_with_wait", mosquitto)
+def test_a_slow_consumer_loses_nothing_with_overflow_wait(
+    interpreter: str, mosquitto: broker.Address
+) -> None:
+    run_scenario(interpreter, "a_slow_consumer_loses_nothing_with_overflow_wait", mosquitto)
 
 
 @on_each_interpreter
-def test_cut_links_lose_nothing(interpreter: str, mosquitto: broker.Address) -> None:
-    # the scenario keeps each number, and there are more of them the slower the machine is
-    run_scenario(interpreter, "cut_links_lose_nothing", mosquitto, heap="2m")
+def test_lost_links_lose_no_message(interpreter: str, mosquitto: broker.Address) -> None:
+    # the scenario stores every number, and a slow machine sends more of them
+    run_scenario(interpreter, "lost_links_lose_no_message", mosquitto, heap="2m")
 
 
 @on_each_interpreter
-def test_the_broker_restarts_in_the_middle_of_a_loop(interpreter: str, mosquitto: object) -> None:
+def test_a_loop_continues_after_a_broker_restart(interpreter: str, mosquitto: object) -> None:
     with broker.Mosquitto() as restarted:
 
         def restart() -> None:
             restarted.stop()
             restarted.start()
 
-        run_scenario(interpreter, "the_broker_restarts", restarted.address, on_word=restart)
+        run_scenario(
+            interpreter, "a_loop_continues_after_a_broker_restart", restarted.address, on_first_line=restart
+        )
 
 
 @on_each_interpreter
-def test_a_try_that_hangs_is_given_up(interpreter: str, mosquitto: broker.Address) -> None:
+def test_a_hanging_connect_attempt_times_out(interpreter: str, mosquitto: broker.Address) -> None:
     with contextlib.ExitStack() as stack:
-        hole = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(8):  # fill its queue: what comes now gets no answer
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):  # fill the backlog, so that the kernel answers no further connection
             probe = stack.enter_context(socket.socket())
             probe.setblocking(False)
-            probe.connect_ex(hole.getsockname())
-        run_scenario(interpreter, f"a_try_that_hangs_is_given_up {hole.getsockname()[1]}", mosquitto)
+            probe.connect_ex(silent.getsockname())
+        run_scenario(interpreter, f"a_hanging_connect_attempt_times_out {silent.getsockname()[1]}", mosquitto)
 
 
 @on_each_interpreter
-def test_nobody_at_the_port(interpreter: str) -> None:
-    run_scenario(interpreter, "nobody_at_the_port", broker.Address("127.0.0.1", broker.free_port()))
+def test_connect_raises_if_nothing_listens(interpreter: str) -> None:
+    run_scenario(
+        interpreter, "connect_raises_if_nothing_listens", broker.Address("127.0.0.1", broker.free_port())
+    )
 
 
 @on_each_interpreter
-def test_a_wrong_password_is_refused_by_name(interpreter: str, tmp_path: Path, mosquitto: object) -> None:
+def test_a_wrong_password_raises_the_reason_code_and_its_name(
+    interpreter: str, tmp_path: Path, mosquitto: object
+) -> None:
     passwords = tmp_path / "passwords"
     passwords.write_text("")
     with broker.Mosquitto(f"password_file {passwords}", anonymous=False) as strict:
-        output = run_scenario(interpreter, "the_broker_refuses", strict.address)
+        output = run_scenario(interpreter, "connect_raises_the_brokers_refusal", strict.address)
     assert "reason 0x87 Not authorized (0x87)" in output
 
 
-def test_idle_it_allocates_nothing_and_wakes_for_its_deadlines(any_broker: broker.Address) -> None:
-    output = run_scenario("vm", "idle_allocates_nothing", any_broker)
-    found = {
+def test_an_idle_client_allocates_nothing_and_wakes_only_for_its_deadlines(
+    any_broker: broker.Address,
+) -> None:
+    output = run_scenario("vm", "an_idle_client_allocates_nothing", any_broker)
+    results = {
         int(k): (int(t), int(h), int(r)) for k, t, h, r in re.findall(r"idle (\d+) (\S+) (\S+) (\d+)", output)
     }
-    assert found[60] == (0, 0, 0)  # in ten seconds not a byte, and not one round
-    _, held, rounds = found[1]
-    # each ping: its deadline, the round behind it, the answer, the round behind that. What is left of
-    # it is nothing; asyncio's own calls borrow some heap and give it back
+    assert results[60] == (0, 0, 0)  # no byte and no round in 10 s
+    _, held, rounds = results[1]
+    # a ping takes up to four rounds: its deadline and its answer, and one round after each. asyncio itself
+    # allocates for them, but nothing stays allocated
     assert held == 0 and 8 <= rounds <= 20
 
 
-def test_it_runs_in_a_small_heap_as_it_goes_to_a_board(mosquitto: broker.Address, tmp_path: Path) -> None:
+def test_the_compiled_client_runs_in_a_small_heap(mosquitto: broker.Address, tmp_path: Path) -> None:
     compile_package(tmp_path)
     program = (SCENARIOS.parent / "small_heap.py").read_text()
     (tmp_path / "small_heap.mpy").write_bytes(cross_compile("small_heap", program))
     code = f"import small_heap; small_heap.main({mosquitto.host!r}, {mosquitto.port}, 1024)"
-    output = run_64(["-c", code], [tmp_path], heap="84k")  # README and docs/asyncio.md say so
+    output = run_64(["-c", code], [tmp_path], heap="84k")  # documented in docs/asyncio.md
     assert "done small" in output

@@ -1,4 +1,4 @@
-"""The client under asyncio with a scripted broker, on a simulated clock."""
+"""The asyncio client with a simulated broker, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from umqtt5.properties import CONTENT_TYPE, pack
 
 
 class AsyncBrokerSimulation(BrokerSimulation):  # type: ignore[misc]
-    """A broker, and an asyncio client of it."""
+    """Simulated broker with an asyncio client that connects to it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.mqtt = Client("broker", client_id="c", transport=self.connect, **options)
-        self.silent = False  # it does not acknowledge
+        self.withholds_acks = False  # whether the broker sends no PUBACK
 
     def connect(self, host: str, port: int) -> Any:
         stream = super().connect(host, port)
@@ -32,17 +32,19 @@ class AsyncBrokerSimulation(BrokerSimulation):  # type: ignore[misc]
         return stream
 
     def on_publish(self, stream: Any, first: int, body: bytes) -> bytes:
-        return b"" if self.silent else super().on_publish(stream, first, body)  # type: ignore[no-any-return]
+        if self.withholds_acks:
+            return b""
+        return super().on_publish(stream, first, body)  # type: ignore[no-any-return]
 
     def send(self, *packets: bytes) -> None:
         self.stream.inbox += b"".join(packets)
 
     def written(self, first: int) -> list[bytes]:
-        """The bodies of the packets with just this first byte."""
+        """Return the bodies of the packets whose first byte is exactly `first`."""
         return [body for kind, body in self.packets if kind == first]
 
     def play(self, main: Callable[[Client], Awaitable[Any]]) -> Any:
-        """Run `main(client)` in `async with client`."""
+        """Run `main(client)` in `async with client` and return its result."""
 
         async def inside() -> Any:
             async with self.mqtt as client:
@@ -52,27 +54,27 @@ class AsyncBrokerSimulation(BrokerSimulation):  # type: ignore[misc]
 
 
 def to_c(number: int, qos: int = 1, topic: bytes = b"c") -> bytes:
-    """A message of the broker to `topic`, whose payload is its number."""
+    """Return a PUBLISH of the broker with `number` as payload and packet identifier."""
     return publish_packet(topic, b"%d" % number, qos, number)  # type: ignore[no-any-return]
 
 
-# ---- the link
+# ---- connection
 
 
 def test_async_with_connects_and_disconnects() -> None:
     sim = AsyncBrokerSimulation()
-    told = []
-    sim.mqtt.on_state = lambda client, connected, error: told.append((client, connected, error))
+    states = []
+    sim.mqtt.on_state = lambda client, connected, error: states.append((client, connected, error))
 
     async def main(client: Client) -> None:
         assert client.is_connected and client.packet is client.sync_client.packet
 
     sim.play(main)
-    assert told == [(sim.mqtt, True, None), (sim.mqtt, False, None)]
+    assert states == [(sim.mqtt, True, None), (sim.mqtt, False, None)]
     assert sim.stream.written.endswith(b"\xe0\x00") and sim.stream.closed and not sim.mqtt.is_connected
 
 
-def test_leaving_by_a_cancellation_disconnects_too() -> None:
+def test_cancelling_the_task_in_async_with_disconnects() -> None:
     sim = AsyncBrokerSimulation()
 
     async def main() -> None:
@@ -91,7 +93,7 @@ def test_leaving_by_a_cancellation_disconnects_too() -> None:
     assert sim.stream.written.endswith(b"\xe0\x00") and sim.stream.closed
 
 
-def test_a_first_try_that_fails_is_raised_and_not_repeated() -> None:
+def test_connect_raises_a_failed_first_attempt_and_does_not_retry() -> None:
     sim = AsyncBrokerSimulation()
     sim.broker_listens = False
 
@@ -128,7 +130,7 @@ def test_connect_has_a_deadline_and_can_be_cancelled() -> None:
     run(sim, main())
 
 
-def test_connect_may_leave_it_to_the_background() -> None:
+def test_connect_without_wait_retries_in_the_background() -> None:
     sim = AsyncBrokerSimulation()
     sim.broker_listens = False
 
@@ -143,7 +145,7 @@ def test_connect_may_leave_it_to_the_background() -> None:
     run(sim, main())
 
 
-def test_what_no_transport_should_raise_reaches_the_user() -> None:
+def test_an_unexpected_exception_of_a_transport_is_raised_and_reported() -> None:
     sim = AsyncBrokerSimulation()
     errors: list[Exception] = []
 
@@ -161,8 +163,8 @@ def test_what_no_transport_should_raise_reaches_the_user() -> None:
     assert [str(error) for error in errors] == ["no such bus"]
 
 
-def test_idle_it_wakes_for_its_deadlines_only() -> None:
-    """A ping, its bound, and its answer: no more than that in each interval."""
+def test_an_idle_client_wakes_only_for_its_deadlines() -> None:
+    """The event loop sleeps once per ping, and once more for the sleep of the test itself."""
     sim = AsyncBrokerSimulation(keep_alive=60)
     rounds = []
     step = sim.mqtt.sync_client._poll_once
@@ -178,17 +180,17 @@ def test_idle_it_wakes_for_its_deadlines_only() -> None:
         await asyncio.sleep(600)
         pings = len(sim.written(0xC0))
         assert 9 <= pings <= 12 and sim.mqtt.connection_count == 1
-        assert selector.waits - waits == pings + 1  # and the end of the sleep
+        assert selector.waits - waits == pings + 1  # + 1: the sleep of the test
         assert len({now // 1000 for now in rounds}) == pings
 
     sim.play(main)
 
 
-def test_a_half_dead_link_is_noticed_and_comes_back() -> None:
+def test_a_half_open_link_is_detected_and_replaced() -> None:
     sim = AsyncBrokerSimulation(keep_alive=8)
 
     async def main(client: Client) -> None:
-        sim.stream.write = lambda buf, at, n: n  # swallowed
+        sim.stream.write = lambda buf, at, n: n  # discards what is written
         start = sim.now
         while client.connection_count < 2:
             await asyncio.sleep(0.1)
@@ -202,8 +204,8 @@ def test_a_half_dead_link_is_noticed_and_comes_back() -> None:
 
 def test_publish_returns_the_acknowledgement() -> None:
     sim = AsyncBrokerSimulation()
-    heard = []
-    sim.mqtt.on_ack = lambda answer: heard.append(answer.reason)
+    reasons = []
+    sim.mqtt.on_ack = lambda answer: reasons.append(answer.reason)
     sim.replies[0x30] = lambda stream, first, body: make_packet(0x40, body[3:5], b"\x10\x05\x1f\x00\x02no")
 
     async def main(client: Client) -> None:
@@ -212,10 +214,10 @@ def test_publish_returns_the_acknowledgement() -> None:
         assert await client.publish("a", b"x") is None
 
     sim.play(main)
-    assert heard == [0x10]
+    assert reasons == [0x10]
 
 
-def test_publish_raises_the_brokers_words_and_the_link_lives_on() -> None:
+def test_a_refused_publish_raises_the_reason_string_and_the_link_stays_up() -> None:
     sim = AsyncBrokerSimulation()
     sim.replies[0x30] = lambda stream, first, body: make_packet(0x40, body[3:5], b"\x97\x05\x1f\x00\x02no")
 
@@ -232,7 +234,7 @@ def test_publish_raises_the_brokers_words_and_the_link_lives_on() -> None:
     sim.play(main)
 
 
-def test_many_publish_at_once_through_a_small_outbox_in_the_order_of_their_calls() -> None:
+def test_concurrent_publishes_through_a_small_outbox_are_sent_in_call_order() -> None:
     sim = AsyncBrokerSimulation(inflight=2, outbox=200)
 
     async def main(client: Client) -> None:
@@ -243,7 +245,7 @@ def test_many_publish_at_once_through_a_small_outbox_in_the_order_of_their_calls
     assert [int(body[-3:]) for body in sim.written(0x32)] == list(range(100))
 
 
-def test_qos_0_waits_for_a_link_and_for_room() -> None:
+def test_qos_0_waits_for_a_connection_and_for_room_in_the_buffer() -> None:
     sim = AsyncBrokerSimulation(tx=128)
 
     async def main(client: Client) -> None:
@@ -258,7 +260,7 @@ def test_qos_0_waits_for_a_link_and_for_room() -> None:
         later = asyncio.create_task(client.publish("late", b""))
         stored = asyncio.create_task(client.publish("stored", b"", qos=1))
         await asyncio.sleep(1)
-        assert not later.done() and client.session.outbox.count == 1  # which does not wait behind it
+        assert not later.done() and client.session.outbox.count == 1  # QoS 1 does not wait
         sim.broker_listens = True
         await asyncio.gather(later, stored)
 
@@ -266,18 +268,18 @@ def test_qos_0_waits_for_a_link_and_for_room() -> None:
     assert len(sim.written(0x30)) == 4
 
 
-def test_a_publish_that_is_given_up_stays_in_the_outbox() -> None:
+def test_a_publish_that_times_out_or_is_cancelled_stays_in_the_outbox() -> None:
     sim = AsyncBrokerSimulation()
 
     async def main(client: Client) -> None:
-        sim.silent = True
+        sim.withholds_acks = True
         with pytest.raises(OSError) as late:
             await client.publish("a", b"1", qos=1, timeout=700)
         assert late.value.errno == ETIMEDOUT
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(client.publish("a", b"2", qos=1), 1)
         assert client.session.outbox.count == 2
-        sim.silent = False
+        sim.withholds_acks = False
         sim.stream.closed_by_broker = True
         answer = await client.publish("a", b"3", qos=1)
         assert answer.reason == 0 and client.session.outbox.count == 0 and not client._waiters
@@ -286,15 +288,15 @@ def test_a_publish_that_is_given_up_stays_in_the_outbox() -> None:
     assert [body[-1:] for body in sim.written(0x32)][-1:] == [b"3"]
 
 
-def test_one_that_waits_for_room_and_is_cancelled_lets_the_next_go() -> None:
+def test_a_publish_cancelled_while_it_waits_for_room_does_not_block_the_next() -> None:
     sim = AsyncBrokerSimulation(inflight=1)
 
     async def main(client: Client) -> None:
-        sim.silent = True
+        sim.withholds_acks = True
         tasks = [asyncio.create_task(client.publish("a", b"%d" % i, qos=1)) for i in range(3)]
         await asyncio.sleep(1)
         tasks[1].cancel()
-        sim.silent = False
+        sim.withholds_acks = False
         sim.send(b"\x40\x02\x00\x01")
         await tasks[0]
         await tasks[2]
@@ -304,15 +306,15 @@ def test_one_that_waits_for_room_and_is_cancelled_lets_the_next_go() -> None:
     assert [body[-1:] for body in sim.written(0x32)] == [b"0", b"2"]
 
 
-def test_one_that_is_cancelled_when_its_turn_comes_lets_the_next_go_at_once() -> None:
+def test_a_publish_cancelled_when_its_turn_comes_does_not_delay_the_next() -> None:
     sim = AsyncBrokerSimulation(inflight=1)
 
     async def main(client: Client) -> None:
-        sim.silent = True
+        sim.withholds_acks = True
         tasks = [asyncio.create_task(client.publish("a", b"%d" % i, qos=1)) for i in range(3)]
         await asyncio.sleep(1)
         client.on_ack = lambda answer: tasks[1].cancel()
-        sim.silent = False
+        sim.withholds_acks = False
         sim.send(b"\x40\x02\x00\x01")
         await asyncio.sleep(1)
         assert tasks[2].done() and tasks[1].cancelled()
@@ -320,9 +322,9 @@ def test_one_that_is_cancelled_when_its_turn_comes_lets_the_next_go_at_once() ->
     sim.play(main)
 
 
-def test_disconnect_ends_who_waits_and_before_connect_nobody_does() -> None:
+def test_publish_raises_enotconn_before_connect_and_if_disconnect_ends_its_wait() -> None:
     sim = AsyncBrokerSimulation()
-    sim.silent = True
+    sim.withholds_acks = True
 
     async def main() -> None:
         with pytest.raises(OSError) as early:
@@ -335,7 +337,7 @@ def test_disconnect_ends_who_waits_and_before_connect_nobody_does() -> None:
         with pytest.raises(OSError) as ended:
             await waiting
         assert ended.value.errno == ENOTCONN and sim.mqtt.session.outbox.count == 1
-        sim.silent = False
+        sim.withholds_acks = False
         await sim.mqtt.connect()
         await asyncio.sleep(1)
         assert sim.mqtt.session.outbox.count == 0
@@ -344,7 +346,7 @@ def test_disconnect_ends_who_waits_and_before_connect_nobody_does() -> None:
     run(sim, main())
 
 
-def test_a_broker_that_reads_nothing_does_not_hold_up_the_end() -> None:
+def test_disconnect_returns_in_time_if_the_broker_reads_nothing() -> None:
     sim = AsyncBrokerSimulation(timeout=2000)
 
     async def main() -> None:
@@ -361,7 +363,7 @@ def test_a_broker_that_reads_nothing_does_not_hold_up_the_end() -> None:
 # ---- subscribe
 
 
-def test_subscribe_awaits_the_brokers_answer() -> None:
+def test_subscribe_returns_the_suback_or_raises_the_refusal() -> None:
     sim = AsyncBrokerSimulation()
     got = []
 
@@ -384,7 +386,7 @@ def test_subscribe_awaits_the_brokers_answer() -> None:
     assert got == [b"x"]
 
 
-def test_unsubscribing_ends_where_a_new_session_knows_of_nothing() -> None:
+def test_unsubscribe_returns_none_if_the_broker_starts_a_new_session() -> None:
     sim = AsyncBrokerSimulation()
 
     async def main(client: Client) -> None:
@@ -402,7 +404,7 @@ def test_unsubscribing_ends_where_a_new_session_knows_of_nothing() -> None:
 # ---- requests
 
 
-def test_requests_and_their_answers() -> None:
+def test_requests_receive_their_responses_or_time_out() -> None:
     sim = AsyncBrokerSimulation(inflight=2)
 
     async def main(client: Client) -> None:
@@ -417,7 +419,7 @@ def test_requests_and_their_answers() -> None:
     sim.play(main)
 
 
-def test_a_copy_of_a_request_can_be_answered_later() -> None:
+def test_a_request_received_by_an_iterator_can_be_answered() -> None:
     sim = AsyncBrokerSimulation()
 
     async def main(client: Client) -> None:
@@ -436,7 +438,7 @@ def test_a_copy_of_a_request_can_be_answered_later() -> None:
 # ---- messages
 
 
-def test_messages_are_copies() -> None:
+def test_messages_of_an_iterator_are_copies_with_their_properties() -> None:
     sim = AsyncBrokerSimulation()
     block = pack(content_type="text", user_properties=[("a", "1"), ("a", "2")])
 
@@ -454,21 +456,23 @@ def test_messages_are_copies() -> None:
 
 
 def take(messages: Any, n: int) -> Awaitable[list[int]]:
-    async def some() -> list[int]:
+    """Return the payloads of the next `n` messages as numbers."""
+
+    async def take_all() -> list[int]:
         return [int((await messages.__anext__()).payload) for _ in range(n)]
 
-    return some()
+    return take_all()
 
 
 def acknowledged(sim: AsyncBrokerSimulation) -> list[tuple[int, int]]:
-    """(packet identifier, reason) of the PUBACKs and PUBRECs that went out, in order."""
+    """Return (packet identifier, reason code) of the PUBACKs and PUBRECs sent, in order."""
     return [
         (body[1], body[2] if len(body) > 2 else 0) for first, body in sim.packets if first in (0x40, 0x50)
     ]
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_the_oldest_gives_way(qos: int) -> None:
+def test_overflow_oldest_drops_the_oldest_message(qos: int) -> None:
     sim = AsyncBrokerSimulation()
 
     async def main(client: Client) -> None:
@@ -483,7 +487,7 @@ def test_the_oldest_gives_way(qos: int) -> None:
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_the_newest_is_refused_and_the_broker_told(qos: int) -> None:
+def test_overflow_newest_refuses_the_newest_message_with_0x80(qos: int) -> None:
     sim = AsyncBrokerSimulation()
     errors: list[Exception] = []
     sim.mqtt.on_error = errors.append
@@ -500,7 +504,7 @@ def test_the_newest_is_refused_and_the_broker_told(qos: int) -> None:
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_with_wait_a_message_is_not_acknowledged_before_there_is_room(qos: int) -> None:
+def test_overflow_wait_does_not_acknowledge_a_message_before_there_is_room(qos: int) -> None:
     sim = AsyncBrokerSimulation()
 
     async def main(client: Client) -> None:
@@ -519,7 +523,7 @@ def test_with_wait_a_message_is_not_acknowledged_before_there_is_room(qos: int) 
     sim.play(main)
 
 
-def test_while_it_waits_the_link_and_all_else_goes_on() -> None:
+def test_overflow_wait_does_not_block_the_link_or_other_handlers() -> None:
     sim = AsyncBrokerSimulation(keep_alive=10)
     others = []
 
@@ -533,7 +537,7 @@ def test_while_it_waits_the_link_and_all_else_goes_on() -> None:
         )
         await asyncio.sleep(3600)
         assert client.connection_count == 1 and client.is_connected and others == [b"1", b"0"]
-        # in the order of arrival (4.6): that of the other message, too
+        # acknowledgements are sent in the order of arrival (4.6), so that of the other message waits too
         assert acknowledged(sim) == [(1, 0)]
         assert (await client.publish("a", b"x", qos=1)).reason == 0
         assert await take(messages, 3) == [1, 2, 3]
@@ -547,7 +551,7 @@ def test_while_it_waits_the_link_and_all_else_goes_on() -> None:
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_a_resumed_session_sends_what_was_not_acknowledged_again(qos: int) -> None:
+def test_messages_resent_by_a_resumed_session_are_queued_only_once(qos: int) -> None:
     sim = AsyncBrokerSimulation()
     sim.make_connack = lambda stream, properties: make_packet(
         0x20, b"\x01" if len(sim.streams) > 1 else b"\x00", b"\x00\x00"
@@ -571,7 +575,7 @@ def test_a_resumed_session_sends_what_was_not_acknowledged_again(qos: int) -> No
     sim.play(main)
 
 
-def test_a_lost_session_leaves_the_copies_there_are() -> None:
+def test_a_lost_session_does_not_discard_queued_messages() -> None:
     sim = AsyncBrokerSimulation()
 
     async def main(client: Client) -> None:
@@ -590,7 +594,7 @@ def test_a_lost_session_leaves_the_copies_there_are() -> None:
     sim.play(main)
 
 
-def test_a_broker_that_sends_far_more_than_it_may_is_sent_away() -> None:
+def test_a_broker_that_exceeds_receive_maximum_is_disconnected_with_0x93() -> None:
     sim = AsyncBrokerSimulation(inflight=4)
 
     async def main(client: Client) -> None:
@@ -603,7 +607,7 @@ def test_a_broker_that_sends_far_more_than_it_may_is_sent_away() -> None:
     sim.play(main)
 
 
-def test_an_iterator_lives_on_over_reconnects_and_ends_with_disconnect() -> None:
+def test_an_iterator_continues_across_reconnects_and_ends_at_disconnect() -> None:
     sim = AsyncBrokerSimulation()
     got = []
 
@@ -631,7 +635,7 @@ def test_an_iterator_lives_on_over_reconnects_and_ends_with_disconnect() -> None
     assert got == [1, 2, 3, 4] and sim.mqtt.connection_count == 4
 
 
-def test_leaving_async_with_unsubscribes() -> None:
+def test_leaving_the_async_with_of_an_iterator_unsubscribes() -> None:
     sim = AsyncBrokerSimulation()
 
     async def main(client: Client) -> None:
@@ -666,7 +670,7 @@ def test_a_refused_subscription_is_raised_by_the_iterator() -> None:
     sim.play(main)
 
 
-def test_another_iterator_over_the_same_filter_takes_over() -> None:
+def test_a_second_iterator_over_a_filter_takes_the_queue_and_ends_the_first() -> None:
     sim = AsyncBrokerSimulation()
 
     async def main(client: Client) -> None:
@@ -684,7 +688,7 @@ def test_another_iterator_over_the_same_filter_takes_over() -> None:
     sim.play(main)
 
 
-def test_unsubscribe_ends_an_iterator_behind_what_has_come() -> None:
+def test_unsubscribe_ends_an_iterator_after_the_queued_messages() -> None:
     sim = AsyncBrokerSimulation()
 
     async def main(client: Client) -> None:
@@ -698,17 +702,17 @@ def test_unsubscribe_ends_an_iterator_behind_what_has_come() -> None:
     sim.play(main)
 
 
-def test_arguments_that_make_no_sense() -> None:
+def test_invalid_arguments_and_the_blocking_poll_raise() -> None:
     sim = AsyncBrokerSimulation()
     for options in ({"overflow": "all"}, {"queue_size": 0}):
         with pytest.raises(ValueError):
             sim.mqtt.messages("c", **options)
     assert not sim.mqtt.iterators
     with pytest.raises(AttributeError):
-        sim.mqtt.poll(1000)  # would block the loop
+        sim.mqtt.poll(1000)  # would block the event loop, so it does not exist
 
 
-def test_an_exception_in_one_consumer_and_in_a_callback_ends_nothing_else() -> None:
+def test_an_exception_in_a_consumer_or_callback_does_not_stop_the_client() -> None:
     sim = AsyncBrokerSimulation()
     errors: list[Exception] = []
     sim.mqtt.on_error = errors.append
@@ -731,7 +735,7 @@ def test_an_exception_in_one_consumer_and_in_a_callback_ends_nothing_else() -> N
     assert [type(error) for error in errors] == [ZeroDivisionError]
 
 
-def test_cancelling_a_consumer_that_waits_leaves_the_iterator_whole() -> None:
+def test_an_iterator_works_after_a_waiting_consumer_was_cancelled() -> None:
     sim = AsyncBrokerSimulation()
 
     async def main(client: Client) -> None:

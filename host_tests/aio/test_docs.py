@@ -1,4 +1,4 @@
-"""The examples of docs/asyncio.md do what the page says, with a broker, on CPython and in the VM."""
+"""The examples of docs/asyncio.md print what their comments say, on CPython and in the MicroPython VM."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ PAGE = (ROOT / "docs" / "asyncio.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_the_page_has_examples() -> None:
+def test_the_page_has_four_examples() -> None:
     assert len(BLOCKS) == 4
 
 
 @pytest.mark.parametrize("interpreter", ["cpython", "vm"])
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_example(block: str, interpreter: str, mosquitto: broker.Address, tmp_path: Path) -> None:
+def test_example_prints_its_comments(
+    block: str, interpreter: str, mosquitto: broker.Address, tmp_path: Path
+) -> None:
     expected = re.findall(r"(?:print\(.*\)  |^ +)# ([^#\n]+)$", block, re.MULTILINE)
     program = tmp_path / "example.py"
     program.write_text(block.replace('"broker.local"', f'"{mosquitto.host}", {mosquitto.port}'))

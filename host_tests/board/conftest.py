@@ -19,7 +19,7 @@ def address() -> Iterator[Address]:
 
 @pytest.fixture(autouse=True)
 def _private_state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the tools keep is this test's: all boards of a kind have the same unique id."""
+    """Give each test its own state folder, because simulated boards of a kind have the same unique id."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
@@ -30,15 +30,15 @@ def make_rig(tmp_path: Path, address: Address) -> Callable[[str], Rig]:
 
 @pytest.fixture
 def micropython_board(tmp_path: Path) -> Iterator[SimulatedBoard]:
-    """A board with MicroPython and nothing else."""
-    with SimulatedBoard(tmp_path / "files") as cable:
-        yield cable
+    """A board with MicroPython and an empty filesystem."""
+    with SimulatedBoard(tmp_path / "files") as board:
+        yield board
 
 
 @pytest.fixture
 def deployed_board(tmp_path: Path, address: Address) -> Iterator[SimulatedBoard]:
-    """A board that is a device already."""
+    """A board with the device application and its config."""
     rig = Rig("esp32", tmp_path, address)
     rig.preinstall()
-    with SimulatedBoard(rig.filesystem) as cable:
-        yield cable
+    with SimulatedBoard(rig.filesystem) as board:
+        yield board

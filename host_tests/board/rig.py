@@ -1,4 +1,4 @@
-"""What the tests with a board share: the tools as a person runs them, firmware, boards to plug in."""
+"""Shared by the board tests: run a command-line tool, make firmware files, plug boards in and out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host_tests.board.simulated_board import FILE_SYSTEM, FlashChip, SimulatedBoard
+from host_tests.board.simulated_board import FILESYSTEM_OFFSET, FlashChip, SimulatedBoard
 from tools.board import definition, esptool
 from tools.broker import Address
 from tools.bundle import image
@@ -20,16 +20,17 @@ from tools.paths import ROOT
 
 _UF2 = bytes.fromhex("5546320a57515d9e")
 _FAMILY = 0xE48BFF56  # RP2040
-SECRET = "not for any eye"
+SECRET = "never print this"  # the Wi-Fi password
 _SIZE = 60000  # bytes of a firmware in the tests
 
 
 def run_tool(*arguments: object, code: int = 0, **environment: str) -> str:
-    """Run `python -m tools ...`, check its exit code; returns what it said."""
+    """Run `python -m tools ...`, check its exit code and return its output."""
     return run_command([sys.executable, "-m", "tools", *map(str, arguments)], code, **environment)
 
 
 def run_command(command: Sequence[str], code: int = 0, **environment: str) -> str:
+    """Run a command, check its exit code and return its output. Fails if it prints a traceback."""
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -46,13 +47,12 @@ def run_command(command: Sequence[str], code: int = 0, **environment: str) -> st
 
 
 def run_failing_tool(*arguments: object, **environment: str) -> str:
-    """Run a tool that fails; returns the line that it says."""
-    said = run_tool(*arguments, code=1, **environment).strip().splitlines()
-    return said[-1]
+    """Run a tool that fails, and return the last line of its output."""
+    return run_tool(*arguments, code=1, **environment).strip().splitlines()[-1]
 
 
 def fake_firmware(key: str) -> bytes:
-    """What looks like MicroPython for a board, as far as anybody looks before it runs."""
+    """Return random bytes with the header of a firmware file for this board. Tools check only the header."""
     target = definition.load_board(key)
     assert target.firmware
     body = bytearray(random.Random(key).randbytes(_SIZE))
@@ -67,7 +67,7 @@ def fake_firmware(key: str) -> bytes:
 
 @dataclass
 class Rig:
-    """One board of a kind, in a folder of the test's. `plug_in`, pull it out, plug it in again."""
+    """A board of the kind `key` that can be plugged in several times; `folder` and `flash` hold its state."""
 
     key: str
     folder: Path
@@ -76,7 +76,7 @@ class Rig:
 
     @property
     def firmware_path(self) -> Path:
-        """The firmware, for `--firmware`."""
+        """Path of the firmware file, for `--firmware`."""
         path = self.folder / f"micropython.{'uf2' if self.drive else 'bin'}"
         if not path.exists():
             path.write_bytes(fake_firmware(self.key))
@@ -84,19 +84,20 @@ class Rig:
 
     @property
     def drive(self) -> Path | None:
+        """Folder of the UF2 bootloader, None if the board has none."""
         return self.folder / "drive" if definition.load_board(self.key).chip.startswith("rp2") else None
 
     @property
     def filesystem(self) -> Path:
-        """The board's own file system."""
+        """Folder with the filesystem of the board."""
         return self.folder / "files"
 
     def preinstall(self, **fields: object) -> None:
-        """Make it the device that it is when everything has been done; `fields` are of its config."""
+        """Install firmware, application and a config. `fields` replace fields of the config."""
         if not self.drive:
-            content, at = fake_firmware(self.key), esptool.flash_offset(definition.load_board(self.key))
-            self.flash.data[at : at + len(content)] = content
-            self.flash.data[FILE_SYSTEM] = 0
+            content, offset = fake_firmware(self.key), esptool.flash_offset(definition.load_board(self.key))
+            self.flash.data[offset : offset + len(content)] = content
+            self.flash.data[FILESYSTEM_OFFSET] = 0
         shutil.copytree(image.build_image(self.key), self.filesystem, dirs_exist_ok=True)
         settings = {
             "device": "dut",
@@ -108,6 +109,7 @@ class Rig:
         (self.filesystem / "config.json").write_text(json.dumps({**settings, **fields}))
 
     def plug_in(self, unplug_after_bytes: int | None = None) -> SimulatedBoard:
+        """Return the board, plugged in until it has received more than `unplug_after_bytes` bytes."""
         target = definition.load_board(self.key)
         content = fake_firmware(self.key)
         if self.drive:
@@ -123,14 +125,14 @@ class Rig:
             unplug_after_bytes=unplug_after_bytes,
         )
 
-    def flash_options(self, cable: SimulatedBoard) -> list[str]:
-        """Those of `flash` for this board."""
-        given = ["--board", self.key, "--port", cable.port, "--firmware", str(self.firmware_path)]
-        return given + (["--drive", str(self.drive)] if self.drive else [])
+    def flash_options(self, board: SimulatedBoard) -> list[str]:
+        """Return the options of `flash` for this board."""
+        options = ["--board", self.key, "--port", board.port, "--firmware", str(self.firmware_path)]
+        return options + (["--drive", str(self.drive)] if self.drive else [])
 
     @property
     def config_options(self) -> list[str]:
-        """Options that make a config for the broker of the test."""
+        """Options that write a config for the broker of the test."""
         fields = {
             "device": "dut",
             "prefix": "test",

@@ -1,8 +1,7 @@
-"""A board at the end of a cable: a serial port whose other side is the real MicroPython VM.
+"""Simulated board on a serial port: a pseudo-terminal whose other end is the real MicroPython VM.
 
-What a board has and the VM has not is played here: the soft reboot by Ctrl-D, that `boot.py` and
-`main.py` run after it, the ROM bootloader of an ESP32 (`esp32-mock-bootloader`), the UF2 drive of
-an RP2040. The port is a pseudo-terminal without output post-processing.
+It adds the parts of a board that the VM lacks: the soft reset by Ctrl-D, which runs `boot.py` and `main.py`,
+the ROM bootloader of an ESP32 (`esp32-mock-bootloader`) and the UF2 drive of an RP2040.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from esp32_mock_bootloader.server import BootloaderConnection, FlashImage, handl
 from host_tests.simulated_hardware import BOOTLOADER, HALTED, MODULES, SimulatedIO, unique_id
 from tools.vm import process
 
-# What MicroPython runs at the start, and then the REPL comes. The board's folder is its root:
-# whatever it does to its files, this computer's own are out of its reach. What stands in for the
-# modules of a board is loaded and out of sight, as if it were built in.
+# The VM runs this and then the REPL. The folder of the board becomes the root of the filesystem, so that a
+# program cannot reach the files of this computer. The simulated hardware modules are imported first and
+# their folder is unmounted, so that they look like built-in modules.
 _START = """
 import os, sys, vfs
 vfs.umount("/")
@@ -44,25 +43,28 @@ for name in %r:
     if name + ".py" in os.listdir():
         __import__(name)
 """
-_READY = "\x05\x06"  # from here on Ctrl-C interrupts a program; before, it would end the VM
+_READY = "\x05\x06"  # printed when Ctrl-C interrupts the program; earlier it would end the VM
 _REBOOT = b"MPY: soft reboot\r\n"
-FILE_SYSTEM = 0x200000  # where MicroPython has it in 4 MB of flash
+FILESYSTEM_OFFSET = 0x200000  # offset of MicroPython's filesystem in 4 MB of flash
 
 
 class FlashChip(FlashImage):  # type: ignore[misc]
-    """The flash of an ESP32, as esptool writes it."""
+    """Flash memory of an ESP32 that esptool writes through the ROM bootloader."""
 
     def contains(self, firmware: bytes, offset: int) -> bool:
         return bool(self.data[offset : offset + len(firmware)] == firmware)
 
 
 class SimulatedBoard:
-    """One board; `folder` is its file system. `port` is the path that tools are given.
+    """A board that is plugged in until `unplug`, or until it has received `unplug_after_bytes` bytes.
 
-    A `chip` of Espressif's has a ROM bootloader, and MicroPython only where `flash` holds
-    `firmware` at `offset`. A `drive` is the folder of an RP2040's bootloader: the board has
-    MicroPython, and a port, as soon as `firmware` was copied there. It is pulled out when so many
-    bytes have come; a new SimulatedBoard with the same `folder` and `flash` is the same, plugged in again.
+    `folder` holds its filesystem. `port` is the path of its serial port, for `--port`.
+
+    An Espressif `chip` has a ROM bootloader, and runs MicroPython only if `flash` contains `firmware` at
+    `offset`. `drive` is the folder of an RP2040's UF2 bootloader: the board has MicroPython and a port when
+    `firmware` has been copied there. Without `chip` and `drive`, MicroPython is installed.
+
+    To plug the same board in again, make a new SimulatedBoard with the same `folder` and `flash`.
     """
 
     def __init__(
@@ -80,29 +82,29 @@ class SimulatedBoard:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.flash = flash or FlashChip()
-        self.received = 0  # bytes that came through the port
+        self.received = 0  # number of bytes received through the port
         self.unplugged = threading.Event()
         self._unplug_after_bytes = unplug_after_bytes
         self.drive = drive
-        self.vm_starts = 0  # of the VM
+        self.vm_starts = 0  # number of times that the VM was started
         self._chip, self._firmware, self._offset = chip, firmware, offset
-        self._mcu = "rp2040" if drive else chip or "esp32"  # that the simulated hardware is
+        self._mcu = "rp2040" if drive else chip or "esp32"  # microcontroller that the simulated hardware is
         self.unique_id = unique_id(self._mcu)
-        self.io = SimulatedIO(folder.parent / f"{folder.name}-outside")  # of the chip
+        self.io = SimulatedIO(folder.parent / f"{folder.name}-io")  # pins and other inputs of the chip
         self.io.folder.mkdir(exist_ok=True)
         self._heap = heap
-        self._raw = False  # in the raw REPL
-        self._in_frame = False  # of the ROM bootloader's protocol
+        self._raw = False  # whether the VM is in the raw REPL
+        self._in_frame = False  # whether a frame of the ROM bootloader's protocol is open
         self._vm: subprocess.Popen[bytes] | None = None
         self._vm_fd = -1
         self._ready = False
-        self._early = b""  # what came from the port before it was
+        self._early_input = b""  # input received before the VM was ready
         self._rom: socket.socket | None = None
-        self._fd, self._far = os.openpty()
-        tty.setraw(self._far)
-        self._name = os.ttyname(self._far)
-        # a name of its own: whoever still has the port of a board that was pulled out must not
-        # find the next board there
+        self._port_fd, self._slave_fd = os.openpty()
+        tty.setraw(self._slave_fd)
+        self._name = os.ttyname(self._slave_fd)
+        # a symlink of its own, because the kernel may reuse the pseudo-terminal's name for the next board,
+        # which a program that still uses this port must not reach
         self.port = str(folder.parent / f"{folder.name}-port")
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -113,7 +115,7 @@ class SimulatedBoard:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    # ---- the power and the plug
+    # ---- plugging
 
     def __enter__(self) -> SimulatedBoard:
         return self
@@ -122,21 +124,21 @@ class SimulatedBoard:
         self.unplug()
 
     def unplug(self) -> None:
-        """Pull it out: whoever has the port open gets an error."""
+        """Unplug the board. A program that has the port open gets an error."""
         if self._stop.is_set():
             return
         self._stop.set()
         self._thread.join(10)
-        self._pull_out()
+        self._unplug_now()
 
-    def _pull_out(self) -> None:
+    def _unplug_now(self) -> None:
         if self.unplugged.is_set():
             return
         self._end_vm()
         if self._rom:
             self._rom.close()
         Path(self.port).unlink(missing_ok=True)
-        for fd in (self._fd, self._far):
+        for fd in (self._port_fd, self._slave_fd):
             os.close(fd)
         self.unplugged.set()
 
@@ -146,29 +148,31 @@ class SimulatedBoard:
             return not (self.drive / "INFO_UF2.TXT").exists()
         return not self._chip or self.flash.contains(self._firmware, self._offset)
 
-    # ---- what goes on
+    # ---- data from the port and the VM
 
     def _run(self) -> None:
         if self.runs_micropython and not self.drive:
             self._start_vm(("boot", "main"))
         while not self._stop.is_set():
             if self.drive and not self.runs_micropython:
-                self._look_at_drive()
-            self._watch_vm()
-            fds = [fd for fd in (self._fd, self._vm_fd, self._rom.fileno() if self._rom else -1) if fd >= 0]
+                self._check_drive()
+            self._restart_ended_vm()
+            fds = [
+                fd for fd in (self._port_fd, self._vm_fd, self._rom.fileno() if self._rom else -1) if fd >= 0
+            ]
             for fd in select.select(fds, [], [], 0.02)[0]:
                 with contextlib.suppress(OSError):
                     data = os.read(fd, 65536)
-                    if fd == self._fd:
+                    if fd == self._port_fd:
                         self.received += len(data)
                         if self._unplug_after_bytes is not None and self.received > self._unplug_after_bytes:
-                            self._pull_out()
+                            self._unplug_now()
                             return
                         self._from_port(data)
                     elif fd == self._vm_fd:
                         self._from_vm(data)
                     else:
-                        self._write(self._fd, data)
+                        self._write(self._port_fd, data)
 
     def _from_port(self, data: bytes) -> None:
         if self._chip:
@@ -178,29 +182,29 @@ class SimulatedBoard:
                 self._rom.close()
                 self._rom = None
             if self._rom is not None:
-                # frames of SLIP begin and end with this byte
+                # a SLIP frame begins and ends with this byte
                 self._in_frame ^= bool(data.count(b"\xc0") & 1)
                 self._rom.sendall(data)
                 return
         if self._vm_fd < 0:
             if not self.runs_micropython:
-                return  # nobody is there
+                return  # nothing runs that could answer
             self._start_vm(("boot", "main"))
         if self._ready:
             self._write(self._vm_fd, data)
         else:
-            self._early += data
+            self._early_input += data
 
     def _from_vm(self, data: bytes) -> None:
         if not self._ready and _READY.encode() in data:
             data = data.replace(_READY.encode(), b"", 1)
             self._ready = True
-            early, self._early = self._early, b""
-            self._write(self._vm_fd, early)
+            early_input, self._early_input = self._early_input, b""
+            self._write(self._vm_fd, early_input)
         raw, friendly = data.rfind(b"raw REPL; CTRL-B"), data.rfind(b'"help()"')
         if raw != friendly:
             self._raw = raw > friendly
-        self._write(self._fd, data)
+        self._write(self._port_fd, data)
 
     def _write(self, fd: int, data: bytes) -> None:
         while data and not self._stop.is_set():
@@ -210,7 +214,7 @@ class SimulatedBoard:
     # ---- the VM
 
     def _start_vm(self, files: tuple[str, ...]) -> None:
-        if self._chip and self.flash.data[FILE_SYSTEM] == 0xFF:
+        if self._chip and self.flash.data[FILESYSTEM_OFFSET] == 0xFF:
             self._format()
         master, slave = os.openpty()
         mode = termios.tcgetattr(slave)
@@ -239,25 +243,25 @@ class SimulatedBoard:
         self.vm_starts += 1
 
     def _format(self) -> None:
-        """The file system is in the flash: who erases one erases the other."""
+        """Empty the filesystem, because erasing the flash erased it too."""
         shutil.rmtree(self.folder)
         self.folder.mkdir()
-        self.flash.data[FILE_SYSTEM] = 0
+        self.flash.data[FILESYSTEM_OFFSET] = 0
 
-    def _watch_vm(self) -> None:
-        """A VM that has ended is a board that reboots."""
+    def _restart_ended_vm(self) -> None:
+        """If the VM has ended, start it again: the board reboots."""
         if self._vm is None or self._vm.poll() is None:
             return
         code = self._vm.returncode
         with contextlib.suppress(OSError):
             while select.select([self._vm_fd], [], [], 0)[0]:
-                self._write(self._fd, os.read(self._vm_fd, 65536))
+                self._write(self._port_fd, os.read(self._vm_fd, 65536))
         self._end_vm()
         if code == BOOTLOADER and self.drive:
             Path(self.port).unlink(missing_ok=True)
             self._show_drive()
             return
-        self._write(self._fd, _REBOOT)
+        self._write(self._port_fd, _REBOOT)
         if code == HALTED:
             self._start_vm(())
         elif self._raw:
@@ -278,10 +282,10 @@ class SimulatedBoard:
     def _start_rom(self) -> None:
         self._end_vm()
         self._in_frame = False
-        self._rom, far = socket.socketpair()
+        self._rom, rom_end = socket.socketpair()
         threading.Thread(
             target=handle_client,
-            args=(BootloaderConnection(sock=far), self._stop, self._chip),
+            args=(BootloaderConnection(sock=rom_end), self._stop, self._chip),
             kwargs={"flash": self.flash},
             daemon=True,
         ).start()
@@ -293,12 +297,12 @@ class SimulatedBoard:
             "UF2 Bootloader v3.0\nModel: Raspberry Pi RP2\nBoard-ID: RPI-RP2\n"
         )
 
-    def _look_at_drive(self) -> None:
-        """The bootloader takes a firmware that is whole, and restarts."""
+    def _check_drive(self) -> None:
+        """Install a firmware that is complete on the drive, and restart."""
         assert self.drive
         for path in set(self.drive.iterdir()) - {self.drive / "INFO_UF2.TXT"}:
             if path.read_bytes() == self._firmware:
                 path.unlink()
                 (self.drive / "INFO_UF2.TXT").unlink()
-                time.sleep(0.05)  # the drive is gone before the port is there
+                time.sleep(0.05)  # a board's drive disappears before its port appears
                 os.symlink(self._name, self.port)

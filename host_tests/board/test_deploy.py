@@ -1,4 +1,4 @@
-"""`make deploy`, by the real mpremote, onto the VM at the end of a cable."""
+"""`make deploy`, `ls`, `logs` and `erase` with the real mpremote on a simulated board."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from tools.bundle import image
 from tools.errors import UserError
 
 
-def deploy(cable: SimulatedBoard, *more: object) -> str:
-    return run_tool("deploy", "--board", "esp32", "--port", cable.port, "--no-start", *more)
+def deploy(board: SimulatedBoard, *more: object) -> str:
+    return run_tool("deploy", "--board", "esp32", "--port", board.port, "--no-start", *more)
 
 
-def copied(said: str) -> tuple[int, int, int]:
-    found = re.search(r"(\d+) files copied, (\d+) removed, (\d+) unchanged", said)
-    assert found, said
+def copied(output: str) -> tuple[int, int, int]:
+    """Return the numbers of files copied, removed and unchanged."""
+    found = re.search(r"(\d+) files copied, (\d+) removed, (\d+) unchanged", output)
+    assert found, output
     return int(found[1]), int(found[2]), int(found[3])
 
 
-def test_only_what_has_changed_is_copied(deployed_board: SimulatedBoard) -> None:
+def test_only_changed_files_are_copied(deployed_board: SimulatedBoard) -> None:
     count = len(deploying.hash_files(image.build_image("esp32")))
     assert copied(deploy(deployed_board)) == (0, 0, count)
     changed = deployed_board.folder / "app" / "node.mpy"
@@ -36,8 +37,8 @@ def test_only_what_has_changed_is_copied(deployed_board: SimulatedBoard) -> None
     )
 
 
-def test_what_no_longer_belongs_is_removed_and_the_users_files_stay(deployed_board: SimulatedBoard) -> None:
-    (deployed_board.folder / "app" / "gone.mpy").write_bytes(b"of an older version")
+def test_obsolete_files_are_removed_and_user_files_stay(deployed_board: SimulatedBoard) -> None:
+    (deployed_board.folder / "app" / "gone.mpy").write_bytes(b"old version")
     (deployed_board.folder / "app" / "node.py").write_text("shadows = 'node.mpy'")
     (deployed_board.folder / "pins.py").write_text("shadows = 'pins.mpy'")
     (deployed_board.folder / "notes.txt").write_text("mine")
@@ -49,36 +50,36 @@ def test_what_no_longer_belongs_is_removed_and_the_users_files_stay(deployed_boa
     assert (deployed_board.folder / "config.json").read_text() == config
 
 
-def test_what_came_over_the_air_makes_room_for_what_came_by_the_cable(deployed_board: SimulatedBoard) -> None:
+def test_deploy_removes_an_over_the_air_update(deployed_board: SimulatedBoard) -> None:
     (deployed_board.folder / "a" / "app").mkdir(parents=True)
-    (deployed_board.folder / "a" / "app" / "node.mpy").write_bytes(b"of an update")
+    (deployed_board.folder / "a" / "app" / "node.mpy").write_bytes(b"update")
     (deployed_board.folder / "slot").write_text("a . -\n")
-    said = deploy(deployed_board)
-    assert copied(said)[:2] == (0, 2) and "the deployed files run now" in said
+    output = deploy(deployed_board)
+    assert copied(output)[:2] == (0, 2) and "the deployed files run now" in output
     assert not (deployed_board.folder / "slot").exists()
     assert "connected to" in run_tool("deploy", "--board", "esp32", "--port", deployed_board.port)
 
 
-def test_it_is_started_and_its_first_lines_are_shown(deployed_board: SimulatedBoard) -> None:
-    said = run_tool("deploy", "--board", "esp32", "--port", deployed_board.port)
-    assert "Wi-Fi: connected" in said and "dut: connected to" in said
+def test_the_device_is_started_and_its_first_lines_are_printed(deployed_board: SimulatedBoard) -> None:
+    output = run_tool("deploy", "--board", "esp32", "--port", deployed_board.port)
+    assert "Wi-Fi: connected" in output and "dut: connected to" in output
 
 
-def test_a_micropython_that_loads_other_mpy_files_is_told(micropython_board: SimulatedBoard) -> None:
+def test_an_incompatible_mpy_version_is_reported(micropython_board: SimulatedBoard) -> None:
     with pytest.raises(UserError, match=r"loads .mpy files of version 6, but these files have version 5"):
         deploying.read_board_hashes(micropython_board.port, {"main.py": ""}, 5)
 
 
-def test_a_full_file_system_is_told(micropython_board: SimulatedBoard) -> None:
+def test_a_full_filesystem_is_reported(micropython_board: SimulatedBoard) -> None:
     (micropython_board.folder / "boot.py").write_text(_FULL)
-    said = run_failing_tool("deploy", "--board", "esp32", "--port", micropython_board.port)
-    assert "the file system of the board is full" in said and "make ls" in said
+    output = run_failing_tool("deploy", "--board", "esp32", "--port", micropython_board.port)
+    assert "the file system of the board is full" in output and "make ls" in output
 
 
-# a disk of 8 KB instead of the folder
+# boot.py that mounts a filesystem of 8 KB in place of the folder
 _FULL = """
 import os, vfs
-class Disk:
+class RamDisk:
     def __init__(self):
         self.data = bytearray(16 * 512)
     def readblocks(self, n, buf, offset=0):
@@ -89,19 +90,19 @@ class Disk:
         self.data[at : at + len(buf)] = buf
     def ioctl(self, op, arg):
         return {4: 16, 5: 512, 6: 0}.get(op)
-disk = Disk()
+disk = RamDisk()
 vfs.VfsLfs2.mkfs(disk)
 vfs.mount(disk, "/small")
 os.chdir("/small")
 """
 
 
-def test_ls_logs_and_erase(deployed_board: SimulatedBoard) -> None:
-    said = run_tool("ls", "--port", deployed_board.port)
-    assert "config.json" in said and "umqtt5" in said and "avail" in said
-    said = run_tool("logs", "--port", deployed_board.port, "--seconds", "8", "--restart")
-    assert "dut: connected to" in said
-    said = run_failing_tool("erase", "--board", "esp32", "--port", deployed_board.port, "--files-only")
-    assert "nothing was erased" in said and (deployed_board.folder / "config.json").exists()
+def test_ls_lists_files_logs_prints_output_and_erase_deletes_files(deployed_board: SimulatedBoard) -> None:
+    output = run_tool("ls", "--port", deployed_board.port)
+    assert "config.json" in output and "umqtt5" in output and "avail" in output
+    output = run_tool("logs", "--port", deployed_board.port, "--seconds", "8", "--restart")
+    assert "dut: connected to" in output
+    output = run_failing_tool("erase", "--board", "esp32", "--port", deployed_board.port, "--files-only")
+    assert "nothing was erased" in output and (deployed_board.folder / "config.json").exists()
     run_tool("erase", "--board", "esp32", "--port", deployed_board.port, "--files-only", "--yes")
     assert not list(deployed_board.folder.iterdir())

@@ -1,4 +1,4 @@
-"""`make provision`: what ends up on the device, and what is never shown."""
+"""`make provision`: writes config.json and certificates to a board, and never prints a secret."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from tools.errors import UserError
 from tools.paths import ROOT
 
 
-def provision(cable: SimulatedBoard, *more: object) -> str:
-    return run_tool("provision", "--board", "esp32", "--port", cable.port, "--no-start", *more)
+def provision(board: SimulatedBoard, *more: object) -> str:
+    return run_tool("provision", "--board", "esp32", "--port", board.port, "--no-start", *more)
 
 
-def read_config(cable: SimulatedBoard) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((cable.folder / "config.json").read_text())
-    return found
+def read_config(board: SimulatedBoard) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((board.folder / "config.json").read_text())
+    return content
 
 
-def test_a_field_is_set_and_the_others_stay(deployed_board: SimulatedBoard) -> None:
-    said = provision(deployed_board, "--set", "sensors[0].period=3", "--set", "broker.password=12345678")
-    now = read_config(deployed_board)
-    assert now["sensors"][0]["period"] == 3
-    assert now["broker"]["password"] == "12345678"  # text, though it is all digits
-    assert now["wifi"] == {"ssid": "home", "password": SECRET}
-    assert SECRET not in said and "12345678" not in said and "config.json written for dut" in said
+def test_set_changes_a_field_and_preserves_the_others(deployed_board: SimulatedBoard) -> None:
+    output = provision(deployed_board, "--set", "sensors[0].period=3", "--set", "broker.password=12345678")
+    written = read_config(deployed_board)
+    assert written["sensors"][0]["period"] == 3
+    assert written["broker"]["password"] == "12345678"  # a string, although it consists of digits
+    assert written["wifi"] == {"ssid": "home", "password": SECRET}
+    assert SECRET not in output and "12345678" not in output and "config.json written for dut" in output
 
 
-def test_a_new_board_gets_all_that_it_can_measure_and_switch(micropython_board: SimulatedBoard) -> None:
+def test_a_new_config_lists_every_sensor_and_output_of_the_board(micropython_board: SimulatedBoard) -> None:
     provision(
         micropython_board,
         *("--set", "device=new", "--set", "broker.host=b"),
@@ -52,9 +52,9 @@ def test_a_new_board_gets_all_that_it_can_measure_and_switch(micropython_board: 
     )
 
 
-def test_what_is_missing_is_asked_for_by_name(micropython_board: SimulatedBoard) -> None:
-    said = run_failing_tool("provision", "--board", "esp32", "--port", micropython_board.port)
-    assert said.startswith("config.json: device: missing") and "--set device=..." in said
+def test_a_missing_field_is_named_and_no_config_is_written(micropython_board: SimulatedBoard) -> None:
+    output = run_failing_tool("provision", "--board", "esp32", "--port", micropython_board.port)
+    assert output.startswith("config.json: device: missing") and "--set device=..." in output
     assert not (micropython_board.folder / "config.json").exists()
 
 
@@ -70,18 +70,18 @@ def test_what_is_missing_is_asked_for_by_name(micropython_board: SimulatedBoard)
         ("a..b=1", "--set a..b: expected a path"),
     ],
 )
-def test_what_the_device_would_refuse_is_not_written(
+def test_an_invalid_assignment_is_named_and_not_written(
     deployed_board: SimulatedBoard, assignment: str, words: str
 ) -> None:
     before = (deployed_board.folder / "config.json").read_bytes()
-    said = run_failing_tool(
+    output = run_failing_tool(
         "provision", "--board", "esp32", "--port", deployed_board.port, "--set", assignment
     )
-    assert said.startswith(words)
+    assert output.startswith(words)
     assert (deployed_board.folder / "config.json").read_bytes() == before
 
 
-def test_a_file_in_part(deployed_board: SimulatedBoard, tmp_path: Path) -> None:
+def test_a_partial_config_file_is_merged(deployed_board: SimulatedBoard, tmp_path: Path) -> None:
     part = tmp_path / "part.json"
     part.write_text('{"broker": {"keep_alive": 99}}')
     provision(deployed_board, "--config", part)
@@ -109,18 +109,18 @@ def _options(paths: dict[str, Path], key: str = "key") -> list[str]:
     return ["--ca", str(paths["ca"]), "--cert", str(paths["cert"]), "--key", str(paths[key])]
 
 
-def test_certificates_go_along_and_stay(
+def test_certificates_are_copied_and_stay_configured(
     deployed_board: SimulatedBoard, certificates: dict[str, Path]
 ) -> None:
-    said = provision(deployed_board, *_options(certificates))
+    output = provision(deployed_board, *_options(certificates))
     assert read_config(deployed_board)["broker"]["tls"] == {
         "ca": "ca.pem",
         "cert": "cert.pem",
         "key": "key.pem",
     }
     assert (deployed_board.folder / "key.pem").read_bytes() == certificates["key"].read_bytes()
-    assert "PRIVATE KEY" not in said
-    provision(deployed_board, "--set", "health=5")  # checked with the files that are there
+    assert "PRIVATE KEY" not in output
+    provision(deployed_board, "--set", "health=5")  # validated with the certificates on the board
     assert read_config(deployed_board)["broker"]["tls"]["key"] == "key.pem"
 
 
@@ -128,26 +128,28 @@ def test_a_key_of_another_certificate_is_refused(
     deployed_board: SimulatedBoard, certificates: dict[str, Path]
 ) -> None:
     wrong = _options(certificates, "other")
-    said = run_failing_tool("provision", "--board", "esp32", "--port", deployed_board.port, *wrong)
-    assert said.startswith("broker.tls.cert: the private key in broker.tls.key belongs to another certificate")
+    output = run_failing_tool("provision", "--board", "esp32", "--port", deployed_board.port, *wrong)
+    assert output.startswith(
+        "broker.tls.cert: the private key in broker.tls.key belongs to another certificate"
+    )
     assert not (deployed_board.folder / "key.pem").exists()
 
 
-def test_a_cut_leaves_the_old_config_whole(deployed_board: SimulatedBoard) -> None:
+def test_an_interrupted_run_leaves_the_old_config_unchanged(deployed_board: SimulatedBoard) -> None:
     path = deployed_board.folder / "config.json"
     before = path.read_bytes()
     deployed_board.unplug()
-    with SimulatedBoard(deployed_board.folder) as cable:
-        provision(cable, "--set", "health=5")
-        whole = cable.received
+    with SimulatedBoard(deployed_board.folder) as board:
+        provision(board, "--set", "health=5")
+        total_bytes = board.received
     path.write_bytes(before)
     for share in (0.4, 0.55, 0.7):
-        with SimulatedBoard(deployed_board.folder, unplug_after_bytes=int(whole * share)) as cable:
-            run_failing_tool("provision", "--board", "esp32", "--port", cable.port, "--set", "health=5")
+        with SimulatedBoard(deployed_board.folder, unplug_after_bytes=int(total_bytes * share)) as board:
+            run_failing_tool("provision", "--board", "esp32", "--port", board.port, "--set", "health=5")
         assert path.read_bytes() == before
 
 
-def test_paths_of_fields() -> None:
+def test_set_field_accepts_paths_with_dots_and_indexes() -> None:
     made: dict[str, Any] = {}
     config.set_field(made, "broker.tls.ca", "ca.pem")
     config.set_field(made, "sensors[0].kind", "load")
@@ -160,14 +162,14 @@ def test_paths_of_fields() -> None:
         config.set_field(made, "sensors.kind", 1)
 
 
-def test_secrets_are_hidden_wherever_they_are() -> None:
-    shown = json.dumps(
+def test_secrets_are_redacted_at_any_depth() -> None:
+    printed = json.dumps(
         config.redact_secrets({"wifi": {"password": "a"}, "list": [{"token": "b", "host": "c"}]})
     )
-    assert '"a"' not in shown and '"b"' not in shown and '"c"' in shown
+    assert '"a"' not in printed and '"b"' not in printed and '"c"' in printed
 
 
-def test_a_person_is_asked_and_sees_no_password(micropython_board: SimulatedBoard) -> None:
+def test_the_interactive_questions_do_not_echo_passwords(micropython_board: SimulatedBoard) -> None:
     command = [
         sys.executable,
         "-m",
@@ -181,7 +183,7 @@ def test_a_person_is_asked_and_sees_no_password(micropython_board: SimulatedBoar
     answers = [
         ("Wi-Fi network", "home"),
         ("Wi-Fi password", "typed unseen"),
-        ("Device name", ""),  # Return takes what is offered
+        ("Device name", ""),  # an empty answer accepts the default
         ("Broker host", "broker.lan"),
         ("Broker port", "1884"),
         ("Broker user", "me"),
@@ -191,16 +193,16 @@ def test_a_person_is_asked_and_sees_no_password(micropython_board: SimulatedBoar
     if pid == 0:
         os.chdir(ROOT)
         os.execv(command[0], [*command, "--no-start"])
-    said = b""
+    output = b""
     for question, answer in answers:
-        while question.encode() not in said.rpartition(b"\n")[2]:
-            said += os.read(fd, 4096)
+        while question.encode() not in output.rpartition(b"\n")[2]:
+            output += os.read(fd, 4096)
         os.write(fd, answer.encode() + b"\n")
-    with contextlib.suppress(OSError):  # EIO: it has ended
+    with contextlib.suppress(OSError):  # EIO: the program has ended
         while True:
-            said += os.read(fd, 4096)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said.decode()
-    assert b"unseen" not in said
+            output += os.read(fd, 4096)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, output.decode()
+    assert b"unseen" not in output
     made = read_config(micropython_board)
     assert made["wifi"] == {"ssid": "home", "password": "typed unseen"}
     assert made["device"] == "esp32-1"

@@ -1,7 +1,7 @@
-"""What the client does with a real broker. Runs on CPython and in the VM: `scenarios.py HOST PORT NAME`.
+"""Scenarios for the blocking client and a real broker: `scenarios.py HOST PORT NAME [USER PASSWORD]`.
 
-Each function is a test of its own; it gets the broker's host and port, and `unique`, a part of
-a topic that no other run has. It fails by an exception.
+Each public function that takes `host`, `port` and `unique` is one test. `unique` is a topic prefix that no
+other run uses. A scenario fails by raising an exception. It runs on CPython and in the MicroPython VM.
 """
 
 import sys
@@ -12,28 +12,28 @@ from umqtt5 import MQTTError, streaming
 from umqtt5.properties import CONTENT_TYPE, CORRELATION_DATA, RESPONSE_TOPIC, USER_PROPERTY, pack
 from umqtt5.scram import Scram
 
-_WAIT = 200  # times 50 ms
-LOGIN = {}  # user and password, where this broker wants them
+_WAIT = 200  # rounds of 50 ms
+LOGIN = {}  # user and password, if the broker requires them
 
 
-def Client(host, port, **options):  # noqa: N802  as the scenarios know it
-    for what in LOGIN:
-        options.setdefault(what, LOGIN[what])
+def Client(host, port, **options):  # noqa: N802  stands for umqtt5.Client in the scenarios
+    for name in LOGIN:
+        options.setdefault(name, LOGIN[name])
     return umqtt5.Client(host, port, **options)
 
 
 def wait_until(condition, *clients):
-    """Poll the clients until the condition holds; fails after ten seconds."""
+    """Poll the clients until `condition()` is true. Raises AssertionError after 10 s."""
     for _ in range(_WAIT):
         if condition():
             return
         for client in clients:
             client.poll(50 // len(clients))
-    raise AssertionError("it did not come")
+    raise AssertionError("the condition was not met within 10 s")
 
 
 def subscribe(client, topic_filter, qos=0):
-    """Subscribe and wait for the answer; returns the list of (topic, payload, retain) that come."""
+    """Subscribe, wait for the SUBACK, and return the list that receives (topic, payload, retain)."""
     got = []
     s = client.subscribe(topic_filter, lambda m: got.append((m.topic, m.payload, m.retain)), qos)
     wait_until(lambda: s.reason is not None, client)
@@ -42,10 +42,11 @@ def subscribe(client, topic_filter, qos=0):
 
 
 def acknowledged(client):
+    """Return a condition: every message of the client is acknowledged."""
     return lambda: not client.session.outbox.count
 
 
-def messages_of_both_qos_come_back(host, port, unique):
+def messages_of_qos_0_and_1_arrive(host, port, unique):
     client = Client(host, port, client_id=unique)
     assert client.connect() is False and client.is_connected
     got = subscribe(client, unique + "/+", qos=1)
@@ -65,7 +66,7 @@ def messages_of_both_qos_come_back(host, port, unique):
     assert not client.is_connected and client.error is None
 
 
-def aliases_save_bytes_and_change_nothing(host, port, unique):
+def topic_aliases_save_bytes_and_keep_the_order(host, port, unique):
     client = Client(host, port, client_id=unique, aliases=2)
     client.connect()
     got = subscribe(client, unique + "/#", qos=1)
@@ -81,7 +82,7 @@ def aliases_save_bytes_and_change_nothing(host, port, unique):
     client.disconnect()
 
 
-def retained_messages_and_unsubscribe(host, port, unique):
+def a_retained_message_arrives_and_unsubscribe_stops_messages(host, port, unique):
     client = Client(host, port, client_id=unique)
     client.connect()
     client.publish(unique + "/r", b"kept", qos=1, retain=True)
@@ -99,25 +100,25 @@ def retained_messages_and_unsubscribe(host, port, unique):
     client.disconnect()
 
 
-def the_will_speaks_when_the_client_is_gone(host, port, unique):
+def the_will_is_published_only_if_the_link_is_lost(host, port, unique):
     watcher = Client(host, port, client_id=unique + "w")
     watcher.connect()
     got = subscribe(watcher, unique + "/status", qos=1)
     client = Client(host, port, client_id=unique, session_expiry=0)
     client.will(unique + "/status", b"offline", qos=1)
     client.connect()
-    client._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
+    client._on_link_lost(OSError(104))  # a lost network: no DISCONNECT is sent
     wait_until(lambda: got == [(unique + "/status", b"offline", False)], watcher)
     client = Client(host, port, client_id=unique)
     client.will(unique + "/status", b"offline")
     client.connect()
-    client.disconnect()  # in good order: no will
+    client.disconnect()  # a normal DISCONNECT deletes the will
     watcher.poll(300)
     assert len(got) == 1
     watcher.disconnect()
 
 
-def properties_arrive_whole_and_in_order(host, port, unique):
+def properties_arrive_complete_and_in_order(host, port, unique):
     client = Client(host, port, client_id=unique)
     client.connect()
     seen = []
@@ -143,11 +144,11 @@ def properties_arrive_whole_and_in_order(host, port, unique):
     client.disconnect()
 
 
-def aliases_of_the_broker_are_understood(host, port, unique):
-    """iotcore uses them where it may; mosquitto 2.0 does not.
+def topic_aliases_of_the_broker_are_resolved(host, port, unique):
+    """iotcore sends topic aliases if the client allows them; mosquitto 2.0 does not.
 
-    Filters without wildcards: iotcore 0.4.0 gives one alias to a subscription, and under a
-    wildcard sends all its topics by that of the first.
+    The filters have no wildcards because iotcore 0.4.0 assigns one alias per subscription: it sends all
+    topics that match a wildcard with the alias of the first one.
     """
     client = Client(host, port, client_id=unique, topic_alias_maximum=3)
     client.connect()
@@ -163,7 +164,7 @@ def aliases_of_the_broker_are_understood(host, port, unique):
     client.disconnect()
 
 
-def a_flood_arrives_in_order(host, port, unique):
+def five_hundred_messages_arrive_in_order(host, port, unique):
     client = Client(host, port, client_id=unique, outbox=8192, inflight=20)
     client.connect()
     numbers = []
@@ -181,7 +182,7 @@ def a_flood_arrives_in_order(host, port, unique):
     client.disconnect()
 
 
-def qos_2_arrives_once_and_in_order(host, port, unique):
+def qos_2_messages_arrive_once_and_in_order(host, port, unique):
     client = Client(host, port, client_id=unique, outbox=4096, inflight=10)
     ended = []
     client.on_ack = lambda answer: ended.append(answer.reason)
@@ -205,8 +206,8 @@ def qos_2_arrives_once_and_in_order(host, port, unique):
     client.disconnect()
 
 
-def qos_2_over_cut_links_is_exactly_once(host, port, unique):
-    """Only with a broker that keeps sessions."""
+def qos_2_is_exactly_once_across_lost_links(host, port, unique):
+    """Needs a broker that stores sessions."""
     reader = Client(host, port, client_id=unique + "r")
     reader.connect()
     numbers = []
@@ -221,7 +222,7 @@ def qos_2_over_cut_links_is_exactly_once(host, port, unique):
         writer.poll(sent % 3)
         reader.poll(sent % 2)
         if sent % 20 == 10:
-            writer._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
+            writer._on_link_lost(OSError(104))  # a lost network: no DISCONNECT is sent
             writer.connect()
             assert writer.session.resumed
         if sent % 20 == 15:
@@ -235,24 +236,24 @@ def qos_2_over_cut_links_is_exactly_once(host, port, unique):
     reader.disconnect()
 
 
-def subscription_options_are_kept(host, port, unique):
-    """Only with a broker that knows them."""
+def subscription_options_take_effect(host, port, unique):
+    """Needs a broker that implements No Local, Retain As Published and Retain Handling."""
     client = Client(host, port, client_id=unique)
     client.connect()
     client.publish(unique + "/r", b"kept", qos=1, retain=True)
     wait_until(acknowledged(client), client)
     got = {}
 
-    def ask(name, **options):
+    def subscribe_with(name, **options):
         got[name] = []
         handler = lambda m: got[name].append((m.payload, m.retain))  # noqa: E731
         s = client.subscribe(unique + "/" + name, handler, 1, **options)
         wait_until(lambda: s.reason is not None, client)
         client.poll(100)
 
-    ask("r", retain_handling=2)
+    subscribe_with("r", retain_handling=2)
     assert got["r"] == []
-    ask("+", no_local=True, retain_as_published=True)
+    subscribe_with("+", no_local=True, retain_as_published=True)
     assert got["+"] == [(b"kept", True)]
     client.publish(unique + "/x", b"mine", qos=1)
     other = Client(host, port, client_id=unique + "o")
@@ -268,11 +269,11 @@ def subscription_options_are_kept(host, port, unique):
     client.disconnect()
 
 
-def messages_as_large_as_the_buffer(host, port, unique):
+def a_message_as_large_as_the_receive_buffer_arrives(host, port, unique):
     client = Client(host, port, client_id=unique, rx=2000, tx=4000, outbox=4000)
     client.connect()
     got = subscribe(client, unique, qos=1)
-    overhead = 1 + 2 + 2 + len(unique) + 2 + 1 + 2  # with packet id and subscription identifier
+    overhead = 1 + 2 + 2 + len(unique) + 2 + 1 + 2  # includes the packet and the subscription identifier
     largest = b"x" * (2000 - overhead)
     client.publish(unique, largest, qos=1)
     client.publish(unique, b"small", qos=1)
@@ -281,7 +282,7 @@ def messages_as_large_as_the_buffer(host, port, unique):
     client.disconnect()
 
 
-def a_cut_link_comes_back_and_loses_nothing(host, port, unique):
+def a_lost_link_is_restored_without_losing_messages(host, port, unique):
     reader = Client(host, port, client_id=unique + "r")
     reader.connect()
     got = subscribe(reader, unique + "/+", qos=1)
@@ -293,7 +294,7 @@ def a_cut_link_comes_back_and_loses_nothing(host, port, unique):
     for i in range(12):
         assert client.publish(unique + "/n", b"%d" % i, qos=1)
         if i % 4 == 2:
-            client._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
+            client._on_link_lost(OSError(104))  # a lost network: no DISCONNECT is sent
     wait_until(lambda: client.is_connected and acknowledged(client)(), client, reader)
     wait_until(lambda: len(set(got)) == 12, reader, client)
     order = []
@@ -308,7 +309,7 @@ def a_cut_link_comes_back_and_loses_nothing(host, port, unique):
     reader.disconnect()
 
 
-def a_silent_link_is_kept_alive(host, port, unique):
+def pings_keep_an_idle_link_open(host, port, unique):
     client = Client(host, port, client_id=unique, keep_alive=1)
     client.connect()
     client.poll(3000)
@@ -316,7 +317,7 @@ def a_silent_link_is_kept_alive(host, port, unique):
     client.disconnect()
 
 
-def without_a_client_id_the_broker_gives_one(host, port, unique):
+def the_broker_assigns_a_missing_client_id(host, port, unique):
     client = Client(host, port)
     client.connect()
     assert client.session.client_id
@@ -338,13 +339,13 @@ def a_handler_may_publish(host, port, unique):
     client.disconnect()
 
 
-def requests_are_answered(host, port, unique):
-    """Blocking by one client that is both sides; several in flight between two."""
+def requests_receive_their_responses(host, port, unique):
+    """One client answers its own blocking requests; a second one answers several at the same time."""
     client = Client(host, port, client_id=unique)
     client.connect()
-    there = Client(host, port, client_id=unique + "r")
-    there.connect()
-    for c in (client, there):
+    responder = Client(host, port, client_id=unique + "r")
+    responder.connect()
+    for c in (client, responder):
         s = c.responder(unique + "/ask/" + ("me" if c is client else "you"), lambda m: m.payload + b"!")
         wait_until(lambda: s.reason is not None, c)  # noqa: B023
     assert client.request(unique + "/ask/me", b"hi", timeout=5000) == b"hi!"
@@ -352,35 +353,37 @@ def requests_are_answered(host, port, unique):
     got = []
 
     def ask(i):
-        told = lambda m: got.append((i, m and m.payload))  # noqa: E731
-        return client.request(unique + "/ask/you", b"%d" % i, timeout=5000, on_response=told, qos=i & 1)
+        on_response = lambda m: got.append((i, m and m.payload))  # noqa: E731
+        return client.request(
+            unique + "/ask/you", b"%d" % i, timeout=5000, on_response=on_response, qos=i & 1
+        )
 
     for i in range(5):
-        wait_until(lambda: ask(i), client, there)  # noqa: B023
-    wait_until(lambda: len(got) == 5, client, there)
+        wait_until(lambda: ask(i), client, responder)  # noqa: B023
+    wait_until(lambda: len(got) == 5, client, responder)
     assert sorted(got) == [(i, b"%d!" % i) for i in range(5)], got
     try:
         client.request(unique + "/nobody", b"", timeout=300)
-        raise AssertionError("who was that?")
+        raise AssertionError("a request without a responder was answered")
     except OSError as error:
         assert error.errno == ETIMEDOUT
     client.disconnect()
-    there.disconnect()
+    responder.disconnect()
 
 
-def a_reconnect_does_not_end_requests(host, port, unique):
+def a_request_succeeds_after_the_link_is_lost(host, port, unique):
     client = Client(host, port, client_id=unique, session_expiry=0)
     client.connect()
     client.responder(unique, lambda m: m.payload)
     assert client.request(unique, b"1", timeout=5000) == b"1"
-    client._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
+    client._on_link_lost(OSError(104))  # a lost network: no DISCONNECT is sent
     assert client.request(unique, b"2", timeout=9000) == b"2"
     assert client.connection_count == 2
     client.disconnect()
 
 
-def disconnect_with_will(host, port, unique):
-    """Only with a broker that knows reason 0x04 and keeps sessions."""
+def disconnect_with_reason_0x04_publishes_the_will(host, port, unique):
+    """Needs a broker that implements reason code 0x04 and stores sessions."""
     watcher = Client(host, port, client_id=unique + "w")
     watcher.connect()
     seen = []
@@ -396,17 +399,17 @@ def disconnect_with_will(host, port, unique):
     client.connect()
     client.disconnect(0x04, pack(reason_string="battery", user_properties=[("x", "y")]))
     wait_until(lambda: seen == [(b"off", "text/plain", ("k", "v"))], watcher)
-    assert client.connect() is True  # the session was kept
+    assert client.connect() is True  # the session was stored
     client.disconnect(0, pack(session_expiry=0))
-    assert client.connect() is False  # and now not
+    assert client.connect() is False  # the DISCONNECT with a session expiry of 0 deleted it
     client.disconnect()
     watcher.poll(200)
     assert len(seen) == 1
     watcher.disconnect()
 
 
-def scram_proves_both_sides(host, port, unique):
-    """Only with the plugin; user and password are arguments of the run."""
+def scram_authenticates_and_reauthenticates(host, port, unique):
+    """Needs mosquitto with the SCRAM plugin, user `tester` and password `pencil`."""
     client = Client(host, port, client_id=unique)
     client.auth = Scram("tester", "pencil")
     client.connect()
@@ -414,8 +417,8 @@ def scram_proves_both_sides(host, port, unique):
     assert client.publish(unique, b"before", qos=1, wait=True)
     wait_until(lambda: len(got) == 1, client)
     client.poll(100)
-    # once more in the live connection; mosquitto 2.0.11 ends one in which messages flow meanwhile,
-    # which the standard allows (4.12.1)
+    # mosquitto 2.0.11 closes the connection if messages flow during re-authentication, although the
+    # standard allows them (4.12.1), so no message is on its way here
     assert client.reauthenticate()
     assert client.publish(unique, b"after", qos=1)
     wait_until(lambda: len(got) == 2, client)
@@ -426,7 +429,7 @@ def scram_proves_both_sides(host, port, unique):
     client.disconnect()
 
 
-def a_wrong_password_is_no_proof(host, port, unique):
+def scram_refuses_a_wrong_user_or_password(host, port, unique):
     client = Client(host, port, client_id=unique)
     for user, password in (("tester", "pen"), ("nobody", "pencil")):
         client.auth = Scram(user, password)
@@ -437,25 +440,25 @@ def a_wrong_password_is_no_proof(host, port, unique):
         assert not client.is_connected and client.has_permanent_error
 
 
-def the_brokers_receive_maximum(host, port, unique):
-    """max_inflight_messages 3: never more at once, all arrive, in order."""
+def the_brokers_receive_maximum_is_obeyed(host, port, unique):
+    """Needs `max_inflight_messages 3`: at most 3 messages are in flight, and all of them arrive."""
     client = Client(host, port, client_id=unique, inflight=16, outbox=4096)
     client.connect()
     assert client.session.broker_limits[0] == 3, client.session.broker_limits
     got = subscribe(client, unique, 1)
-    most = 0
+    most_in_flight = 0
     for i in range(60):
         wait_until(lambda: client.publish(unique, b"%d" % i, qos=1 + i % 2), client)  # noqa: B023
-        sent = len([s for s in client.session.outbox.states if s > 1])
-        most = max(most, sent)
+        in_flight = len([s for s in client.session.outbox.states if s > 1])
+        most_in_flight = max(most_in_flight, in_flight)
     wait_until(lambda: len(got) == 60, client)
     assert sorted(int(payload) for _, payload, _ in got) == list(range(60))
-    assert 0 < most <= 3, most
+    assert 0 < most_in_flight <= 3, most_in_flight
     client.disconnect()
 
 
 def not_authorized_is_reported(host, port, unique):
-    """An access list: only topics that begin with `open/`."""
+    """Needs an access control list that allows only topics under `open/`."""
     client = Client(host, port, client_id=unique)
     client.connect()
     ended = []
@@ -469,8 +472,8 @@ def not_authorized_is_reported(host, port, unique):
     client.disconnect()
 
 
-def a_message_too_large_for_us_does_not_come(host, port, unique):
-    """The broker keeps to our Maximum Packet Size: the next message comes, and the link lives."""
+def the_broker_drops_messages_above_our_maximum_packet_size(host, port, unique):
+    """The next message that fits arrives, and the link stays up."""
     writer = Client(host, port, client_id=unique + "w", tx=4096)
     writer.connect()
     client = Client(host, port, client_id=unique, rx=256)
@@ -484,22 +487,22 @@ def a_message_too_large_for_us_does_not_come(host, port, unique):
     writer.disconnect()
 
 
-def a_second_client_takes_over(host, port, unique):
+def a_session_taken_over_is_reported(host, port, unique):
     first = Client(host, port, client_id=unique)
-    told = []
-    first.on_state = lambda client, up, error: told.append(error)
+    errors = []
+    first.on_state = lambda client, connected, error: errors.append(error)
     first.connect()
     first._pause = 0
     second = Client(host, port, client_id=unique)
     second.connect()
-    wait_until(lambda: len(told) == 2, first)
-    assert getattr(told[1], "code", 0x8E) == 0x8E, told
+    wait_until(lambda: len(errors) == 2, first)
+    assert getattr(errors[1], "code", 0x8E) == 0x8E, errors
     first.disconnect()
     second.disconnect()
 
 
-def several_subscriptions_and_their_numbers(host, port, unique):
-    """Overlapping filters: each handler once, told apart by Subscription Identifier."""
+def each_overlapping_subscription_calls_its_handler_once(host, port, unique):
+    """The Subscription Identifier tells which of the overlapping filters matched."""
     client = Client(host, port, client_id=unique)
     client.connect()
     got = []
@@ -513,7 +516,7 @@ def several_subscriptions_and_their_numbers(host, port, unique):
     client.disconnect()
 
 
-def shared_subscriptions_share(host, port, unique):
+def a_shared_subscription_divides_the_messages(host, port, unique):
     clients = [Client(host, port, client_id=unique + str(i)) for i in range(2)]
     got = [[], []]
     for i, client in enumerate(clients):
@@ -529,7 +532,7 @@ def shared_subscriptions_share(host, port, unique):
         client.disconnect()
 
 
-def an_expired_message_does_not_come(host, port, unique):
+def an_expired_message_is_not_delivered(host, port, unique):
     reader = Client(host, port, client_id=unique + "r")
     reader.connect()
     got = []
@@ -549,13 +552,13 @@ def an_expired_message_does_not_come(host, port, unique):
     reader.disconnect()
 
 
-def payloads_larger_than_the_buffers(host, port, unique):
-    """100,000 bytes through buffers of 512, both ways, at each QoS."""
+def payloads_larger_than_the_buffers_are_streamed(host, port, unique):
+    """100,000 bytes pass through buffers of 512 bytes, sending and receiving, at each QoS."""
     size = 100_000
     writer = Client(host, port, client_id=unique + "w", rx=512, tx=512, outbox=512)
     writer.connect()
     reader = Client(host, port, client_id=unique, rx=512, tx=512, outbox=512)
-    whole, sums = [], [0, 0]
+    received, sums = [], [0, 0]
 
     def begin(message, n):
         sums[:] = [0, 0]
@@ -564,10 +567,10 @@ def payloads_larger_than_the_buffers(host, port, unique):
             if piece is None:
                 return
             for byte in piece:
-                sums[0] = (sums[0] + byte) % 65521  # as Adler-32 does
+                sums[0] = (sums[0] + byte) % 65521  # the two sums of Adler-32
                 sums[1] = (sums[1] + sums[0]) % 65521
             if not len(piece):
-                whole.append((n, tuple(sums)))
+                received.append((n, tuple(sums)))
 
         return take
 
@@ -581,14 +584,14 @@ def payloads_larger_than_the_buffers(host, port, unique):
         expected[1] = (expected[1] + expected[0]) % 65521
     for qos in range(3):
         assert streaming.send(writer, unique, Repeated(data, size), size, qos=qos)
-        wait_until(lambda: len(whole) == qos + 1 and not streaming.is_sending(writer), reader, writer)  # noqa: B023
-    assert whole == [(size, tuple(expected))] * 3
+        wait_until(lambda: len(received) == qos + 1 and not streaming.is_sending(writer), reader, writer)  # noqa: B023
+    assert received == [(size, tuple(expected))] * 3
     writer.disconnect()
     reader.disconnect()
 
 
 class Repeated:
-    """A reader of the same bytes again and again, which can be read anew."""
+    """A seekable reader that repeats `data` until it has returned `size` bytes."""
 
     def __init__(self, data, size):
         self._data = data
@@ -610,15 +613,15 @@ class Repeated:
 
 
 def restart(client):
-    """Have the broker restarted by whoever runs this; returns when the link is gone."""
+    """Ask the test, which reads our output, to restart the broker. Returns when the link is lost."""
     sys.stdout.write("restart\n")
     if sys.implementation.name == "cpython":
         sys.stdout.flush()
     wait_until(lambda: not client.is_connected, client)
 
 
-def a_session_that_outlives_the_broker(host, port, unique):
-    """What was queued for a client that was away comes once, after a restart of the broker."""
+def a_persistent_session_survives_a_broker_restart(host, port, unique):
+    """Messages queued for an offline client arrive once after the broker has restarted."""
     writer = Client(host, port, client_id=unique + "w")
     writer.max_reconnect_delay = 500
     writer.connect()
@@ -627,7 +630,7 @@ def a_session_that_outlives_the_broker(host, port, unique):
     client.connect()
     got = subscribe(client, unique, 1)
     client.disconnect()
-    assert client.connect()  # mosquitto 2.0 writes down no session that began with its last CONNECT
+    assert client.connect()  # mosquitto 2.0 does not save a session that its last CONNECT created
     client.disconnect()
     for i in range(10):
         assert writer.publish(unique, b"%d" % i, qos=1)
@@ -643,8 +646,8 @@ def a_session_that_outlives_the_broker(host, port, unique):
     writer.disconnect()
 
 
-def a_session_that_the_broker_has_lost(host, port, unique):
-    """Session Present 0 after we expected 1: subscribed again, and the message still arrives."""
+def a_session_lost_by_the_broker_is_subscribed_again(host, port, unique):
+    """CONNACK has Session Present 0: the client subscribes again, and the queued message arrives."""
     client = Client(host, port, client_id=unique)
     client.max_reconnect_delay = 500
     client.connect()
@@ -659,18 +662,18 @@ def a_session_that_the_broker_has_lost(host, port, unique):
     client.disconnect()
 
 
-def nobody_at_the_port(host, port, unique):
+def connect_raises_if_nothing_listens(host, port, unique):
     client = Client(host, port, client_id=unique)
     try:
         client.connect()
     except OSError as error:
         assert error.errno == 111 or error.errno == 104, error
     else:
-        raise AssertionError("connected to nobody")
+        raise AssertionError("connected although nothing listens")
     assert not client.poll(10)
 
 
-def the_broker_refuses(host, port, unique):
+def connect_raises_the_brokers_refusal(host, port, unique):
     """Prints the broker's reason."""
     client = Client(host, port, client_id=unique, user="nobody", password="wrong")
     try:
@@ -678,11 +681,11 @@ def the_broker_refuses(host, port, unique):
     except MQTTError as error:
         print("reason", hex(error.code), error)
     else:
-        raise AssertionError("it let us in")
+        raise AssertionError("the broker accepted a wrong password")
 
 
-def the_limits_of_mosquitto_are_obeyed(host, port, unique):
-    """Against max_qos 1, max_topic_alias 3, retain_available false, max_keepalive 30, max_packet_size 200."""
+def the_limits_in_connack_are_obeyed(host, port, unique):
+    """Needs max_qos 1, max_topic_alias 3, retain_available false, max_keepalive 30, max_packet_size 200."""
     client = Client(host, port, client_id=unique, keep_alive=600, aliases=8)
     client.connect()
     limits = client.session.broker_limits
@@ -704,7 +707,7 @@ def the_limits_of_mosquitto_are_obeyed(host, port, unique):
 
 
 class Probe:
-    """One of each thing that happens to a client all day."""
+    """The operations that a device repeats all day: publish, receive and poll."""
 
     def __init__(self, host, port, unique):
         self.client = client = Client(host, port, client_id=unique)
@@ -712,26 +715,26 @@ class Probe:
         client.subscribe(unique + "/in", self.handle, qos=1)
         client.connect()
         wait_until(lambda: client.session.subscriptions.entries[0].reason is not None, client)
-        self.out, self.there = client.topic(unique + "/out"), client.topic(unique + "/in")
+        self.out_topic, self.in_topic = client.topic(unique + "/out"), client.topic(unique + "/in")
         self.payload = b"21.5"
-        self.box = client.session.outbox
+        self.outbox = client.session.outbox
 
     def handle(self, message):
         if message.equals(b"21.5"):
             self.got += 1
 
     def publish_qos_0(self):
-        assert self.client.publish(self.out, self.payload)
+        assert self.client.publish(self.out_topic, self.payload)
 
     def publish_qos_1(self):
-        assert self.client.publish(self.out, self.payload, qos=1)
-        while self.box.count:
+        assert self.client.publish(self.out_topic, self.payload, qos=1)
+        while self.outbox.count:
             self.client.poll(0)
 
     def receive(self):
         before = self.got
-        self.client.publish(self.there, self.payload, qos=1)
-        while self.got == before or self.box.count:
+        self.client.publish(self.in_topic, self.payload, qos=1)
+        while self.got == before or self.outbox.count:
             self.client.poll(0)
 
     def idle(self):
@@ -742,7 +745,7 @@ class Probe:
 
 
 def nothing_is_allocated_per_message(host, port, unique):
-    """Only in the VM: the whole path with socket and broker, by mem_total and with the heap locked."""
+    """Runs in the VM only. Socket, client and handler allocate 0 bytes by mem_total and under heap_lock."""
     import micropython
 
     probe = Probe(host, port, unique)
@@ -752,8 +755,8 @@ def nothing_is_allocated_per_message(host, port, unique):
             function()
         before = micropython.mem_total()
         function()
-        cost = micropython.mem_total() - before
-        assert cost == 0, (name, cost)
+        allocated = micropython.mem_total() - before
+        assert allocated == 0, (name, allocated)
         micropython.heap_lock()
         try:
             function()

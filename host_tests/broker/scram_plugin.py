@@ -1,4 +1,4 @@
-"""The plugin that gives mosquitto SCRAM-SHA-256, compiled when a test wants it."""
+"""Builds the mosquitto plugin for SCRAM-SHA-256 authentication when a test needs it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ SOURCE = Path(__file__).with_suffix(".c")
 
 
 def can_be_built() -> bool:
-    """True where there is a compiler, and what mosquitto and OpenSSL give to plugins."""
+    """Return True if gcc and the headers of mosquitto and OpenSSL are installed."""
     headers = ("mosquitto.h", "mosquitto_plugin.h", "mosquitto_broker.h", "openssl/hmac.h")
     return shutil.which("gcc") is not None and all((Path("/usr/include") / name).exists() for name in headers)
 
 
 def build() -> Path:
-    """The shared library; compiled where the source is newer."""
+    """Return the path of the shared library. Compiles it if it is missing or older than its source."""
     target = BUILD / "scram_plugin.so"
     if not target.exists() or target.stat().st_mtime < SOURCE.stat().st_mtime:
         BUILD.mkdir(exist_ok=True)
-        new = target.with_suffix(f".{os.getpid()}")  # whose process asks at the same time has its own
+        new = target.with_suffix(f".{os.getpid()}")  # a build in another process has another name
         flags = [
             "-shared",
             "-fPIC",

@@ -1,18 +1,18 @@
-"""A program as people write them for umqtt.simple: `simple_program.py MODULE HOST PORT TOPIC`.
+"""A typical program for umqtt.simple: `simple_program.py MODULE HOST PORT TOPIC`.
 
-It prints what it sees. Whether MODULE is umqtt.simple, umqtt5.simple or umqtt5.robust: the same.
+MODULE is umqtt.simple, umqtt5.simple or umqtt5.robust. The output must be the same for all three.
 """
 
 import sys
 
 
-def run(module, host, port, topic):  # noqa: PLR0915  one long program is what it is about
+def run(module, host, port, topic):  # noqa: PLR0915  such programs are one long function
     MQTTClient = __import__(module, None, None, ("MQTTClient",)).MQTTClient  # noqa: N806
     topic = topic.encode()
-    heard = []
+    received = []
 
     def callback(topic, msg):
-        heard.append(msg)
+        received.append(msg)
         print("callback", type(topic).__name__, type(msg).__name__, msg)
 
     c = MQTTClient(b"id-" + topic, host, port=int(port), keepalive=60)
@@ -25,21 +25,21 @@ def run(module, host, port, topic):  # noqa: PLR0915  one long program is what i
     c.subscribe(topic + b"/one", 1)
     for i in range(3):
         c.publish(topic + b"/one", b"%d" % i, qos=1)
-    while len(heard) < 4:
+    while len(received) < 4:
         c.wait_msg()
     for _ in range(20):
         c.check_msg()
-    print("nothing more", len(heard))
+    print("nothing more", len(received))
     c.publish(topic + b"/kept", b"r" * 100, True)
     c.subscribe(topic + b"/kept")
     c.wait_msg()
     c.publish(topic + b"/kept", b"", True)
     c.ping()
     c.publish(topic, "text")
-    while heard[-1] != b"text":
+    while received[-1] != b"text":
         c.wait_msg()
     c.disconnect()
-    # a session that is kept
+    # a session that the broker stores
     c = MQTTClient(b"kept-" + topic, host, port=int(port))
     c.set_callback(callback)
     print("connect", bool(c.connect(clean_session=False)))

@@ -1,4 +1,4 @@
-"""One set of scenarios, two interpreters, real brokers."""
+"""The blocking client with iotcore, mosquitto and ejabberd, on CPython and in the MicroPython VM."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from tools.paths import LIB
 SCENARIOS = Path(__file__).parent / "scenarios.py"
 
 ALL_BROKER_SCENARIOS = [
-    "messages_of_both_qos_come_back",
-    "aliases_save_bytes_and_change_nothing",
-    "retained_messages_and_unsubscribe",
-    "the_will_speaks_when_the_client_is_gone",
-    "properties_arrive_whole_and_in_order",
-    "aliases_of_the_broker_are_understood",
-    "a_flood_arrives_in_order",
-    "qos_2_arrives_once_and_in_order",
-    "messages_as_large_as_the_buffer",
-    "a_cut_link_comes_back_and_loses_nothing",
-    "a_silent_link_is_kept_alive",
-    "without_a_client_id_the_broker_gives_one",
+    "messages_of_qos_0_and_1_arrive",
+    "topic_aliases_save_bytes_and_keep_the_order",
+    "a_retained_message_arrives_and_unsubscribe_stops_messages",
+    "the_will_is_published_only_if_the_link_is_lost",
+    "properties_arrive_complete_and_in_order",
+    "topic_aliases_of_the_broker_are_resolved",
+    "five_hundred_messages_arrive_in_order",
+    "qos_2_messages_arrive_once_and_in_order",
+    "a_message_as_large_as_the_receive_buffer_arrives",
+    "a_lost_link_is_restored_without_losing_messages",
+    "pings_keep_an_idle_link_open",
+    "the_broker_assigns_a_missing_client_id",
     "a_handler_may_publish",
-    "requests_are_answered",
-    "a_reconnect_does_not_end_requests",
+    "requests_receive_their_responses",
+    "a_request_succeeds_after_the_link_is_lost",
 ]
 
 
 def run_scenario(interpreter: str, name: str, address: broker.Address) -> str:
-    """Run a scenario to its end; returns what it printed."""
+    """Run a function of `scenarios.py` to its end and return its output. Fails if it does not finish."""
     arguments = [str(SCENARIOS), address.host, str(address.port), name]
     if address.user is not None:
         arguments += [address.user, address.password or ""]
@@ -60,14 +60,18 @@ def test_scenario(name: str, interpreter: str, any_broker_with_ejabberd: broker.
     run_scenario(interpreter, name, any_broker_with_ejabberd)
 
 
-# iotcore keeps no sessions and knows no subscription options
+# iotcore stores no sessions and implements no subscription options
 @on_each_interpreter
 @pytest.mark.parametrize("choice", ["mosquitto", "ejabberd"])
 @pytest.mark.parametrize(
     "name",
-    ["qos_2_over_cut_links_is_exactly_once", "subscription_options_are_kept", "disconnect_with_will"],
+    [
+        "qos_2_is_exactly_once_across_lost_links",
+        "subscription_options_take_effect",
+        "disconnect_with_reason_0x04_publishes_the_will",
+    ],
 )
-def test_with_brokers_that_keep_sessions(
+def test_scenario_that_needs_stored_sessions(
     name: str, choice: str, interpreter: str, request: pytest.FixtureRequest
 ) -> None:
     run_scenario(interpreter, name, request.getfixturevalue(choice))
@@ -78,21 +82,25 @@ def test_nothing_is_allocated_per_message(any_broker: broker.Address) -> None:
 
 
 @on_each_interpreter
-def test_nobody_at_the_port(interpreter: str) -> None:
-    run_scenario(interpreter, "nobody_at_the_port", broker.Address("127.0.0.1", broker.free_port()))
+def test_connect_raises_if_nothing_listens(interpreter: str) -> None:
+    run_scenario(
+        interpreter, "connect_raises_if_nothing_listens", broker.Address("127.0.0.1", broker.free_port())
+    )
 
 
 @on_each_interpreter
-def test_a_wrong_password_is_refused_by_name(interpreter: str, tmp_path: Path, mosquitto: object) -> None:
+def test_a_wrong_password_raises_the_reason_code_and_its_name(
+    interpreter: str, tmp_path: Path, mosquitto: object
+) -> None:
     passwords = tmp_path / "passwords"
     passwords.write_text("")
     with broker.Mosquitto(f"password_file {passwords}", anonymous=False) as strict:
-        output = run_scenario(interpreter, "the_broker_refuses", strict.address)
+        output = run_scenario(interpreter, "connect_raises_the_brokers_refusal", strict.address)
     assert "reason 0x87 Not authorized (0x87)" in output
 
 
 @on_each_interpreter
-def test_the_limits_of_mosquitto_are_obeyed(interpreter: str, mosquitto: object) -> None:
+def test_the_limits_in_connack_are_obeyed(interpreter: str, mosquitto: object) -> None:
     limits = (
         "max_qos 1",
         "max_topic_alias 3",
@@ -101,4 +109,4 @@ def test_the_limits_of_mosquitto_are_obeyed(interpreter: str, mosquitto: object)
         "max_packet_size 200",
     )
     with broker.Mosquitto(*limits) as limited:
-        run_scenario(interpreter, "the_limits_of_mosquitto_are_obeyed", limited.address)
+        run_scenario(interpreter, "the_limits_in_connack_are_obeyed", limited.address)

@@ -1,4 +1,4 @@
-"""mosquitto in its configurations: each has a scenario that fails where the client ignores it."""
+"""The blocking client with mosquitto: limits, access control list, SCRAM authentication, restarts."""
 
 from __future__ import annotations
 
@@ -24,49 +24,54 @@ pytestmark = pytest.mark.skipif(not broker.find_mosquitto(), reason=NO_MOSQUITTO
 @pytest.mark.parametrize(
     "name",
     [
-        "a_message_too_large_for_us_does_not_come",
-        "a_second_client_takes_over",
-        "several_subscriptions_and_their_numbers",
-        "shared_subscriptions_share",
-        "an_expired_message_does_not_come",
-        "payloads_larger_than_the_buffers",
+        "the_broker_drops_messages_above_our_maximum_packet_size",
+        "a_session_taken_over_is_reported",
+        "each_overlapping_subscription_calls_its_handler_once",
+        "a_shared_subscription_divides_the_messages",
+        "an_expired_message_is_not_delivered",
+        "payloads_larger_than_the_buffers_are_streamed",
     ],
 )
-def test_default_configuration(name: str, interpreter: str, mosquitto: broker.Address) -> None:
+def test_scenario_with_the_default_configuration(
+    name: str, interpreter: str, mosquitto: broker.Address
+) -> None:
     run_scenario(interpreter, name, mosquitto)
 
 
 @on_each_interpreter
-def test_small_receive_maximum_of_the_broker(interpreter: str) -> None:
+def test_the_brokers_receive_maximum_is_obeyed(interpreter: str) -> None:
     with broker.Mosquitto("max_inflight_messages 3") as limited:
-        run_scenario(interpreter, "the_brokers_receive_maximum", limited.address)
+        run_scenario(interpreter, "the_brokers_receive_maximum_is_obeyed", limited.address)
 
 
 @on_each_interpreter
-def test_an_access_list(interpreter: str, tmp_path: Path) -> None:
-    access = tmp_path / "access"
-    access.write_text("topic readwrite open/#\n")
-    with broker.Mosquitto(f"acl_file {access}") as limited:
+def test_a_message_refused_by_the_access_control_list_is_reported(interpreter: str, tmp_path: Path) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite open/#\n")
+    with broker.Mosquitto(f"acl_file {acl}") as limited:
         run_scenario(interpreter, "not_authorized_is_reported", limited.address)
 
 
 @on_each_interpreter
-def test_scram(interpreter: str) -> None:
+def test_scram_authenticates_and_refuses_a_wrong_user_or_password(interpreter: str) -> None:
     if not scram_plugin.can_be_built():
-        pytest.skip("mosquitto-dev, libmosquitto-dev, libssl-dev and gcc are not all here")
+        pytest.skip("mosquitto-dev, libmosquitto-dev, libssl-dev or gcc is not installed")
     lines = (f"plugin {scram_plugin.build()}", "plugin_opt_user tester", "plugin_opt_password pencil")
-    with broker.Mosquitto(*lines, anonymous=False) as proving:
-        run_scenario(interpreter, "scram_proves_both_sides", proving.address)
-        output = run_scenario(interpreter, "a_wrong_password_is_no_proof", proving.address)
+    with broker.Mosquitto(*lines, anonymous=False) as with_scram:
+        run_scenario(interpreter, "scram_authenticates_and_reauthenticates", with_scram.address)
+        output = run_scenario(interpreter, "scram_refuses_a_wrong_user_or_password", with_scram.address)
     assert output.count("refused 0x87") == 2
 
 
 @on_each_interpreter
-@pytest.mark.parametrize("name", ["a_session_that_outlives_the_broker", "a_session_that_the_broker_has_lost"])
-def test_broker_restart(name: str, interpreter: str, tmp_path: Path) -> None:
-    """mosquitto 2.0 keeps the sessions of clients that were away when it ended, where it keeps any."""
-    keeps = name == "a_session_that_outlives_the_broker"
-    lines = ("persistence true", f"persistence_location {tmp_path}/") if keeps else ()
+@pytest.mark.parametrize(
+    "name",
+    ["a_persistent_session_survives_a_broker_restart", "a_session_lost_by_the_broker_is_subscribed_again"],
+)
+def test_the_client_recovers_from_a_broker_restart(name: str, interpreter: str, tmp_path: Path) -> None:
+    """With persistence, mosquitto 2.0 saves at shutdown the sessions of the clients that are offline."""
+    persistent = name == "a_persistent_session_survives_a_broker_restart"
+    lines = ("persistence true", f"persistence_location {tmp_path}/") if persistent else ()
     with broker.Mosquitto(*lines) as restarted:
         arguments = [str(SCENARIOS), restarted.address.host, str(restarted.address.port), name]
         if interpreter == "vm":
@@ -82,13 +87,13 @@ def test_broker_restart(name: str, interpreter: str, tmp_path: Path) -> None:
             )
         killer = threading.Timer(60, child.kill)
         killer.start()
-        said = []
+        output = []
         assert child.stdout
         for line in child.stdout:
-            said.append(line.strip())
+            output.append(line.strip())
             if line.startswith("restart"):
-                restarted.stop(graceful=keeps)  # it writes what it keeps when it ends in good order
+                restarted.stop(graceful=persistent)  # a graceful shutdown saves the sessions
                 restarted.start()
         killer.cancel()
         child.wait(10)
-    assert said[-1] == f"done {name}", said
+    assert output[-1] == f"done {name}", output

@@ -1,4 +1,4 @@
-"""A program for umqtt.simple, with umqtt.simple and with ours: it sees the same."""
+"""umqtt5.simple and umqtt5.robust replace umqtt.simple: the same program prints the same output."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from tools.paths import LIB
 PROGRAM = Path(__file__).with_name("simple_program.py")
 
 
-def seen(module: str, path: Path, address: broker.Address) -> str:
+def run_program(module: str, path: Path, address: broker.Address) -> str:
     arguments = [str(PROGRAM), module, address.host, str(address.port), "t" + secrets.token_hex(4)]
     return run_64(arguments, [path], heap="256k")
 
 
-def test_a_program_of_theirs_sees_the_same(mosquitto: broker.Address) -> None:
+def test_a_program_for_umqtt_simple_prints_the_same(mosquitto: broker.Address) -> None:
     try:
-        theirs = peers.fetch("umqtt.simple")
+        original = peers.fetch("umqtt.simple")
     except peers.PeerUnavailable as missing:
-        pytest.skip(f"umqtt.simple is not to be had: {missing}")
-    expected = seen("umqtt.simple", theirs, mosquitto)
+        pytest.skip(f"umqtt.simple could not be fetched: {missing}")
+    expected = run_program("umqtt.simple", original, mosquitto)
     assert expected.endswith("done\n"), expected
-    assert seen("umqtt5.simple", LIB, mosquitto) == expected
-    assert seen("umqtt5.robust", LIB, mosquitto) == expected
+    assert run_program("umqtt5.simple", LIB, mosquitto) == expected
+    assert run_program("umqtt5.robust", LIB, mosquitto) == expected
 
 
 @pytest.mark.parametrize("module", ["umqtt5.simple", "umqtt5.robust"])
-def test_it_runs_on_cpython(module: str, mosquitto: broker.Address) -> None:
+def test_the_program_runs_on_cpython(module: str, mosquitto: broker.Address) -> None:
     arguments = [str(PROGRAM), module, mosquitto.host, str(mosquitto.port), "t" + secrets.token_hex(4)]
     environment = dict(os.environ, PYTHONPATH=str(LIB))
     done = subprocess.run(

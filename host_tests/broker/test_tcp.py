@@ -1,4 +1,4 @@
-"""The TCP transport under the client, against a listener of our own."""
+"""The TCP transport, with a scripted server in this process."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import threading
 
 from umqtt5 import Client
 
-GREETING = b"\x20\x03\x00\x00\x00"
+CONNACK = b"\x20\x03\x00\x00\x00"
 
 
 class Listener:
-    """Accepts one connection, writes `to_write`, and reads to the end."""
+    """A TCP server that accepts one connection, sends `to_write`, and reads until it is closed."""
 
     def __init__(self) -> None:
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.socket.getsockname()[1]
         self.read = b""
-        self.to_write = GREETING
+        self.to_write = CONNACK
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -29,7 +29,7 @@ class Listener:
                 self.read += piece
 
 
-def test_bytes_arrive_whole_and_in_order_both_ways() -> None:
+def test_no_byte_is_lost_or_reordered_in_either_direction() -> None:
     """[MQTT-4.2.0-1]"""
     listener = Listener()
     numbers = range(2000)

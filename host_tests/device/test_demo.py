@@ -66,8 +66,8 @@ def test_the_demo_ends_by_itself_and_has_seen_everything(choice: str, request: p
     request.getfixturevalue(choice)
     done = demo("--broker", choice, "--seconds", "12", typed="kitchen relay ON\nnonsense\n")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "telemetry from 3 devices, a command to each carried out and confirmed" in done.stdout
-    assert "nonsense: expected a device, a switch" in done.stdout
+    assert "3 devices published readings; each executed and confirmed a command" in done.stdout
+    assert "nonsense: expected a line such as kitchen lamp ON" in done.stdout
     for name in ("kitchen", "cellar", "roof"):
         assert re.search(rf"^{name}: online: load .*heap free [\d,]+ B", done.stdout, re.MULTILINE)
         assert re.search(rf"^{name}: .*aliases saved [1-9][\d,]* B", done.stdout, re.MULTILINE)
@@ -81,7 +81,7 @@ def test_the_demo_with_a_broker_of_ones_own(mosquitto: broker.Address) -> None:
 def test_the_demo_without_a_broker() -> None:
     done = demo("--broker", f"mqtt://127.0.0.1:{broker.free_port()}", "--seconds", "10")
     assert done.returncode == 1
-    assert "nobody answers there; is the broker running?" in done.stdout
+    assert "the broker does not answer. Start it, or check host and port" in done.stdout
     done = demo("--broker", "rabbit", "--seconds", "10")
     assert done.returncode == 1
     assert "expected iotcore, mosquitto, mqtt://host:port or mqtts://host:port" in done.stdout

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from host_tests.board.rig import Rig, fake_firmware, run_tool
-from host_tests.board.simulated_board import Flash
+from host_tests.board.simulated_board import FlashChip
 from host_tests.fleet.conftest import WriteDescription
 from tools import broker
 from tools.paths import ROOT
@@ -56,9 +56,9 @@ def _private_state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     yield
 
 
-def of_an_earlier_life(rig: Rig) -> Flash:
+def of_an_earlier_life(rig: Rig) -> FlashChip:
     """Another board, which was a device already: nothing of that may stay."""
-    flash, micropython = Flash(), fake_firmware("esp32")
+    flash, micropython = FlashChip(), fake_firmware("esp32")
     flash.data[0x1000 : 0x1000 + len(micropython)] = micropython
     flash.data[0x200000] = 0  # with a file system
     shutil.rmtree(rig.filesystem)

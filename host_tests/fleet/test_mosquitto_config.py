@@ -179,7 +179,7 @@ def test_nobody_throws_another_out_by_his_client_identifier(
     thief.connect()
     thief.publish(f"farm/{OTHER}/status", b"online", qos=1, wait=True)
     device.publish(f"farm/{ONE}/status", b"online", qos=1, wait=True)
-    assert ended == [None] and device.connected  # it has come, and not gone
+    assert ended == [None] and device.is_connected  # it has come, and not gone
     for client in (device, thief):
         client.disconnect()
 

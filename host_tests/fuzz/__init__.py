@@ -1,4 +1,4 @@
-"""Streams that are wrong at random. The unit tests' helper and the library are found here."""
+"""Fuzz test: mutated MQTT streams from a broker into the client. Puts the unit tests and lib on sys.path."""
 
 import sys
 from pathlib import Path

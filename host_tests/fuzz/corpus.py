@@ -1,8 +1,9 @@
-"""What brokers have said: the seeds of the fuzz run, one connection a line of `corpus.txt`.
+"""Seed corpus of the fuzzer: packets that brokers sent, one connection per line of `corpus.txt`.
 
-`python -m host_tests.fuzz.corpus` makes the file anew: it plays the scenarios of host_tests/broker with
-mosquitto and iotcore, and the SCRAM exchange of the unit tests, and keeps the packets that the client
-received. What no broker here says (each property where it may stand, refusals of all kinds) is added.
+`python -m host_tests.fuzz.corpus` generates the file. It runs the scenarios of host_tests/broker with
+mosquitto and iotcore, and a SCRAM exchange with the simulated broker of the unit tests, and records the
+packets that the client received. It adds packets that these brokers never send: each property in each
+packet that may carry it, and refusals of all kinds.
 """
 
 from __future__ import annotations
@@ -26,37 +27,37 @@ from umqtt5 import tcp
 from umqtt5.scram import Scram
 
 FILE = Path(__file__).parent / "corpus.txt"
-MAX_PACKET_BYTES = 120  # bytes of a packet: what makes a fault is at its beginning
-MAX_PACKETS = 10  # packets of a connection
+MAX_PACKET_BYTES = 120  # maximum size of a packet: most faults depend only on its first bytes
+MAX_PACKETS = 10  # maximum number of packets per connection
 
 Exchange = list[bytes]
 
 
 def load() -> list[Exchange]:
-    """The exchanges in the file."""
+    """Return the exchanges in `corpus.txt`."""
     lines = [line for line in FILE.read_text().splitlines() if line and line[0] != "#"]
-    return [[bytes.fromhex(one) for one in line.split()] for line in lines]
+    return [[bytes.fromhex(packet) for packet in line.split()] for line in lines]
 
 
 def shorten(exchange: Exchange) -> Exchange:
-    """The first packets of each kind and size."""
+    """Return the first two packets of each first byte and size, except long ones."""
     seen: dict[tuple[int, int], int] = {}
     out = []
-    for one in exchange:
-        shape = one[0], len(one)
+    for packet in exchange:
+        shape = packet[0], len(packet)
         seen[shape] = seen.get(shape, 0) + 1
-        if seen[shape] <= 2 and len(one) <= MAX_PACKET_BYTES:
-            out.append(one)
+        if seen[shape] <= 2 and len(packet) <= MAX_PACKET_BYTES:
+            out.append(packet)
     return out[:MAX_PACKETS]
 
 
-class Recorded:
-    """A stream that keeps what was read from it."""
+class RecordedStream:
+    """A stream that records the bytes read from it."""
 
-    def __init__(self, stream: Any, kept: list[bytearray]) -> None:
+    def __init__(self, stream: Any, recordings: list[bytearray]) -> None:
         self._stream = stream
         self._data = bytearray()
-        kept.append(self._data)
+        recordings.append(self._data)
 
     def readinto(self, buf: bytearray, n: int) -> int | None:
         n = self._stream.readinto(buf, n)
@@ -69,18 +70,18 @@ class Recorded:
 
 @contextlib.contextmanager
 def recording() -> Iterator[list[bytearray]]:
-    """What clients read from TCP meanwhile, connection by connection."""
-    kept: list[bytearray] = []
+    """Record what clients read from TCP: a list with the bytes of each connection."""
+    recordings: list[bytearray] = []
     real = tcp.connect
-    tcp.connect = lambda host, port: Recorded(real(host, port), kept)
+    tcp.connect = lambda host, port: RecordedStream(real(host, port), recordings)
     try:
-        yield kept
+        yield recordings
     finally:
         tcp.connect = real
 
 
-def packets_of(data: bytes) -> Exchange:
-    """The whole packets; a connection may have been cut within one."""
+def complete_packets(data: bytes) -> Exchange:
+    """Return the complete packets of a connection, which may have ended within a packet."""
     while True:
         try:
             return split_packets(data)
@@ -91,38 +92,38 @@ def packets_of(data: bytes) -> Exchange:
 def record_scenario(name: str, address: broker.Address) -> list[Exchange]:
     from host_tests.broker import scenarios
 
-    with recording() as kept:
+    with recording() as recordings:
         scenarios.main(address.host, address.port, name)
-    return [shorten(packets_of(bytes(data))) for data in kept]
+    return [shorten(complete_packets(bytes(data))) for data in recordings]
 
 
 def scram() -> Exchange:
-    """CONNECT, a message, and authentication once more."""
+    """Return what a client with SCRAM receives: it connects, publishes at QoS 2 and reauthenticates."""
     sim = BrokerSimulation()
-    heard = bytearray()
+    recorded = bytearray()
     sim.client.auth = Scram("user", "pencil", random=lambda n: bytes(range(n)))
-    received = sim.client.session.receive_data
+    receive_data = sim.client.session.receive_data
 
-    def keep(n: int, now: int) -> None:
-        heard.extend(sim.client.session.framer.read_buffer[:n])
-        received(n, now)
+    def record(n: int, now: int) -> None:
+        recorded.extend(sim.client.session.framer.read_buffer[:n])
+        receive_data(n, now)
 
-    sim.client.session.receive_data = keep
+    sim.client.session.receive_data = record
     sim.client.subscribe("a", lambda m: None)
     sim.client.connect()
     sim.client.publish("a", b"x", qos=2)
     sim.client.reauthenticate()
     restore_real_clock()
-    return shorten(packets_of(bytes(heard)))
+    return shorten(complete_packets(bytes(recorded)))
 
 
 def handwritten_exchanges() -> Iterator[Exchange]:
-    """What no broker here says."""
+    """Yield exchanges with packets that the brokers of these tests never send."""
     accepted = b"\x20\x03\x00\x00\x00"
     yield [accepted, *VALID_PACKETS[:7]]
     yield [accepted, *VALID_PACKETS[7:]]
     for name, first, before, behind in PACKETS:
-        # all the properties of a packet in one, then each by itself
+        # all properties together, then each of them alone
         blocks = [
             bytes((identifier,)) + value
             for identifier, value, where in PROPERTY_TABLE
@@ -152,17 +153,19 @@ def handwritten_exchanges() -> Iterator[Exchange]:
 
 
 def main() -> None:
-    """Write the file."""
-    lines = ["# made by `python -m host_tests.fuzz.corpus`: what brokers have said, one connection a line"]
+    """Write `corpus.txt`."""
+    lines = [
+        "# generated by `python -m host_tests.fuzz.corpus`: packets from brokers, one connection per line"
+    ]
     seen = set()
 
     def add(name: str, exchanges: list[Exchange]) -> None:
         lines.append(f"# {name}")
         for exchange in exchanges:
-            shape = tuple((one[0], len(one)) for one in exchange)
+            shape = tuple((packet[0], len(packet)) for packet in exchange)
             if exchange and shape not in seen:
                 seen.add(shape)
-                lines.append(" ".join(one.hex() for one in exchange))
+                lines.append(" ".join(packet.hex() for packet in exchange))
 
     for choice in ("mosquitto", "iotcore"):
         with broker.run_broker(choice) as address:
@@ -172,10 +175,10 @@ def main() -> None:
     with broker.Mosquitto(*limits) as strict:
         add(
             "mosquitto with limits",
-            record_scenario("without_a_client_id_the_broker_gives_one", strict.address),
+            record_scenario("the_broker_assigns_a_missing_client_id", strict.address),
         )
     add("SCRAM", [scram()])
-    add("made by hand", list(handwritten_exchanges()))
+    add("handwritten", list(handwritten_exchanges()))
     FILE.write_text("\n".join(lines) + "\n")
     print(f"{FILE}: {sum(line[0] != '#' for line in lines)} connections", file=sys.stderr)
 

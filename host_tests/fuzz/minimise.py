@@ -1,4 +1,4 @@
-"""A case that fails, made small, and as a file from which it is played again."""
+"""Minimise a fuzz case that fails, save it to a file and load it again."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from host_tests.fuzz.fuzz_case import Case, run_case
 from tools.paths import BUILD
 
-_MOST = 3000  # cases that are tried
+_MAX_TRIES = 3000  # after this number of tries, no further round starts
 
 
 def failure(case: Case) -> str | None:
-    """What a case raises, and where; None where all is well."""
+    """Run a case and return the type and the place of the exception that it raised, or None."""
     try:
         run_case(case)
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        # without what differs from stream to stream
+        # leave out the text that differs between streams
         kind = str(error).split(":")[0] if isinstance(error, AssertionError) else ""
         where = f"{Path(last.filename).name}, {last.name}: {last.line}"
         return f"{type(error).__name__} in {where} {kind[:40]}".strip()
@@ -26,52 +26,52 @@ def failure(case: Case) -> str | None:
 
 
 def _smaller(case: Case) -> Iterator[Case]:
-    """The case with a part left out: chunks first, then bytes."""
+    """Yield the case with one part removed: first chunks, then bytes of a chunk, then the settings."""
     chunks = case.chunks
-    for at in range(len(chunks)):
-        yield Case(case.profile, case.piece, chunks[:at] + chunks[at + 1 :])
-    for at, chunk in enumerate(chunks):
+    for index in range(len(chunks)):
+        yield Case(case.profile, case.read_size, chunks[:index] + chunks[index + 1 :])
+    for index, chunk in enumerate(chunks):
         size = len(chunk) // 2
         while size:
-            for begin in range(0, len(chunk), size):
-                rest = chunk[:begin] + chunk[begin + size :]
-                yield Case(case.profile, case.piece, chunks[:at] + (rest,) + chunks[at + 1 :])
+            for start in range(0, len(chunk), size):
+                rest = chunk[:start] + chunk[start + size :]
+                yield Case(case.profile, case.read_size, chunks[:index] + (rest,) + chunks[index + 1 :])
             size //= 2
-    if case.piece != 1000:
+    if case.read_size != 1000:
         yield Case(case.profile, 1000, chunks)
     if case.profile != "plain":
-        yield Case("plain", case.piece, chunks)
+        yield Case("plain", case.read_size, chunks)
 
 
 def minimise(case: Case) -> Case:
-    """The smallest case found that fails in the same way."""
+    """Return the smallest case found that fails in the same way."""
     wanted = failure(case)
-    tried = 0
-    again = True
-    while again and tried < _MOST:
-        again = False
+    tries = 0
+    shrunk = True
+    while shrunk and tries < _MAX_TRIES:
+        shrunk = False
         for smaller in _smaller(case):
-            tried += 1
+            tries += 1
             if failure(smaller) == wanted:
-                case, again = smaller, True
+                case, shrunk = smaller, True
                 break
     return case
 
 
 def save(case: Case, number: int, why: str) -> Path:
-    """Write a case below build/fuzz."""
+    """Write a case to a file in build/fuzz and return its path."""
     path = BUILD / "fuzz" / f"{number}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [f"# stream {number}: {why}", f"{case.profile} {case.piece}"]
+    lines = [f"# stream {number}: {why}", f"{case.profile} {case.read_size}"]
     path.write_text("\n".join([*lines, *(chunk.hex() for chunk in case.chunks)]) + "\n")
     return path
 
 
 def load(path: Path) -> Case:
-    """Raises ValueError where the file is none of ours."""
+    """Read a case that `save` wrote. Raises ValueError for any other file."""
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     try:
-        profile, piece = lines[0].split()
-        return Case(profile, int(piece), tuple(bytes.fromhex(line) for line in lines[1:]))
+        profile, read_size = lines[0].split()
+        return Case(profile, int(read_size), tuple(bytes.fromhex(line) for line in lines[1:]))
     except (IndexError, ValueError) as error:
-        raise ValueError(f"{path} is no saved stream: {error}") from error
+        raise ValueError(f"{path} is not a saved stream: {error}") from error

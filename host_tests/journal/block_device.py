@@ -13,7 +13,7 @@ import os
 from power_cycles import DeviceHistory
 from simulated_flash import PowerCut, SeededRandom
 
-from umqtt5.journal import record_log as module
+from umqtt5.journal import record_log
 
 FOLDER = "/flash"
 KINDS = {"littlefs": (os.VfsLfs2, 4096, 16), "fat": (os.VfsFat, 512, 128)}
@@ -101,8 +101,8 @@ class MountedFilesystem:
         self.rng = rng
         self.files: list = []  # that are open
         self._mount()
-        module.open = self.open
-        module.remove = self.remove
+        record_log.open = self.open
+        record_log.remove = self.remove
 
     def _mount(self):
         os.mount(self.vfs(self.device), FOLDER)

@@ -15,7 +15,7 @@ in the folder where it runs. It prints
 import json
 import sys
 
-from app.node.command_dedup import CommandDedup
+from app.node import CommandDedup
 from umqtt5 import Client
 from umqtt5.journal import Journal
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from tools.broker import Mosquitto
 from tools.bundle import image
-from tools.paths import FIRMWARE
 from tools.vm import process
 from umqtt5 import Client
 
@@ -83,7 +82,7 @@ class RestartedDevice:
             "every": every,
             "publishes": publishes,
         }
-        path = [image.build_program(_PROGRAM), FIRMWARE]
+        path = [image.build_device_program("host", _PROGRAM), image.build_image("host")]
         self._process = process.start_vm(
             ["-m", "device_program", json.dumps(settings)], module_path=path, cwd=self.folder
         )

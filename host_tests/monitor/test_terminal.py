@@ -47,7 +47,7 @@ def test_a_device_is_seen_switched_and_missed(
             private_broker.start()
             await wait_until(lambda: not app.query_one("#banner", Static).has_class("shown"))
             lines = "\n".join(line.text for line in app.query_one("#log", RichLog).lines)
-            assert "link to the broker lost" in lines
+            assert "connection to the broker lost" in lines
             await pilot.press("q")
         model.close()
 

@@ -87,7 +87,7 @@ def test_a_broker_that_is_dropped_is_shown(
     expect(page.locator("[data-device=dut]")).to_be_visible()
     expect(page.locator("#banner")).to_be_hidden()
     private_broker.stop()
-    expect(page.locator("#banner")).to_contain_text("No link to mqtt://127.0.0.1")
+    expect(page.locator("#banner")).to_contain_text("Not connected to mqtt://127.0.0.1")
     private_broker.start()
     expect(page.locator("#banner")).to_be_hidden()
     lamp = page.get_by_role("switch", name="lamp")
@@ -127,7 +127,7 @@ def test_no_other_page_may_listen_or_switch(url: str) -> None:
     live = f"ws://{there.netloc}/live?{there.query}"
     own = f"http://{there.netloc}"
     with connect(live, origin=own) as socket:  # type: ignore[arg-type]
-        assert json.loads(socket.recv())["whole"]
+        assert json.loads(socket.recv())["full"]
     for where, origin in (
         (live, "http://evil.example"),
         (live, None),

@@ -1,8 +1,8 @@
 """Simulated flash filesystem with power cuts: synced data survive, unsynced data may be lost or garbled."""
 
-from umqtt5.journal import record_log as module
+from umqtt5.journal import record_log
 
-REAL_FILE_FUNCTIONS = module.open if hasattr(module, "open") else open, module.remove
+REAL_FILE_FUNCTIONS = record_log.open if hasattr(record_log, "open") else open, record_log.remove
 
 
 class PowerCut(BaseException):
@@ -83,12 +83,12 @@ class SimulatedFlash:
         self.install()
 
     def install(self):
-        module.open = self.open
-        module.remove = self.remove
+        record_log.open = self.open
+        record_log.remove = self.remove
 
     @staticmethod
     def restore():
-        module.open, module.remove = REAL_FILE_FUNCTIONS
+        record_log.open, record_log.remove = REAL_FILE_FUNCTIONS
 
     def take_steps(self, n):
         """Return how many of `n` steps complete before the power fails."""

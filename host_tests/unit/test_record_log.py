@@ -222,9 +222,9 @@ def test_a_file_that_cannot_be_read_counts_as_damaged():
     def raise_error():
         raise OSError(5, "flash")
 
-    from umqtt5.journal import record_log as module
+    from umqtt5.journal import record_log
 
-    module.open = broken
+    record_log.open = broken
     owner = Owner()
     assert owner.values == {} and owner.log.damaged_bytes
     assert raises(OSError, raise_error)

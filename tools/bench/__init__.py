@@ -1,1 +1,1 @@
-"""`make bench`: umqtt5 beside the clients that PyPI has, in one run. See docs/bench.md."""
+"""`make bench`: benchmark of umqtt5 and other MQTT clients for MicroPython. Method: docs/bench.md."""

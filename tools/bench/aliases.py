@@ -1,8 +1,8 @@
-"""How much the alias policy saves where topics outnumber aliases, beside two other policies.
+"""Benchmark of topic alias policies when topics outnumber aliases: umqtt5, least recently used, FIFO.
 
-A hundred topics over eight aliases: all in turn, and by Zipf's law, where the second topic comes half
-as often as the first, the third a third as often. Ours is measured in the VM; least recently used and
-plain rotation are counted here, for the same topics in the same order.
+A hundred topics share eight aliases. They are published in turn, or with frequencies by Zipf's law: the
+second topic half as often as the first, the third a third as often. The bytes of umqtt5 are measured in
+the VM. For the other two policies they are calculated for the same sequence of topics.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tools.bench.measure import run_in_vm
 
 TOPICS = 100
 ALIASES = 8
-_MESSAGES, _QUICK = 10000, 2000
-_ALIAS = 3  # bytes of the property
+_MESSAGES, _QUICK_MESSAGES = 10000, 2000
+_ALIAS_PROPERTY = 3  # size of the Topic Alias property in bytes
 
 
 def sequences(messages: int) -> dict[str, bytes]:
-    """Topic numbers in the order of publishing, by kind of traffic; the same in every run."""
+    """Return sequences of topic numbers by kind of traffic, the same in every run."""
     source = random.Random(5)
     ranks = list(range(TOPICS))
     source.shuffle(ranks)
@@ -31,46 +31,55 @@ def sequences(messages: int) -> dict[str, bytes]:
 
 
 def least_recently_used(sequence: Sequence[int], topic: int) -> int:
-    """Bytes that this policy saves with topics of `topic` bytes."""
-    held: OrderedDict[int, None] = OrderedDict()
+    """Return the bytes saved if a new topic takes the alias of the least recently used one.
+
+    `topic` is the size of a topic in bytes.
+    """
+    aliased: OrderedDict[int, None] = OrderedDict()
     saved = 0
     for i in sequence:
-        hit = i in held
-        held[i] = None
-        held.move_to_end(i)
-        if len(held) > ALIASES:
-            held.popitem(last=False)
-        saved += topic * hit - _ALIAS
+        hit = i in aliased
+        aliased[i] = None
+        aliased.move_to_end(i)
+        if len(aliased) > ALIASES:
+            aliased.popitem(last=False)
+        saved += topic * hit - _ALIAS_PROPERTY
     return saved
 
 
 def rotation(sequence: Sequence[int], topic: int) -> int:
-    """The same where each topic that has no alias takes the next in turn."""
-    held: OrderedDict[int, None] = OrderedDict()
+    """Return the bytes saved if a new topic takes the alias that was assigned first (FIFO).
+
+    `topic` is the size of a topic in bytes.
+    """
+    aliased: OrderedDict[int, None] = OrderedDict()
     saved = 0
     for i in sequence:
-        hit = i in held
+        hit = i in aliased
         if not hit:
-            held[i] = None
-        if len(held) > ALIASES:
-            held.popitem(last=False)
-        saved += topic * hit - _ALIAS
+            aliased[i] = None
+        if len(aliased) > ALIASES:
+            aliased.popitem(last=False)
+        saved += topic * hit - _ALIAS_PROPERTY
     return saved
 
 
 def measure(folder: Path, quick: bool) -> dict[str, dict[str, float]]:
-    """Bytes saved in per cent of what goes out without aliases, by traffic and policy."""
+    """Return the bytes saved by traffic and policy, in per cent of the bytes written without aliases.
+
+    `folder` contains the compiled umqtt5.
+    """
     compile_file(VM_FOLDER, VM_FOLDER / "scaling.py", folder)
     results = {}
-    for traffic, sequence in sequences(_QUICK if quick else _MESSAGES).items():
+    for traffic, sequence in sequences(_QUICK_MESSAGES if quick else _MESSAGES).items():
         path = folder / f"{traffic}.bin"
         path.write_bytes(sequence)
-        found = run_in_vm(f"import scaling; scaling.aliases({str(path)!r})", folder)
-        plain, topic = found["0"], found["topic"]
+        figures = run_in_vm(f"import scaling; scaling.aliases({str(path)!r})", folder)
+        without, topic = figures["0"], figures["topic"]
         saved = {
-            "umqtt5": plain - found["8"],
+            "umqtt5": without - figures["8"],
             "least_recently_used": least_recently_used(sequence, topic),
             "rotation": rotation(sequence, topic),
         }
-        results[traffic] = {policy: round(100 * n / plain, 1) for policy, n in saved.items()}
+        results[traffic] = {policy: round(100 * n / without, 1) for policy, n in saved.items()}
     return results

@@ -1,4 +1,4 @@
-"""The clients that are measured, each compiled into a folder of its own."""
+"""MQTT clients that `make bench` compares, and the code that compiles each into its own folder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ VM_FOLDER = Path(__file__).parent / "vm"
 
 @dataclass(frozen=True)
 class BenchClient:
-    """One client: `adaptor` is its vm/client_*.py, `load` brings in what it takes on a board."""
+    """A client in the benchmark."""
 
-    name: str
-    adapter: str
-    import_code: str
-    packages: tuple[str, ...] = ()  # of a peer: what is taken of its files
+    name: str  # name in the tables
+    adapter: str  # the adapter is vm/client_<adapter>.py
+    import_code: str  # Python code that imports all modules that the client needs on a board
+    packages: tuple[str, ...] = ()  # packages and files that are used of the download from PyPI
 
 
 OURS = "umqtt5"
@@ -50,7 +50,7 @@ CLIENTS = (
 
 
 def prepare_client(client: BenchClient, folder: Path) -> None:
-    """Put a client into `folder`, compiled at -O2, with the measuring side. Raises PeerMissing."""
+    """Compile a client, its adapter and the driver at -O2 into `folder`. Raises PeerUnavailable."""
     if client.name == OURS:
         compile_package(folder, 2)
     elif client.packages:
@@ -63,7 +63,10 @@ def prepare_client(client: BenchClient, folder: Path) -> None:
 
 
 def compile_file(root: Path, path: Path, folder: Path) -> None:
-    """A file, or all files below a folder, from `root` to the same place below `folder`."""
+    """Compile a Python file, or all below a folder, at -O2.
+
+    `path` is below `root`. The `.mpy` files get the same relative paths below `folder`.
+    """
     for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
         target = folder / source.relative_to(root).with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)

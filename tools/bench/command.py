@@ -1,4 +1,4 @@
-"""The command: prepares the clients, measures them in turn, shows and keeps the results."""
+"""Command line of `make bench`: measures all clients in turn, prints tables, writes JSON, chart and docs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ DOCS = ROOT / "docs" / "bench.md"
 JOURNAL_DOCS = ROOT / "docs" / "journal.md"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- begin: make bench -->\n", "<!-- end: make bench -->\n"
-_ROUNDS, _SECONDS = 7, 0.25  # a rate is the best of rounds, each about this long
+# number of rounds, of which the best rate counts, and duration of each rate measurement in seconds
+_ROUNDS, _SECONDS = 7, 0.25
 _QUICK_ROUNDS, _QUICK_SECONDS = 1, 0.02
 
 
 class _Bench:
-    """One run. What fails for a client is a line that says why, and the run goes on."""
+    """One run of the benchmark. A peer that fails is skipped with a reason; the other clients continue."""
 
     def __init__(self, chosen: list[BenchClient], quick: bool, progress: Progress) -> None:
         self.quick = quick
@@ -38,81 +39,90 @@ class _Bench:
         self.folders: dict[str, Path] = {}
         self.results: dict[str, Any] = {"clients": {}, "skipped": {}}
 
-    def step(self, what: str) -> None:
-        self.progress.update(self.task, advance=1, description=what)
+    def step(self, description: str) -> None:
+        """Advance the progress bar."""
+        self.progress.update(self.task, advance=1, description=description)
 
     def run(self, root: Path, port: int) -> dict[str, Any]:
+        """Measure everything, with a folder per client below `root`; returns the content of bench.json.
+
+        `port` is that of the responder. Raises MeasureFailed if a measurement of umqtt5 fails.
+        """
         self.prepare(root)
-        self.memory(port)
-        self.rates(port)
+        self.measure_memory(port)
+        self.measure_rates(port)
         ours = self.folders[OURS]
-        self.step("cost as the work grows")
+        self.step("scaling")
         self.results["scaling"] = scaling.measure(ours, self.quick)
-        self.step("aliases")
+        self.step("topic aliases")
         self.results["aliases"] = aliases.measure(ours, self.quick)
-        self.step("the journal")
+        self.step("journal")
         self.results["journal"] = journal.measure(ours, port, self.seconds)
-        self.step("the smallest heap")
+        self.step("smallest heap")
         self.results["heap"] = {"smallest_kb": heap.find_smallest_heap(ours, port)}
         self.results["targets"] = {
             one.name: [one.measured, one.is_met] for one in evaluate_targets(self.results)
         }
         return self.results
 
-    def skip(self, client: BenchClient, why: object) -> None:
-        self.results["skipped"][client.name] = str(why)
+    def skip(self, client: BenchClient, reason: object) -> None:
+        """Record why a client is skipped, and discard its figures."""
+        self.results["skipped"][client.name] = str(reason)
         self.results["clients"][client.name] = dict.fromkeys(measure.RESULT_KEYS)
         self.folders.pop(client.name, None)
 
     def prepare(self, root: Path) -> None:
+        """Compile each client into its own folder."""
         for client in self.chosen:
             self.step(f"preparing {client.name}")
             folder = root / client.name
             folder.mkdir()
             try:
                 prepare_client(client, folder)
-            except PeerUnavailable as why:
-                self.skip(client, why)
+            except PeerUnavailable as error:
+                self.skip(client, error)
             else:
                 self.folders[client.name] = folder
                 self.results["clients"][client.name] = dict.fromkeys(measure.RESULT_KEYS)
 
-    def each(self, what: str, port: int) -> list[tuple[BenchClient, dict[str, Any]]]:
-        """Run one kind of measurement of each client, in turn."""
-        found = []
+    def measure_each(self, kind: str, port: int) -> list[tuple[BenchClient, dict[str, Any]]]:
+        """Take one kind of measurement ("structure", "memory" or "rates") of each client, in turn."""
+        measured = []
         for client in self.chosen:
-            self.step(f"{what} of {client.name}")
+            self.step(f"{kind} of {client.name}")
             if client.name in self.folders:
+                folder = self.folders[client.name]
                 try:
-                    one = measure.measure_client(what, client, self.folders[client.name], port, self.seconds)
-                    found.append((client, one))
-                except measure.MeasureFailed as why:
+                    figures = measure.measure_client(kind, client, folder, port, self.seconds)
+                    measured.append((client, figures))
+                except measure.MeasureFailed as error:
                     if client.name == OURS:
                         raise
-                    self.skip(client, f"{what}: {why}")
-        return found
+                    self.skip(client, f"{kind}: {error}")
+        return measured
 
-    def memory(self, port: int) -> None:
+    def measure_memory(self, port: int) -> None:
+        """Measure heap, bytes on the wire and socket writes."""
         totals = self.results["allocated_total"] = {}
-        for what in ("structure", "memory"):
-            for client, found in self.each(what, port):
-                totals[client.name] = found.pop("total", None)
-                self.results["clients"][client.name].update(found)
+        for kind in ("structure", "memory"):
+            for client, figures in self.measure_each(kind, port):
+                totals[client.name] = figures.pop("total", None)
+                self.results["clients"][client.name].update(figures)
 
-    def rates(self, port: int) -> None:
-        """Rounds, each with all clients in turn: what disturbs the machine meets them alike."""
+    def measure_rates(self, port: int) -> None:
+        """Measure rates in rounds, each with all clients, so that disturbances affect all of them."""
         rounds: dict[str, list[dict[str, float | None]]] = {}
         for _ in range(self.rounds):
-            for client, found in self.each("rates", port):
-                rounds.setdefault(client.name, []).append(found)
+            for client, figures in self.measure_each("rates", port):
+                rounds.setdefault(client.name, []).append(figures)
         for name, several in rounds.items():
             for key in several[0] if name in self.folders else ():
-                values = [value for one in several if (value := one[key]) is not None]
+                values = [value for figures in several if (value := figures[key]) is not None]
                 self.results["clients"][name][key] = round(max(values), 1) if values else None
 
 
 def write_docs(text: str, path: Path = DOCS) -> None:
-    """Put the tables between the markers of a page."""
+    """Replace the text between the comment markers BEGIN and END of a page."""
     old = path.read_text()
     before, _, rest = old.partition(BEGIN)
     _, _, after = rest.partition(END)
@@ -122,23 +132,25 @@ def write_docs(text: str, path: Path = DOCS) -> None:
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="one short round: rates mean little")] = False,
     client: Annotated[
-        list[str] | None, typer.Option("--client", help=f"only this one and {OURS}; may be repeated")
+        list[str] | None, typer.Option("--client", help=f"measure only this client and {OURS}; repeatable")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="print the tables as Markdown")] = False,
     update_docs: Annotated[
-        bool, typer.Option("--update-docs", help="put the tables into docs/bench.md and README.md")
+        bool,
+        typer.Option("--update-docs", help="write the tables into docs/bench.md, docs/journal.md, README.md"),
     ] = False,
     out: Annotated[Path, typer.Option("--out", help="folder for bench.json and bench.png")] = BUILD,
 ) -> None:
-    """Rates, bytes per message and heap of umqtt5 and its peers; also build/bench.json and .png.
+    """Compare umqtt5 with other MQTT clients: rates, bytes per message, heap. Writes bench.json and .png.
 
-    Fails where umqtt5 does not work in a heap of 32 KB, or is not what it is on every machine:
-    nothing allocated, one write a packet, eight bytes round an aliased payload.
+    Exits with 1 if umqtt5 misses a target that does not depend on the computer: nothing allocated per
+    message, one write per packet, eight bytes around the payload of an aliased message, a heap of 32 KB.
     """
     wanted = {OURS, *client} if client else {one.name for one in CLIENTS}
     unknown = wanted - {one.name for one in CLIENTS}
     if unknown:
-        raise typer.BadParameter(f"no client {', '.join(unknown)}: {', '.join(one.name for one in CLIENTS)}")
+        names = ", ".join(one.name for one in CLIENTS)
+        raise typer.BadParameter(f"unknown client {', '.join(sorted(unknown))}, expected one of {names}")
     chosen = [one for one in CLIENTS if one.name in wanted]
     errors = Console(stderr=True)
     columns = (TextColumn("{task.description:40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -149,8 +161,8 @@ def main(
             Progress(*columns, console=errors, transient=True) as progress,
         ):
             results = _Bench(chosen, quick, progress).run(Path(root), port)
-    except measure.MeasureFailed as why:
-        typer.echo(f"{OURS}: {why}", err=True)
+    except measure.MeasureFailed as error:
+        typer.echo(f"a measurement of {OURS} failed: {error}", err=True)
         raise typer.Exit(1)
     out.mkdir(exist_ok=True)
     (out / "bench.json").write_text(json.dumps(results, indent=2) + "\n")
@@ -166,9 +178,11 @@ def main(
         table.show(results, console if console.is_terminal else Console(width=120))
     try:
         chart.draw_chart(results, out / "bench.png")
-        typer.echo(f"written to bench.json and bench.png in {out.name}/", err=True)
+        typer.echo(f"written: {out.name}/bench.json and {out.name}/bench.png", err=True)
     except ImportError:
-        typer.echo(f"written to {out.name}/bench.json; the picture needs matplotlib: make bench", err=True)
+        typer.echo(
+            f"written: {out.name}/bench.json. For the chart, matplotlib is missing. Try: make bench", err=True
+        )
     raise typer.Exit(
         0 if all(one.is_met for one in evaluate_targets(results) if one.machine_independent) else 1
     )

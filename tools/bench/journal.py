@@ -1,4 +1,4 @@
-"""What a journal costs per message at QoS 1 and 2, synced one by one and ten at a time."""
+"""Benchmark of the journal: rate, flash writes, erases and heap per message, synced each or every ten."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from pathlib import Path
 from tools.bench.clients import VM_FOLDER, compile_file
 from tools.bench.measure import run_in_vm
 
-# what is measured, in words
+# key of a figure: its label in the table
 MEASURED = {
-    "per_s": "messages a second",
-    "bytes": "bytes written to the journal, a message",
-    "syncs": "syncs a message",
-    "programmed": "bytes that littlefs writes, a message",
-    "erases": "erases of 4096 bytes by littlefs, a message",
-    "allocated_total": "heap allocated, a message, B",
+    "per_s": "messages per second",
+    "bytes": "bytes written to the journal, per message",
+    "syncs": "syncs per message",
+    "programmed": "bytes that littlefs writes, per message",
+    "erases": "blocks of 4096 bytes that littlefs erases, per message",
+    "allocated_total": "bytes of heap allocated per message",
 }
+# kind of traffic: its label in the table
 KINDS = {
-    "qos1_each": "QoS 1, each",
-    "qos1_batch": "QoS 1, by ten",
-    "qos2_each": "QoS 2, each",
-    "qos2_batch": "QoS 2, by ten",
+    "qos1_each": "QoS 1, sync each",
+    "qos1_batch": "QoS 1, sync every 10",
+    "qos2_each": "QoS 2, sync each",
+    "qos2_batch": "QoS 2, sync every 10",
 }
 
 
 def measure(folder: Path, port: int, seconds: float) -> dict[str, dict[str, float]]:
-    """Figures by kind of traffic; `folder` has umqtt5 and its side of the measurement."""
+    """Return the figures by kind of traffic.
+
+    `folder` contains umqtt5, its adapter and the driver, compiled. `port` is that of the responder.
+    `seconds` is the duration of each rate measurement.
+    """
     compile_file(VM_FOLDER, VM_FOLDER / "journal.py", folder)
     return run_in_vm(f"import journal; journal.main({port}, {seconds})", folder, "16m")

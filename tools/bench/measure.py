@@ -1,4 +1,4 @@
-"""Runs of the VM, and what they print."""
+"""Runs measurements in the MicroPython VM and reads the JSON results that they print."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.bench.clients import BenchClient
 from tools.paths import ROOT
 from tools.vm import process
 
-# in the order of the results
+# figures of a client, in the order of bench.json
 RESULT_KEYS = (
     "qos0_per_s",
     "qos0_aliased_per_s",
@@ -33,23 +33,23 @@ RESULT_KEYS = (
 )
 
 
-_HELD = """
+_IMPORT_HELD = """
 import gc
 gc.collect()
 before = gc.mem_alloc()
-{load}
+{import_code}
 gc.collect()
 print('BENCH {{"held": %d}}' % (gc.mem_alloc() - before))
 """
 
 
 class MeasureFailed(RuntimeError):
-    """A run in the VM did not come to its end."""
+    """A measurement in the VM failed: it raised an error, printed no result, or took too long."""
 
 
 @contextmanager
 def responder() -> Iterator[int]:
-    """The other side, as long as the block lasts; gives its port."""
+    """Run the responder process for the duration of the block; yields its port."""
     server = subprocess.Popen(
         [sys.executable, "-m", "tools.bench.responder"], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -63,31 +63,41 @@ def responder() -> Iterator[int]:
 
 
 def run_in_vm(code: str, folder: Path, heap: str = "2m", timeout: float = 120) -> dict[str, Any]:
-    """The object that this code prints behind BENCH. Raises MeasureFailed."""
+    """Run code in the VM; returns the JSON object that it prints after `BENCH `.
+
+    `folder` is the working directory and the module path. `timeout` is in seconds. Raises MeasureFailed.
+    """
     child = process.start_vm(["-c", code], module_path=[folder, Path(".frozen")], heap=heap, cwd=folder)
     try:
         output, _ = child.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        raise MeasureFailed(f"not done after {timeout:.0f} s") from None
+        raise MeasureFailed(f"no result after {timeout:.0f} s") from None
     finally:
         process.stop_vm(child)
     for line in output.splitlines():
         if line.startswith("BENCH "):
-            found: dict[str, Any] = json.loads(line[6:])
-            return found
-    said = output.strip().splitlines()
-    raise MeasureFailed(said[-1] if said else f"the VM ended with {child.returncode}")
+            figures: dict[str, Any] = json.loads(line[6:])
+            return figures
+    lines = output.strip().splitlines()
+    raise MeasureFailed(lines[-1] if lines else f"the VM printed nothing and exited with {child.returncode}")
 
 
 def measure_client(
-    what: str, client: BenchClient, folder: Path, port: int, seconds: float = 0
+    kind: str, client: BenchClient, folder: Path, port: int, seconds: float = 0
 ) -> dict[str, Any]:
-    """One kind of measurement of one client: rates, memory or structure."""
-    arguments = ", ".join(map(repr, (what, client.adapter, client.import_code, port, seconds)))
-    # without a collection garbage takes room
-    found = run_in_vm(f"import driver; driver.main({arguments})", folder, "64m" if what == "memory" else "2m")
-    if what == "memory":
-        # with nothing loaded before it: the table of names grows by leaps, which would hide some
-        found["import_held"] = run_in_vm(_HELD.format(load=client.import_code), folder)["held"]
-        found["connect_held"] += found["import_held"]
-    return found
+    """Take one kind of measurement of a client: "rates", "memory" or "structure".
+
+    `folder` contains the compiled client. `port` is that of the responder. `seconds` is the duration of
+    each rate measurement. Raises MeasureFailed.
+    """
+    arguments = ", ".join(map(repr, (kind, client.adapter, client.import_code, port, seconds)))
+    # Memory is measured with the collector disabled, so the heap must have room for the garbage.
+    heap = "64m" if kind == "memory" else "2m"
+    figures = run_in_vm(f"import driver; driver.main({arguments})", folder, heap)
+    if kind == "memory":
+        # In a VM of its own, because the VM's string table grows in large steps: free space that earlier
+        # imports left in it would hide a part.
+        code = _IMPORT_HELD.format(import_code=client.import_code)
+        figures["import_held"] = run_in_vm(code, folder)["held"]
+        figures["connect_held"] += figures["import_held"]
+    return figures

@@ -1,8 +1,7 @@
-"""Other clients, as PyPI has them: downloaded by pip, pinned by their hashes.
+"""Downloads other MQTT clients (peers) from PyPI with pip, pinned by version and hash.
 
-Those made for `micropython -m upip` are archives without a setup.py, which pip takes for no
-project. It has checked their hash and unpacked them by then, and leaves them where `--no-clean`
-asks for it.
+Packages made for `upip` are archives without a setup.py, which pip rejects. By then pip has checked the
+hash and unpacked the archive, and with `--no-clean` it leaves the files in the temporary folder.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ REQUIREMENTS = ROOT / "tools" / "requirements" / "peers"
 
 
 class PeerUnavailable(RuntimeError):
-    """A peer can't be had here, and why."""
+    """A peer cannot be downloaded; the text says why."""
 
 
 def fetch(name: str) -> Path:
-    """The folder with a peer's sources, downloaded once. Raises PeerMissing."""
+    """Return the folder with a peer's sources; downloads them once. Raises PeerUnavailable."""
     pinned = (REQUIREMENTS / f"{name}.txt").read_text()
     target = BUILD / "peers" / name
     stamp = target / "pinned.txt"
@@ -40,20 +39,23 @@ def fetch(name: str) -> Path:
 
 
 def _download(requirement: str, target: Path) -> None:
+    """Download one pinned requirement and put its files into `target`."""
     with tempfile.TemporaryDirectory() as folder:
-        asked, wheels, unpacked = (Path(folder) / name for name in ("asked.txt", "wheels", "unpacked"))
-        asked.write_text(requirement + "\n")
+        requirements = Path(folder) / "requirements.txt"
+        wheels, unpacked = Path(folder) / "wheels", Path(folder) / "unpacked"
+        requirements.write_text(requirement + "\n")
         unpacked.mkdir()
         options = ["--require-hashes", "--no-deps", "--no-build-isolation", "--no-clean", "--quiet"]
         options += ["--retries", "1"]
-        command = [sys.executable, "-m", "pip", "download", *options, "-d", str(wheels), "-r", str(asked)]
+        command = [sys.executable, "-m", "pip", "download", *options, "-d", str(wheels)]
+        command += ["-r", str(requirements)]
         temporary = {name: str(unpacked) for name in ("TMPDIR", "TEMP", "TMP")}
         try:
             done = subprocess.run(
                 command, env=os.environ | temporary, capture_output=True, text=True, timeout=300
             )
         except subprocess.TimeoutExpired:
-            raise PeerUnavailable(f"pip was still loading {requirement.split()[0]} after 300 s") from None
+            raise PeerUnavailable(f"pip did not download {requirement.split()[0]} within 300 s") from None
         for wheel in wheels.glob("*.whl"):
             zipfile.ZipFile(wheel).extractall(target)
             return
@@ -62,4 +64,4 @@ def _download(requirement: str, target: Path) -> None:
                 shutil.copytree(path, target, dirs_exist_ok=True)
                 return
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        raise PeerUnavailable((errors or ["pip gave nothing"])[-1].removeprefix("ERROR: ")[:200])
+        raise PeerUnavailable((errors or ["pip downloaded no files"])[-1].removeprefix("ERROR: ")[:200])

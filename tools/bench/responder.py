@@ -1,7 +1,8 @@
-"""The other side: answers MQTT 3.1.1 and 5.0 as fast as Python can, and does nothing else.
+"""Minimal MQTT responder of the benchmark: acknowledges MQTT 3.1.1 and 5.0 packets, and does nothing else.
 
-A process of its own, so that it and the client each have a processor. It keeps no state but the
-protocol's version and one subscription: what a broker would do beside that is not measured.
+It stands in for a broker, so that no broker's work is measured. It runs in its own process, so that it
+and the client can each use a processor. It stores only the protocol version, one subscription and one
+alias of a connection.
 """
 
 from __future__ import annotations
@@ -11,30 +12,32 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-CONNACK = {4: b"\x20\x02\x00\x00", 5: b"\x20\x06\x00\x00\x03\x22\x00\xff"}  # 255 topic aliases
-SEND = b"bench/send"  # a message to this topic has as many sent as its payload says
+CONNACK = {4: b"\x20\x02\x00\x00", 5: b"\x20\x06\x00\x00\x03\x22\x00\xff"}  # Topic Alias Maximum 255
+SEND = b"bench/send"  # a message to this topic requests as many messages as its payload says
 PAYLOAD = b"0123456789abcdef0123456789abcdef"
-_BLOCK = 200  # messages a write
+_MESSAGES_PER_WRITE = 200
 _PAUSE = 0.0005  # seconds
 
 
 @dataclass
 class Responder:
-    """One connection."""
+    """One connection of a client."""
 
     connection: socket.socket
-    version: int = 4
-    message: bytes = b""
-    send_alias: bytes = b""  # the Topic Alias that the client uses for SEND
-    only_qos_0: bool = False  # of what came last
+    version: int = 4  # protocol version of CONNECT: 4 is MQTT 3.1.1, 5 is MQTT 5.0
+    message: bytes = b""  # PUBLISH packet that is sent when the client requests messages
+    send_alias: bytes = b""  # Topic Alias property that the client uses for SEND
+    only_qos_0: bool = False  # whether the latest input had only QoS 0 messages
     _in: bytearray = field(default_factory=lambda: bytearray(1 << 18))
 
     def serve(self) -> None:
-        have = 0
+        """Answer packets until the client closes the connection."""
+        have = 0  # bytes in `_in`
         view = memoryview(self._in)
         while True:
             if self.only_qos_0:
-                # whoever writes to a reader that waits pays for waking it: let some gather
+                # Let messages accumulate: a write to a socket whose reader is waiting costs the writer
+                # the time to wake the reader.
                 time.sleep(_PAUSE)
             self.only_qos_0 = True
             n = self.connection.recv_into(view[have:])
@@ -50,16 +53,16 @@ class Responder:
             have -= used
 
     def _packets(self, have: int, out: bytearray) -> int:
-        """Answer the packets that are whole; returns how many bytes they are."""
+        """Append the answers to all complete packets to `out`; returns how many bytes were used."""
         data = self._in
         at = 0
         while at + 2 <= have:
             size = data[at + 1]
             end = at + 2 + size
-            if size > 0x7F or end > have:  # nothing that is measured is larger
+            if size > 0x7F or end > have:  # incomplete; no packet of the benchmark is longer than 127 bytes
                 return at
             first = data[at]
-            # messages of QoS 0 come most: of them only one that may ask for some is looked at
+            # For speed, QoS 0 messages as long as the benchmark's are skipped: only a request is shorter.
             if first != 0x30 or size < len(PAYLOAD):
                 self._packet(first, bytes(data[at + 2 : end]), out)
             at = end
@@ -85,12 +88,12 @@ class Responder:
             out += b"\xd0\x00"
 
     def handle_subscribe(self, body: bytes) -> bytes:
-        """Keep what a message to this subscription looks like; returns the SUBACK."""
+        """Build the PUBLISH packet of this subscription; returns the SUBACK."""
         at, properties = 2, b""
         if self.version == 5:
             at = 3 + body[2]
             if body[2]:
-                properties = b"\x0b" + body[4:at]  # the Subscription Identifier, the only one sent
+                properties = b"\x0b" + body[4:at]  # Subscription Identifier, the only property sent
             properties = bytes((len(properties),)) + properties
         size = body[at] << 8 | body[at + 1]
         message = body[at : at + 2 + size] + properties + PAYLOAD
@@ -99,7 +102,7 @@ class Responder:
         return bytes((0x90, 2 + len(code))) + body[:2] + code
 
     def handle_publish(self, topic: bytes, rest: bytes) -> None:
-        """Send as many messages as a message to SEND says, by whatever alias it comes."""
+        """If the message is a request (SEND or its alias), send as many messages as it says."""
         alias = b""
         if self.version == 5:
             alias, rest = rest[1 : 1 + rest[0]], rest[1 + rest[0] :]
@@ -109,14 +112,15 @@ class Responder:
             self.send(int(rest))
 
     def send(self, count: int) -> None:
-        block = self.message * _BLOCK
-        for _ in range(count // _BLOCK):
+        """Send `count` messages of the subscription."""
+        block = self.message * _MESSAGES_PER_WRITE
+        for _ in range(count // _MESSAGES_PER_WRITE):
             self.connection.sendall(block)
-        self.connection.sendall(self.message * (count % _BLOCK))
+        self.connection.sendall(self.message * (count % _MESSAGES_PER_WRITE))
 
 
 def main() -> None:
-    """Print the port and serve until the one who started us is gone."""
+    """Listen on a free loopback port, print it, and serve one client at a time until terminated."""
     with socket.create_server(("127.0.0.1", 0), backlog=8) as server:
         print(server.getsockname()[1], flush=True)
         while True:

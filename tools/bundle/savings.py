@@ -74,7 +74,7 @@ def measure() -> Iterator[Saving]:
     for step, files, names in (
         ("One file for modules that are loaded together", _modules_apart(sources), True),
         ("Short private names", sources, False),
-        ("Release of the config check", _without(sources, "main.py", "release_config_modules"), True),
+        ("Release of the config check", _without(sources, "main.py", "_release_config_modules"), True),
         ("Release of constructors", _without(sources, "app/node.py", "release_constructors"), True),
     ):
         cost = _cost(files, names)

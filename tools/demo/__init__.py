@@ -1,0 +1,1 @@
+"""`make demo`: three simulated devices and a broker, shown in the terminal."""

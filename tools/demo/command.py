@@ -1,4 +1,4 @@
-"""`make demo`: a broker, three devices that run the real firmware, and a look at them."""
+"""The command `demo`: starts a broker and three simulated devices, and shows them in the terminal."""
 
 from __future__ import annotations
 
@@ -26,137 +26,138 @@ from umqtt5 import MQTTError
 DEVICE_NAMES = ("kitchen", "cellar", "roof")
 
 
-def _missing(watch: DeviceMonitor, running: list[SimulatedDevice]) -> list[str]:
-    """What a run must have shown and has not: telemetry of each, a confirmed command to each."""
-    missing = []
-    for name, device in zip(DEVICE_NAMES, running):
-        state = watch.devices.get(name)
+def _find_failures(monitor: DeviceMonitor, devices: list[SimulatedDevice]) -> list[str]:
+    """Return a line for each device that published no reading, or executed and confirmed no command."""
+    failures = []
+    for name, device in zip(DEVICE_NAMES, devices):
+        state = monitor.devices.get(name)
         if state is None or not state.readings:
-            missing.append(f"{name}: no telemetry")
+            failures.append(f"{name}: no readings received")
             continue
-        done = [
+        confirmed = [
             command
-            for command in watch.commands.values()
+            for command in monitor.commands.values()
             if command.device == name
             and command.response
             and command.response.get("ok")
             and command.response.get("state") == state.switches.get(command.switch)
             and device.read_output(command.switch) == state.switches.get(command.switch)
         ]
-        if not done:
-            missing.append(f"{name}: no command carried out and confirmed")
-    return missing
+        if not confirmed:
+            failures.append(f"{name}: no command executed and confirmed")
+    return failures
 
 
 class CommandScript:
-    """In a run that ends by itself each device gets one command, when it has said enough."""
+    """Sends one command to each device, after its second reading. Used if the demo ends by itself."""
 
-    def __init__(self, watch: DeviceMonitor) -> None:
-        self._watch = watch
-        self._asked: set[str] = set()
+    def __init__(self, monitor: DeviceMonitor) -> None:
+        self._monitor = monitor
+        self._commanded: set[str] = set()
 
     def run(self) -> None:
+        """Send the commands that are due. Call it repeatedly."""
         for name in DEVICE_NAMES:
-            state = self._watch.devices.get(name)
-            if name in self._asked or state is None or "lamp" not in state.switches:
+            state = self._monitor.devices.get(name)
+            if name in self._commanded or state is None or "lamp" not in state.switches:
                 continue
             if state.status == "online" and all(len(v) > 1 for v in state.readings.values()):
-                self._asked.add(name)
-                word = "OFF" if state.switches["lamp"] == "ON" else "ON"
-                self._watch.command(name, "lamp", word)
+                self._commanded.add(name)
+                payload = "OFF" if state.switches["lamp"] == "ON" else "ON"
+                self._monitor.command(name, "lamp", payload)
 
 
 @contextlib.contextmanager
-def _started(address: broker.Address, prefix: str, folder: Path) -> Iterator[list[SimulatedDevice]]:
-    running: list[SimulatedDevice] = []
+def _start_devices(address: broker.Address, prefix: str, folder: Path) -> Iterator[list[SimulatedDevice]]:
+    devices: list[SimulatedDevice] = []
     try:
         for name in DEVICE_NAMES:
-            running.append(SimulatedDevice(folder / name, host_config(name, address, prefix)))
-        yield running
+            devices.append(SimulatedDevice(folder / name, host_config(name, address, prefix)))
+        yield devices
     finally:
-        for device in running:
+        for device in devices:
             device.stop()
 
 
-def _stop(number: int, _: object) -> None:
+def _exit_on_signal(number: int, _: object) -> None:
     raise SystemExit(128 + number)
 
 
 def _show(
-    watch: DeviceMonitor,
+    monitor: DeviceMonitor,
     view: terminal_view.View,
-    running: list[SimulatedDevice],
+    devices: list[SimulatedDevice],
     seconds: float | None,
 ) -> None:
-    """Until the time is over, or a person has seen enough."""
-    script = CommandScript(watch) if seconds else None
+    """Show the devices until the time is over, the user quits, or all devices have ended."""
+    script = CommandScript(monitor) if seconds else None
     alive = set(DEVICE_NAMES)
-    ends = time.monotonic() + (seconds or 1e9)
-    while time.monotonic() < ends and not view.quit_requested:
-        watch.poll(100)
+    deadline = time.monotonic() + (seconds or 1e9)
+    while time.monotonic() < deadline and not view.quit_requested:
+        monitor.poll(100)
         if script:
             script.run()
-        view.update(watch)
+        view.update(monitor)
         for name in sorted(alive):
-            device = running[DEVICE_NAMES.index(name)]
+            device = devices[DEVICE_NAMES.index(name)]
             if not device.is_running:
                 alive.remove(name)
                 last = device.console_lines[-1] if device.console_lines else "nothing"
-                view.show_event(f"{name}: its process has ended; it said last: {last}")
+                view.show_event(f"{name}: its process ended. Last output: {last}")
         if not alive:
             return
 
 
 def run(broker_choice: str, seconds: float | None, console: Console) -> int:
-    """The demo; returns the exit code."""
-    prefix = f"umqtt5-demo-{secrets.token_hex(3)}"  # so that a shared broker keeps runs apart
+    """Run the demo for `seconds`, or until the user quits. Return the exit code."""
+    prefix = f"umqtt5-demo-{secrets.token_hex(3)}"  # a shared broker may serve several runs
     BUILD.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
         address = stack.enter_context(broker.run_broker(broker_choice))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-", dir=BUILD)))
-        watch = DeviceMonitor(address, prefix)
-        watch.connect()
-        stack.callback(watch.close)
-        running = stack.enter_context(_started(address, prefix, folder))
+        monitor = DeviceMonitor(address, prefix)
+        monitor.connect()
+        stack.callback(monitor.close)
+        devices = stack.enter_context(_start_devices(address, prefix, folder))
         console.print(f"broker {broker_choice} at {address}, topics under {prefix}/", highlight=False)
         lamp = (folder / DEVICE_NAMES[0] / "lamp").relative_to(ROOT)
-        console.print(f"a device is a folder: `tail -F {lamp}` watches a lamp", highlight=False)
-        with terminal_view.open_view(console, DEVICE_NAMES, running) as view:
-            watch.on_event = view.show_event
+        console.print(f"the outputs of a device are files. To watch a lamp: tail -F {lamp}", highlight=False)
+        with terminal_view.open_view(console, DEVICE_NAMES, devices) as view:
+            monitor.on_event = view.show_event
             try:
-                _show(watch, view, running, seconds)
+                _show(monitor, view, devices, seconds)
             except KeyboardInterrupt:
                 if seconds:
                     raise
         if not seconds:
             return 0
-        missing = _missing(watch, running)
-    for line in missing:
+        failures = _find_failures(monitor, devices)
+    for line in failures:
         console.print(f"[red]{line}")
-    if not missing:
+    if not failures:
         console.print(
-            f"telemetry from {len(DEVICE_NAMES)} devices, a command to each carried out and confirmed"
+            f"{len(DEVICE_NAMES)} devices published readings; each executed and confirmed a command"
         )
-    return 1 if missing else 0
+    return 1 if failures else 0
 
 
 def main(
     broker_choice: Annotated[
         str,
-        typer.Option("--broker", help="iotcore, mosquitto, or mqtt://[user:password@]host[:port]"),
+        typer.Option("--broker", help=r"iotcore, mosquitto, or mqtt://\[user:password@]host[:port]"),
     ] = "iotcore",
     seconds: Annotated[
         Optional[float],
-        typer.Option(min=5, help="end by itself, and check what was seen; without it, Ctrl-C ends"),
+        typer.Option(min=5, help="end after this time, and check the result; default: until Ctrl-C"),
     ] = None,
 ) -> None:
-    """Three devices of the real MicroPython VM, live in the terminal.
+    """Run three simulated devices and a broker, and show them live.
 
-    Keys: 1 2 3 switch the lamps, 4 5 6 the relays, q ends. Without a terminal a line such as
-    `kitchen lamp ON` on standard input does the same.
+    Keys: 1 2 3 switch the lamps, 4 5 6 the relays, q ends. Without a terminal, write lines such as
+    `kitchen lamp ON` to standard input.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+        signal.signal(number, _exit_on_signal)
     console = Console()
     try:
         code = run(broker_choice, seconds, console)
@@ -166,7 +167,7 @@ def main(
         console.print(f"[red]{error}", highlight=False)
         code = 1
     except (OSError, MQTTError) as error:
-        console.print(f"[red]the broker {broker_choice} does not take us: {error}", highlight=False)
+        console.print(f"[red]{broker_choice}: cannot connect to the broker: {error}", highlight=False)
         code = 1
     sys.stdout.flush()
     raise typer.Exit(code)

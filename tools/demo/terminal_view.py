@@ -1,4 +1,4 @@
-"""How the demo looks: live in a terminal, plain lines elsewhere."""
+"""Terminal views of the demo: live panels with sparklines and keys, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ SWITCHES = ("lamp", "relay")
 
 
 class View(Protocol):
-    """What the demo needs of either."""
+    """Interface of the two views."""
 
-    quit_requested: bool
+    quit_requested: bool  # whether the user has pressed q
 
-    def show_event(self, text: str) -> None: ...
+    def show_event(self, text: str) -> None:
+        """Show a line about something that happened."""
 
-    def update(self, watch: DeviceMonitor) -> None: ...
+    def update(self, monitor: DeviceMonitor) -> None:
+        """Handle the input of the user, and show the current state of the devices."""
 
 
 def _number(figures: dict[str, object], key: str) -> str:
@@ -53,7 +55,7 @@ def _switches(state: DeviceState) -> str:
 
 
 class PlainView:
-    """Lines, for a pipe or a log: what happens, and each device every two seconds."""
+    """Plain lines for a pipe or a log: the events, and the state of each device every two seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -64,12 +66,12 @@ class PlainView:
     def show_event(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def update(self, watch: DeviceMonitor) -> None:
-        self._listen(watch)
+    def update(self, monitor: DeviceMonitor) -> None:
+        self._read_commands(monitor)
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 2
-        for name, state in sorted(watch.devices.items()):
+        for name, state in sorted(monitor.devices.items()):
             if not state.readings:
                 continue
             values = ", ".join(
@@ -77,8 +79,8 @@ class PlainView:
             )
             self.show_event(f"{name}: {state.status}: {values} · {_health(state)} · {_switches(state)}")
 
-    def _listen(self, watch: DeviceMonitor) -> None:
-        """Lines on standard input: `device switch word`."""
+    def _read_commands(self, monitor: DeviceMonitor) -> None:
+        """Execute lines of standard input, such as `kitchen lamp ON`."""
         while sys.stdin and not sys.stdin.closed and select.select([sys.stdin], [], [], 0)[0]:
             data = os.read(sys.stdin.fileno(), 1024)
             if not data:
@@ -89,18 +91,20 @@ class PlainView:
                 line, self._typed = self._typed.split(b"\n", 1)
                 words = line.decode(errors="replace").split()
                 if len(words) == 3:
-                    watch.command(*words)
+                    monitor.command(*words)
                 elif words:
-                    self.show_event(f"{' '.join(words)}: expected a device, a switch, and ON, OFF or TOGGLE")
+                    self.show_event(
+                        f"{' '.join(words)}: expected a line such as kitchen lamp ON (or OFF, TOGGLE)"
+                    )
 
 
 class RichView:
-    """A panel for each device, events below, keys that switch."""
+    """Live panels, one for each device, with the events below. Keys switch the outputs."""
 
-    def __init__(self, live: Live, names: Sequence[str], running: Sequence[SimulatedDevice]) -> None:
+    def __init__(self, live: Live, names: Sequence[str], devices: Sequence[SimulatedDevice]) -> None:
         self._live = live
         self._names = names
-        self._running = running
+        self._devices = devices
         self._events: deque[str] = deque(maxlen=6)
         self._started = time.monotonic()
         self.quit_requested = False
@@ -108,23 +112,23 @@ class RichView:
     def show_event(self, text: str) -> None:
         self._events.append(f"{time.monotonic() - self._started:6.1f} s  {text}")
 
-    def update(self, watch: DeviceMonitor) -> None:
-        self._keys(watch)
-        states = [watch.devices.get(name, DeviceState()) for name in self._names]
+    def update(self, monitor: DeviceMonitor) -> None:
+        self._handle_keys(monitor)
+        states = [monitor.devices.get(name, DeviceState()) for name in self._names]
         console = self._live.console
         devices: RenderableType
         if console.width < 42 * len(states) or console.height < 24:
             devices = Group(*(self._brief(name, state) for name, state in zip(self._names, states)))
         else:
-            panels = [self._panel(*row) for row in zip(self._names, states, self._running)]
+            panels = [self._panel(*row) for row in zip(self._names, states, self._devices)]
             devices = Columns(panels, equal=True, expand=True)
         lamps = " ".join(f"{i + 1} {name}" for i, name in enumerate(self._names))
-        keys = Text(f"keys: lamp {lamps} · relay 4 5 6 · q or Ctrl-C ends", style="dim")
+        keys = Text(f"keys: lamps {lamps} · relays 4 5 6 · q or Ctrl-C ends", style="dim")
         events = Text("\n".join(self._events) or "waiting for the devices")
         self._live.update(Group(devices, events, keys), refresh=True)
 
     def _brief(self, name: str, state: DeviceState) -> Text:
-        """A device in few lines, for a small terminal."""
+        """Return a device in a few lines, for a small terminal."""
         lines = [f"{name} {state.status}  {_switches(state)}"]
         readings = [
             f"{kind} {values[-1]:g} {UNITS.get(kind, '')} {sparklines([*values][-8:])[0]}"
@@ -166,7 +170,7 @@ class RichView:
             title=f"[bold]{name}[/] [{colour}]{state.status}[/]",
         )
 
-    def _keys(self, watch: DeviceMonitor) -> None:
+    def _handle_keys(self, monitor: DeviceMonitor) -> None:
         while select.select([sys.stdin], [], [], 0)[0]:
             key = os.read(sys.stdin.fileno(), 1)
             if key in (b"q", b""):
@@ -175,12 +179,12 @@ class RichView:
             index = key[0] - ord("1")
             if 0 <= index < len(self._names) * len(SWITCHES):
                 switch, device = divmod(index, len(self._names))
-                watch.command(self._names[device], SWITCHES[switch], "TOGGLE")
+                monitor.command(self._names[device], SWITCHES[switch], "TOGGLE")
 
 
 @contextlib.contextmanager
 def _single_keys() -> Iterator[None]:
-    """Keys arrive one by one and are not shown; Ctrl-C stays what it is."""
+    """Make the terminal deliver each key at once, without echo. Ctrl-C still interrupts."""
     import termios
     import tty
 
@@ -193,10 +197,10 @@ def _single_keys() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def open_view(console: Console, names: Sequence[str], running: Sequence[SimulatedDevice]) -> Iterator[View]:
-    """The live screen where there is a terminal to show it and to take keys from, else lines."""
+def open_view(console: Console, names: Sequence[str], devices: Sequence[SimulatedDevice]) -> Iterator[View]:
+    """Open the live view if standard input and output are a terminal, otherwise the plain view."""
     if console.is_terminal and sys.stdin.isatty():
         with _single_keys(), Live(console=console, auto_refresh=False, screen=False) as live:
-            yield RichView(live, names, running)
+            yield RichView(live, names, devices)
     else:
         yield PlainView(console)

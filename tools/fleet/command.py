@@ -181,7 +181,7 @@ def run(
     ] = None,
     broker_choice: Annotated[
         str,
-        typer.Option("--broker", help="iotcore, mosquitto, mqtt://[user:password@]host[:port], mqtts://..."),
+        typer.Option("--broker", help="iotcore, mosquitto, or a URL such as mqtts://user:password@host:port"),
     ] = "iotcore",
     seconds: Annotated[
         float, typer.Option(min=1, help="duration of the measurement, after all devices are online")

@@ -1,1 +1,1 @@
-"""`make monitor`: what the devices on a broker say, in the terminal or on a page."""
+"""`make monitor`: status, readings, alerts and switches of all devices, in a terminal or on a web page."""

@@ -1,4 +1,4 @@
-"""What a person wants to be told: a reading out of its range, a device that has gone silent."""
+"""Alerts of the monitor: readings that violate a rule, devices that are offline or silent."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from tools.errors import UserError
 from tools.monitor.device_state import DeviceState
 
 _RULE = re.compile(r"([^/<>]+)/([^/<>]+)([<>])(-?\d+(?:\.\d+)?)")
-_SILENT = 5  # times the usual pause between two messages
-_SHORTEST = 30.0  # s
+_SILENT_FACTOR = 5  # a device is silent after this many times its usual interval between messages
+_MIN_SILENCE = 30.0  # seconds
 
 
 @dataclass(frozen=True)
 class AlertRule:
-    """`device` may be `*`."""
+    """An alert rule: a limit of a reading. `device` `*` stands for any device."""
 
     device: str
     reading: str
-    comparison: str
+    comparison: str  # "<" or ">": the rule is violated if the value is below or above the limit
     limit: float
 
     def is_violated(self, device: str, reading: str, value: float) -> bool:
+        """Return whether this rule is for the reading of this device, and `value` violates it."""
         compare = operator.gt if self.comparison == ">" else operator.lt
         return self.device in ("*", device) and self.reading == reading and compare(value, self.limit)
 
 
 def parse_rule(text: str) -> AlertRule:
-    """`kitchen/load>2`, `*/chip_temperature>70`. Raises UserError."""
+    """Parse a rule such as `kitchen/load>2` or `*/chip_temperature>70`. Raises UserError."""
     match = _RULE.fullmatch(text.strip())
     if not match:
         raise UserError(
@@ -41,48 +42,57 @@ def parse_rule(text: str) -> AlertRule:
 
 
 class Alerts:
-    """The alerts of now, by what they are about; `say` is told when one comes or goes."""
+    """Active alerts, by device and reading; the reading is empty in alerts about the device itself.
+
+    `on_change` is called with a text when an alert starts or ends.
+    """
 
     def __init__(self, rules: list[AlertRule], on_change: Callable[[str], None]) -> None:
         self.active: dict[tuple[str, str], str] = {}
         self._rules = rules
-        self._say = on_change
-        self._pauses: dict[str, float] = {}
-        self._heard: dict[str, float] = {}
+        self._on_change = on_change
+        self._intervals: dict[str, float] = {}  # seconds between messages, by device
+        self._last_seen: dict[str, float] = {}  # seconds since the epoch, by device
 
     def handle_reading(self, device: str, name: str, value: float) -> None:
-        """A reading has come."""
-        broken = [rule for rule in self._rules if rule.is_violated(device, name, value)]
-        if broken:
-            self._raise(device, name, f"{name} {value:g} {broken[0].comparison} {broken[0].limit:g}")
+        """Check a new reading against the rules."""
+        violated = [rule for rule in self._rules if rule.is_violated(device, name, value)]
+        if violated:
+            self._start(device, name, f"{name} {value:g} {violated[0].comparison} {violated[0].limit:g}")
         else:
             self._end(device, name)
 
     def check_devices(self, devices: dict[str, DeviceState], now: float | None = None) -> None:
-        """Which devices are offline, or silent for longer than is usual of them."""
+        """Check which devices are offline, or silent for five times their usual interval and for 30 s.
+
+        The usual interval is the longest recent one. `now` is in seconds since the epoch.
+        """
         now = time.time() if now is None else now
         for name, device in devices.items():
-            before = self._heard.get(name)
+            before = self._last_seen.get(name)
             if before and device.last_seen > before:
-                self._pauses[name] = max(self._pauses.get(name, 0) * 0.9, device.last_seen - before)
-            self._heard[name] = device.last_seen
-            silent = now - device.last_seen
+                interval = device.last_seen - before
+                self._intervals[name] = max(self._intervals.get(name, 0) * 0.9, interval)
+            self._last_seen[name] = device.last_seen
+            silence = now - device.last_seen
             if device.status == "offline":
-                self._raise(name, "", "offline")
-            elif name in self._pauses and silent > max(_SHORTEST, _SILENT * self._pauses[name]):
-                self._raise(name, "", "says nothing any more")
+                self._start(name, "", "offline")
+            elif name in self._intervals and silence > max(
+                _MIN_SILENCE, _SILENT_FACTOR * self._intervals[name]
+            ):
+                self._start(name, "", "silent")
             else:
                 self._end(name, "")
 
     def for_device(self, device: str) -> list[str]:
-        """What is wrong with a device now."""
+        """Return the texts of a device's active alerts."""
         return [text for (name, _), text in self.active.items() if name == device]
 
-    def _raise(self, device: str, what: str, text: str) -> None:
-        if (device, what) not in self.active:
-            self._say(f"ALERT {device}: {text}")
-        self.active[device, what] = text
+    def _start(self, device: str, reading: str, text: str) -> None:
+        if (device, reading) not in self.active:
+            self._on_change(f"ALERT {device}: {text}")
+        self.active[device, reading] = text
 
-    def _end(self, device: str, what: str) -> None:
-        if self.active.pop((device, what), None):
-            self._say(f"{device}: {what or 'there'} again as it should be")
+    def _end(self, device: str, reading: str) -> None:
+        if self.active.pop((device, reading), None):
+            self._on_change(f"{device}: {reading} is back to normal" if reading else f"{device} is back")

@@ -1,4 +1,4 @@
-"""The command `monitor`."""
+"""Command line of `make monitor`: terminal view, web page (`--web`), or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ from tools.monitor.model import MonitorModel
 
 def main(
     broker: Annotated[
-        str, typer.Option(help="mqtt://[user:password@]host[:port], or mqtts:// with TLS")
+        str, typer.Option(help="broker, such as mqtt://user:password@host:port, or mqtts:// with TLS")
     ] = "mqtt://localhost",
-    prefix: Annotated[str, typer.Option(help="where the devices' topics begin")] = "umqtt5",
-    ca: Annotated[Optional[Path], typer.Option(help="TLS: who signed the broker's certificate")] = None,
-    cert: Annotated[Optional[Path], typer.Option(help="TLS: a certificate of one's own")] = None,
-    key: Annotated[Optional[Path], typer.Option(help="TLS: the private key of it")] = None,
-    web: Annotated[bool, typer.Option("--web", help="as a page on this computer")] = False,
-    web_port: Annotated[int, typer.Option(min=0, max=65535, help="of the page; 0 takes a free one")] = 0,
+    prefix: Annotated[str, typer.Option(help="first part of the devices' topics")] = "umqtt5",
+    ca: Annotated[Optional[Path], typer.Option(help="TLS: CA file of the broker's certificate")] = None,
+    cert: Annotated[Optional[Path], typer.Option(help="TLS: client certificate")] = None,
+    key: Annotated[Optional[Path], typer.Option(help="TLS: private key of the client certificate")] = None,
+    web: Annotated[bool, typer.Option("--web", help="web page on this computer")] = False,
+    web_port: Annotated[int, typer.Option(min=0, max=65535, help="port of the web page; 0: a free port")] = 0,
     alert: Annotated[
-        Optional[list[str]], typer.Option(help="device/reading>number; * is any device; may be repeated")
+        Optional[list[str]],
+        typer.Option(help="device/reading>number or device/reading<number; * is any device; repeatable"),
     ] = None,
     record: Annotated[Optional[Path], typer.Option(help="append readings to this CSV file")] = None,
-    seconds: Annotated[Optional[float], typer.Option(min=1, help="end by itself")] = None,
+    seconds: Annotated[
+        Optional[float], typer.Option(min=1, help="end after this time, if the output is not a terminal")
+    ] = None,
 ) -> None:
-    """What the devices on a broker say: status, readings with plots, alerts; commands to their switches.
+    """Show all devices of a broker live: status, readings with plots, alerts; send commands to switches.
 
-    Without a terminal it prints lines. A broker that goes away is shown, and waited for.
+    If the output is not a terminal, it prints lines. If the connection is lost, it reconnects by itself.
     """
     console = Console(soft_wrap=True)
     rules = [alerts.parse_rule(text) for text in alert or []]
@@ -50,24 +53,24 @@ def main(
 
             MonitorApp(model).run()
         else:
-            _lines(model, console, seconds)
+            _print_lines(model, console, seconds)
     finally:
         model.close()
 
 
-def _lines(model: MonitorModel, console: Console, seconds: float | None) -> None:
-    """Events as they come, readings every two seconds."""
-    said = told = 0.0
+def _print_lines(model: MonitorModel, console: Console, seconds: float | None) -> None:
+    """Print events as they come, and all readings every two seconds, until the time is over or Ctrl-C."""
+    last_event = last_readings = 0.0
     ends = time.monotonic() + (seconds or 1e9)
     with contextlib.suppress(KeyboardInterrupt):
         while time.monotonic() < ends:
             model.poll(100)
             for at, text in list(model.events):
-                if at > said:
-                    said = at
+                if at > last_event:
+                    last_event = at
                     console.print(text, markup=False, highlight=False)
-            if time.monotonic() - told > 2:
-                told = time.monotonic()
+            if time.monotonic() - last_readings > 2:
+                last_readings = time.monotonic()
                 for name, device in sorted(model.monitor.devices.items()):
                     values = ", ".join(f"{k} {v[-1]:g}" for k, v in device.readings.items())
                     switches = ", ".join(f"{k} {v}" for k, v in device.switches.items())

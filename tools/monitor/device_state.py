@@ -1,4 +1,7 @@
-"""What the devices of one prefix say, as it comes in; and commands to them, confirmed."""
+"""Device state from MQTT: status, readings, health and switches of all devices, and commands with responses.
+
+Messages are not trusted: texts are sanitized, and the number of devices and readings is limited.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,16 @@ from tools.broker import Address
 from umqtt5 import Client, MQTTError
 from umqtt5.properties import CORRELATION_DATA, pack
 
-HISTORY = 40
-# more than that is dropped and counted: whoever may publish must not fill our memory
+HISTORY = 40  # default number of values stored per reading
+# Limits, so that no publisher can fill the memory. Messages beyond them are counted and dropped.
 MAX_DEVICES = 500
-MAX_ITEMS_PER_DEVICE = 64  # readings or switches of a device
+MAX_ITEMS_PER_DEVICE = 64  # maximum number of readings, and of switches
 MAX_NAME_LENGTH = 48  # characters
-# what can be commanded: the level of their topics
+# topic levels of actuators: <prefix>/<device>/<platform>/<name>
 PLATFORMS = ("switch", "valve", "light", "number")
-_LINE = 200  # characters of an error
-_TOO_LARGE = 1e15
-_COMMANDS = 100  # that are remembered
+_MAX_ERROR_LENGTH = 200  # bytes
+_MAX_VALUE = 1e15  # larger values are ignored
+_MAX_COMMANDS = 100  # number of commands stored
 
 UNITS = {
     "memory_available": "MiB",
@@ -38,36 +41,36 @@ UNITS = {
 
 @dataclass
 class DeviceState:
-    """All that a device has said; of its readings the last so many, with the time of each."""
+    """State of one device, from its messages."""
 
     status: str = "unknown"
-    readings: dict[str, deque[float]] = field(default_factory=dict)
-    timestamps: dict[str, deque[float]] = field(default_factory=dict)  # s since the epoch
-    health: dict[str, Any] = field(default_factory=dict)
-    switches: dict[str, str] = field(default_factory=dict)
-    platforms: dict[str, str] = field(default_factory=dict)  # of each switch: its level in topics
-    message_count: int = 0
-    last_seen: float = 0.0  # s since the epoch
+    readings: dict[str, deque[float]] = field(default_factory=dict)  # reading: its latest values
+    timestamps: dict[str, deque[float]] = field(default_factory=dict)  # reading: seconds since the epoch
+    health: dict[str, Any] = field(default_factory=dict)  # figures of the health message
+    switches: dict[str, str] = field(default_factory=dict)  # actuator: its state
+    platforms: dict[str, str] = field(default_factory=dict)  # actuator: one of PLATFORMS
+    message_count: int = 0  # number of messages received
+    last_seen: float = 0.0  # time of the last message, seconds since the epoch
 
 
 @dataclass
 class Command:
-    """A command on its way. `answer` is the device's, None as long as there is none."""
+    """A command that was sent to a device."""
 
     device: str
     switch: str
     payload: str
-    response: dict[str, Any] | None = None
+    response: dict[str, Any] | None = None  # response of the device, None until it arrives
     sent_at: float = field(default_factory=time.monotonic)
 
 
 def sanitize(text: str, limit: int = MAX_NAME_LENGTH) -> str:
-    """What anybody may have sent, made fit to be shown: short, and without control characters."""
+    """Return a received text made safe to display: cut to `limit` characters, control characters as `?`."""
     return "".join(c if c.isprintable() else "?" for c in text[:limit])
 
 
-def _state_of(payload: bytes) -> str:
-    """The state of an actuator: a word, a number, or what is in JSON; a valve's is ON where it is open."""
+def _parse_state(payload: bytes) -> str:
+    """Return the state of an actuator: plain text, or `state` of a JSON object. Open valves are ON."""
     text = payload.decode(errors="replace")
     if text.startswith("{"):
         with contextlib.suppress(ValueError, RecursionError):
@@ -76,33 +79,37 @@ def _state_of(payload: bytes) -> str:
 
 
 class DeviceMonitor:
-    """The desktop's side: umqtt5 itself, on CPython. What it hears may be anything.
+    """MQTT client that tracks the state of all devices below a prefix, and sends commands to them.
 
-    `history` is how many values of a reading are kept. A `guest` leaves the broker as it was; else
-    what devices have left there is cleared at the end.
+    `history` is the number of values stored per reading. With `shared_broker`, `close()` leaves the
+    broker as it is. Otherwise it deletes the devices' retained messages.
     """
 
     def __init__(
         self, broker: Address, prefix: str, history: int = HISTORY, shared_broker: bool = False
     ) -> None:
         self.devices: dict[str, DeviceState] = {}
-        self.commands: dict[bytes, Command] = {}
+        self.commands: dict[bytes, Command] = {}  # by correlation data; the latest 100
         self.is_connected = False
-        self.dropped_messages = 0  # messages of devices and readings that there is no room for
+        self.dropped_messages = 0  # number of messages beyond MAX_DEVICES and MAX_ITEMS_PER_DEVICE
         self._prefix = prefix
         self._history = history
-        self._guest = shared_broker
-        # told in words what changes, but for readings
+        self._shared_broker = shared_broker
+        # called with a text for each change except readings
         self.on_event: Callable[[str], None] = lambda text: None
+        # called with device, reading and value
         self.on_reading: Callable[[str, str, float], None] = lambda device, name, value: None
-        self._number = 0
-        me = f"{prefix.replace('/', '-')}-watch" + (f"-{secrets.token_hex(3)}" if shared_broker else "")
-        # devices answer at a topic of their own, where a broker lets them write: ours are told apart
+        self._number = 0  # number of the last command
+        client_id = f"{prefix.replace('/', '-')}-watch"
+        if shared_broker:
+            client_id += f"-{secrets.token_hex(3)}"
+        # Several clients may send commands and receive responses at the same topics. Correlation data that
+        # starts with this mark identifies the responses to this client's commands.
         self._mark = secrets.token_bytes(6)
         self._client = Client(
             broker.host,
             broker.port,
-            client_id=me,
+            client_id=client_id,
             user=broker.user,
             password=broker.password,
             ssl=broker.ssl_context(),
@@ -112,31 +119,36 @@ class DeviceMonitor:
             outbox=16384,
             inflight=64,
         )
-        self._client.on_state = self._state
-        self._client.subscribe(f"{prefix}/+/status", self._status, qos=1)
-        self._client.subscribe(f"{prefix}/+/sensor/+", self._reading)
-        self._client.subscribe(f"{prefix}/+/sensor/+/+", self._reading)  # of one with several quantities
+        self._client.on_state = self._on_state
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        subscribe, base = self._client.subscribe, f"{self._prefix}/+"
+        subscribe(f"{base}/status", self._on_status, qos=1)
+        subscribe(f"{base}/sensor/+", self._on_sensor)
+        subscribe(f"{base}/sensor/+/+", self._on_sensor)  # sensors with several quantities, and errors
         for platform in PLATFORMS:
-            self._client.subscribe(f"{prefix}/+/{platform}/+", self._switch, qos=1)
-        self._client.subscribe(f"{prefix}/+/health", self._health)
-        self._client.subscribe(f"{prefix}/+/answer", self._answered, qos=1)
+            subscribe(f"{base}/{platform}/+", self._on_switch, qos=1)
+        subscribe(f"{base}/health", self._on_health)
+        subscribe(f"{base}/answer", self._on_response, qos=1)
 
     def connect(self) -> None:
-        """Raises OSError or MQTTError."""
+        """Connect to the broker. Raises OSError or MQTTError."""
         self._client.connect()
 
     def poll(self, ms: int) -> None:
+        """Receive messages, waiting up to `ms` milliseconds for the first one."""
         self._client.poll(ms)
 
     def close(self) -> None:
-        """Say goodbye, and leave nothing retained on a broker that others use."""
+        """Disconnect. Without `shared_broker`, first delete the devices' retained messages."""
         self.on_event = lambda text: None
-        if self._guest:
+        if self._shared_broker:
             with contextlib.suppress(OSError, MQTTError):
                 self._client.disconnect()
             return
         with contextlib.suppress(OSError, MQTTError):
-            self._client.poll(200)  # the devices that have just ended leave their wills
+            self._client.poll(200)  # to receive the wills of devices that have just ended
             for name, device in self.devices.items():
                 topics = [f"{name}/status"]
                 topics += [f"{name}/{device.platforms[switch]}/{switch}" for switch in device.switches]
@@ -146,27 +158,29 @@ class DeviceMonitor:
             self._client.disconnect()
 
     def command(self, device: str, switch: str, payload: str) -> Command:
-        """Send a command; its answer is looked for in `commands`."""
+        """Send a command to an actuator. The device's response is stored in the returned Command."""
         self._number += 1
         key = self._mark + b"%d" % self._number
         self.commands[key] = command = Command(device, switch, payload)
-        for old in list(self.commands)[:-_COMMANDS]:
+        for old in list(self.commands)[:-_MAX_COMMANDS]:
             del self.commands[old]
         properties = pack(response_topic=f"{self._prefix}/{device}/answer", correlation_data=key)
         known = self.devices.get(device, DeviceState()).platforms
         topic = f"{self._prefix}/{device}/{known.get(switch, 'switch')}/{switch}/set"
-        self.on_event(f"{device}: {switch}: {payload} asked")
+        self.on_event(f"{device}: {switch}: command {payload}")
         if not self._client.publish(topic, payload, qos=1, properties=properties):
-            command.response = {"ok": False, "error": "no room in our outbox"}
+            command.response = {"ok": False, "error": "the monitor's outbox is full"}
         return command
 
-    def _state(self, client: Any, connected: bool, error: Exception | None) -> None:
+    # ---- handlers
+
+    def _on_state(self, client: Any, connected: bool, error: Exception | None) -> None:
         self.is_connected = connected
         if not connected and error is not None:
-            self.on_event(f"link to the broker lost: {error}")
+            self.on_event(f"connection to the broker lost: {error}")
 
-    def _device(self, message: Any) -> tuple[DeviceState, list[str]]:
-        """Whose message it is, and the levels of its topic behind the prefix, to be shown."""
+    def _find_device(self, message: Any) -> tuple[DeviceState, list[str]]:
+        """Return the device of a message, created if new, and the sanitized topic levels below the prefix."""
         levels = [sanitize(level) for level in message.topic[len(self._prefix) + 1 :].split("/")]
         device = self.devices.get(levels[0])
         if device is None:
@@ -179,24 +193,26 @@ class DeviceMonitor:
         device.last_seen = time.time()
         return device, levels
 
-    def _room(self, table: dict[str, Any], name: str) -> bool:
+    def _has_room(self, table: dict[str, Any], name: str) -> bool:
+        """Return whether `table` has `name` or room for it; otherwise count the message as dropped."""
         if name in table or len(table) < MAX_ITEMS_PER_DEVICE:
             return True
         self.dropped_messages += 1
         return False
 
-    def _status(self, message: Any) -> None:
-        device, levels = self._device(message)
+    def _on_status(self, message: Any) -> None:
+        device, levels = self._find_device(message)
         status = sanitize(message.payload.decode(errors="replace"))
         if status != device.status:
             self.on_event(f"{levels[0]}: {status}")
         device.status = status
 
-    def _reading(self, message: Any) -> None:
-        device, levels = self._device(message)
+    def _on_sensor(self, message: Any) -> None:
+        """Handle a reading, or the error of a sensor."""
+        device, levels = self._find_device(message)
         name = "/".join(levels[2:])
         if levels[3:] == ["error"]:
-            text = sanitize(bytes(message.payload[:_LINE]).decode(errors="replace"))
+            text = sanitize(bytes(message.payload[:_MAX_ERROR_LENGTH]).decode(errors="replace"))
             if text:
                 self.on_event(f"{levels[0]}: sensor {levels[2]}: {text}")
             return
@@ -204,44 +220,44 @@ class DeviceMonitor:
             value = float(message.payload[:40])
         except ValueError:
             return
-        if not abs(value) < _TOO_LARGE or not self._room(device.readings, name):  # NaN, too
+        if not abs(value) < _MAX_VALUE or not self._has_room(device.readings, name):  # also false for NaN
             return
-        for table, what in ((device.readings, value), (device.timestamps, device.last_seen)):
-            table.setdefault(name, deque(maxlen=self._history)).append(what)
+        for table, number in ((device.readings, value), (device.timestamps, device.last_seen)):
+            table.setdefault(name, deque(maxlen=self._history)).append(number)
         self.on_reading(levels[0], name, value)
 
-    def _switch(self, message: Any) -> None:
-        device, levels = self._device(message)
-        state = _state_of(message.payload)
-        if not self._room(device.switches, levels[2]):
+    def _on_switch(self, message: Any) -> None:
+        device, levels = self._find_device(message)
+        state = _parse_state(message.payload)
+        if not self._has_room(device.switches, levels[2]):
             return
         device.platforms[levels[2]] = levels[1]
         if device.switches.get(levels[2]) not in (None, state):
             self.on_event(f"{levels[0]}: {levels[2]} is {state}")
         device.switches[levels[2]] = state
 
-    def _health(self, message: Any) -> None:
-        device, _ = self._device(message)
+    def _on_health(self, message: Any) -> None:
+        device, _ = self._find_device(message)
         with contextlib.suppress(ValueError, RecursionError):
             figures = json.loads(message.payload)
             if isinstance(figures, dict):
-                numbers = [(k, v) for k, v in figures.items() if isinstance(v, (int, float, str))]
+                scalars = [(k, v) for k, v in figures.items() if isinstance(v, (int, float, str))]
                 device.health = {
                     sanitize(key): sanitize(value) if isinstance(value, str) else value
-                    for key, value in numbers[:MAX_ITEMS_PER_DEVICE]
-                    if isinstance(value, str) or abs(value) < _TOO_LARGE
+                    for key, value in scalars[:MAX_ITEMS_PER_DEVICE]
+                    if isinstance(value, str) or abs(value) < _MAX_VALUE
                 }
 
-    def _answered(self, message: Any) -> None:
+    def _on_response(self, message: Any) -> None:
         command = self.commands.get(message.property(CORRELATION_DATA) or b"")
         if command is None:
             return
         try:
-            answer = json.loads(message.payload)
+            response = json.loads(message.payload)
         except (ValueError, RecursionError):
             return
-        if isinstance(answer, dict):
-            command.response = answer
-            if not answer.get("ok"):
-                why = sanitize(str(answer.get("error")))
-                self.on_event(f"{command.device}: {command.switch}: refused: {why}")
+        if isinstance(response, dict):
+            command.response = response
+            if not response.get("ok"):
+                reason = sanitize(str(response.get("error")))
+                self.on_event(f"{command.device}: {command.switch}: command refused: {reason}")

@@ -1,4 +1,4 @@
-"""A watch with its alerts and its last events: what both faces of the monitor show."""
+"""Data model of the monitor, shared by terminal and web page: device state, alerts, events, CSV recording."""
 
 from __future__ import annotations
 
@@ -14,41 +14,45 @@ from tools.monitor.alerts import AlertRule, Alerts
 from tools.monitor.device_state import UNITS, DeviceMonitor, sanitize
 from umqtt5 import MQTTError
 
-_HISTORY = 600  # values of a reading
-_EVENTS = 200
-_LINE = 200  # characters
-_ROUNDS = 50
+_HISTORY = 600  # number of values stored per reading
+_MAX_EVENTS = 200
+_MAX_EVENT_LENGTH = 200  # characters
+_MAX_POLLS = 50  # maximum number of polls without waiting in one `poll()`
 
 
 class MonitorModel:
-    """`poll()` often. Nothing of it blocks but the first connect and name resolution."""
+    """All that the monitor shows. Call `poll()` often.
+
+    Only the first connect and name resolution block. `record` is a CSV file to which readings are
+    appended, None for none.
+    """
 
     def __init__(
         self, address: Address, prefix: str, rules: list[AlertRule], record: Path | None = None
     ) -> None:
         self.address = address
         self.prefix = prefix
-        self.events: deque[tuple[float, str]] = deque(maxlen=_EVENTS)
+        self.events: deque[tuple[float, str]] = deque(maxlen=_MAX_EVENTS)  # time (s since the epoch), text
         self.alerts = Alerts(rules, self.add_event)
         self.monitor = DeviceMonitor(address, prefix, history=_HISTORY, shared_broker=True)
         self.monitor.on_event = self.add_event
-        self.monitor.on_reading = self._reading
+        self.monitor.on_reading = self._on_reading
         self._file: TextIO | None = record.open("a", newline="") if record else None
         self._rows = csv.writer(self._file) if self._file else None
 
     def connect(self) -> None:
-        """For the first time; later it comes back by itself. Raises UserError."""
+        """Connect to the broker. Later reconnects happen in `poll()`. Raises UserError."""
         try:
             self.monitor.connect()
         except (OSError, MQTTError) as error:
             raise UserError(
-                f"{self.address} does not take us: {error}; `make doctor BROKER=...` tells more"
+                f"{self.address}: connection failed: {error}. Try: make doctor BROKER={self.address}"
             ) from error
 
     def poll(self, ms: int = 0) -> None:
-        """Take what has come, wait up to `ms` for more."""
+        """Receive messages, waiting up to `ms` milliseconds for the first one, and update the alerts."""
         self.monitor.poll(ms)
-        for _ in range(_ROUNDS):
+        for _ in range(_MAX_POLLS):
             before = sum(device.message_count for device in self.monitor.devices.values())
             self.monitor.poll(0)
             if before == sum(device.message_count for device in self.monitor.devices.values()):
@@ -56,33 +60,38 @@ class MonitorModel:
         self.alerts.check_devices(self.monitor.devices)
 
     def close(self) -> None:
+        """Disconnect, and close the CSV file."""
         self.monitor.close()
         if self._file:
             self._file.close()
 
     def add_event(self, text: str) -> None:
-        """Something has happened."""
-        self.events.append((time.time(), sanitize(text, _LINE)))
+        """Append a text to the events."""
+        self.events.append((time.time(), sanitize(text, _MAX_EVENT_LENGTH)))
 
     def send_command(self, device: str, name: str, payload: str) -> str | None:
-        """Send a command to a switch that there is; returns why not."""
+        """Send ON, OFF or TOGGLE to a switch. Returns None, or the reason if it was not sent."""
         if payload not in ("ON", "OFF", "TOGGLE"):
             return "expected ON, OFF or TOGGLE"
         if name not in getattr(self.monitor.devices.get(device), "switches", {}):
-            return "there is no such switch"
+            return "no such switch"
         if not self.monitor.is_connected:
-            return "there is no link to the broker"
+            return "not connected to the broker"
         self.monitor.command(device, name, payload)
         return None
 
-    def _reading(self, device: str, name: str, value: float) -> None:
+    def _on_reading(self, device: str, name: str, value: float) -> None:
         self.alerts.handle_reading(device, name, value)
         if self._rows and self._file:
             self._rows.writerow([f"{time.time():.3f}", device, name, value])
             self._file.flush()
 
     def snapshot(self, since: float = 0.0) -> dict[str, Any]:
-        """All that is known, as JSON has it; of readings the values that came after `since`."""
+        """Return the state as JSON-compatible objects.
+
+        With `since` (seconds since the epoch), it has only values and events after this time, and only
+        devices that have sent a message since or have an alert.
+        """
         return {
             "broker": str(self.address),
             "prefix": self.prefix,

@@ -1,4 +1,4 @@
-"""The monitor in a terminal: Textual, with plots."""
+"""Terminal view of the monitor (Textual): device table, readings with plot, switches, events."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from textual_plotext import PlotextPlot
 from tools.monitor.device_state import UNITS
 from tools.monitor.model import MonitorModel
 
-_POLL = 0.05  # s
-_SHOW = 0.5  # s
-_PLOT = 300.0  # s that a plot shows at most
+_POLL_INTERVAL = 0.05  # seconds
+_REFRESH_INTERVAL = 0.5  # seconds
+_PLOT_SECONDS = 300.0  # maximum time span of a plot
 
 
 class MonitorApp(App[None]):
-    """Devices at the left, the chosen one at the right, what happens below."""
+    """Textual application: devices on the left, the selected one on the right, events below."""
 
     TITLE = "umqtt5 monitor"
     CSS = """
@@ -36,21 +36,21 @@ class MonitorApp(App[None]):
     """
     BINDINGS = [
         Binding("q", "quit", "quit"),
-        Binding("1", "flip(0)", "first switch"),
-        Binding("2", "flip(1)", "second switch"),
-        Binding("3", "flip(2)", "third switch", show=False),
-        Binding("4", "flip(3)", "fourth switch", show=False),
+        Binding("1", "toggle_switch(0)", "first switch"),
+        Binding("2", "toggle_switch(1)", "second switch"),
+        Binding("3", "toggle_switch(2)", "third switch", show=False),
+        Binding("4", "toggle_switch(3)", "fourth switch", show=False),
         Binding("n", "next_reading", "next plot"),
     ]
 
     def __init__(self, model: MonitorModel) -> None:
         super().__init__()
         self.model = model
-        self.device = ""  # the chosen one
-        self.reading = ""
-        self._said = 0.0
-        self._rows: dict[str, Any] = {}
-        self._switches: list[str] = []
+        self.device = ""  # name of the selected device
+        self.reading = ""  # name of the plotted reading
+        self._last_event = 0.0  # time of the last event shown, seconds since the epoch
+        self._rows: dict[str, Any] = {}  # device: key of its row in the device table
+        self._switches: list[str] = []  # names of the switches shown
 
     def compose(self) -> ComposeResult:
         yield Header(show_clock=True)
@@ -71,11 +71,11 @@ class MonitorApp(App[None]):
         self.sub_title = f"{self.model.address} {self.model.prefix}/"
         self.query_one("#devices", DataTable).add_columns("device", "status", "last seen", "alerts")
         self.query_one("#readings", DataTable).add_columns("reading", "now", "unit", "lowest", "highest")
-        self.set_interval(_POLL, self.model.poll)
-        self.set_interval(_SHOW, self.show_all)
+        self.set_interval(_POLL_INTERVAL, self.model.poll)
+        self.set_interval(_REFRESH_INTERVAL, self.show_all)
         self.query_one("#devices").focus()
 
-    # ---- what is chosen
+    # ---- input
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         key = str(event.row_key.value) if event.row_key else ""
@@ -88,12 +88,14 @@ class MonitorApp(App[None]):
             self.reading = key
 
     def action_next_reading(self) -> None:
+        """Plot the next reading."""
         names = sorted(self._state.readings) if self._state else []
         if names:
             at = names.index(self.reading) + 1 if self.reading in names else 0
             self.query_one("#readings", DataTable).move_cursor(row=at % len(names))
 
-    def action_flip(self, index: int) -> None:
+    def action_toggle_switch(self, index: int) -> None:
+        """Toggle a switch of the selected device; `index` is its position by name."""
         names = sorted(self._state.switches) if self._state else []
         if index < len(names):
             self._command(names[index])
@@ -102,27 +104,28 @@ class MonitorApp(App[None]):
         self._command(str(event.button.name))
 
     def _command(self, switch: str) -> None:
-        why = self.model.send_command(self.device, switch, "TOGGLE")
-        if why:
-            self.notify(f"{self.device} {switch}: {why}", severity="error")
+        reason = self.model.send_command(self.device, switch, "TOGGLE")
+        if reason:
+            self.notify(f"command not sent to {self.device} {switch}: {reason}", severity="error")
 
-    # ---- what is shown
+    # ---- output
 
     @property
     def _state(self) -> Any:
         return self.model.monitor.devices.get(self.device)
 
     def show_all(self) -> None:
+        """Update the whole view from the model."""
         banner = self.query_one("#banner", Static)
-        banner.update(f"no link to {self.model.address}: trying again")
+        banner.update(f"not connected to {self.model.address}: reconnecting")
         banner.set_class(not self.model.monitor.is_connected, "shown")
         self._show_devices()
         if self._state:
             self._show_device()
         log = self.query_one("#log", RichLog)
         for at, text in list(self.model.events):
-            if at > self._said:
-                self._said = at
+            if at > self._last_event:
+                self._last_event = at
                 log.write(f"{time.strftime('%H:%M:%S', time.localtime(at))}  {text}")
 
     def _show_devices(self) -> None:
@@ -168,9 +171,9 @@ class MonitorApp(App[None]):
             points = [
                 (at - now, value)
                 for at, value in zip(device.timestamps[self.reading], device.readings[self.reading])
-                if now - at < _PLOT
+                if now - at < _PLOT_SECONDS
             ]
-            plot.plt.title(f"{self.reading} {UNITS.get(self.reading, '')}, last {_PLOT:.0f} s")
+            plot.plt.title(f"{self.reading} {UNITS.get(self.reading, '')}, last {_PLOT_SECONDS:.0f} s")
             if points:
                 plot.plt.plot([at for at, _ in points], [value for _, value in points], marker="braille")
         plot.refresh()

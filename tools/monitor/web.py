@@ -1,4 +1,4 @@
-"""The monitor as a page on loopback: starlette, a WebSocket, no build step."""
+"""Web page of the monitor: a Starlette server on the loopback interface, with a WebSocket for live data."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tools.monitor.model import MonitorModel
 
 _PAGE = Path(__file__).parent / "page"
 _FILES = {"": "index.html", "style.css": "style.css", "app.js": "app.js"}
-_POLL = 0.02  # s
-_TELL = 0.25  # s
-_LONGEST = 1024  # bytes of what a page sends
+_POLL_INTERVAL = 0.02  # seconds
+_SEND_INTERVAL = 0.25  # seconds
+_MAX_MESSAGE = 1024  # maximum size in bytes of a message from the page
 _HEADERS = {
-    # nothing of another site's, and no script but ours
+    # The page loads nothing from other sites, and runs no script except its own.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -40,7 +40,11 @@ _HOSTS = ["127.0.0.1", "localhost"]
 
 
 def application(model: MonitorModel, token: str) -> Starlette:
-    """The page and its socket. Only who has the `token` is heard: any page may reach loopback."""
+    """Return the application: the page, and the WebSocket `/live`.
+
+    Every web page in the browser can reach the loopback interface. Therefore the WebSocket accepts only
+    clients that know `token` and whose Origin is this computer.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -56,19 +60,19 @@ def application(model: MonitorModel, token: str) -> Starlette:
 
     async def live(socket: WebSocket) -> None:
         origin = urlsplit(socket.headers.get("origin", ""))
-        given = socket.query_params.get("token", "")
-        if origin.hostname not in _HOSTS or not secrets.compare_digest(given.encode(), token.encode()):
+        client_token = socket.query_params.get("token", "")
+        if origin.hostname not in _HOSTS or not secrets.compare_digest(client_token.encode(), token.encode()):
             await socket.close(4403)
             return
         await socket.accept()
-        teller = asyncio.create_task(_tell(model, socket))
+        sender = asyncio.create_task(_send_updates(model, socket))
         try:
             while True:
-                await _listen(model, socket)
+                await _receive_command(model, socket)
         except (WebSocketDisconnect, RuntimeError):
             pass
         finally:
-            teller.cancel()
+            sender.cancel()
 
     return Starlette(
         routes=[Route("/", page), Route("/{name}", page), WebSocketRoute("/live", live)],
@@ -80,45 +84,51 @@ def application(model: MonitorModel, token: str) -> Starlette:
 async def _poll(model: MonitorModel) -> None:
     while True:
         model.poll()
-        await asyncio.sleep(_POLL)
+        await asyncio.sleep(_POLL_INTERVAL)
 
 
-async def _tell(model: MonitorModel, socket: WebSocket) -> None:
-    """All of it first, then what is new."""
+async def _send_updates(model: MonitorModel, socket: WebSocket) -> None:
+    """Send the complete state once (`"full": true`), then only what is new."""
     since = 0.0
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         while True:
             state = model.snapshot(since)
-            state["whole"] = not since
+            state["full"] = not since
             await socket.send_text(json.dumps(state))
             since = state["now"]
-            await asyncio.sleep(_TELL)
+            await asyncio.sleep(_SEND_INTERVAL)
 
 
-async def _listen(model: MonitorModel, socket: WebSocket) -> None:
-    """One command of the page: `{"device": ..., "switch": ..., "payload": ...}`."""
+async def _receive_command(model: MonitorModel, socket: WebSocket) -> None:
+    """Receive and carry out a command of the page: `{"device": ..., "switch": ..., "payload": ...}`."""
     text = await socket.receive_text()
-    why: str | None = "not understood"
+    reason: str | None = "invalid message"
     with contextlib.suppress(ValueError, TypeError, KeyError):
-        asked: Any = json.loads(text[:_LONGEST])
-        why = model.send_command(str(asked["device"]), str(asked["switch"]), str(asked["payload"]))
-    if why:
-        model.add_event(f"a command of the page: {why}")
+        command: Any = json.loads(text[:_MAX_MESSAGE])
+        reason = model.send_command(str(command["device"]), str(command["switch"]), str(command["payload"]))
+    if reason:
+        model.add_event(f"command from the web page not sent: {reason}")
 
 
 def serve(model: MonitorModel, port: int, console: Console) -> None:
-    """Until Ctrl-C. `port` 0 takes a free one."""
+    """Serve the page until Ctrl-C, and print its address. `port` 0 selects a free one."""
     token = secrets.token_urlsafe(16)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
-        listener.listen()  # before the address is told
+        listener.listen()  # before the address is printed, so that a browser can connect at once
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}"
         console.print(
-            f"{model.address}, {model.prefix}/: {url}", highlight=False, markup=False, soft_wrap=True
+            f"monitoring {model.prefix}/ at {model.address}. Open {url}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
         config = uvicorn.Config(
-            application(model, token), log_level="warning", ws_max_size=_LONGEST, timeout_graceful_shutdown=1
+            application(model, token),
+            log_level="warning",
+            ws_max_size=_MAX_MESSAGE,
+            timeout_graceful_shutdown=1,
         )
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])

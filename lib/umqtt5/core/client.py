@@ -36,7 +36,7 @@ class Client:
       default, 8883 with `ssl`, which is an SSLContext: see `tls`.
     - `client_id`: the broker assigns one if it is empty. `user` is a str, `password` a str or bytes.
     - `keep_alive` and `session_expiry` are in seconds.
-    - `rx` bytes is the largest packet that can be received. The broker is told (Maximum Packet Size).
+    - `rx` bytes is the largest packet that can be received. The client announces it (Maximum Packet Size).
     - `tx` bytes is the room for packets that wait to be written. It limits QoS 0 messages.
     - `outbox` bytes is the room for QoS 1 and 2 messages until they are acknowledged.
     - `inflight` is the maximum number of messages in the outbox, and of messages that the broker may send
@@ -67,14 +67,27 @@ class Client:
     An `answer`, and `client.packet`, is valid until the callback returns.
     """
 
-    # as attributes of the class they take no room in an instance: see `session.Session`
+    # These take no room in the instance until they are set: see `session.Session`.
     on_state = on_ack = on_subscribed = on_unsubscribed = on_error = None
     # True to follow a Server Reference of the broker (4.11), or a function (reference) that returns
     # (host, port), or None not to follow it: see `server_reference`
     follow_redirects = None
     auth = None  # authentication method (4.12): see `enhanced_auth`
 
-    # in `connection`
+    # see `connection.init_connection`
+    stream: object
+    error: object
+    connection_count: int
+    max_reconnect_delay: int
+    has_permanent_error: bool
+    _link: int
+    _idle: int
+    _idle_since: int
+    _is_polling: bool
+    _should_connect: bool
+    _pollable: object
+
+    # functions of `connection` that work as methods
     poll_events = poll_events
     _flush_now = flush_now
     _on_connected = on_connected
@@ -137,7 +150,7 @@ class Client:
         # again, and functions (client, uptime_ms) for the end of a connection
         self._poll_hooks: list = []
         self._disconnect_hooks: list = []
-        init_connection(self)
+        self._ticks_ms = init_connection(self)
         if not isinstance(host, str):
             from ..optional.broker_failover import attach
 

@@ -34,25 +34,25 @@ _PERMANENT_ERROR_DELAY = const(600000)  # ms
 
 
 def init_connection(client):
-    """Set the attributes of a client that belong to its connection."""
-    client.stream = None  # the stream of the transport while there is one
+    """Set the attributes of a client that belong to its connection; returns the function `ticks_ms`."""
+    client.stream = None  # stream from the transport, None without a connection
     client._catch_errors = CatchErrors(OSError, client._on_link_lost)
     client._poller = poll()
     client._pollable = client._do_handshake = None  # object to poll; method that continues to open the stream
     client._watched_events = client._handshake_events = 0
     client._link = LINK_DOWN
-    client._link_since = 0  # ticks of the last change of `_link`, or of CONNACK
+    client._link_since = 0  # ticks when the last try began, CONNACK came, or the connection ended
     client._was_connected = False  # since the stream was opened
     client._should_connect = False
     client._is_polling = False  # handlers may run now, and must not start another round
     client._idle = client._idle_since = 0  # ms without anything to do, and the ticks when they began
     client._reconnect_delay = 0  # ms from `_link_since` to the next try
     client._failures = 0  # number of doublings of the delay's bound
-    client._ticks_ms = ticks_ms
     client.connection_count = 0
     client.max_reconnect_delay = 60000  # ms
     client.error = None  # exception that ended the last connection
     client.has_permanent_error = False  # a retry cannot change it: wrong password, not authorized, banned
+    return ticks_ms
 
 
 def poll_once(client):

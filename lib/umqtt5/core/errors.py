@@ -6,7 +6,7 @@ _PERMANENT = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x9d"
 
 
 class MQTTError(Exception):
-    """The peer has broken the protocol or refused, or a packet exceeds a limit of the broker.
+    """Error with an MQTT reason code: a protocol error, a refusal, or a packet above a limit of the broker.
 
     `code` is the reason code (section 2.4). `detail` is the broker's reason string or our own text, `""` if
     there is none. If `publish` or a similar call raises it, nothing was sent and the connection stays. If

@@ -95,7 +95,7 @@ def _handle_connack(session, packet):
 
 
 def _close_by_broker(session):
-    """The broker has ended or refused the connection: nothing more is written."""
+    """End the session, because the broker has ended or refused the connection. Nothing more is written."""
     session.connection_lost()
     session.state = CLOSING
     session.error = MQTTError(session.packet.reason, session.packet.property(0x1F) or "")

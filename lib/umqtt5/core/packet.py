@@ -169,7 +169,7 @@ class Packet:
         return -1
 
     def set_local_ack(self, packet_id, reason):
-        """Become an answer with a reason code of our own and no properties, because the broker sent none."""
+        """Set the fields of an answer that the broker has not sent: our reason code, no properties."""
         self.packet_id = packet_id
         self.reason = reason
         self.properties_end = self.property_bits = 0

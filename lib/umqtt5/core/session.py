@@ -9,10 +9,10 @@ States:
 - CONNECTING: CONNECT goes out. Only CONNACK may come, and AUTH with enhanced authentication. A CONNACK with
   success leads to CONNECTED.
 - CONNECTED: all packets of a server may come, except a second CONNACK.
-- CLOSING: the session has ended the connection. Nothing more is read. What `prepare_write` still returns is
+- CLOSING: the session has ended the connection. Received bytes are ignored. The rest of the output is
   written, then the driver closes the stream.
 
-`connection_lost` leads from each state to CLOSED.
+`connection_lost` leads from every state to CLOSED.
 
 How to drive it:
 
@@ -34,7 +34,7 @@ Rules:
 - A message is acknowledged when its handlers have returned, in the order of arrival.
 - Nothing is allocated for a message. CONNECT, SUBSCRIBE and UNSUBSCRIBE are made as new bytes.
 - There are two sources of output: `tx`, which contains small packets, and a block, which is a CONNECT or one
-  record of the outbox. A block is written as a whole before `tx`. After it, `tx` is written before the next
+  record of the outbox. A block that has begun is written to its end. Then `tx` is written before the next
   block, so acknowledgements do not wait for the send quota [MQTT-3.3.4-8].
 - The packet that is written first sets up a topic alias. So the form of a PUBLISH is chosen when it becomes
   part of the output, not when the user calls `publish`.
@@ -95,6 +95,12 @@ class Session:
     on_ack = on_subscribed = on_unsubscribed = on_error = None  # see `callbacks`
 
     _handle_publish = handle_publish  # a method, so that `journal` can replace it
+
+    # see `outbound.init_outbound`
+    _alias_topics: list
+    _has_pubrels: bool
+    _send_quota: int
+    _max_short_payload: int
 
     def __init__(self, client_id, rx, tx, outbox, inflight, aliases, keep_alive, timeout):
         if not 0 < inflight < 32768 or not 0 <= keep_alive < 65536 or min(rx, tx) < 64:

@@ -1,9 +1,9 @@
-"""aiomqttc: asyncio, no QoS 2. It looks for a PUBACK every 100 ms."""
+"""Benchmark adapter of aiomqttc (asyncio, no QoS 2). The client checks for a PUBACK every 100 ms."""
 
 import asyncio
 import builtins
 
-builtins.TimeoutError = asyncio.TimeoutError  # it takes it for a built-in, as in CPython
+builtins.TimeoutError = asyncio.TimeoutError  # aiomqttc uses the built-in name, which MicroPython lacks
 
 from aiomqttc import MQTTClient  # noqa: E402
 
@@ -11,6 +11,8 @@ ALIASES = False
 
 
 class Client:
+    """Adapter with the interface of client_baseline."""
+
     def __init__(self, port, topic, payload, count, aliased):
         self.count = count
         self.topic = topic

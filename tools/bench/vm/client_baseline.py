@@ -1,17 +1,28 @@
-"""No client: the least that MQTT 5 asks for, from fixed buffers, one write a packet."""
+"""Baseline of the benchmark: bare MQTT 5 packets from fixed buffers, without a client library.
+
+It writes each packet with one write, and has no checks and no deadlines. Its class also documents the
+interface of all adapters.
+"""
 
 import socket
 
-ALIASES = True
+ALIASES = True  # whether the client supports Topic Aliases
 
 
 class Client:
-    """What the driver needs of a client.
+    """Interface of an adapter, as the driver uses it.
 
-    `publish(topic, payload)` is a QoS 0 message; `qos0(n)`, `qos1(n)` and `qos2(n)` publish `n`
-    one after the other and wait until each has ended; `qos1_window(n)` has twenty of them unacknowledged
-    at a time; `poll()` receives what there is, `idle(n)` does that `n` times while nothing comes. A
-    client leaves out what it can't do.
+    - The constructor connects to the responder at `port`. `topic` and `payload` are those of all messages.
+      `count.increment` is called for each received message. With `aliased`, the topic gets an alias.
+    - `publish(topic, payload)` publishes a QoS 0 message.
+    - `subscribe(topic)` returns after the SUBACK.
+    - `qos0(n)`, `qos1(n)` and `qos2(n)` publish `n` messages, one after the other. At QoS 1 and 2 each
+      waits for its last acknowledgement.
+    - `qos1_window(n)` publishes `n` messages with up to 20 unacknowledged at a time.
+    - `poll()` receives messages, `idle(n)` does what `poll()` does `n` times while none arrives.
+    - `close()` disconnects.
+
+    An adapter omits `qos2` and `qos1_window` if its client does not support them.
     """
 
     def __init__(self, port, topic, payload, count, aliased):
@@ -93,7 +104,7 @@ class Client:
                 at += 2 + rx[at + 1]
             if at == n:
                 return
-            # the rest of the packet that was cut
+            # the beginning of an incomplete packet: move it to the front and read more, byte by byte
             for i in range(n - at):
                 rx[i] = rx[at + i]
             n -= at

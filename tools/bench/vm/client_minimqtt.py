@@ -1,14 +1,16 @@
-"""MiniMQTT: one message at a time, no QoS 2, on sockets that have no `recv_into`."""
+"""Benchmark adapter of MiniMQTT: one message at a time, no QoS 2. MicroPython sockets lack `recv_into`."""
 
 import socket
 
 from adafruit_minimqtt.adafruit_minimqtt import MQTT
 
 ALIASES = False
-WAIT = 0.01  # seconds; its `loop` takes at least the time that its socket waits
+WAIT = 0.01  # seconds; the timeout of `loop` must not be shorter than that of the socket
 
 
 class Client:
+    """Adapter with the interface of client_baseline."""
+
     def __init__(self, port, topic, payload, count, aliased):
         self.count = count
         self.topic = topic
@@ -50,7 +52,7 @@ class Client:
 
 
 class Pool:
-    """CircuitPython's socket pool: an address is a host and a port there."""
+    """CircuitPython's socket pool, in which an address is a tuple of host and port."""
 
     SOCK_STREAM = socket.SOCK_STREAM
 
@@ -62,7 +64,7 @@ class Pool:
 
 
 class Socket:
-    """A socket that takes such an address."""
+    """A socket whose `connect` accepts a tuple of host and port."""
 
     def __init__(self, sock):
         self._sock = sock

@@ -1,4 +1,4 @@
-"""umqtt.simple: one message at a time, no QoS 2."""
+"""Benchmark adapter of umqtt.simple: one message at a time, no QoS 2."""
 
 from umqtt.simple import MQTTClient
 
@@ -6,6 +6,8 @@ ALIASES = False
 
 
 class Client:
+    """Adapter with the interface of client_baseline."""
+
     def __init__(self, port, topic, payload, count, aliased):
         self.count = count
         self.mqtt = MQTTClient(b"bench", "127.0.0.1", port, keepalive=60)

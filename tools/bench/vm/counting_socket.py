@@ -1,4 +1,4 @@
-"""Sockets that count their writes, in place of the module `socket`."""
+"""Replacement of the module `socket` that counts socket writes and bytes."""
 
 import io
 import select
@@ -7,11 +7,13 @@ import sys
 
 
 class SocketCounts:
+    """Number of writes and of bytes written, of all sockets together."""
+
     writes = bytes = 0
 
 
 class Socket(io.IOBase):
-    """A real socket, for clients and for `poll`."""
+    """A real socket with counters. It is a stream, so `select.poll` accepts it, too."""
 
     def __init__(self, *arguments):
         self._real = socket.socket(*arguments)
@@ -63,13 +65,13 @@ class Socket(io.IOBase):
 
 
 class Module:
-    """What stands for `socket`."""
+    """Replacement of the module `socket`."""
 
     def __getattr__(self, name):
         return Socket if name == "socket" else getattr(socket, name)
 
 
 def install():
-    """From now on `import socket` gives counting ones; returns the counts."""
+    """Replace the module `socket` for all later imports; returns SocketCounts."""
     sys.modules["socket"] = sys.modules["usocket"] = Module()
     return SocketCounts

@@ -1,7 +1,7 @@
-"""Measures one client in the VM: what is the same for all of them.
+"""Benchmark driver that runs in the VM: measures rates, heap, socket writes of one client by its adapter.
 
-`main(what, name, load, port, seconds)` prints one line, BENCH and a JSON object. `load` is the code
-that brings in the client's modules; `client_<name>` has the rest, see there.
+`main()` prints one line: `BENCH ` and a JSON object with the figures. The interface of the adapters
+(`client_<name>`) is documented in client_baseline.
 """
 
 import gc
@@ -12,21 +12,23 @@ import micropython
 
 TOPIC = "building-7/room-12/humidity"
 PAYLOAD = b"0123456789abcdef0123456789abcdef"
-# the responder sends as many messages as the payload of a message to this topic says
+# The responder sends as many messages as the payload of a message to this topic says.
 SEND = "bench/send"
 
 
 class MessageCounter:
-    """What a message handler has to do: count, and note when the first and the last one came."""
+    """Counts received messages, and records the time in microseconds of the first and the last one."""
 
     def __init__(self):
         self.received = self.wanted = self.began = self.ended = 0
 
     def expect(self, n):
+        """Start to count `n` messages."""
         self.received = 0
         self.wanted = n
 
     def increment(self):
+        """Count a message."""
         self.received += 1
         if self.received == 1:
             self.began = ticks_us()
@@ -35,7 +37,10 @@ class MessageCounter:
 
 
 def receive(client, count, n):
-    """Have `n` messages sent and received; returns the microseconds from the first to the last one."""
+    """Request and receive `n` messages; returns microseconds, extrapolated to `n` intervals.
+
+    The time is measured from the first to the last message.
+    """
     count.expect(n)
     client.publish(SEND, b"%d" % n)
     while count.received < n:
@@ -44,6 +49,7 @@ def receive(client, count, n):
 
 
 def timed(run, n):
+    """Return the microseconds that `run(n)` takes."""
     gc.collect()
     start = ticks_us()
     run(n)
@@ -51,7 +57,10 @@ def timed(run, n):
 
 
 def rate(measure, seconds, n=2):
-    """Messages a second of `measure(n)`, over about this time; measure returns microseconds."""
+    """Return the messages per second of `measure`, from a run of about `seconds`.
+
+    `measure(n)` handles `n` messages and returns microseconds. The argument `n` is the minimum number.
+    """
     least = n
     while True:
         took = measure(n)
@@ -63,27 +72,32 @@ def rate(measure, seconds, n=2):
 
 
 def rates(connect, count, seconds):
-    found = {}
+    """Return the rates in messages per second; None for what the client does not support."""
+    figures = {}
     client = connect(False)
     for name in ("qos0", "qos1"):
         run = getattr(client, name)
-        found[name + "_per_s"] = rate(lambda n, run=run: timed(run, n), seconds)
+        figures[name + "_per_s"] = rate(lambda n, run=run: timed(run, n), seconds)
     client.subscribe(TOPIC)
-    found["received_per_s"] = rate(lambda n: receive(client, count, n), seconds)
+    figures["received_per_s"] = rate(lambda n: receive(client, count, n), seconds)
     client.close()
     client = connect(True)
-    found["qos0_aliased_per_s"] = client and rate(lambda n: timed(client.qos0, n), seconds)
+    figures["qos0_aliased_per_s"] = client and rate(lambda n: timed(client.qos0, n), seconds)
     if client:
         client.close()
     client = connect(False, 20)
-    found["qos1_window_per_s"] = None
+    figures["qos1_window_per_s"] = None
     if hasattr(client, "qos1_window"):
-        found["qos1_window_per_s"] = rate(lambda n: timed(client.qos1_window, n), seconds, 60)
-    return found
+        figures["qos1_window_per_s"] = rate(lambda n: timed(client.qos1_window, n), seconds, 60)
+    return figures
 
 
 def allocated(run, counter, n):
-    """Bytes of heap that one message takes, by one of the two counters: `3 * n` against `n` messages."""
+    """Return the bytes of heap that `run` allocates per message, with the collector disabled.
+
+    `counter` returns the bytes allocated so far. The difference between `3 * n` and `n` messages cancels
+    what is allocated once.
+    """
     run(n)
     gc.collect()
     gc.disable()
@@ -98,31 +112,31 @@ def allocated(run, counter, n):
 
 
 def memory(connect, count):
-    """Bytes of heap that a connected client holds beside its code, and that a message takes.
+    """Return the bytes of heap that a connected client holds, without its code, and allocations per message.
 
-    `total` also has what is given back at once.
+    The figures in `total` also count memory that is freed at once.
     """
     gc.collect()
     before = gc.mem_alloc()
     client = connect(True) or connect(False)
     gc.collect()
-    found = {"connect_held": gc.mem_alloc() - before}
-    total = found["total"] = {}
+    figures = {"connect_held": gc.mem_alloc() - before}
+    total = figures["total"] = {}
     for name in ("qos0", "qos1", "qos2", "idle", "received"):
         run = getattr(client, name, None)
         n = 10
         if name == "received":
-            # many, for what is allocated while none has come yet is not theirs
+            # many messages, so that allocations while the client waits for the first one do not count
             n = 300
             client.subscribe(TOPIC)
             run = lambda n: receive(client, count, n)  # noqa: E731
-        found[name + "_bytes"] = allocated(run, gc.mem_alloc, n) if run else None
+        figures[name + "_bytes"] = allocated(run, gc.mem_alloc, n) if run else None
         total[name + "_bytes"] = allocated(run, micropython.mem_total, n) if run else None
-    return found
+    return figures
 
 
 def structure(connect, counts):
-    """Socket writes, and bytes on the wire beside the payload, of one QoS 0 publish."""
+    """Return the socket writes of a QoS 0 publish, and its bytes on the wire without the payload."""
     client = connect(True) or connect(False)
     client.qos0(3)
     writes, sent = counts.writes, counts.bytes
@@ -133,26 +147,31 @@ def structure(connect, counts):
     }
 
 
-def main(what, name, load, port, seconds):
+def main(kind, name, import_code, port, seconds):
+    """Take one kind of measurement ("rates", "memory" or "structure") of a client and print it.
+
+    `name` selects the adapter. `import_code` imports the client's modules. `port` is that of the
+    responder. `seconds` is the duration of each rate measurement.
+    """
     counts = None
-    if what == "structure":
+    if kind == "structure":
         import counting_socket
 
         counts = counting_socket.install()
-    exec(load, {})
+    exec(import_code, {})
     module = __import__("client_" + name)
     count = MessageCounter()
 
     def connect(aliased, inflight=8):
         if aliased and not module.ALIASES:
             return None
-        module.Client.inflight = inflight  # who fixes its memory beforehand has to know
+        module.Client.inflight = inflight  # for clients that allocate their memory once, at the start
         return module.Client(port, TOPIC, PAYLOAD, count, aliased)
 
-    if what == "rates":
-        found = rates(connect, count, seconds)
-    elif what == "memory":
-        found = memory(connect, count)
+    if kind == "rates":
+        figures = rates(connect, count, seconds)
+    elif kind == "memory":
+        figures = memory(connect, count)
     else:
-        found = structure(connect, counts)
-    print("BENCH " + json.dumps(found))
+        figures = structure(connect, counts)
+    print("BENCH " + json.dumps(figures))

@@ -1,7 +1,8 @@
-"""What a journal costs: rates, bytes written, syncs, erases and heap per message. Runs in the VM.
+"""Benchmark of the journal that runs in the VM: rates, bytes written, syncs, erases, heap per message.
 
-The files are on the VM's own littlefs, over a block device of RAM that counts: rates have no flash's
-own time in them. The heap is measured with files of this computer, for the device of RAM takes some.
+The files are on the VM's littlefs, on a block device in RAM that counts writes and erases. The rates
+therefore do not include the time of real flash. Heap is measured with files on this computer, because
+the block device in RAM allocates, too.
 """
 
 import gc
@@ -14,12 +15,14 @@ from driver import PAYLOAD, TOPIC, MessageCounter, allocated, rate, timed
 
 from umqtt5.journal import Journal
 
-_BLOCK = 4096
-_SIZE = 16384
-_BATCH = 10
+_BLOCK = 4096  # bytes
+_SIZE = 16384  # size of a journal file in bytes
+_BATCH = 10  # number of messages synced together
 
 
-class Ram:
+class RamDevice:
+    """Block device in RAM of `count` blocks that counts erases and bytes written."""
+
     def __init__(self, count):
         self.data = bytearray(_BLOCK * count)
         self.erases = self.programmed = 0
@@ -33,38 +36,39 @@ class Ram:
         at = n * _BLOCK + offset
         self.data[at : at + len(buf)] = buf
 
-    def ioctl(self, what, block):
-        if what == 6:
+    def ioctl(self, operation, block):
+        if operation == 6:  # erase
             self.erases += 1
-        return {4: len(self.data) // _BLOCK, 5: _BLOCK}.get(what, 0)
+        return {4: len(self.data) // _BLOCK, 5: _BLOCK}.get(operation, 0)
 
 
 class JournalClient(Client):
-    """A client whose connection begins with a journal."""
+    """A client with a journal at `path` that is synced after `every` records."""
 
     def __init__(self, port, path, every, size=_SIZE):
         self.inflight = 2 * _BATCH
-        self.make = lambda mqtt: Journal(mqtt, path, size, every, 1 << 20)
+        self.make_journal = lambda mqtt: Journal(mqtt, path, size, every, 1 << 20)
         super().__init__(port, TOPIC, PAYLOAD, MessageCounter(), True)
 
     def batches(self, n, qos):
-        """`n` messages, as many at a time as are synced together."""
+        """Publish `n` messages in batches of ten, each batch with one sync."""
         mqtt = self.mqtt
         while n > 0:
             self.acknowledged = 0
-            many = min(n, _BATCH)
-            for _ in range(many):
+            batch = min(n, _BATCH)
+            for _ in range(batch):
                 mqtt.publish(self.topic, self.payload, qos)
             self.journal.sync()
-            while self.acknowledged < many:
+            while self.acknowledged < batch:
                 mqtt.poll(0)
                 if self.journal.unsynced:
                     self.journal.sync()
-            n -= many
+            n -= batch
 
 
 def measure(port, qos, every, seconds):
-    device = Ram(64)
+    """Return the rate and the figures per message at this QoS, synced after `every` records."""
+    device = RamDevice(64)
     os.VfsLfs2.mkfs(device)
     os.mount(os.VfsLfs2(device), "/flash")
     client = JournalClient(port, "/flash/outbox", every)
@@ -80,7 +84,7 @@ def measure(port, qos, every, seconds):
     run(100)
     before = log.bytes_written, log.syncs, device.programmed, device.erases
     run(n)
-    found = {
+    figures = {
         "bytes": round((log.bytes_written - before[0]) / n, 1),
         "syncs": round((log.syncs - before[1]) / n, 2),
         "programmed": round((device.programmed - before[2]) / n, 1),
@@ -89,17 +93,18 @@ def measure(port, qos, every, seconds):
     }
     client.close()
     os.umount("/flash")
-    # in files so large that they do not take turns meanwhile: to open one takes heap
+    # Files so large that they are not rotated during the measurement, because opening a file allocates.
     client = JournalClient(port, "journal_%d_%d" % (qos, every), every, 1 << 20)
-    found["allocated"] = allocated(run, gc.mem_alloc, 50)
-    found["allocated_total"] = allocated(run, micropython.mem_total, 50)
+    figures["allocated"] = allocated(run, gc.mem_alloc, 50)
+    figures["allocated_total"] = allocated(run, micropython.mem_total, 50)
     client.close()
-    return found
+    return figures
 
 
 def main(port, seconds):
-    found = {}
+    """Print the figures of QoS 1 and 2, synced each and in batches. `port` is that of the responder."""
+    figures = {}
     for qos in (1, 2):
         for name, every in (("each", 1), ("batch", 1000)):
-            found["qos%d_%s" % (qos, name)] = measure(port, qos, every, seconds)
-    print("BENCH " + json.dumps(found))
+            figures["qos%d_%s" % (qos, name)] = measure(port, qos, every, seconds)
+    print("BENCH " + json.dumps(figures))

@@ -1,6 +1,6 @@
-"""What a message costs umqtt5 as the work grows, and what its aliases save. Runs in the VM.
+"""Benchmark of scaling and topic aliases of umqtt5, runs in the VM with a broker in memory.
 
-The stream is in memory: no network hides what the client does, and no other process is in its way.
+There is no network and no second process, so the figures contain only the work of the client.
 """
 
 import gc
@@ -16,14 +16,18 @@ ROUNDS = 40
 
 
 class Stream(io.IOBase):
-    """A broker's end: answers CONNECT and SUBSCRIBE at once, a QoS 1 message when told to."""
+    """Stream to a broker in memory.
+
+    It answers CONNECT and SUBSCRIBE at once, and QoS 1 messages when `acknowledge` is called.
+    `identifiers` tells whether the broker supports Subscription Identifiers.
+    """
 
     def __init__(self, identifiers):
         self.identifiers = identifiers
-        self.pending_input = b""
-        self.bytes = 0
-        self.pending_acks = array("H", [0] * 128)  # packet identifiers, in a ring
-        self.first = self.count = 0
+        self.pending_input = b""  # bytes that the client reads next
+        self.bytes = 0  # number of bytes that the client has written
+        self.pending_acks = array("H", [0] * 128)  # ring of packet identifiers to acknowledge
+        self.first = self.count = 0  # index of the oldest one, and their number
         self.puback = bytearray(b"\x40\x02\x00\x00")
 
     def ioctl(self, request, argument):
@@ -59,7 +63,7 @@ class Stream(io.IOBase):
         return n
 
     def acknowledge(self):
-        """Have the oldest QoS 1 message acknowledged."""
+        """Send the PUBACK of the oldest QoS 1 message."""
         packet_id = self.pending_acks[self.first]
         self.puback[2] = packet_id >> 8
         self.puback[3] = packet_id & 255
@@ -68,13 +72,15 @@ class Stream(io.IOBase):
         self.count -= 1
 
 
-def check(good):
-    """`assert` is left out at -O2."""
-    if not good:
-        raise ValueError("the client did not do it")
+def check(condition):
+    """Raise ValueError if the condition is false. `assert` is removed at -O2."""
+    if not condition:
+        raise ValueError("the client did not do what the benchmark expects")
 
 
 class Link:
+    """A connected client and its stream."""
+
     def __init__(self, identifiers=True, **options):
         self.stream = Stream(identifiers)
         self.received = 0
@@ -85,13 +91,15 @@ class Link:
         return self.stream
 
     def handle(self, message):
+        """Count a received message."""
         self.received += 1
 
 
 def costs(prepare, n):
-    """Microseconds of one `step(i)` with 1, 10 and 100 of what `prepare` makes steps for.
+    """Return the microseconds of a step with 1, 10 and 100 items, as a dictionary by number.
 
-    The best of many short rounds in turn: what disturbs the machine disturbs each of them.
+    `prepare(number)` returns the function `step(i)`. The result is the best of `ROUNDS` rounds of `n`
+    steps. Each round runs all three numbers, so that disturbances of the computer affect all of them.
     """
     steps = [(str(many), prepare(many)) for many in (1, 10, 100)]
     best = {}
@@ -107,6 +115,8 @@ def costs(prepare, n):
 
 
 def subscriptions(identifiers):
+    """Return a `prepare` for `costs`: a step receives a message for the last of `many` subscriptions."""
+
     def prepare(many):
         link = Link(identifiers)
         client, stream = link.client, link.stream
@@ -131,6 +141,8 @@ def subscriptions(identifiers):
 
 
 def topics(aliases):
+    """Return a `prepare` for `costs`: a step publishes a QoS 0 message to the next of `many` topics."""
+
     def prepare(many):
         client = Link(aliases=aliases).client
         handles = [client.topic("building/room/%03d" % i) for i in range(many)]
@@ -146,6 +158,7 @@ def topics(aliases):
 
 
 def inflight(many):
+    """A `prepare` for `costs`: a step publishes at QoS 1 and receives a PUBACK, with `many` in flight."""
     link = Link(inflight=many + 1, outbox=200 * many + 400)
     client, stream = link.client, link.stream
     topic = client.topic("building/room/000")
@@ -162,7 +175,8 @@ def inflight(many):
 
 
 def scaling(n):
-    found = {}
+    """Print the microseconds per message, from rounds of `n` messages."""
+    figures = {}
     for name, prepare in (
         ("subscriptions", subscriptions(True)),
         ("subscriptions_by_topic", subscriptions(False)),
@@ -170,21 +184,24 @@ def scaling(n):
         ("topics_8_aliases", topics(8)),
         ("inflight", inflight),
     ):
-        found[name] = costs(prepare, n)
-    print("BENCH " + json.dumps(found))
+        figures[name] = costs(prepare, n)
+    print("BENCH " + json.dumps(figures))
 
 
 def aliases(file):
-    """Bytes on the wire for the topics in `file`, one byte each, without and with aliases."""
+    """Print the bytes written for a sequence of topics, without and with eight aliases.
+
+    Each byte of `file` is the number of a topic.
+    """
     with open(file, "rb") as f:
         sequence = f.read()
-    found = {}
-    for how_many in (0, 8):
-        link = Link(aliases=how_many)
+    figures = {}
+    for number in (0, 8):
+        link = Link(aliases=number)
         handles = [link.client.topic("building-%d/room-%02d/humidity" % divmod(i, 25)) for i in range(100)]
         before = link.stream.bytes
         for i in sequence:
             check(link.client.publish(handles[i], PAYLOAD))
-        found[str(how_many)] = link.stream.bytes - before
-    found["topic"] = len(handles[0].name)
-    print("BENCH " + json.dumps(found))
+        figures[str(number)] = link.stream.bytes - before
+    figures["topic"] = len(handles[0].name)
+    print("BENCH " + json.dumps(figures))

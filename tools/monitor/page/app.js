@@ -1,12 +1,14 @@
-// What comes over the socket may have been said by anybody: it goes into the page as text only.
+// Page of `make monitor --web`: receives the state of all devices over a WebSocket, and sends commands.
+// Texts from devices are not trusted: they are inserted as text, never as HTML.
 
-const POINTS = 600;
-const EVENTS = 200;
-const AGAIN = 1000; // ms
-const known = new Map(); // by device: its state and its element
+const MAX_POINTS = 600; // maximum number of points of a plot
+const MAX_EVENTS = 200;
+const RECONNECT_MS = 1000;
+const BUSY_MS = 3000; // maximum time for which a switch waits for the device's new state
+const devices = new Map(); // device name: its state and its element
 
 const byId = (id) => document.getElementById(id);
-const number = (value) => Number(value.toPrecision(6)).toLocaleString();
+const formatNumber = (value) => Number(value.toPrecision(6)).toLocaleString();
 
 let socket;
 
@@ -14,92 +16,93 @@ function connect() {
   const url = new URL("live" + location.search, location.href);
   url.protocol = "ws:";
   socket = new WebSocket(url);
-  socket.onmessage = (event) => show(JSON.parse(event.data));
+  socket.onmessage = (event) => showState(JSON.parse(event.data));
   socket.onclose = (event) => {
-    banner(event.code === 1006 || event.code === 1001
-      ? "The monitor itself has ended, or does not know this page: start it, and use the address that it prints."
-      : "The monitor is gone: trying again.");
-    setTimeout(connect, AGAIN);
+    // no close frame (1006) or the peer went away (1001): the monitor does not run, or it refused the token
+    showBanner(event.code === 1006 || event.code === 1001
+      ? "The monitor does not run, or this address is outdated. Start the monitor and open the address that it prints."
+      : "Connection to the monitor lost. Reconnecting.");
+    setTimeout(connect, RECONNECT_MS);
   };
 }
 
-function banner(text) {
+function showBanner(text) {
   byId("banner").textContent = text;
   byId("banner").hidden = !text;
   byId("devices").classList.toggle("stale", Boolean(text));
 }
 
-function show(state) {
-  if (state.whole) {
-    known.forEach((device) => device.element.remove());
-    known.clear();
+function showState(state) {
+  if (state.full) {
+    devices.forEach((device) => device.element.remove());
+    devices.clear();
     byId("log").replaceChildren();
   }
-  byId("where").textContent = `${state.broker} ${state.prefix}/`;
-  banner(state.connected ? "" : `No link to ${state.broker}: trying again.`);
-  for (const [name, said] of Object.entries(state.devices)) update(name, said);
-  byId("empty").hidden = known.size > 0;
-  const online = [...known.values()].filter((device) => device.status === "online").length;
-  const lost = state.dropped ? `, ${state.dropped} messages beyond what is shown` : "";
-  byId("count").textContent = `${online} of ${known.size} online${lost}`;
-  for (const device of known.values()) {
-    device.part("last-seen").textContent = ago(state.now - device.lastSeen);
+  byId("broker").textContent = `${state.broker} ${state.prefix}/`;
+  showBanner(state.connected ? "" : `Not connected to ${state.broker}. Reconnecting.`);
+  for (const [name, update] of Object.entries(state.devices)) showDevice(name, update);
+  byId("empty").hidden = devices.size > 0;
+  const online = [...devices.values()].filter((device) => device.status === "online").length;
+  const dropped = state.dropped ? `, ${state.dropped} messages not shown` : "";
+  byId("count").textContent = `${online} of ${devices.size} online${dropped}`;
+  for (const device of devices.values()) {
+    device.part("last-seen").textContent = formatAge(state.now - device.lastSeen);
   }
-  for (const [at, text] of state.events) log(at, text);
+  for (const [at, text] of state.events) addEvent(at, text);
 }
 
-function ago(seconds) {
+function formatAge(seconds) {
   if (seconds < 2) return "now";
   if (seconds < 120) return `${Math.floor(seconds)} s ago`;
   return `${Math.floor(seconds / 60)} min ago`;
 }
 
-function log(at, text) {
+function addEvent(at, text) {
   const item = document.createElement("li");
   const time = document.createElement("time");
   time.textContent = new Date(at * 1000).toLocaleTimeString();
   item.classList.toggle("alert", text.startsWith("ALERT"));
   item.append(time, text);
   byId("log").prepend(item);
-  while (byId("log").children.length > EVENTS) byId("log").lastChild.remove();
+  while (byId("log").children.length > MAX_EVENTS) byId("log").lastChild.remove();
 }
 
-function added(name) {
+function addDevice(name) {
   const element = byId("device").content.cloneNode(true).firstElementChild;
   const part = (kind) => element.querySelector("." + kind);
   part("name").textContent = name;
   element.dataset.device = name;
-  const after = [...known.keys()].sort().find((other) => other > name);
-  byId("devices").insertBefore(element, after ? known.get(after).element : null);
+  const next = [...devices.keys()].sort().find((other) => other > name);
+  byId("devices").insertBefore(element, next ? devices.get(next).element : null);
   const device = { name, element, part, readings: new Map(), switches: new Map() };
-  known.set(name, device);
+  devices.set(name, device);
   return device;
 }
 
-function update(name, said) {
-  const device = known.get(name) ?? added(name);
-  device.status = said.status;
-  device.lastSeen = said.last_seen;
-  device.part("status").textContent = said.status;
-  device.part("status").className = `status ${["online", "offline"].find((word) => word === said.status) ?? ""}`;
-  device.element.classList.toggle("alarmed", said.alerts.length > 0);
-  device.part("alerts").replaceChildren(...said.alerts.map((text) => {
+function showDevice(name, update) {
+  const device = devices.get(name) ?? addDevice(name);
+  device.status = update.status;
+  device.lastSeen = update.last_seen;
+  device.part("status").textContent = update.status;
+  device.part("status").className = `status ${["online", "offline"].find((word) => word === update.status) ?? ""}`;
+  device.element.classList.toggle("alarmed", update.alerts.length > 0);
+  device.part("alerts").replaceChildren(...update.alerts.map((text) => {
     const item = document.createElement("li");
     item.textContent = text;
     return item;
   }));
-  for (const [reading, one] of Object.entries(said.readings)) plot(device, reading, one);
-  for (const [name_, state] of Object.entries(said.switches)) turn(device, name_, state);
-  device.part("health").replaceChildren(...Object.entries(said.health).flatMap(([key, value]) => {
+  for (const [reading, { unit, points }] of Object.entries(update.readings)) showReading(device, reading, unit, points);
+  for (const [switchName, state] of Object.entries(update.switches)) showSwitch(device, switchName, state);
+  device.part("health").replaceChildren(...Object.entries(update.health).flatMap(([key, value]) => {
     const term = document.createElement("dt");
-    const what = document.createElement("dd");
+    const description = document.createElement("dd");
     term.textContent = key;
-    what.textContent = typeof value === "number" ? number(value) : value;
-    return [term, what];
+    description.textContent = typeof value === "number" ? formatNumber(value) : value;
+    return [term, description];
   }));
 }
 
-function plot(device, name, one) {
+function showReading(device, name, unit, newPoints) {
   let reading = device.readings.get(name);
   if (!reading) {
     const element = byId("reading").content.cloneNode(true).firstElementChild;
@@ -110,8 +113,8 @@ function plot(device, name, one) {
     reading = { element, points: [] };
     device.readings.set(name, reading);
   }
-  if (!one.points.length) return;
-  reading.points = reading.points.concat(one.points).slice(-POINTS);
+  if (!newPoints.length) return;
+  reading.points = reading.points.concat(newPoints).slice(-MAX_POINTS);
   const values = reading.points.map(([, value]) => value);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const [first, last] = [reading.points[0][0], reading.points.at(-1)[0]];
@@ -121,13 +124,13 @@ function plot(device, name, one) {
   const part = (kind) => reading.element.querySelector("." + kind);
   part("line").setAttribute("d", `M${line}`);
   part("area").setAttribute("d", `M${x(first)},60L${line}L${x(last)},60Z`);
-  part("value").textContent = `${number(values.at(-1))} ${one.unit}`;
-  part("low").textContent = number(low);
-  part("high").textContent = number(high);
+  part("value").textContent = `${formatNumber(values.at(-1))} ${unit}`;
+  part("low").textContent = formatNumber(low);
+  part("high").textContent = formatNumber(high);
   part("span").textContent = last - first < 120 ? `${Math.round(last - first)} s` : `${Math.round((last - first) / 60)} min`;
 }
 
-function turn(device, name, state) {
+function showSwitch(device, name, state) {
   let button = device.switches.get(name);
   if (!button) {
     button = document.createElement("button");
@@ -140,7 +143,7 @@ function turn(device, name, state) {
       button.setAttribute("aria-busy", "true");
       const payload = button.getAttribute("aria-checked") === "true" ? "OFF" : "ON";
       socket.send(JSON.stringify({ device: device.name, switch: name, payload }));
-      setTimeout(() => button.removeAttribute("aria-busy"), 3000);
+      setTimeout(() => button.removeAttribute("aria-busy"), BUSY_MS);
     };
     device.switches.set(name, button);
     device.part("switches").append(button);

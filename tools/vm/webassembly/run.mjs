@@ -1,7 +1,7 @@
 // Runs Python in the 32-bit MicroPython VM (WebAssembly, no sockets):
-//   node run32.mjs FOLDER[,FOLDER...] CODE [CODE...]
-// The .py and .mpy files of the folders are put where it looks for modules. A gc.collect() in one
-// piece of code is carried out before the next begins: this VM can't while it runs.
+//   node run.mjs FOLDER[,FOLDER...] CODE [CODE...]
+// The .py and .mpy files of the folders become importable modules. The VM executes gc.collect() only at
+// the end of a piece of code, so the next piece sees its effect.
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { loadMicroPython } from "@micropython/micropython-webassembly-pyscript";
@@ -34,6 +34,6 @@ try {
   vm.runPython(`import sys\nsys.path.insert(0, "/flash")`);
   for (const code of pieces) vm.runPython(code);
 } catch (error) {
-  console.log(String(error.message)); // its stack is the whole VM on one line
+  console.log(String(error.message)); // without the stack, which contains the source of the VM
   process.exit(1);
 }

@@ -1,4 +1,4 @@
-"""The clock of a board, which aiomqttc asks for each line of its log; the unix port has none."""
+"""Replacement of `machine.RTC`, which the unix port lacks: aiomqttc reads it for each line of its log."""
 
 from time import gmtime
 

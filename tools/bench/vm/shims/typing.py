@@ -1,3 +1,3 @@
-"""Names that MiniMQTT's annotations import; MicroPython does not look at annotations."""
+"""Replacement of `typing`: names that MiniMQTT imports. MicroPython does not evaluate annotations."""
 
 List = Optional = Tuple = Type = Union = None
