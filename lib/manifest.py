@@ -1,5 +1,5 @@
-# Written by `make package`. Include it in a manifest of yours, and the library is frozen.
-metadata(description="MQTT 5.0 in fixed memory", version="0.1.0")
+# Written by `make package`. Include it in the manifest of your board to freeze the library into MicroPython.
+metadata(description="MQTT 5.0 client in a fixed amount of memory", version="0.1.0")
 package(
     "umqtt5",
     (

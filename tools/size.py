@@ -64,8 +64,8 @@ gc.collect()
 print("held", imported - before, gc.mem_alloc() - imported)
 """
 
-# heap that a feature and the modules that it imports add to a client. The VM's table of interned names grows in
-# steps of about 3 KB. The first lines trigger such a step, so that it does not count for the feature
+# heap that a feature and the modules that it imports add to a client. The VM's table of interned names grows
+# in steps of about 3 KB. The first lines trigger such a step, so that it does not count for the feature
 _MEASURE_FEATURE_64 = """
 import gc
 from umqtt5 import Client

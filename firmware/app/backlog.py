@@ -22,10 +22,10 @@ from umqtt5 import MQTTError
 
 from .node.timestamps import unix_time
 
-RECORD_SIZE = const(20)  # bytes: time 4, number of the quantity 1, length of the value 1, value 14
-MAX_VALUE_SIZE = const(14)
-UPTIME_END = const(0x40000000)  # lower times are seconds since this start, stored while the clock was not set
-TIME_UNKNOWN = const(0xFFFFFFFF)  # time of a reading of an earlier start whose clock was not set
+_RECORD = const(20)  # bytes: time 4, number of the quantity 1, length of the value 1, value 14
+_MAX_VALUE = const(14)  # bytes
+_UPTIME_END = const(0x40000000)  # lower times are seconds since this start, of a clock that was not set
+_UNKNOWN = const(0xFFFFFFFF)  # time of a reading of an earlier start, of a clock that was not set
 _PAUSE = const(1000)  # ms between two messages
 _MAX_MESSAGE = const(400)  # bytes
 
@@ -46,7 +46,7 @@ class Backlog:
         self.topics = topics
         self.size = size
         self._policy = policy
-        self._records = memoryview(bytearray(size * RECORD_SIZE))  # slices of it are not copies
+        self._records = memoryview(bytearray(size * _RECORD))  # slices of it are not copies
         self.count = 0
         self._dropped = 0  # number of readings dropped because the backlog was full
         self._started_at = now
@@ -62,14 +62,14 @@ class Backlog:
     def add(self, number, text, now):
         """Store a reading of the quantity `number`. Returns False if its text is too long."""
         value = text.encode()
-        if len(value) > MAX_VALUE_SIZE:
+        if len(value) > _MAX_VALUE:
             return False
         if self._policy == "newest":
             self._remove_waiting(number)
         if self.count == self.size:
             self._make_room()
         when = unix_time() or ticks_diff(now, self._started_at) // 1000
-        at = self.count * RECORD_SIZE
+        at = self.count * _RECORD
         self._records[at : at + 4] = when.to_bytes(4, "big")
         self._records[at + 4] = number
         self._records[at + 5] = len(value)
@@ -77,10 +77,22 @@ class Backlog:
         self.count += 1
         return True
 
+    def _restore(self, record):
+        """Store a record that `backlog_file` has read, unless it is not valid."""
+        if record[4] >= len(self.topics) or record[5] > _MAX_VALUE:
+            return
+        if int.from_bytes(record[:4], "big") < _UPTIME_END:
+            record = _UNKNOWN.to_bytes(4, "big") + record[4:]
+        if self.count == self.size:
+            self._make_room()
+        at = self.count * _RECORD
+        self._records[at : at + _RECORD] = record
+        self.count += 1
+
     def _remove_waiting(self, number):
         """Drop the waiting reading of this quantity."""
         for i in range(self._in_flight, self.count):
-            if self._records[i * RECORD_SIZE + 4] == number:
+            if self._records[i * _RECORD + 4] == number:
                 self._remove(i)
                 return
 
@@ -100,7 +112,7 @@ class Backlog:
         odd = bytearray(len(self.topics))
         i = self._in_flight
         while i < self.count:
-            number = self._records[i * RECORD_SIZE + 4]
+            number = self._records[i * _RECORD + 4]
             odd[number] ^= 1
             if odd[number]:
                 i += 1
@@ -113,11 +125,11 @@ class Backlog:
 
     def _delete(self, i, n):
         """Delete `n` records from index `i` on."""
-        end = self.count * RECORD_SIZE
+        end = self.count * _RECORD
         records = self._records
-        at = i * RECORD_SIZE
-        rest = end - at - n * RECORD_SIZE
-        records[at : at + rest] = records[at + n * RECORD_SIZE : end]
+        at = i * _RECORD
+        rest = end - at - n * _RECORD
+        records[at : at + rest] = records[at + n * _RECORD : end]
         self.count -= n
         if i < self._saved_count:
             self._saved_count -= min(n, self._saved_count - i)
@@ -156,19 +168,19 @@ class Backlog:
             self._packet_id, self._in_flight = packet_id, len(readings)
 
     def _reading(self, i, now):
-        at = i * RECORD_SIZE
+        at = i * _RECORD
         when = int.from_bytes(self._records[at : at + 4], "big")
-        if when < UPTIME_END:
+        if when < _UPTIME_END:
             clock = unix_time()
             age = ticks_diff(now, self._started_at) // 1000 - when
             when = clock - age if clock else None
-        elif when == TIME_UNKNOWN:
+        elif when == _UNKNOWN:
             when = None
         number, length = self._records[at + 4], self._records[at + 5]
         name = self.topics[number].name[self._skip :].decode()
         return [name, when, bytes(self._records[at + 6 : at + 6 + length]).decode()]
 
-    def acknowledged(self, packet_id):
+    def on_ack(self, packet_id):
         """Remove the readings of a message that the broker has acknowledged."""
         if packet_id != self._packet_id:
             return

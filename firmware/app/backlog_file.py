@@ -11,8 +11,9 @@ from time import ticks_add, ticks_diff
 
 from micropython import const
 
-from .backlog import MAX_VALUE_SIZE, RECORD_SIZE, TIME_UNKNOWN, UPTIME_END, Backlog
+from .backlog import Backlog
 
+_RECORD = const(20)  # bytes, as in `backlog`
 _CHECKSUM = const(4)  # bytes behind each record
 _SAVE = const(60000)  # ms after which a reading is written
 _NEW = ".new"  # suffix of a file that replaces another one
@@ -23,7 +24,7 @@ class FileBacklog(Backlog):
 
     _add_in_ram = Backlog.add
     _run = Backlog.run
-    _acknowledged = Backlog.acknowledged
+    _on_ack = Backlog.on_ack
 
     def __init__(self, client, base, topics, size, policy, now, path):
         super().__init__(client, base, topics, size, policy, now)
@@ -47,9 +48,9 @@ class FileBacklog(Backlog):
             self.save()
         return self._run(now)
 
-    def acknowledged(self, packet_id):
+    def on_ack(self, packet_id):
         """Remove the readings of an acknowledged message, and the file if all readings are sent."""
-        self._acknowledged(packet_id)
+        self._on_ack(packet_id)
         if not self.count and self._file_count:
             self._rewrite()
 
@@ -69,7 +70,7 @@ class FileBacklog(Backlog):
 
     def _append(self, file, first):
         for i in range(first, self.count):
-            record = bytes(self._records[i * RECORD_SIZE : (i + 1) * RECORD_SIZE])
+            record = bytes(self._records[i * _RECORD : (i + 1) * _RECORD])
             file.write(record + (crc32(record) & 0xFFFFFFFF).to_bytes(_CHECKSUM, "big"))
             self._file_count += 1
         self._saved_count = self.count
@@ -108,20 +109,13 @@ class FileBacklog(Backlog):
 
     def _read(self, file):
         """Read the records; returns False if the last one is torn."""
-        data = file.read(RECORD_SIZE + _CHECKSUM)
-        while len(data) == RECORD_SIZE + _CHECKSUM:
+        data = file.read(_RECORD + _CHECKSUM)
+        while len(data) == _RECORD + _CHECKSUM:
             self._file_count += 1
-            record = data[:RECORD_SIZE]
-            good = crc32(record) & 0xFFFFFFFF == int.from_bytes(data[RECORD_SIZE:], "big")
-            if good and record[4] < len(self.topics) and record[5] <= MAX_VALUE_SIZE:
-                if int.from_bytes(record[:4], "big") < UPTIME_END:
-                    record = TIME_UNKNOWN.to_bytes(4, "big") + record[4:]
-                if self.count == self.size:
-                    self._make_room()
-                at = self.count * RECORD_SIZE
-                self._records[at : at + RECORD_SIZE] = record
-                self.count += 1
-            data = file.read(RECORD_SIZE + _CHECKSUM)
+            record = data[:_RECORD]
+            if crc32(record) & 0xFFFFFFFF == int.from_bytes(data[_RECORD:], "big"):
+                self._restore(record)
+            data = file.read(_RECORD + _CHECKSUM)
         return not data
 
 

@@ -13,7 +13,7 @@ from micropython import const
 _LOG = "crash.txt"
 _START_COUNT = "start_count"
 _MAX_LOG = const(1500)  # bytes of a traceback that are saved
-MAX_FAILED_STARTS = 3  # failed starts in a row before safe mode
+_MAX_FAILED_STARTS = const(3)  # failed starts in a row before safe mode
 
 
 class _Truncated(io.IOBase):
@@ -64,7 +64,7 @@ def count_start():
         before = 0
     with open(_START_COUNT, "w") as file:
         file.write("." * min(before + 1, 9))
-    return before >= MAX_FAILED_STARTS
+    return before >= _MAX_FAILED_STARTS
 
 
 def clear_start_count():

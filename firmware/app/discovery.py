@@ -85,7 +85,7 @@ class Discovery:
             self._print_error(error)
         self._finish()
 
-    def acknowledged(self, answer):
+    def on_ack(self, answer):
         """Handle an acknowledgement of the broker; returns False if it is for another message."""
         if not self._publisher or answer.packet_id != self._publisher.packet_id:
             return False

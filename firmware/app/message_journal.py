@@ -15,7 +15,7 @@ _PATH = "journal"
 _CHECK = const(1000)  # ms
 
 
-class NullRecordLog:
+class _NullRecordLog:
     """A record log that stores nothing; it replaces the log of a journal whose flash has failed."""
 
     torn_bytes = damaged_bytes = 0
@@ -75,7 +75,7 @@ class MessageJournal:
             journal.record_log.close()
         except OSError:
             pass
-        journal.record_log = NullRecordLog()
+        journal.record_log = _NullRecordLog()
         for suffix in (".0", ".1"):
             try:
                 os.remove(_PATH + suffix)  # otherwise the next start would send old messages again

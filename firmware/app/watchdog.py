@@ -21,7 +21,7 @@ class Watchdog:
         self._offline_timeout = timeout
         self._online_at = now
 
-    def loop_done(self, now, connected):
+    def run(self, now, connected):
         """Feed the watchdog after a round of the main loop, unless the connection is lost for too long."""
         if connected:
             self._online_at = now

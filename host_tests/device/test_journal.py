@@ -65,4 +65,4 @@ def test_flash_that_fails_is_told_and_the_device_lives_on(tmp_path: Path) -> Non
             assert line.startswith("dut: journal: ")
             observer.wait_until(lambda: len(observer.dut.readings.get("level", ())) > 2)
             assert observer.command("lamp", "ON")["ok"]
-            assert sum("do not outlive" in line for line in running.console_lines) == 1
+            assert sum("unsent messages are lost" in line for line in running.console_lines) == 1

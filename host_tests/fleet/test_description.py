@@ -53,7 +53,7 @@ def test_a_mistake_is_one_line(write_description: WriteDescription, old: str, ne
     [
         ('"chip_temperature"', '"humidity"', "greenhouse-001: sensors[0].kind: "),
         ('pin = "relay"', 'pin = "D7"', "greenhouse-001: actuators[0].pin: "),
-        ('board = "esp32"', 'board = "esp33"', "greenhouse-001: BOARD=esp33: there are esp32,"),
+        ('board = "esp32"', 'board = "esp33"', "greenhouse-001: BOARD=esp33: no such board. Choose one of esp32,"),
         ('name = "pump"', 'name = "pump 1"', "greenhouse-001: actuators[0].name: "),
     ],
 )

@@ -1,7 +1,7 @@
-"""Mutated streams into the client: `make fuzz SECONDS=60`, `make fuzz STREAMS=1000000 SEED=7`.
+"""Fuzzer: feed mutated streams to the client (`make fuzz SECONDS=60`, `make fuzz STREAMS=1000000 SEED=7`).
 
-Whatever arrives, the client goes on or ends with a DISCONNECT, raises nothing, writes only what a
-client may write, grows no buffer, and works again with its next connection: see `fuzz_case`.
+For any input, the client either stays connected or sends DISCONNECT. It raises nothing, writes only valid
+packets of a client, grows no buffer, and works again after it reconnects. `fuzz_case` checks these rules.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from simulation import restore_real_clock
 from host_tests.fuzz import minimise, mutate
 
 _BATCH = 500
-_ENOUGH = 10  # findings, after which it ends: most will be the same
+_MAX_FINDINGS = 10  # number of findings that ends the run: most have the same cause
 
 
 @dataclass
 class Result:
-    """What came of some streams; `findings` are the numbers of those that failed, and why."""
+    """The result of some streams; `findings` has the number and the failure of each stream that failed."""
 
     streams: int = 0
     endings: Counter[str] = field(default_factory=Counter)
@@ -43,14 +43,14 @@ class Result:
 
 
 def batch(first: int, count: int = _BATCH) -> Result:
-    """Play the streams of these numbers."""
+    """Run the streams with numbers from `first` on."""
     result = Result(count)
     for number in range(first, first + count):
         case = mutate.generate_case(number)
         try:
             result.endings[minimise.run_case(case)] += 1
         except Exception:
-            result.findings.append((number, minimise.failure(case) or "not a second time"))
+            result.findings.append((number, minimise.failure(case) or "did not fail again"))
     restore_real_clock()
     return result
 
@@ -69,30 +69,30 @@ def _batches(seed: int, streams: int, seconds: float) -> Iterator[tuple[int, int
 
 
 def results(seed: int, streams: int, seconds: float) -> Iterator[Result]:
-    """Results as they come, from one process a core."""
+    """Yield results in the order of the batches, which run in one process per core."""
     jobs = os.cpu_count() or 1
     with multiprocessing.Pool(jobs) as pool:
         waiting = []
         batches = _batches(seed, streams, seconds)
-        # a few ahead of the workers, so that the clock is looked at in time
-        for one in batches:
-            waiting.append(pool.apply_async(_batch, (one,)))
+        # queue only a few batches ahead, because `_batches` checks the time when the next one is queued
+        for item in batches:
+            waiting.append(pool.apply_async(_batch, (item,)))
             while len(waiting) >= 2 * jobs:
                 yield waiting.pop(0).get()
-        for left in waiting:
-            yield left.get()
+        for pending in waiting:
+            yield pending.get()
 
 
-def print_result(console: Console, result: Result, seed: int, took: float) -> None:
-    table = Table("ended by", "streams", title=f"{result.streams} streams from {seed} on in {took:.0f} s")
-    for how, count in result.endings.most_common():
-        table.add_row(how, str(count))
+def print_result(console: Console, result: Result, seed: int, elapsed: float) -> None:
+    table = Table("ending", "streams", title=f"{result.streams} streams from {seed} on in {elapsed:.0f} s")
+    for ending, count in result.endings.most_common():
+        table.add_row(ending, str(count))
     console.print(table)
     for number, why in result.findings:
         path = minimise.save(minimise.minimise(mutate.generate_case(number)), number, why)
         console.print(f"[red]stream {number}[/]: {why}", highlight=False)
-        console.print(f"  once more: make fuzz REPLAY={path}", highlight=False, soft_wrap=True)
-        console.print(f"  or as it was: make fuzz SEED={number} STREAMS=1", highlight=False)
+        console.print(f"  replay, minimised: make fuzz REPLAY={path}", highlight=False, soft_wrap=True)
+        console.print(f"  replay the original: make fuzz SEED={number} STREAMS=1", highlight=False)
 
 
 def replay_case(console: Console, path: Path) -> int:
@@ -102,17 +102,17 @@ def replay_case(console: Console, path: Path) -> int:
         console.print(f"[red]{error}[/]")
         return 2
     why = minimise.failure(case)
-    console.print(f"[red]{why}[/]" if why else f"{path}: ended by {minimise.run_case(case)}")
+    console.print(f"[red]{why}[/]" if why else f"{path}: no failure, ending: {minimise.run_case(case)}")
     return 1 if why else 0
 
 
 def main(
-    seconds: Annotated[float, typer.Option(help="for how long", min=0)] = 60,
-    streams: Annotated[int, typer.Option(help="this many instead", min=0)] = 0,
-    seed: Annotated[Optional[int], typer.Option(help="the first number; else one by chance")] = None,
-    replay: Annotated[Optional[Path], typer.Option(help="a stream that was saved")] = None,
+    seconds: Annotated[float, typer.Option(help="duration in seconds", min=0)] = 60,
+    streams: Annotated[int, typer.Option(help="number of streams, instead of a duration", min=0)] = 0,
+    seed: Annotated[Optional[int], typer.Option(help="first stream number; default: random")] = None,
+    replay: Annotated[Optional[Path], typer.Option(help="file of a saved stream to run again")] = None,
 ) -> None:
-    """Mutated streams into the client."""
+    """Feed mutated streams to the client."""
     console = Console()
     if replay:
         raise typer.Exit(replay_case(console, replay))
@@ -124,14 +124,14 @@ def main(
         task = progress.add_task("", total=streams or seconds)
         for result in results(seed, streams, seconds):
             total.add(result)
-            took = time.monotonic() - start
-            rate = f"{total.streams} streams, {total.streams / took:.0f} a second, "
+            elapsed = time.monotonic() - start
+            rate = f"{total.streams} streams, {total.streams / elapsed:.0f} per second, "
             progress.update(
                 task,
-                completed=total.streams if streams else took,
+                completed=total.streams if streams else elapsed,
                 description=rate + f"{len(total.findings)} findings",
             )
-            if len(total.findings) >= _ENOUGH:
+            if len(total.findings) >= _MAX_FINDINGS:
                 break
     print_result(console, total, seed, time.monotonic() - start)
     raise typer.Exit(1 if total.findings else 0)

@@ -1,4 +1,4 @@
-"""One fuzzed stream: a client, what its broker says, and what has to be true of the client all the while."""
+"""Run one fuzz case: feed its bytes to a client and check the invariants of the client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METHOD = b"\x15" + utf8_string(b"SCRAM-SHA-256")
 _WITH_METHOD = make_packet(0x20, b"\x00\x00", bytes((len(_METHOD),)), _METHOD)
 _RESUMED = b"\x20\x03\x01\x00\x00"
 
-# the features that are in use, by name; more than one has to be small, so that buffers fill
+# client options by profile name; several profiles have small buffers so that these fill up
 PROFILES: dict[str, dict[str, Any]] = {
     "plain": {},
     "small": {"rx": 64, "tx": 64, "outbox": 96, "inflight": 2, "aliases": 1},
@@ -34,29 +34,30 @@ PROFILES: dict[str, dict[str, Any]] = {
     "resumed": {"session_expiry": 100, "inflight": 3},
     "stalled": {"tx": 64},
 }
-_CLIENTS = (0x10, 0x30, 0x40, 0x50, 0x60, 0x70, 0x80, 0xA0, 0xC0, 0xE0, 0xF0)  # what a client sends
+# fixed headers, without flags, of the packets that a client may send
+_CLIENT_PACKETS = (0x10, 0x30, 0x40, 0x50, 0x60, 0x70, 0x80, 0xA0, 0xC0, 0xE0, 0xF0)
 
 
 @dataclass(frozen=True)
 class Case:
-    """`chunks` of the broker's bytes arrive one after the other, at most `piece` bytes at once."""
+    """`chunks` of bytes from the broker, which arrive in order, at most `read_size` bytes per read."""
 
     profile: str
-    piece: int
+    read_size: int
     chunks: tuple[bytes, ...]
 
 
 def connack_for(profile: str) -> bytes:
-    """The CONNACK that a client of this profile takes."""
+    """Return a CONNACK that a client with this profile accepts."""
     return _WITH_METHOD if profile == "auth" else bytes(CONNACK)
 
 
 class HandlerError(Exception):
-    """What a handler here raises now and then."""
+    """The exception that the message handler of these cases raises from time to time."""
 
 
 class AcceptingAuthMethod:
-    """Takes every challenge."""
+    """An authentication method that accepts every challenge."""
 
     method = "SCRAM-SHA-256"
 
@@ -71,36 +72,36 @@ class AcceptingAuthMethod:
 
 
 class CaseRun:
-    """A case being played; any exception out of it is a finding."""
+    """One run of a case. Any exception that `run` raises is a finding."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
         options = {"rx": 160, "tx": 128, "outbox": 256, "inflight": 4, **PROFILES[case.profile]}
         self.sim = sim = Simulation(**options)
-        connection_module.getrandbits = lambda bits: 0  # no pause before the next connection
+        connection_module.getrandbits = lambda bits: 0  # reconnect without back-off
         sim.connect_reply = b""
-        sim.read_size = case.piece
+        sim.read_size = case.read_size
         self.client = client = sim.client
-        self.got: list[tuple[int, str]] = []
+        self.received: list[tuple[int, str]] = []
         self.errors: list[Exception] = []
-        self.ends: list[Any] = []
+        self.link_errors: list[Any] = []
         client.on_error = self.errors.append
-        client.on_state = self.state
-        client.on_ack = client.on_subscribed = client.on_unsubscribed = self.look
-        client.subscribe("#", self.handle, 2)
-        client.subscribe("gone", self.handle)
+        client.on_state = self.on_state
+        client.on_ack = client.on_subscribed = client.on_unsubscribed = self.on_acknowledged
+        client.subscribe("#", self.on_message, 2)
+        client.subscribe("gone", self.on_message)
         client.topic("out/topic")
         if case.profile == "pieces":
-            streaming.receive(client, "a/#", self.begin, max_size=1000)
+            streaming.receive(client, "a/#", self.on_stream, max_size=1000)
         if case.profile == "auth":
             client.auth = AcceptingAuthMethod()
-        self.sizes = self.measure()
+        self.sizes = self.buffer_sizes()
 
-    def state(self, client: Any, up: bool, error: Any) -> None:
-        """A fault ends with our DISCONNECT, unless it was the broker that ended it."""
+    def on_state(self, client: Any, up: bool, error: Any) -> None:
+        """Check that the client ended the connection with DISCONNECT, if the broker did not end it."""
         if up:
             return
-        self.ends.append(error)
+        self.link_errors.append(error)
         link = self.sim.stream
         if isinstance(error, MQTTError) and not link.is_stalled:
             by_broker = (
@@ -110,39 +111,39 @@ class CaseRun:
             if not by_broker and not ours:
                 self.errors.append(AssertionError(f"ended without DISCONNECT: {error!r}"))
 
-    # ---- the user
+    # ---- the application
 
-    def handle(self, arrived: Any) -> None:
-        """Look at all there is to see."""
+    def on_message(self, message: Any) -> None:
+        """Read every property of a message; then raise, respond or publish."""
         assert self.client.is_connected, "a message without a connection"
-        self.got.append((arrived.packet_id, arrived.topic))
-        assert len(arrived.payload) == len(arrived)
+        self.received.append((message.packet_id, message.topic))
+        assert len(message.payload) == len(message)
         for identifier in range(1, 43):
-            arrived.property(identifier)
-        if len(self.got) % 7 == 6:
+            message.property(identifier)
+        if len(self.received) % 7 == 6:
             raise HandlerError
         if self.case.profile == "requests":
-            self.client.respond(arrived, b"answer")
-        elif len(self.got) % 3 == 2:
-            self.call_within_limits(self.client.publish, "out/answer", b"x", len(self.got) % 2)
+            self.client.respond(message, b"answer")
+        elif len(self.received) % 3 == 2:
+            self.call_within_limits(self.client.publish, "out/answer", b"x", len(self.received) % 2)
 
-    def begin(self, arrived: Any, size: int) -> Any:
+    def on_stream(self, message: Any, size: int) -> Any:
         assert self.client.is_connected, "a message without a connection"
-        self.got.append((arrived.packet_id, arrived.topic))
+        self.received.append((message.packet_id, message.topic))
         return None if size % 5 == 4 else lambda piece: None
 
-    def look(self, *answer: Any) -> None:
+    def on_acknowledged(self, *answer: Any) -> None:
         assert answer[-1].property(0x26) is None or answer[-1].property(0x26, 0)
 
     def call_within_limits(self, function: Any, *arguments: Any, **options: Any) -> None:
-        """What a user does; a limit of the broker may forbid it."""
+        """Call a method of the client. MQTTError is valid only if the broker limits packet size or QoS."""
         try:
             function(*arguments, **options)
         except MQTTError:
             assert self.client.session.broker_limits[6] or self.client.session.broker_limits[3] < 2
 
-    def act(self, turn: int) -> None:
-        """Something of everything, between what arrives."""
+    def call_api(self, turn: int) -> None:
+        """Call one of the client's methods, a different one each turn."""
         client, turn = self.client, turn % 9
         if turn < 3:
             self.call_within_limits(client.publish, "out/topic", b"1234", turn)
@@ -151,7 +152,7 @@ class CaseRun:
                 client.publish, "out/other", b"", 1, True, pack(user_properties=[("a", "b")])
             )
         elif turn == 4 and not client.session.subscriptions.find(b"gone"):
-            client.subscribe("gone", self.handle, 1)
+            client.subscribe("gone", self.on_message, 1)
         elif turn == 4:
             if client.session.subscriptions.find(b"gone").is_wanted:
                 client.unsubscribe("gone")
@@ -169,7 +170,7 @@ class CaseRun:
     # ---- the stream
 
     def run(self) -> str:
-        """Returns in a word how it ended."""
+        """Run the case and return how its first connection ended."""
         sim, client = self.sim, self.client
         client.connect(wait=False)
         client.poll()
@@ -178,40 +179,40 @@ class CaseRun:
         for turn, chunk in enumerate(self.case.chunks):
             link = sim.stream
             if link.closed:
-                link = self.reconnected()
+                link = self.reconnect()
             link.inbox += chunk
-            for _ in range(len(link.inbox) + 8):  # a byte a round at least
+            for _ in range(len(link.inbox) + 8):  # each poll reads at least one byte
                 client.poll()
                 if link.closed or not link.inbox:
                     break
-            assert not link.inbox or link.closed or client.session.rx_paused, "it stands still"
+            assert not link.inbox or link.closed or client.session.rx_paused, "input is not read"
             if not link.closed:
-                self.act(turn)
-        how = self.ended()
+                self.call_api(turn)
+        ending = self.ending()
         sim.stream.is_stalled = False
         for _ in range(4):
             client.poll()
         self.check()
         self.check_reconnect()
-        return how
+        return ending
 
-    def reconnected(self) -> Any:
+    def reconnect(self) -> Any:
         for _ in range(3):
             self.client.poll()
-        if self.sim.stream.closed:  # after some refusals the next try comes late
+        if self.sim.stream.closed:  # after several refusals the next attempt is later
             self.client.poll(self.client.next_timeout() + 1)
             self.client.poll()
         return self.sim.stream
 
-    def ended(self) -> str:
-        error = self.ends[0] if self.ends else None
+    def ending(self) -> str:
+        error = self.link_errors[0] if self.link_errors else None
         if error is None:
-            return "goes on"
-        return f"0x{error.code:02X}" if isinstance(error, MQTTError) else "no answer in time"
+            return "still connected"
+        return f"0x{error.code:02X}" if isinstance(error, MQTTError) else "timeout"
 
-    # ---- what has to be true
+    # ---- invariants
 
-    def measure(self) -> list[int]:
+    def buffer_sizes(self) -> list[int]:
         session = self.client.session
         buffers = [session.framer.rx, session.framer._chunk, session.tx, session.outbox.arena]
         buffers += [
@@ -226,53 +227,53 @@ class CaseRun:
     def check(self) -> None:
         for error in self.errors:
             assert isinstance(error, (HandlerError, MQTTError)), repr(error)
-        for error in self.ends:
+        for error in self.link_errors:
             good = isinstance(error, MQTTError) or (isinstance(error, OSError) and error.args[0] == ETIMEDOUT)
             assert error is None or good, repr(error)
-            # what we end with is for a fault, what the broker ends with may be any reason
+            # 0 is possible, because the broker may disconnect without an error
             assert not isinstance(error, MQTTError) or error.code >= 0x80 or error.code == 0, repr(error)
         for link in self.sim.streams:
             self.check_written(link.written)
-        assert self.measure() == self.sizes, "a buffer grew"
+        assert self.buffer_sizes() == self.sizes, "a buffer grew"
         session = self.client.session
-        assert session.state in (CONNECTING, CONNECTED) or self.sim.stream.closed, "it hangs"
+        assert session.state in (CONNECTING, CONNECTED) or self.sim.stream.closed, "the client hangs"
         assert len(session.subscriptions.entries) <= 5, "subscriptions grew"
         assert len(self.client._topics) <= 8 and len(self.client._poll_hooks) <= 3
 
     def check_written(self, written: bytes) -> None:
-        """What the client has written are whole packets of a client, CONNECT first and only there."""
-        written_packets = split_packets(written)
-        for place, one in enumerate(written_packets):
-            assert one[0] & 0xF0 in _CLIENTS, one
-            assert (one[0] & 0xF0 == 0x10) == (place == 0), written_packets
-            assert one[0] & 0xF0 != 0xE0 or place == len(written_packets) - 1, "written behind DISCONNECT"
+        """Check that the client wrote complete, valid packets: CONNECT first and once, DISCONNECT last."""
+        packets = split_packets(written)
+        for index, packet in enumerate(packets):
+            assert packet[0] & 0xF0 in _CLIENT_PACKETS, packet
+            assert (packet[0] & 0xF0 == 0x10) == (index == 0), packets
+            assert packet[0] & 0xF0 != 0xE0 or index == len(packets) - 1, "written after DISCONNECT"
             try:
-                decode_packet(one)
+                decode_packet(packet)
             except OhmqttError as error:
-                raise AssertionError(f"{one!r}: {error}") from error
+                raise AssertionError(f"{packet!r}: {error}") from error
 
     def check_reconnect(self) -> None:
-        """The session is opened once more, and works."""
+        """Check that the client can connect again, receive a message and acknowledge it."""
         client, sim = self.client, self.sim
-        before = len(self.ends)
+        before = len(self.link_errors)
         client.disconnect()
         assert client.session.state == CLOSED
         sim.connect_reply = connack_for(self.case.profile)
         sim.read_size = 1000
         client.connect()
-        self.got.clear()
+        self.received.clear()
         link = sim.stream
         link.inbox += publish_packet(b"alive", b"x", 1, 77)
         client.poll()
         client.poll()
-        assert self.got == [(77, "alive")], self.got
+        assert self.received == [(77, "alive")], self.received
         assert b"\x40\x02\x00\x4d" in split_packets(link.written), split_packets(link.written)
         assert client.session.state != CLOSING and client.session.outbox.oldest(1) < 0
         client.disconnect()
-        self.ends = self.ends[:before]
+        self.link_errors = self.link_errors[:before]
         self.check_written(link.written)
 
 
 def run_case(case: Case) -> str:
-    """Play a case; returns how it ended. Whatever it raises is a finding."""
+    """Run a case and return how its first connection ended. Any exception is a finding."""
     return CaseRun(case).run()

@@ -1,3 +1,5 @@
+"""Test the fuzzer: its corpus, its mutations, what it finds, and 2000 mutated streams into the client."""
+
 from __future__ import annotations
 
 import pytest
@@ -12,44 +14,44 @@ from umqtt5.core.packet import Packet
 
 @pytest.fixture(autouse=True)
 def restore_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A case has no pauses; other tests of this process have."""
+    """Restore the random reconnect back-off, which a fuzz case turns off for the whole process."""
     from umqtt5.core import connection
 
     monkeypatch.setattr(connection, "getrandbits", connection.getrandbits)
 
 
-def test_mutated_streams_end_in_disconnect_or_go_on() -> None:
+def test_mutated_streams_end_with_disconnect_or_leave_the_client_connected() -> None:
     result = fuzz.batch(0, 2000)
     assert not result.findings
-    # deep enough: some streams are all right, the others end in each of these ways
-    assert result.endings["goes on"] > 100
+    # the streams reach far into the client: some are valid, the others end in each of these ways
+    assert result.endings["still connected"] > 100
     for code in ("0x81", "0x82", "0x94", "0x95"):
         assert result.endings[code] > 10, result.endings
 
 
-def test_the_corpus_has_every_packet_and_property_of_a_broker() -> None:
+def test_the_corpus_has_every_packet_type_and_property_that_a_broker_may_send() -> None:
     found: dict[str, set[int]] = {}
     for exchange in corpus.load():
-        for one in exchange:
-            read, _ = reference_decoder.decode(one)
-            found.setdefault(read.kind, set()).update(read.properties)
+        for data in exchange:
+            packet, _ = reference_decoder.decode(data)
+            found.setdefault(packet.kind, set()).update(packet.properties)
     for kind in PACKET_TYPES[2:]:
         if kind not in ("SUBSCRIBE", "UNSUBSCRIBE", "PINGREQ"):
-            # a server has no session expiry to say in DISCONNECT [MQTT-3.14.2-2]
-            legal = ALLOWED_PROPERTIES.get(kind, frozenset()) - ({0x11} if kind == "DISCONNECT" else set())
-            assert legal <= found[kind], kind
+            # a server sends no session expiry in DISCONNECT [MQTT-3.14.2-2]
+            allowed = ALLOWED_PROPERTIES.get(kind, frozenset()) - ({0x11} if kind == "DISCONNECT" else set())
+            assert allowed <= found[kind], kind
 
 
-def test_a_stream_comes_from_its_number_alone() -> None:
+def test_a_stream_depends_only_on_its_number() -> None:
     assert [mutate.generate_case(n) for n in range(50)] == [mutate.generate_case(n) for n in range(50)]
     assert {mutate.generate_case(n).profile for n in range(200)} == set(PROFILES)
 
 
-def test_a_fault_is_found_made_small_and_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_found_minimised_saved_and_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Packet._check_properties
 
-    def broken(self: Packet, legal: int) -> int:
-        reason: int = real(self, legal)
+    def broken(self: Packet, allowed: int) -> int:
+        reason: int = real(self, allowed)
         if self.find_property(0x09) >= 0 and not reason:
             raise IndexError("planted")
         return reason
@@ -68,25 +70,25 @@ def test_a_fault_is_found_made_small_and_played_again(monkeypatch: pytest.Monkey
     restore_real_clock()
 
 
-def test_a_file_that_is_no_stream() -> None:
-    with pytest.raises(ValueError, match="no saved stream"):
+def test_loading_a_file_that_is_not_a_saved_stream_raises_value_error() -> None:
+    with pytest.raises(ValueError, match="is not a saved stream"):
         minimise.load(corpus.FILE)
 
 
-def test_what_a_case_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of these would be a fault of the client; none may pass."""
+def test_a_case_fails_if_the_client_breaks_an_invariant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plant one bug at a time: a wrong acknowledgement, no parsing, closing without DISCONNECT."""
     from umqtt5.core.session import Session
 
     connack = b"\x20\x03\x00\x00\x00"
-    right = Case("plain", 1000, (connack, b"\xd0\x00"))
-    assert minimise.failure(right) is None
-    for name, wrong in (
+    valid = Case("plain", 1000, (connack, b"\xd0\x00"))
+    assert minimise.failure(valid) is None
+    for name, broken in (
         ("ack", lambda self, first, packet_id, reason: self.put(b"\x40\x03\x00\x00\x77")),
         ("parse", lambda self: None),
         ("close", lambda self, reason, packet=b"": self.lost()),
     ):
-        with monkeypatch.context() as broken:
-            broken.setattr(Session, name, wrong)
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, name, broken)
             message = b"\x32\x06\x00\x01a\x00\x05\x00\xd1\x00"
             assert minimise.failure(Case("plain", 1000, (connack, message))), name
     restore_real_clock()

@@ -1,1 +1,1 @@
-"""The real Home Assistant, headless from PyPI, before devices that announce themselves."""
+"""MQTT discovery tested with the real Home Assistant, installed from PyPI and run without a browser."""

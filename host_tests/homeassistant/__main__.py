@@ -1,4 +1,4 @@
-"""`make test-homeassistant`: installs Home Assistant where it is not, and has devices announced to it."""
+"""`make test-homeassistant`: install Home Assistant if necessary, and run the tests of MQTT discovery."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ from tools import broker
 def home_assistant(
     mosquitto: broker.Address, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[HomeAssistant]:
-    """One for all tests: its start takes a while."""
+    """One Home Assistant for all tests, because it takes long to start."""
     program = installed()
     if program is None:
-        pytest.skip("Home Assistant is not installed: `make test-homeassistant`")
+        pytest.skip("Home Assistant is not installed. Try: make test-homeassistant")
     running = HomeAssistant(program, tmp_path_factory.mktemp("homeassistant"), mosquitto)
     try:
         yield running

@@ -1,4 +1,4 @@
-"""Home Assistant in an environment of its own: it wants other versions of nearly everything."""
+"""Install Home Assistant in a virtual environment of its own, because it needs other package versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from tools.paths import BUILD
 
 HERE = Path(__file__).parent
-# the newest that can be had for each, the newest first
+# Python versions, newest first; a requirements file pins the newest Home Assistant for each
 VERSIONS = ("3.13", "3.12")
 _PYTHONS = Path.home() / ".pyenv" / "versions"
 
@@ -26,7 +26,10 @@ def _candidates(version: str) -> Iterator[str]:
 
 
 def _python(version: str) -> str | None:
-    """A Python of this version that can make an environment; one on the PATH may be an empty shell."""
+    """Return a Python of this version that can create a virtual environment, or None.
+
+    A command on the PATH may be only a pyenv shim without a Python behind it.
+    """
     for candidate in _candidates(version):
         check = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
         done = subprocess.run([candidate, "-c", check], capture_output=True, text=True)
@@ -40,12 +43,12 @@ def _folder(version: str) -> Path:
 
 
 def _stamp(version: str) -> tuple[Path, str]:
-    """A file, and what it holds where everything is installed."""
+    """Return the path of the file that marks a complete installation, and the content it must have."""
     return _folder(version) / "installed", (HERE / f"requirements-{version}.txt").read_text()
 
 
 def installed() -> Path | None:
-    """The program `hass`, None where it is not installed."""
+    """Return the path of the program `hass`, or None if it is not installed."""
     for version in VERSIONS:
         stamp, content = _stamp(version)
         if stamp.exists() and stamp.read_text() == content:
@@ -54,14 +57,17 @@ def installed() -> Path | None:
 
 
 def install() -> str | None:
-    """Install it where it is not; returns why it can't be."""
+    """Install Home Assistant if necessary. Return None, or the reason why it cannot be installed."""
     if installed():
         return None
     why = "neither Python 3.13 nor 3.12 with venv is on the PATH or in ~/.pyenv/versions"
     for version in VERSIONS:
         python = _python(version)
         if python:
-            print(f"installing Home Assistant for Python {version} (once, it takes a while)", flush=True)
+            print(
+                f"installing Home Assistant for Python {version} (only once; this takes some minutes)",
+                flush=True,
+            )
             why = _install(python, version)
             if not why:
                 return None
@@ -69,7 +75,7 @@ def install() -> str | None:
 
 
 def _install(python: str, version: str) -> str:
-    """Returns why it failed, or nothing."""
+    """Create the environment; return an error message, or an empty string."""
     folder = _folder(version)
     shutil.rmtree(folder, ignore_errors=True)
     for command in (
@@ -81,7 +87,7 @@ def _install(python: str, version: str) -> str:
     ):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
-            return f"it could not be installed: {' '.join(done.stdout.split())[-300:]}"
+            return f"installation failed: {' '.join(done.stdout.split())[-300:]}"
     stamp, content = _stamp(version)
     stamp.write_text(content)
     return ""

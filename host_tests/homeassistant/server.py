@@ -1,4 +1,4 @@
-"""Home Assistant as a process with one account, and what a test asks it over its WebSocket."""
+"""Run Home Assistant in a process with one account, and control it with commands over its WebSocket API."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _ACCOUNT = {"name": "test", "username": "test", "password": "test", "language": 
 
 
 class HomeAssistant:
-    """It runs in `folder`, with an account; MQTT is set up for the broker at `address`."""
+    """A Home Assistant that runs in `folder`, with MQTT configured for the broker at `address`."""
 
     def __init__(self, program: Path, folder: Path, address: broker.Address) -> None:
         self.log = folder / "log"
         self._url = f"http://127.0.0.1:{broker.free_port()}"
-        self._numbers = itertools.count(1)
+        self._command_ids = itertools.count(1)
         self._configure(folder, address)
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen(
@@ -55,7 +55,7 @@ class HomeAssistant:
                 start_new_session=True,
             )
         try:
-            self._socket = self._enter()
+            self._socket = self._log_in()
         except BaseException:
             self.stop()
             raise
@@ -71,20 +71,20 @@ class HomeAssistant:
 
     def _post(self, path: str, kind: str, data: bytes) -> Any:
         request = urllib.request.Request(self._url + path, data, {"Content-Type": kind})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
 
-    def _enter(self) -> ClientConnection:
-        """The first to come makes the account, as a person does in the browser."""
+    def _log_in(self) -> ClientConnection:
+        """Create the first account, as a user does in the browser, and open the WebSocket API with it."""
         account = json.dumps({**_ACCOUNT, "client_id": self._url}).encode()
-        ends = time.monotonic() + 150
+        deadline = time.monotonic() + 150
         while True:
             try:
                 code = self._post("/api/onboarding/users", "application/json", account)["auth_code"]
                 break
             except (OSError, KeyError):
-                running = self._process.poll() is None
-                assert running and time.monotonic() < ends, self.last_lines()
+                is_running = self._process.poll() is None
+                assert is_running and time.monotonic() < deadline, self.last_lines()
                 time.sleep(0.5)
         grant = {"grant_type": "authorization_code", "code": code, "client_id": self._url}
         form = urllib.parse.urlencode(grant).encode()
@@ -95,53 +95,57 @@ class HomeAssistant:
         assert json.loads(socket.recv(30))["type"] == "auth_ok"
         return socket
 
-    def ask(self, kind: str, **fields: Any) -> Any:
-        """One command of its WebSocket API; returns the result."""
-        number = next(self._numbers)
-        self._socket.send(json.dumps({"id": number, "type": kind, **fields}))
-        answer = json.loads(self._socket.recv(30))
-        assert answer["id"] == number and answer["success"], answer
-        return answer["result"]
+    def send_command(self, kind: str, **fields: Any) -> Any:
+        """Send one command of the WebSocket API and return its result."""
+        command_id = next(self._command_ids)
+        self._socket.send(json.dumps({"id": command_id, "type": kind, **fields}))
+        response = json.loads(self._socket.recv(30))
+        assert response["id"] == command_id and response["success"], response
+        return response["result"]
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """What it shows, by entity."""
-        return {state["entity_id"]: state for state in self.ask("get_states")}
+        """Return the state objects, by entity id."""
+        return {state["entity_id"]: state for state in self.send_command("get_states")}
 
     def registry(self) -> dict[str, dict[str, Any]]:
-        """What it knows of MQTT's entities, by their unique ids."""
-        entities = self.ask("config/entity_registry/list")
-        return {one["entity_id"]: one for one in entities if one["platform"] == "mqtt"}
+        """Return the entries of the MQTT integration in the entity registry, by entity id."""
+        entries = self.send_command("config/entity_registry/list")
+        return {entry["entity_id"]: entry for entry in entries if entry["platform"] == "mqtt"}
 
     def state(self, entity: str) -> str:
+        """Return the state of an entity, or "None" if the entity does not exist."""
         return str(self.states().get(entity, {}).get("state"))
 
-    def number(self, entity: str) -> float:
-        """Its state as a number, nan where it is none."""
+    def numeric_state(self, entity: str) -> float:
+        """Return the state of an entity as a number, or NaN if it is not a number."""
         try:
             return float(self.state(entity))
         except ValueError:  # unknown, unavailable
             return math.nan
 
-    def shows(self, entity: str, state: str) -> None:
-        """Wait until it shows this state."""
+    def wait_for_state(self, entity: str, state: str) -> None:
+        """Wait until the entity has this state."""
         self.wait_until(lambda: self.state(entity) == state)
 
-    def call(self, service: str, entity: str, **data: Any) -> None:
-        """Call a service such as `switch.turn_on`, as a click in its window does."""
+    def call_service(self, service: str, entity: str, **data: Any) -> None:
+        """Call a service such as `switch.turn_on`, as a click in the user interface does."""
         domain, _, name = service.partition(".")
-        self.ask("call_service", domain=domain, service=name, service_data=data, target={"entity_id": entity})
+        self.send_command(
+            "call_service", domain=domain, service=name, service_data=data, target={"entity_id": entity}
+        )
 
     def wait_until(self, condition: Callable[[], object], timeout: float = 60) -> None:
-        """Wait until the condition holds; fails the test where it does not."""
-        ends = time.monotonic() + timeout
+        """Wait until the condition is true. Fail the test if it is still false after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < ends, self.last_lines()
+            assert time.monotonic() < deadline, self.last_lines()
             time.sleep(0.1)
 
     def last_lines(self) -> str:
+        """Return the end of the log."""
         return self.log.read_text(errors="replace")[-3000:]
 
     def stop(self) -> None:
-        """At once: gently it takes ten seconds, and nothing of it is kept."""
+        """Kill the process: a clean shutdown takes ten seconds, and no test needs its data again."""
         self._process.kill()
         self._process.wait()

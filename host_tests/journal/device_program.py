@@ -63,12 +63,12 @@ class Device:
     def carry_out(self, number):
         """As the application does it: by the message's own number, whatever MQTT says."""
         key = b"%12d" % number
-        known = self.dedup.find_answer(key)
+        known = self.dedup.get(key)
         if known is None:
-            self.dedup.mark_started(key)
+            self.dedup.start(key)
             with open("executed", "ab") as file:
                 file.write(b"%d\n" % number)
-            self.dedup.store_answer(key, "done")
+            self.dedup.set(key, "done")
         elif not known:
             print("uncertain", number)
 

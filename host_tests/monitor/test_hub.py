@@ -170,7 +170,9 @@ def test_what_the_options_take(address: Address) -> None:
     gone = broker.free_port()
     said = run_failing_tool("monitor", "--broker", f"mqtt://u:secret@127.0.0.1:{gone}")
     assert (
-        f"mqtt://127.0.0.1:{gone}: connection failed: " in said and "make doctor" in said and "secret" not in said
+        f"mqtt://127.0.0.1:{gone}: connection failed: " in said
+        and "make doctor" in said
+        and "secret" not in said
     )
     assert "expected iotcore" in run_failing_tool("monitor", "--broker", "http://x")
 

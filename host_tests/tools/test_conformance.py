@@ -64,8 +64,16 @@ def test_citations_are_found_by_test_function(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tests", "excuses", "expected"),
     [
-        (TESTS.replace("3.1.0-1", "3.1.0-9"), EXCUSES, "host_tests/test_x.py:5: unknown statement MQTT-3.1.0-9"),
-        (TESTS.replace("-1]", "-1, -2]"), EXCUSES, "host_tests/test_x.py:2: unknown statement MQTT-1.5.4-1, -2"),
+        (
+            TESTS.replace("3.1.0-1", "3.1.0-9"),
+            EXCUSES,
+            "host_tests/test_x.py:5: unknown statement MQTT-3.1.0-9",
+        ),
+        (
+            TESTS.replace("-1]", "-1, -2]"),
+            EXCUSES,
+            "host_tests/test_x.py:2: unknown statement MQTT-1.5.4-1, -2",
+        ),
         (TESTS + "# [MQTT-3.1.0-1]\n", EXCUSES, "MQTT-3.1.0-1 is cited outside a test"),
         (
             TESTS,

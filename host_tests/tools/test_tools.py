@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tools import broker, size, stack_frames
+from tools.board import definition
 from tools.bundle.compiler import compile_package
+from tools.device_config import config
 from tools.paths import ROOT
 
 
@@ -37,7 +39,7 @@ def test_a_budget_that_is_passed_is_named() -> None:
     inside = {"core": {"mpy": 10, "heap": 20}, "auth": {"mpy": 1, "heap": 1}}
     assert size.exceeded_budgets(inside, budgets) == []
     lines = size.exceeded_budgets({"core": {"mpy": 11, "heap": 20}, "new": {"mpy": 1, "heap": 1}}, budgets)
-    assert len(lines) == 3 and lines[0] == "core: 11 bytes of mpy, its budget is 10"
+    assert len(lines) == 3 and lines[0] == "core: 11 bytes of mpy exceed the budget of 10"
 
 
 def readme() -> str:
@@ -133,3 +135,15 @@ def test_imports_that_go_back_are_found(tmp_path: Path) -> None:
     )
     assert done.returncode != 0
     assert "umqtt5.core.wire is not allowed to import" in done.stdout
+
+
+@pytest.mark.parametrize("key", [key for key in definition.list_boards() if key != "host"])
+@pytest.mark.parametrize("mode", ["on", "light", "deep"])
+def test_the_config_check_on_the_computer_accepts_each_power_mode_of_a_board(key: str, mode: str) -> None:
+    settings = {
+        "device": "d",
+        "broker": {"host": "b"},
+        "wifi": {"ssid": "s", "password": "12345678"},
+        "power": {"mode": mode, "period": 60},
+    }
+    config.validate(settings, {}, definition.load_board(key))

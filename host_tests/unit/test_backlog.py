@@ -74,7 +74,7 @@ class Harness:
             self.backlog.run(self.now)
             self.now += 100
             if acknowledged:
-                self.backlog.acknowledged(self.client.packet_id)
+                self.backlog.on_ack(self.client.packet_id)
         found = []
         for _, payload, _, _ in self.client.sent[before:]:
             found += json.loads(payload)
@@ -99,9 +99,9 @@ def test_readings_are_kept_until_their_puback():
     harness.add_readings("1", "2")
     assert values(harness.publish_all(acknowledged=False)) == ["1", "2"]
     assert len(harness.backlog) == 2
-    harness.backlog.acknowledged(harness.client.packet_id + 7)  # the PUBACK of another message
+    harness.backlog.on_ack(harness.client.packet_id + 7)  # the PUBACK of another message
     assert len(harness.backlog) == 2
-    harness.backlog.acknowledged(harness.client.packet_id)
+    harness.backlog.on_ack(harness.client.packet_id)
     assert len(harness.backlog) == 0
     assert harness.publish_all() == []
 
@@ -160,7 +160,7 @@ def test_readings_in_flight_are_neither_lost_nor_repeated():
         told = values(harness.publish_all(acknowledged=False))
         harness.client.is_connected = False
         harness.add_readings("2", "3", "4")
-        harness.backlog.acknowledged(harness.client.packet_id)
+        harness.backlog.on_ack(harness.client.packet_id)
         told += values(harness.publish_all())
         assert told[:2] == ["1", "a"] and told[-1] == "4" and len(set(told)) == len(told), (policy, told)
 

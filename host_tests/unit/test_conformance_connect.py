@@ -253,9 +253,8 @@ def test_a_session_that_the_broker_lost_is_discarded():  # [MQTT-3.2.2-5]
     peer.feed(make_ack(0x50, 3))
     assert [m.dup for m in read_publishes(reconnect(peer))] == [1, 1]
     out = reconnect(peer, present=0)
-    assert len(bodies_of_type(out, 0x80)) == 1 and not bodies_of_type(
-        out, 0x60
-    )  # subscribed to anew, nothing released
+    # the client subscribes again and sends no PUBREL
+    assert len(bodies_of_type(out, 0x80)) == 1 and not bodies_of_type(out, 0x60)
     # unacknowledged messages are published as new messages in the new session
     assert [(m.dup, m.payload) for m in read_publishes(out)] == [(0, b"one"), (0, b"two")]
     assert peer.feed(publish_packet(b"d", b"2", 2, 9)) == make_ack(0x50, 9)

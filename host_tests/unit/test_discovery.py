@@ -282,7 +282,7 @@ class Harness:
         return len(self.client.sent) - before
 
     def acknowledge(self, reason=0):
-        return self.discovery.acknowledged(Answer(len(self.client.sent), reason))
+        return self.discovery.on_ack(Answer(len(self.client.sent), reason))
 
 
 def test_the_message_is_published_once_from_its_file():
@@ -294,7 +294,7 @@ def test_the_message_is_published_once_from_its_file():
     topic, payload = harness.client.sent[0]
     assert topic == TOPIC and "sensor/a" in json.loads(payload)["cmps"]
     assert exists("discovery.new")  # until its PUBACK
-    assert not harness.discovery.acknowledged(Answer(99))
+    assert not harness.discovery.on_ack(Answer(99))
     assert harness.acknowledge()
     assert exists("discovery.sent") and not exists("discovery.new")
     assert harness.advance(60_000) == 0

@@ -282,11 +282,11 @@ def test_measure_now_reads_all_sensors():
     harness.driver.takes = 750
     harness.advance(1000)
     harness.telemetry.measure_now(harness.now)
-    assert not harness.telemetry.all_read()
+    assert harness.telemetry.is_busy
     harness.advance(749)
-    assert not harness.telemetry.all_read()
+    assert harness.telemetry.is_busy
     harness.advance(1)
-    assert harness.telemetry.all_read()
+    assert not harness.telemetry.is_busy
 
 
 def test_list_quantities_describes_each_quantity():

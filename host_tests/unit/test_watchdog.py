@@ -16,17 +16,17 @@ class Timer:
 
 def test_the_watchdog_is_fed_until_the_device_is_offline_for_too_long():
     watchdog = Watchdog(Timer, 60000, 0)
-    watchdog.loop_done(1000, True)
+    watchdog.run(1000, True)
     assert watchdog._timer.fed == 1
-    watchdog.loop_done(60999, False)
+    watchdog.run(60999, False)
     assert watchdog._timer.fed == 2
-    watchdog.loop_done(61000, False)  # offline for 60 s: it is not fed and resets the board
+    watchdog.run(61000, False)  # offline for 60 s: it is not fed and resets the board
     assert watchdog._timer.fed == 2
-    watchdog.loop_done(61500, True)
+    watchdog.run(61500, True)
     assert watchdog._timer.fed == 3
 
 
 def test_with_a_timeout_of_0_the_watchdog_is_fed_while_the_device_is_offline():
     watchdog = Watchdog(Timer, 0, 0)
-    watchdog.loop_done(400_000_000, False)
+    watchdog.run(400_000_000, False)
     assert watchdog._timer.fed == 1

@@ -49,15 +49,15 @@ def joined(config):
 
 
 def test_without_a_wifi_config_the_network_counts_as_connected():
-    assert joined(None).ensure_connected()
+    assert joined(None).connect()
 
 
 def test_ensure_connected_joins_once_and_reports_the_connection():
     here = joined({"ssid": "home", "password": "secret"})
-    assert not here.ensure_connected()
+    assert not here.connect()
     assert Wlan.last.tries == [("home", "secret")]
     Wlan.last.joined = True
-    assert here.ensure_connected() and here.ensure_connected()
+    assert here.connect() and here.connect()
     assert Wlan.last.tries == [("home", "secret")]
 
 
@@ -65,20 +65,20 @@ def test_an_unreachable_network_is_retried_every_20_s():
     here = joined({"ssid": "home", "password": "secret"})
     for _ in range(65):
         Clock.now += 1000
-        assert not here.ensure_connected()
+        assert not here.connect()
     assert len(Wlan.last.tries) == 4  # at once, and every 20 s
 
 
 def test_after_a_loss_the_driver_has_20_s_to_rejoin():
     here = joined({"ssid": "home", "password": "secret"})
-    here.ensure_connected()
+    here.connect()
     Clock.now += 100_000
     Wlan.last.joined = True
-    assert here.ensure_connected()
+    assert here.connect()
     Wlan.last.joined = False  # the Wi-Fi driver rejoins by itself within some time
     Clock.now += 1000
-    assert not here.ensure_connected()
+    assert not here.connect()
     assert len(Wlan.last.tries) == 1
     Clock.now += 21_000
-    assert not here.ensure_connected()
+    assert not here.connect()
     assert len(Wlan.last.tries) == 2

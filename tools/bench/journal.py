@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tools.bench.clients import VM_FOLDER, compile_file
 from tools.bench.measure import run_in_vm
+from tools.bundle.compiler import compile_package
 
 # key of a figure: its label in the table
 MEASURED = {
@@ -28,8 +29,12 @@ KINDS = {
 def measure(folder: Path, port: int, seconds: float) -> dict[str, dict[str, float]]:
     """Return the figures by kind of traffic.
 
-    `folder` contains umqtt5, its adapter and the driver, compiled. `port` is that of the responder.
-    `seconds` is the duration of each rate measurement.
+    `folder` is that of the compiled umqtt5. `port` is that of the responder. `seconds` is the duration of
+    each rate measurement.
     """
-    compile_file(VM_FOLDER, VM_FOLDER / "journal.py", folder)
+    # The measurement reads counters of internal classes, so it needs the library without short names.
+    folder = folder / "full_names"
+    compile_package(folder, 2, short_names=False)
+    for name in ("driver", "client_umqtt5", "journal"):
+        compile_file(VM_FOLDER, VM_FOLDER / f"{name}.py", folder)
     return run_in_vm(f"import journal; journal.main({port}, {seconds})", folder, "16m")

@@ -124,7 +124,7 @@ def list_modules(key: str) -> list[Path]:
 
 
 def _read_constants(paths: list[Path]) -> dict[str, Any]:
-    """Return the constants of the modules. A value that is not a literal becomes None.
+    """Return the constants and functions of the modules. A value that is not a literal becomes None.
 
     Raises KeyError if a required constant is missing, or ValueError.
     """
@@ -136,6 +136,9 @@ def _read_constants(paths: list[Path]) -> dict[str, Any]:
                 targets, value = [statement.target], statement.value
             elif isinstance(statement, ast.Assign):
                 targets, value = statement.targets, statement.value
+            elif isinstance(statement, ast.FunctionDef) and statement.name[0] != "_":
+                found[statement.name] = None  # the config check asks whether a board has a function
+                continue
             else:
                 continue
             for target in targets:

@@ -28,6 +28,7 @@ from tools.fleet.load_client import LoadClient
 from tools.fleet.load_test import LoadProfile, LoadTest, RunStatus
 from tools.fleet.report import Report, latency_percentiles
 from tools.fleet.store import FleetStore
+from tools.options import BROKER_URL_HELP, BoardKey, CaFile, Port
 from tools.paths import BUILD
 from tools.vm import process
 from umqtt5 import MQTTError
@@ -60,7 +61,7 @@ certificate = true     # a client certificate for each device
 {lists}
 # A device that differs from the others:
 # [[devices]]
-# number = 7
+# number = 1
 # health = 10
 """
 
@@ -72,8 +73,8 @@ def _fleet() -> None:
 
 @app.command()
 def init(
-    board_key: Annotated[str, typer.Option("--board", help="a folder of boards/")] = "esp32",
-    count: Annotated[int, typer.Option(min=1)] = 10,
+    board_key: BoardKey = "esp32",
+    count: Annotated[int, typer.Option(min=1, help="number of devices")] = 10,
     name: Annotated[str, typer.Option(help="device names, with {number} in it")] = "greenhouse-{number:03}",
     host: Annotated[str, typer.Option(help="host of the broker, as the devices reach it")] = "192.168.1.10",
     file: File = _FILE,
@@ -150,7 +151,7 @@ def flash(
     names: Annotated[Optional[list[str]], typer.Argument(help="flash only these devices")] = None,
     file: File = _FILE,
     out: Out = _OUT,
-    port: Annotated[Optional[str], typer.Option(help="serial port; default: the port of the board")] = None,
+    port: Port = None,
     firmware: Annotated[Optional[Path], typer.Option(help="flash MicroPython from this file")] = None,
     reflash: Annotated[
         bool, typer.Option("--reflash", help="flash devices again that are up to date")
@@ -181,7 +182,7 @@ def run(
     ] = None,
     broker_choice: Annotated[
         str,
-        typer.Option("--broker", help="iotcore, mosquitto, or a URL such as mqtts://user:password@host:port"),
+        typer.Option("--broker", help=f"iotcore, mosquitto, {BROKER_URL_HELP}"),
     ] = "iotcore",
     seconds: Annotated[
         float, typer.Option(min=1, help="duration of the measurement, after all devices are online")
@@ -193,7 +194,7 @@ def run(
     period: Annotated[
         float, typer.Option(min=0.1, help="seconds between two readings, with --count")
     ] = simulation.DEFAULT_PERIOD,
-    ca: Annotated[Optional[Path], typer.Option(help="mqtts: CA file of the broker's certificate")] = None,
+    ca: CaFile = None,
     file: File = _FILE,
     report: Annotated[Path, typer.Option(help="JSON file for the results")] = _REPORT,
 ) -> None:

@@ -162,15 +162,15 @@ def load_fleet(path: Path) -> Fleet:
     return fleet
 
 
-def parse_fleet(found: dict[str, Any], where: str) -> Fleet:
-    """Build a Fleet from parsed TOML. `where` names the file in errors.
+def parse_fleet(found: dict[str, Any], file: str) -> Fleet:
+    """Build a Fleet from parsed TOML. `file` names the file in errors.
 
     Raises UserError that names the first wrong field.
     """
     try:
         return Fleet.model_validate(found)
     except ValidationError as error:
-        raise UserError(f"{where}: {_format_error(error)}") from error
+        raise UserError(f"{file}: {_format_error(error)}") from error
 
 
 def _format_error(error: ValidationError) -> str:
@@ -208,21 +208,21 @@ def _fields(steps: tuple[int | str, ...]) -> list[str]:
     return sorted(table.model_fields)
 
 
-def expand_devices(fleet: Fleet, where: str = "fleet.toml") -> list[Device]:
+def expand_devices(fleet: Fleet, file: str = "fleet.toml") -> list[Device]:
     """Return all devices: the numbered ones in order, then those that `[[devices]]` adds.
 
     Raises UserError if `[[devices]]` has a wrong number, or a device name is invalid or not unique.
     """
-    numbered, added = _apply_overrides(fleet, where)
+    numbered, added = _apply_overrides(fleet, file)
     devices = [_device(fleet, one, fleet.name.format(number=n)) for n, one in numbered.items()]
     devices += [_device(fleet, one, str(one.name)) for one in added]
     if not devices:
-        raise UserError(f"{where}: count is 0 and there are no [[devices]], expected at least one device")
-    _check_names(devices, where)
+        raise UserError(f"{file}: count is 0 and there are no [[devices]], expected at least one device")
+    _check_names(devices, file)
     return devices
 
 
-def _apply_overrides(fleet: Fleet, where: str) -> tuple[dict[int, Override], list[Override]]:
+def _apply_overrides(fleet: Fleet, file: str) -> tuple[dict[int, Override], list[Override]]:
     """Return the override of each numbered device, and the overrides that add a device."""
     numbered = {n: Override() for n in range(fleet.first, fleet.first + fleet.count)}
     added: list[Override] = []
@@ -234,7 +234,7 @@ def _apply_overrides(fleet: Fleet, where: str) -> tuple[dict[int, Override], lis
         elif one.number is not None:
             last = fleet.first + fleet.count - 1
             raise UserError(
-                f"{where}: devices[{index}].number: {one.number}, "
+                f"{file}: devices[{index}].number: {one.number}, "
                 + (
                     f"expected {fleet.first} to {last}"
                     if fleet.count
@@ -242,23 +242,23 @@ def _apply_overrides(fleet: Fleet, where: str) -> tuple[dict[int, Override], lis
                 )
             )
         elif one.name is None:
-            raise UserError(f"{where}: devices[{index}]: expected number or name")
+            raise UserError(f"{file}: devices[{index}]: expected number or name")
         else:
             added.append(one)
     return numbered, added
 
 
-def _check_names(devices: list[Device], where: str) -> None:
+def _check_names(devices: list[Device], file: str) -> None:
     seen: set[str] = set()
     for device in devices:
         if not _NAME.fullmatch(device.name):
-            raise UserError(f"{where}: device name {device.name!r}, expected 1 to 23 letters, digits, - or _")
+            raise UserError(f"{file}: device name {device.name!r}, expected 1 to 23 letters, digits, - or _")
         if device.name in _RESERVED_NAMES:
             raise UserError(
-                f"{where}: device name {device.name!r}, expected another name, because it is reserved"
+                f"{file}: device name {device.name!r}, expected another name, because it is reserved"
             )
         if device.name in seen:
-            raise UserError(f"{where}: device name {device.name!r} is used twice, expected unique names")
+            raise UserError(f"{file}: device name {device.name!r} is used twice, expected unique names")
         seen.add(device.name)
 
 

@@ -41,14 +41,14 @@ class DeviceFiles:
         return digest.hexdigest()[:16]
 
 
-def build_device_files(fleet: Fleet, store: FleetStore, where: Path) -> list[DeviceFiles]:
+def build_device_files(fleet: Fleet, store: FleetStore, file: Path) -> list[DeviceFiles]:
     """Build the files of all devices, checked with the device's own config check.
 
-    `where` is the path of the fleet description. Raises UserError.
+    `file` is the path of the fleet description. Raises UserError.
     """
-    devices = description.expand_devices(fleet, str(where))
+    devices = description.expand_devices(fleet, str(file))
     passwords = store.get_passwords([device.name for device in devices]) if fleet.credentials.password else {}
-    ca = read_ca(fleet, store, where)
+    ca = read_ca(fleet, store, file)
     checked = []
     for device in devices:
         try:
@@ -56,7 +56,7 @@ def build_device_files(fleet: Fleet, store: FleetStore, where: Path) -> list[Dev
             validate(one.config, one.certificates, one.target)
         except UserError as problem:
             raise UserError(
-                f"{where}: {device.name}: {str(problem).removeprefix('config.json: ')}"
+                f"{file}: {device.name}: {str(problem).removeprefix('config.json: ')}"
             ) from problem
         checked.append(one)
     return checked
@@ -97,18 +97,18 @@ def _device_files(
     return DeviceFiles(device.name, target, config, certificates)
 
 
-def read_ca(fleet: Fleet, store: FleetStore, where: Path) -> bytes | None:
+def read_ca(fleet: Fleet, store: FleetStore, file: Path) -> bytes | None:
     """Return the CA certificate (PEM) of the broker: `broker.ca` or the fleet's own. None without TLS.
 
-    `where` is the path of the fleet description. Raises UserError if the file cannot be read.
+    `file` is the path of the fleet description. Raises UserError if the file cannot be read.
     """
     if not fleet.broker.tls:
         return None
     if fleet.broker.ca is None:
         return store.authority.certificate_pem
     try:
-        return (where.parent / fleet.broker.ca).read_bytes()
+        return (file.parent / fleet.broker.ca).read_bytes()
     except OSError as error:
         raise UserError(
-            f"{where}: broker.ca: {fleet.broker.ca}: {error.strerror}. Expected a PEM file"
+            f"{file}: broker.ca: {fleet.broker.ca}: {error.strerror}. Expected a PEM file"
         ) from error

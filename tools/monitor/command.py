@@ -14,16 +14,15 @@ from rich.console import Console
 from tools.broker import parse_url
 from tools.monitor import alerts
 from tools.monitor.model import MonitorModel
+from tools.options import BROKER_URL_HELP, CaFile, CertFile, KeyFile
 
 
 def main(
-    broker: Annotated[
-        str, typer.Option(help="broker, such as mqtt://user:password@host:port, or mqtts:// with TLS")
-    ] = "mqtt://localhost",
+    broker: Annotated[str, typer.Option(help=BROKER_URL_HELP)] = "mqtt://localhost",
     prefix: Annotated[str, typer.Option(help="first part of the devices' topics")] = "umqtt5",
-    ca: Annotated[Optional[Path], typer.Option(help="TLS: CA file of the broker's certificate")] = None,
-    cert: Annotated[Optional[Path], typer.Option(help="TLS: client certificate")] = None,
-    key: Annotated[Optional[Path], typer.Option(help="TLS: private key of the client certificate")] = None,
+    ca: CaFile = None,
+    cert: CertFile = None,
+    key: KeyFile = None,
     web: Annotated[bool, typer.Option("--web", help="web page on this computer")] = False,
     web_port: Annotated[int, typer.Option(min=0, max=65535, help="port of the web page; 0: a free port")] = 0,
     alert: Annotated[

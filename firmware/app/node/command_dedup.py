@@ -30,18 +30,18 @@ class CommandDedup:
         if path:
             self._load()
 
-    def find_answer(self, key):
+    def get(self, key):
         """Return the response to a known command: "" if it was not finished, None if the command is new."""
         for command in self._commands:
             if command[1] == key:
                 return command[2] or ""
         return None
 
-    def mark_started(self, key):
+    def start(self, key):
         """Note that the command is about to be executed."""
         self._put(key, None)
 
-    def store_answer(self, key, text):
+    def set(self, key, text):
         """Note that the command was executed, with this response."""
         self._put(key, text)
 

@@ -97,11 +97,11 @@ class Commands:
         def handle(message):
             now = ticks_ms()
             key = _command_key(message, self.actuators[i].name)
-            text = self._dedup.find_answer(key) if key else None
+            text = self._dedup.get(key) if key else None
             if not text:
                 text = json.dumps(self._execute(i, message, key, text, now))
                 if key:
-                    self._dedup.store_answer(key, text)
+                    self._dedup.set(key, text)
             self._client.respond(message, text, qos=1, topic=self._answer_topic)
             self.run(now)
 
@@ -125,7 +125,7 @@ class Commands:
             if key and not _is_idempotent(payload):
                 if text is not None:
                     raise ValueError("power was lost during this command: check the state, send ON or OFF")
-                self._dedup.mark_started(key)
+                self._dedup.start(key)
             actuator.command(payload, now)
         except ValueError as error:
             answer["ok"] = False

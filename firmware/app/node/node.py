@@ -60,7 +60,7 @@ class Node:
         self._is_stable = False
         self._safe_mode = safe_mode
         if safe_mode:
-            print("%s: safe mode after %d failed starts" % (self._name, crash.MAX_FAILED_STARTS))
+            print("%s: safe mode after too many failed starts" % self._name)
             config["sensors"] = config["actuators"] = ()
         self._create_parts(client, base, config, pins, will[0])
         self._create_services(client, base, config, pins)
@@ -78,8 +78,7 @@ class Node:
         reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
         if not self._safe_mode:  # safe mode has no sensors and no actuators: nothing must be withdrawn
-            entity_args = (topic, base, self._telemetry, actuators)
-            self._create_discovery(client, config, entity_args, reset_cause == "deep sleep")
+            self._create_discovery(client, config, reset_cause, topic, base, self._telemetry, actuators)
         if config["backlog"]["keep"] and self._telemetry.sensors:
             self._telemetry.attach_backlog(
                 lambda topics: _create_backlog(client, base, topics, **config["backlog"]),
@@ -93,7 +92,7 @@ class Node:
             self._tasmota = Tasmota(client, self._name, self._commands)
         self._commands.on_state(False, ticks_ms())
 
-    def _create_discovery(self, client, config, entity_args, sent):
+    def _create_discovery(self, client, config, reset_cause, *args):
         import os
 
         files = os.listdir()
@@ -101,10 +100,10 @@ class Node:
         if config["discovery"] or "discovery.sent" in files or "discovery.new" in files:
             from ..discovery import Discovery
 
-            sent = sent and "discovery.new" not in files
+            sent = reset_cause == "deep sleep" and "discovery.new" not in files
             # a device that sleeps publishes all its values in each wake
             values = (self._telemetry, self._health) if config["power"]["mode"] == "on" else None
-            self._discovery = Discovery(client, self._name, config["discovery"], entity_args, sent, values)
+            self._discovery = Discovery(client, self._name, config["discovery"], args, sent, values)
 
     def _create_services(self, client, base, config, pins):
         self._reset_board = pins.reset
@@ -144,7 +143,7 @@ class Node:
         """Run one round of the main loop; waits for the network for up to 1 s if nothing is due."""
         now = ticks_ms()
         client = self._client
-        up = self._wifi.ensure_connected()
+        up = self._wifi.connect()
         if up and self._ntp and self._ntp.run(now):
             print("%s: clock set by NTP" % self._name)
         if up and not (self._needs_time and not self._ntp.is_set):
@@ -158,7 +157,7 @@ class Node:
             wait = self._sleep_if_due(now, wait)
         client.poll(wait)
         if self._watchdog:
-            self._watchdog.loop_done(now, client.is_connected)
+            self._watchdog.run(now, client.is_connected)
         if not self._is_stable and self._health.uptime_ms > _STABLE:
             self._is_stable = True
             crash.clear_start_count()
@@ -167,14 +166,14 @@ class Node:
         """Sleep if it is time to; returns the ms until something is due."""
         cycle = self._cycle
         active = self._commands.is_busy or self._update and self._update.is_busy
-        if not cycle.should_sleep(now, self._status_published and self._telemetry.all_read(), active):
+        if not cycle.should_sleep(now, self._status_published and not self._telemetry.is_busy, active):
             return min(wait, cycle.next_check(now))
         if cycle.delivered:
             crash.clear_start_count()
         if cycle.is_deep:
             self._telemetry.store_unacknowledged(now)
             self.enter_safe_state()  # outputs lose their levels in deep sleep
-        cycle.sleep(self._wifi.deactivate, self._watchdog and self._watchdog.feed)
+        cycle.sleep(self._wifi.stop, self._watchdog and self._watchdog.feed)
         self._telemetry.measure_now(ticks_ms())
         self._health.publish_now()
         return 0
@@ -221,9 +220,9 @@ class Node:
             self._print_refusal(subscription.topic_filter.decode(), answer.reason)
 
     def _on_ack(self, answer):
-        if self._discovery and self._discovery.acknowledged(answer):
+        if self._discovery and self._discovery.on_ack(answer):
             return
-        self._telemetry.acknowledged(answer.packet_id)
+        self._telemetry.on_ack(answer.packet_id)
         if answer.packet_id == self._crash_packet_id:
             crash.delete_log()
             self._crash_packet_id = -1

@@ -43,12 +43,12 @@ class Telemetry:
             topics += sensor.topics
         self.backlog = make(topics)
 
-    def acknowledged(self, packet_id):
+    def on_ack(self, packet_id):
         """Note that the broker has acknowledged a message."""
         if self.backlog is not None:
-            self.backlog.acknowledged(packet_id)
+            self.backlog.on_ack(packet_id)
             for sensor in self.sensors:
-                sensor.acknowledged(packet_id)
+                sensor.on_ack(packet_id)
 
     def store_unacknowledged(self, now):
         """Move readings without an acknowledgement to the backlog; deep sleep would lose the outbox."""
@@ -75,12 +75,13 @@ class Telemetry:
             if sensor._has_unpublished:
                 sensor.publish_now(now)
 
-    def all_read(self):
-        """Return True if each sensor has been read, or has failed, since `measure_now`."""
+    @property
+    def is_busy(self):
+        """True until each sensor has been read, or has failed, since `measure_now`."""
         for sensor in self.sensors:
             if not sensor._is_read:
-                return False
-        return True
+                return True
+        return False
 
     def save(self):
         """Save to flash what a reset would lose: counts of sensors and the backlog."""
@@ -180,7 +181,7 @@ class _Sensor:
             self._sent[i] = None
         self.measure_now(now)
 
-    def acknowledged(self, packet_id):
+    def on_ack(self, packet_id):
         """Note that the broker has acknowledged a message."""
         if self._unacknowledged:
             for i in range(len(self._unacknowledged)):

@@ -16,7 +16,7 @@ class Wifi:
         self._since = ticks_ms()
         self._was_up = wifi is None
 
-    def ensure_connected(self):
+    def connect(self):
         """Return True if the network is up; otherwise start joining, at most every 20 s."""
         if self._config is None:
             return True
@@ -41,8 +41,8 @@ class Wifi:
         self._was_up = up
         return up
 
-    def deactivate(self):
-        """Switch the radio off; the next `ensure_connected` joins again."""
+    def stop(self):
+        """Switch the radio off; the next `connect` joins again."""
         if self._wlan is not None:
             self._wlan.disconnect()
             self._wlan.active(False)
