@@ -69,8 +69,12 @@ print("held", imported - before, gc.mem_alloc() - imported)
 _MEASURE_FEATURE_64 = """
 import gc
 from umqtt5 import Client
-class Names: pass
-for i in range(64): setattr(Names, "name_%%d" %% i, i)
+grown, i = 0, 0
+while grown < 1500:
+    before = gc.mem_alloc()
+    hasattr(gc, "name_%%d" %% i)
+    grown = gc.mem_alloc() - before
+    i += 1
 gc.collect(); before = gc.mem_alloc()
 import umqtt5.%s
 gc.collect()

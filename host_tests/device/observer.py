@@ -1,4 +1,4 @@
-"""What the device tests share: a device, and somebody on the desktop who watches it."""
+"""Shared by the device tests: a simulated device, and an observer that reads its state from the broker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PREFIX = "test"
 
 
 class Observer:
-    """A watch with its waiting. The device under test is called `dut`."""
+    """Watches devices through the broker and waits for their state. The device under test is named `dut`."""
 
     def __init__(self, address: broker.Address) -> None:
         self.events: list[str] = []
@@ -28,14 +28,14 @@ class Observer:
         return self.monitor.devices.setdefault("dut", DeviceState())
 
     def wait_until(self, condition: Callable[[], object], timeout: float = 20) -> None:
-        """Poll until the condition holds; fails the test where it does not."""
-        ends = time.monotonic() + timeout
+        """Poll until `condition()` is true. Raises AssertionError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < ends, [event[:200] for event in self.events[-20:]]
+            assert time.monotonic() < deadline, [event[:200] for event in self.events[-20:]]
             self.monitor.poll(50)
 
     def command(self, switch: str, word: str) -> dict[str, object]:
-        """Send a command and wait for its answer."""
+        """Send a command for an output, wait for the response and return it."""
         command = self.monitor.command("dut", switch, word)
         self.wait_until(lambda: command.response is not None)
         assert command.response is not None
@@ -44,6 +44,7 @@ class Observer:
 
 @contextmanager
 def observe(address: broker.Address) -> Iterator[Observer]:
+    """Yield an observer that is connected to the broker."""
     observer = Observer(address)
     try:
         yield observer
@@ -53,6 +54,7 @@ def observe(address: broker.Address) -> Iterator[Observer]:
 
 @contextmanager
 def running_device(folder: Path, address: broker.Address, period: float = 0.3) -> Iterator[SimulatedDevice]:
+    """Yield a running device that publishes readings every `period` seconds and health every 0.5 s."""
     settings = host_config("dut", address, PREFIX, period)
     settings["health"] = 0.5
     with SimulatedDevice(folder, settings) as running:
@@ -60,9 +62,9 @@ def running_device(folder: Path, address: broker.Address, period: float = 0.3) -
 
 
 def wait_for_line(running: SimulatedDevice, text: str, timeout: float = 15) -> str:
-    """Wait until the device prints a line with this text; returns it."""
-    ends = time.monotonic() + timeout
-    while time.monotonic() < ends:
+    """Wait until the device prints a line that contains `text`, and return the line."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
         for line in list(running.console_lines):
             if text in line:
                 return line

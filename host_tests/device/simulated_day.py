@@ -1,8 +1,8 @@
-"""A day of the device in some minutes. Runs inside the VM, in place of `boot.py` and `main.py`.
+"""Runs the device for 24 simulated hours in a few minutes, in the VM. Use it in place of boot.py and main.py.
 
-Its clock is simulated, its broker and its network are not: time passes when the device waits, and
-goes slowly while it waits for somebody else. At each hour it prints a line, and waits until there is
-a file `go-0`, `go-1` and so on.
+The clock is simulated; the broker and the network are real. Simulated time passes while the device waits,
+more slowly if it waits for the broker. At the start of each hour it prints a line and waits for a file
+`go-0`, `go-1` and so on.
 """
 
 import gc
@@ -12,18 +12,17 @@ import sys
 import time
 
 HOUR = 3600000  # ms
-_AWAITED = 10  # ms of the simulated clock for one of ours, while an answer is due
-_ALONE = 1000  # and while there is no link
+_WAIT_SPEED = 10  # simulated ms per real ms while the client waits for the broker
+_SLEEP_SPEED = 1000  # simulated ms per real ms in `sleep_ms`, which the client calls without a link
 
-node = None  # the device, when it has been made
-_since = 0  # ms of the simulated clock
-_hours = 0
+node = None  # the app.node.Node, from its first step
+_since = 0  # simulated ms since the start
+_hours = 0  # number of hours reported
 _start = time.time()
-_wait = select.poll()  # of nothing: sleeps without its own clock
 
 
 def advance(ms):
-    """So much time passes."""
+    """Advance the simulated clock. Report each new hour."""
     global _since, _hours
     _since += ms
     if _since >= _hours * HOUR and node:
@@ -37,7 +36,7 @@ def _report(hour):
     free = gc.mem_free()
     gc.collect()
     low, high = 0, free
-    while high - low > 16:  # the largest piece that there is
+    while high - low > 16:  # find the largest free block
         middle = (low + high) // 2
         try:
             bytearray(middle)
@@ -45,9 +44,10 @@ def _report(hour):
         except MemoryError:
             high = middle
     gc.collect()
-    kept = len(node._telemetry.backlog) if node._telemetry.backlog is not None else 0
+    backlog = len(node._telemetry.backlog) if node._telemetry.backlog is not None else 0
     print(
-        "hour %d free %d largest %d connects %d backlog %d" % (hour, free, low, client.connection_count, kept)
+        "hour %d free %d largest %d connects %d backlog %d"
+        % (hour, free, low, client.connection_count, backlog)
     )
     if hour == 24:
         sys.exit(0)
@@ -56,7 +56,7 @@ def _report(hour):
 
 
 class Time:
-    """`time`, as far as the device uses it."""
+    """Replaces the module `time`: the functions that the device uses, on the simulated clock."""
 
     ticks_diff = staticmethod(time.ticks_diff)
     ticks_add = staticmethod(time.ticks_add)
@@ -72,7 +72,7 @@ class Time:
 
     @staticmethod
     def sleep_ms(ms):
-        time.sleep_ms(ms // _ALONE)
+        time.sleep_ms(ms // _SLEEP_SPEED)
         advance(ms)
 
     @staticmethod
@@ -81,7 +81,7 @@ class Time:
 
 
 class Poll:
-    """`select.poll`, as far as the client uses it."""
+    """Replaces `select.poll`: the methods that the client uses, on the simulated clock."""
 
     def __init__(self):
         self._poll = select.poll()
@@ -96,18 +96,21 @@ class Poll:
         session = client.session
         if client._link == 1 or session.state == 1 or session.pending_acks or session.ping_pending:
             before = time.ticks_ms()
-            found = self._poll.ipoll(max(1, min(wait, 200) // _AWAITED))
-            advance(max(1, time.ticks_diff(time.ticks_ms(), before) * _AWAITED))
+            found = self._poll.ipoll(max(1, min(wait, 200) // _WAIT_SPEED))
+            advance(max(1, time.ticks_diff(time.ticks_ms(), before) * _WAIT_SPEED))
             return found
         advance(wait)
         return self._poll.ipoll(0)
 
 
 class Select:
+    """Replaces the module `select`."""
+
     poll = Poll
 
 
 def main():
+    """Replace the clock and start the device."""
     global node
     sys.modules["time"] = Time
     sys.modules["select"] = Select
@@ -117,11 +120,11 @@ def main():
 
     step = module.Node.step
 
-    def first(self):
+    def first_step(self):
         global node
         node = self
         module.Node.step = step
         step(self)
 
-    module.Node.step = first
+    module.Node.step = first_step
     import main  # noqa: F401

@@ -1,4 +1,4 @@
-"""`make demo` as a person runs it, and the README's example as it is printed."""
+"""`make demo` on a terminal and without one, and the first Python example of the README."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEMO = [sys.executable, "-m", "tools", "demo"]
 
 
 def children(pid: int) -> set[int]:
-    """All processes below one."""
+    """Return the ids of all descendants of a process."""
     found: set[int] = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -37,19 +37,19 @@ def children(pid: int) -> set[int]:
     return found
 
 
-def alive(pid: int) -> bool:
-    """True where a process runs; a zombie has ended."""
+def is_running(pid: int) -> bool:
+    """Return True if the process runs and is not a zombie."""
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except OSError:
         return False
 
 
-def gone(pids: set[int], timeout: float = 10) -> bool:
-    """True as soon as none of them runs."""
-    ends = time.monotonic() + timeout
-    while time.monotonic() < ends:
-        if not any(alive(pid) for pid in pids):
+def have_ended(pids: set[int], timeout: float = 10) -> bool:
+    """Wait until none of the processes runs. Return False after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if not any(is_running(pid) for pid in pids):
             return True
         time.sleep(0.1)
     return False
@@ -62,7 +62,9 @@ def demo(*arguments: str, typed: str = "", timeout: float = 60) -> subprocess.Co
 
 
 @pytest.mark.parametrize("choice", ["iotcore", "mosquitto"])
-def test_the_demo_ends_by_itself_and_has_seen_everything(choice: str, request: pytest.FixtureRequest) -> None:
+def test_the_demo_ends_after_its_seconds_and_reports_every_device(
+    choice: str, request: pytest.FixtureRequest
+) -> None:
     request.getfixturevalue(choice)
     done = demo("--broker", choice, "--seconds", "12", typed="kitchen relay ON\nnonsense\n")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -73,12 +75,12 @@ def test_the_demo_ends_by_itself_and_has_seen_everything(choice: str, request: p
         assert re.search(rf"^{name}: .*aliases saved [1-9][\d,]* B", done.stdout, re.MULTILINE)
 
 
-def test_the_demo_with_a_broker_of_ones_own(mosquitto: broker.Address) -> None:
+def test_the_demo_runs_with_an_external_broker(mosquitto: broker.Address) -> None:
     done = demo("--broker", f"mqtt://127.0.0.1:{mosquitto.port}", "--seconds", "10")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_demo_without_a_broker() -> None:
+def test_the_demo_fails_without_a_broker_and_says_why() -> None:
     done = demo("--broker", f"mqtt://127.0.0.1:{broker.free_port()}", "--seconds", "10")
     assert done.returncode == 1
     assert "the broker does not answer. Start it, or check host and port" in done.stdout
@@ -88,87 +90,90 @@ def test_the_demo_without_a_broker() -> None:
 
 
 class Terminal:
-    """The demo in a terminal of its own."""
+    """The demo on a pseudo-terminal."""
 
     def __init__(self) -> None:
         pid, self._fd = pty.fork()
         if pid == 0:
             os.chdir(ROOT)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in a shell's background ignore it
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job of a shell ignores SIGINT
             os.environ.update(TERM="xterm-256color", COLUMNS="140", LINES="40")
             os.execv(sys.executable, DEMO)
         self.pid = pid
-        self.shown = ""
+        self.output = ""
 
     def wait_until(self, text: str, timeout: float = 20) -> None:
-        """Read what is shown until this text has been."""
-        ends = time.monotonic() + timeout
-        while text not in self.shown:
-            assert time.monotonic() < ends, self.shown[-3000:]
+        """Read the output until it contains `text`."""
+        deadline = time.monotonic() + timeout
+        while text not in self.output:
+            assert time.monotonic() < deadline, self.output[-3000:]
             if select.select([self._fd], [], [], 0.1)[0]:
-                self.shown += os.read(self._fd, 65536).decode(errors="replace")
+                self.output += os.read(self._fd, 65536).decode(errors="replace")
 
-    def key(self, key: str) -> None:
-        self.shown = ""
+    def press(self, key: str) -> None:
+        """Discard the output so far and press a key."""
+        self.output = ""
         os.write(self._fd, key.encode())
 
-    def end(self) -> int:
-        """Its exit code."""
-        ends = time.monotonic() + 15
-        while time.monotonic() < ends:
+    def wait(self) -> int:
+        """Wait for the end of the demo and return its exit code."""
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
             try:
                 if select.select([self._fd], [], [], 0.1)[0]:
-                    self.shown += os.read(self._fd, 65536).decode(errors="replace")
+                    self.output += os.read(self._fd, 65536).decode(errors="replace")
             except OSError:
-                pass  # the other side is closed
+                pass  # the demo has closed the terminal
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 os.close(self._fd)
                 return os.waitstatus_to_exitcode(status)
         os.kill(self.pid, signal.SIGKILL)
-        raise AssertionError("it does not end: " + self.shown[-3000:])
+        raise AssertionError("the demo does not end: " + self.output[-3000:])
 
 
-def test_the_demo_in_a_terminal_switches_by_keys_and_leaves_nothing_behind() -> None:
+def test_keys_switch_outputs_in_the_demo_and_ctrl_c_ends_all_its_processes() -> None:
     terminal = Terminal()
     terminal.wait_until("aliases saved")
     terminal.wait_until("lamp")
     terminal.wait_until("roof: online")
-    terminal.key("3")
+    terminal.press("3")
     terminal.wait_until("roof: lamp is ")
-    terminal.key("6")
+    terminal.press("6")
     terminal.wait_until("roof: relay is ")
-    below = children(terminal.pid)
-    assert len(below) >= 4  # three devices and the broker
-    terminal.key("\x03")  # Ctrl-C
-    assert terminal.end() == 0
-    assert gone(below)
+    descendants = children(terminal.pid)
+    assert len(descendants) >= 4  # three devices and the broker
+    terminal.press("\x03")  # Ctrl-C
+    assert terminal.wait() == 0
+    assert have_ended(descendants)
 
 
-def test_the_demo_that_is_terminated_leaves_nothing_behind() -> None:
+def test_terminating_the_demo_ends_all_its_processes() -> None:
     child = subprocess.Popen(DEMO, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     assert child.stdout
     for line in child.stdout:
         if "roof: online" in line:
             break
-    below = children(child.pid)
-    assert len(below) >= 4
+    descendants = children(child.pid)
+    assert len(descendants) >= 4
     child.terminate()
     child.communicate(timeout=15)
     assert child.returncode == 128 + signal.SIGTERM
-    assert gone(below)
+    assert have_ended(descendants)
 
 
 def example() -> str:
-    """The README's first Python block."""
+    """Return the first Python block of the README."""
     found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert found
     return found[1]
 
 
 @pytest.mark.parametrize("interpreter", ["cpython", "vm"])
-def test_the_example_of_the_readme(interpreter: str, any_broker: broker.Address, tmp_path: Path) -> None:
-    """Word for word; only the port to which `localhost` leads is the test broker's."""
+def test_the_readme_example_publishes_receives_and_has_a_will(
+    interpreter: str, any_broker: broker.Address, tmp_path: Path
+) -> None:
+    """The example runs unchanged. Only `tcp.connect` is replaced, to connect to the broker of the test."""
     assert sum(1 for line in example().splitlines() if line.strip()) <= 15
     (tmp_path / "example.py").write_text(example())
     (tmp_path / "start.py").write_text(

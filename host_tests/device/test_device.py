@@ -1,4 +1,4 @@
-"""The firmware on the host board, in a 128 KB heap, with a real broker."""
+"""The device application in a heap of 128 KB with a real broker: readings, commands, errors, config."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tools import broker
 from tools.vm.device import SimulatedDevice, host_config
 
 
-def everything_is_there(observer: Observer) -> bool:
+def is_fully_online(observer: Observer) -> bool:
+    """Return True if the status, four readings and two outputs of the device have arrived."""
     return (
         observer.dut.status == "online"
         and len(observer.dut.readings) >= 4
@@ -21,9 +22,11 @@ def everything_is_there(observer: Observer) -> bool:
     )
 
 
-def test_it_publishes_and_obeys(any_broker: broker.Address, observer: Observer, tmp_path: Path) -> None:
+def test_the_device_publishes_readings_and_executes_commands(
+    any_broker: broker.Address, observer: Observer, tmp_path: Path
+) -> None:
     with running_device(tmp_path, any_broker) as running:
-        observer.wait_until(lambda: everything_is_there(observer))
+        observer.wait_until(lambda: is_fully_online(observer))
         readings = observer.dut.readings
         assert 0 < readings["memory_available"][-1] < 10e6
         assert readings["uptime"][-1] == pytest.approx(
@@ -31,19 +34,19 @@ def test_it_publishes_and_obeys(any_broker: broker.Address, observer: Observer, 
         )
         for word, state in (("ON", "ON"), ("off", "OFF"), ("TOGGLE", "ON"), ("0", "OFF"), ("1", "ON")):
             assert observer.command("relay", word) == {"ok": True, "name": "relay", "state": state}
-            observer.wait_until(lambda wanted=state: observer.dut.switches["relay"] == wanted)
+            observer.wait_until(lambda expected=state: observer.dut.switches["relay"] == expected)
             assert running.read_output("relay") == state
         assert running.read_output("lamp") == "OFF"
         observer.wait_until(lambda: observer.dut.health.get("alias_saved", 0) > 0)
         assert observer.dut.health["connects"] == 1
 
 
-WORDS = "expected ON, OFF or TOGGLE"
+EXPECTED_WORDS = "expected ON, OFF or TOGGLE"
 
 
 @pytest.mark.parametrize(
     "word, error",
-    [(word, WORDS) for word in ("", "ONE", "{}", "é", "-1")]
+    [(word, EXPECTED_WORDS) for word in ("", "ONE", "{}", "é", "-1")]
     + [
         ("ON" * 300, "600 bytes, expected 256 at most"),
         ('{"state": "ON"', "not JSON; check commas, quotes and brackets"),
@@ -51,11 +54,11 @@ WORDS = "expected ON, OFF or TOGGLE"
         ('{"state": "OFF", "for": -1}', "for: expected a number, 0.1 to 86400"),
     ],
 )
-def test_a_command_that_is_not_understood(
+def test_an_invalid_command_is_answered_with_an_error_and_not_executed(
     word: str, error: str, any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     with running_device(tmp_path, any_broker) as running:
-        observer.wait_until(lambda: everything_is_there(observer))
+        observer.wait_until(lambda: is_fully_online(observer))
         observer.command("lamp", "ON")
         answer = observer.command("lamp", word)
         assert answer["ok"] is False
@@ -63,14 +66,14 @@ def test_a_command_that_is_not_understood(
         assert answer["state"] == running.read_output("lamp") == "ON"
 
 
-def test_a_command_larger_than_its_buffer_harms_nothing(
+def test_a_command_larger_than_the_buffer_does_not_stop_the_device(
     any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     with running_device(tmp_path, any_broker) as running:
-        observer.wait_until(lambda: everything_is_there(observer))
+        observer.wait_until(lambda: is_fully_online(observer))
         huge = observer.monitor.command("dut", "lamp", "x" * 10_000)
         for _ in range(10):
-            # a broker that ignores the device's limit costs it a reconnect
+            # if the broker ignores Maximum Packet Size, the device disconnects and reconnects
             command = observer.monitor.command("dut", "lamp", "ON")
             observer.monitor.poll(1000)
             if command.response:
@@ -80,24 +83,24 @@ def test_a_command_larger_than_its_buffer_harms_nothing(
         assert running.read_output("lamp") == "ON"
 
 
-def test_a_retained_command_is_not_obeyed(
+def test_a_retained_command_is_not_executed(
     any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     client = observer.monitor._client
     topic = f"{PREFIX}/dut/switch/lamp/set"
     client.publish(topic, "ON", qos=1, retain=True)
     with running_device(tmp_path, any_broker) as running:
-        observer.wait_until(lambda: everything_is_there(observer))
+        observer.wait_until(lambda: is_fully_online(observer))
         observer.monitor.poll(500)
         assert running.read_output("lamp") == observer.dut.switches["lamp"] == "OFF"
-        # mosquitto keeps to what the device asks and sends none; iotcore does not
-        told = any("retained commands are not executed" in line for line in running.console_lines)
-        assert told or not any("command to" in line for line in running.console_lines)
+        # the device subscribes with Retain Handling 2: mosquitto sends no retained message, iotcore does
+        reported = any("retained commands are not executed" in line for line in running.console_lines)
+        assert reported or not any("command to" in line for line in running.console_lines)
     client.publish(topic, "", qos=1, retain=True)
     observer.monitor.poll(200)
 
 
-def test_its_will_says_when_it_is_gone(
+def test_the_will_reports_a_killed_device_as_offline(
     any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     with running_device(tmp_path, any_broker) as running:
@@ -106,11 +109,11 @@ def test_its_will_says_when_it_is_gone(
         observer.wait_until(lambda: observer.dut.status == "offline")
 
 
-def test_outputs_keep_their_state_over_a_restart(
+def test_outputs_restore_their_state_after_a_restart(
     any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     with running_device(tmp_path, any_broker):
-        observer.wait_until(lambda: everything_is_there(observer))
+        observer.wait_until(lambda: is_fully_online(observer))
         observer.command("lamp", "ON")
     observer.wait_until(lambda: observer.dut.status == "offline")
     with running_device(tmp_path, any_broker) as running:
@@ -119,14 +122,16 @@ def test_outputs_keep_their_state_over_a_restart(
         assert observer.command("lamp", "TOGGLE")["state"] == "OFF"
 
 
-def test_a_broker_that_comes_late_goes_and_comes_back(mosquitto: object, tmp_path: Path) -> None:
+def test_the_device_connects_to_a_broker_that_starts_late_and_restarts(
+    mosquitto: object, tmp_path: Path
+) -> None:
     with broker.Mosquitto() as server:
         server.stop()
         with running_device(tmp_path, server.address) as running:
             wait_for_line(running, "no connection to 127.0.0.1")
             server.start()
             with observe(server.address) as observer:
-                observer.wait_until(lambda: everything_is_there(observer))
+                observer.wait_until(lambda: is_fully_online(observer))
                 observer.command("lamp", "ON")
             server.stop()
             running.console_lines.clear()
@@ -134,13 +139,13 @@ def test_a_broker_that_comes_late_goes_and_comes_back(mosquitto: object, tmp_pat
             assert running.is_running
             server.start()
             with observe(server.address) as observer:
-                observer.wait_until(lambda: everything_is_there(observer), timeout=40)
+                observer.wait_until(lambda: is_fully_online(observer), timeout=40)
                 assert observer.dut.switches["lamp"] == "ON"
                 observer.wait_until(lambda: observer.dut.health.get("connects") == 2)
                 assert observer.command("lamp", "OFF")["ok"]
 
 
-def test_a_wrong_password_is_told_by_its_name(mosquitto: object, tmp_path: Path) -> None:
+def test_a_wrong_password_is_reported_as_not_authorized(mosquitto: object, tmp_path: Path) -> None:
     passwords = tmp_path / "passwords"
     passwords.write_text("")
     with broker.Mosquitto(f"password_file {passwords}", anonymous=False) as strict:
@@ -152,8 +157,8 @@ def test_a_wrong_password_is_told_by_its_name(mosquitto: object, tmp_path: Path)
             assert not any("secret-word" in line for line in running.console_lines)
 
 
-def test_a_refusal_is_told_with_the_brokers_own_words(tmp_path: Path) -> None:
-    """A scripted broker: real ones refuse no client id that the config lets through."""
+def test_a_refused_connection_is_reported_with_the_brokers_reason_string(tmp_path: Path) -> None:
+    """Uses a scripted broker, because no real one refuses a client id that the config allows."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(15)
         with running_device(tmp_path, broker.Address("127.0.0.1", server.getsockname()[1])) as running:
@@ -166,11 +171,11 @@ def test_a_refusal_is_told_with_the_brokers_own_words(tmp_path: Path) -> None:
             assert running.is_running
 
 
-def test_what_the_broker_does_not_allow_is_told_by_its_name(mosquitto: object, tmp_path: Path) -> None:
-    rules = tmp_path / "acl"
-    rules.write_text(f"topic read {PREFIX}/dut/#\ntopic write {PREFIX}/dut/sensor/#\n")
+def test_a_message_that_the_broker_refuses_is_reported(mosquitto: object, tmp_path: Path) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text(f"topic read {PREFIX}/dut/#\ntopic write {PREFIX}/dut/sensor/#\n")
     with (
-        broker.Mosquitto(f"acl_file {rules}") as strict,
+        broker.Mosquitto(f"acl_file {acl}") as strict,
         running_device(tmp_path / "device", strict.address) as running,
     ):
         line = wait_for_line(running, "broker refused ")
@@ -178,7 +183,9 @@ def test_what_the_broker_does_not_allow_is_told_by_its_name(mosquitto: object, t
         assert running.is_running
 
 
-def test_its_heap_stays_level(any_broker: broker.Address, observer: Observer, tmp_path: Path) -> None:
+def test_the_heap_does_not_grow_with_messages(
+    any_broker: broker.Address, observer: Observer, tmp_path: Path
+) -> None:
     with running_device(tmp_path, any_broker, period=0.1):
         observer.wait_until(lambda: observer.dut.health.get("messages", 0) > 100)
         for word in ("ON", "OFF", "nonsense") * 5:
@@ -191,7 +198,7 @@ def test_its_heap_stays_level(any_broker: broker.Address, observer: Observer, tm
         assert observer.dut.health["heap_used"] - before < 1024
 
 
-GOOD = host_config("dut", broker.Address("127.0.0.1", 1), PREFIX)
+VALID_CONFIG = host_config("dut", broker.Address("127.0.0.1", 1), PREFIX)
 
 
 @pytest.mark.parametrize(
@@ -199,18 +206,21 @@ GOOD = host_config("dut", broker.Address("127.0.0.1", 1), PREFIX)
     [
         (None, "config.json: file not found; copy docs/config.example.json"),
         ("{", "config.json: not JSON; check commas, quotes and brackets"),
-        ({**GOOD, "broker": {}}, "config.json: broker.host: missing, expected a host name or an IP address"),
         (
-            {**GOOD, "broker": {"host": "b", "port": "x"}},
+            {**VALID_CONFIG, "broker": {}},
+            "config.json: broker.host: missing, expected a host name or an IP address",
+        ),
+        (
+            {**VALID_CONFIG, "broker": {"host": "b", "port": "x"}},
             'config.json: broker.port: "x", expected a port number',
         ),
         (
-            {**GOOD, "actuators": [{"name": "fan", "pin": "pwm9"}]},
+            {**VALID_CONFIG, "actuators": [{"name": "fan", "pin": "pwm9"}]},
             'config.json: actuators[0].pin: "pwm9", expected one of lamp, relay',
         ),
     ],
 )
-def test_a_wrong_config_gets_one_line_and_no_crash_loop(
+def test_an_invalid_config_prints_one_line_and_does_not_cause_a_crash_loop(
     settings: dict[str, object] | str | None, line: str, tmp_path: Path
 ) -> None:
     with SimulatedDevice(tmp_path, settings) as running:
@@ -218,8 +228,10 @@ def test_a_wrong_config_gets_one_line_and_no_crash_loop(
         assert list(running.console_lines) == [line]
 
 
-def test_an_unknown_sensor_is_named_with_those_there_are(tmp_path: Path) -> None:
-    with SimulatedDevice(tmp_path, {**GOOD, "sensors": [{"kind": "load"}, {"kind": "dht99"}]}) as running:
+def test_an_unknown_sensor_kind_is_reported_with_the_known_kinds(tmp_path: Path) -> None:
+    with SimulatedDevice(
+        tmp_path, {**VALID_CONFIG, "sensors": [{"kind": "load"}, {"kind": "dht99"}]}
+    ) as running:
         assert running.wait(10) == 2
         (line,) = running.console_lines
         assert line.startswith('config.json: sensors[1].kind: "dht99", expected one of ')
@@ -227,10 +239,10 @@ def test_an_unknown_sensor_is_named_with_those_there_are(tmp_path: Path) -> None
             assert kind in line
 
 
-def test_a_sensor_that_fails_does_not_stop_the_others(
+def test_a_failing_sensor_does_not_stop_the_others(
     any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
-    """A board whose load can't be read: its pins.py is the host's with one reading broken."""
+    """The pins.py of the test replaces the reading `load` with a function that raises OSError."""
     (tmp_path / "pins.py").write_text(
         Path("boards/host/pins.py").read_text()
         + "\ndef _broken():\n    raise OSError(5)\n\n\nREADINGS['load'] = (_broken, '', '')\n"

@@ -1,4 +1,4 @@
-"""A device whose outbox is on flash: what it has measured without a link outlives its end."""
+"""The device with a journal: unsent messages are stored on flash and sent after a restart."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def settings(address: broker.Address, qos: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_messages_in_its_outbox_outlive_its_end(qos: int, tmp_path: Path) -> None:
+def test_queued_messages_survive_a_killed_device(qos: int, tmp_path: Path) -> None:
     if not broker.find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
     level = tmp_path / "level"
@@ -41,7 +41,7 @@ def test_messages_in_its_outbox_outlive_its_end(qos: int, tmp_path: Path) -> Non
             server.stop()
             wait_for_line(running, "no connection to")
             level.write_text("2.0")
-            time.sleep(1.5)  # it measures some more
+            time.sleep(1.5)  # time for more readings
             running._process.kill()
         level.write_text("3.0")
         server.start()
@@ -53,12 +53,14 @@ def test_messages_in_its_outbox_outlive_its_end(qos: int, tmp_path: Path) -> Non
             assert observer.command("lamp", "ON")["ok"]
 
 
-def test_flash_that_fails_is_told_and_the_device_lives_on(tmp_path: Path) -> None:
+def test_a_failing_journal_is_reported_and_the_device_continues(tmp_path: Path) -> None:
     if not broker.find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
     (tmp_path / "level").write_text("1.0")
-    for which in (".0", ".1"):
-        (tmp_path / ("journal" + which)).mkdir()  # where its files should be
+    for suffix in (".0", ".1"):
+        (
+            tmp_path / ("journal" + suffix)
+        ).mkdir()  # folders in place of the journal's files, so that opening them fails
     with broker.Mosquitto() as server, observe(server.address) as observer:
         with SimulatedDevice(tmp_path, settings(server.address, 1)) as running:
             line = wait_for_line(running, "unsent messages are lost at a restart")

@@ -1,4 +1,4 @@
-"""A device that crashes: it says why, and in the end stays where it can be mended."""
+"""Crash reports, safe mode after repeated crashes, and health statistics of the device."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tools import broker
 from tools.vm.device import SimulatedDevice, host_config
 
 
-def test_after_three_crashes_it_stays_in_safe_mode(
+def test_the_device_stays_in_safe_mode_after_three_crashes(
     any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     settings = host_config("dut", any_broker, PREFIX, 0.3)
     settings["health"] = 0.5
     settings["actuators"] = [{"kind": "light", "name": "lamp", "pin": "lamp"}]
-    (tmp_path / "lamp").mkdir()  # so that its output can't be written
+    (tmp_path / "lamp").mkdir()  # a folder in place of the output's file, so that writing fails
     for _ in range(3):
         with SimulatedDevice(tmp_path, settings) as running:
             assert running.wait(30) == 1
@@ -23,18 +23,20 @@ def test_after_three_crashes_it_stays_in_safe_mode(
     crashes: list[bytes] = []
     observer.monitor._client.subscribe(f"{PREFIX}/dut/crash", lambda message: crashes.append(message.payload))
     observer.monitor.poll(500)
-    observer.dut.switches.clear()  # of devices of other tests, retained
+    observer.dut.switches.clear()  # retained states from other tests
     with SimulatedDevice(tmp_path, settings) as running:
         observer.wait_until(lambda: observer.dut.status == "safe mode")
         observer.wait_until(lambda: crashes)
         assert b"OSError" in crashes[0] and b'File "light"' in crashes[0]
         observer.wait_until(lambda: observer.dut.health.get("uptime", 0) >= 1)
         assert not observer.dut.readings and not observer.dut.switches
-        observer.wait_until(lambda: not (tmp_path / "crash.txt").exists())  # the broker has it
+        observer.wait_until(
+            lambda: not (tmp_path / "crash.txt").exists()
+        )  # deleted when the broker has acknowledged the report
         assert running.is_running
 
 
-def test_health_tells_what_its_link_and_its_heap_went_through(
+def test_health_reports_statistics_of_the_connection_and_the_heap(
     any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     settings = host_config("dut", any_broker, PREFIX, 0.3)
@@ -44,4 +46,4 @@ def test_health_tells_what_its_link_and_its_heap_went_through(
         health = observer.dut.health
         assert 0 < health["heap_free_min"] <= health["heap_free"]
         assert 0 <= health["stall"] < 5000 and health["connects"] == 1
-        assert health["reset"] == "unknown"  # the host has none
+        assert health["reset"] == "unknown"  # the host board does not know its reset cause

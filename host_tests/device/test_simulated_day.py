@@ -1,4 +1,4 @@
-"""A day of the whole application in 128 KB, with faults each hour: what it must not lose, or hang on."""
+"""The device for 24 simulated hours in a heap of 128 KB: network faults, broker restarts, bad commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from host_tests.conftest import NO_MOSQUITTO
 from host_tests.device.observer import PREFIX, Observer, observe
 from host_tests.faults.proxy import Fault, Proxy
 from tools import broker
@@ -23,7 +24,7 @@ from tools.vm.device import host_config
 from umqtt5 import Client
 
 PROGRAM = Path(__file__).parent / "simulated_day.py"
-_OWN = (
+_MEASURE_OWN_HEAP = (
     "import gc; gc.collect(); a = gc.mem_alloc(); import simulated_day; gc.collect()\n"
     "print(gc.mem_alloc() - a)"
 )
@@ -31,7 +32,7 @@ HOUR = re.compile(r"hour (\d+) free (\d+) largest (\d+) connects (\d+) backlog (
 
 
 class SimulatedDay:
-    """The device, hour by hour."""
+    """The device, which waits at the start of each hour."""
 
     def __init__(self, folder: Path, address: broker.Address) -> None:
         settings = host_config("dut", address, PREFIX, 10)
@@ -49,8 +50,10 @@ class SimulatedDay:
         self.connects: dict[int, int] = {}
         self.backlog: dict[int, int] = {}
         code = process.link_image(image.build_image("host"), folder)
-        # the heap of a device, and what the program of the day itself takes
-        own = process.start_vm(["-c", _OWN], module_path=[code, Path()], cwd=folder).communicate()[0]
+        # 128 KB for the device, plus the heap that simulated_day itself uses
+        own = process.start_vm(
+            ["-c", _MEASURE_OWN_HEAP], module_path=[code, Path()], cwd=folder
+        ).communicate()[0]
         heap = f"{128 * 1024 + int(own)}"
         self.process = process.start_vm(
             ["-c", "import simulated_day; simulated_day.main()"],
@@ -59,27 +62,28 @@ class SimulatedDay:
             cwd=folder,
         )
 
-    def go(self, hour: int) -> None:
-        """Let this hour begin."""
+    def start_hour(self, hour: int) -> None:
+        """Let the device run this hour."""
         (self.folder / f"go-{hour}").touch()
 
     def hours(self) -> Iterator[int]:
-        """Each hour as it begins; the device waits until the next one is asked for."""
+        """Yield each hour at its start. The device waits until the next one is requested."""
         assert self.process.stdout
         for line in self.process.stdout:
             self.lines.append(line.rstrip())
             found = HOUR.match(line)
             if found:
-                hour, free, _, connects, kept = map(int, found.groups())
-                self.free[hour], self.connects[hour], self.backlog[hour] = free, connects, kept
+                hour, free, _, connects, backlog = map(int, found.groups())
+                self.free[hour], self.connects[hour], self.backlog[hour] = free, connects, backlog
                 yield hour
-                self.go(hour)
+                self.start_hour(hour)
         if self.process.wait():
             raise AssertionError("\n".join(line for line in self.lines if "no connection" not in line))
 
 
 @contextmanager
 def network(folder: Path) -> Iterator[tuple[broker.Mosquitto, Proxy, Observer, SimulatedDay]]:
+    """Yield mosquitto, a fault proxy in front of it, an observer, and a device that uses the proxy."""
     with broker.Mosquitto("set_tcp_nodelay true", "max_queued_messages 10000") as server:
         proxy = Proxy(server.address, lambda number: Fault())
         try:
@@ -98,9 +102,9 @@ def restart(server: broker.Mosquitto) -> None:
     server.start()
 
 
-def shout(address: broker.Address, retain: bool = False) -> None:
-    """Commands that nobody should send."""
-    with Client(address.host, address.port, tx=1024, outbox=140000, client_id="shouter") as client:
+def send_invalid_commands(address: broker.Address, retain: bool = False) -> None:
+    """Send commands that the device must refuse. With `retain`, also send a retained command."""
+    with Client(address.host, address.port, tx=1024, outbox=140000, client_id="sender") as client:
         topic = f"{PREFIX}/dut/switch/lamp/set"
         for payload in (b"", b"ON" * 300, b'{"state":', b"\xff\xfe", b"[1]", b'{"state": 5}', b"x" * 100000):
             client.publish(topic, payload, qos=1, wait=True)
@@ -108,62 +112,62 @@ def shout(address: broker.Address, retain: bool = False) -> None:
             client.publish(topic, "ON", qos=1, retain=True, wait=True)
 
 
-def swap(proxy: Proxy, fault: Fault) -> None:
-    """From now on connections have this fault."""
+def set_fault(proxy: Proxy, fault: Fault) -> None:
+    """Reset all connections and give every new one this fault."""
     proxy.choose_fault = lambda number: fault
     proxy.reset_all()
 
 
-def answered(command: Command) -> bool:
+def has_response(command: Command) -> bool:
     return command.response is not None
 
 
-def test_a_day_with_faults(tmp_path: Path) -> None:
-    """Each hour a command is carried out and answered, but where the hour has a fault of its link."""
+def test_a_day_with_faults_loses_no_command_and_no_heap(tmp_path: Path) -> None:
+    """A command is sent in each hour without an outage. It must be executed and answered within the hour."""
     if not broker.find_mosquitto():
-        pytest.skip("no mosquitto")
-    late: list[list[Any]] = []
-    asked: list[tuple[Command, str]] = []
-    # the link is bad for the whole hour, or the broker has forgotten who wants commands
-    cut_off = {0, 3, 5, 7, 9, 14, 19, 24}
+        pytest.skip(NO_MOSQUITTO)
+    backlog: list[list[Any]] = []
+    pending: list[tuple[Command, str]] = []
+    # in these hours the link is down, or the restarted broker has lost the subscriptions
+    hours_without_command = {0, 3, 5, 7, 9, 14, 19, 24}
     with network(tmp_path) as (server, proxy, observer, day):
         observer.monitor._client.subscribe(
-            f"{PREFIX}/dut/backlog", lambda m: late.extend(json.loads(bytes(m.payload))), qos=1
+            f"{PREFIX}/dut/backlog", lambda m: backlog.extend(json.loads(bytes(m.payload))), qos=1
         )
         faults: dict[int, Callable[[], object]] = {
             2: proxy.reset_all,
             3: lambda: restart(server),
-            5: lambda: swap(proxy, Fault(after_bytes=5000, then="stall")),
+            5: lambda: set_fault(proxy, Fault(after_bytes=5000, then="stall")),
             6: proxy.stop_faults,
-            7: lambda: swap(proxy, Fault(after_bytes=5000, then="swallow")),
+            7: lambda: set_fault(proxy, Fault(after_bytes=5000, then="swallow")),
             8: proxy.stop_faults,
             9: proxy.refuse,
             10: proxy.accept,
-            11: lambda: shout(server.address),
+            11: lambda: send_invalid_commands(server.address),
             12: lambda: (tmp_path / "level").unlink(),
             13: lambda: (tmp_path / "level").write_text("1.8"),
-            14: lambda: swap(proxy, Fault(flip_bit_every=4000)),
+            14: lambda: set_fault(proxy, Fault(flip_bit_every=4000)),
             15: proxy.stop_faults,
-            16: lambda: shout(server.address, retain=True),
+            16: lambda: send_invalid_commands(server.address, retain=True),
             17: proxy.reset_all,
             19: lambda: restart(server),
         }
         for hour in day.hours():
-            if asked:
-                (command, word) = asked.pop()
-                observer.wait_until(partial(answered, command), 30)
+            if pending:
+                (command, word) = pending.pop()
+                observer.wait_until(partial(has_response, command), 30)
                 assert command.response == {"ok": True, "name": "lamp", "state": word}, hour
             faults.get(hour, int)()
-            if hour not in cut_off:  # where the link is gone it waits at the broker
+            if hour not in hours_without_command:
                 word = "ON" if hour % 2 else "OFF"
-                asked.append((observer.monitor.command("dut", "lamp", word), word))
+                pending.append((observer.monitor.command("dut", "lamp", word), word))
                 observer.wait_until(lambda: observer.monitor._client.session.outbox.count == 0)
-    # a broker that refuses for an hour: the last readings before it was back, with their times
+    # in the hour in which the broker refuses connections, the backlog fills up to its limit of 50 readings
     assert max(day.backlog.values()) == 50
-    assert {name for name, _, _ in late} == {"load", "memory_available", "uptime", "level"}
+    assert {name for name, _, _ in backlog} == {"load", "memory_available", "uptime", "level"}
     assert not [line for line in day.lines if "Traceback" in line or "MemoryError" in line], day.lines
     assert "sensor level: works again" in day.lines
     assert len(day.free) == 25 and day.connects[24] > 8
-    # what is free does not shrink: an hour's end finds what the third found, but for what was loaded since
+    # the free heap does not shrink after hour 17, when all modules have been loaded
     assert min(day.free.values()) > 8192, day.free
     assert day.free[24] > day.free[17] - 256, day.free

@@ -1,4 +1,4 @@
-"""A device that obeys Tasmota's topics, before a broker."""
+"""The device with Tasmota topics (cmnd, stat, tele) and a real broker."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from tools.vm.device import SimulatedDevice, host_config
 from umqtt5 import Client
 
 
-def test_it_obeys_and_answers_and_says_when_it_is_gone(any_broker: broker.Address, tmp_path: Path) -> None:
-    found: dict[str, str] = {}
+def test_tasmota_commands_are_executed_and_answered_and_lwt_reports_offline(
+    any_broker: broker.Address, tmp_path: Path
+) -> None:
+    received: dict[str, str] = {}
 
-    def take(message: Any) -> None:
-        found[message.topic] = message.payload.decode()
+    def on_message(message: Any) -> None:
+        received[message.topic] = message.payload.decode()
 
     client = Client(any_broker.host, any_broker.port, client_id="tasmota-user")
-    client.subscribe("stat/dut/+", take, qos=1)
-    client.subscribe("tele/dut/LWT", take, qos=1)
+    client.subscribe("stat/dut/+", on_message, qos=1)
+    client.subscribe("tele/dut/LWT", on_message, qos=1)
     client.connect()
 
     def wait_until(topic: str, text: str) -> None:
-        ends = time.monotonic() + 20
-        while found.get(topic) != text:
-            assert time.monotonic() < ends, found
+        deadline = time.monotonic() + 20
+        while received.get(topic) != text:
+            assert time.monotonic() < deadline, received
             client.poll(50)
 
     settings = {**host_config("dut", any_broker, PREFIX), "tasmota": True}

@@ -186,7 +186,7 @@ def test_an_update_that_is_cut_off_leaves_what_there_was_and_can_be_sent_again(
                 running.power_off()
                 raise KeyboardInterrupt
 
-        sender._each = cut
+        sender._on_progress = cut
         with pytest.raises(KeyboardInterrupt):
             sender.send(60)
     observer.dut.health.clear()

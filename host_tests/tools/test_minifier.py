@@ -144,7 +144,7 @@ def test_where_a_line_of_a_traceback_is_written() -> None:
     number = lines.index("    def poll(self, timeout=0):") + 1
     done = run_tool("decode-traceback", "core", str(number))
     assert re.fullmatch(r"lib/umqtt5/core/client\.py:\d+, in poll\n", done.stdout), done.stdout + done.stderr
-    assert "no line 99999 of core" in run_tool("decode-traceback", "core", "99999").stderr
+    assert "core: line 99999 has no source" in run_tool("decode-traceback", "core", "99999").stderr
 
 
 def test_names_in_the_examples_of_the_documents_are_never_shortened() -> None:

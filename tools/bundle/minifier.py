@@ -33,10 +33,17 @@ from itertools import chain, count
 from tools.bundle.package_tree import LIBRARY
 from tools.paths import FIRMWARE
 
-_POOL = 66  # number of short names that is enough for nearly all private names
+_POOL = 64  # number of short names that is enough for nearly all private names
 _ASYNCIO_PRIVATE = {"_dequeue", "_io_queue", "_task_queue"}  # used by umqtt5.aio.scheduler
 # classes in the folders of the library whose objects users hold
-PUBLIC_CLASSES = {"Client", "MQTTError", "Packet", "Subscription", "Topic", "Journal", "Ack", "MessageIterator"}
+PUBLIC_CLASSES = {"Client", "MQTTError", "Journal", "Ack", "Message", "MessageIterator"}
+# documented members of classes whose other members only the library uses: Packet, Subscription, Topic
+_PUBLIC_MEMBERS = set(
+    "topic payload property equals copy_into qos retain dup packet_id reason "
+    "topic_filter handler name int_property matches".split()
+)
+# arguments that always hold an object of this class, in functions that take the object
+_RECEIVERS = {"session": "Session", "client": "Client"}
 # attributes of sockets, streams, polls and UARTs that CPython does not have
 _ONLY_MICROPYTHON = {"ioctl", "ipoll", "irq", "modify", "poll", "readinto", "register", "unregister", "write"}
 _PLAIN_BASES = {"Exception", "OSError", "ValueError"}  # base classes without private names
@@ -59,7 +66,7 @@ def internal_names() -> set[str]:
     text, or if an object of MicroPython has it.
     """
     defined: set[str] = set()
-    kept = _names_of_micropython() | _names_used_by_cable_files()
+    kept = _names_of_micropython() | _names_used_by_cable_files() | _PUBLIC_MEMBERS
     for module, tree in LIBRARY.modules.items():
         kept |= set(module.split("/")) | _uses_as_text(tree)
         for node in tree.body:
@@ -122,7 +129,7 @@ def _uses_as_text(tree: ast.Module) -> set[str]:
 
 def _names_of_micropython() -> set[str]:
     """Attributes of the types and modules of MicroPython, as far as CPython has them."""
-    owners = (str, bytes, bytearray, memoryview, list, dict, set, tuple, int, float, Exception, OSError)
+    owners: tuple[type, ...] = (str, bytes, bytearray, memoryview, list, dict, set, tuple, int, float, Exception, OSError)
     owners += (array.array, io.BytesIO, io.FileIO, io.TextIOWrapper, socket.socket, ssl.SSLContext, ssl.SSLSocket)
     owners += (asyncio.Event, asyncio.Lock, asyncio.Task, asyncio.StreamReader, asyncio.StreamWriter)
     modules = (asyncio, builtins, gc, os, random, select, socket, ssl, sys, time)
@@ -270,12 +277,15 @@ class _Scopes(ast.NodeVisitor):
             self.kept.add(node.value)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        is_own = isinstance(node.value, ast.Name) and node.value.id == "self" and self._class_stack
-        if is_own:
+        owner = node.value.id if isinstance(node.value, ast.Name) else ""
+        scope = self._scope if owner == "self" and self._class_stack else None
+        if owner in _RECEIVERS:
+            scope = self._classes[_RECEIVERS[owner]]
+        if scope is not None:
             if isinstance(node.ctx, ast.Store):
-                self._define(node.attr, self._scope)
+                self._define(node.attr, scope)
             elif self._is_shortened(node.attr):
-                self._scope.add(node.attr)
+                scope.add(node.attr)
         elif self._is_shortened(node.attr) and not isinstance(node.ctx, ast.Load):
             self.defined.add(node.attr)
             is_module = isinstance(node.value, ast.Name) and node.value.id in self._imported

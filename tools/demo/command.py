@@ -163,11 +163,12 @@ def main(
         code = run(broker_choice, seconds, console)
     except KeyboardInterrupt:
         code = 130
-    except (broker.BrokerError, process.VmNotFound) as error:
-        console.print(f"[red]{error}", highlight=False)
-        code = 1
-    except (OSError, MQTTError) as error:
-        console.print(f"[red]{broker_choice}: cannot connect to the broker: {error}", highlight=False)
+    except (broker.BrokerError, process.VmNotFound, OSError, MQTTError) as error:
+        is_connection_error = isinstance(error, (OSError, MQTTError))
+        text = (
+            f"{broker_choice}: cannot connect to the broker: {error}" if is_connection_error else str(error)
+        )
+        console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
         code = 1
     sys.stdout.flush()
     raise typer.Exit(code)
