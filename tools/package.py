@@ -1,8 +1,8 @@
 """The command `package`: writes the file lists for mip and for freezing, and builds a release for mip.
 
 lib/package.json and lib/manifest.py list the source files and are committed. `mpremote mip install
-github:...` reads package.json. A build of MicroPython that freezes the library includes manifest.py. A release
-contains the library compiled to .mpy files, with one package per .mpy version.
+github:...` reads package.json. A build of MicroPython that freezes the library includes manifest.py.
+A release contains the library compiled to .mpy files, with one package per .mpy version.
 """
 
 from __future__ import annotations

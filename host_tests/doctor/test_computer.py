@@ -1,4 +1,4 @@
-"""What `make doctor` says of this computer, and how it runs its checks."""
+"""`make doctor` checks this computer: packages, disk space, clock; and runs all checks in spite of errors."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from tools.doctor.finding import ERROR, OK, WARNING, Check, Finding, run_checks
 
 def test_packages_are_compared_with_their_pins(tmp_path: Path) -> None:
     for name in ("demo", "board"):
-        (tmp_path / name).touch()  # what make leaves where it has installed a set
-    (tmp_path / "demo.txt").write_text(f"rich=={version('rich')}\nnever-heard-of==1 ; python_version < '3'\n")
+        (tmp_path / name).touch()  # make creates this file when it has installed a set of packages
+    (tmp_path / "demo.txt").write_text(
+        f"rich=={version('rich')}\nunknown-package==1 ; python_version < '3'\n"
+    )
     (tmp_path / "board.txt").write_text("rich==0.1\nno-such-package==1.0\n")
-    (tmp_path / "bench.txt").write_text("not-installed==1.0\n")  # and nobody has asked for it
+    (tmp_path / "bench.txt").write_text("not-installed==1.0\n")  # this set is not installed
     good, wrong = computer.compare_packages(tmp_path, tmp_path)
     assert good == Finding(OK, "packages of demo", "1 packages have the pinned versions")
     assert wrong.level == ERROR and "make setup" in wrong.remedy
@@ -32,35 +34,35 @@ def test_packages_are_compared_with_their_pins(tmp_path: Path) -> None:
     assert "no-such-package missing" in wrong.message
 
 
-def test_little_room_is_told() -> None:
+def test_low_disk_space_is_reported() -> None:
     assert [computer.rate_disk_space(free).level for free in (10, 400, 40_000)] == [ERROR, WARNING, OK]
 
 
 # ---- how checks are run
 
 
-def test_a_check_that_fails_or_hangs_keeps_no_other_from_being_run() -> None:
+def test_a_failing_or_hanging_check_does_not_stop_the_others() -> None:
     forever = threading.Event()
 
-    def hangs(case: CheckContext) -> Iterator[Finding]:
-        yield Finding(OK, "first", "said before")
+    def hangs(context: CheckContext) -> Iterator[Finding]:
+        yield Finding(OK, "first", "before the hang")
         forever.wait()
 
-    def fails(case: CheckContext) -> Iterator[Finding]:
-        raise RuntimeError("not today")
+    def fails(context: CheckContext) -> Iterator[Finding]:
+        raise RuntimeError("test error")
 
-    def works(case: CheckContext) -> Iterator[Finding]:
+    def works(context: CheckContext) -> Iterator[Finding]:
         yield Finding(OK, "it", "works")
 
-    found = list(run_checks(CheckContext(), [Check(hangs, 0.2), Check(fails), Check(works)]))
+    findings = list(run_checks(CheckContext(), [Check(hangs, 0.2), Check(fails), Check(works)]))
     forever.set()
-    assert [(one.level, one.subject) for one in found] == [
+    assert [(finding.level, finding.subject) for finding in findings] == [
         (OK, "first"),
         (ERROR, "hangs"),
         (ERROR, "fails"),
         (OK, "it"),
     ]
-    assert "no answer within 0.2 s" in found[1].message and found[2].message == "not today"
+    assert "no answer within 0.2 s" in findings[1].message and findings[2].message == "test error"
 
 
 # ---- the clock
@@ -68,6 +70,7 @@ def test_a_check_that_fails_or_hangs_keeps_no_other_from_being_run() -> None:
 
 @pytest.fixture
 def http_server() -> Iterator[int]:
+    """An HTTP server; yields its port."""
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server.server_address[1]
@@ -77,35 +80,36 @@ def http_server() -> Iterator[int]:
 
 @pytest.fixture
 def time_server() -> Iterator[int]:
-    """Answers one request after the other with the time, as RFC 5905 has it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
-        here.bind(("127.0.0.1", 0))
+    """An NTP server (RFC 5905); yields its UDP port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
 
         def serve() -> None:
             while True:
                 try:
-                    request, where = here.recvfrom(256)
+                    request, client = server.recvfrom(256)
                 except OSError:
                     return
                 now = ntplib.system_to_ntp_time(time.time())
                 stamp = struct.pack("!II", int(now), int(now % 1 * 2**32))
-                here.sendto(bytes((0x24, 1, 0, 0xEC)) + bytes(20) + request[40:48] + stamp + stamp, where)
+                header = bytes((0x24, 1, 0, 0xEC)) + bytes(20)
+                server.sendto(header + request[40:48] + stamp + stamp, client)
 
         threading.Thread(target=serve, daemon=True).start()
-        yield here.getsockname()[1]
+        yield server.getsockname()[1]
 
 
-@pytest.mark.parametrize(("off", "level"), [(0, OK), (60, WARNING), (-60, WARNING), (90_000, ERROR)])
-def test_a_clock_that_is_off(http_server: int, off: int, level: str) -> None:
+@pytest.mark.parametrize(("offset", "level"), [(0, OK), (60, WARNING), (-60, WARNING), (90_000, ERROR)])
+def test_a_wrong_clock_is_reported(http_server: int, offset: int, level: str) -> None:
     found = clock.compare_clock(
-        {"web": lambda: clock.time_from_http("127.0.0.1", http_server)}, lambda: time.time() + off
+        {"web": lambda: clock.time_from_http("127.0.0.1", http_server)}, lambda: time.time() + offset
     )
     assert found.level == level and "compared with web" in found.message
-    if off:
-        assert found.remedy and ("ahead" if off > 0 else "behind") in found.message
+    if offset:
+        assert found.remedy and ("ahead" if offset > 0 else "behind") in found.message
 
 
-def test_the_next_source_is_asked_where_one_is_silent(time_server: int) -> None:
+def test_the_next_time_source_is_used_if_one_fails(time_server: int) -> None:
     sources = {
         "web": lambda: clock.time_from_http("127.0.0.1", 1),
         "ntp": lambda: clock.time_from_ntp("127.0.0.1", time_server),
@@ -114,6 +118,6 @@ def test_the_next_source_is_asked_where_one_is_silent(time_server: int) -> None:
     assert clock.compare_clock(sources, lambda: time.time() + 1000).level == ERROR
 
 
-def test_a_clock_that_nobody_can_judge_is_a_warning() -> None:
+def test_a_clock_that_cannot_be_compared_is_a_warning() -> None:
     found = clock.compare_clock({"web": lambda: clock.time_from_http("127.0.0.1", 1)}, lambda: 0.0)
     assert found.level == WARNING and "1970-01-01 00:00 UTC" in found.message

@@ -1,4 +1,4 @@
-"""What `make doctor` says of boards: the real mpremote, the real VM at the end of a cable."""
+"""`make doctor` checks a simulated board: MicroPython version, application, config.json, bootloader."""
 
 from __future__ import annotations
 
@@ -22,53 +22,54 @@ from tools.doctor.finding import ERROR, OK, WARNING, Finding
 
 
 def doctor(*arguments: str, code: int) -> dict[str, Finding]:
-    """The findings of a run, by what they are about; the last where there are several."""
-    said = run_tool("doctor", "--json", *arguments, code=code)
-    return {one["subject"]: Finding(**one) for one in json.loads(said)}
+    """Run doctor and return its findings by subject, the last one if a subject has several."""
+    output = run_tool("doctor", "--json", *arguments, code=code)
+    return {finding["subject"]: Finding(**finding) for finding in json.loads(output)}
 
 
 @pytest.fixture
-def deployed_board(tmp_path: Path, iotcore: broker.Address) -> Iterator[tuple[SimulatedBoard, Rig]]:
-    with SimulatedBoard(tmp_path / "files") as cable:
-        yield cable, Rig("esp32", tmp_path, iotcore)
+def board_and_rig(tmp_path: Path, iotcore: broker.Address) -> Iterator[tuple[SimulatedBoard, Rig]]:
+    """A board with MicroPython and an empty filesystem, and its rig."""
+    with SimulatedBoard(tmp_path / "files") as board:
+        yield board, Rig("esp32", tmp_path, iotcore)
 
 
-def test_micropython_alone(deployed_board: tuple[SimulatedBoard, Rig]) -> None:
-    cable, _ = deployed_board
-    found = doctor("--port", cable.port, "--board", "esp32", code=0)
-    assert found[cable.port].message == "can be opened"
-    assert found[f"MicroPython on {cable.port}"].level in (OK, WARNING)  # by the version of the VM
+def test_a_board_without_the_application_is_reported(board_and_rig: tuple[SimulatedBoard, Rig]) -> None:
+    board, _ = board_and_rig
+    found = doctor("--port", board.port, "--board", "esp32", code=0)
+    assert found[board.port].message == "can be opened"
+    assert found[f"MicroPython on {board.port}"].level in (OK, WARNING)  # depends on the version of the VM
     assert (found["application"].level, found["application"].message) == (WARNING, "not installed")
     assert "make deploy" in found["application"].remedy
     assert found["config.json"].level == WARNING and "make provision" in found["config.json"].remedy
 
 
-def test_a_micropython_of_another_version(deployed_board: tuple[SimulatedBoard, Rig]) -> None:
+def test_another_micropython_version_is_reported(board_and_rig: tuple[SimulatedBoard, Rig]) -> None:
     target = definition.load_board("esp32")
     assert target.firmware
     newer = replace(target, firmware=replace(target.firmware, version="9.9.9"))
-    case = CheckContext(newer, deployed_board[0].port)
-    (found,) = device.check_micropython(case)
+    context = CheckContext(newer, board_and_rig[0].port)
+    (found,) = device.check_micropython(context)
     assert found.level == WARNING and "9.9.9 is pinned" in found.message
-    assert f"make flash BOARD=esp32 PORT={deployed_board[0].port}" == found.remedy
-    assert isinstance(case.micropython_info, dict)
-    case.micropython_info["mpy"] = 5
-    (found,) = device.check_micropython(case)
+    assert f"make flash BOARD=esp32 PORT={board_and_rig[0].port}" == found.remedy
+    assert isinstance(context.micropython_info, dict)
+    context.micropython_info["mpy"] = 5
+    (found,) = device.check_micropython(context)
     assert found.level == ERROR and "loads .mpy files of version 5, but ours have version 6" in found.message
 
 
-def test_a_device_with_its_broker_and_it_goes_on_afterwards(
-    deployed_board: tuple[SimulatedBoard, Rig],
+def test_a_device_is_checked_with_its_broker_and_continues_afterwards(
+    board_and_rig: tuple[SimulatedBoard, Rig],
 ) -> None:
-    cable, rig = deployed_board
-    options = ("--board", "esp32", "--port", cable.port)
+    board, rig = board_and_rig
+    options = ("--board", "esp32", "--port", board.port)
     run_tool("deploy", *options, "--no-start")
     run_tool("provision", *options, "--no-start", *rig.config_options)
     found = doctor(*options, code=0)
     assert found["application"].level == OK
     assert found["config.json"] == Finding(OK, "config.json", "valid; the device publishes under test/dut/")
-    where = f"{rig.broker.host}:{rig.broker.port}"
-    assert found[f"broker {where}"].level == OK and found[f"MQTT at {where}"].level == OK
+    address = f"{rig.broker.host}:{rig.broker.port}"
+    assert found[f"broker {address}"].level == OK and found[f"MQTT at {address}"].level == OK
     assert "which is the board itself" in found["name"].message  # 127.0.0.1
     with observe(rig.broker) as observer:
         observer.wait_until(lambda: observer.dut.status == "online")
@@ -81,13 +82,13 @@ def test_a_device_with_its_broker_and_it_goes_on_afterwards(
     assert found["config.json"].level == ERROR and "sensorz: unknown" in found["config.json"].message
 
 
-def test_a_port_without_micropython() -> None:
-    near, far = os.openpty()
-    tty.setraw(far)
-    case = CheckContext(port=os.ttyname(far))
-    (found,) = device.check_micropython(case)
-    os.close(near)
-    os.close(far)
+def test_a_port_without_micropython_is_reported() -> None:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    context = CheckContext(port=os.ttyname(slave))
+    (found,) = device.check_micropython(context)
+    os.close(master)
+    os.close(slave)
     assert (
         found.level == ERROR
         and "MicroPython does not answer" in found.message
@@ -95,17 +96,17 @@ def test_a_port_without_micropython() -> None:
     )
 
 
-def test_a_damaged_firmware_in_the_cache(tmp_path: Path) -> None:
+def test_a_damaged_firmware_in_the_cache_is_reported_with_the_command_that_deletes_it(tmp_path: Path) -> None:
     target = definition.load_board("esp32")
     assert device.rate_cached_firmware(target, None).level == OK
-    (tmp_path / "esp32.bin").write_bytes(b"half of it")
+    (tmp_path / "esp32.bin").write_bytes(b"truncated")
     found = device.rate_cached_firmware(target, tmp_path / "esp32.bin")
     assert found.level == ERROR and found.remedy == f"rm '{tmp_path / 'esp32.bin'}'"
 
 
-def test_a_board_in_its_bootloader(tmp_path: Path) -> None:
-    case = CheckContext(selected_board=definition.load_board("rpi_pico_w"), drive=tmp_path / "drive")
-    assert list(serial_ports.check_boot_drive(case)) == []
+def test_a_board_in_its_bootloader_is_found(tmp_path: Path) -> None:
+    context = CheckContext(selected_board=definition.load_board("rpi_pico_w"), drive=tmp_path / "drive")
+    assert list(serial_ports.check_boot_drive(context)) == []
     with SimulatedBoard(tmp_path / "files", drive=tmp_path / "drive", firmware=b"uf2"):
-        (found,) = serial_ports.check_boot_drive(case)
+        (found,) = serial_ports.check_boot_drive(context)
     assert found.level == OK and str(tmp_path / "drive") in found.message

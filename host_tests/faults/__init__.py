@@ -1,1 +1,1 @@
-"""What bad networks do, on purpose: a proxy between a device's VM and a real broker."""
+"""Network faults: a proxy between a device in the VM and a real broker delays, resets and corrupts data."""

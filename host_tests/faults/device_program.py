@@ -1,8 +1,9 @@
-"""Runs in the VM behind the proxy: publishes, receives, and tells what it saw, as lines of JSON.
+"""Program for the VM behind the fault proxy: publishes and receives numbered messages, prints statistics.
 
-Its argument is a JSON object: host, port, unique, count, seconds, and `options` for Client.
-Upwards it sends `count` messages at each QoS, numbered; downwards it expects as many at each QoS,
-until a message comes to UNIQUE/stop. Memory is the same however many there are.
+Its argument is a JSON object with `host`, `port`, `unique`, `count`, `seconds`, `report_interval_ms`,
+`options` for Client and `transport`, see `make_transport`. It publishes `count` messages at each QoS to
+UNIQUE/up/QOS and receives those of UNIQUE/down/+ until a message arrives at UNIQUE/stop. Its memory use does
+not depend on `count`.
 """
 
 import gc
@@ -10,7 +11,7 @@ import json
 import sys
 from time import ticks_diff, ticks_ms, ticks_us
 
-gc.threshold(1024)  # as in a device's boot.py: what importing leaves behind is no hole later
+gc.threshold(1024)  # as in boot.py: collect early, so that importing does not fragment the heap
 
 from umqtt5 import Client  # noqa: E402
 from umqtt5.link_statistics import LinkStatistics  # noqa: E402
@@ -18,41 +19,41 @@ from umqtt5.link_statistics import LinkStatistics  # noqa: E402
 TIMEOUTS = {"connect": 2000, "connack": 2000, "ack": 2000, "write": 2000, "ping": 1000}
 
 
-_AT_ONCE = 8  # messages of each QoS between two polls
-_WINDOW = 1024  # numbers of which it is known one by one whether they came
+_BATCH = 8  # maximum number of messages of each QoS between two polls
+_WINDOW = 1024  # number of the latest message numbers whose arrival is recorded one by one
 
 
 class Arrivals:
-    """The messages of one QoS: how many came, how many again, how many behind a later one, how many altered.
+    """Counts the messages received at one QoS: new, repeated, out of order, corrupt.
 
-    mosquitto 2.0.11 may give up the order of QoS 2 where it sends again after a reconnect: what
-    came is a bit each, in a window that moves.
+    The numbers received are bits in a moving window, because mosquitto 2.0.11 may send QoS 2 messages out of
+    order after a reconnect.
     """
 
     def __init__(self):
-        self._seen = bytearray(_WINDOW // 8)
-        self._behind = 0  # the window: from here on
-        self._last = -1
-        self.once = self.again = self.late = self.strange = 0
+        self._bits = bytearray(_WINDOW // 8)
+        self._start = 0  # first number in the window
+        self._last = -1  # highest number so far
+        self.new = self.repeated = self.out_of_order = self.corrupt = 0
 
     def add(self, number):
-        while number >= self._behind + _WINDOW:
-            self._seen[(self._behind >> 3) % len(self._seen)] = 0
-            self._behind += 8
-        place = (number >> 3) % len(self._seen)
+        while number >= self._start + _WINDOW:
+            self._bits[(self._start >> 3) % len(self._bits)] = 0
+            self._start += 8
+        index = (number >> 3) % len(self._bits)
         bit = 1 << (number & 7)
-        if number < self._behind or self._seen[place] & bit:
-            self.again += 1
+        if number < self._start or self._bits[index] & bit:
+            self.repeated += 1
             return
-        self._seen[place] |= bit
-        self.once += 1
+        self._bits[index] |= bit
+        self.new += 1
         if number < self._last:
-            self.late += 1
+            self.out_of_order += 1
         self._last = max(self._last, number)
 
 
-def transport(tls_and_path):
-    """How the broker is reached: by TCP, or what `tls_and_path` says of TLS and WebSocket."""
+def make_transport(tls_and_path):
+    """Return a transport: TCP; with TLS if `tls_and_path` has "ca"; with WebSocket if it has "path"."""
     from umqtt5.tcp import connect
 
     if tls_and_path and tls_and_path.get("ca"):
@@ -81,35 +82,35 @@ class Device:
             inflight=8,
             aliases=4,
             timeout=TIMEOUTS,
-            transport=transport(arguments.get("transport")),
+            transport=make_transport(arguments.get("transport")),
             **(arguments.get("options") or {}),
         )
         self.count = arguments["count"]
         self.arrivals = [Arrivals() for _ in range(3)]
-        self.numbers = [0, 0, 0]  # the next to send, by QoS
-        self.acknowledged = self.refused = self.longest = 0
-        self.waiting = 0  # sent and not acknowledged
-        self.stopped = self.told = False
+        self.numbers = [0, 0, 0]  # next number to send, by QoS
+        self.acknowledged = self.refused = self.longest_poll_us = 0
+        self.unacknowledged = 0  # number of messages of QoS 1 and 2 that wait for an acknowledgement
+        self.stopped = self.done_sent = False
         client.max_reconnect_delay = 2000
-        client.on_ack = self.ended
-        client.on_state = lambda client, up, error: gc.collect()
+        client.on_ack = self.on_ack
+        client.on_state = lambda client, connected, error: gc.collect()
         client.subscribe(unique + "/down/+", self.on_message, 2)
-        client.subscribe(unique + "/stop", self.stop, 1)
+        client.subscribe(unique + "/stop", self.on_stop, 1)
         self.topics = [client.topic("%s/up/%d" % (unique, qos)) for qos in range(3)]
-        self.done = client.topic(unique + "/done")
+        self.done_topic = client.topic(unique + "/done")
 
     def on_message(self, message):
         try:
             qos, number = message.payload.split(b"/")
             self.arrivals[int(qos)].add(int(number))
         except (ValueError, IndexError):
-            self.arrivals[0].strange += 1  # altered on its way
+            self.arrivals[0].corrupt += 1  # changed by the network
 
-    def stop(self, message):
+    def on_stop(self, message):
         self.stopped = True
 
-    def ended(self, answer):
-        self.waiting -= 1
+    def on_ack(self, answer):
+        self.unacknowledged -= 1
         if answer.reason < 0x80:
             self.acknowledged += 1
         else:
@@ -117,19 +118,19 @@ class Device:
 
     def step(self):
         client = self.client
-        for i in range(_AT_ONCE * 3):
+        for i in range(_BATCH * 3):
             qos = i % 3
             number = self.numbers[qos]
             if number < self.count and client.publish(self.topics[qos], b"%d/%d" % (qos, number), qos):
                 self.numbers[qos] += 1
                 if qos:
-                    self.waiting += 1
-        if min(self.numbers) == self.count and not self.waiting and not self.told:
-            self.told = client.publish(self.done, b"", 1) > 0
-            self.waiting += 1
-        began = ticks_us()
+                    self.unacknowledged += 1
+        if min(self.numbers) == self.count and not self.unacknowledged and not self.done_sent:
+            self.done_sent = client.publish(self.done_topic, b"", 1) > 0
+            self.unacknowledged += 1
+        start = ticks_us()
         client.poll(50)
-        self.longest = max(self.longest, ticks_diff(ticks_us(), began))
+        self.longest_poll_us = max(self.longest_poll_us, ticks_diff(ticks_us(), start))
 
 
 def main(arguments):
@@ -138,23 +139,23 @@ def main(arguments):
     device = Device(arguments)
     statistics = LinkStatistics(device.client)
     device.client.connect(wait=False)
-    start = said = ticks_ms()
-    allowed = arguments["seconds"] * 1000
-    before = 0
-    while not device.stopped and ticks_diff(ticks_ms(), start) < allowed:
+    start = last_report = ticks_ms()
+    limit_ms = arguments["seconds"] * 1000
+    heap_at_connect = 0
+    while not device.stopped and ticks_diff(ticks_ms(), start) < limit_ms:
         device.step()
-        if device.client.connection_count and not before:
+        if device.client.connection_count and not heap_at_connect:
             gc.collect()
-            before = gc.mem_alloc()
+            heap_at_connect = gc.mem_alloc()
         if (
             arguments.get("report_interval_ms")
-            and ticks_diff(ticks_ms(), said) > arguments["report_interval_ms"]
+            and ticks_diff(ticks_ms(), last_report) > arguments["report_interval_ms"]
         ):
-            said = ticks_ms()
+            last_report = ticks_ms()
             gc.collect()
             print(
                 "heap",
-                ticks_diff(said, start),
+                ticks_diff(last_report, start),
                 gc.mem_free(),
                 sum(device.numbers),
                 device.client.connection_count,
@@ -162,15 +163,15 @@ def main(arguments):
     device.client.disconnect()
     device.client.error = None
     gc.collect()
-    heap = [before, gc.mem_alloc()]
-    # one by one: a small heap has no room for all of it in one piece
+    heap = [heap_at_connect, gc.mem_alloc()]
+    # one line each, because a small heap may have no block for all of them as one text
     for name, value in (
         ("heap", heap),
-        ("longest_poll", device.longest),
+        ("longest_poll", device.longest_poll_us),
         ("acknowledged", device.acknowledged),
         ("refused_messages", device.refused),
         ("stopped", device.stopped),
-        ("received", [[a.once, a.again, a.late, a.strange] for a in device.arrivals]),
+        ("received", [[a.new, a.repeated, a.out_of_order, a.corrupt] for a in device.arrivals]),
     ):
         report(name, value)
     figures = statistics.snapshot()

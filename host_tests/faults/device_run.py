@@ -1,4 +1,4 @@
-"""The side of the broker that no fault reaches: watches what the device sends, sends what it expects."""
+"""Runs `device_program` in the VM behind the fault proxy, and exchanges messages with it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from tools.bundle import image
 from tools.vm import process
 from umqtt5 import Client
 
-_AT_ONCE = 8  # messages of each QoS between two polls
-_AHEAD = 40  # messages that may wait in the broker, by QoS
+_BATCH = 8  # maximum number of messages of each QoS between two polls
+_AHEAD = 40  # maximum number of messages sent ahead of those received, by QoS
 DEVICE = Path(__file__).with_name("device_program.py")
 
 
 class DeviceRun:
-    """One run of a device behind a fault proxy.
+    """One run of the device program behind a fault proxy.
 
-    `received` counts the messages from the device by QoS and number; `report` is what it printed.
+    A second client, which is connected to the broker directly, receives the messages of the device and sends
+    it `count` messages at each QoS. `received` counts the messages from the device by QoS and number.
+    `report` has the values that the device printed at its end.
     """
 
     def __init__(self, broker: Address, proxy: Proxy, unique: str, count: int) -> None:
@@ -37,21 +39,21 @@ class DeviceRun:
         self.received: list[Counter[int]] = [Counter(), Counter(), Counter()]
         self._highest = [0, 0, 0]
         self.report: dict[str, Any] = {}
-        self.lines: list[str] = []  # what the device has said besides
+        self.lines: list[str] = []  # all lines that the device printed
         self._done = False
 
-    def _came(self, message: Any) -> None:
+    def _on_message(self, message: Any) -> None:
         try:
             qos, number = message.payload.split(b"/")
             self.received[int(qos)][int(number)] += 1
             self._highest[int(qos)] = max(self._highest[int(qos)], int(number))
         except (ValueError, IndexError):
-            pass  # altered on its way
+            pass  # changed by the network
 
-    def _told(self, message: Any) -> None:
+    def _on_done(self, message: Any) -> None:
         self._done = True
 
-    def play(
+    def run(
         self,
         stop_faults_after: float,
         seconds: float = 60,
@@ -61,14 +63,15 @@ class DeviceRun:
         tls_and_path: dict[str, str] | None = None,
         **options: Any,
     ) -> None:
-        """Run the device to its end; the faults stop `stop_faults_after` seconds after its start.
+        """Run the device to its end, for at most `seconds`.
 
-        The device prints its free heap every `report_interval_ms` ms, 0 for never. `progress` is called
-        with the number of messages.
+        The faults stop `stop_faults_after` seconds after the start. The device prints its free heap every
+        `report_interval_ms` ms, 0 for never. `progress` is called with the number of messages so far.
+        `tls_and_path` and `options` are passed to the device program.
         """
-        client = Client(self._broker.host, self._broker.port, client_id=self._unique + "-desk", outbox=8192)
-        client.subscribe(self._unique + "/up/+", self._came, qos=2)
-        done = client.subscribe(self._unique + "/done", self._told, qos=1)
+        client = Client(self._broker.host, self._broker.port, client_id=self._unique + "-peer", outbox=8192)
+        client.subscribe(self._unique + "/up/+", self._on_message, qos=2)
+        done = client.subscribe(self._unique + "/done", self._on_done, qos=1)
         client.connect()
         while done.reason is None:
             client.poll(20)
@@ -90,7 +93,7 @@ class DeviceRun:
         try:
             reader = threading.Thread(target=self._read, args=(child,), daemon=True)
             reader.start()
-            self._talk(client, child, stop_faults_after, seconds, progress)
+            self._exchange(client, child, stop_faults_after, seconds, progress)
             child.wait(seconds + 20)
             reader.join(10)
         finally:
@@ -104,13 +107,13 @@ class DeviceRun:
                 self.report[name] = json.loads(value)
 
     def _read(self, child: subprocess.Popen[str]) -> None:
-        """Take what the device says: a pipe that is full would hold it up."""
+        """Read the output of the device all the time, because a full pipe would block it."""
         assert child.stdout
-        with contextlib.suppress(ValueError):  # closed by `stop`
+        with contextlib.suppress(ValueError):  # `stop_vm` has closed the pipe
             for line in child.stdout:
                 self.lines.append(line.rstrip())
 
-    def _talk(
+    def _exchange(
         self,
         client: Any,
         child: subprocess.Popen[str],
@@ -120,20 +123,20 @@ class DeviceRun:
     ) -> None:
         start = time.monotonic()
         numbers = [0, 0, 0]
-        healed = stopped = False
+        faults_stopped = stopped = False
         while time.monotonic() - start < seconds and not (stopped and not client.session.outbox.count):
             if child.poll() is not None:
                 return
             client.poll(5)
-            if not healed and time.monotonic() - start > stop_faults_after:
+            if not faults_stopped and time.monotonic() - start > stop_faults_after:
                 self._proxy.stop_faults()
-                healed = True
-            if sum(map(len, self.received)):  # its subscriptions are made
-                for i in range(3 * _AT_ONCE):
+                faults_stopped = True
+            if sum(map(len, self.received)):  # the device is connected, so it has sent its subscriptions
+                for i in range(3 * _BATCH):
                     qos = i % 3
                     number = numbers[qos]
                     if number > self._highest[qos] + _AHEAD and not self._done:
-                        continue  # mosquitto would give a client that comes back all of it at once
+                        continue  # mosquitto sends the whole backlog at once after a reconnect
                     topic = f"{self._unique}/down/{qos}"
                     if number < self._count and client.publish(topic, b"%d/%d" % (qos, number), qos=qos):
                         numbers[qos] += 1

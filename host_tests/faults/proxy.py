@@ -1,7 +1,7 @@
-"""A TCP proxy that delays, splits, cuts, swallows and alters what goes through it.
+"""A TCP proxy that injects network faults: delay, low bandwidth, stalls, resets, corrupted bytes.
 
-This computer's kernel can't do it to the loopback interface, so a thread of ours does it in the
-middle of each connection. What it does is a `Fault`, chosen for each connection when it comes.
+It runs in a thread of this process and needs no support by the kernel, such as netem. A function chooses
+the `Fault` of each connection.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tools.broker import Address
 
 @dataclass(frozen=True)
 class Fault:
-    """The faults of one connection; bytes are counted in both directions together.
+    """The faults of one connection.
 
-    Data pass in chunks of `chunk_size` bytes, each after `delay` plus up to `jitter` seconds, at
-    `bytes_per_second`. After `after_bytes` bytes, `then` happens: `stall` (nothing passes and nothing is
-    read), `swallow` (all is read and discarded), `close` or `reset`. About once in `flip_bit_every` bytes
-    a bit is changed, once in `repeat_byte_every` bytes a byte is repeated. With `accept_only` the proxy
-    accepts the connection and never connects to the broker.
+    The proxy forwards chunks of up to `chunk_size` bytes, each after `delay` plus up to `jitter` seconds, at
+    `bytes_per_second` (0: no limit). After `after_bytes` bytes in both directions together (-1: never), it
+    does what `then` says: `stall` (stop reading and forwarding), `swallow` (read and discard), `close` or
+    `reset`. About once in `flip_bit_every` bytes it changes a bit, about once in `repeat_byte_every` bytes it
+    repeats a byte. With `accept_only` it accepts the connection and does not connect to the broker.
     """
 
     delay: float = 0
@@ -41,11 +41,15 @@ class Fault:
 
 
 HEALTHY = Fault()
-_LINGER = struct.pack("ii", 1, 0)  # close sends RST
+_LINGER = struct.pack("ii", 1, 0)  # on, 0 s: closing the socket sends RST
 
 
 class Proxy:
-    """Listens on a port of its own before `target`; `choose_fault` gives each connection its fault."""
+    """Forwards connections to `target` and injects faults.
+
+    `choose_fault` gets the number of a connection, counted from 0, and returns its fault. `address` is the
+    address of the proxy. `connections` is the number of connections accepted.
+    """
 
     def __init__(self, target: Address, choose_fault: Callable[[int], Fault], seed: int = 1) -> None:
         self.target = target
@@ -69,7 +73,7 @@ class Proxy:
         self._port = self._server.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
-        """From now on connections are refused, and those there are end."""
+        """Reset all connections, and refuse new ones until `accept`."""
         self._call(self._refuse())
 
     async def _refuse(self) -> None:
@@ -86,11 +90,11 @@ class Proxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def accept(self) -> None:
-        """The end of `refuse`."""
+        """Accept connections again after `refuse`."""
         self._call(self._listen())
 
     def reset_all(self) -> None:
-        """Reset all connections there are."""
+        """Reset all open connections."""
         self._loop.call_soon_threadsafe(self._reset_all_now)
 
     def _reset_all_now(self) -> None:
@@ -98,11 +102,12 @@ class Proxy:
             self._end(writer, reset=True)
 
     def stop_faults(self) -> None:
-        """From now on nothing happens to new connections, and those there are end."""
+        """Reset all connections, and give new ones no faults."""
         self.choose_fault = lambda number: HEALTHY
         self.reset_all()
 
     def close(self) -> None:
+        """Reset all connections and end the thread."""
         self._call(self._finish())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -115,26 +120,30 @@ class Proxy:
         self.connections += 1
         fault = self.choose_fault(number)
         self._writers.add(writer)
-        there = None
+        upstream_writer = None
         try:
             if fault.accept_only:
                 await asyncio.sleep(3600)
-            up, there = await asyncio.open_connection(self.target.host, self.target.port)
-            self._writers.add(there)
-            passed = [0]
-            one = asyncio.ensure_future(self._pass(fault, passed, reader, there))
-            two = asyncio.ensure_future(self._pass(fault, passed, up, writer))
-            await asyncio.wait((one, two), return_when=asyncio.FIRST_COMPLETED)
-            for task in (one, two):
+            upstream_reader, upstream_writer = await asyncio.open_connection(
+                self.target.host, self.target.port
+            )
+            self._writers.add(upstream_writer)
+            forwarded = [0]  # bytes, in both directions
+            tasks = (
+                asyncio.ensure_future(self._forward(fault, forwarded, reader, upstream_writer)),
+                asyncio.ensure_future(self._forward(fault, forwarded, upstream_reader, writer)),
+            )
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
                 task.cancel()
         except (OSError, asyncio.CancelledError):
             pass
         finally:
             reset = fault.after_bytes >= 0 and fault.then == "reset"
-            for each in (writer, there):
-                if each is not None:
-                    self._end(each, reset)
-                    self._writers.discard(each)
+            for side in (writer, upstream_writer):
+                if side is not None:
+                    self._end(side, reset)
+                    self._writers.discard(side)
 
     def _end(self, writer: asyncio.StreamWriter, reset: bool) -> None:
         sock = writer.get_extra_info("socket")
@@ -145,47 +154,47 @@ class Proxy:
         else:
             writer.close()
 
-    async def _pass(
-        self, fault: Fault, passed: list[int], source: asyncio.StreamReader, sink: asyncio.StreamWriter
+    async def _forward(
+        self, fault: Fault, forwarded: list[int], source: asyncio.StreamReader, sink: asyncio.StreamWriter
     ) -> None:
         while data := await source.read(4096):
-            for at in range(0, len(data), fault.chunk_size):
-                piece = data[at : at + fault.chunk_size]
-                if 0 <= fault.after_bytes < passed[0] + len(piece):
-                    piece = piece[: fault.after_bytes - passed[0]]
-                    sink.write(piece)
-                    passed[0] = fault.after_bytes
-                    await self._over(fault, source)
+            for offset in range(0, len(data), fault.chunk_size):
+                chunk = data[offset : offset + fault.chunk_size]
+                if 0 <= fault.after_bytes < forwarded[0] + len(chunk):
+                    chunk = chunk[: fault.after_bytes - forwarded[0]]
+                    sink.write(chunk)
+                    forwarded[0] = fault.after_bytes
+                    await self._stall_or_swallow(fault, source)
                     return
-                passed[0] += len(piece)
+                forwarded[0] += len(chunk)
                 if fault.delay or fault.jitter:
                     await asyncio.sleep(fault.delay + self._random.random() * fault.jitter)
                 if fault.bytes_per_second:
-                    await asyncio.sleep(len(piece) / fault.bytes_per_second)
-                sink.write(self._altered(fault, piece))
+                    await asyncio.sleep(len(chunk) / fault.bytes_per_second)
+                sink.write(self._corrupt(fault, chunk))
                 await sink.drain()
                 if fault.chunk_size < 64:
                     await asyncio.sleep(0)
 
-    async def _over(self, fault: Fault, source: asyncio.StreamReader) -> None:
+    async def _stall_or_swallow(self, fault: Fault, source: asyncio.StreamReader) -> None:
         if fault.then == "stall":
             await asyncio.sleep(3600)
         while fault.then == "swallow" and await source.read(4096):
             pass
 
-    def _altered(self, fault: Fault, piece: bytes) -> bytes:
-        if fault.flip_bit_every and self._random.random() < len(piece) / fault.flip_bit_every:
-            at = self._random.randrange(len(piece))
-            piece = piece[:at] + bytes([piece[at] ^ 1 << self._random.randrange(8)]) + piece[at + 1 :]
-        if fault.repeat_byte_every and self._random.random() < len(piece) / fault.repeat_byte_every:
-            at = self._random.randrange(len(piece))
-            piece = piece[: at + 1] + piece[at:]
-        return piece
+    def _corrupt(self, fault: Fault, chunk: bytes) -> bytes:
+        if fault.flip_bit_every and self._random.random() < len(chunk) / fault.flip_bit_every:
+            i = self._random.randrange(len(chunk))
+            chunk = chunk[:i] + bytes([chunk[i] ^ 1 << self._random.randrange(8)]) + chunk[i + 1 :]
+        if fault.repeat_byte_every and self._random.random() < len(chunk) / fault.repeat_byte_every:
+            i = self._random.randrange(len(chunk))
+            chunk = chunk[: i + 1] + chunk[i:]
+        return chunk
 
 
 @contextlib.contextmanager
 def fault_proxy(target: Address, choose_fault: Callable[[int], Fault], seed: int = 1) -> Iterator[Proxy]:
-    """A proxy before a broker."""
+    """Yield a fault proxy in front of `target`."""
     proxy = Proxy(target, choose_fault, seed)
     try:
         yield proxy

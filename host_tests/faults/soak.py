@@ -1,4 +1,4 @@
-"""`make soak`: many messages through a network that fails again and again, in one VM of 64 KB heap."""
+"""`make soak`: a long run of a device with 64 KB of heap on a network with random faults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEAP = "64k"
 
 
 def random_faults(seed: int) -> object:
-    """Chooses the fault of each connection: most live for some seconds."""
+    """Return a function that chooses a random fault for the number of a connection."""
     numbers = random.Random(seed)
 
     def choose(number: int) -> Fault:
@@ -37,14 +37,14 @@ def random_faults(seed: int) -> object:
 
 
 def soak(messages: int, seed: int, seconds: float, show: bool) -> DeviceRun:
-    """Run it; a sixth of the messages at each QoS, each way."""
+    """Run a device that sends and receives a sixth of `messages` at each QoS, for at most `seconds`."""
     count = max(1, messages // 6)
     choose = random_faults(seed)
     with broker.Mosquitto("set_tcp_nodelay true", "max_queued_messages 0") as mosquitto:
         with fault_proxy(mosquitto.address, choose, seed) as proxy, Progress(disable=not show) as progress:  # type: ignore[arg-type]
             task = progress.add_task("messages", total=6 * count)
             run = DeviceRun(mosquitto.address, proxy, "s" + secrets.token_hex(4), count)
-            run.play(
+            run.run(
                 stop_faults_after=seconds * 0.8,
                 seconds=seconds,
                 heap=HEAP,
@@ -55,21 +55,21 @@ def soak(messages: int, seed: int, seconds: float, show: bool) -> DeviceRun:
 
 
 def samples(run: DeviceRun) -> list[tuple[float, int, int]]:
-    """Seconds, bytes of free heap, connections."""
+    """Return (seconds since the start, free heap in bytes, number of connections) for each report."""
     rows = [line.split() for line in run.lines if line.startswith("heap ")]
     return [(int(row[1]) / 1000, int(row[2]), int(row[4])) for row in rows]
 
 
 def failures(run: DeviceRun, messages: int) -> list[str]:
-    """What is not as it has to be, a line each."""
+    """Return one line for each failure: time limit, lost or duplicated messages, a grown heap."""
     count = max(1, messages // 6)
     report, lines = run.report, []
     if not report["stopped"]:
-        lines.append("it has not come to its end in time")
+        lines.append("the run did not finish in time")
     if set(run.received[1]) != set(range(count)) or report["received"][1][0] != count:
         lines.append("QoS 1: messages were lost")
     if run.received[2] != dict.fromkeys(range(count), 1) or report["received"][2][:2] != [count, 0]:
-        lines.append("QoS 2: messages were lost or doubled")
+        lines.append("QoS 2: messages were lost or duplicated")
     first, last = report["heap"]
     if last > first + 512:
         lines.append(f"the heap has grown from {first} to {last} bytes")
@@ -77,7 +77,7 @@ def failures(run: DeviceRun, messages: int) -> list[str]:
 
 
 def plot(run: DeviceRun) -> str:
-    """The free heap over time."""
+    """Draw the free heap over time to build/soak.png, and return that path."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -85,9 +85,7 @@ def plot(run: DeviceRun) -> str:
 
     rows = samples(run)
     figure, heap = pyplot.subplots(figsize=(9, 4), layout="constrained")
-    heap.plot(
-        [row[0] for row in rows], [row[1] for row in rows], label="bytes of heap free, after gc.collect()"
-    )
+    heap.plot([row[0] for row in rows], [row[1] for row in rows], label="free heap after gc.collect()")
     heap.set_ylim(bottom=0)
     heap.set_xlabel("seconds")
     heap.set_ylabel("bytes")
@@ -96,7 +94,7 @@ def plot(run: DeviceRun) -> str:
             heap.axvline(rows[i][0], color="lightgray", linewidth=0.6, zorder=0)
     heap.set_title(
         f"{run.report['messages'] + run.report['messages_received']:,} messages, "
-        f"{run.report['connects']} connections (gray lines), a VM of {HEAP} heap"
+        f"{run.report['connects']} connections (gray lines), {HEAP} of heap"
     )
     heap.legend(loc="lower right")
     path = BUILD / "soak.png"
@@ -105,18 +103,20 @@ def plot(run: DeviceRun) -> str:
 
 
 def main(
-    messages: Annotated[int, typer.Option(help="of all kinds together")] = 100_000,
-    seed: Annotated[int, typer.Option(help="of the faults")] = 1,
-    seconds: Annotated[float, typer.Option(help="the most that it may take")] = 1800,
+    messages: Annotated[int, typer.Option(help="number of messages in total")] = 100_000,
+    seed: Annotated[int, typer.Option(help="seed of the random faults")] = 1,
+    seconds: Annotated[float, typer.Option(help="time limit in seconds")] = 1800,
 ) -> None:
-    """Messages at each QoS, both ways, over TCP that fails. Writes build/soak.json and build/soak.png."""
+    """Send messages at each QoS, both ways, over TCP with faults. Writes build/soak.json and soak.png."""
     run = soak(messages, seed, seconds, show=True)
     BUILD.mkdir(exist_ok=True)
     (BUILD / "soak.json").write_text(json.dumps({**run.report, "samples": samples(run)}, indent=2) + "\n")
     typer.echo(json.dumps(run.report, indent=2))
     free = [row[1] for row in samples(run)]
     if free:
-        typer.echo(f"free heap: {free[0]} bytes at first, {min(free)} at least, {free[-1]} in the end")
+        typer.echo(
+            f"free heap: {free[0]} bytes at the start, {min(free)} at the minimum, {free[-1]} at the end"
+        )
     typer.echo(f"longest poll(50): {run.report['longest_poll'] / 1000:.1f} ms")
     typer.echo(f"written to build/soak.json and {plot(run)}")
     if lines := failures(run, messages):

@@ -1,4 +1,4 @@
-"""A short soak; `make soak` is the long one."""
+"""A short soak test: 3,000 messages over a network with random faults. `make soak` runs a long one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from host_tests.faults import soak
 from tools import broker
 
 
-def test_a_short_soak_loses_nothing_and_leaves_the_heap_level() -> None:
+def test_a_short_soak_loses_no_message_and_no_heap() -> None:
     if not broker.find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
     run = soak.soak(3000, seed=3, seconds=90, show=False)

@@ -1,4 +1,4 @@
-"""A thousand clients whose broker restarts: the real loop and back-off, on one simulated clock."""
+"""A thousand clients whose broker restarts: the back-off spreads their reconnects. Uses a simulated clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONNACK = b"\x20\x03\x00\x00\x00"
 
 
 class Poller:
-    """Every stream of this herd is ready at once, or never will be."""
+    """Stands for `select.poll`. Its stream is always readable and writable."""
 
     def register(self, stream: Any, events: int) -> None:
         self.stream = stream
@@ -33,13 +33,15 @@ class Poller:
 
 
 class Stream:
+    """A connection to the simulated broker. A restart of the broker breaks it."""
+
     def __init__(self, herd: ClientHerd) -> None:
         self.herd = herd
         self.inbox = CONNACK
-        self.born = herd.restarts
+        self.restarts = herd.restarts  # number of broker restarts before this connection
 
     def readinto(self, buf: bytearray, n: int) -> int | None:
-        if self.born != self.herd.restarts:
+        if self.restarts != self.herd.restarts:
             raise OSError(104, "reset")
         n = min(n, len(self.inbox))
         buf[:n] = self.inbox[:n]
@@ -54,14 +56,14 @@ class Stream:
 
 
 class ClientHerd:
-    """Clients that are stepped when they ask for it, and when their broker restarts."""
+    """The clients and their broker. A client runs when its next timeout is due or the broker restarts."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0
         self.restarts = 0
-        self.up = True
-        self.connects: Counter[int] = Counter()  # by second
-        self.tries: Counter[int] = Counter()
+        self.broker_is_up = True
+        self.connects: Counter[int] = Counter()  # number of connections, by second
+        self.attempts: Counter[int] = Counter()  # number of attempts to connect, by second
         monkeypatch.setattr(module, "ticks_ms", lambda: self.now & 0x3FFFFFFF)
         monkeypatch.setattr(module, "poll", Poller)
         numbers = random.Random(1)
@@ -75,13 +77,14 @@ class ClientHerd:
         self.queue = [(0, i) for i in range(CLIENTS)]
 
     def connect(self, host: str, port: int) -> Stream:
-        self.tries[self.now // 1000] += 1
-        if not self.up:
+        self.attempts[self.now // 1000] += 1
+        if not self.broker_is_up:
             raise OSError(111, "refused")
         self.connects[self.now // 1000] += 1
         return Stream(self)
 
     def run(self, until: int) -> None:
+        """Run the clients until this time in ms."""
         while self.queue and self.queue[0][0] <= until:
             self.now, i = heapq.heappop(self.queue)
             idle = self.clients[i]._poll_once()
@@ -90,31 +93,33 @@ class ClientHerd:
         self.now = until
 
     def restart(self, down: int) -> int:
-        """The broker ends now, and is back after `down` ms; returns when."""
+        """Stop the broker for `down` ms, and return the time at which it is up again."""
         self.restarts += 1
-        self.up = False
+        self.broker_is_up = False
         self.queue = [(self.now, i) for i in range(CLIENTS)]
         self.connects.clear()
-        back = self.now + down
-        self.run(back - 1)
-        self.up = True
-        return back
+        up_at = self.now + down
+        self.run(up_at - 1)
+        self.broker_is_up = True
+        return up_at
 
 
 @pytest.mark.parametrize("down", [0, 1000, 3000, 10_000, 60_000, 600_000])
-def test_reconnects_are_spread(down: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reconnects_after_a_broker_restart_are_spread_over_time(
+    down: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     herd = ClientHerd(monkeypatch)
     herd.run(60_000)
     assert all(client.is_connected for client in herd.clients)
-    back = herd.restart(down)
-    herd.run(back + 200_000)
+    up_at = herd.restart(down)
+    herd.run(up_at + 200_000)
     assert all(client.is_connected for client in herd.clients)
-    seconds = [herd.connects[second] for second in range(back // 1000, max(herd.connects) + 1)]
+    seconds = [herd.connects[second] for second in range(up_at // 1000, max(herd.connects) + 1)]
     assert sum(seconds) == CLIENTS
     assert max(seconds) <= 5 * CLIENTS / len(seconds), seconds
 
 
-def test_after_a_short_restart_all_are_back_within_the_first_back_off_and_a_second(
+def test_all_clients_reconnect_within_two_seconds_of_a_short_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     herd = ClientHerd(monkeypatch)
@@ -124,9 +129,9 @@ def test_after_a_short_restart_all_are_back_within_the_first_back_off_and_a_seco
     assert all(client.is_connected for client in herd.clients)
 
 
-def test_a_broker_that_stays_away_is_asked_every_forty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_broker_is_tried_every_40_seconds_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
     herd = ClientHerd(monkeypatch)
     herd.run(60_000)
     herd.restart(3_600_000)
-    asked = sum(n for second, n in herd.tries.items() if second >= 1800)
-    assert asked / CLIENTS < 1900 / 38  # the pauses are drawn from 20 s up to a minute
+    attempts = sum(n for second, n in herd.attempts.items() if second >= 1800)
+    assert attempts / CLIENTS < 1900 / 38  # each delay is random between 20 s and 60 s

@@ -18,7 +18,7 @@ tls = true
 
 [wifi]
 ssid = "home"
-password = "not for any eye"
+password = "never print this"
 
 [credentials]
 password = true
@@ -38,7 +38,7 @@ WriteDescription = Callable[..., Path]
 
 @pytest.fixture
 def write_description(tmp_path: Path) -> WriteDescription:
-    """Write the description, with pieces of it replaced; returns its path."""
+    """A function that writes a fleet.toml with parts of the text replaced, and returns its path."""
 
     def write(*changes: tuple[str, str]) -> Path:
         text = DESCRIPTION

@@ -1,4 +1,4 @@
-"""`fleet.toml`: one line for each mistake, with the field and what was expected."""
+"""Validation of `fleet.toml`: an error message names the field and what was expected."""
 
 from __future__ import annotations
 
@@ -36,16 +36,18 @@ from tools.fleet.store import FleetStore
         ("[wifi]", "[[devices]]\nnumber = 9\n[wifi]", "devices[0].number: 9, expected 1 to 3"),
         ("count = 3", "count = 0", "count is 0 and there are no [[devices]], expected at least one device"),
         ("count = 3", "count =", "not valid TOML: "),
-        ('"not for any eye"', "42", "wifi.password: expected a valid string"),
+        ('"never print this"', "42", "wifi.password: expected a valid string"),
     ],
 )
-def test_a_mistake_is_one_line(write_description: WriteDescription, old: str, new: str, line: str) -> None:
+def test_an_error_in_the_description_is_reported_in_one_line(
+    write_description: WriteDescription, old: str, new: str, line: str
+) -> None:
     path = write_description((old, new))
     with pytest.raises(UserError) as caught:
         description.load_fleet(path)
     text = str(caught.value)
     assert text.startswith(f"{path}: ") and line in text and "\n" not in text
-    assert "not for any eye" not in text
+    assert "never print this" not in text
 
 
 @pytest.mark.parametrize(
@@ -53,11 +55,15 @@ def test_a_mistake_is_one_line(write_description: WriteDescription, old: str, ne
     [
         ('"chip_temperature"', '"humidity"', "greenhouse-001: sensors[0].kind: "),
         ('pin = "relay"', 'pin = "D7"', "greenhouse-001: actuators[0].pin: "),
-        ('board = "esp32"', 'board = "esp33"', "greenhouse-001: BOARD=esp33: no such board. Choose one of esp32,"),
+        (
+            'board = "esp32"',
+            'board = "esp33"',
+            "greenhouse-001: BOARD=esp33: no such board. Choose one of esp32,",
+        ),
         ('name = "pump"', 'name = "pump 1"', "greenhouse-001: actuators[0].name: "),
     ],
 )
-def test_what_the_device_would_refuse_is_refused(
+def test_a_config_that_the_device_would_refuse_is_refused(
     write_description: WriteDescription, tmp_path: Path, old: str, new: str, line: str
 ) -> None:
     path = write_description((old, new))
@@ -67,7 +73,7 @@ def test_what_the_device_would_refuse_is_refused(
     assert str(caught.value).startswith(f"{path}: {line}")
 
 
-def test_devices_that_differ(write_description: WriteDescription) -> None:
+def test_devices_may_differ_from_the_common_settings(write_description: WriteDescription) -> None:
     more = """
 [[devices]]
 number = 2
@@ -78,8 +84,8 @@ name = "roof"
 board = "rpi_pico_w"
 """
     path = write_description(('pin = "relay"\n', 'pin = "relay"\n' + more))
-    made = description.expand_devices(description.load_fleet(path))
-    assert [(one.name, one.board, one.health) for one in made] == [
+    devices = description.expand_devices(description.load_fleet(path))
+    assert [(device.name, device.board, device.health) for device in devices] == [
         ("greenhouse-001", "esp32", 30),
         ("greenhouse-002", "esp32", 5),
         ("greenhouse-003", "esp32", 30),
@@ -87,14 +93,14 @@ board = "rpi_pico_w"
     ]
 
 
-def test_init_writes_one_that_can_be_made(tmp_path: Path) -> None:
+def test_init_writes_a_description_that_generate_accepts(tmp_path: Path) -> None:
     path = tmp_path / "new.toml"
     run_tool("fleet", "init", "--board", "rpi_pico_w", "--count", 4, "--host", "10.0.0.5", "--file", path)
-    assert path.stat().st_mode & 0o777 == 0o600  # it gets the password of a network
+    assert path.stat().st_mode & 0o777 == 0o600  # private, because the user adds the Wi-Fi password
     run_tool("fleet", "generate", "--file", path, "--out", tmp_path / "out")
     assert (tmp_path / "out" / "greenhouse-004" / "config.json").exists()
     assert "already exists" in run_tool("fleet", "init", "--file", path, code=1)
 
 
-def test_without_a_description_it_says_how_to_get_one(tmp_path: Path) -> None:
+def test_a_missing_description_is_reported_with_the_command_that_creates_it(tmp_path: Path) -> None:
     assert "`make fleet ARGS=init`" in run_tool("fleet", "generate", "--file", tmp_path / "none.toml", code=1)

@@ -1,4 +1,4 @@
-"""A fleet onto boards, one after the other: the real esptool and mpremote, boards on a cable."""
+"""`fleet flash` with the real esptool and mpremote on simulated boards, which are plugged in one by one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tools import broker
 from tools.paths import ROOT
 
 
-class Line:
-    """The command as it runs, and its output as it comes."""
+class FlashCommand:
+    """A running `fleet flash` whose output can be read while it runs."""
 
     def __init__(self, log: Path, *arguments: object) -> None:
         self._log = log
@@ -33,19 +33,23 @@ class Line:
         )
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
+        """The output so far."""
         return self._log.read_text()
 
     def wait_until(self, condition: Callable[[], object]) -> None:
-        ends = time.monotonic() + 60
+        """Wait until `condition()` is true, for up to 60 s."""
+        deadline = time.monotonic() + 60
         while not condition():
-            assert time.monotonic() < ends, self.said
+            assert time.monotonic() < deadline, self.output
             time.sleep(0.05)
 
     def wait(self) -> int:
+        """Wait for the end of the command and return its exit code."""
         return self._process.wait(60)
 
-    def cut(self) -> None:
+    def kill(self) -> None:
+        """Kill the command, as a power failure would."""
         self._process.kill()
         self._process.wait()
 
@@ -56,11 +60,11 @@ def _private_state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     yield
 
 
-def of_an_earlier_life(rig: Rig) -> FlashChip:
-    """Another board, which was a device already: nothing of that may stay."""
+def make_used_board(rig: Rig) -> FlashChip:
+    """Return the flash of a used board and put its old config in the filesystem. Flashing must erase both."""
     flash, micropython = FlashChip(), fake_firmware("esp32")
     flash.data[0x1000 : 0x1000 + len(micropython)] = micropython
-    flash.data[0x200000] = 0  # with a file system
+    flash.data[0x200000] = 0  # the filesystem is not erased
     shutil.rmtree(rig.filesystem)
     rig.filesystem.mkdir()
     old = {"host": "10.0.0.9", "port": 1999, "user": "old", "keep_alive": 7}
@@ -68,44 +72,45 @@ def of_an_earlier_life(rig: Rig) -> FlashChip:
     return flash
 
 
-def test_one_board_after_the_other_and_a_run_that_was_cut_goes_on(
+def test_boards_are_flashed_one_after_the_other_and_an_interrupted_run_resumes(
     write_description: WriteDescription, tmp_path: Path
 ) -> None:
     path = write_description(("count = 3", "count = 2"))
     rig = Rig("esp32", tmp_path, broker.Address("localhost", 1))
     port = f"{tmp_path / 'files'}-port"
     options = ("--file", path, "--out", tmp_path / "out", "--port", port, "--firmware", rig.firmware_path)
-    line = Line(tmp_path / "log", *options)
+    command = FlashCommand(tmp_path / "log", *options)
     with rig.plug_in():
-        line.wait_until(lambda: "label: greenhouse-001 · ESP32 · localhost" in line.said)
+        command.wait_until(lambda: "label: greenhouse-001 · ESP32 · localhost" in command.output)
         config = json.loads((rig.filesystem / "config.json").read_text())
         assert config["device"] == config["broker"]["user"] == "greenhouse-001"
-        own = tmp_path / "out" / "greenhouse-001"
+        generated = tmp_path / "out" / "greenhouse-001"
         for name in ("ca.pem", "cert.pem", "key.pem"):
-            assert (rig.filesystem / name).read_bytes() == (own / name).read_bytes()
+            assert (rig.filesystem / name).read_bytes() == (generated / name).read_bytes()
         assert (rig.filesystem / "main.py").exists()
-        # as long as it is plugged in, it gets no second name
+        # a board that stays plugged in is not flashed as the next device
         time.sleep(1)
         assert json.loads((rig.filesystem / "config.json").read_text()) == config
-        line.cut()
-    assert config["broker"]["password"] not in line.said and "PRIVATE" not in line.said
+        command.kill()
+    assert config["broker"]["password"] not in command.output and "PRIVATE" not in command.output
 
     states = {
-        one["name"]: one["state"] for one in json.loads(run_tool("fleet", "list", "--file", path, "--json"))
+        device["name"]: device["state"]
+        for device in json.loads(run_tool("fleet", "list", "--file", path, "--json"))
     }
     assert states["greenhouse-001"].startswith("20") and states["greenhouse-002"] == "not flashed"
 
-    line = Line(tmp_path / "log", *options)
-    rig.flash = of_an_earlier_life(rig)
+    command = FlashCommand(tmp_path / "log", *options)
+    rig.flash = make_used_board(rig)
     with rig.plug_in():
-        assert line.wait() == 0, line.said
-    assert "greenhouse-001 (" not in line.said
+        assert command.wait() == 0, command.output
+    assert "greenhouse-001 (" not in command.output
     config = json.loads((rig.filesystem / "config.json").read_text())
     assert config["device"] == "greenhouse-002" and config["prefix"] == "farm"
     assert "port" not in config["broker"] and "keep_alive" not in config["broker"]
     assert "all selected devices are flashed" in run_tool("fleet", "flash", *options)
 
-    # whoever has changed in the description is due again, and nobody else
+    # only a device that has changed in the description is listed as changed
     path = write_description(
         ("count = 3", "count = 2"), ('"relay"\n', '"relay"\n\n[[devices]]\nnumber = 2\nhealth = 5\n')
     )
@@ -113,6 +118,8 @@ def test_one_board_after_the_other_and_a_run_that_was_cut_goes_on(
     assert "changed since" not in listed[0] and listed[1].endswith("changed since")
 
 
-def test_a_name_that_is_not_of_this_fleet(write_description: WriteDescription, tmp_path: Path) -> None:
+def test_a_name_that_is_not_in_the_fleet_is_reported(
+    write_description: WriteDescription, tmp_path: Path
+) -> None:
     options = ("--file", write_description(), "--out", tmp_path / "out")
     assert "shed-9 is not a device of this fleet" in run_tool("fleet", "flash", "shed-9", *options, code=1)

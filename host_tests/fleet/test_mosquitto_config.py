@@ -1,4 +1,4 @@
-"""The real mosquitto with a fleet's files: who gets in, and what he may do there."""
+"""The real mosquitto with the generated files of a fleet: authentication and access control."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CREDENTIALS = [
 
 @dataclass
 class FleetBroker:
-    """A broker of a fleet, and the keys to it."""
+    """A running broker of a fleet, and the credentials of its devices."""
 
     port: int
     store: FleetStore
@@ -43,7 +43,7 @@ class FleetBroker:
         password: str | None = None,
         client_id: str | None = None,
     ) -> Any:
-        """A client with what the device of that name has, or with something else."""
+        """Return a client with the credentials of the device `name`, except those passed as arguments."""
         credentials = self.fleet.credentials
         if credentials.certificate and pair is None:
             pair = self.store.client_certificate(name, 1)
@@ -57,6 +57,7 @@ class FleetBroker:
 
 
 def running_fleet_broker(folder: Path, password: bool, certificate: bool) -> Iterator[FleetBroker]:
+    """Run mosquitto with the generated files of a fleet of two devices."""
     if not broker.find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
     fleet = Fleet.model_validate(
@@ -89,53 +90,55 @@ def password_and_certificate_broker(tmp_path: Path) -> Iterator[FleetBroker]:
 
 
 def wait_until(condition: Any, *clients: Any) -> None:
-    ends = time.monotonic() + 20
+    """Poll the clients until `condition()` is true, for up to 20 s."""
+    deadline = time.monotonic() + 20
     while not condition():
-        assert time.monotonic() < ends
+        assert time.monotonic() < deadline
         for client in clients:
             client.poll(20)
 
 
 @pytest.mark.parametrize("fleet_broker", CREDENTIALS, indirect=True)
-def test_a_device_writes_below_its_own_base_and_nowhere_else(fleet_broker: FleetBroker) -> None:
-    device, desk = fleet_broker.client(ONE), fleet_broker.client(mosquitto_config.DASHBOARD_USER)
-    heard: list[str] = []
-    answers: dict[int, int] = {}
-    device.on_ack = lambda answer: answers.update({answer.packet_id: answer.reason})
-    desk.subscribe("farm/#", lambda message: heard.append(message.topic), qos=1)
-    desk.connect()
+def test_a_device_may_publish_only_under_its_own_base_topic(fleet_broker: FleetBroker) -> None:
+    device, dashboard = fleet_broker.client(ONE), fleet_broker.client(mosquitto_config.DASHBOARD_USER)
+    received: list[str] = []
+    reasons: dict[int, int] = {}
+    device.on_ack = lambda answer: reasons.update({answer.packet_id: answer.reason})
+    dashboard.subscribe("farm/#", lambda message: received.append(message.topic), qos=1)
+    dashboard.connect()
     device.connect()
     foreign = (f"farm/{OTHER}/status", f"farm/{OTHER}/switch/pump/set", "farm/status", "other")
-    asked = [device.publish(topic, b"online", qos=1) for topic in (*foreign, f"farm/{ONE}/status")]
-    wait_until(lambda: set(asked) <= set(answers) and heard, device, desk)
-    assert heard == [f"farm/{ONE}/status"]
-    assert [answers[packet] for packet in asked[:4]] == [0x87] * 4  # Not authorized
-    for client in (device, desk):
+    packet_ids = [device.publish(topic, b"online", qos=1) for topic in (*foreign, f"farm/{ONE}/status")]
+    wait_until(lambda: set(packet_ids) <= set(reasons) and received, device, dashboard)
+    assert received == [f"farm/{ONE}/status"]
+    assert [reasons[packet_id] for packet_id in packet_ids[:4]] == [0x87] * 4  # Not authorized
+    for client in (device, dashboard):
         client.disconnect()
 
 
-def test_a_device_hears_its_own_commands_and_no_others(password_and_certificate_broker: FleetBroker) -> None:
-    device, desk = (
+def test_a_device_receives_only_its_own_commands(password_and_certificate_broker: FleetBroker) -> None:
+    device, dashboard = (
         password_and_certificate_broker.client(ONE),
         password_and_certificate_broker.client(mosquitto_config.DASHBOARD_USER),
     )
-    heard: list[str] = []
+    received: list[str] = []
     for name in (ONE, OTHER):
-        device.subscribe(f"farm/{name}/switch/+/set", lambda message: heard.append(message.topic), qos=1)
-    device.subscribe("farm/#", lambda message: heard.append("all " + message.topic), qos=1)
+        device.subscribe(f"farm/{name}/switch/+/set", lambda message: received.append(message.topic), qos=1)
+    device.subscribe("farm/#", lambda message: received.append("all " + message.topic), qos=1)
     device.connect()
-    desk.connect()
+    dashboard.connect()
     for name in (OTHER, ONE):
-        desk.publish(f"farm/{name}/status", b"online", qos=1)
-        desk.publish(f"farm/{name}/switch/pump/set", b"ON", qos=1)
-    wait_until(lambda: f"farm/{ONE}/switch/pump/set" in heard, device, desk)
+        dashboard.publish(f"farm/{name}/status", b"online", qos=1)
+        dashboard.publish(f"farm/{name}/switch/pump/set", b"ON", qos=1)
+    wait_until(lambda: f"farm/{ONE}/switch/pump/set" in received, device, dashboard)
     device.poll(200)
-    assert {topic.removeprefix("all ") for topic in heard} == {f"farm/{ONE}/switch/pump/set"}
-    for client in (device, desk):
+    assert {topic.removeprefix("all ") for topic in received} == {f"farm/{ONE}/switch/pump/set"}
+    for client in (device, dashboard):
         client.disconnect()
 
 
-def refused(client: Any) -> bool:
+def is_refused(client: Any) -> bool:
+    """Return True if the client cannot connect."""
     try:
         client.connect()
     except (OSError, MQTTError):
@@ -144,50 +147,50 @@ def refused(client: Any) -> bool:
     return False
 
 
-def test_who_lacks_one_of_the_two_is_refused(
+def test_a_client_without_valid_password_and_certificate_is_refused(
     password_and_certificate_broker: FleetBroker, tmp_path: Path
 ) -> None:
-    stranger = CertificateAuthority(tmp_path / "stranger").issue_client(ONE, 1)
-    assert not refused(password_and_certificate_broker.client(ONE))
-    assert refused(password_and_certificate_broker.client(ONE, password="wrong"))
-    assert refused(password_and_certificate_broker.client(ONE, pair=stranger))
+    other_authority = CertificateAuthority(tmp_path / "other").issue_client(ONE, 1)
+    assert not is_refused(password_and_certificate_broker.client(ONE))
+    assert is_refused(password_and_certificate_broker.client(ONE, password="wrong"))
+    assert is_refused(password_and_certificate_broker.client(ONE, pair=other_authority))
     password = password_and_certificate_broker.store.get_passwords([ONE])[ONE]
-    bare = tls.context(password_and_certificate_broker.store.authority.certificate_pem)
-    assert refused(
+    without_certificate = tls.context(password_and_certificate_broker.store.authority.certificate_pem)
+    assert is_refused(
         Client(
             "localhost",
             password_and_certificate_broker.port,
             client_id=ONE,
             user=ONE,
             password=password,
-            ssl=bare,
+            ssl=without_certificate,
         )
     )
-    assert refused(Client("localhost", password_and_certificate_broker.port, client_id=ONE))
+    assert is_refused(Client("localhost", password_and_certificate_broker.port, client_id=ONE))
 
 
-def test_nobody_throws_another_out_by_his_client_identifier(
+def test_a_device_cannot_take_over_the_session_of_another_by_its_client_id(
     password_and_certificate_broker: FleetBroker,
 ) -> None:
-    device, thief = (
+    device, intruder = (
         password_and_certificate_broker.client(ONE),
         password_and_certificate_broker.client(OTHER, client_id=ONE),
     )
-    ended: list[Any] = []
-    device.on_state = lambda client, connected, error: ended.append(error)
+    errors: list[Any] = []
+    device.on_state = lambda client, connected, error: errors.append(error)
     device.connect()
-    thief.connect()
-    thief.publish(f"farm/{OTHER}/status", b"online", qos=1, wait=True)
+    intruder.connect()
+    intruder.publish(f"farm/{OTHER}/status", b"online", qos=1, wait=True)
     device.publish(f"farm/{ONE}/status", b"online", qos=1, wait=True)
-    assert ended == [None] and device.is_connected  # it has come, and not gone
-    for client in (device, thief):
+    assert errors == [None] and device.is_connected  # connected once and never disconnected
+    for client in (device, intruder):
         client.disconnect()
 
 
-def test_the_hashes_are_those_of_mosquitto_passwd(tmp_path: Path) -> None:
+def test_password_hashes_are_compatible_with_mosquitto_passwd(tmp_path: Path) -> None:
     program = shutil.which("mosquitto_passwd")
     if not program:
-        pytest.skip("mosquitto_passwd is not here")
+        pytest.skip("mosquitto_passwd is not installed")
     path = tmp_path / "passwords"
     path.write_text("me:some words\n")
     subprocess.run([program, "-U", str(path)], check=True, capture_output=True)
@@ -195,5 +198,5 @@ def test_the_hashes_are_those_of_mosquitto_passwd(tmp_path: Path) -> None:
     assert mosquitto_config.verify_password("some words", hashed) and not mosquitto_config.verify_password(
         "other words", hashed
     )
-    # and so it stays as it is
+    # a hash that matches the password is not replaced
     assert mosquitto_config.render_password_file({"me": "some words"}, path.read_text()) == path.read_text()

@@ -1,10 +1,13 @@
-"""Three decoders and encoders that others wrote check our bytes. The unit tests' helpers are found here."""
+"""Interoperability tests: the client's packets against three other MQTT 5.0 codecs, in both directions.
+
+Puts the unit tests and lib on sys.path.
+"""
 
 import os
 import sys
 from pathlib import Path
 
-# for each test; of mutated packets there are more
+# number of random examples per test; tests of mutated packets use MUTATIONS
 EXAMPLES = int(os.environ.get("EXAMPLES", "120"))
 MUTATIONS = 8 * EXAMPLES
 

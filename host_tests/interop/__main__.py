@@ -1,4 +1,4 @@
-"""`make interop EXAMPLES=1000`: the tests of this folder with more examples, and with others each time."""
+"""`make interop EXAMPLES=1000`: run the tests of this folder with more examples, different in each run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from tools import npm
 INTEROP = Path(__file__).parent
 
 
-def main(examples: Annotated[int, typer.Option(help="for each test", min=1)] = 1000) -> None:
-    """Our packets before the codecs, and theirs before us."""
+def main(
+    examples: Annotated[int, typer.Option(help="number of random examples per test", min=1)] = 1000,
+) -> None:
+    """Check the client's packets with other codecs, and theirs with the client."""
     why = npm.install(INTEROP)
     if why:
-        typer.echo(f"without the codec mqtt-packet: {why}")
+        typer.echo(f"the codec mqtt-packet is skipped: {why}")
     environment = dict(os.environ, EXAMPLES=str(examples))
-    # a failure is made small, which may take longer than a test may otherwise
+    # no timeout, because shrinking a failing example may take long
     command = [sys.executable, "-m", "pytest", "-n", "auto", "--timeout", "0", str(INTEROP)]
     raise typer.Exit(subprocess.run(command, env=environment).returncode)
 

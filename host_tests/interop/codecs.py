@@ -34,15 +34,17 @@ FOLDER = Path(__file__).parent
 
 
 def _filters(filters: list[tuple[str, int]]) -> list[tuple[str, int, bool, bool, int]]:
-    """Topic filter, QoS, No Local, Retain As Published, Retain Handling."""
+    """Return (topic filter, QoS, No Local, Retain As Published, Retain Handling) for each filter."""
     return [(name, o & 3, o >> 2 & 1 == 1, o >> 3 & 1 == 1, o >> 4 & 3) for name, o in filters]
 
 
 class Ohmqtt:
+    """The codec of PyPI ohmqtt."""
+
     name = "ohmqtt"
 
     def decodable(self, packet: Packet) -> Packet:
-        """Subscription Identifiers are a set to it."""
+        """Sort the Subscription Identifiers and remove duplicates, because ohmqtt has them in a set."""
         packet = packet.copy()
         if SUBSCRIPTION_IDENTIFIER in packet.properties:
             packet.properties[SUBSCRIPTION_IDENTIFIER] = sorted(
@@ -112,7 +114,7 @@ class Ohmqtt:
     def encode(self, packet: Packet) -> bytes | None:
         kind = packet.kind
         if kind in ACKS and packet.properties and not packet["reason"]:
-            return None  # it leaves out the reason code but not what follows it (3.4.2.1)
+            return None  # ohmqtt leaves out the reason code but writes the properties after it (3.4.2.1)
         names = {i: MQTTPropertyId(i).name for i in packet.properties}
         values = {
             names[i]: bool(value)
@@ -139,7 +141,7 @@ class Ohmqtt:
         return bytes(make(**fields, properties=properties).encode())
 
 
-# mqtt5's words for the properties, and the values that it does not tell from absent ones
+# names that mqtt5 uses for the properties
 _MQTT5 = {
     0x01: "payload_format_indicator",
     0x02: "message_expiry_interval",
@@ -169,10 +171,13 @@ _MQTT5 = {
     0x29: "subscription_id_available",
     0x2A: "shared_subscription_available",
 }
+# property values that mqtt5 cannot distinguish from an absent property
 _DEFAULTS = {0x01: 0, 0x18: 0, 0x21: 65535, 0x22: 0, 0x24: 2, 0x25: 1, 0x28: 1, 0x29: 1, 0x2A: 1}
 
 
 class Mqtt5:
+    """The codec of PyPI mqtt5."""
+
     name = "mqtt5"
 
     def __init__(self) -> None:
@@ -184,6 +189,7 @@ class Mqtt5:
         return {**_DEFAULTS, 0x11: 0, 0x17: 1, 0x19: 0} if kind == "CONNECT" else _DEFAULTS
 
     def decodable(self, packet: Packet) -> Packet:
+        """Remove the properties that have their default values."""
         packet = packet.copy()
         defaults = self._defaults(packet.kind)
         for properties in (packet.properties, (packet.fields.get("will") or {}).get("properties", {})):
@@ -215,7 +221,7 @@ class Mqtt5:
         except Exception as error:
             raise RejectedError(str(error)) from error
         except BaseException as error:
-            # where it meets ill-formed UTF-8 it panics
+            # mqtt5 panics if a string is ill-formed UTF-8
             if type(error).__name__ != "PanicException":
                 raise
             raise RejectedError("panic") from error
@@ -299,6 +305,7 @@ class Mqtt5:
         return bytes(getattr(m, f"{stem}Packet")(**fields).write())
 
 
+# names that mqtt-packet uses for the properties
 _NPM = {
     0x01: "payloadFormatIndicator",
     0x02: "messageExpiryInterval",
@@ -332,7 +339,7 @@ _IDENTIFIERS = {name: identifier for identifier, name in _NPM.items()}
 
 
 class MqttPacket:
-    """One process of Node for all questions."""
+    """The codec of npm mqtt-packet, in one Node process that answers all requests."""
 
     name = "mqtt-packet"
 
@@ -350,17 +357,20 @@ class MqttPacket:
         self.process.wait(10)
         self.process.stdout.close()
 
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin and self.process.stdout
-        print(json.dumps(question), file=self.process.stdin, flush=True)
-        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
-        if "error" in answer:
-            raise RejectedError(answer["error"])
-        return answer
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        response: dict[str, Any] = json.loads(self.process.stdout.readline())
+        if "error" in response:
+            raise RejectedError(response["error"])
+        return response
 
     @staticmethod
     def _group(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
-        """User properties by name; an empty value is gone when another of its name follows."""
+        """Return the user properties by name, as mqtt-packet decodes them.
+
+        It drops an empty first value if another value with the same name follows.
+        """
         out: dict[str, list[str]] = {}
         for name, value in pairs:
             if out.get(name) == [""]:
@@ -369,6 +379,7 @@ class MqttPacket:
         return out
 
     def decodable(self, packet: Packet) -> Packet:
+        """Group the user properties by name."""
         packet = packet.copy()
         for properties in (packet.properties, (packet.fields.get("will") or {}).get("properties", {})):
             if USER in properties:
@@ -376,7 +387,7 @@ class MqttPacket:
         return packet
 
     def encodable(self, packet: Packet) -> Packet:
-        """User properties go by name, those that are numbers first, as JavaScript keeps them."""
+        """Order the user properties by name: first names that are numbers, as in a JavaScript object."""
         packet = packet.copy()
         pairs = packet.properties.get(USER, [])
         names = list(dict.fromkeys(name for name, _ in pairs))
@@ -394,7 +405,7 @@ class MqttPacket:
         for name, value in (found or {}).items():
             identifier = _IDENTIFIERS[name]
             if identifier == USER:
-                value = {key: one if isinstance(one, list) else [one] for key, one in value.items()}
+                value = {name: text if isinstance(text, list) else [text] for name, text in value.items()}
             elif PROPERTY_TYPES[identifier] == "byte":
                 value = int(value)
             elif PROPERTY_TYPES[identifier] == "binary":
@@ -405,12 +416,12 @@ class MqttPacket:
         return out
 
     def decode(self, data: bytes) -> Packet:
-        found = self._ask({"decode": data.hex()})["packet"]
+        found = self._request({"decode": data.hex()})["packet"]
         kind = found["cmd"].upper()
         try:
             return Packet(kind, self._fields(kind, found), self._properties(found.get("properties")))
         except (KeyError, TypeError, AttributeError) as error:
-            raise RejectedError(f"nothing to be used: {found}") from error
+            raise RejectedError(f"incomplete packet: {found}") from error
 
     def _fields(self, kind: str, p: dict[str, Any]) -> dict[str, Any]:
         if kind == "CONNECT":
@@ -450,18 +461,18 @@ class MqttPacket:
 
     def encode(self, packet: Packet) -> bytes | None:
         fields = dict(packet.fields)
-        question: dict[str, Any] = {"cmd": packet.kind.lower()}
-        for ours, its in (
+        request: dict[str, Any] = {"cmd": packet.kind.lower()}
+        for ours, theirs in (
             ("packet_id", "messageId"),
             ("reason", "reasonCode"),
             ("reasons", "granted"),
             ("session_present", "sessionPresent"),
         ):
             if ours in fields:
-                question[its] = fields.pop(ours)
+                request[theirs] = fields.pop(ours)
         if "payload" in fields:
             fields["payload"] = {"$hex": fields["payload"].hex()}
-        question.update(fields)
+        request.update(fields)
         properties: dict[str, Any] = {}
         for identifier, value in packet.properties.items():
             if identifier == USER:
@@ -472,20 +483,20 @@ class MqttPacket:
                 value = bool(value)
             properties[_NPM[identifier]] = value
         if properties:
-            question["properties"] = properties
-        return bytes.fromhex(self._ask({"encode": question})["hex"])
+            request["properties"] = properties
+        return bytes.fromhex(self._request({"encode": request})["hex"])
 
 
 def available_codecs() -> tuple[list[Any], list[str]]:
-    """The codecs that are here, and why others are not."""
-    here: list[Any] = [Ohmqtt()]
+    """Return the installed codecs, and a message for each one that is missing."""
+    available: list[Any] = [Ohmqtt()]
     missing = []
     if sys.version_info >= (3, 11):
-        here.append(Mqtt5())
+        available.append(Mqtt5())
     else:
         missing.append("the codec mqtt5 needs Python 3.11")
     if shutil.which("node") and npm.is_installed(FOLDER):
-        here.append(MqttPacket())
+        available.append(MqttPacket())
     else:
-        missing.append("the codec mqtt-packet needs node and npm, which are not here")
-    return here, missing
+        missing.append("the codec mqtt-packet is not installed; it needs node and npm. Try: make interop")
+    return available, missing

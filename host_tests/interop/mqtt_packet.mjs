@@ -1,55 +1,55 @@
-// mqtt-packet as a codec: one JSON object a line in, one out, until the input ends.
-//   {"decode": HEX}      -> {"packet": {...}}, the bytes in it as {"$hex": ...}
+// The codec of npm mqtt-packet as a process: one JSON request per input line, one JSON response per output line.
+//   {"decode": HEX}      -> {"packet": {...}}, with bytes as {"$hex": HEX}
 //   {"encode": {...}}    -> {"hex": HEX}
-// and {"error": WORDS} where it refuses.
+// The response is {"error": MESSAGE} if mqtt-packet rejects the request.
 import { createInterface } from "node:readline";
 import mqtt from "mqtt-packet";
 
 const V5 = { protocolVersion: 5 };
 
-function plain(value) {
+function toJson(value) {
   if (Buffer.isBuffer(value)) return { $hex: value.toString("hex") };
   if (value && value.constructor?.name === "BufferList") return { $hex: value.slice().toString("hex") };
-  if (Array.isArray(value)) return value.map(plain);
+  if (Array.isArray(value)) return value.map(toJson);
   if (value && typeof value === "object")
-    return Object.fromEntries(Object.keys(value).map((key) => [key, plain(value[key])]));
+    return Object.fromEntries(Object.keys(value).map((key) => [key, toJson(value[key])]));
   return value;
 }
 
-function rich(value) {
-  if (Array.isArray(value)) return value.map(rich);
+function fromJson(value) {
+  if (Array.isArray(value)) return value.map(fromJson);
   if (!value || typeof value !== "object") return value;
   if ("$hex" in value) return Buffer.from(value.$hex, "hex");
   if ("$pairs" in value) {
-    // user properties, which mqtt-packet takes by name
-    const all = Object.create(null);
-    for (const [name, text] of value.$pairs) (all[name] ??= []).push(text);
-    return all;
+    // user properties: mqtt-packet expects an object with a list of values per name
+    const properties = Object.create(null);
+    for (const [name, text] of value.$pairs) (properties[name] ??= []).push(text);
+    return properties;
   }
-  return Object.fromEntries(Object.keys(value).map((key) => [key, rich(value[key])]));
+  return Object.fromEntries(Object.keys(value).map((key) => [key, fromJson(value[key])]));
 }
 
 function decode(hex) {
   const parser = mqtt.parser(V5);
-  const found = [];
+  const packets = [];
   let error;
-  parser.on("packet", (packet) => found.push(packet));
-  parser.on("error", (why) => (error ??= why));
+  parser.on("packet", (packet) => packets.push(packet));
+  parser.on("error", (reason) => (error ??= reason));
   const left = parser.parse(Buffer.from(hex, "hex"));
   if (error) throw error;
-  if (left || found.length !== 1) throw new Error(`${found.length} packets, ${left} bytes left`);
-  return { packet: plain(found[0]) };
+  if (left || packets.length !== 1) throw new Error(`${packets.length} packets, ${left} bytes left`);
+  return { packet: toJson(packets[0]) };
 }
 
-function answer(question) {
+function respond(request) {
   try {
-    if (question.decode !== undefined) return decode(question.decode);
-    return { hex: mqtt.generate(rich(question.encode), V5).toString("hex") };
+    if (request.decode !== undefined) return decode(request.decode);
+    return { hex: mqtt.generate(fromJson(request.encode), V5).toString("hex") };
   } catch (error) {
     return { error: String(error.message) };
   }
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  process.stdout.write(JSON.stringify(answer(JSON.parse(line))) + "\n");
+  process.stdout.write(JSON.stringify(respond(JSON.parse(line))) + "\n");
 }

@@ -1,6 +1,7 @@
-"""The standard as a decoder of what a server sends, written for these tests: slow, and as strict as can be.
+"""Reference decoder for packets of a server: slow, and as strict as the MQTT 5.0 standard allows.
 
-It collects all faults of a packet, for "the receiver can validate in any order" (4.13.2).
+It collects every fault of a packet, because a receiver may validate in any order (4.13.2) and then may
+report any of them.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ MALFORMED, PROTOCOL, TOPIC_NAME, ALIAS = 0x81, 0x82, 0x90, 0x94
 
 @dataclass(frozen=True)
 class Fault:
-    """`rule` starts with its section. Where the standard names no code, more than one is right.
+    """A violation of a `rule`, which starts with its section; `codes` are the reason codes that fit it.
 
-    `may`: the sender must not do it, and the receiver may let it pass.
+    If the standard names no reason code, several fit. If `may` is True, the rule binds only the sender, and
+    the receiver may tolerate the violation.
     """
 
     rule: str
@@ -37,11 +39,11 @@ class Fault:
 
 
 class _Stop(Exception):
-    """What follows can't be told."""
+    """Raised if the rest of the packet cannot be decoded."""
 
 
 class Reader:
-    """Reads one whole packet; its remaining length is right."""
+    """Reads one complete packet, whose remaining length is valid."""
 
     def __init__(self, data: bytes) -> None:
         at = 1
@@ -52,7 +54,7 @@ class Reader:
         self.data = data[at + 1 :]
         self.at = 0
         self.end = len(self.data)
-        self.raw = b""  # of the last text
+        self.raw = b""  # bytes of the last string
         self.faults: list[Fault] = []
         self.packet = Packet(self.kind)
 
@@ -67,7 +69,7 @@ class Reader:
 
     def take(self, n: int) -> bytes:
         if self.at + n > self.end:
-            raise self.stop("2.1.4 cut short", MALFORMED)
+            raise self.stop("2.1.4 incomplete field", MALFORMED)
         self.at += n
         return self.data[self.at - n : self.at]
 
@@ -81,11 +83,11 @@ class Reader:
             value |= (byte & 127) << shift
             if byte < 128:
                 if shift and not byte:
-                    self.fault("1.5.5 not the shortest", MALFORMED)
+                    self.fault("1.5.5 not the shortest encoding", MALFORMED)
                 return value
             shift += 7
             if shift == 28:
-                raise self.stop("1.5.5 five bytes", MALFORMED)
+                raise self.stop("1.5.5 more than four bytes", MALFORMED)
 
     def text(self) -> str:
         self.raw = data = self.take(self.number(2))
@@ -123,10 +125,10 @@ class Reader:
         if kind is None:
             raise self.stop("2.2.2.2 unknown property", MALFORMED)
         if identifier not in ALLOWED_PROPERTIES.get(self.kind, ()):
-            self.fault("2.2.2.2 property out of place", MALFORMED)
+            self.fault("2.2.2.2 property not allowed in this packet", MALFORMED)
         repeats = identifier == USER or (identifier == SUBSCRIPTION_IDENTIFIER and self.kind == "PUBLISH")
         if identifier in found and not repeats:
-            self.fault("2.2.2 property twice", PROTOCOL)
+            self.fault("2.2.2 duplicate property", PROTOCOL)
         value = self.value(kind)
         self.bounds(identifier, kind, value)
         if repeats:
@@ -136,19 +138,19 @@ class Reader:
 
     def bounds(self, identifier: int, kind: str, value: Any) -> None:
         if kind == "byte" and value > 1:
-            self.fault("2.2.2 byte above 1", PROTOCOL)
+            self.fault("2.2.2 byte value above 1", PROTOCOL)
         if identifier in (0x21, 0x27, SUBSCRIPTION_IDENTIFIER) and not value:
-            self.fault("2.2.2 zero", PROTOCOL)
+            self.fault("2.2.2 value 0", PROTOCOL)
         if identifier == TOPIC_ALIAS and not value:
-            self.fault("3.3.2.3.4 alias 0", ALIAS)
+            self.fault("3.3.2.3.4 topic alias 0", ALIAS)
         if identifier == 0x08 and ("+" in value or "#" in value):
-            # [MQTT-3.3.2-14] binds the sender; no section tells the receiver to check
+            # [MQTT-3.3.2-14] binds the sender; no section requires the receiver to check
             self.fault("3.3.2.3.5 wildcard in a response topic", PROTOCOL, MALFORMED, TOPIC_NAME, may=True)
 
     def properties(self) -> None:
         size = self.varint()
         if self.at + size > self.end:
-            raise self.stop("2.2.2.1 property length", MALFORMED)
+            raise self.stop("2.2.2.1 property length exceeds the packet", MALFORMED)
         outer, self.end = self.end, self.at + size
         while self.at < self.end:
             self.property(self.packet.properties)
@@ -161,7 +163,7 @@ class Reader:
 
     def known(self, reason: int) -> None:
         if self.kind == "DISCONNECT" and reason == 4:
-            self.fault("3.14.2.1 a client's reason code", MALFORMED, PROTOCOL)
+            self.fault("3.14.2.1 reason code for clients only", MALFORMED, PROTOCOL)
         elif reason not in SERVER_REASON_CODES[self.kind]:
             self.fault("2.4 unknown reason code", MALFORMED, PROTOCOL)
 
@@ -173,11 +175,11 @@ class Reader:
             self.fault("3.2.2.1 reserved flags", MALFORMED)
         reason = self.reason()
         if flags & 1 and reason:
-            self.fault("3.2.2.1.1 session present in a refusal", PROTOCOL)
+            self.fault("3.2.2.1.1 session present with an error", PROTOCOL)
         self.properties()
         if {0x15, 0x16} & self.packet.properties.keys():
             # [MQTT-4.12.0-6] binds the server
-            self.fault("4.12 authentication that nobody asked for", PROTOCOL, may=True)
+            self.fault("4.12 authentication not requested", PROTOCOL, may=True)
         self.packet.fields.update(session_present=flags == 1, reason=reason)
 
     def publish(self) -> None:
@@ -187,12 +189,12 @@ class Reader:
         if dup and not qos:
             self.fault("3.3.1.1 DUP at QoS 0", MALFORMED, PROTOCOL)
         topic = self.text()
-        if b"+" in self.raw or b"#" in self.raw:  # of one that is ill-formed, too
+        if b"+" in self.raw or b"#" in self.raw:  # also if it is ill-formed UTF-8
             self.fault("3.3.2.1 wildcard in a topic name", TOPIC_NAME, MALFORMED, PROTOCOL)
         packet_id = self.identifier() if qos else 0
         self.properties()
         if not topic and TOPIC_ALIAS not in self.packet.properties:
-            self.fault("3.3.2.1 empty topic", PROTOCOL)
+            self.fault("3.3.2.1 empty topic without alias", PROTOCOL)
         payload = self.take(self.end - self.at)
         self.packet.fields.update(
             topic=topic, payload=payload, qos=qos, retain=self.flags & 1 == 1, dup=dup, packet_id=packet_id
@@ -220,13 +222,15 @@ class Reader:
         if self.at < self.end:
             self.properties()
         if 0x11 in self.packet.properties:
-            self.fault("3.14.2.2.2 session expiry of a server", MALFORMED, PROTOCOL)  # [MQTT-3.14.2-2]
+            self.fault(
+                "3.14.2.2.2 session expiry interval from a server", MALFORMED, PROTOCOL
+            )  # [MQTT-3.14.2-2]
 
     def auth(self) -> None:
-        # these tests ask for no authentication, so each is one too many
+        # the client of these tests has no authentication method, so every AUTH is a fault
         self.fault("3.15 AUTH without a method", PROTOCOL)
         if (self.reason() if self.end else 0) == 0x19:
-            self.fault("3.15.2.1 a client's reason code", MALFORMED, PROTOCOL)
+            self.fault("3.15.2.1 reason code for clients only", MALFORMED, PROTOCOL)
         if self.at < self.end:
             self.properties()
 
@@ -236,13 +240,13 @@ class Reader:
             raise self.stop("2.1.2 packet type 0", MALFORMED, PROTOCOL)
         if kind in ("CONNECT", "SUBSCRIBE", "UNSUBSCRIBE", "PINGREQ"):
             if self.flags != FLAGS.get(kind, 0):
-                self.fault("2.1.3 flags", MALFORMED)
-            raise self.stop("2.1.2 a client's packet", PROTOCOL)
+                self.fault("2.1.3 reserved flags", MALFORMED)
+            raise self.stop("2.1.2 packet type for clients only", PROTOCOL)
         if kind == "PUBLISH":
             self.publish()
             return
         if self.flags != FLAGS.get(kind, 0):
-            self.fault("2.1.3 flags", MALFORMED)
+            self.fault("2.1.3 reserved flags", MALFORMED)
         if kind in ACKS:
             self.ack()
         elif kind in ("SUBACK", "UNSUBACK"):
@@ -254,11 +258,11 @@ class Reader:
         elif kind == "AUTH":
             self.auth()
         if self.at < self.end:
-            self.fault("2.1.4 bytes left over", MALFORMED)
+            self.fault("2.1.4 trailing bytes", MALFORMED)
 
 
 def decode(data: bytes) -> tuple[Packet, list[Fault]]:
-    """The packet, as far as it can be told, and all that is wrong with it."""
+    """Return the packet, as far as it can be decoded, and all faults in it."""
     reader = Reader(data)
     try:
         reader.read()
@@ -268,7 +272,10 @@ def decode(data: bytes) -> tuple[Packet, list[Fault]]:
 
 
 def read_frame(data: bytes, limit: int) -> tuple[bytes, list[Fault]]:
-    """The first packet of a stream, b"" where it is not whole; `limit` is the Maximum Packet Size."""
+    """Return the first packet of a stream, and the faults of its header; `limit` is the Maximum Packet Size.
+
+    The packet is b"" if it is incomplete or if its header has a fault.
+    """
     size = shift = 0
     faults = []
     for at in range(1, 5):
@@ -278,10 +285,10 @@ def read_frame(data: bytes, limit: int) -> tuple[bytes, list[Fault]]:
         shift += 7
         if data[at] < 128:
             if at > 1 and not data[at]:
-                faults.append(Fault("1.5.5 not the shortest", (MALFORMED,)))
+                faults.append(Fault("1.5.5 not the shortest encoding", (MALFORMED,)))
             if at + 1 + size > limit:
                 faults.append(Fault("3.1.2.11.4 larger than Maximum Packet Size", (0x95,)))
             if faults:
                 return b"", faults
             return (data[: at + 1 + size], []) if at + 1 + size <= len(data) else (b"", [])
-    return b"", [Fault("1.5.5 five bytes", (MALFORMED,))]
+    return b"", [Fault("1.5.5 more than four bytes", (MALFORMED,))]

@@ -1,7 +1,7 @@
-"""A packet as everybody can tell it: its kind, its fields, its properties. And the shortest encoder.
+"""Reference model of an MQTT 5.0 packet (type, fields, properties), and an encoder for a server's packets.
 
-Properties are a dict by identifier: an int, a str, bytes; the User Property (0x26) a list of pairs,
-the Subscription Identifier (0x0B) a list of numbers.
+Properties are a dict by identifier. A value is an int, a str or bytes; User Properties (0x26) are a list of
+pairs, Subscription Identifiers (0x0B) a list of numbers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ACKS = ("PUBACK", "PUBREC", "PUBREL", "PUBCOMP")
 
 USER, SUBSCRIPTION_IDENTIFIER, TOPIC_ALIAS = 0x26, 0x0B, 0x23
 
-# the type of each property (2.2.2.2)
+# data type of each property (2.2.2.2)
 PROPERTY_TYPES = {
     **dict.fromkeys((0x01, 0x17, 0x19, 0x24, 0x25, 0x28, 0x29, 0x2A), "byte"),
     **dict.fromkeys((0x13, 0x21, 0x22, 0x23), "u16"),
@@ -43,7 +43,7 @@ PROPERTY_TYPES = {
     **dict.fromkeys((0x09, 0x16), "binary"),
     0x26: "pair",
 }
-_ANSWER = frozenset((0x1F, 0x26))
+_ACK_PROPERTIES = frozenset((0x1F, 0x26))
 ALLOWED_PROPERTIES = {
     "CONNECT": frozenset((0x11, 0x15, 0x16, 0x17, 0x19, 0x21, 0x22, 0x26, 0x27)),
     "WILL": frozenset((0x01, 0x02, 0x03, 0x08, 0x09, 0x18, 0x26)),
@@ -51,13 +51,13 @@ ALLOWED_PROPERTIES = {
         (0x11, 0x12, 0x13, 0x15, 0x16, 0x1A, 0x1C, 0x1F, 0x21, 0x22, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2A)
     ),
     "PUBLISH": frozenset((0x01, 0x02, 0x03, 0x08, 0x09, 0x0B, 0x23, 0x26)),
-    **dict.fromkeys((*ACKS, "SUBACK", "UNSUBACK"), _ANSWER),
+    **dict.fromkeys((*ACKS, "SUBACK", "UNSUBACK"), _ACK_PROPERTIES),
     "SUBSCRIBE": frozenset((0x0B, 0x26)),
     "UNSUBSCRIBE": frozenset((0x26,)),
     "DISCONNECT": frozenset((0x11, 0x1C, 0x1F, 0x26)),
     "AUTH": frozenset((0x15, 0x16, 0x1F, 0x26)),
 }
-# the reason codes that a server may send (the tables of 3.2.2.2, 3.4.2.1 and so on)
+# reason codes that a server may send, by packet type (the tables of 3.2.2.2, 3.4.2.1 and so on)
 _PUBACK = b"\x00\x10\x80\x83\x87\x90\x91\x97\x99"
 SERVER_REASON_CODES = {
     "CONNACK": b"\x00\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8c\x90\x95\x97\x99\x9a\x9b\x9c\x9d\x9f",
@@ -75,6 +75,8 @@ SERVER_REASON_CODES = {
 
 @dataclass
 class Packet:
+    """A packet; `kind` is its type, such as "PUBLISH"."""
+
     kind: str
     fields: dict[str, Any] = field(default_factory=dict)
     properties: dict[int, Any] = field(default_factory=dict)
@@ -87,7 +89,7 @@ class Packet:
 
 
 class RejectedError(Exception):
-    """What a decoder says of bytes that it does not take."""
+    """Raised by a codec for bytes that it rejects."""
 
 
 def varint(value: int) -> bytes:
@@ -123,8 +125,8 @@ def put_property(identifier: int, value: Any) -> bytes:
 def put_properties(properties: dict[int, Any]) -> bytes:
     out = b""
     for identifier, value in properties.items():
-        for one in value if identifier in (USER, SUBSCRIPTION_IDENTIFIER) else [value]:
-            out += put_property(identifier, one)
+        for item in value if identifier in (USER, SUBSCRIPTION_IDENTIFIER) else [value]:
+            out += put_property(identifier, item)
     return varint(len(out)) + out
 
 
@@ -133,7 +135,7 @@ def make_packet(first: int, body: bytes) -> bytes:
 
 
 def encode(packet: Packet) -> bytes:
-    """What a server sends, each packet in its shortest form."""
+    """Encode a packet that a server may send, in its shortest form."""
     kind = packet.kind
     first = PACKET_TYPES.index(kind) << 4 | FLAGS.get(kind, 0)
     properties = put_properties(packet.properties)
@@ -157,7 +159,7 @@ def encode(packet: Packet) -> bytes:
 
 
 def split_packets(data: bytes) -> list[bytes]:
-    """The whole packets in a stream that is right."""
+    """Split a stream into its packets. Raises AssertionError or IndexError if the last one is incomplete."""
     out = []
     while data:
         at, size, shift = 1, 0, 0

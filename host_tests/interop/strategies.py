@@ -1,4 +1,4 @@
-"""What hypothesis draws: text, topics, properties, packets of a server, all as the standard allows them."""
+"""Hypothesis strategies for valid text, topics, topic filters, properties and packets of a server."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ U16 = st.one_of(st.integers(0, 300), st.integers(0, 0xFFFF))
 IDENTIFIER = st.one_of(st.integers(1, 300), st.integers(1, 0xFFFF))
 
 
-def text(most: int = 12, but: str = "") -> st.SearchStrategy[str]:
-    """A UTF-8 Encoded String: no U+0000, no surrogates (1.5.4)."""
-    characters = st.characters(exclude_categories=("Cs",), exclude_characters="\0" + but)
-    common = st.sampled_from([c for c in "ab/ é\ufeff\U0001f600" if c not in but])
-    return st.text(st.one_of(common, characters), max_size=most)
+def text(max_size: int = 12, exclude: str = "") -> st.SearchStrategy[str]:
+    """Draw a UTF-8 Encoded String without U+0000 and surrogates (1.5.4)."""
+    characters = st.characters(exclude_categories=("Cs",), exclude_characters="\0" + exclude)
+    common = st.sampled_from([c for c in "ab/ é\ufeff\U0001f600" if c not in exclude])
+    return st.text(st.one_of(common, characters), max_size=max_size)
 
 
 def topic() -> st.SearchStrategy[str]:
-    return text(but="+#$").filter(bool)
+    return text(exclude="+#$").filter(bool)
 
 
 def payload() -> st.SearchStrategy[bytes]:
@@ -43,11 +43,11 @@ def topic_filter(draw: st.DrawFn) -> str:
 
 
 def pairs() -> st.SearchStrategy[list[tuple[str, str]]]:
-    # two names at most, so that some repeat
+    # "key" is drawn often, so that names repeat
     return st.lists(st.tuples(st.one_of(st.just("key"), text()), text()), min_size=1, max_size=4)
 
 
-# what `umqtt5.properties.pack` takes: all that a client may put into a PUBLISH but its aliases
+# arguments of `umqtt5.properties.pack` for PUBLISH, except the topic alias: (identifier, values)
 PACKED = {
     "payload_format": (0x01, st.integers(0, 1)),
     "message_expiry": (0x02, U32),
@@ -56,9 +56,7 @@ PACKED = {
     "correlation_data": (0x09, st.binary(max_size=20)),
     "user_properties": (0x26, pairs()),
 }
-
-
-# and into CONNECT and DISCONNECT
+# arguments of `pack` for CONNECT and DISCONNECT
 PACKED_CONNECT = {
     "request_problem_information": (0x17, st.integers(0, 1)),
     "request_response_information": (0x19, st.integers(0, 1)),
@@ -73,11 +71,12 @@ _PACKED = {**PACKED, **PACKED_CONNECT, **PACKED_DISCONNECT}
 
 
 def packed(table: dict[str, Any] = PACKED) -> st.SearchStrategy[dict[str, Any]]:
-    """Arguments for `pack`."""
+    """Draw arguments for `pack`."""
     return st.fixed_dictionaries({}, optional={name: values for name, (_, values) in table.items()})
 
 
 def as_properties(arguments: dict[str, Any]) -> dict[int, Any]:
+    """Return arguments of `pack` as properties by identifier."""
     return {_PACKED[name][0]: value for name, value in arguments.items()}
 
 
@@ -98,24 +97,24 @@ def _value(identifier: int) -> st.SearchStrategy[Any]:
     return text()
 
 
-def properties(kind: str, but: tuple[int, ...] = ()) -> st.SearchStrategy[dict[int, Any]]:
-    """Any of the properties that may stand in a packet of this kind."""
-    legal = sorted(ALLOWED_PROPERTIES[kind] - {0x0B, *but})
-    return st.fixed_dictionaries({}, optional={identifier: _value(identifier) for identifier in legal})
+def properties(kind: str, exclude: tuple[int, ...] = ()) -> st.SearchStrategy[dict[int, Any]]:
+    """Draw properties that a packet of this type may carry, without Subscription Identifiers."""
+    allowed = sorted(ALLOWED_PROPERTIES[kind] - {0x0B, *exclude})
+    return st.fixed_dictionaries({}, optional={identifier: _value(identifier) for identifier in allowed})
 
 
 def connack(reasons: bytes = SERVER_REASON_CODES["CONNACK"]) -> st.SearchStrategy[Packet]:
     def build(reason: int, found: dict[int, Any]) -> Packet:
         return Packet("CONNACK", {"session_present": False, "reason": reason}, found)
 
-    # it asked for no authentication, so there is none in the answer [MQTT-4.12.0-6]
-    return st.builds(build, st.sampled_from(reasons), properties("CONNACK", but=(0x15, 0x16)))
+    # CONNECT had no authentication method, so CONNACK has none [MQTT-4.12.0-6]
+    return st.builds(build, st.sampled_from(reasons), properties("CONNACK", exclude=(0x15, 0x16)))
 
 
 @st.composite
 def publish(draw: st.DrawFn, aliases: int = 0, subscriptions: int = 2) -> Packet:
     qos = draw(st.integers(0, 2))
-    found = draw(properties("PUBLISH", but=(0x23,)))
+    found = draw(properties("PUBLISH", exclude=(0x23,)))
     if aliases and draw(st.booleans()):
         found[0x23] = draw(st.integers(1, aliases))
     if draw(st.booleans()):
@@ -150,7 +149,7 @@ def disconnect() -> st.SearchStrategy[Packet]:
     def build(reason: int, found: dict[int, Any]) -> Packet:
         return Packet("DISCONNECT", {"reason": reason}, found)
 
-    # a server has no Session Expiry Interval to say [MQTT-3.14.2-2]
+    # a server sends no Session Expiry Interval in DISCONNECT [MQTT-3.14.2-2]
     return st.builds(
-        build, st.sampled_from(SERVER_REASON_CODES["DISCONNECT"]), properties("DISCONNECT", but=(0x11,))
+        build, st.sampled_from(SERVER_REASON_CODES["DISCONNECT"]), properties("DISCONNECT", exclude=(0x11,))
     )

@@ -1,4 +1,4 @@
-"""Every packet that the client makes is accepted by each codec, which reads in it what was asked for."""
+"""Packets that the client sends: each codec accepts them and decodes the requested fields and properties."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def connected(properties: dict[int, Any] | None = None, **options: Any) -> Any:
     return sim
 
 
-def after(sim: Any, before: int) -> list[bytes]:
-    """The packets that the client has written behind the first `before` bytes."""
+def written_after(sim: Any, before: int) -> list[bytes]:
+    """Return the packets that the client wrote after its first `before` bytes."""
     sim.client.poll()
     sim.client.poll()
     return split_packets(sim.stream.written[before:])
@@ -55,16 +55,16 @@ def check_decoded(codecs: list[Any], data: bytes, expected: Packet) -> None:
     will=st.none()
     | st.tuples(strategies.topic(), strategies.payload(), st.integers(0, 2), st.booleans(), strategies.U32),
     properties=strategies.packed(),
-    asked=strategies.packed(strategies.PACKED_CONNECT),
+    connect_properties=strategies.packed(strategies.PACKED_CONNECT),
 )
-def test_connect(
+def test_codecs_decode_every_option_of_connect(
     codecs: list[Any],
     options: dict[str, Any],
     will: tuple[Any, ...] | None,
     properties: dict[str, Any],
-    asked: dict[str, Any],
+    connect_properties: dict[str, Any],
 ) -> None:
-    sim = Simulation(tx=8192, properties=pack(**asked), **options)
+    sim = Simulation(tx=8192, properties=pack(**connect_properties), **options)
     expected_will = None
     if will:
         topic, payload, qos, retain, delay = will
@@ -82,7 +82,7 @@ def test_connect(
         0x27: options["rx"],
         0x11: options.get("session_expiry", 3600),
         0x22: options.get("topic_alias_maximum", 0),
-        **strategies.as_properties(asked),
+        **strategies.as_properties(connect_properties),
     }
     password = options.get("password")
     fields = {
@@ -95,15 +95,15 @@ def test_connect(
     }
     (data,) = split_packets(sim.stream.written)
     check_decoded(codecs, data, Packet("CONNECT", fields, expected))
-    # the second CONNECT wants the session back
+    # the second CONNECT resumes the session
     sim.stream.closed_by_broker = True
     sim.client.poll(3000)
-    data = split_packets(sim.stream.written)[0]  # and pings
+    data = split_packets(sim.stream.written)[0]  # without the PINGREQs after it
     check_decoded(codecs, data, Packet("CONNECT", {**fields, "clean_start": False}, expected))
 
 
 class Aliases:
-    """What a server makes of the aliases in one connection (3.3.2.3.4)."""
+    """The topic aliases of one connection, as a server stores them (3.3.2.3.4)."""
 
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
@@ -111,7 +111,7 @@ class Aliases:
         self.used = 0
 
     def expected(self, data: bytes, codec: Any, fields: dict[str, Any], properties: dict[int, Any]) -> Packet:
-        """`fields` as they have to be on the wire, where the packet may use an alias for its topic."""
+        """Return the packet that `data` must be: its topic may be replaced by an alias."""
         seen = codec.decode(data)
         alias = seen.properties.get(0x23)
         if alias is not None:
@@ -135,7 +135,7 @@ MESSAGE = st.tuples(
 
 
 @given(messages=st.lists(MESSAGE, min_size=1, max_size=6), maximum=st.integers(0, 2))
-def test_publish_with_aliases_and_again_after_a_cut(
+def test_codecs_decode_each_publish_and_its_retransmission_after_a_reconnect(
     codecs: list[Any], messages: list[tuple[Any, ...]], maximum: int
 ) -> None:
     sim = connected({0x22: maximum})
@@ -144,7 +144,7 @@ def test_publish_with_aliases_and_again_after_a_cut(
     for topic, payload, qos, retain, properties in messages:
         before = len(sim.stream.written)
         packet_id = sim.client.publish(topic, payload, qos, retain, pack(**properties))
-        (data,) = after(sim, before)
+        (data,) = written_after(sim, before)
         fields = {"topic": topic, "payload": payload, "qos": qos, "retain": retain, "dup": False}
         fields["packet_id"] = packet_id if qos else 0
         expected = aliases.expected(data, codecs[0], fields, strategies.as_properties(properties))
@@ -155,20 +155,20 @@ def test_publish_with_aliases_and_again_after_a_cut(
     sim.stream.closed_by_broker = True
     sim.client.poll(3000)
     aliases = Aliases(maximum)
-    again = split_packets(sim.stream.written)[1:]
-    assert len(again) == len(unacknowledged)
-    for data, (fields, properties) in zip(again, unacknowledged):
+    resent = split_packets(sim.stream.written)[1:]
+    assert len(resent) == len(unacknowledged)
+    for data, (fields, properties) in zip(resent, unacknowledged):
         check_decoded(codecs, data, aliases.expected(data, codecs[0], fields | {"dup": True}, properties))
 
 
-def test_a_topic_published_again_is_an_alias_to_all_codecs(codecs: list[Any]) -> None:
+def test_a_topic_is_sent_once_and_then_replaced_by_its_alias(codecs: list[Any]) -> None:
     for _ in range(2):
         sim = connected({0x22: 1})
         aliases = Aliases(1)
         for number in range(3):
             before = len(sim.stream.written)
             sim.client.publish("plant/one", b"%d" % number)
-            (data,) = after(sim, before)
+            (data,) = written_after(sim, before)
             fields = {
                 "topic": "plant/one",
                 "payload": b"%d" % number,
@@ -197,84 +197,86 @@ OPTIONS = st.fixed_dictionaries(
     ),
     identifiers=st.sampled_from((None, 0, 1)),
 )
-def test_subscribe_and_unsubscribe(
+def test_codecs_decode_subscribe_and_unsubscribe(
     codecs: list[Any], wanted: list[tuple[str, dict[str, Any]]], identifiers: int | None
 ) -> None:
     sim = connected({} if identifiers is None else {0x29: identifiers})
-    numbers = set()
+    used_identifiers = set()
     for name, options in wanted:
         if name.startswith("$share/"):
-            options["no_local"] = False  # which is not for these
+            options["no_local"] = False  # not allowed for a shared subscription
         before = len(sim.stream.written)
         sim.client.subscribe(name, print, **options)
-        (data,) = after(sim, before)
+        (data,) = written_after(sim, before)
         seen = codecs[0].decode(data)
         packet_id = seen["packet_id"]
         assert packet_id
         properties = {}
         if identifiers != 0:
             properties[0x0B] = seen.properties[0x0B]
-            numbers.add(seen.properties[0x0B][0])
+            used_identifiers.add(seen.properties[0x0B][0])
         fields = {"packet_id": packet_id, "filters": [(name, *(options[key] for key in ORDER))]}
         check_decoded(codecs, data, Packet("SUBSCRIBE", fields, properties))
         sim.stream.inbox += make_packet(0x90, packet_id.to_bytes(2, "big"), b"\x00\x00")
         sim.client.poll()
-    assert identifiers == 0 or len(numbers) == len(wanted)
+    assert identifiers == 0 or len(used_identifiers) == len(wanted)
     for name, _ in wanted:
         before = len(sim.stream.written)
         sim.client.unsubscribe(name)
-        (data,) = after(sim, before)
+        (data,) = written_after(sim, before)
         packet_id = codecs[0].decode(data)["packet_id"]
         assert packet_id
         check_decoded(codecs, data, Packet("UNSUBSCRIBE", {"packet_id": packet_id, "filters": [name]}))
 
 
-@given(packet_id=strategies.IDENTIFIER, qos=st.integers(1, 2), good=st.booleans())
-def test_puback_and_pubrec(codecs: list[Any], packet_id: int, qos: int, good: bool) -> None:
+@given(packet_id=strategies.IDENTIFIER, qos=st.integers(1, 2), succeeds=st.booleans())
+def test_puback_and_pubrec_report_success_or_a_failed_handler(
+    codecs: list[Any], packet_id: int, qos: int, succeeds: bool
+) -> None:
     sim = connected()
     sim.client.on_error = lambda error: None
-    sim.client.subscribe("#", lambda m: None if good else 1 // 0)
+    sim.client.subscribe("#", lambda m: None if succeeds else 1 // 0)
     sim.client.poll()
     before = len(sim.stream.written)
     sim.stream.inbox += publish_packet(b"a/b", b"x", qos, packet_id)
-    (data,) = after(sim, before)
-    fields = {"packet_id": packet_id, "reason": 0 if good else 0x80}
+    (data,) = written_after(sim, before)
+    fields = {"packet_id": packet_id, "reason": 0 if succeeds else 0x80}
     check_decoded(codecs, data, Packet("PUBACK" if qos == 1 else "PUBREC", fields))
 
 
 @given(packet_id=strategies.IDENTIFIER, known=st.booleans())
-def test_pubcomp(codecs: list[Any], packet_id: int, known: bool) -> None:
+def test_pubcomp_reports_an_unknown_packet_identifier(codecs: list[Any], packet_id: int, known: bool) -> None:
     sim = connected()
     if known:
         sim.stream.inbox += publish_packet(b"a/b", b"x", 2, packet_id)
         sim.client.poll()
     before = len(sim.stream.written)
     sim.stream.inbox += make_packet(0x62, packet_id.to_bytes(2, "big"))
-    (data,) = after(sim, before)
+    (data,) = written_after(sim, before)
     check_decoded(codecs, data, Packet("PUBCOMP", {"packet_id": packet_id, "reason": 0 if known else 0x92}))
 
 
 @given(packet_id=strategies.IDENTIFIER, known=st.booleans())
-def test_pubrel(codecs: list[Any], packet_id: int, known: bool) -> None:
+def test_pubrel_reports_an_unknown_packet_identifier(codecs: list[Any], packet_id: int, known: bool) -> None:
     sim = connected()
     if known:
         packet_id = sim.client.publish("a", b"x", qos=2)
     before = len(sim.stream.written)
     sim.stream.inbox += make_packet(0x50, packet_id.to_bytes(2, "big"))
-    (data,) = after(sim, before)
+    (data,) = written_after(sim, before)
     check_decoded(codecs, data, Packet("PUBREL", {"packet_id": packet_id, "reason": 0 if known else 0x92}))
 
 
 @given(keep_alive=st.integers(5, 1000))
-def test_pingreq(codecs: list[Any], keep_alive: int) -> None:
+def test_an_idle_client_sends_pingreq_within_the_keep_alive_time(codecs: list[Any], keep_alive: int) -> None:
     sim = connected(keep_alive=keep_alive)
     before = len(sim.stream.written)
     sim.client.poll(keep_alive * 1000)
-    (data,) = after(sim, before)
+    (data,) = written_after(sim, before)
     check_decoded(codecs, data, Packet("PINGREQ"))
 
 
-def test_disconnect(codecs: list[Any]) -> None:
+def test_disconnect_has_reason_code_0_by_default(codecs: list[Any]) -> None:
     sim = connected()
     before = len(sim.stream.written)
     sim.client.disconnect()
@@ -286,7 +288,9 @@ def test_disconnect(codecs: list[Any]) -> None:
     reason=st.sampled_from(b"\x00\x04\x80\x81\x82\x83\x90\x93\x94\x95\x96\x97\x98\x99"),
     properties=strategies.packed(strategies.PACKED_DISCONNECT),
 )
-def test_disconnect_as_the_user_wants_it(codecs: list[Any], reason: int, properties: dict[str, Any]) -> None:
+def test_disconnect_carries_the_reason_code_and_properties_of_the_caller(
+    codecs: list[Any], reason: int, properties: dict[str, Any]
+) -> None:
     sim = connected()
     before = len(sim.stream.written)
     sim.client.disconnect(reason, pack(**properties))
@@ -296,8 +300,8 @@ def test_disconnect_as_the_user_wants_it(codecs: list[Any], reason: int, propert
     )
 
 
-def test_disconnect_for_a_fault(codecs: list[Any]) -> None:
-    for bad, reason in (
+def test_the_client_answers_an_invalid_packet_with_disconnect_and_its_reason_code(codecs: list[Any]) -> None:
+    for invalid, reason in (
         (b"\x30\x80\x80\x80\x80\x01", 0x81),
         (b"\x20\x03\x00\x00\x00", 0x82),
         (publish_packet(b"a/b", b"x", properties=b"\x23\x00\x01"), 0x94),
@@ -306,15 +310,15 @@ def test_disconnect_for_a_fault(codecs: list[Any]) -> None:
         sim = connected(rx=256)
         stream = sim.stream
         before = len(stream.written)
-        stream.inbox += bad
+        stream.inbox += invalid
         sim.client.poll()
         sim.client.poll()
         (data,) = split_packets(stream.written[before:])
         check_decoded(codecs, data, Packet("DISCONNECT", {"reason": reason}))
 
 
-class Method:
-    """A method of authentication that says what it was given."""
+class AuthMethod:
+    """An authentication method that sends the data passed to it."""
 
     method = "method"
 
@@ -333,10 +337,12 @@ class Method:
 
 
 @given(first=st.binary(max_size=200), then=st.binary(max_size=200))
-def test_connect_and_auth_with_a_method(codecs: list[Any], first: bytes, then: bytes) -> None:
+def test_connect_and_auth_carry_the_authentication_method_and_data(
+    codecs: list[Any], first: bytes, then: bytes
+) -> None:
     sim = Simulation(**SIZES)
     sim.connect_reply = make_packet(0xF0, b"\x18", put_properties({0x15: "method"}))
-    sim.client.auth = Method(first, then)
+    sim.client.auth = AuthMethod(first, then)
     sim.client.connect(wait=False)
     for _ in range(3):
         assert not sim.client.poll()
@@ -349,48 +355,58 @@ def test_connect_and_auth_with_a_method(codecs: list[Any], first: bytes, then: b
     sim.client.poll()
     before = len(sim.stream.written)
     assert sim.client.reauthenticate(wait=False)
-    (again,) = after(sim, before)
-    check_decoded(codecs, again, Packet("AUTH", {"reason": 0x19}, {0x15: "method", 0x16: first}))
+    (reauthentication,) = written_after(sim, before)
+    check_decoded(codecs, reauthentication, Packet("AUTH", {"reason": 0x19}, {0x15: "method", 0x16: first}))
 
 
 @given(packet_id=strategies.IDENTIFIER, qos=st.integers(1, 2))
-def test_puback_and_pubrec_of_a_strict_client(codecs: list[Any], packet_id: int, qos: int) -> None:
+def test_a_strict_client_reports_an_invalid_payload_format(
+    codecs: list[Any], packet_id: int, qos: int
+) -> None:
     sim = connected(strict=True)
     sim.client.on_error = lambda error: None
     before = len(sim.stream.written)
     sim.stream.inbox += publish_packet(b"a/b", b"\xff", qos, packet_id, b"\x01\x01")
-    (data,) = after(sim, before)
+    (data,) = written_after(sim, before)
     check_decoded(
         codecs, data, Packet("PUBACK" if qos == 1 else "PUBREC", {"packet_id": packet_id, "reason": 0x99})
     )
 
 
 @given(
-    topic=strategies.topic(), payload=strategies.payload(), client_id=strategies.text(but="+#$").filter(bool)
+    topic=strategies.topic(),
+    payload=strategies.payload(),
+    client_id=strategies.text(exclude="+#$").filter(bool),
 )
-def test_a_request(codecs: list[Any], topic: str, payload: bytes, client_id: str) -> None:
+def test_a_request_carries_expiry_response_topic_and_correlation_data(
+    codecs: list[Any], topic: str, payload: bytes, client_id: str
+) -> None:
     sim = connected(client_id=client_id)
-    told: list[Any] = []
+    responses: list[Any] = []
     before = len(sim.stream.written)
-    while not sim.client.request(topic, payload, timeout=1000, on_response=told.append):
-        for one in after(sim, before):
-            if one[0] == 0x82:
-                sim.stream.inbox += make_packet(0x90, one[2:4], b"\x00\x01")
+    while not sim.client.request(topic, payload, timeout=1000, on_response=responses.append):
+        for packet in written_after(sim, before):
+            if packet[0] == 0x82:
+                sim.stream.inbox += make_packet(0x90, packet[2:4], b"\x00\x01")
         sim.client.poll()
-    data = after(sim, before)[-1]
+    data = written_after(sim, before)[-1]
     seen = codecs[0].decode(data)
-    key = seen.properties[0x09]
+    correlation = seen.properties[0x09]
     fields = {"topic": topic, "payload": payload, "qos": seen["qos"], "retain": False, "dup": False}
     fields["packet_id"] = seen["packet_id"]
-    target = f"reply/{client_id}"
-    check_decoded(codecs, data, Packet("PUBLISH", fields, {0x02: 1, 0x08: target, 0x09: key}))
-    sim.stream.inbox += publish_packet(target.encode(), b"answer", properties=b"\x09" + binary(key))
+    response_topic = f"reply/{client_id}"
+    check_decoded(codecs, data, Packet("PUBLISH", fields, {0x02: 1, 0x08: response_topic, 0x09: correlation}))
+    sim.stream.inbox += publish_packet(
+        response_topic.encode(), b"answer", properties=b"\x09" + binary(correlation)
+    )
     sim.client.poll()
-    assert [answer.payload for answer in told] == [b"answer"]
+    assert [response.payload for response in responses] == [b"answer"]
 
 
 @given(size=st.integers(0, 40000), qos=st.integers(0, 2), maximum=st.integers(0, 1))
-def test_a_payload_in_pieces(codecs: list[Any], size: int, qos: int, maximum: int) -> None:
+def test_a_streamed_payload_is_a_single_publish_packet(
+    codecs: list[Any], size: int, qos: int, maximum: int
+) -> None:
     sim = connected({0x22: maximum}, tx=256, outbox=512)
     before = len(sim.stream.written)
     payload = bytes(range(256)) * (size // 256) + bytes(size % 256)

@@ -1,4 +1,4 @@
-"""The journal on flash under power cuts. The rig of the unit tests and the library are found here."""
+"""Journal tests: power cuts, killed devices, broker restarts. Puts the unit tests and lib on sys.path."""
 
 import sys
 from pathlib import Path

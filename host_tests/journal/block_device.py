@@ -1,10 +1,10 @@
-"""The journal on MicroPython's own littlefs and FAT, over a block device whose power goes. Runs in the VM.
+"""Power cuts of the journal on MicroPython's littlefs and FAT, on a RAM block device. Runs in the VM.
 
-    block_device.cut_at_every_block(kind, every, first, step)   a cut at each block that is written or erased
-    block_device.random_cuts(kind, seeds)               several boots, each ended by a cut by chance
+    block_device.cut_at_every_block(kind, every, first, step)   one power cut per block written or erased
+    block_device.random_cuts(kind, seeds)                       several boots, each ends with a power cut
 
-The block device is RAM. What was being written when the power went is there in part, with littlefs,
-whose promise that is; with FAT a sector is written or not, as an SD card and a wear levelling do it.
+With littlefs, a power cut leaves a part of the current write, because littlefs tolerates that. With FAT, a
+sector is written completely or not at all, as SD cards and wear levelling guarantee.
 """
 
 import gc
@@ -20,7 +20,10 @@ KINDS = {"littlefs": (os.VfsLfs2, 4096, 16), "fat": (os.VfsFat, 512, 128)}
 
 
 class BlockDevice:
-    """A block device as MicroPython asks for it. Each block written or erased is a step; `left` are left."""
+    """A RAM block device with MicroPython's interface.
+
+    Each block written or erased is a step. The power fails when `steps_left` is used up.
+    """
 
     def __init__(self, size, data, rng):
         self.size = size
@@ -42,14 +45,14 @@ class BlockDevice:
                 return -5
         return 0
 
-    def ioctl(self, what, block):
-        if what == 4:
+    def ioctl(self, op, arg):
+        if op == 4:
             return len(self.data) // self.size
-        if what == 5:
+        if op == 5:
             return self.size
-        if what == 6 and self.size == 4096:
+        if op == 6 and self.size == 4096:
             self.erases += 1
-            return self._put(block * self.size, b"\xff" * self.size, True)
+            return self._put(arg * self.size, b"\xff" * self.size, True)
         return 0
 
     def _put(self, at, data, torn):
@@ -66,7 +69,7 @@ class BlockDevice:
 
 
 class _File:
-    """An open file, none of whose methods returns when the power has gone."""
+    """An open file whose methods raise PowerCut if the power has failed."""
 
     def __init__(self, flash, file):
         self._flash = flash
@@ -78,8 +81,8 @@ class _File:
     def readinto(self, buf, n):
         return self._flash.do(self._file.readinto, buf, n)
 
-    def seek(self, *where):
-        return self._flash.do(self._file.seek, *where)
+    def seek(self, *position):
+        return self._flash.do(self._file.seek, *position)
 
     def flush(self):
         return self._flash.do(self._file.flush)
@@ -90,7 +93,7 @@ class _File:
 
 
 class MountedFilesystem:
-    """In place of `simulated_flash.SimulatedFlash`: a real file system on such a device."""
+    """A real filesystem on a BlockDevice, with the interface of `simulated_flash.SimulatedFlash`."""
 
     failures = errors = 0
 
@@ -99,7 +102,7 @@ class MountedFilesystem:
         self.device = BlockDevice(size, bytearray(size * count), rng)
         self.vfs.mkfs(self.device)
         self.rng = rng
-        self.files: list = []  # that are open
+        self.files: list = []  # open files
         self._mount()
         record_log.open = self.open
         record_log.remove = self.remove
@@ -116,14 +119,15 @@ class MountedFilesystem:
         self.device.steps_left = steps
 
     def do(self, function, *arguments):
+        """Call a function of the filesystem. Raises PowerCut if the power fails meanwhile."""
         try:
-            done = function(*arguments)
+            result = function(*arguments)
         except OSError:
             if not self.device.dead:
                 raise
         if self.device.dead:
             raise PowerCut
-        return done
+        return result
 
     def open(self, path, mode):
         return self.do(self._open, path, mode)
@@ -136,7 +140,7 @@ class MountedFilesystem:
         self.do(os.remove, path)
 
     def off(self):
-        """Let go of it; what the file system still writes comes too late for `power_up`."""
+        """Close the files and unmount. The block device accepts the writes that this causes."""
         self.device.dead = False
         self.device.steps_left = 1 << 30
         for file in self.files:
@@ -149,10 +153,10 @@ class MountedFilesystem:
         gc.collect()
 
     def power_up(self):
-        """Mount what the device held when the power went."""
-        kept = bytearray(self.device.data)
+        """Mount the data that the block device had when the power failed."""
+        data = bytearray(self.device.data)  # before `off`, which writes
         self.off()
-        self.device = BlockDevice(self.device.size, kept, self.rng)
+        self.device = BlockDevice(self.device.size, data, self.rng)
         self._mount()
 
 
@@ -161,7 +165,10 @@ def journal(every):
 
 
 def cut_at_every_block(kind, every, first=0, step=1):
-    """One workload with a turn of the files, cut at each block; returns how many places those were."""
+    """Repeat one workload with a power cut at each block; return the number of blocks tried.
+
+    The workload rotates the log. Only blocks `first`, `first + step` and so on are tried.
+    """
     cut = first
     while True:
         flash = MountedFilesystem(kind, SeededRandom(cut))
@@ -179,7 +186,10 @@ def cut_at_every_block(kind, every, first=0, step=1):
 
 
 def random_cuts(kind, seeds):
-    """Several boots on one file system, cut by chance; returns how many cuts those were."""
+    """Run several boots per seed, each ended by a power cut at a random block; return the number of cuts.
+
+    The boots of one seed use the same filesystem.
+    """
     cuts = 0
     for seed in seeds:
         rng = SeededRandom(seed)

@@ -1,8 +1,8 @@
 """Random power cuts of a device with a journal on simulated flash: `make power-cuts CUTS=100000 SEED=7`.
 
-Each history is a device over several boots, each of which ends during a write, a sync or any other
-step; see `power_cycles` and `simulated_flash`. No accepted message may be lost, no QoS 2 message may be
-delivered twice, and the order is kept.
+Each history is a device over several boots, and each boot ends at a random step, such as a write or a sync
+(see `power_cycles` and `simulated_flash`). No accepted message may be lost, no QoS 2 message may be delivered
+twice, and the order must be kept.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from simulation import restore_real_clock
 
-_BATCH = 25  # histories
-_BOOTS = 8  # of each
-# what else goes wrong: a broker that loses its session, flash that fails
+_BATCH = 25  # number of histories per batch
+_BOOTS = 8  # number of boots per history
+# additional faults: (the broker loses its session, flash writes fail)
 KINDS = ((False, False), (False, False), (True, False), (False, True), (True, True))
 
 
 @dataclass
 class Result:
-    """What came of some histories; `findings` say which failed, and how."""
+    """The result of some histories; `findings` has the seed and the error of each history that failed."""
 
     cuts: int = 0
     rotations: int = 0
@@ -44,31 +44,31 @@ class Result:
 
 
 def histories(seed: int, count: int) -> Result:
-    """The histories of these numbers."""
+    """Run the histories with seeds from `seed` on."""
     result = Result()
     for number in range(seed, seed + count):
-        lossy, failing = KINDS[number % len(KINDS)]
+        broker_loses_session, failing = KINDS[number % len(KINDS)]
         try:
-            history = random_history(number, _BOOTS, lossy, failing)
+            history = random_history(number, _BOOTS, broker_loses_session, failing)
         except Exception as error:
             result.findings.append(f"SEED={number}: {error!r}"[:400])
         else:
             result.cuts += history.cuts
             result.rotations += history.rotations
             result.messages += history.next + history.sent
-    _leave()
+    _restore_modules()
     return result
 
 
 def cut_at_every_position(every: int) -> tuple[int, set[int]]:
-    """Cuts at every byte of one workload; how many, and the kinds of record that it has written."""
+    """Run one workload with a power cut at every step; return the number of steps and the record kinds."""
     try:
         return cut_at_every_step(every)
     finally:
-        _leave()
+        _restore_modules()
 
 
-def _leave() -> None:
+def _restore_modules() -> None:
     restore_real_clock()
     SimulatedFlash.restore()
 
@@ -78,17 +78,17 @@ def _histories(seed_and_count: tuple[int, int]) -> Result:
 
 
 def results(seed: int, cuts: int) -> Iterator[Result]:
-    """Results as they come, from one process a core."""
+    """Yield the results of all batches, which run in one process per core."""
     batches = [(seed + i, _BATCH) for i in range(0, -(-cuts // _BOOTS), _BATCH)]
     with multiprocessing.Pool(os.cpu_count() or 1) as pool:
         yield from pool.imap_unordered(_histories, batches)
 
 
 def main(
-    cuts: Annotated[int, typer.Option(help="how many", min=1)] = 100_000,
-    seed: Annotated[Optional[int], typer.Option(help="the first number; else one by chance")] = None,
+    cuts: Annotated[int, typer.Option(help="number of power cuts", min=1)] = 100_000,
+    seed: Annotated[Optional[int], typer.Option(help="first seed; default: random")] = None,
 ) -> None:
-    """Power cuts by chance."""
+    """Cut the power of a simulated device with a journal at random points."""
     console = Console()
     seed = random.randrange(1 << 28) if seed is None else seed
     start = time.monotonic()
@@ -102,8 +102,8 @@ def main(
     )
     with bar:
         task = bar.add_task("", total=cuts)
-        for one in results(seed, cuts):
-            total.add(one)
+        for result in results(seed, cuts):
+            total.add(result)
             bar.update(task, completed=total.cuts)
     for finding in total.findings[:10]:
         console.print(f"[red]{finding}[/]", highlight=False)

@@ -1,4 +1,4 @@
-"""Power cuts on a simulated flash: everywhere in one workload, and by chance in many."""
+"""The journal on simulated flash survives a power cut at every step of a workload, and random power cuts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pytest
 
 from host_tests.journal import power_cuts
 
-_HISTORIES = 400  # of each kind, with eight cuts each
+_HISTORIES = 400  # number of histories per part, with eight power cuts each
 
 
-def test_a_cut_at_every_byte_of_a_workload_with_all_kinds_of_record() -> None:
+def test_the_journal_survives_a_power_cut_at_every_step_of_a_workload_with_all_record_kinds() -> None:
     for every in (1, 4):
         positions, kinds = power_cuts.cut_at_every_position(every)
         assert positions > 1000
@@ -17,7 +17,7 @@ def test_a_cut_at_every_byte_of_a_workload_with_all_kinds_of_record() -> None:
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_cuts_by_chance(part: int) -> None:
+def test_the_journal_survives_random_power_cuts_and_other_faults(part: int) -> None:
     result = power_cuts.histories(part * _HISTORIES, _HISTORIES)
     assert not result.findings
     assert result.cuts == 8 * _HISTORIES

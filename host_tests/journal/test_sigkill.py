@@ -1,8 +1,8 @@
-"""A device with a journal, killed at random instants before a real broker.
+"""A device with a journal is killed by SIGKILL at random times while it is connected to mosquitto.
 
-SIGKILL loses nothing that the system has taken: what a power cut does to a file is the matter of
-`test_power_cuts` and `test_filesystems`. What is proved here is the rest: a program that ends between any two
-of its instructions, real files, a real broker that has the other half of each session.
+The operating system keeps all data that a killed process has written; `test_power_cuts` and
+`test_filesystems` test what a power failure does to files. These tests use real files and a real broker, and
+the program may end between any two instructions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def mosquitto(folder: Path, *lines: str) -> broker.Mosquitto:
     return broker.Mosquitto(*_SETTINGS, f"persistence_location {folder}/", *lines)
 
 
-def test_200_kills(tmp_path: Path) -> None:
+def test_no_message_is_lost_or_executed_twice_if_the_device_is_killed_200_times(tmp_path: Path) -> None:
     flash = tmp_path / "flash"
     flash.mkdir()
     with mosquitto(tmp_path / "broker") as server:
@@ -40,20 +40,21 @@ def test_200_kills(tmp_path: Path) -> None:
             device.run_to_completion()
         finally:
             device.close()
-    said = f"seed {SEED}: {device.unexpected_lines[-5:]}"
-    assert len(device.opened) > KILLS / 2 and device.connects > KILLS / 4, said
-    assert not any(damaged for _, _, damaged in device.opened), said
-    assert any(restored for restored, _, _ in device.opened), said
-    # ours: nothing lost, nothing at QoS 2 twice, all in order
-    assert min(len(device.delivered[1]), len(device.delivered[2]), device.sent) > KILLS, said
-    assert not device.missing(), (said, device.missing())
-    assert not device.doubled(2), (said, device.doubled(2))
-    assert not device.out_of_order(1) + device.out_of_order(2), said
-    # theirs: what the journal has is not handled again, and else one a life, the one in hand
-    assert not device.handled_after_journaled, (said, device.handled_after_journaled)
-    assert max(device.repeated_per_life(), default=0) <= 1, (said, device.repeated_per_life())
-    # nor is it carried out again: the application drops it by its own number
+    context = f"seed {SEED}: {device.unexpected_lines[-5:]}"
+    assert len(device.opened) > KILLS / 2 and device.connects > KILLS / 4, context
+    assert not any(damaged for _, _, damaged in device.opened), context
+    assert any(restored for restored, _, _ in device.opened), context
+    # messages of the device: none is lost, QoS 2 arrives once, the order is kept
+    assert min(len(device.delivered[1]), len(device.delivered[2]), device.sent) > KILLS, context
+    assert not device.missing(), (context, device.missing())
+    assert not device.doubled(2), (context, device.doubled(2))
+    assert not device.out_of_order(1) + device.out_of_order(2), context
+    # messages to the device: one that is in the journal is not handled again; otherwise at most one per
+    # boot is handled again, the one that was being handled
+    assert not device.handled_after_journaled, (context, device.handled_after_journaled)
+    assert max(device.repeated_per_life(), default=0) <= 1, (context, device.repeated_per_life())
+    # none is executed twice, because the application recognizes a repeated command by its number
     executed = device.executed()
-    assert len(set(executed)) == len(executed), said
-    assert set(executed) | device.uncertain == set(range(device.sent)), said
-    assert not device.unexpected_lines, said
+    assert len(set(executed)) == len(executed), context
+    assert set(executed) | device.uncertain == set(range(device.sent)), context
+    assert not device.unexpected_lines, context

@@ -13,7 +13,7 @@ from tools.vm.device import SimulatedDevice
 
 @pytest.fixture
 def private_broker() -> Iterator[Mosquitto]:
-    """A broker of the test's own, which it may stop and start."""
+    """A broker for one test, which may stop and restart it."""
     if not broker.find_mosquitto():
         pytest.skip("mosquitto is not installed")
     with Mosquitto() as running:
@@ -22,7 +22,7 @@ def private_broker() -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def dut(private_broker: Mosquitto, tmp_path: Path) -> Iterator[SimulatedDevice]:
-    """A device that publishes and obeys: the real firmware in the VM."""
+    """The device under test: the real firmware in the VM, with sensors and switches."""
     with running_device(tmp_path / "dut", private_broker.address) as running:
         yield running
 

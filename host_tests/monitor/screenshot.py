@@ -1,4 +1,4 @@
-"""`python -m host_tests.monitor.screenshot`: docs/monitor.png, of the page with three devices."""
+"""`python -m host_tests.monitor.screenshot`: take docs/monitor.png, a screenshot with three devices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.paths import ROOT
 from tools.vm.device import SimulatedDevice, host_config
 
 _NAMES = ("cellar", "kitchen", "roof")
-_SECONDS = 40
+_SECONDS = 40  # duration of the plots
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the monitor knows and says, whatever is sent to it."""
+"""The monitor's model: device state from MQTT, hostile input, alerts, commands, recording, snapshots."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ PREFIX = "test"
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[Address]:
-    with broker.run_broker("iotcore") as found:
-        yield found
+    with broker.run_broker("iotcore") as broker_address:
+        yield broker_address
 
 
 @pytest.fixture
 def model(address: Address, tmp_path: Path) -> Iterator[MonitorModel]:
-    made = MonitorModel(address, PREFIX, [alerts.parse_rule("*/load>2")], tmp_path / "readings.csv")
-    made.connect()
-    yield made
-    made.close()
+    connected = MonitorModel(address, PREFIX, [alerts.parse_rule("*/load>2")], tmp_path / "readings.csv")
+    connected.connect()
+    yield connected
+    connected.close()
 
 
 @pytest.fixture
 def other_client(address: Address) -> Iterator[Client]:
-    """Somebody who may publish whatever they like."""
+    """Another client of the broker, which may publish anything."""
     client = Client(address.host, address.port, client_id="stranger", tx=4096, outbox=60000, inflight=64)
     client.connect()
     yield client
@@ -47,9 +47,9 @@ def other_client(address: Address) -> Iterator[Client]:
 
 
 def wait_until(model: MonitorModel, condition: Callable[[], object], *others: Client) -> None:
-    ends = time.monotonic() + 20
+    deadline = time.monotonic() + 20
     while not condition():
-        assert time.monotonic() < ends, list(model.events)[-5:]
+        assert time.monotonic() < deadline, list(model.events)[-5:]
         model.poll(10)
         for other in others:
             other.poll(0)
@@ -74,7 +74,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("topic, payload", HOSTILE)
-def test_what_strangers_send_is_taken_or_left(
+def test_hostile_payloads_are_ignored_or_shown_safely(
     model: MonitorModel, other_client: Client, topic: str, payload: bytes
 ) -> None:
     other_client.publish(f"{PREFIX}/odd/{topic}", payload)
@@ -87,14 +87,14 @@ def test_what_strangers_send_is_taken_or_left(
     state = json.loads(json.dumps(model.snapshot(), allow_nan=False))
     odd = state["devices"]["odd"]
     assert [value for _, value in odd["readings"]["load"]["points"]] == [1.5]
-    said = json.dumps(state)
-    assert "\\u001b" not in said and "\\u0007" not in said
+    text = json.dumps(state)
+    assert "\\u001b" not in text and "\\u0007" not in text
     assert all(
-        len(text) <= device_state.MAX_NAME_LENGTH for text in (odd["status"], *odd["switches"].values())
+        len(value) <= device_state.MAX_NAME_LENGTH for value in (odd["status"], *odd["switches"].values())
     )
 
 
-def test_its_memory_is_bounded(
+def test_the_number_of_devices_and_readings_is_limited(
     model: MonitorModel, other_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device_state, "MAX_DEVICES", 5)
@@ -111,7 +111,7 @@ def test_its_memory_is_bounded(
     assert model.snapshot()["dropped"] > 20
 
 
-def test_a_command_goes_only_to_a_switch_that_there_is(model: MonitorModel, other_client: Client) -> None:
+def test_a_command_is_sent_only_to_an_existing_switch(model: MonitorModel, other_client: Client) -> None:
     other_client.publish(f"{PREFIX}/real/switch/lamp", b"OFF", qos=1)
     wait_until(model, lambda: "real" in model.monitor.devices, other_client)
     assert model.send_command("real", "lamp", "ON") is None
@@ -120,9 +120,7 @@ def test_a_command_goes_only_to_a_switch_that_there_is(model: MonitorModel, othe
     assert "expected ON" in str(model.send_command("real", "lamp", "EXPLODE"))
 
 
-def test_a_reading_out_of_its_range_is_told_once_and_its_return(
-    model: MonitorModel, other_client: Client
-) -> None:
+def test_an_alert_and_its_end_are_each_reported_once(model: MonitorModel, other_client: Client) -> None:
     for value in (b"1", b"3", b"4", b"1"):
         other_client.publish(f"{PREFIX}/kitchen/sensor/load", value, qos=1)
     wait_until(
@@ -130,54 +128,56 @@ def test_a_reading_out_of_its_range_is_told_once_and_its_return(
         lambda: len(model.monitor.devices.get("kitchen", DeviceState()).readings.get("load", ())) == 4,
         other_client,
     )
-    said = [text for _, text in model.events if "load" in text]
-    assert said == ["ALERT kitchen: load 3 > 2", "kitchen: load is back to normal"]
+    reported = [text for _, text in model.events if "load" in text]
+    assert reported == ["ALERT kitchen: load 3 > 2", "kitchen: load is back to normal"]
     assert model.alerts.for_device("kitchen") == []
 
 
-def test_readings_are_recorded(model: MonitorModel, other_client: Client, tmp_path: Path) -> None:
+def test_readings_are_appended_to_the_csv_file(
+    model: MonitorModel, other_client: Client, tmp_path: Path
+) -> None:
     other_client.publish(f"{PREFIX}/logged/sensor/load", b"0.25", qos=1)
     wait_until(model, lambda: "logged" in model.monitor.devices, other_client)
     rows = list(csv.reader((tmp_path / "readings.csv").open()))
     assert rows[-1][1:] == ["logged", "load", "0.25"]
 
 
-def test_a_device_that_falls_silent_is_told_on_a_simulated_clock() -> None:
-    said: list[str] = []
-    here = alerts.Alerts([], said.append)
+def test_a_device_is_reported_silent_after_five_times_its_usual_interval() -> None:
+    reported: list[str] = []
+    monitored = alerts.Alerts([], reported.append)
     device = DeviceState(status="online")
     for second in range(0, 100, 20):
         device.last_seen = 1000.0 + second
-        here.check_devices({"d": device}, 1000.0 + second)
-    here.check_devices({"d": device}, 1080.0 + 5 * 20 - 1)
-    assert not said
-    here.check_devices({"d": device}, 1080.0 + 5 * 20 + 1)
-    assert said == ["ALERT d: silent"]
+        monitored.check_devices({"d": device}, 1000.0 + second)
+    monitored.check_devices({"d": device}, 1080.0 + 5 * 20 - 1)
+    assert not reported
+    monitored.check_devices({"d": device}, 1080.0 + 5 * 20 + 1)
+    assert reported == ["ALERT d: silent"]
     device.status = "offline"
-    here.check_devices({"d": device}, 1300.0)
-    assert here.for_device("d") == ["offline"]
+    monitored.check_devices({"d": device}, 1300.0)
+    assert monitored.for_device("d") == ["offline"]
     device.status, device.last_seen = "online", 1400.0
-    here.check_devices({"d": device}, 1400.0)
-    assert here.for_device("d") == []
+    monitored.check_devices({"d": device}, 1400.0)
+    assert monitored.for_device("d") == []
 
 
-def test_what_the_options_take(address: Address) -> None:
+def test_invalid_options_and_an_unreachable_broker_are_reported(address: Address) -> None:
     assert alerts.parse_rule("kitchen/load>2") == alerts.AlertRule("kitchen", "load", ">", 2)
     assert alerts.parse_rule("*/t<-3.5") == alerts.AlertRule("*", "t", "<", -3.5)
-    for wrong in ("load>2", "a/b", "a/b>x", ""):
+    for invalid in ("load>2", "a/b", "a/b>x", ""):
         with pytest.raises(UserError, match="expected device/reading>number"):
-            alerts.parse_rule(wrong)
-    gone = broker.free_port()
-    said = run_failing_tool("monitor", "--broker", f"mqtt://u:secret@127.0.0.1:{gone}")
+            alerts.parse_rule(invalid)
+    closed_port = broker.free_port()
+    output = run_failing_tool("monitor", "--broker", f"mqtt://u:secret@127.0.0.1:{closed_port}")
     assert (
-        f"mqtt://127.0.0.1:{gone}: connection failed: " in said
-        and "make doctor" in said
-        and "secret" not in said
+        f"mqtt://127.0.0.1:{closed_port}: connection failed: " in output
+        and "make doctor" in output
+        and "secret" not in output
     )
     assert "expected iotcore" in run_failing_tool("monitor", "--broker", "http://x")
 
 
-def test_only_what_is_new_is_told_again(model: MonitorModel, other_client: Client) -> None:
+def test_a_later_snapshot_contains_only_changes(model: MonitorModel, other_client: Client) -> None:
     other_client.publish(f"{PREFIX}/one/sensor/load", b"1", qos=1)
     wait_until(model, lambda: "one" in model.monitor.devices, other_client)
     first = model.snapshot()
@@ -187,11 +187,11 @@ def test_only_what_is_new_is_told_again(model: MonitorModel, other_client: Clien
     assert [v for _, v in model.snapshot(first["now"])["devices"]["one"]["readings"]["load"]["points"]] == [2]
 
 
-def test_lights_and_valves_are_switched_at_their_own_topics(
+def test_commands_to_lights_and_valves_go_to_their_own_topics(
     model: MonitorModel, other_client: Client
 ) -> None:
-    heard: list[str] = []
-    other_client.subscribe(f"{PREFIX}/house/+/+/set", lambda message: heard.append(message.topic), qos=1)
+    topics: list[str] = []
+    other_client.subscribe(f"{PREFIX}/house/+/+/set", lambda message: topics.append(message.topic), qos=1)
     other_client.publish(f"{PREFIX}/house/light/desk", b'{"state": "ON", "brightness": 9}', qos=1)
     other_client.publish(f"{PREFIX}/house/valve/garden", b"open", qos=1)
     wait_until(
@@ -200,5 +200,5 @@ def test_lights_and_valves_are_switched_at_their_own_topics(
     assert model.monitor.devices["house"].switches == {"desk": "ON", "garden": "ON"}
     for name in ("desk", "garden"):
         assert model.send_command("house", name, "OFF") is None
-    wait_until(model, lambda: len(heard) == 2, other_client)
-    assert heard == [f"{PREFIX}/house/light/desk/set", f"{PREFIX}/house/valve/garden/set"]
+    wait_until(model, lambda: len(topics) == 2, other_client)
+    assert topics == [f"{PREFIX}/house/light/desk/set", f"{PREFIX}/house/valve/garden/set"]

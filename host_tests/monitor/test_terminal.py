@@ -1,4 +1,4 @@
-"""The monitor in a terminal, driven by Textual's pilot, with a real device and broker."""
+"""The monitor's terminal interface, driven by Textual's pilot, with a real device and broker."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ async def wait_until(condition: Callable[[], object]) -> None:
         if condition():
             return
         await asyncio.sleep(0.05)
-    raise AssertionError("it does not come")
+    raise AssertionError("the condition did not become true")
 
 
-def test_a_device_is_seen_switched_and_missed(
+def test_the_terminal_shows_a_device_switches_it_and_reports_a_lost_broker(
     private_broker: Mosquitto, dut: SimulatedDevice, prefix: str
 ) -> None:
-    async def scene() -> None:
+    async def main() -> None:
         model = MonitorModel(private_broker.address, prefix, [])
         model.connect()
         app = MonitorApp(model)
@@ -39,7 +39,7 @@ def test_a_device_is_seen_switched_and_missed(
             await wait_until(lambda: len(app.query_one("#readings", DataTable).rows) >= 4)
             await wait_until(lambda: "last 300 s" in app.query_one("#plot", PlotextPlot).plt.build())
             before = dut.read_output("lamp")
-            await pilot.press("1")  # the lamp comes first
+            await pilot.press("1")  # key of the first switch, the lamp
             await wait_until(lambda: dut.read_output("lamp") not in ("", before))
             await wait_until(lambda: model.monitor.devices["dut"].switches["lamp"] == dut.read_output("lamp"))
             private_broker.stop()
@@ -51,12 +51,12 @@ def test_a_device_is_seen_switched_and_missed(
             await pilot.press("q")
         model.close()
 
-    asyncio.run(scene())
+    asyncio.run(main())
 
 
-def test_without_a_terminal_it_prints_lines(
+def test_without_a_terminal_the_monitor_prints_lines(
     private_broker: Mosquitto, dut: SimulatedDevice, prefix: str
 ) -> None:
     address = f"mqtt://127.0.0.1:{private_broker.address.port}"
-    said = run_tool("monitor", "--broker", address, "--prefix", prefix, "--seconds", "5")
-    assert "dut: online: " in said and "uptime " in said and "lamp O" in said
+    output = run_tool("monitor", "--broker", address, "--prefix", prefix, "--seconds", "5")
+    assert "dut: online: " in output and "uptime " in output and "lamp O" in output

@@ -1,4 +1,4 @@
-"""The monitor's page in headless Chromium, with a real device and broker."""
+"""The monitor's web page in headless Chromium, with a real device and broker."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def running_monitor(private_broker: Mosquitto, prefix: str) -> Iterator[str]:
-    """`monitor --web`; the address that it prints."""
+    """Run `monitor --web` and yield the URL that it prints."""
     address = f"mqtt://127.0.0.1:{private_broker.address.port}"
     command = [sys.executable, "-m", "tools", "monitor", "--web", "--broker", address, "--prefix", prefix]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -51,24 +51,24 @@ def running_monitor(private_broker: Mosquitto, prefix: str) -> Iterator[str]:
 
 @pytest.fixture
 def url(private_broker: Mosquitto, prefix: str) -> Iterator[str]:
-    with running_monitor(private_broker, prefix) as found:
-        yield found
+    with running_monitor(private_broker, prefix) as monitor_url:
+        yield monitor_url
 
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    made = browser.new_page(viewport={"width": 1100, "height": 800})
-    made.set_default_timeout(SLOW)
+    opened = browser.new_page(viewport={"width": 1100, "height": 800})
+    opened.set_default_timeout(SLOW)
     expect.set_options(timeout=SLOW)
     errors: list[str] = []
-    made.on("pageerror", lambda error: errors.append(str(error)))
-    made.goto(url)
-    yield made
-    made.close()
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(url)
+    yield opened
+    opened.close()
     assert not errors
 
 
-def test_a_reading_appears_and_a_switch_switches(page: Page, dut: SimulatedDevice) -> None:
+def test_the_page_shows_readings_and_turns_a_switch(page: Page, dut: SimulatedDevice) -> None:
     device = page.locator("[data-device=dut]")
     expect(device.locator(".status")).to_have_text("online")
     uptime = device.locator("[data-reading=uptime]")
@@ -77,11 +77,11 @@ def test_a_reading_appears_and_a_switch_switches(page: Page, dut: SimulatedDevic
     lamp = device.get_by_role("switch", name="lamp")
     for state, checked in (("ON", "true"), ("OFF", "false")):
         lamp.click()
-        expect(lamp).to_have_attribute("aria-checked", checked)  # what the device has confirmed
+        expect(lamp).to_have_attribute("aria-checked", checked)  # confirmed by the device
         assert dut.read_output("lamp") == state
 
 
-def test_a_broker_that_is_dropped_is_shown(
+def test_a_lost_broker_is_shown_and_the_page_works_after_it_returns(
     page: Page, dut: SimulatedDevice, private_broker: Mosquitto
 ) -> None:
     expect(page.locator("[data-device=dut]")).to_be_visible()
@@ -97,7 +97,7 @@ def test_a_broker_that_is_dropped_is_shown(
     expect(lamp).to_have_attribute("aria-checked", "false" if before == "ON" else "true")
 
 
-def test_a_device_that_dies_is_shown(page: Page, dut: SimulatedDevice) -> None:
+def test_a_device_that_goes_offline_is_shown_with_an_alert(page: Page, dut: SimulatedDevice) -> None:
     expect(page.locator("[data-device=dut] .status")).to_have_text("online")
     dut.stop()
     expect(page.locator("[data-device=dut] .status")).to_have_text("offline")
@@ -105,37 +105,37 @@ def test_a_device_that_dies_is_shown(page: Page, dut: SimulatedDevice) -> None:
     expect(page.locator("#log")).to_contain_text("ALERT dut: offline")
 
 
-def test_what_devices_say_is_text_and_nothing_else(
+def test_names_and_values_from_devices_are_shown_as_text(
     page: Page, private_broker: Mosquitto, prefix: str
 ) -> None:
-    stranger = Client(private_broker.address.host, private_broker.address.port, client_id="stranger")
-    stranger.connect()
-    bad = "<img src=x onerror=document.title='owned'>"
-    stranger.publish(f"{prefix}/{bad}/status", bad, qos=1, wait=True)
-    stranger.publish(f"{prefix}/{bad}/switch/{bad}", bad, qos=1, wait=True)
-    stranger.publish(f"{prefix}/{bad}/health", json.dumps({bad: bad}), qos=1, wait=True)
-    stranger.publish(f"{prefix}/{bad}/sensor/{bad}", b"1", qos=1, wait=True)
-    expect(page.locator(".device .name")).to_have_text(bad)
+    other_client = Client(private_broker.address.host, private_broker.address.port, client_id="stranger")
+    other_client.connect()
+    markup = "<img src=x onerror=document.title='owned'>"
+    other_client.publish(f"{prefix}/{markup}/status", markup, qos=1, wait=True)
+    other_client.publish(f"{prefix}/{markup}/switch/{markup}", markup, qos=1, wait=True)
+    other_client.publish(f"{prefix}/{markup}/health", json.dumps({markup: markup}), qos=1, wait=True)
+    other_client.publish(f"{prefix}/{markup}/sensor/{markup}", b"1", qos=1, wait=True)
+    expect(page.locator(".device .name")).to_have_text(markup)
     expect(page.locator(".device .label")).to_contain_text("<img")
     assert page.title() == "umqtt5 monitor"
     assert page.locator(".device img").count() == 0
-    stranger.disconnect()
+    other_client.disconnect()
 
 
-def test_no_other_page_may_listen_or_switch(url: str) -> None:
-    there = urlsplit(url)
-    live = f"ws://{there.netloc}/live?{there.query}"
-    own = f"http://{there.netloc}"
+def test_the_websocket_requires_the_token_the_origin_and_the_host(url: str) -> None:
+    parts = urlsplit(url)
+    live = f"ws://{parts.netloc}/live?{parts.query}"
+    own = f"http://{parts.netloc}"
     with connect(live, origin=own) as socket:  # type: ignore[arg-type]
         assert json.loads(socket.recv())["full"]
-    for where, origin in (
+    for target, origin in (
         (live, "http://evil.example"),
         (live, None),
-        (f"ws://{there.netloc}/live?token=guessed", own),
-        (f"ws://{there.netloc}/live", own),
+        (f"ws://{parts.netloc}/live?token=guessed", own),
+        (f"ws://{parts.netloc}/live", own),
     ):
         with pytest.raises((InvalidStatus, ConnectionClosed)):
-            with connect(where, origin=origin) as socket:  # type: ignore[arg-type]
+            with connect(target, origin=origin) as socket:  # type: ignore[arg-type]
                 socket.recv()
-    with pytest.raises(InvalidStatus):  # a name of theirs that leads to loopback
+    with pytest.raises(InvalidStatus):  # DNS rebinding: another name for 127.0.0.1
         connect(live, origin=own, additional_headers={"Host": "evil.example"})  # type: ignore[arg-type]

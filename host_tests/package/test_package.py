@@ -1,4 +1,4 @@
-"""The library as others install it: by mip, mounted, frozen."""
+"""The library as users install it: with mip, mounted from the computer, or frozen into firmware."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tools.bundle import image
 from tools.bundle.package_tree import APPLICATION
 from tools.paths import BOARDS, FIRMWARE, LIB, ROOT
 
-# what a program of a user's does first
+# a first user program: connect and publish
 PROGRAM = """
 from umqtt5 import Client
 client = Client("%s", %d, client_id="installed")
@@ -39,14 +39,14 @@ print("published")
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[Address]:
-    with broker.run_broker("iotcore") as found:
-        yield found
+    with broker.run_broker("iotcore") as broker_address:
+        yield broker_address
 
 
 @pytest.fixture
 def micropython_board(tmp_path: Path) -> Iterator[SimulatedBoard]:
-    with SimulatedBoard(tmp_path / "files") as cable:
-        yield cable
+    with SimulatedBoard(tmp_path / "files") as board:
+        yield board
 
 
 @pytest.fixture(scope="module")
@@ -58,59 +58,60 @@ def built_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The checkout, as a site on the web."""
+    """An HTTP server for the files of the checkout; yields its URL."""
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
+    class QuietHandler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    handler = functools.partial(Quiet, directory=str(ROOT))
+    handler = functools.partial(QuietHandler, directory=str(ROOT))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
         running.shutdown()
 
 
-def program(folder: Path, address: Address) -> str:
+def write_program(folder: Path, address: Address) -> str:
+    """Write the program to a file and return its path."""
     path = folder / "program.py"
     path.write_text(PROGRAM % (address.host, address.port))
     return str(path)
 
 
-def publishes(cable: SimulatedBoard, address: Address, folder: Path) -> None:
-    """What was installed is imported by a board, and a message of its arrives."""
+def check_publishes(board: SimulatedBoard, address: Address, folder: Path) -> None:
+    """Check that a program on the board imports the installed library and publishes a message."""
     with observe(address) as observer:
-        said = mpremote.run(cable.port, "run", program(folder, address))
-        assert said.strip() == "published"
+        output = mpremote.run(board.port, "run", write_program(folder, address))
+        assert output.strip() == "published"
         observer.wait_until(lambda: observer.monitor.devices.get("installed"))
         assert observer.monitor.devices["installed"].status == "online"
 
 
-def same(folder: Path, listed: Path, home: Path) -> None:
-    """Each file of a package has arrived as it is."""
-    urls = json.loads(listed.read_text())["urls"]
+def check_installed(folder: Path, package_json: Path, source: Path) -> None:
+    """Check that each file of a package is on the board, unchanged."""
+    urls = json.loads(package_json.read_text())["urls"]
     assert len(urls) > 20
-    for there, here in urls:
-        assert (folder / "lib" / there).read_bytes() == (home / here).read_bytes()
+    for target_path, source_path in urls:
+        assert (folder / "lib" / target_path).read_bytes() == (source / source_path).read_bytes()
 
 
-def test_mip_installs_the_sources_from_the_web(
+def test_mip_installs_the_sources_over_http(
     micropython_board: SimulatedBoard, server: str, address: Address, tmp_path: Path
 ) -> None:
     mpremote.run(micropython_board.port, "mip", "install", f"{server}/lib/package.json")
-    same(micropython_board.folder, LIB / "package.json", LIB)
-    publishes(micropython_board, address, tmp_path)
+    check_installed(micropython_board.folder, LIB / "package.json", LIB)
+    check_publishes(micropython_board, address, tmp_path)
 
 
 def test_mip_installs_the_release_from_a_folder(
     micropython_board: SimulatedBoard, built_package: Path, address: Address, tmp_path: Path
 ) -> None:
     mpremote.run(micropython_board.port, "mip", "install", str(built_package / "package.json"))
-    same(micropython_board.folder, built_package / "package.json", built_package)
-    publishes(micropython_board, address, tmp_path)
+    check_installed(micropython_board.folder, built_package / "package.json", built_package)
+    check_publishes(micropython_board, address, tmp_path)
 
 
-def test_the_release_says_what_is_in_it(built_package: Path) -> None:
+def test_the_release_has_checksums_a_zip_file_and_the_mpy_version_in_its_name(built_package: Path) -> None:
     sums = (built_package.parent / "SHA256SUMS").read_text().splitlines()
     for line in sums:
         digest, name = line.split("  ")
@@ -119,20 +120,20 @@ def test_the_release_says_what_is_in_it(built_package: Path) -> None:
     assert built_package.name == f"mpy-{(built_package / 'umqtt5' / 'core.mpy').read_bytes()[1]}"
 
 
-def test_what_is_committed_fits_the_sources(tmp_path: Path) -> None:
+def test_the_committed_package_lists_match_the_sources(tmp_path: Path) -> None:
     run_tool("package", "--check")
-    for path, wanted in package.render_lists().items():
-        assert path.read_text() == wanted
+    for path, expected in package.render_lists().items():
+        assert path.read_text() == expected
 
 
-def test_mounted_it_is_used_from_here(
+def test_a_program_uses_the_mounted_library_and_nothing_is_copied_to_the_board(
     micropython_board: SimulatedBoard, address: Address, tmp_path: Path
 ) -> None:
     with observe(address) as observer:
-        said = mpremote.run(
-            micropython_board.port, "mount", str(LIB), "run", program(tmp_path, address), timeout=60
+        output = mpremote.run(
+            micropython_board.port, "mount", str(LIB), "run", write_program(tmp_path, address), timeout=60
         )
-        assert "published" in said
+        assert "published" in output
         observer.wait_until(lambda: observer.monitor.devices.get("installed"))
     assert not list(micropython_board.folder.iterdir())
 
@@ -140,25 +141,26 @@ def test_mounted_it_is_used_from_here(
 def test_make_run_mounts_the_compiled_library(
     micropython_board: SimulatedBoard, address: Address, tmp_path: Path
 ) -> None:
-    said = run_tool("run", "--port", micropython_board.port, program(tmp_path, address))
-    assert "published" in said
+    output = run_tool("run", "--port", micropython_board.port, write_program(tmp_path, address))
+    assert "published" in output
     (tmp_path / "pins.py").write_text("import pins, app.config\nprint(sorted(pins.OUTPUTS))\n")
-    said = run_tool("run", "--port", micropython_board.port, "--board", "esp32", tmp_path / "pins.py")
-    assert "['lamp', 'relay']" in said
+    output = run_tool("run", "--port", micropython_board.port, "--board", "esp32", tmp_path / "pins.py")
+    assert "['lamp', 'relay']" in output
     (tmp_path / "fails.py").write_text("1 / 0\n")
     assert "ZeroDivisionError" in run_failing(micropython_board, tmp_path / "fails.py")
     assert "FILE=" in run_failing_tool("run", "--port", micropython_board.port, tmp_path / "nowhere.py")
 
 
-def run_failing(cable: SimulatedBoard, path: Path) -> str:
-    command = [sys.executable, "-m", "tools", "run", "--port", cable.port, str(path)]
+def run_failing(board: SimulatedBoard, path: Path) -> str:
+    """Run a program that fails on the board, and return what the tool prints."""
+    command = [sys.executable, "-m", "tools", "run", "--port", board.port, str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     return done.stdout + done.stderr
 
 
 class Freezer:
-    """The functions that MicroPython's documentation gives a manifest; what they would freeze."""
+    """Runs a manifest with replacements for MicroPython's functions; `frozen` has the files to freeze."""
 
     def __init__(self) -> None:
         self.frozen: dict[str, Path] = {}
@@ -166,7 +168,7 @@ class Freezer:
 
     def run(self, manifest: Path) -> None:
         names: dict[str, Any] = {
-            "metadata": lambda **about: None,
+            "metadata": lambda **fields: None,
             "include": lambda path: self._include(manifest, path),
             "package": lambda *a, **k: self._package(manifest.parent, *a, **k),
             "module": lambda *a, **k: self._module(manifest.parent, *a, **k),
@@ -181,26 +183,28 @@ class Freezer:
             self.run((manifest.parent / path).resolve())
 
     def _package(
-        self, home: Path, name: str, files: Any = None, base_path: str = ".", opt: int | None = None
+        self, root: Path, name: str, files: Any = None, base_path: str = ".", opt: int | None = None
     ) -> None:
-        folder = home / base_path / name
+        folder = root / base_path / name
         for path in [folder / file for file in files] if files else folder.rglob("*.py"):
             assert path.is_file()
-            self.frozen[path.relative_to(home / base_path).as_posix()] = path
+            self.frozen[path.relative_to(root / base_path).as_posix()] = path
 
-    def _module(self, home: Path, name: str, base_path: str = ".", opt: int | None = None) -> None:
-        assert (home / base_path / name).is_file()
-        self.frozen[name] = (home / base_path / name).resolve()
+    def _module(self, root: Path, name: str, base_path: str = ".", opt: int | None = None) -> None:
+        assert (root / base_path / name).is_file()
+        self.frozen[name] = (root / base_path / name).resolve()
 
 
 @pytest.mark.parametrize("key", [key for key in definition.list_boards() if key != "host"])
-def test_the_manifest_freezes_what_a_board_is_given(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_manifest_freezes_the_application_of_a_board_and_the_whole_library(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("UMQTT5_BOARD", key)
-    monkeypatch.chdir(FIRMWARE)  # as MicroPython's build does for each manifest
+    monkeypatch.chdir(FIRMWARE)  # MicroPython's build does so for each manifest
     freezer = Freezer()
     freezer.run(FIRMWARE / "manifest.py")
     assert freezer.included == ["$(PORT_DIR)/boards/manifest.py"]
-    # what is one file on a board is several here
+    # a bundle, which is one file on a board, is several files in the sources
     application = {path for path in image.collect_sources(key) if not path.startswith("umqtt5/")}
     application -= {f"app/{name}.py" for name in APPLICATION.bundles}
     application |= {f"app/{name}.py" for name in APPLICATION.file_of_module}

@@ -24,7 +24,7 @@ def run(
     tls_and_path = {"ca": ca if kind != "ws" else "", "path": "/mqtt" if kind != "tls" else ""}
     with fault_proxy(listeners[kind], choose) as proxy:
         played = DeviceRun(listeners["tcp"], proxy, "f" + secrets.token_hex(4), COUNT)
-        played.play(stop_faults_after, heap="128k", tls_and_path=tls_and_path)
+        played.run(stop_faults_after, heap="128k", tls_and_path=tls_and_path)
     return played
 
 

@@ -103,7 +103,9 @@ def _class_members(node: ast.ClassDef) -> set[str]:
                 found.add(name)
     for child in node.body:
         if isinstance(child, (ast.Assign, ast.AnnAssign)):
-            found |= {n.id for n in ast.walk(child) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+            found |= {
+                n.id for n in ast.walk(child) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            }
     return found
 
 
@@ -129,8 +131,29 @@ def _uses_as_text(tree: ast.Module) -> set[str]:
 
 def _names_of_micropython() -> set[str]:
     """Attributes of the types and modules of MicroPython, as far as CPython has them."""
-    owners: tuple[type, ...] = (str, bytes, bytearray, memoryview, list, dict, set, tuple, int, float, Exception, OSError)
-    owners += (array.array, io.BytesIO, io.FileIO, io.TextIOWrapper, socket.socket, ssl.SSLContext, ssl.SSLSocket)
+    owners: tuple[type, ...] = (
+        str,
+        bytes,
+        bytearray,
+        memoryview,
+        list,
+        dict,
+        set,
+        tuple,
+        int,
+        float,
+        Exception,
+        OSError,
+    )
+    owners += (
+        array.array,
+        io.BytesIO,
+        io.FileIO,
+        io.TextIOWrapper,
+        socket.socket,
+        ssl.SSLContext,
+        ssl.SSLSocket,
+    )
     owners += (asyncio.Event, asyncio.Lock, asyncio.Task, asyncio.StreamReader, asyncio.StreamWriter)
     modules = (asyncio, builtins, gc, os, random, select, socket, ssl, sys, time)
     return {name for owner in owners + modules for name in dir(owner)} | _ONLY_MICROPYTHON

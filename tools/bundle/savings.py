@@ -129,9 +129,7 @@ def _modules_apart(sources: Mapping[str, str]) -> dict[str, str]:
 def _without(sources: Mapping[str, str], path: str, function: str) -> dict[str, str]:
     """The image with a function that does nothing. Raises ValueError if there is no such function."""
     tree = ast.parse(sources[path])
-    found = [
-        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function
-    ]
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == function]
     if not found:
         raise ValueError(f"{path} has no function {function}")
     for node in found:
