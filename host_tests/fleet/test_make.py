@@ -1,4 +1,4 @@
-"""`make fleet ARGS=generate` writes configs, passwords and certificates, and updates only what has changed."""
+"""`make fleet ARGS=generate` writes configs, passwords and certificates, and updates only changes."""
 
 from __future__ import annotations
 

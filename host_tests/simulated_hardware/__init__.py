@@ -1,28 +1,30 @@
-"""A board without the board: `modules/` has `machine`, `network`, `esp32`, `rp2` for the real VM,
-which behave as their documentation says, and the drivers `dht`, `onewire`, `ds18x20`, `neopixel`
-that MicroPython ships and no registry has.
+"""Simulated hardware of an ESP32 or RP2 board, for the real MicroPython VM.
 
-What is outside of the chip are files in a folder of the device's, `sim`, which a test writes
-and reads while the VM runs:
+`modules/` has `machine`, `network`, `esp32` and `rp2`, which behave as MicroPython documents them, and the
+drivers `dht`, `onewire`, `ds18x20` and `neopixel`, because no package registry has those of MicroPython.
 
-| file | what |
+Files in the folder `sim` of the device stand for everything outside the chip. A test reads and writes them
+while the VM runs:
+
+| file | content |
 |---|---|
-| `pin-4` | levels as they came, `0` and `1`; the last is there now. An output writes its level |
-| `adc-34` | volts at a pin |
-| `pwm-5` | frequency and duty of 65535, of a PWM that runs |
-| `i2c-76` | a device by its address: JSON with `registers`, `answers` or `stuck` |
-| `i2c-76-written` | what was written to it, a line each |
-| `dht-4` | five bytes, hexadecimal; no file: no device |
-| `onewire-4` | JSON: nine bytes by ROM code |
-| `pulse-4`, `stream-4` | of `time_pulse_us`, by `bitstream` |
+| `pin-4` | the levels so far, `0` or `1`; the last one is the present level. An output writes its level |
+| `adc-34` | voltage at a pin |
+| `pwm-5` | frequency and duty (0 to 65535) of an active PWM |
+| `i2c-76` | a device, by its address: JSON with `registers`, `answers` or `stuck` |
+| `i2c-76-written` | data written to the device, one line per transfer |
+| `dht-4` | data of a DHT sensor, five bytes in hexadecimal; if there is no file, there is no sensor |
+| `onewire-4` | JSON: scratchpad of each device (nine bytes in hexadecimal), by ROM code |
+| `pulse-4` | result of `time_pulse_us` in microseconds |
+| `stream-4` | data of `bitstream` in hexadecimal |
 | `wlan` | JSON: ssid, password, up, delay, rssi |
-| `temperature` | of the chip, in degrees Celsius |
+| `temperature` | chip temperature in degrees Celsius |
 | `memory` | RTC memory |
-| `asleep` | there while it sleeps lightly |
-| `woken` | the pin that has ended a deep sleep |
+| `asleep` | exists during light sleep |
+| `woken` | number of the pin that ended a deep sleep |
 | `end` | how the board ended last: reset, wdt, bootloader, or asleep=ms |
 
-What ends a board ends the process, and `SimulatedChip` starts it again as the power would.
+A reset, a deep sleep and the watchdog end the VM process, and `SimulatedChip` starts it again.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ WATCHDOG = -9
 
 
 class SimulatedIO:
-    """The folder `sim` of a device, as a test uses it."""
+    """The files in the folder `sim` of a device, as a mapping from names to text."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -59,14 +61,14 @@ class SimulatedIO:
         return (self.folder / name).exists()
 
     def __getitem__(self, name: str) -> str:
-        """What is in a file; "" where there is none."""
+        """Return the text in a file, or "" if the file does not exist."""
         try:
             return (self.folder / name).read_text().strip()
         except OSError:
             return ""
 
     def __setitem__(self, name: str, content: str | float | Mapping[str, Any]) -> None:
-        """Write a file; the VM finds the old content or the new."""
+        """Write a file atomically, so that the VM reads either the old or the new content."""
         self.folder.mkdir(parents=True, exist_ok=True)
         new = self.folder / f"{name}+"
         new.write_text(json.dumps(content) if isinstance(content, Mapping) else str(content))
@@ -76,26 +78,26 @@ class SimulatedIO:
         (self.folder / name).unlink(missing_ok=True)
 
     def pulses(self, pin: int, count: int) -> None:
-        """So many times low and high again."""
+        """Set a pin low and high again, `count` times."""
         levels = self[f"pin-{pin}"] or "1"
         self[f"pin-{pin}"] = levels + "01" * count
 
 
 def unique_id(chip: str) -> bytes:
-    """The MAC that the ROM bootloader tells of a chip of Espressif's; of another 8 bytes."""
+    """Return the MAC address that the ROM bootloader of an ESP chip reports; for other chips, 8 bytes."""
     return bytes(mac_bytes_for_chip(chip)) if chip.startswith("esp") else bytes.fromhex("e6614103e7452d2f")
 
 
-# the 128 KB of a device, and what the modules that stand in take of the VM's heap: a chip has them in C
+# 128 KB as on a device, and room for the simulated modules, which are C code on a real chip
 HEAP = "168k"
 
 
 class SimulatedChip:
-    """A VM with the simulated hardware, in `folder`, that runs `arguments` and starts again as a board would.
+    """A VM with the simulated hardware, which runs `arguments` in `folder` and restarts as a board does.
 
-    `lines` are what it printed, `exit_codes` the exit codes that it had. It stays off after `HALTED` and
-    `BOOTLOADER`. After `deepsleep` it starts again when the time is over or a pin wakes it, or at once
-    and again and again where `sleep_factor` is 0.
+    `lines` are the lines that it printed, `exit_codes` the exit codes of its processes so far. It stays off
+    after `HALTED` and `BOOTLOADER`. After a deep sleep it restarts if the time is over or a pin wakes it;
+    `sleep_factor` scales the time.
     """
 
     def __init__(
@@ -114,13 +116,13 @@ class SimulatedChip:
         self.io = SimulatedIO(folder / "sim")
         self.lines: deque[str] = deque(maxlen=400)
         self.exit_codes: list[int] = []
-        self.requested_sleeps_ms: list[int] = []  # ms that it asked for
-        self.asleep = False  # deeply
+        self.requested_sleeps_ms: list[int] = []  # durations passed to `deepsleep`
+        self.asleep = False  # whether it is in deep sleep
         self._sleep_factor = sleep_factor
         self._off = threading.Event()
-        given = {"SIM_CHIP": chip, "UNIQUE_ID": unique_id(chip).hex(), **(environment or {})}
+        variables = {"SIM_CHIP": chip, "UNIQUE_ID": unique_id(chip).hex(), **(environment or {})}
         self._start: Callable[[], subprocess.Popen[str]] = lambda: process.start_vm(
-            arguments, module_path=[*path, MODULES], heap=heap, cwd=folder, environment=given
+            arguments, module_path=[*path, MODULES], heap=heap, cwd=folder, environment=variables
         )
         self._process = self._start()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -136,9 +138,9 @@ class SimulatedChip:
             if self._off.is_set():
                 return
             end = dict(item.split("=") for item in self.io["end"].split())
-            if code == -9:  # ended in an interrupt, or by the watchdog
+            if code == -9:  # killed by the watchdog, or by itself in an interrupt handler
                 codes = {"reset": RESET, "asleep": ASLEEP, "wdt": WATCHDOG}
-                code = next((codes[how] for how in codes if how in end), code)
+                code = next((codes[cause] for cause in codes if cause in end), code)
             self.exit_codes.append(code)
             if code == ASLEEP:
                 ms = int(end["asleep"])
@@ -152,12 +154,12 @@ class SimulatedChip:
             self._process = self._start()
 
     def _sleep(self, ms: int, wake: str) -> bool:
-        """For `ms`, or until a pin ends it; False where it does not wake any more."""
-        ends = time.monotonic() + ms / 1000 * self._sleep_factor if ms else float("inf")
+        """Sleep for `ms`, or until a pin wakes the chip; return False if it will not wake."""
+        deadline = time.monotonic() + ms / 1000 * self._sleep_factor if ms else float("inf")
         if not wake:
-            return bool(ms) and not self._off.wait(ends - time.monotonic())
+            return bool(ms) and not self._off.wait(deadline - time.monotonic())
         pin, levels, seen = wake.split(":")
-        while time.monotonic() < ends:
+        while time.monotonic() < deadline:
             if seen == "-1" or set(levels) & set(self.io[f"pin-{pin}"][int(seen) :]):
                 self.io["woken"] = pin
                 break
@@ -167,24 +169,24 @@ class SimulatedChip:
 
     @property
     def is_running(self) -> bool:
-        """False where it waits for a person."""
+        """True if the chip is running or asleep, False if it stays off."""
         return self._thread.is_alive()
 
     def wait(self, timeout: float = 30) -> int:
-        """Wait until it stays off; returns its last exit code."""
+        """Wait until the chip stays off, and return its last exit code."""
         self._thread.join(timeout)
         assert not self.is_running, list(self.lines)
         return self.exit_codes[-1]
 
     def wait_until(self, condition: Callable[[], object], timeout: float = 30) -> None:
-        """Poll until the condition holds; fails where it does not."""
-        ends = time.monotonic() + timeout
+        """Wait until the condition is true. Raises AssertionError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < ends, list(self.lines)
+            assert time.monotonic() < deadline, list(self.lines)
             time.sleep(0.02)
 
     def wait_for_line(self, text: str, timeout: float = 30) -> str:
-        """Wait until it prints a line with this text; returns it."""
+        """Wait until a printed line contains `text`, and return the line."""
         found: list[str] = []
 
         def look() -> bool:
@@ -195,7 +197,7 @@ class SimulatedChip:
         return found[0]
 
     def interrupt(self) -> None:
-        """Ctrl-C at the console."""
+        """Press Ctrl-C on the console."""
         self._process.send_signal(signal.SIGINT)
 
     def power_off(self) -> None:

@@ -1,4 +1,4 @@
-"""Bytes as the data sheets of sensors have them, with their check sums."""
+"""Sensor data with checksums, as in the data sheets of DS18B20, SHT3x, DHT22 and BME280."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def crc_onewire(data: bytes) -> int:
-    """Maxim's: x^8 + x^5 + x^4 + 1, the lowest bit first."""
+    """Return the CRC-8 of Maxim (1-Wire): polynomial x^8 + x^5 + x^4 + 1, least significant bit first."""
     crc = 0
     for octet in data:
         crc ^= octet
@@ -17,12 +17,12 @@ def crc_onewire(data: bytes) -> int:
 
 
 def scratchpad(data: bytes) -> str:
-    """Eight bytes of a DS18B20 and their check, as a file has them."""
+    """Return the scratchpad of a DS18B20 (eight bytes and their CRC) in hexadecimal."""
     return (data + bytes([crc_onewire(data)])).hex()
 
 
 def crc_sensirion(data: bytes) -> int:
-    """x^8 + x^5 + x^4 + 1, the highest bit first, beginning with 0xFF."""
+    """Return the CRC-8 of Sensirion: x^8 + x^5 + x^4 + 1, most significant bit first, initial value 0xFF."""
     crc = 0xFF
     for octet in data:
         crc ^= octet
@@ -32,7 +32,7 @@ def crc_sensirion(data: bytes) -> int:
 
 
 def sht3x(temperature: float, humidity: float) -> dict[str, Any]:
-    """An SHT3x in the file of its address: what it answers to a measurement."""
+    """Return the content of an I2C file for an SHT3x: its response to the measurement command."""
     answer = b""
     for word in (round((temperature + 45) / 175 * 65535), round(humidity / 100 * 65535)):
         data = word.to_bytes(2, "big")
@@ -41,7 +41,7 @@ def sht3x(temperature: float, humidity: float) -> dict[str, Any]:
 
 
 def dht(temperature: float, humidity: float) -> str:
-    """The five bytes of a DHT22; the sign is a bit of its own."""
+    """Return the five bytes of a DHT22 in hexadecimal; the sign of the temperature is a separate bit."""
     data = round(humidity * 10).to_bytes(2, "big")
     sign = 0x8000 if temperature < 0 else 0
     data += (round(abs(temperature) * 10) | sign).to_bytes(2, "big")
@@ -49,7 +49,7 @@ def dht(temperature: float, humidity: float) -> str:
 
 
 def bme280() -> dict[str, Any]:
-    """A BME280 in the file of its address: the example of Bosch's data sheet of the BMP280, 3.12."""
+    """Return the content of an I2C file for a BME280, with the example of Bosch's BMP280 data sheet, 3.12."""
     trim = struct.pack(
         "<HhhHhhhhhhhh", 27504, 26435, -1000, 36477, -10685, 3024, 2855, 140, -7, 15500, -14600, 6000
     )

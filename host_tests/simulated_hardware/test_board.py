@@ -1,4 +1,4 @@
-"""The whole device on each board, with sensors on its pins: the real VM, the simulated hardware, a broker."""
+"""The complete device on each board with simulated sensors: the real VM, simulated hardware and a broker."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ HOT, COLD = "28ff641e0f5c7a31", "28ff4c9a0f5c7a02"
 Sensors = list[dict[str, Any]]
 
 
-LARGE = "256k"  # for the drivers of all kinds at once
+LARGE_HEAP = "256k"  # for the drivers of all sensors at once
 
 
 @contextmanager
 def simulated_device(
     key: str, folder: Path, address: broker.Address, sensors: Sensors, heap: str = HEAP, **more: Any
 ) -> Iterator[SimulatedChip]:
-    """A board of this kind that runs the application, with these sensors."""
+    """Run the application on a simulated board with these sensors; `more` are additional config settings."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "device": "dut",
@@ -59,15 +59,17 @@ def last(observer: Observer, name: str) -> float | None:
     return values[-1] if values else None
 
 
-def reads(observer: Observer, name: str, wanted: float, by: float = 0.01) -> Callable[[], bool]:
-    def look() -> bool:
+def reads(observer: Observer, name: str, wanted: float, tolerance: float = 0.01) -> Callable[[], bool]:
+    """Return a condition: the last reading of `name` is `wanted`, within the tolerance."""
+
+    def is_met() -> bool:
         value = last(observer, name)
-        return value is not None and abs(value - wanted) <= by
+        return value is not None and abs(value - wanted) <= tolerance
 
-    return look
+    return is_met
 
 
-PIN = {
+PINS = {  # (pin for a digital sensor, pin for an analog sensor)
     "esp32": (4, 34),
     "esp32_s3": (6, 7),
     "esp32_c3": (6, 3),
@@ -77,10 +79,10 @@ PIN = {
 
 
 @pytest.mark.parametrize("key", BOARDS)
-def test_each_board_measures_by_each_kind(
+def test_each_board_reads_every_kind_of_sensor(
     key: str, iotcore: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
-    pin, analog = PIN[key]
+    pin, analog = PINS[key]
     io = SimulatedIO(tmp_path / "sim")
     io["i2c-76"] = bme280()
     io["i2c-44"] = sht3x(-18.75, 25)
@@ -99,8 +101,8 @@ def test_each_board_measures_by_each_kind(
         {"kind": "wifi_signal"},
         {"kind": "heap_free"},
     ]
-    with simulated_device(key, tmp_path, iotcore, sensors, LARGE) as running:
-        for name, wanted, by in (
+    with simulated_device(key, tmp_path, iotcore, sensors, LARGE_HEAP) as running:
+        for name, wanted, tolerance in (
             ("air/temperature", 25.08, 0.001),
             ("air/pressure", 1006.53, 0.001),
             ("cellar/temperature", -18.75, 0.006),
@@ -114,19 +116,19 @@ def test_each_board_measures_by_each_kind(
             ("chip_temperature", 40, 15),
             ("wifi_signal", -71, 0),
         ):
-            observer.wait_until(reads(observer, name, wanted, by), 30)
+            observer.wait_until(reads(observer, name, wanted, tolerance), 30)
         observer.wait_until(lambda: (last(observer, "heap_free") or 0) > 4096)
         assert not running.exit_codes
 
 
-def test_a_sensor_that_is_pulled_out_is_told_and_found_again(
+def test_a_disconnected_sensor_is_reported_and_recovers(
     iotcore: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     io = SimulatedIO(tmp_path / "sim")
     io["i2c-76"] = bme280()
     sensors: Sensors = [
         {"kind": "bme280", "name": "air", "period": 0.2},
-        {"kind": "sht3x", "name": "late", "period": 0.2},  # which is not there at the start
+        {"kind": "sht3x", "name": "late", "period": 0.2},  # not connected at the start
         {"kind": "chip_temperature", "period": 0.2},
     ]
     with simulated_device("esp32", tmp_path, iotcore, sensors) as running:
@@ -137,7 +139,7 @@ def test_a_sensor_that_is_pulled_out_is_told_and_found_again(
         observer.wait_until(lambda: any("sensor air: OSError" in event for event in observer.events))
         others = len(observer.dut.readings["chip_temperature"])
         observer.wait_until(lambda: len(observer.dut.readings["chip_temperature"]) > others + 3)
-        io["i2c-76"] = {**bme280(), "stuck": True}  # a bus that is held down
+        io["i2c-76"] = {**bme280(), "stuck": True}  # the bus is held low
         io["i2c-44"] = sht3x(20, 50)
         running.wait_for_line("sensor late: works again")
         io["i2c-76"] = bme280()
@@ -147,13 +149,13 @@ def test_a_sensor_that_is_pulled_out_is_told_and_found_again(
         assert not running.exit_codes
 
 
-def test_garbled_answers_are_told_and_not_published(
+def test_corrupt_sensor_data_is_reported_and_not_published(
     iotcore: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     io = SimulatedIO(tmp_path / "sim")
-    garbled = sht3x(20, 50)["answers"]["2400"]
-    io["i2c-44"] = {"answers": {"2400": "00" + garbled[2:]}}
-    io["dht-4"] = "028c015fef"  # its sum would be ee
+    valid = sht3x(20, 50)["answers"]["2400"]
+    io["i2c-44"] = {"answers": {"2400": "00" + valid[2:]}}
+    io["dht-4"] = "028c015fef"  # the valid checksum is ee
     io["onewire-5"] = {HOT: "d0074b467fff0c1000", COLD: scratchpad(bytes.fromhex("50054b467fff0c10"))}
     sensors: Sensors = [
         {"kind": "sht3x", "name": "cellar"},
@@ -163,7 +165,7 @@ def test_garbled_answers_are_told_and_not_published(
         {"kind": "ds18b20", "name": "which", "pin": 5},
         {"kind": "dht11", "name": "gone", "pin": 13},
     ]
-    with simulated_device("esp32", tmp_path, iotcore, sensors, LARGE) as running:
+    with simulated_device("esp32", tmp_path, iotcore, sensors, LARGE_HEAP) as running:
         running.wait_for_line("sensor cellar: ValueError: wrong checksum")
         running.wait_for_line("sensor porch: ValueError: checksum error")
         running.wait_for_line("sensor hot: OSError: CRC error")
@@ -175,12 +177,14 @@ def test_garbled_answers_are_told_and_not_published(
         assert not observer.dut.readings
 
 
-def test_a_door_is_told_at_once_and_each_pulse_is_counted(
+def test_a_contact_is_published_at_once_and_each_pulse_is_counted(
     iotcore: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
-    heard: list[tuple[str, str]] = []
+    received: list[tuple[str, str]] = []
     client = observer.monitor._client
-    client.subscribe(f"{PREFIX}/dut/sensor/door", lambda m: heard.append(("door", bytes(m.payload).decode())))
+    client.subscribe(
+        f"{PREFIX}/dut/sensor/door", lambda m: received.append(("door", bytes(m.payload).decode()))
+    )
     observer.monitor.poll(200)
     io = SimulatedIO(tmp_path / "sim")
     io["pin-13"] = "1"
@@ -190,13 +194,13 @@ def test_a_door_is_told_at_once_and_each_pulse_is_counted(
         {"kind": "pulse", "name": "meter", "pin": 14, "period": 0.3, "save": 86400},
     ]
     with simulated_device("esp32", tmp_path, iotcore, sensors) as running:
-        observer.wait_until(lambda: heard == [("door", "ON")])
+        observer.wait_until(lambda: received == [("door", "ON")])
         observer.wait_until(reads(observer, "meter/count", 0))
         io["pin-13"] = "10"
-        observer.wait_until(lambda: heard[-1] == ("door", "OFF"), 3)
-        io["pin-13"] = "1010101"  # it bounces
-        observer.wait_until(lambda: heard[-1] == ("door", "ON"), 3)
-        assert len(heard) == 3
+        observer.wait_until(lambda: received[-1] == ("door", "OFF"), 3)
+        io["pin-13"] = "1010101"  # the contact bounces
+        observer.wait_until(lambda: received[-1] == ("door", "ON"), 3)
+        assert len(received) == 3
         for _ in range(20):
             io.pulses(14, 5)
             observer.monitor.poll(20)
@@ -204,7 +208,7 @@ def test_a_door_is_told_at_once_and_each_pulse_is_counted(
         assert not running.exit_codes
 
 
-def test_an_application_that_ends_writes_its_counts_before(iotcore: broker.Address, tmp_path: Path) -> None:
+def test_a_stopped_application_saves_its_pulse_counts(iotcore: broker.Address, tmp_path: Path) -> None:
     io = SimulatedIO(tmp_path / "sim")
     io["pin-14"] = "1"
     sensors: Sensors = [{"kind": "pulse", "name": "meter", "pin": 14, "period": 0.2, "save": 86400}]
@@ -213,7 +217,7 @@ def test_an_application_that_ends_writes_its_counts_before(iotcore: broker.Addre
             observer.wait_until(reads(observer, "meter/count", 0))
             io.pulses(14, 7)
             observer.wait_until(reads(observer, "meter/count", 7))
-            running.interrupt()  # Ctrl-C, as a person at the console
+            running.interrupt()  # Ctrl-C on the console
             running.wait()
             assert (tmp_path / "pulse-meter").read_text() == "7\n"
         observer.dut.readings.clear()
@@ -221,10 +225,10 @@ def test_an_application_that_ends_writes_its_counts_before(iotcore: broker.Addre
             observer.wait_until(reads(observer, "meter/count", 7))
 
 
-def test_a_device_that_hangs_is_reset_by_its_watchdog(
+def test_the_watchdog_resets_a_device_that_hangs(
     iotcore: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
-    """The hang: a driver that never returns."""
+    """The device hangs in a driver that does not return."""
     sensors: Sensors = [{"kind": "chip_temperature", "period": 0.5}]
     (tmp_path / "esp32.py").write_text(
         "import simulated_io\n"
@@ -243,12 +247,12 @@ def test_a_device_that_hangs_is_reset_by_its_watchdog(
 
 
 @pytest.mark.parametrize("key", BOARDS)
-def test_what_is_remembered_outlives_deep_sleep_on_each_board(key: str, tmp_path: Path) -> None:
+def test_rtc_memory_survives_deep_sleep_on_each_board(key: str, tmp_path: Path) -> None:
     code = """
 import pins
-kept = pins.read_rtc_memory()
-print(pins.reset_cause(), kept)
-if not kept:
+memory = pins.read_rtc_memory()
+print(pins.reset_cause(), memory)
+if not memory:
     pins.write_rtc_memory(b"session 12345")
     pins.deep_sleep(50)
 """
@@ -256,6 +260,6 @@ if not kept:
         tmp_path, ["-c", code], path=[image.build_image(key)], chip=definition.load_board(key).chip
     ) as running:
         assert running.wait() == 0
-        # the RP2 wakes by a reset that it can't tell from one of the watchdog's
+        # an RP2 wakes by a reset that it cannot distinguish from a watchdog reset
         cause = "watchdog" if key.startswith("rpi") else "deep sleep"
         assert list(running.lines) == ["power on b''", f"{cause} b'session 12345'"]

@@ -1,4 +1,4 @@
-"""The simulated `network` says and does what its documentation says."""
+"""The simulated `network` module behaves as MicroPython documents it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOME = {"ssid": "home", "password": "secret"}
 
 
 @pytest.mark.parametrize("chip", ["esp32", "rp2040"])
-def test_a_station_joins_after_a_while_and_loses_the_link(chip: str, tmp_path: Path) -> None:
+def test_a_station_connects_loses_the_link_and_reconnects_by_itself(chip: str, tmp_path: Path) -> None:
     SimulatedIO(tmp_path / "sim")["wlan"] = {**HOME, "delay": 200, "rssi": -71}
     code = (
         JOIN
@@ -52,17 +52,19 @@ wlan.disconnect(); print(status(), wlan.isconnected(), wlan.ifconfig()[0])
 
 
 @pytest.mark.parametrize(
-    ("air", "status"),
+    ("wlan", "status"),
     [({**HOME, "password": "other"}, "STAT_WRONG_PASSWORD"), ({**HOME, "ssid": "far"}, "STAT_NO_AP_FOUND")],
 )
-def test_what_keeps_a_station_out_has_its_name(air: dict[str, str], status: str, tmp_path: Path) -> None:
-    SimulatedIO(tmp_path / "sim")["wlan"] = air
+def test_the_status_says_why_a_station_cannot_connect(
+    wlan: dict[str, str], status: str, tmp_path: Path
+) -> None:
+    SimulatedIO(tmp_path / "sim")["wlan"] = wlan
     with SimulatedChip(tmp_path, ["-c", JOIN + f"wait_until('{status}')"]) as device:
         assert device.wait() == 0
         assert list(device.lines) == [f"{status} False"]
 
 
-def test_a_radio_that_is_off_does_not_join(tmp_path: Path) -> None:
+def test_connect_raises_oserror_while_the_radio_is_off(tmp_path: Path) -> None:
     code = "import network\ntry:\n    network.WLAN().connect('x', 'y')\nexcept OSError as e: print(e)"
     with SimulatedChip(tmp_path, ["-c", code]) as device:
         assert device.wait() == 0

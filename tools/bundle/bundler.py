@@ -102,7 +102,7 @@ def _for_board(
 
 
 class _ForBoard(ast.NodeTransformer):
-    """Replaces constants by numbers, drops docstrings, annotations and CPython branches, redirects imports."""
+    """Replaces constants, drops docstrings, annotations and CPython branches, redirects imports."""
 
     def __init__(self, package: Package, constants: dict[str, int], module: str, file: str) -> None:
         self.package, self.constants, self.module, self.file = package, constants, module, file

@@ -61,9 +61,9 @@ def shorten_names(files: Mapping[str, str], internal: Collection[str] = ()) -> d
 def internal_names() -> set[str]:
     """Names of the library that users never write: functions and members of classes that are not public.
 
-    Modules in folders are internal, except for `PUBLIC_CLASSES`; modules beside the folders are public. A name is
-    not internal if it is also the name of something public, of a module, an argument or a keyword, if it occurs as
-    text, or if an object of MicroPython has it.
+    The modules in folders are internal, except for `PUBLIC_CLASSES`. The modules beside the folders are public.
+    A name is not internal if something public, a module, an argument or a keyword has it too, if it occurs in
+    a string, or if an object of MicroPython has it.
     """
     defined: set[str] = set()
     kept = _names_of_micropython() | _names_used_by_cable_files() | _PUBLIC_MEMBERS

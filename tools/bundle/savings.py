@@ -59,7 +59,7 @@ _CONFIG = {
 
 
 class Saving(NamedTuple):
-    """What one step saves, in bytes: of heap after importing the library, of a running device, of .mpy files."""
+    """Bytes that one step saves: heap after importing the library, heap of a device, size of the .mpy files."""
 
     step: str
     library: int
