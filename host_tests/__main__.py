@@ -1,4 +1,4 @@
-"""`make test`: sets up what the tests need beside Python, says what is missing, runs them all."""
+"""`make test`: installs mosquitto, ejabberd, chromium, VMs and codecs for the tests, and runs all tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tools import broker, conformance, npm
 from tools.vm import process
 
 
-def _quietly(*command: str) -> bool:
+def _run_quietly(*command: str) -> bool:
+    """Run a command, print the end of its output if it fails, and return True if it succeeds."""
     print("$", " ".join(command), flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
@@ -23,43 +24,46 @@ def _quietly(*command: str) -> bool:
     return done.returncode == 0
 
 
-def _debian(there: Callable[[], object], *packages: str) -> str | None:
-    """Have packages of Debian's; returns why not."""
-    if there():
+def _install_packages(is_installed: Callable[[], object], *packages: str) -> str | None:
+    """Install Debian packages if needed. Return None, or the reason why they are missing."""
+    if is_installed():
         return None
     names = " ".join(packages)
     if not shutil.which("apt-get") or os.geteuid() != 0:
-        return f"not here (apt-get install {names})"
+        return f"not installed (apt-get install {names})"
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
     install = ("apt-get", "install", "-y", "--no-install-recommends", *packages)
-    if _quietly(*install) or (_quietly("apt-get", "update") and _quietly(*install)):
+    if _run_quietly(*install) or (_run_quietly("apt-get", "update") and _run_quietly(*install)):
         return None
     return f"{names} could not be installed"
 
 
 def mosquitto() -> str | None:
-    return _debian(broker.find_mosquitto, "mosquitto")
+    """Install mosquitto."""
+    return _install_packages(broker.find_mosquitto, "mosquitto")
 
 
 def ejabberd() -> str | None:
-    return _debian(broker.find_ejabberd, "ejabberd")
+    """Install ejabberd, which is an MQTT broker too."""
+    return _install_packages(broker.find_ejabberd, "ejabberd")
 
 
 def scram() -> str | None:
-    """What the SCRAM plugin of mosquitto is compiled with."""
-    return _debian(
+    """Install the compiler and the headers for the SCRAM plugin of mosquitto."""
+    return _install_packages(
         scram_plugin.can_be_built, "mosquitto-dev", "libmosquitto-dev", "libssl-dev", "gcc", "libc6-dev"
     )
 
 
 def chromium() -> str | None:
-    """A browser for the monitor's page."""
-    return _debian(lambda: shutil.which("chromium"), "chromium")
+    """Install the browser for the tests of the monitor's web page."""
+    return _install_packages(lambda: shutil.which("chromium"), "chromium")
 
 
 def main() -> int:
+    """Install what is missing, run pytest with the command-line arguments, and return its exit code."""
     skipped = []
-    for what, prepare in (
+    for tests, install in (
         ("tests with mosquitto", mosquitto),
         ("tests with ejabberd", ejabberd),
         ("SCRAM with mosquitto", scram),
@@ -67,19 +71,19 @@ def main() -> int:
         ("tests in the 32-bit VM", process.install_vm_32),
         ("tests with Home Assistant", homeassistant.install),
         ("the codec mqtt-packet", lambda: npm.install(INTEROP)),
-        ("the codec mqtt5", lambda: None if sys.version_info >= (3, 11) else "it needs Python 3.11"),
+        ("the codec mqtt5", lambda: None if sys.version_info >= (3, 11) else "needs Python 3.11"),
     ):
-        why = prepare()
-        if why:
-            skipped.append(f"skipped: {what}: {why}")
-    # more at a time than there are cores: most of them wait for a broker or a clock
+        reason = install()
+        if reason:
+            skipped.append(f"skipped: {tests}: {reason}")
+    # four processes even on two cores, because most tests wait for a broker or a clock
     options = ["-p", "host_tests.outcomes", "--outcomes", str(conformance.OUTCOMES_FILE)]
-    # and those with Home Assistant in one process, for it takes a while to start
+    # loadgroup: the tests with Home Assistant run in one process, because it starts slowly
     command = [sys.executable, "-m", "pytest", "-n", "4", "--dist", "loadgroup", *options, *sys.argv[1:]]
     code = subprocess.run(command).returncode
-    if not sys.argv[1:]:  # all of them, so the statements can be judged by these
-        judged = [sys.executable, "-m", "tools", "conformance", "--from-results", "--check"]
-        code = subprocess.run(judged).returncode or code
+    if not sys.argv[1:]:  # after a run of all tests, check the conformance statements with the results
+        check = [sys.executable, "-m", "tools", "conformance", "--from-results", "--check"]
+        code = subprocess.run(check).returncode or code
     for line in skipped:
         print(line)
     return code

@@ -1,3 +1,5 @@
+"""Fixtures with the address of a running MQTT broker: iotcore, mosquitto, ejabberd."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -6,17 +8,19 @@ import pytest
 
 from tools import broker
 
-NO_MOSQUITTO = "mosquitto is neither on the PATH nor could it be installed"
+NO_MOSQUITTO = "mosquitto is not installed"
 
 
 @pytest.fixture(scope="session")
 def iotcore() -> Iterator[broker.Address]:
+    """Address of an iotcore broker."""
     with broker.iotcore() as address:
         yield address
 
 
 @pytest.fixture(scope="session")
 def mosquitto() -> Iterator[broker.Address]:
+    """Address of a mosquitto broker."""
     if not broker.find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
     with broker.Mosquitto("set_tcp_nodelay true", "max_queued_messages 2000") as running:
@@ -25,19 +29,22 @@ def mosquitto() -> Iterator[broker.Address]:
 
 @pytest.fixture(scope="session")
 def ejabberd() -> Iterator[broker.Address]:
+    """Address of an ejabberd broker."""
     if not broker.find_ejabberd():
-        pytest.skip("ejabberd is neither here nor could it be installed")
+        pytest.skip("ejabberd is not installed")
     with broker.ejabberd() as address:
         yield address
 
 
 @pytest.fixture(params=["iotcore", "mosquitto", "ejabberd"])
 def any_broker_with_ejabberd(request: pytest.FixtureRequest) -> broker.Address:
+    """Address of each of the three brokers in turn."""
     address: broker.Address = request.getfixturevalue(request.param)
     return address
 
 
 @pytest.fixture(params=["iotcore", "mosquitto"])
 def any_broker(request: pytest.FixtureRequest) -> broker.Address:
+    """Address of iotcore, then of mosquitto."""
     address: broker.Address = request.getfixturevalue(request.param)
     return address

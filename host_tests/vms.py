@@ -1,4 +1,4 @@
-"""The interpreters beside CPython, as tests use them: a failure of theirs fails the test."""
+"""Run programs in the MicroPython VMs (64-bit unix port, 32-bit WebAssembly). A failure fails the test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from tools.vm import process
 
 
 def run_64(arguments: Sequence[str], path: Sequence[Path], timeout: float = 60, heap: str = "2m") -> str:
-    """Run the 64-bit VM to its end; returns what it printed."""
+    """Run the 64-bit VM to its end and return its output. Raises AssertionError if its exit code is not 0.
+
+    `arguments` are those of the interpreter, `path` is its module path, `heap` its heap size.
+    """
     child = process.start_vm(arguments, module_path=path, heap=heap)
     try:
         output, _ = child.communicate(timeout=timeout)
@@ -22,7 +25,10 @@ def run_64(arguments: Sequence[str], path: Sequence[Path], timeout: float = 60, 
 
 
 def run_32(code: str, folders: Sequence[Path]) -> str:
-    """Run `code` in the 32-bit VM; returns what it printed. Skips the test where there is none."""
+    """Run `code` in the 32-bit VM and return its output. Skips the test if that VM is not installed.
+
+    `folders` contain the modules that the code may import.
+    """
     if not process.has_vm_32():
-        pytest.skip("the 32-bit VM needs node and npm, which are not here")
+        pytest.skip("the 32-bit VM needs node and npm, which are not installed")
     return process.run_vm_32(code, folders)

@@ -231,9 +231,8 @@ async def a_loop_continues_after_a_broker_restart(host, port, unique):
         stored = asyncio.create_task(client.publish(unique + "/stored", b"", qos=1))
         await wait_until(lambda: client.is_connected)
         assert (await stored).reason in (0, 0x10)
-        await client.subscribe(
-            unique + "/y", print
-        )  # its SUBACK comes after that of the renewed subscription
+        # the SUBACK of this one comes after that of the renewed subscription
+        await client.subscribe(unique + "/y", print)
         await client.publish(unique, b"after", qos=1)
         await wait_until(lambda: got == [b"before", b"after"])
         consumer.cancel()

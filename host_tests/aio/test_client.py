@@ -702,7 +702,7 @@ def test_unsubscribe_ends_an_iterator_after_the_queued_messages() -> None:
     sim.play(main)
 
 
-def test_invalid_arguments_and_the_blocking_poll_raise() -> None:
+def test_invalid_arguments_raise_and_there_is_no_blocking_poll() -> None:
     sim = AsyncBrokerSimulation()
     for options in ({"overflow": "all"}, {"queue_size": 0}):
         with pytest.raises(ValueError):

@@ -24,7 +24,7 @@ def test_the_page_has_four_examples() -> None:
 
 @pytest.mark.parametrize("interpreter", ["cpython", "vm"])
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_example_prints_its_comments(
+def test_each_example_prints_what_its_comments_say(
     block: str, interpreter: str, mosquitto: broker.Address, tmp_path: Path
 ) -> None:
     expected = re.findall(r"(?:print\(.*\)  |^ +)# ([^#\n]+)$", block, re.MULTILINE)

@@ -13,8 +13,9 @@ from tools.broker import Address
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[Address]:
-    with broker.run_broker("iotcore") as found:
-        yield found
+    """Address of an iotcore broker."""
+    with broker.run_broker("iotcore") as broker_address:
+        yield broker_address
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +26,7 @@ def _private_state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make_rig(tmp_path: Path, address: Address) -> Callable[[str], Rig]:
+    """A function that returns a rig for a board in `boards/`."""
     return lambda key: Rig(key, tmp_path, address)
 
 

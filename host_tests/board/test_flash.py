@@ -202,9 +202,9 @@ def test_a_corrupt_download_is_deleted_and_not_written(
     download_server: tuple[str, Path], make_rig: MakeRig, tmp_path: Path
 ) -> None:
     url, folder = download_server
-    wanted = definition.load_board("esp32").firmware
-    assert wanted
-    (folder / wanted.file_name).write_bytes(b"\xe9 this is not the published firmware")
+    pinned = definition.load_board("esp32").firmware
+    assert pinned
+    (folder / pinned.file_name).write_bytes(b"\xe9 this is not the published firmware")
     rig = make_rig("esp32")
     cache = tmp_path / "cache"
     with rig.plug_in() as board:
@@ -212,7 +212,7 @@ def test_a_corrupt_download_is_deleted_and_not_written(
         output = run_failing_tool("flash", *options, XDG_CACHE_HOME=str(cache))
         assert "it does not have the SHA-256 in board.toml" in output and "was deleted" in output
         assert not [path for path in cache.rglob("*") if path.is_file()]
-        (folder / wanted.file_name).unlink()
+        (folder / pinned.file_name).unlink()
         output = run_failing_tool("flash", *options, XDG_CACHE_HOME=str(cache))
         assert "404" in output and "FIRMWARE=" in output
         assert rig.flash.data.count(0xFF) == len(rig.flash.data)  # nothing was written or erased

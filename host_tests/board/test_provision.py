@@ -150,16 +150,16 @@ def test_an_interrupted_run_leaves_the_old_config_unchanged(deployed_board: Simu
 
 
 def test_set_field_accepts_paths_with_dots_and_indexes() -> None:
-    made: dict[str, Any] = {}
-    config.set_field(made, "broker.tls.ca", "ca.pem")
-    config.set_field(made, "sensors[0].kind", "load")
-    config.set_field(made, "sensors.1.kind", "uptime")
-    assert made == {"broker": {"tls": {"ca": "ca.pem"}}, "sensors": [{"kind": "load"}, {"kind": "uptime"}]}
-    config.set_field(made, "broker.tls", None)
-    config.set_field(made, "sensors[0]", None)
-    assert made == {"broker": {}, "sensors": [{"kind": "uptime"}]}
+    content: dict[str, Any] = {}
+    config.set_field(content, "broker.tls.ca", "ca.pem")
+    config.set_field(content, "sensors[0].kind", "load")
+    config.set_field(content, "sensors.1.kind", "uptime")
+    assert content == {"broker": {"tls": {"ca": "ca.pem"}}, "sensors": [{"kind": "load"}, {"kind": "uptime"}]}
+    config.set_field(content, "broker.tls", None)
+    config.set_field(content, "sensors[0]", None)
+    assert content == {"broker": {}, "sensors": [{"kind": "uptime"}]}
     with pytest.raises(UserError):
-        config.set_field(made, "sensors.kind", 1)
+        config.set_field(content, "sensors.kind", 1)
 
 
 def test_secrets_are_redacted_at_any_depth() -> None:
@@ -203,7 +203,7 @@ def test_the_interactive_questions_do_not_echo_passwords(micropython_board: Simu
             output += os.read(fd, 4096)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, output.decode()
     assert b"unseen" not in output
-    made = read_config(micropython_board)
-    assert made["wifi"] == {"ssid": "home", "password": "typed unseen"}
-    assert made["device"] == "esp32-1"
-    assert made["broker"] == {"host": "broker.lan", "port": 1884, "user": "me", "password": "unseen, too"}
+    written = read_config(micropython_board)
+    assert written["wifi"] == {"ssid": "home", "password": "typed unseen"}
+    assert written["device"] == "esp32-1"
+    assert written["broker"] == {"host": "broker.lan", "port": 1884, "user": "me", "password": "unseen, too"}

@@ -563,16 +563,16 @@ def payloads_larger_than_the_buffers_are_streamed(host, port, unique):
     def begin(message, n):
         sums[:] = [0, 0]
 
-        def take(piece):
-            if piece is None:
+        def add_chunk(chunk):
+            if chunk is None:
                 return
-            for byte in piece:
+            for byte in chunk:
                 sums[0] = (sums[0] + byte) % 65521  # the two sums of Adler-32
                 sums[1] = (sums[1] + sums[0]) % 65521
-            if not len(piece):
+            if not len(chunk):
                 received.append((n, tuple(sums)))
 
-        return take
+        return add_chunk
 
     s = streaming.receive(reader, unique, begin, qos=2, max_size=size + 100)
     reader.connect()
@@ -596,20 +596,20 @@ class Repeated:
     def __init__(self, data, size):
         self._data = data
         self._size = size
-        self._at = 0
+        self._offset = 0
 
     def readinto(self, buf):
-        n = min(len(buf), self._size - self._at)
+        n = min(len(buf), self._size - self._offset)
         for i in range(n):
-            buf[i] = self._data[(self._at + i) % len(self._data)]
-        self._at += n
+            buf[i] = self._data[(self._offset + i) % len(self._data)]
+        self._offset += n
         return n
 
     def tell(self):
-        return self._at
+        return self._offset
 
-    def seek(self, at, whence=0):
-        self._at = at
+    def seek(self, offset, whence=0):
+        self._offset = offset
 
 
 def restart(client):

@@ -23,7 +23,7 @@ def run_program(module: str, path: Path, address: broker.Address) -> str:
     return run_64(arguments, [path], heap="256k")
 
 
-def test_a_program_for_umqtt_simple_prints_the_same(mosquitto: broker.Address) -> None:
+def test_a_program_for_umqtt_simple_prints_the_same_with_umqtt5(mosquitto: broker.Address) -> None:
     try:
         original = peers.fetch("umqtt.simple")
     except peers.PeerUnavailable as missing:

@@ -25,8 +25,8 @@ class Listener:
         connection, _ = self.socket.accept()
         with connection:
             connection.sendall(self.to_write)
-            while piece := connection.recv(777):
-                self.read += piece
+            while data := connection.recv(777):
+                self.read += data
 
 
 def test_no_byte_is_lost_or_reordered_in_either_direction() -> None:

@@ -1,1 +1,1 @@
-"""What the standard demands, and lines that break it."""
+"""The normative statements of MQTT 5.0, and mutants of the library that break them."""

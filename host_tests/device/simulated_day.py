@@ -96,9 +96,9 @@ class Poll:
         session = client.session
         if client._link == 1 or session.state == 1 or session.pending_acks or session.ping_pending:
             before = time.ticks_ms()
-            found = self._poll.ipoll(max(1, min(wait, 200) // _WAIT_SPEED))
+            events = self._poll.ipoll(max(1, min(wait, 200) // _WAIT_SPEED))
             advance(max(1, time.ticks_diff(time.ticks_ms(), before) * _WAIT_SPEED))
-            return found
+            return events
         advance(wait)
         return self._poll.ipoll(0)
 

@@ -93,9 +93,8 @@ def test_removed_entities_are_withdrawn_and_all_of_them_if_discovery_is_off(
             )
         with SimulatedDevice(tmp_path, dict(first, actuators=first["actuators"][:1])):
             home.wait_until(lambda: home.entities().get("switch/relay") == {"p": "switch"})
-            home.wait_until(
-                lambda: not (tmp_path / "discovery.new").exists()
-            )  # deleted when the broker has acknowledged it
+            # deleted when the broker has acknowledged the message
+            home.wait_until(lambda: not (tmp_path / "discovery.new").exists())
         with SimulatedDevice(tmp_path, dict(first, actuators=[], discovery=None)):
             home.wait_until(lambda: home.payloads.get("dut") == "")
             home.wait_until(lambda: not (tmp_path / "discovery.sent").exists())
@@ -114,9 +113,8 @@ def test_a_sleeping_device_publishes_discovery_once_and_its_readings_expire(
         home.wait_until(lambda: running.exit_codes.count(ASLEEP) >= 3, 60)
         assert home.count == 1
         expires = home.entities()["sensor/chip_temperature"]["exp_aft"]
-        assert (
-            expires == 2 * 2 + 15 + 30
-        )  # two periods, the time awake and 30 s, so that it may miss one wake
+        # two periods, the time awake and 30 s, so that the device may miss one wake
+        assert expires == 2 * 2 + 15 + 30
 
 
 def test_readings_are_published_again_when_home_assistant_starts(

@@ -30,9 +30,8 @@ def test_the_device_stays_in_safe_mode_after_three_crashes(
         assert b"OSError" in crashes[0] and b'File "light"' in crashes[0]
         observer.wait_until(lambda: observer.dut.health.get("uptime", 0) >= 1)
         assert not observer.dut.readings and not observer.dut.switches
-        observer.wait_until(
-            lambda: not (tmp_path / "crash.txt").exists()
-        )  # deleted when the broker has acknowledged the report
+        # deleted when the broker has acknowledged the report
+        observer.wait_until(lambda: not (tmp_path / "crash.txt").exists())
         assert running.is_running
 
 

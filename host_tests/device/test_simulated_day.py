@@ -71,9 +71,9 @@ class SimulatedDay:
         assert self.process.stdout
         for line in self.process.stdout:
             self.lines.append(line.rstrip())
-            found = HOUR.match(line)
-            if found:
-                hour, free, _, connects, backlog = map(int, found.groups())
+            match = HOUR.match(line)
+            if match:
+                hour, free, _, connects, backlog = map(int, match.groups())
                 self.free[hour], self.connects[hour], self.backlog[hour] = free, connects, backlog
                 yield hour
                 self.start_hour(hour)

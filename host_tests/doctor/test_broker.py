@@ -126,7 +126,9 @@ def test_a_host_name_without_an_address_is_reported() -> None:
 def test_the_command_prints_json_and_exits_with_1_after_an_error(brokers: MosquittoSetups) -> None:
     with brokers.running(with_password=True) as port:
         wrong = run_tool("doctor", "--broker", f"mqtt://me:wrong@localhost:{port}", "--json", code=1)
-        assert any(one["level"] == ERROR and "MQTT" in one["subject"] for one in json.loads(wrong))
+        assert any(
+            finding["level"] == ERROR and "MQTT" in finding["subject"] for finding in json.loads(wrong)
+        )
         good = run_tool("doctor", "--broker", f"mqtt://me:the%20right%20one@localhost:{port}")
         assert "accepts the connection as me" in good and "error " not in good
     assert "mqtts://host:port" in run_tool("doctor", "--broker", "localhost", code=1)

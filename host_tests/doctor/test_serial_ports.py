@@ -61,18 +61,18 @@ def check_ports_as_nobody(context: CheckContext) -> list[Finding]:
 def test_a_port_without_permission_is_reported(port: str) -> None:
     os.chmod(port, 0)
     found = check_ports_as_nobody(CheckContext(port=port))
-    assert [one.level for one in found] == [OK, ERROR]
+    assert [finding.level for finding in found] == [OK, ERROR]
     assert found[1].subject == port and "no permission for" in found[1].message
     assert "/etc/udev/rules.d/" in found[1].remedy
 
 
 def test_a_free_port_is_ok(port: str) -> None:
-    assert [one.level for one in try_open(port)] == [OK]
+    assert [finding.level for finding in try_open(port)] == [OK]
 
 
 def test_a_missing_port_is_reported(tmp_path: Path) -> None:
     found = check_ports_as_nobody(CheckContext(port=str(tmp_path / "ttyUSB0")))
-    assert [(one.level, one.message) for one in found] == [(ERROR, "no such port")]
+    assert [(finding.level, finding.message) for finding in found] == [(ERROR, "no such port")]
 
 
 def status(mode: int, gid: int) -> os.stat_result:
@@ -109,7 +109,7 @@ def test_the_process_that_uses_a_port_is_named(port: str) -> None:
         process.stdout.readline()
         found = list(try_open(port))
         process.communicate(b"\n")
-    assert [one.level for one in found] == [ERROR]
+    assert [finding.level for finding in found] == [ERROR]
     assert f"(process {process.pid})" in found[0].message and "end " in found[0].remedy
 
 
@@ -125,7 +125,10 @@ def test_modem_manager_and_brltty_are_reported(tmp_path: Path) -> None:
             if len(found) == 2 or time.monotonic() > deadline:
                 break
         process.kill()
-    assert [(one.level, one.subject) for one in found] == [(WARNING, "ModemManager"), (WARNING, "brltty")]
+    assert [(finding.level, finding.subject) for finding in found] == [
+        (WARNING, "ModemManager"),
+        (WARNING, "brltty"),
+    ]
     assert "systemctl" in found[0].remedy
 
 

@@ -1,4 +1,4 @@
-"""`make fleet ARGS=generate` writes configs, passwords and certificates, and updates only changes."""
+"""`make fleet ARGS=generate` writes configs, passwords and certificates, and updates only changed files."""
 
 from __future__ import annotations
 
@@ -77,9 +77,7 @@ def test_generating_again_changes_nothing(write_description: WriteDescription, t
     before = contents(tmp_path)
     assert "0 new, 0 changed, 0 removed, 3 unchanged" in generate(path)
     assert contents(tmp_path) == before
-    shutil.rmtree(
-        tmp_path / "out"
-    )  # the output may be deleted; keys and passwords are stored in fleet.private
+    shutil.rmtree(tmp_path / "out")  # keys and passwords are stored in fleet.private
     generate(path)
     after = contents(tmp_path)
     changed = {name for name in before if after.get(name) != before[name]}

@@ -1,4 +1,4 @@
-"""The simulated `machine` says and does what its documentation says."""
+"""The simulated `machine`, `esp32`, `onewire` and `neopixel` modules behave as MicroPython documents them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Run = Callable[..., SimulatedChip]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    """Run a program on a chip; `io` are files that are there before."""
+    """Return a function that runs a program on a simulated chip; `io` are initial files."""
     chips: list[SimulatedChip] = []
 
     def start(
@@ -24,22 +24,23 @@ def run(tmp_path: Path) -> Iterator[Run]:
     ) -> SimulatedChip:
         for name, content in (io or {}).items():
             SimulatedIO(tmp_path / "sim")[name] = content  # type: ignore[assignment]
-        made = SimulatedChip(tmp_path, ["-c", code], chip=chip, **options)  # type: ignore[arg-type]
-        chips.append(made)
-        return made
+        started = SimulatedChip(tmp_path, ["-c", code], chip=chip, **options)  # type: ignore[arg-type]
+        chips.append(started)
+        return started
 
     yield start
-    for made in chips:
-        made.power_off()
+    for started in chips:
+        started.power_off()
 
 
-def printed(chip: SimulatedChip) -> list[str]:
+def printed_lines(chip: SimulatedChip) -> list[str]:
+    """Wait until the program ends without an error, and return the lines that it printed."""
     assert chip.wait() == 0, list(chip.lines)
     return list(chip.lines)
 
 
-def refused(line: str) -> str:
-    """A program that prints what this line raises."""
+def print_exception(line: str) -> str:
+    """Return a program that runs `line` and prints the exception."""
     return (
         f"from machine import *\ntry:\n    {line}\nexcept Exception as e:\n    print(type(e).__name__, e)\n"
     )
@@ -52,26 +53,26 @@ out, inp = Pin(2, Pin.OUT, value=1), Pin(4, Pin.IN)
 print(out.value(), inp.value(), Pin(2)())
 out.off(); inp.value(1)
 print(out(), inp())
-inp.init(Pin.OUT)  # what was set before is the level now
+inp.init(Pin.OUT)  # drives the level that was set before
 print(inp())
 """
     chip = run(code, io={"pin-4": "0"})
-    assert printed(chip) == ["1 0 1", "0 0", "1"]
+    assert printed_lines(chip) == ["1 0 1", "0 0", "1"]
     assert chip.io["pin-2"] == "0" and chip.io["pin-4"] == "1"
 
 
-def test_a_pull_holds_a_pin_that_nobody_drives(run: Run) -> None:
+def test_a_pull_resistor_sets_the_level_of_a_pin_that_is_not_driven(run: Run) -> None:
     code = """
 from machine import Pin
 print(Pin(4, Pin.IN, Pin.PULL_UP)(), Pin(5, Pin.IN, Pin.PULL_DOWN)(), Pin(12, Pin.IN, Pin.PULL_UP)())
 od = Pin(13, Pin.OPEN_DRAIN, value=1)
 print(od()); od(0); print(od())
 """
-    assert printed(run(code, io={"pin-12": "0"})) == ["1 0 0", "1", "0"]
+    assert printed_lines(run(code, io={"pin-12": "0"})) == ["1 0 0", "1", "0"]
 
 
 @pytest.mark.parametrize(
-    ("chip", "line", "said"),
+    ("chip", "line", "message"),
     [
         ("esp32", "Pin(40)", "ValueError invalid pin"),
         ("esp32", "Pin(34, Pin.OUT)", "ValueError pin can only be input"),
@@ -85,11 +86,13 @@ print(od()); od(0); print(od())
         ("esp32", "freq(1)", "ValueError frequency must be 20MHz, 40MHz, 80Mhz, 160MHz or 240MHz"),
     ],
 )
-def test_what_a_chip_has_not_is_refused(run: Run, chip: str, line: str, said: str) -> None:
-    assert printed(run(refused(line), chip)) == [said]
+def test_invalid_pins_and_values_raise_the_errors_of_the_chip(
+    run: Run, chip: str, line: str, message: str
+) -> None:
+    assert printed_lines(run(print_exception(line), chip)) == [message]
 
 
-def test_each_edge_that_is_asked_for_calls_the_handler(run: Run) -> None:
+def test_each_selected_edge_calls_the_handler(run: Run) -> None:
     code = """
 from machine import Pin
 import machine, sys
@@ -105,10 +108,10 @@ print(seen)
     chip.wait_for_line("ready")
     chip.io.pulses(4, 1)
     chip.io.pulses(4, 2)
-    assert printed(chip)[1:] == ["[(True, 1), (True, 1), (True, 1)]"]
+    assert printed_lines(chip)[1:] == ["[(True, 1), (True, 1), (True, 1)]"]
 
 
-def test_a_hard_interrupt_may_not_allocate(run: Run) -> None:
+def test_a_hard_interrupt_handler_cannot_allocate(run: Run) -> None:
     code = """
 from machine import Pin
 import machine
@@ -129,10 +132,10 @@ print("denied")
     chip = run(code)
     chip.wait_for_line("ready")
     chip.io["pin-4"] = "0"
-    assert printed(chip)[1:] == ["denied"]
+    assert printed_lines(chip)[1:] == ["denied"]
 
 
-def test_a_pulse_while_it_sleeps_lightly_wakes_it(run: Run) -> None:
+def test_a_pulse_ends_light_sleep(run: Run) -> None:
     code = """
 from machine import Pin, lightsleep
 Pin(4, Pin.IN).irq(lambda p: print("pulse"), Pin.IRQ_RISING)
@@ -143,10 +146,10 @@ print("awake")
     chip = run(code, io={"pin-4": "0"})
     chip.wait_for_line("sleeps")
     chip.io["pin-4"] = "01"
-    assert printed(chip) == ["sleeps", "pulse", "awake"]
+    assert printed_lines(chip) == ["sleeps", "pulse", "awake"]
 
 
-def test_volts_are_read_as_the_attenuation_has_it(run: Run) -> None:
+def test_the_range_of_an_adc_depends_on_its_attenuation(run: Run) -> None:
     code = """
 from machine import ADC, Pin
 adc = ADC(Pin(34), atten=ADC.ATTN_11DB)
@@ -154,21 +157,21 @@ print(adc.read_u16(), adc.read_uv())
 adc.init(atten=ADC.ATTN_0DB)
 print(adc.read_u16(), adc.read_uv())
 """
-    assert printed(run(code, io={"adc-34": 1.65})) == ["32768 1650000", "65535 1000000"]
+    assert printed_lines(run(code, io={"adc-34": 1.65})) == ["32768 1650000", "65535 1000000"]
 
 
-def test_pwm_tells_frequency_and_duty(run: Run) -> None:
+def test_pwm_reports_frequency_and_duty(run: Run) -> None:
     code = """
 from machine import PWM, Pin
 pwm = PWM(Pin(2), freq=1000, duty_u16=32768)
 pwm.freq(500); print(pwm.freq(), pwm.duty_u16(), pwm.duty_ns())
 """
     chip = run(code)
-    assert printed(chip) == ["500 32768 1000015"]
+    assert printed_lines(chip) == ["500 32768 1000015"]
     assert chip.io["pwm-2"] == "500 32768"
 
 
-def test_an_i2c_device_answers_and_a_missing_one_does_not(run: Run) -> None:
+def test_an_i2c_device_responds_and_a_missing_or_stuck_one_raises_oserror(run: Run) -> None:
     code = """
 from machine import I2C, Pin
 bus = I2C(0, scl=Pin(22), sda=Pin(21))
@@ -187,11 +190,11 @@ for address in (0x10, 0x45):
         "i2c-45": {"stuck": True},
     }
     chip = run(code, io=io)
-    assert printed(chip) == ["[68, 69, 118] 6012", "605534", "beef92", "19", "116"]
+    assert printed_lines(chip) == ["[68, 69, 118] 6012", "605534", "beef92", "19", "116"]
     assert chip.io["i2c-44-written"] == "2400"
 
 
-def test_a_reset_ends_the_process_and_the_cause_is_known_afterwards(run: Run) -> None:
+def test_reset_ends_the_program_and_reset_cause_reports_it(run: Run) -> None:
     code = """
 import machine
 print(machine.reset_cause())
@@ -206,7 +209,7 @@ if machine.reset_cause() == machine.PWRON_RESET:
     assert chip.exit_codes == [RESET, 0] and list(chip.lines) == ["1", "2"]
 
 
-def test_a_reset_in_an_interrupt_is_one_too(run: Run) -> None:
+def test_reset_works_in_an_interrupt_handler(run: Run) -> None:
     code = """
 import machine
 from machine import Pin
@@ -223,7 +226,7 @@ if machine.reset_cause() == machine.PWRON_RESET:
     chip.wait_for_line("2")
 
 
-def test_rtc_memory_outlives_deep_sleep_but_not_the_power(run: Run, tmp_path: Path) -> None:
+def test_rtc_memory_survives_deep_sleep_but_not_a_power_cycle(run: Run, tmp_path: Path) -> None:
     code = """
 import machine
 rtc = machine.RTC()
@@ -236,8 +239,8 @@ if machine.reset_cause() != machine.DEEPSLEEP_RESET:
     assert chip.wait() == 0
     assert chip.exit_codes == [ASLEEP, 0] and chip.requested_sleeps_ms == [50]
     assert list(chip.lines) == ["1 0 b''", "4 4 b'kept'"]
-    again = run("import machine; print(machine.reset_cause(), machine.RTC().memory())")
-    assert printed(again) == ["1 b''"]
+    powered_on = run("import machine; print(machine.reset_cause(), machine.RTC().memory())")
+    assert printed_lines(powered_on) == ["1 b''"]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +251,7 @@ if machine.reset_cause() != machine.DEEPSLEEP_RESET:
         ("rp2040", "pin.irq(lambda p: None, Pin.IRQ_RISING)", "3"),
     ],
 )
-def test_a_pin_ends_deep_sleep(run: Run, chip: str, arm: str, cause: str) -> None:
+def test_a_pin_wakes_the_chip_from_deep_sleep(run: Run, chip: str, arm: str, cause: str) -> None:
     code = f"""
 import machine
 from machine import Pin
@@ -269,7 +272,7 @@ if machine.reset_cause() == machine.PWRON_RESET:
     assert chip_.exit_codes == [ASLEEP, 0] and list(chip_.lines)[1] == cause
 
 
-def test_a_pin_that_sleeps_with_the_chip_can_not_wake_it(run: Run) -> None:
+def test_a_pin_without_rtc_function_cannot_wake_the_chip(run: Run) -> None:
     code = """
 import esp32
 from machine import Pin
@@ -279,10 +282,10 @@ except ValueError as error:
     print(error)
 print(hasattr(esp32, "wake_on_gpio"))
 """
-    assert printed(run(code)) == ["invalid pin", "False"]
+    assert printed_lines(run(code)) == ["invalid pin", "False"]
 
 
-def test_words_of_an_rp2_outlive_deep_sleep(run: Run) -> None:
+def test_backup_memory_of_an_rp2_survives_deep_sleep(run: Run) -> None:
     code = """
 import machine
 words = machine.mem_backup()
@@ -293,11 +296,11 @@ if not words[1]:
 """
     assert run(code, "rp2040").wait() == 0
     chip = run("import machine; print(hasattr(machine.RTC(), 'memory'))", "rp2040")
-    assert printed(chip) == ["False"]
+    assert printed_lines(chip) == ["False"]
 
 
 @pytest.mark.parametrize("hang", ["while True: pass", "import time; time.sleep(60)"])
-def test_a_watchdog_that_is_not_fed_resets_whatever_the_program_does(run: Run, hang: str) -> None:
+def test_a_watchdog_that_is_not_fed_resets_a_hanging_program(run: Run, hang: str) -> None:
     code = f"""
 import machine
 print(machine.reset_cause())
@@ -314,7 +317,7 @@ if machine.reset_cause() == machine.PWRON_RESET:
     assert list(chip.lines) == ["1", "3"] and chip.exit_codes == [WATCHDOG, 0]
 
 
-def test_a_watchdog_that_is_fed_is_quiet(run: Run) -> None:
+def test_a_watchdog_that_is_fed_does_not_reset(run: Run) -> None:
     code = """
 import machine, time
 dog = machine.WDT(timeout=1000)
@@ -322,14 +325,14 @@ for _ in range(30):
     time.sleep_ms(50); dog.feed()
 print("done")
 """
-    assert printed(run(code)) == ["done"]
+    assert printed_lines(run(code)) == ["done"]
 
 
-def test_the_bootloader_has_its_own_end(run: Run) -> None:
+def test_bootloader_ends_the_program_with_its_own_exit_code(run: Run) -> None:
     assert run("import machine; machine.bootloader()").wait() == BOOTLOADER
 
 
-def test_a_timer_calls_once_or_again_and_again(run: Run) -> None:
+def test_a_timer_calls_its_callback_once_or_periodically(run: Run) -> None:
     code = """
 import machine
 from machine import Timer
@@ -340,7 +343,7 @@ while found.count("again") < 3:
     machine.idle()
 print(found.count("once"))
 """
-    assert printed(run(code)) == ["1"]
+    assert printed_lines(run(code)) == ["1"]
 
 
 def test_the_clock_can_be_set(run: Run) -> None:
@@ -349,16 +352,16 @@ from machine import RTC
 RTC().datetime((2030, 5, 6, 0, 7, 8, 9, 0))
 print(RTC().datetime()[:6])
 """
-    assert printed(run(code)) == ["(2030, 5, 6, 0, 7, 8)"]  # a Monday
+    assert printed_lines(run(code)) == ["(2030, 5, 6, 0, 7, 8)"]  # a Monday
 
 
-def test_the_unique_id_is_the_one_that_the_bootloader_tells(run: Run) -> None:
-    assert printed(run("import machine; print(machine.unique_id().hex())")) == [
+def test_the_unique_id_is_the_mac_address_that_the_rom_bootloader_reports(run: Run) -> None:
+    assert printed_lines(run("import machine; print(machine.unique_id().hex())")) == [
         bytes(mac_bytes_for_chip("esp32")).hex()
     ]
 
 
-def test_a_strip_gets_its_bytes_green_first(run: Run) -> None:
+def test_neopixels_receive_bytes_in_the_order_green_red_blue(run: Run) -> None:
     code = """
 from machine import Pin
 from neopixel import NeoPixel
@@ -367,11 +370,11 @@ strip[0] = (1, 2, 3); strip[1] = (255, 0, 0)
 strip.write(); print(strip[0])
 """
     chip = run(code)
-    assert printed(chip) == ["(1, 2, 3)"]
+    assert printed_lines(chip) == ["(1, 2, 3)"]
     assert chip.io["stream-5"] == "02010300ff00"
 
 
-def test_thermometers_on_one_wire(run: Run) -> None:
+def test_two_thermometers_on_one_wire_are_read_and_an_empty_bus_raises_an_error(run: Run) -> None:
     code = """
 from machine import Pin
 from onewire import OneWire, OneWireError
@@ -382,14 +385,14 @@ print([(rom.hex(), bus.read_temp(rom)) for rom in bus.scan()])
 try:
     DS18X20(OneWire(Pin(5))).convert_temp()
 except OneWireError:
-    print("nobody there")
+    print("no device")
 """
-    # 125 and -55 degrees, as the data sheet writes them
+    # 125 and -55 degrees Celsius, examples of the data sheet
     wires = {"28ff000000000001": "d0074b467fff0c100b", "28ff000000000002": "90fc4b467fff0c1000"}
     chip = run(
         code, io={"onewire-4": {rom: scratchpad(bytes.fromhex(text)[:8]) for rom, text in wires.items()}}
     )
-    assert printed(chip) == [
+    assert printed_lines(chip) == [
         "[('28ff000000000001', 125.0), ('28ff000000000002', -55.0)]",
-        "nobody there",
+        "no device",
     ]

@@ -1,4 +1,4 @@
-"""Updates over the air on the real VM: an ESP32 with the simulated hardware, its own flash, and a broker."""
+"""Over-the-air updates of a simulated ESP32 with its own flash, in the real VM, with a broker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BASE = f"{PREFIX}/dut"
 
 @contextmanager
 def device(folder: Path, address: broker.Address) -> Iterator[SimulatedChip]:
-    """A board with the application in its own flash."""
+    """Run a board that has the application in its own flash."""
     if not folder.exists():
         shutil.copytree(image.build_image("esp32"), folder)
     settings = {
@@ -45,12 +45,12 @@ def device(folder: Path, address: broker.Address) -> Iterator[SimulatedChip]:
 
 @pytest.fixture
 def observer(mosquitto: broker.Address) -> Iterator[Observer]:
-    with observe(mosquitto) as one:
-        yield one
+    with observe(mosquitto) as started:
+        yield started
 
 
-def changed(folder: Path, version: int, old: str, new: str) -> Update:
-    """An update in which one module, what a device always runs, is different."""
+def build_changed_update(folder: Path, version: int, old: str, new: str) -> Update:
+    """Build an update in which one module differs, which every device runs."""
     shutil.rmtree(folder, ignore_errors=True)
     files = image.collect_sources("esp32")
     assert files["app/node.py"].count(old) == 1
@@ -58,71 +58,75 @@ def changed(folder: Path, version: int, old: str, new: str) -> Update:
     return build_update(folder, version)
 
 
-def colourful(folder: Path, version: int, colour: str = "red") -> Update:
-    """One whose health tells a colour."""
-    return changed(folder, version, "'heap_free': free,", f"'heap_free': free, 'colour': '{colour}',")
+def build_colour_update(folder: Path, version: int, colour: str = "red") -> Update:
+    """Build an update whose health message has a colour."""
+    return build_changed_update(
+        folder, version, "'heap_free': free,", f"'heap_free': free, 'colour': '{colour}',"
+    )
 
 
 def send(address: broker.Address, update: Update, timeout: float = 60, **offer: Any) -> UpdateSender:
-    made = {**update.build_offer("dut", KEY, "esp32"), **offer}
-    sender = UpdateSender(address, BASE, update, made)
+    changed_offer = {**update.build_offer("dut", KEY, "esp32"), **offer}
+    sender = UpdateSender(address, BASE, update, changed_offer)
     sender.done = sender.send(timeout)  # type: ignore[attr-defined]
     return sender
 
 
-def test_a_new_version_is_sent_installed_and_confirmed(
+def test_an_update_is_sent_installed_and_confirmed_in_the_other_slot(
     mosquitto: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     with device(tmp_path / "flash", mosquitto) as running:
         observer.wait_until(lambda: observer.dut.health)
         assert "colour" not in observer.dut.health
-        update = colourful(tmp_path / "new", 7)
+        update = build_colour_update(tmp_path / "new", 7)
         sender = send(mosquitto, update)
         assert sender.state == {"version": 7, "state": "installed"}
-        # only the manifest and what is different came over the air
-        different = update.names.index("app/node.mpy")
-        assert sender.sent_bytes == len(update.files[0]) + len(update.files[different])
+        # only the manifest and the changed file were transferred
+        changed = update.names.index("app/node.mpy")
+        assert sender.sent_bytes == len(update.files[0]) + len(update.files[changed])
         observer.wait_until(lambda: observer.dut.health.get("colour") == "red")
         assert running.exit_codes == [RESET]
-        # and the next goes to the other folder, whose files are taken from this one
-        sender = send(mosquitto, colourful(tmp_path / "newer", 8, "green"))
+        # the next update goes to the other slot; unchanged files are copied from this one
+        sender = send(mosquitto, build_colour_update(tmp_path / "newer", 8, "green"))
         assert sender.state == {"version": 8, "state": "installed"}
         observer.wait_until(lambda: observer.dut.health.get("colour") == "green")
         assert (tmp_path / "flash" / "slot").read_text() == "b a -\n"
     assert sender.done  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("where", ["when it is imported", "while it runs"])
-def test_a_version_that_crashes_goes_back_and_is_not_taken_again(
-    where: str, mosquitto: broker.Address, observer: Observer, tmp_path: Path
+@pytest.mark.parametrize("crash", ["on import", "while it runs"])
+def test_a_version_that_crashes_is_rolled_back_and_refused_afterwards(
+    crash: str, mosquitto: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     with device(tmp_path / "flash", mosquitto) as running:
         observer.wait_until(lambda: observer.dut.health)
-        if where == "when it is imported":
-            bad = changed(tmp_path / "bad", 5, "class Health:", "raise MemoryError('bad')\nclass Health:")
+        if crash == "on import":
+            bad = build_changed_update(
+                tmp_path / "bad", 5, "class Health:", "raise MemoryError('bad')\nclass Health:"
+            )
         else:
-            bad = changed(tmp_path / "bad", 5, "free = gc.mem_free()\n", "free = nothing\n")
+            bad = build_changed_update(tmp_path / "bad", 5, "free = gc.mem_free()\n", "free = nothing\n")
         sender = send(mosquitto, bad, 90)
         assert sender.state == {"version": 0, "state": "installed", "rolled_back": 5}
-        assert running.exit_codes == [RESET] * 4  # the update, and three tries
+        assert running.exit_codes == [RESET] * 4  # once for the update, three times for the crashes
         observer.dut.health.clear()
         observer.wait_until(lambda: observer.dut.health)
-        assert observer.dut.status == "online"  # and not in safe mode: the crashes were not its own
+        assert observer.dut.status == "online"  # not in safe mode: crashes of the update do not count
         sender = send(mosquitto, bad)
         assert sender.state["reason"] == "version 5 is not newer"
-        sender = send(mosquitto, colourful(tmp_path / "good", 6))
+        sender = send(mosquitto, build_colour_update(tmp_path / "good", 6))
         assert sender.state == {"version": 6, "state": "installed"}
 
 
-def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(
+def test_an_invalid_update_is_refused_with_a_reason_and_changes_nothing(
     mosquitto: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     flash = tmp_path / "flash"
     with device(flash, mosquitto) as running:
         observer.wait_until(lambda: observer.dut.health)
-        update = colourful(tmp_path / "new", 7)
+        update = build_colour_update(tmp_path / "new", 7)
         forged = update.build_offer("dut", "00" * 32, "esp32")["signature"]
-        for wrong, why in (
+        for changes, reason in (
             ({"signature": forged}, "wrong signature: check update.key"),
             ({"version": 9}, "wrong signature: check update.key"),
             ({"force": True}, "wrong signature: check update.key"),
@@ -138,11 +142,11 @@ def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(
                 "version 0 is not newer",
             ),
         ):
-            assert send(mosquitto, update, **wrong).state["reason"] == why, wrong
-        text = observer.monitor._client
+            assert send(mosquitto, update, **changes).state["reason"] == reason, changes
+        client = observer.monitor._client
         for payload in (b"", b"{", b"[]", b"7", b"\xff", b"x" * 700):
-            text.publish(f"{BASE}/update/set", payload, qos=1)
-        observer.wait_until(lambda: text.session.outbox.count == 0)
+            client.publish(f"{BASE}/update/set", payload, qos=1)
+        observer.wait_until(lambda: client.session.outbox.count == 0)
         running.wait_for_line("700 bytes, expected 600 at most")
         for path in (
             "../config.mpy",
@@ -161,32 +165,32 @@ def test_what_is_wrong_is_refused_with_a_reason_and_changes_nothing(
             bad.files[0] = f"5 {digest} {path}\n".encode()
             state = send(mosquitto, bad).state
             assert state["state"] == "failed" and "is not allowed in an update" in state["reason"], state
-        altered = colourful(tmp_path / "altered", 7)
+        altered = build_colour_update(tmp_path / "altered", 7)
         number = altered.names.index("app/node.mpy")
         altered.files[number] = altered.files[number][:-1] + b"!"
         assert send(mosquitto, altered).state["reason"] == f"file {number} has the wrong SHA-256"
-        longer = colourful(tmp_path / "longer", 7)
+        longer = build_colour_update(tmp_path / "longer", 7)
         longer.files[number] += b"and more" * 200
         assert "is longer than" in send(mosquitto, longer).state["reason"]
         assert not running.exit_codes and not (flash / "slot").exists()
         assert not (flash / "a").exists() and not (flash / "b").exists()
 
 
-def test_an_update_that_is_cut_off_leaves_what_there_was_and_can_be_sent_again(
+def test_an_interrupted_update_leaves_the_old_version_and_can_be_sent_again(
     mosquitto: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     flash = tmp_path / "flash"
-    update = colourful(tmp_path / "new", 7)
+    update = build_colour_update(tmp_path / "new", 7)
     with device(flash, mosquitto) as running:
         observer.wait_until(lambda: observer.dut.health)
         sender = UpdateSender(mosquitto, BASE, update, update.build_offer("dut", KEY, "esp32"))
 
-        def cut(name: str, at: int, size: int) -> None:
+        def cut_power(name: str, at: int, size: int) -> None:
             if name.endswith(".mpy"):
                 running.power_off()
                 raise KeyboardInterrupt
 
-        sender._on_progress = cut
+        sender._on_progress = cut_power
         with pytest.raises(KeyboardInterrupt):
             sender.send(60)
     observer.dut.health.clear()
@@ -197,7 +201,7 @@ def test_an_update_that_is_cut_off_leaves_what_there_was_and_can_be_sent_again(
         observer.wait_until(lambda: observer.dut.health.get("colour") == "red")
 
 
-def test_a_large_file_through_small_buffers(
+def test_a_large_file_is_transferred_through_small_buffers(
     mosquitto: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
     folder = tmp_path / "large"

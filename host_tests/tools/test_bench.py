@@ -1,4 +1,4 @@
-"""`make bench`: what it writes, and the figures that are the same on every machine. Never rates."""
+"""`make bench`: its result files, and the figures that do not depend on the machine (no rates)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tools.paths import ROOT
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    into = tmp_path_factory.mktemp("bench")
-    options = ["--quick", "--client", "baseline", "--markdown", "--out", str(into)]
+    folder = tmp_path_factory.mktemp("bench")
+    options = ["--quick", "--client", "baseline", "--markdown", "--out", str(folder)]
     done = subprocess.run(
         [sys.executable, "-m", "tools", "bench", *options],
         cwd=ROOT,
@@ -27,13 +27,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict:
         text=True,
         timeout=110,
     )
-    # 1 where a bar is not met, which is not what is tested here
+    # 1 means that a target is not met, which depends on the machine
     assert done.returncode in (0, 1), done.stderr
     assert "| umqtt5 | baseline |" in done.stdout, done.stdout + done.stderr
-    return json.loads((into / "bench.json").read_text())
+    return json.loads((folder / "bench.json").read_text())
 
 
-def test_each_client_has_each_figure(results: dict) -> None:
+def test_the_results_have_every_figure_for_every_client(results: dict) -> None:
     assert set(results["clients"]) == {"umqtt5", "baseline"}
     for client in results["clients"].values():
         assert tuple(client) == RESULT_KEYS
@@ -51,57 +51,57 @@ def test_umqtt5_allocates_nothing_per_message(results: dict) -> None:
         "received_bytes": 0,
         "idle_bytes": 0,
     }
-    # nor anything that it gives back at once
+    # nor anything that is freed at once
     assert set(results["allocated_total"]["umqtt5"].values()) == {0}
 
 
-def test_umqtt5_writes_once_with_eight_bytes_round_the_payload(results: dict) -> None:
+def test_umqtt5_sends_a_message_in_one_write_with_eight_bytes_of_overhead(results: dict) -> None:
     ours = results["clients"]["umqtt5"]
     assert (ours["wire_bytes"], ours["writes"]) == (8, 1)
 
 
-def test_what_grows_is_measured_at_1_10_and_100(results: dict) -> None:
+def test_scaling_is_measured_with_1_10_and_100_items(results: dict) -> None:
     assert {"subscriptions", "topics", "inflight"} <= set(results["scaling"])
     for per in results["scaling"].values():
         assert set(per) == {"1", "10", "100"} and min(per.values()) > 0
 
 
-def test_aliases_never_cost_more_than_they_save(results: dict) -> None:
-    """With a hundred topics in turn, other policies do."""
+def test_topic_aliases_save_more_bytes_than_they_cost(results: dict) -> None:
+    """Other policies cost more than they save if a hundred topics are used in turn."""
     saved = results["aliases"]
     assert saved["round_robin"]["umqtt5"] > 0 > saved["round_robin"]["least_recently_used"]
     assert saved["zipf"]["umqtt5"] > saved["zipf"]["least_recently_used"] > saved["zipf"]["rotation"]
 
 
-def test_a_journal_allocates_nothing_and_writes_what_it_has_to(results: dict) -> None:
+def test_the_journal_allocates_nothing_and_batches_its_writes(results: dict) -> None:
     found = results["journal"]
     assert set(found) == {"qos1_each", "qos1_batch", "qos2_each", "qos2_batch"}
     for figures in found.values():
         assert figures["allocated"] == figures["allocated_total"] == 0
         assert figures["per_s"] > 0 and figures["erases"] > 0
-        # the message itself, its topic, and what ends it
+        # the message, its topic, and two records' overhead (message and acknowledgement)
         assert figures["bytes"] > len("building-7/room-12/humidity") + 32 + 2 * 10
     for qos in ("qos1", "qos2"):
         assert found[qos + "_batch"]["syncs"] < found[qos + "_each"]["syncs"]
         assert found[qos + "_batch"]["erases"] < found[qos + "_each"]["erases"]
 
 
-def test_the_smallest_heap_is_found(results: dict) -> None:
+def test_the_smallest_heap_is_between_8_and_128_kb(results: dict) -> None:
     assert 8 < results["heap"]["smallest_kb"] <= 128
 
 
-def test_policies_that_are_counted() -> None:
-    """Worked out by hand: one topic of 10 bytes, then nine in turn, where eight aliases never help."""
+def test_the_alias_policies_save_the_bytes_calculated_by_hand() -> None:
+    """First one topic of 10 bytes, then nine in turn, for which eight aliases never help."""
     assert aliases.least_recently_used([0] * 5, 10) == aliases.rotation([0] * 5, 10) == 4 * 10 - 5 * 3
     in_turn = list(range(9)) * 2
     assert aliases.least_recently_used(in_turn, 10) == aliases.rotation(in_turn, 10) == -18 * 3
-    # 0 is used again before the ninth topic comes: it stays where the least recent goes
+    # topic 0 is used again before the ninth topic, so only `least_recently_used` keeps its alias
     assert aliases.least_recently_used([*range(8), 0, 8, 0], 10) == 2 * 10 - 11 * 3
     assert aliases.rotation([*range(8), 0, 8, 0], 10) == 10 - 11 * 3
 
 
-def test_a_peer_that_can_not_be_had_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No network is needed: pip is told of an index that is an empty folder."""
+def test_a_peer_that_cannot_be_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test needs no network, because the index of pip is an empty folder."""
     pinned = tmp_path / "pinned"
     pinned.mkdir()
     (pinned / "nothing.txt").write_text("no-such-peer==1.0 --hash=sha256:" + "0" * 64 + "\n")
@@ -114,14 +114,14 @@ def test_a_peer_that_can_not_be_had_says_why(tmp_path: Path, monkeypatch: pytest
         peers.fetch("nothing")
 
 
-def test_every_peer_is_pinned_with_its_hash() -> None:
+def test_every_peer_is_pinned_with_a_hash() -> None:
     for client in CLIENTS:
         if client.packages:
             lines = (peers.REQUIREMENTS / f"{client.name}.txt").read_text().splitlines()
             assert lines and all("==" in line and "--hash=sha256:" in line for line in lines)
 
 
-def test_the_tables_of_the_docs_are_replaced_and_nothing_else(tmp_path: Path) -> None:
+def test_only_the_tables_between_the_markers_of_the_page_are_replaced(tmp_path: Path) -> None:
     page = tmp_path / "bench.md"
     page.write_text("before\n" + command.BEGIN + "old\n" + command.END + "after\n")
     command.write_docs("new\n", page)

@@ -1,4 +1,4 @@
-"""The examples of the pages do what the pages say."""
+"""The Python examples in docs/ print what their comments say."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ BLOCKS = [(page, i, block) for page in (*PAGES, "journal.md") for i, block in en
 
 @pytest.fixture
 def scripted_broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """`umqtt5.Client` talks to a scripted broker on a simulated clock; its files are in its own folder."""
+    """Connect `umqtt5.Client` to a simulated broker on a simulated clock, in an empty working directory."""
     monkeypatch.chdir(tmp_path)
     for folder in (UNIT, LIB):
         monkeypatch.syspath_prepend(str(folder))
     import umqtt5
     from umqtt5.core import client, connection
 
-    for name in ("ticks_ms", "sleep_ms", "poll"):  # the simulation replaces them
+    for name in ("ticks_ms", "sleep_ms", "poll"):  # restored after the test, because the simulation sets them
         monkeypatch.setattr(connection, name, getattr(connection, name))
     from answering_broker import BrokerSimulation
 
-    there = functools.partial(client.Client, transport=BrokerSimulation().connect)
-    monkeypatch.setattr(umqtt5, "Client", there, raising=False)
+    simulated_client = functools.partial(client.Client, transport=BrokerSimulation().connect)
+    monkeypatch.setattr(umqtt5, "Client", simulated_client, raising=False)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_has_examples(page: str) -> None:
+def test_each_page_has_at_least_five_examples(page: str) -> None:
     assert len(examples(page)) >= 5
 
 
 @pytest.mark.parametrize(("page", "i", "block"), BLOCKS, ids=[f"{page}-{i}" for page, i, _ in BLOCKS])
-def test_example(
+def test_each_example_prints_what_its_comments_say(
     page: str, i: int, block: str, scripted_broker: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = re.findall(r"(?:^client\.\w+\(.*\)|print\(.*\)) {2}# (.+)$", block, re.MULTILINE)
@@ -55,7 +55,7 @@ def test_example(
     assert "umqtt5" in sys.modules
 
 
-def test_the_example_for_umqtt_simple(
+def test_the_example_for_umqtt_simple_receives_its_message(
     scripted_broker: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from answering_broker import BrokerSimulation

@@ -1,4 +1,4 @@
-"""The figures in the documents: a test fails if one is stale."""
+"""Measured figures in the documents (`make docs-figures`) are up to date, and only they are replaced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_every_measured_figure_in_the_documents_is_up_to_date() -> None:
     assert stale == [], "run `make docs-figures`"
 
 
-def test_each_figure_that_can_be_written_is_in_a_document() -> None:
+def test_each_figure_block_is_used_in_a_document() -> None:
     text = "".join(path.read_text() for path in docs_figures.documents())
     assert [name for name in docs_figures.BLOCKS if f"<!-- begin: {name} -->" not in text] == []
 
@@ -34,7 +34,7 @@ def test_a_figure_is_written_between_its_markers(monkeypatch: pytest.MonkeyPatch
     assert docs_figures.stale_blocks(PAGE, new) == ["sum"]
 
 
-def test_blocks_of_other_commands_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_other_commands_are_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docs_figures, "BLOCKS", {})
     assert docs_figures.with_figures(PAGE) == PAGE
 
@@ -42,7 +42,7 @@ def test_blocks_of_other_commands_are_left_alone(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("now", "is_stale"), [("20,131", False), ("20,180", False), ("20,300", True), ("20,131 B", True)]
 )
-def test_a_figure_may_differ_by_a_few_bytes_only(
+def test_a_figure_is_stale_if_it_differs_by_more_than_a_few_bytes(
     now: str, is_stale: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docs_figures, "BLOCKS", {"sum": lambda: f"| bytes | {now} |\n"})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import types
 
@@ -156,3 +158,25 @@ def test_names_in_the_examples_of_the_documents_are_never_shortened() -> None:
     used = set(re.findall(r"\b[a-z]\w+", "\n".join(blocks)))
     assert {"publish", "is_connected"} <= used
     assert used & minifier.internal_names() == set()
+
+
+def test_an_image_is_the_same_in_each_process() -> None:
+    """An update over the air sends the files that differ, so the order of a set must not change a file."""
+    code = (
+        "import hashlib\n"
+        "from tools.bundle import image, minifier\n"
+        "files = minifier.shorten_names(image.collect_sources('esp32'), minifier.internal_names())\n"
+        "print(hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest())\n"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1

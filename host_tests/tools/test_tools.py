@@ -1,4 +1,4 @@
-"""The tools themselves."""
+"""Tools: lint, size budgets, stack frames of hot functions, command line, broker URLs, import rules."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def run_tool(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_lint_is_clean() -> None:
+def test_lint_reports_no_error() -> None:
     done = run_tool("lint")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_size_is_measured_and_written() -> None:
+def test_size_measures_the_library_and_writes_its_results() -> None:
     done = run_tool("size")
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads((ROOT / "build" / "size.json").read_text())
     assert figures["core"]["mpy"] > 5000 and figures["core"]["heap"] > 5000
 
 
-def test_a_budget_that_is_passed_is_named() -> None:
+def test_each_exceeded_or_missing_budget_is_named() -> None:
     budgets = {"core": {"mpy": 10, "heap": 20}, "auth": {"mpy": 5, "heap": 5}}
-    inside = {"core": {"mpy": 10, "heap": 20}, "auth": {"mpy": 1, "heap": 1}}
-    assert size.exceeded_budgets(inside, budgets) == []
+    within = {"core": {"mpy": 10, "heap": 20}, "auth": {"mpy": 1, "heap": 1}}
+    assert size.exceeded_budgets(within, budgets) == []
     lines = size.exceeded_budgets({"core": {"mpy": 11, "heap": 20}, "new": {"mpy": 1, "heap": 1}}, budgets)
     assert len(lines) == 3 and lines[0] == "core: 11 bytes of mpy exceed the budget of 10"
 
@@ -46,7 +46,7 @@ def readme() -> str:
     return (ROOT / "README.md").read_text()
 
 
-# what runs for each message, ping and idle poll, by the file it is in on a board
+# functions that run for each message, ping or idle poll, by file on a board
 HOT = {
     "core": (
         "publish flush_now poll_once _run_round _run_poll_hooks _exchange _flush wait_for_stream "
@@ -70,7 +70,7 @@ HOT = {
 
 
 @pytest.mark.parametrize("file", HOT)
-def test_frames_of_what_runs_for_each_message_are_not_from_the_heap(file: str, tmp_path: Path) -> None:
+def test_the_frames_of_hot_functions_fit_on_the_stack(file: str, tmp_path: Path) -> None:
     compile_package(tmp_path, short_names=False)
     hot = set(HOT[file].split())
     found = [f for f in stack_frames.read_frames(tmp_path / "umqtt5" / f"{file}.mpy") if f.function in hot]
@@ -78,7 +78,7 @@ def test_frames_of_what_runs_for_each_message_are_not_from_the_heap(file: str, t
     assert [f for f in found if f.size_words > stack_frames.MAX_STACK_WORDS] == []
 
 
-def test_help_names_every_command() -> None:
+def test_help_lists_the_commands() -> None:
     done = run_tool("--help")
     assert done.returncode == 0
     for command in (
@@ -94,8 +94,8 @@ def test_help_names_every_command() -> None:
         assert command in done.stdout
 
 
-def test_the_demo_needs_no_more_than_its_own_packages() -> None:
-    """What the command line loads is pinned in demo.txt: `make demo` installs nothing else."""
+def test_the_demo_imports_only_packages_pinned_in_its_requirements() -> None:
+    """`make demo` installs only the packages in demo.txt."""
     code = (
         "import sys, importlib.metadata as m, tools.__main__, iotcore\n"
         "top = {name.partition('.')[0] for name in sys.modules}\n"
@@ -110,18 +110,18 @@ def test_the_demo_needs_no_more_than_its_own_packages() -> None:
             assert f"{name}==" in pinned, name
 
 
-def test_addresses_of_brokers() -> None:
+def test_broker_urls_are_parsed_and_invalid_ones_raise_an_error() -> None:
     assert broker.parse_url("mqtt://b") == broker.Address("b", 1883)
     assert broker.parse_url("mqtt://b:1") == broker.Address("b", 1)
     assert broker.parse_url("mqtt://me:p%40ss@b:1") == broker.Address("b", 1, "me", "p@ss")
     assert "p@ss" not in str(broker.parse_url("mqtt://me:p%40ss@b:1"))
-    for wrong in ("b", "http://b", "mqtt://", "mqtt://b:x", "mqtt://b:99999"):
+    for invalid in ("b", "http://b", "mqtt://", "mqtt://b:x", "mqtt://b:99999"):
         with pytest.raises(broker.BrokerError):
-            broker.parse_url(wrong)
+            broker.parse_url(invalid)
 
 
-def test_imports_that_go_back_are_found(tmp_path: Path) -> None:
-    """A copy of the tree with one import the wrong way fails the walk."""
+def test_an_import_in_the_wrong_direction_is_reported(tmp_path: Path) -> None:
+    """Run the import linter on a copy of the tree with one such import."""
     for folder in ("lib", "firmware", "tools", "host_tests", "pyproject.toml"):
         subprocess.run(["cp", "-r", str(ROOT / folder), str(tmp_path)], check=True)
     wire = tmp_path / "lib" / "umqtt5" / "core" / "wire.py"
@@ -139,7 +139,7 @@ def test_imports_that_go_back_are_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", [key for key in definition.list_boards() if key != "host"])
 @pytest.mark.parametrize("mode", ["on", "light", "deep"])
-def test_the_config_check_on_the_computer_accepts_each_power_mode_of_a_board(key: str, mode: str) -> None:
+def test_the_config_check_accepts_each_power_mode_of_each_board(key: str, mode: str) -> None:
     settings = {
         "device": "d",
         "broker": {"host": "b"},

@@ -61,7 +61,7 @@ def shorten_names(files: Mapping[str, str], internal: Collection[str] = ()) -> d
 def internal_names() -> set[str]:
     """Names of the library that users never write: functions and members of classes that are not public.
 
-    The modules in folders are internal, except for `PUBLIC_CLASSES`. The modules beside the folders are public.
+    Modules in folders are internal, except for `PUBLIC_CLASSES`. Modules beside the folders are public.
     A name is not internal if something public, a module, an argument or a keyword has it too, if it occurs in
     a string, or if an object of MicroPython has it.
     """

@@ -57,14 +57,15 @@ class Package:
         return {module: file for file, modules in self.bundles.items() for module in modules}
 
     def _in_import_order(self, members: Mapping[str, ast.Module]) -> list[str]:
+        # lists, because the order of a set differs from run to run, and the image must not
         graph = {
-            name: {
+            name: [
                 target
                 for node in tree.body
                 if isinstance(node, ast.ImportFrom) and node.level
                 for target in self.import_targets(name, node)
                 if target in members
-            }
+            ]
             for name, tree in members.items()
         }
         return list(TopologicalSorter(graph).static_order())

@@ -59,7 +59,7 @@ _CONFIG = {
 
 
 class Saving(NamedTuple):
-    """Bytes that one step saves: heap after importing the library, heap of a device, size of the .mpy files."""
+    """Bytes that one step saves: heap of the imported library, heap of a device, size of the .mpy files."""
 
     step: str
     library: int
@@ -75,7 +75,7 @@ def measure() -> Iterator[Saving]:
         ("One file for modules that are loaded together", _modules_apart(sources), True),
         ("Short private names", sources, False),
         ("Release of the config check", _without(sources, "main.py", "_release_config_modules"), True),
-        ("Release of constructors", _without(sources, "app/node.py", "release_constructors"), True),
+        ("Release of constructors", _without(sources, "app/node.py", "_release_constructors"), True),
     ):
         cost = _cost(files, names)
         yield Saving(step, *(there - here for there, here in zip(cost, everything, strict=True)))

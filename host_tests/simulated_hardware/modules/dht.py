@@ -1,4 +1,4 @@
-"""`dht` as its documentation has it; no registry has MicroPython's own."""
+"""Simulated `dht`: DHT11 and DHT22, as MicroPython documents it."""
 
 from machine import dht_readinto
 
@@ -11,7 +11,7 @@ class DHTBase:
     def measure(self):
         dht_readinto(self.pin, self.buf)
         if sum(self.buf[:4]) & 0xFF != self.buf[4]:
-            raise Exception("checksum error")  # as MicroPython's own does
+            raise Exception("checksum error")  # the exception of MicroPython's driver
 
 
 class DHT11(DHTBase):

@@ -1,4 +1,4 @@
-"""`ds18x20` as its documentation has it, for the DS18B20; no registry has MicroPython's own."""
+"""Simulated `ds18x20`: DS18B20 on a 1-Wire bus, as MicroPython documents it."""
 
 
 class DS18X20:
@@ -19,7 +19,7 @@ class DS18X20:
         self.ow.writebyte(0xBE)
         self.ow.readinto(self.buf)
         if self.ow.crc8(self.buf):
-            raise Exception("CRC error")  # as MicroPython's own does
+            raise Exception("CRC error")  # the exception of MicroPython's driver
         return self.buf
 
     def read_temp(self, rom):

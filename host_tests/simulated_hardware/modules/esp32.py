@@ -1,4 +1,4 @@
-"""`esp32` as far as firmware uses it: the thermometer, in the file `temperature`, and what wakes the chip."""
+"""Simulated `esp32`: the chip temperature, from the file `temperature`, and wake-up pins for deep sleep."""
 
 import simulated_io
 
@@ -8,33 +8,33 @@ if simulated_io.RP2:
 if simulated_io.CHIP == "esp32":
 
     def raw_temperature():
-        """Degrees Fahrenheit, as the ESP32 has them."""
+        """Return the temperature in degrees Fahrenheit."""
         return round(float(simulated_io.read_text("temperature") or 53) * 1.8 + 32)
 
 else:
 
     def mcu_temperature():
-        """Degrees Celsius."""
+        """Return the temperature in degrees Celsius."""
         return int(float(simulated_io.read_text("temperature") or 53))
 
 
 WAKEUP_ALL_LOW, WAKEUP_ANY_HIGH = False, True
 
-# those that are connected to the part of the chip that stays awake
-_RTC = {
+# pins with RTC function, which can wake the chip from deep sleep
+_RTC_PINS = {
     "esp32": (0, 2, 4, 12, 13, 14, 15, 25, 26, 27, 32, 33, 34, 35, 36, 37, 38, 39),
     "esp32s3": range(0, 22),
     "esp32c3": range(0, 6),
 }[simulated_io.CHIP]
 
-_waking: list = []  # (line, level) of what ends a deep sleep
+_wake_pins: list = []  # (line, level) that end a deep sleep
 
 
 def _arm(pins, level):
     for pin in pins:
-        if pin._line.number not in _RTC:
+        if pin._line.number not in _RTC_PINS:
             raise ValueError("invalid pin")
-    _waking[:] = [(pin._line, int(level)) for pin in pins]
+    _wake_pins[:] = [(pin._line, int(level)) for pin in pins]
 
 
 if simulated_io.CHIP == "esp32c3":

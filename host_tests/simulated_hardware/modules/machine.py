@@ -1,7 +1,7 @@
-"""`machine` as its documentation has it, as far as firmware uses it, on what `simulated_io` tells.
+"""Simulated `machine`: the parts that firmware uses, as MicroPython documents them (see `simulated_io`).
 
-Interrupts come when the program calls anything in observer: a level that changed in between is found
-then, each edge of it. What ends a board ends the process: see `__init__.py` beside this folder.
+Interrupt handlers run when the program calls a function of this module, once for each edge since the last
+call. A reset, a deep sleep and the watchdog end the process; see `__init__.py` in the parent folder.
 """
 
 import os
@@ -22,17 +22,17 @@ if not RP2:
     PIN_WAKE = EXT0_WAKE = 2
     EXT1_WAKE = 3
     TIMER_WAKE = 4
-    _GPIO_WAKE = 7  # has no name
+    _GPIO_WAKE = 7  # MicroPython has no name for it
 
 RESET, BOOTLOADER, ASLEEP = 4, 3, 5  # exit codes
 
-_handling = False  # in an interrupt
+_handling = False  # whether an interrupt handler is running
 
 
 def _end(code, **how):
-    """The chip stops here and now: no `except` and no `finally` of the program's gets to know."""
+    """Record how the chip ends, and end the process: with this exit code, or by SIGKILL in a handler."""
     simulated_io.write_text("end", " ".join("%s=%s" % item for item in how.items()))
-    if _handling:  # a SystemExit would get no further than the interrupt
+    if _handling:  # SystemExit would end only the interrupt handler
         os.system("kill -9 $PPID")
     sys.exit(code)
 
@@ -44,7 +44,7 @@ _woken = [0]
 
 
 def _start():
-    """What the last end was; the power came on where nothing is told."""
+    """Return the reset cause, from the way the last run ended: power on if there was none."""
     end = simulated_io.read_text("end") or ""
     simulated_io.remove("end")
     how = "asleep" if "asleep=" in end else end.split("=")[0]
@@ -77,10 +77,11 @@ def bootloader(timeout=0):
 
 
 def deepsleep(ms=0):
-    """Ends the process with `ASLEEP`; who started it starts it again after `ms`, 0: never.
+    """End the process with `ASLEEP`; `SimulatedChip` starts it again after `ms`, or never if `ms` is 0.
 
-    Or earlier: an ESP32 when a pin has the level that wakes it, an RP2 at an interrupt. `wake` has the
-    pin, the levels that do so, and how many that it had have been; -1 where it is awake at once.
+    It starts it earlier if a pin has the level that wakes an ESP32, or if a pin of an RP2 has an interrupt.
+    `wake` has the number of the pin, the levels that wake the chip, and the number of levels in the file of
+    the pin that are in the past, or -1 if the pin has such a level now.
     """
     waking = []
     if RP2:
@@ -88,7 +89,7 @@ def deepsleep(ms=0):
             if line.handler:
                 waking.append((line, "01"))
     elif "esp32" in sys.modules:
-        waking = [(line, str(level)) for line, level in sys.modules["esp32"]._waking]
+        waking = [(line, str(level)) for line, level in sys.modules["esp32"]._wake_pins]
     how = {}
     for line, levels in waking:
         seen = len((simulated_io.read_text(line.file) or "").strip())
@@ -97,10 +98,10 @@ def deepsleep(ms=0):
 
 
 def lightsleep(ms=0):
-    """Sleeps until the time is over or a pin with an interrupt changes."""
-    ends = ticks_add(ticks_ms(), ms)
+    """Sleep until an interrupt handler has run, for `ms` at most if `ms` is not 0."""
+    deadline = ticks_add(ticks_ms(), ms)
     simulated_io.write_text("asleep", "%d" % ms)
-    while not _interrupts() and (not ms or ticks_diff(ends, ticks_ms()) > 0):
+    while not _interrupts() and (not ms or ticks_diff(deadline, ticks_ms()) > 0):
         sleep_ms(1)
     simulated_io.remove("asleep")
 
@@ -143,19 +144,19 @@ _masked = False
 
 # ---- pins
 
-_pins: dict = {}  # what the chip knows of each
+_pins: dict = {}  # `_Line` by pin number
 
 
 class _Line:
-    """One pin of the chip, whoever holds a Pin of it."""
+    """The state of one pin of the chip, shared by all `Pin` objects for it."""
 
     def __init__(self, number):
         self.number = number
         self.file = "pin-%s" % number
         self.mode = None
         self.pull = None
-        self.latch = 0  # what it drives as an output
-        self.seen = 0  # so many levels of the file have been seen
+        self.latch = 0  # level that it drives as an output
+        self.seen = 0  # number of levels in the file that interrupts have handled
         self.handler = None
 
     def level(self):
@@ -172,8 +173,10 @@ class _Line:
 
 
 class Pin:
-    """Levels are in the file `pin-<number>`: the last digit is the one that is there now, those
-    before it have been, so that a pulse is two digits more."""
+    """A pin, with its levels in the file `pin-<number>`.
+
+    The last digit is the present level, the digits before it are past levels. A pulse adds two digits.
+    """
 
     IN, OUT, OPEN_DRAIN = (0, 1, 2) if RP2 else (1, 3, 7)
     PULL_UP, PULL_DOWN = (1, 2) if RP2 else (2, 1)
@@ -206,7 +209,7 @@ class Pin:
         if level is None:
             _interrupts()
             return self._line.level()
-        self._line.latch = 1 if level else 0  # an input keeps it for when it is an output
+        self._line.latch = 1 if level else 0  # an input drives it when it becomes an output
         self._line.drive()
 
     __call__ = value
@@ -246,7 +249,7 @@ def _only_input(id):
 
 
 def _interrupts():
-    """Call the handlers of all edges since the last time; True where there was one."""
+    """Run the interrupt handlers for all edges since the last call; return True if any of them ran."""
     global _handling
     if _masked or _handling:
         return False
@@ -264,12 +267,12 @@ def _interrupts():
             line.before = level
         line.seen = len(levels)
     for timer in list(_timers):
-        timer.look()
+        timer.poll()
     return found
 
 
 def _call(handler, argument, hard):
-    """A hard interrupt may not allocate; another is scheduled, and comes at once in this VM."""
+    """Call an interrupt handler. A hard one cannot allocate; a soft one is not delayed, unlike on a board."""
     global _handling
     _handling = True
     if hard:
@@ -302,11 +305,11 @@ class Signal:
 
 
 class ADC:
-    """`adc-<pin>` has the volts at the pin, or `adc-4` on an RP2 those of its own thermometer."""
+    """An analog input, with its voltage in the file `adc-<pin>`; `adc-4` of an RP2 is its own thermometer."""
 
     ATTN_0DB, ATTN_2_5DB, ATTN_6DB, ATTN_11DB = 0, 1, 2, 3
     CORE_TEMP = 4
-    _FULL = (1.0, 1.34, 2.0, 3.3)  # V, about, that read as 65535
+    _FULL = (1.0, 1.34, 2.0, 3.3)  # approximate voltage that reads as 65535, by attenuation
 
     def __init__(self, id, atten=ATTN_0DB, sample_ns=0):
         number = id._line.number if isinstance(id, Pin) else id
@@ -326,7 +329,7 @@ class ADC:
     def _volts(self):
         _interrupts()
         found = simulated_io.read_text(self._file)
-        return float(found) if found else 0.706 if self._own else 0.0  # 27 degrees
+        return float(found) if found else 0.706 if self._own else 0.0  # 0.706 V is 27 degrees Celsius
 
     def read_u16(self):
         return min(65535, max(0, round(self._volts() / self._full * 65535)))
@@ -343,7 +346,7 @@ _ANALOG = {
 
 
 class PWM:
-    """`pwm-<pin>` gets the frequency and the duty of 65535; nothing after `deinit`."""
+    """A PWM output, with its frequency and duty in the file `pwm-<pin>`, which `deinit` removes."""
 
     def __init__(self, dest, freq=None, duty_u16=None, duty_ns=None, invert=False):
         pin = dest if isinstance(dest, Pin) else Pin(dest)
@@ -386,7 +389,7 @@ class PWM:
 
 
 def time_pulse_us(pin, pulse_level, timeout_us=1_000_000):
-    """The length in `pulse-<pin>`; -2 where there is none."""
+    """Return the length in the file `pulse-<pin>`, -2 if there is no file, -1 if it exceeds the timeout."""
     found = simulated_io.read_text("pulse-%s" % pin._line.number)
     if found is None:
         return -2
@@ -394,14 +397,14 @@ def time_pulse_us(pin, pulse_level, timeout_us=1_000_000):
 
 
 def bitstream(pin, encoding, timing, data):
-    """`stream-<pin>` gets the bytes."""
+    """Write the data to the file `stream-<pin>`."""
     if encoding != 0 or len(timing) != 4:
         raise ValueError("encoding")
     simulated_io.write_text("stream-%s" % pin._line.number, bytes(data).hex())
 
 
 def dht_readinto(pin, buf):
-    """The five bytes in `dht-<pin>`."""
+    """Read the five bytes in the file `dht-<pin>`."""
     found = simulated_io.read_hex("dht-%s" % pin._line.number)
     if found is None:
         raise OSError(110)  # ETIMEDOUT
@@ -415,12 +418,11 @@ _TIMEOUT = 110 if RP2 else 116
 
 
 class I2C:
-    """`i2c-<address>` describes a device: JSON whose values are hexadecimal digits.
+    """An I2C bus, with each device as JSON in the file `i2c-<address>`; values are hexadecimal.
 
-    `{"registers": {"88": "70 6b ..."}}`: writes set and reads get what begins at a register.
-    `{"answers": {"2400": "be ef 92"}}`: what is read after these bytes were written.
-    `{"stuck": true}`: the bus is held down. All that was written is added to
-    `i2c-<address>-written`, a line each.
+    `{"registers": {"88": "70 6b ..."}}`: a device with registers, here from 0x88 on, to read and write.
+    `{"answers": {"2400": "be ef 92"}}`: the response that can be read after these bytes were written.
+    `{"stuck": true}`: the bus is held low. Each write adds a line to the file `i2c-<address>-written`.
     """
 
     def __init__(self, id=0, scl=None, sda=None, freq=400000, timeout=50000):
@@ -429,7 +431,7 @@ class I2C:
         for pin in (scl, sda):
             if pin is not None and _only_input(pin._line.number):
                 raise ValueError("invalid pin")
-        self._at = {}  # where each device's reading begins
+        self._commands = {}  # last bytes written to each device, by address
 
     def _device(self, addr):
         _interrupts()
@@ -450,7 +452,7 @@ class I2C:
         simulated_io.write_text(
             name + "-written", (simulated_io.read_text(name + "-written") or "") + buf.hex() + "\n"
         )
-        self._at[addr] = buf
+        self._commands[addr] = buf
         if "registers" in device and len(buf) > 1:
             for i, octet in enumerate(buf[1:]):
                 _set_register(device["registers"], buf[0] + i, octet)
@@ -461,17 +463,17 @@ class I2C:
 
     def readfrom_into(self, addr, buf, stop=True):
         device = self._device(addr)
-        said = self._at.get(addr, b"")
+        command = self._commands.get(addr, b"")
         if "answers" in device:
-            answer = device["answers"].get(said.hex())
+            answer = device["answers"].get(command.hex())
             if answer is None:
-                raise OSError(_NO_DEVICE)  # it does not acknowledge before it has an answer
+                raise OSError(_NO_DEVICE)  # the device does not acknowledge until it has a response
             answer = bytes.fromhex(answer)
             for i in range(len(buf)):
                 buf[i] = answer[i] if i < len(answer) else 0xFF
         else:
             for i in range(len(buf)):
-                buf[i] = _register(device["registers"], (said[0] if said else 0) + i)
+                buf[i] = _register(device["registers"], (command[0] if command else 0) + i)
 
     def readfrom(self, addr, nbytes, stop=True):
         buf = bytearray(nbytes)
@@ -483,7 +485,7 @@ class I2C:
 
     def readfrom_mem_into(self, addr, memaddr, buf, addrsize=8):
         self._device(addr)
-        self._at[addr] = bytes([memaddr])
+        self._commands[addr] = bytes([memaddr])
         self.readfrom_into(addr, buf)
 
     def readfrom_mem(self, addr, memaddr, nbytes, addrsize=8):
@@ -521,7 +523,7 @@ class SoftI2C(I2C):
 
 
 class Timer:
-    """Its callbacks come as the interrupts do."""
+    """A timer, whose callback runs when interrupt handlers run."""
 
     ONE_SHOT, PERIODIC = 0, 1
 
@@ -540,7 +542,7 @@ class Timer:
         if self in _timers:
             _timers.remove(self)
 
-    def look(self):
+    def poll(self):
         if ticks_diff(self._due, ticks_ms()) <= 0:
             if self._mode == Timer.ONE_SHOT:
                 self.deinit()
@@ -553,9 +555,9 @@ _timers: list = []
 
 
 class RTC:
-    """`memory` is in a file that lasts until the power goes: any start that follows no reset."""
+    """A real-time clock, with its memory in the file `memory` until the power is switched off."""
 
-    _ahead = 0  # s, of this computer's clock
+    _ahead = 0  # seconds ahead of the computer's clock
 
     def datetime(self, when=None):
         if when is None:
@@ -578,7 +580,7 @@ if not RP2:
 
 
 class _Backup:
-    """What `mem_backup` of an RP2 gives: words that last as `RTC.memory` of an ESP32 does."""
+    """The result of `mem_backup` of an RP2: seven words in the file `memory`."""
 
     itemsize = 4
 
@@ -603,12 +605,12 @@ if RP2:
         return _Backup()
 
 
-_dog = array("q", [0, 0])  # the time at which it bites, its timeout
+_dog = array("q", [0, 0])  # time of the reset, timeout, both in ms
 _MASK = (1 << 62) - 1
 
 
 class WDT:
-    """Once started it can't be stopped. Not fed in time, it ends the process by SIGKILL."""
+    """A watchdog. It cannot be stopped. If it is not fed in time, it ends the process by SIGKILL."""
 
     def __init__(self, id=0, timeout=5000):
         if RP2 and not 0 < timeout <= 8388:
@@ -635,7 +637,7 @@ def _uptime():
 
 
 def _watch():
-    # a thread of its own that allocates nothing, so that a program that hangs does not matter
+    # runs in a thread and allocates nothing, so that it works while the program hangs
     while True:
         sleep_ms(5)
         if _uptime() > _dog[0]:

@@ -1,10 +1,10 @@
-"""`neopixel` as its documentation has it; no registry has MicroPython's own."""
+"""Simulated `neopixel`: WS2812 strips, as MicroPython documents it."""
 
 from machine import bitstream
 
 
 class NeoPixel:
-    ORDER = (1, 0, 2, 3)  # green comes first
+    ORDER = (1, 0, 2, 3)  # position of red, green, blue (and white) in the data
 
     def __init__(self, pin, n, bpp=3, timing=1):
         pin.init(pin.OUT)

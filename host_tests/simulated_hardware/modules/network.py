@@ -1,7 +1,7 @@
-"""`network` as its documentation has it: a station whose air is in the file `wlan`.
+"""Simulated `network`: a Wi-Fi station, as MicroPython documents it.
 
-JSON: `ssid` and `password` of the network that is there (any where they are absent), `up` whether
-it is in reach, `delay` in ms until a station is in, `rssi` in dBm.
+The file `wlan` has the access point as JSON: `ssid` and `password` (if absent, any is accepted), `up`
+(whether it is in range), `delay` (ms until a station is connected), `rssi` (dBm).
 """
 
 from time import ticks_diff, ticks_ms
@@ -41,16 +41,16 @@ class WLAN:
     PM_NONE, PM_PERFORMANCE, PM_POWERSAVE = (16, 10555714, 17) if RP2 else (0, 1, 2)
 
     _active = False
-    _wanted = None  # ssid and password that it tries to join
+    _wanted = None  # (ssid, password) to connect to
     _since = 0
     _joined = False
     _config: dict = {}
 
     def __init__(self, interface_id=STA_IF):
         if interface_id != STA_IF:
-            raise ValueError("only the station is played here")
+            raise ValueError("only the station is simulated")
 
-    # the radio is one, however many objects there are of it
+    # the state is in the class, because all objects share one radio
 
     def active(self, on=None):
         if on is None:
@@ -69,30 +69,30 @@ class WLAN:
     def disconnect(self):
         WLAN._wanted, WLAN._joined = None, False
 
-    def _look(self):
-        """Joins and loses the network; returns the status."""
+    def _update(self):
+        """Update the connection from the file, and return the status."""
         machine._interrupts()
-        air = simulated_io.read_json("wlan") or {}
+        access_point = simulated_io.read_json("wlan") or {}
         if WLAN._wanted is None:
             return STAT_IDLE
         ssid, password = WLAN._wanted
-        if not air.get("up", True) or ssid != air.get("ssid", ssid):
-            if WLAN._joined:  # the radio tries to come back by itself
+        if not access_point.get("up", True) or ssid != access_point.get("ssid", ssid):
+            if WLAN._joined:  # the radio tries to reconnect by itself
                 WLAN._joined, WLAN._since = False, ticks_ms()
             return STAT_NO_AP_FOUND
-        if password != air.get("password", password):
+        if password != access_point.get("password", password):
             WLAN._joined = False
             return STAT_WRONG_PASSWORD
-        if ticks_diff(ticks_ms(), WLAN._since) < air.get("delay", 100):
+        if ticks_diff(ticks_ms(), WLAN._since) < access_point.get("delay", 100):
             return STAT_CONNECTING
         WLAN._joined = True
         return STAT_GOT_IP
 
     def isconnected(self):
-        return self._look() == STAT_GOT_IP
+        return self._update() == STAT_GOT_IP
 
     def status(self, param=None):
-        found = self._look()
+        found = self._update()
         if param is None:
             return found
         if param != "rssi":
@@ -103,8 +103,8 @@ class WLAN:
             raise OSError("Wifi Not Connected")
         return (simulated_io.read_json("wlan") or {}).get("rssi", -60)
 
-    def ifconfig(self, given=None):
-        if given is not None:
+    def ifconfig(self, addresses=None):
+        if addresses is not None:
             return None
         if self.isconnected():
             return ("127.0.0.1", "255.0.0.0", "127.0.0.1", "127.0.0.1")
@@ -126,7 +126,7 @@ class WLAN:
         raise ValueError("unknown config param")
 
     def scan(self):
-        air = simulated_io.read_json("wlan") or {}
-        if not air.get("up", True) or "ssid" not in air:
+        access_point = simulated_io.read_json("wlan") or {}
+        if not access_point.get("up", True) or "ssid" not in access_point:
             return []
-        return [(air["ssid"].encode(), b"\0" * 6, 1, air.get("rssi", -60), 3, False)]
+        return [(access_point["ssid"].encode(), b"\0" * 6, 1, access_point.get("rssi", -60), 3, False)]

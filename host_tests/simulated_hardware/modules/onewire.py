@@ -1,7 +1,6 @@
-"""`onewire` as its documentation has it, with DS18B20 thermometers at the far end.
+"""Simulated `onewire`: a 1-Wire bus with DS18B20 thermometers, as MicroPython documents it.
 
-`onewire-<pin>` is JSON: the scratchpad of each device, nine bytes as hexadecimal digits, by its
-ROM code. No registry has MicroPython's own module.
+The file `onewire-<pin>` is JSON: the scratchpad of each device, nine bytes in hexadecimal, by ROM code.
 """
 
 import simulated_io
@@ -19,23 +18,23 @@ class OneWire:
     def __init__(self, pin):
         self.pin = pin
         pin.init(pin.OPEN_DRAIN, pin.PULL_UP)
-        self._said = b""
+        self._written = b""
 
     def _devices(self):
         return simulated_io.read_json("onewire-%s" % self.pin._line.number) or {}
 
     def reset(self, required=False):
-        self._said = b""
-        there = bool(self._devices())
-        if required and not there:
+        self._written = b""
+        present = bool(self._devices())
+        if required and not present:
             raise OneWireError
-        return there
+        return present
 
     def writebyte(self, value):
-        self._said += bytes([value])
-        if self._said[-1:] == b"\x44":  # convert: who looks for it finds it in the file
+        self._written += bytes([value])
+        if self._written[-1:] == b"\x44":  # Convert T: record the command for tests
             name = "onewire-%s-written" % self.pin._line.number
-            simulated_io.write_text(name, (simulated_io.read_text(name) or "") + self._said.hex() + "\n")
+            simulated_io.write_text(name, (simulated_io.read_text(name) or "") + self._written.hex() + "\n")
 
     def write(self, buf):
         for octet in buf:
@@ -47,10 +46,10 @@ class OneWire:
         self.write(rom)
 
     def readinto(self, buf):
-        # what nobody answers reads as ones
+        # without an answer from a device, all bits read as ones
         answer = b"\xff" * len(buf)
-        if self._said[:1] == b"\x55" and self._said[9:] == b"\xbe":
-            answer = bytes.fromhex(self._devices().get(self._said[1:9].hex(), "ff" * 9))
+        if self._written[:1] == b"\x55" and self._written[9:] == b"\xbe":
+            answer = bytes.fromhex(self._devices().get(self._written[1:9].hex(), "ff" * 9))
         for i in range(len(buf)):
             buf[i] = answer[i]
 

@@ -1,4 +1,4 @@
-"""`rp2` as far as firmware uses it."""
+"""Simulated `rp2`: the functions that firmware uses."""
 
 
 def bootsel_button():

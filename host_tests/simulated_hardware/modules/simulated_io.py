@@ -1,7 +1,7 @@
-"""What is outside of the chip: a folder of small files that a test reads and writes while the VM runs.
+"""Simulated inputs and outputs: a folder of small files that a test reads and writes while the VM runs.
 
-`SIM_DIR` is the path of the folder, else it is `sim` where the process runs. `__init__.py`
-beside this folder says what the files are.
+The environment variable `SIM_DIR` is the path of the folder; the default is `sim` in the working directory.
+`__init__.py` in the parent folder lists the files.
 """
 
 import json
@@ -12,7 +12,7 @@ RP2 = CHIP[:3] == "rp2"
 
 _FOLDER = os.getenv("SIM_DIR")
 if _FOLDER:
-    # a file system of its own, mounted nowhere: the program on the board never sees it
+    # a filesystem that is not mounted, so that the program on the board does not see it
     import vfs
 
     _files = vfs.VfsPosix(_FOLDER)
@@ -22,7 +22,7 @@ else:
 
 
 def read_text(name):
-    """The content of a file, None where there is none."""
+    """Return the content of a file, or None if it does not exist."""
     try:
         with _open(_at + name, "r") as file:
             return file.read()
@@ -48,12 +48,12 @@ def remove(name):
 
 
 def read_json(name):
-    """The JSON in a file, None where there is none."""
+    """Return the JSON value in a file, or None if it does not exist."""
     found = read_text(name)
     return None if found is None else json.loads(found)
 
 
 def read_hex(name):
-    """The bytes that are written in a file as hexadecimal digits, None where there is none."""
+    """Return the bytes that a file has in hexadecimal, or None if it does not exist."""
     found = read_text(name)
     return None if found is None else bytes.fromhex(found.strip())
