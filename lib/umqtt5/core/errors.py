@@ -1,4 +1,4 @@
-"""MQTTError, the exception with a reason code, and CatchErrors, a context manager that allocates nothing."""
+"""MQTTError with its reason code, permanent or not; CatchErrors, a `with` block that allocates nothing."""
 
 # reason codes of refusals that a retry cannot change: malformed packet, wrong password, not authorized,
 # banned ...
