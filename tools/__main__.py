@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from tools.errors import UserError
 
-# command: its module, with a function `main`, or with an `app` that has subcommands
+# command: its module, which has a function `main` or, for a command with subcommands, an `app`
 _COMMANDS = {
     "demo": "tools.demo.command",
     "flash": "tools.flash",
@@ -75,7 +75,7 @@ def _report_missing(name: str, package: str) -> Callable[..., None]:
 
 
 class _LazyGroup(TyperGroup):
-    """Group of commands that imports a command when it is used."""
+    """Command group that imports the module of a command when the command is used."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return list(_COMMANDS)
@@ -94,11 +94,11 @@ app = typer.Typer(
 
 @app.callback()
 def _tools() -> None:
-    """The tools of umqtt5. Exit codes: 0 success, 1 failure, 2 wrong usage."""
+    """Tools for umqtt5. Exit codes: 0 success, 1 failure, 2 usage error."""
 
 
 def main() -> None:
-    """Run the command of sys.argv. Print the text of a UserError as one line."""
+    """Run the command in sys.argv. Print the text of a UserError as one line."""
     try:
         app(prog_name="python -m tools")
     except UserError as error:

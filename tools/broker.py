@@ -26,7 +26,7 @@ class BrokerError(UserError):
 
 @dataclass(frozen=True)
 class Address:
-    """Address of a broker, login and certificates."""
+    """Address of a broker, with the user name, password and certificates for it."""
 
     host: str
     port: int
@@ -57,8 +57,8 @@ class Address:
 def free_port() -> int:
     """Return a TCP port that is free on the loopback interface.
 
-    The range does not overlap the ephemeral ports: the system could assign one of those to an outgoing
-    connection before the broker listens, or while it restarts.
+    The port is never an ephemeral port: the system could assign an ephemeral port to an outgoing connection
+    before the broker listens, or while the broker restarts.
     """
     while True:
         port = secrets.randbelow(12000) + 20000
@@ -159,7 +159,7 @@ def ejabberd() -> Iterator[Address]:
     code = find_ejabberd()
     if code is None:
         raise BrokerError("ejabberd is not installed. Run: apt-get install ejabberd")
-    # it accepts every password, but requires a user name at its own host name
+    # ejabberd accepts any password, but the user name must end with a host name that it serves
     address = Address("127.0.0.1", free_port(), "tester@localhost", "any")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -202,10 +202,10 @@ class Mosquitto:
         self._folder = tempfile.TemporaryDirectory()
 
     def start(self) -> None:
-        """Start the broker, also after `stop`, and wait until it listens. Raises BrokerError."""
+        """Start the broker, or restart it after `stop`, and wait until it listens. Raises BrokerError."""
         config = Path(self._folder.name) / "mosquitto.conf"
         listener = f"listener {self.address.port} {self.address.host}"
-        # started by root it would change to the user mosquitto, who cannot read the folder
+        # when root starts mosquitto, it would switch to the user mosquitto, who cannot read the folder
         config.write_text("\n".join(["user root", listener, *self._lines]) + "\n")
         log = open(Path(self._folder.name) / "log", "ab")
         with log:

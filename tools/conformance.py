@@ -82,7 +82,7 @@ def read_tsv(path: Path) -> list[dict[str, str]]:
 
 
 def load_statements(root: Path) -> tuple[dict[str, Statement], list[str]]:
-    """Return all statements by number, with tests and exemptions, and a line for each error in these."""
+    """Return the statements with their tests and exemptions, by number, and a line for each error."""
     statements = {
         row["id"]: Statement(row["id"], row["paraphrase"], row["applies_to"] != "server")
         for row in read_tsv(root / FOLDER / "statements.tsv")
@@ -117,7 +117,7 @@ def _files(root: Path) -> list[Path]:
 
 
 def find_citations(path: Path) -> Iterator[tuple[str | None, int, str]]:
-    """Yield test, line and statement of each citation in a file. The test is None outside a test."""
+    """Yield test, line and statement of each citation in a file. A citation outside a test has no test."""
     text = path.read_text()
     tree = ast.parse(text)
     spans = list(_tests(tree, path.name == "scenarios.py"))
@@ -128,7 +128,7 @@ def find_citations(path: Path) -> Iterator[tuple[str | None, int, str]]:
 
 
 def _tests(tree: ast.Module, scenarios: bool) -> Iterator[tuple[str, int, int]]:
-    """Yield name, first and last line of each test function. In scenarios.py every function is one."""
+    """Yield name, first and last line of each test. In scenarios.py every function is a test."""
     for outer in tree.body:
         inside = outer.body if isinstance(outer, ast.ClassDef) else [outer]
         for node in inside:
@@ -188,7 +188,7 @@ def find_outcome(test: str, outcomes: dict[str, str]) -> str:
 
 
 def check_outcomes(statements: dict[str, Statement], outcomes: dict[str, str]) -> list[str]:
-    """Return a line for each cited test that failed or did not run, and statement without a passed test."""
+    """Return a line for each test that failed or did not run, and each statement for which no test passed."""
     wrong = []
     for statement in statements.values():
         if not statement.applies_to_client or not statement.tests:

@@ -1,4 +1,4 @@
-"""The command `decode-traceback`: translates the line numbers of a traceback from a board to the sources.
+"""The command `decode-traceback`: finds the source lines of a traceback from a board.
 
 On a board several modules are combined in one file, and private names are shortened. So a traceback that a
 device prints, or publishes after a crash, has other file names and line numbers than the sources.
@@ -22,7 +22,7 @@ _LINE = re.compile(r'File "(?:.*/)?(\w+)(?:\.py)?", line (\d+)')
 
 
 def find_source_line(file: str, line: int) -> str | None:
-    """Return path:line and function of the source of a line on a board, or None if there is no such line."""
+    """Return the source (path:line and function) of a line in a file on a board, or None if it has none."""
     for package in (package_tree.LIBRARY, package_tree.APPLICATION):
         if file in package.bundles:
             origin = source_lines.map_source_lines(package, file).get(line)
@@ -51,7 +51,7 @@ def main(
     file: Annotated[Optional[str], typer.Argument(help="file on the board, such as core")] = None,
     line: Annotated[Optional[int], typer.Argument(min=1, help="line number in that file")] = None,
 ) -> None:
-    """Translate a line number on a board to the source. Without arguments, filter standard input.
+    """Find the source of a line on a board. Without arguments, add the sources to a log on standard input.
 
     The sources must be those that were installed on the board. To translate a traceback:
 

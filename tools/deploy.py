@@ -1,7 +1,7 @@
 """The command `deploy`: copies the changed files of the library and the application to a board.
 
-The hashes of the files on the board decide what has changed, not a record on this computer. So the next run
-completes a run that was interrupted.
+The changed files are found by comparing hashes with the files on the board, not from a record on this
+computer. So the next run completes a run that was interrupted.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def hash_files(folder: Path) -> dict[str, str]:
 def read_board_hashes(port: str, wanted: dict[str, str], mpy: int) -> dict[str, str]:
     """Return the SHA-256 of each file on the board, by path, in the folders that an image and updates use.
 
-    Includes the `.py` twin of each `.mpy` file in the root folder, because MicroPython prefers the `.py`
-    file. Raises UserError if the board cannot load .mpy files of version `mpy`.
+    For each `.mpy` file in the root folder, a `.py` file of the same name is included, because MicroPython
+    imports the `.py` file instead. Raises UserError if the board cannot load .mpy files of version `mpy`.
     """
     roots = {path.split("/")[0] for path in wanted}
     roots |= {f"{Path(root).stem}.{suffix}" for root in roots if "." in root for suffix in ("py", "mpy")}
@@ -72,8 +72,8 @@ def read_board_hashes(port: str, wanted: dict[str, str], mpy: int) -> dict[str, 
 def plan_sync(wanted: dict[str, str], found: dict[str, str]) -> SyncPlan:
     """Compare the hashes of an image with those of a board. Files that are not in the image are removed.
 
-    An update that came over the air is removed, too. Its slot selection goes first: if the deployment is
-    interrupted after that, the deployed files run.
+    An update that came over the air is removed, too. The file that selects its slot is removed first, so
+    that an interrupted deployment does not leave an incomplete update selected.
     """
     plan = SyncPlan(
         to_remove=sorted(set(found) - set(wanted), key=lambda path: (path not in _SLOT_SELECTION, path))
@@ -130,7 +130,7 @@ def deploy(port: str, board: Board, console: Console) -> SyncPlan:
 
 
 def main(board_key: BoardKey, port: Port = None, start: Start = True) -> None:
-    """Copy the changed files of library and application to a board, compiled, and verify their hashes."""
+    """Compile library and application, copy the changed files to a board, and verify their hashes."""
     console = Console(soft_wrap=True)
     board = definition.load_board(board_key)
     chosen = serial_ports.choose_port(port, board)

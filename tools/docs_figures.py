@@ -63,7 +63,7 @@ def decoded_line() -> str:
         if line.module == "node/node" and shown and shown.endswith("in step"):
             return f"```\n$ python -m tools decode-traceback node {number}\n{shown}\n```\n"
     raise UserError(
-        "app/node/node.py has no function `step`: choose another example in tools/docs_figures.py"
+        "firmware/app/node/node.py has no function `step`: choose another example in tools/docs_figures.py"
     )
 
 
@@ -82,7 +82,7 @@ def documents() -> list[Path]:
 
 
 def with_figures(text: str) -> str:
-    """A document with the figures of today; blocks of other commands stay as they are."""
+    """A document with the current figures. The blocks of other commands are left unchanged."""
 
     def fill(found: re.Match[str]) -> str:
         if found[2] not in BLOCKS:

@@ -20,7 +20,7 @@ def main(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask for confirmation")] = False,
 ) -> None:
-    """Erase a board, after a confirmation. On an RP2040 or RP2350 MicroPython stays."""
+    """Erase a board after asking for confirmation. On an RP2040 or RP2350, MicroPython is kept."""
     console = Console(soft_wrap=True)
     board = definition.load_board(board_key)
     chosen = serial_ports.choose_port(port, board)
@@ -31,7 +31,7 @@ def main(
             typer.confirm(f"{chosen}: erase {content} of {board.name}?", abort=True)
         except typer.Abort as abort:
             raise UserError(
-                f"{chosen}: nothing was erased. To erase without a question, add --yes"
+                f"{chosen}: nothing was erased. To erase without confirmation, add --yes"
             ) from abort
     if files_only:
         mpremote.run(chosen, "exec", "import os; os.chdir('/')", "fs", "rm", "-r", ":")

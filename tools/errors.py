@@ -6,6 +6,6 @@ from __future__ import annotations
 class UserError(Exception):
     """Error that the user can fix.
 
-    The command prints its text on standard error and ends with exit code 1. The text names the object, says
-    what happened, and what to do next.
+    The command prints its text on standard error and ends with exit code 1. The text names the object, and
+    says what happened and what to do next.
     """

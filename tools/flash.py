@@ -1,7 +1,7 @@
 """The command `flash`: installs MicroPython, the library, the application and the config on a board.
 
-Each step checks what is already there and does what is missing. So a second run completes a run that was
-interrupted.
+MicroPython and the config are written in every run. Of the library and the application, only the files that
+differ are copied. To complete a run that was interrupted, run the command again.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def flash_board(options: FlashOptions, config_options: ConfigOptions, console: C
 
 
 def _find_port_and_config(options: FlashOptions) -> tuple[str | None, DeviceConfig | None]:
-    """Return the port, or None if the board has none yet, and the config if a device answers there."""
+    """Return the port and the config that is on the device. Each is None if it is not found."""
     port = None
     if options.port and not options.drive:
         port = serial_ports.choose_port(options.port, options.board)
@@ -117,7 +117,7 @@ def _find_port_and_config(options: FlashOptions) -> tuple[str | None, DeviceConf
 def _flash_esp32(
     options: FlashOptions, port: str, file: Path, previous: DeviceConfig | None, console: Console
 ) -> tuple[str, DeviceConfig | None]:
-    """Write the firmware with esptool. Return the unique id of the chip, and its config from before."""
+    """Write the firmware with esptool. Return the unique id of the chip, and the previous config."""
     config = previous
 
     def save_config(unique_id: str) -> None:
@@ -205,7 +205,7 @@ def main(
 ) -> None:
     """Install MicroPython, library, application and config on a board.
 
-    A device keeps its config. Run it again after an interruption, or to install a newer MicroPython.
+    A device keeps its config. Run the command again if it was interrupted, or to update MicroPython.
     """
     console = Console(soft_wrap=True)
     options = FlashOptions(load_board(board_key), port, firmware_file, mirror, drive, baud, start)

@@ -46,7 +46,7 @@ ignore_missing_imports = true
 def _install_stubs(board: Board) -> Path:
     """Return the folder of the MicroPython stubs of a board; install them if necessary.
 
-    Each board has a folder of its own, because the packages contain files of the same names.
+    Each stubs package has its own folder, because the packages contain files with the same names.
     """
     target = BUILD / "typings" / board.stubs_package.replace("==", "-")
     if not target.is_dir():
@@ -111,7 +111,7 @@ def _run(title: str | None, arguments: list[str], **environment: str) -> bool:
 
 
 def main() -> None:
-    """Check style, types, import order, and that mpy-cross compiles the code for each board."""
+    """Check style, types, import rules, and that mpy-cross compiles the code for each board."""
     BUILD.mkdir(exist_ok=True)
     path = os.pathsep.join(map(str, (LIB, FIRMWARE, ROOT)))
     results = [
@@ -119,7 +119,7 @@ def main() -> None:
         _run("format", ["-m", "ruff", "format", "--check", "."]),
         _run("types of tools", ["-m", "mypy", "tools", "host_tests/vms.py", "host_tests/outcomes.py"]),
         _run(
-            "import order",
+            "import rules",
             ["-c", "from importlinter.cli import lint_imports_command as c; c()"],
             PYTHONPATH=path,
         ),

@@ -42,7 +42,7 @@ _PARALLEL = 2  # mutants tested at the same time
 
 
 class MutantResult(TypedDict):
-    """Tests of one statement that a mutant makes fail."""
+    """The tests of one statement that fail with one mutant."""
 
     mutant: str
     failed: list[str]  # pytest ids
@@ -65,7 +65,7 @@ class Mutant:
         return f"{self.file}: {removed or '...'} -> {added or 'nothing'}"
 
     def mutated_source(self, tree: Path) -> str:
-        """Return the text of the mutated file. Raises ValueError if this is impossible."""
+        """Return the text of the mutated file. Raises ValueError if the change is invalid."""
         text = (tree / "lib" / "umqtt5" / self.file).read_text()
         if text.count(self.old) != 1:
             raise ValueError(
@@ -115,7 +115,7 @@ def run_tests(tree: Path, tests: list[str]) -> dict[str, str]:
     written.unlink(missing_ok=True)
     options = ["-q", "-n", "0", "--timeout", "20", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, "-p", "host_tests.outcomes", "--outcomes", written]
-    # Python would use a .pyc file if the changed source had the same size and time, in seconds
+    # otherwise Python would use the .pyc file of the original source if size and time (in seconds) are equal
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=str(tree))
     done = subprocess.run(
         [*map(str, command), *tests], cwd=tree, env=environment, capture_output=True, text=True
@@ -143,7 +143,7 @@ def find_failing_tests(trees: CheckoutPool, mutant: Mutant, citing: dict[str, li
 
 
 def check_results(citing: dict[str, list[str]], found: dict[str, list[MutantResult]]) -> Iterator[str]:
-    """Yield a line for each undetected mutant, test that never fails, and statement without a mutant."""
+    """Yield an error for each undetected mutant, test that never fails, and statement without mutants."""
     for identifier, tests in citing.items():
         mutants = found.get(identifier, [])
         if tests and not mutants:
@@ -162,9 +162,9 @@ def main(
         list[str] | None, typer.Argument(help="only these statements, such as MQTT-3.3.4-9")
     ] = None,
 ) -> None:
-    """Break the library once or more for each statement, and check that the tests that cite it fail.
+    """Break the library at least once for each statement, and check that the tests that cite it fail.
 
-    The results go to build/mutants.json.
+    Without arguments, the results are also written to build/mutants.json.
     """
     statements, wrong = conformance.load_statements(ROOT)
     citing = {

@@ -2,7 +2,7 @@
 
 lib/package.json and lib/manifest.py list the source files and are committed. `mpremote mip install
 github:...` reads package.json. A build of MicroPython that freezes the library includes manifest.py.
-A release contains the library compiled to .mpy files, with one package per .mpy version.
+A release contains the library as .mpy files, in a folder named after their .mpy version.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ package(
 
 
 def _package(paths: Iterable[str]) -> str:
-    """Return a package.json for mip. Each path is the source, relative to the file, and the destination."""
+    """Return a package.json for mip. Each path is both the source (relative to the file) and the target."""
     urls = ",\n".join(f'    ["{path}", "{path}"]' for path in paths)
     return f'{{\n  "urls": [\n{urls}\n  ],\n  "deps": [],\n  "version": "{read_version()}"\n}}\n'
 

@@ -1,7 +1,7 @@
 """The command `provision`: writes `config.json` and the certificates of a device.
 
-It starts with the config on the device, asks for missing fields, and validates the result. Secrets are never
-printed.
+It starts with the config on the device, asks for missing fields, and validates the result. Passwords are
+never printed.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class DeviceConfig:
 
 
 def read_config(port: str) -> DeviceConfig | None:
-    """Return the config on the device. None if it has none, or none that can be read."""
+    """Return the config on the device, or None if there is no config or it cannot be read."""
     try:
         with SerialConsole(port) as console:
             if not console.wait_for_prompt(_PROMPT_TIMEOUT):
@@ -104,8 +104,8 @@ def build_config(
 ) -> DeviceConfig:
     """Return the new config of a device, validated.
 
-    The sources are, each with precedence over the one before: the defaults of the board, the previous config,
-    the config file, the certificates, the assignments, and the answers of the user. Raises UserError.
+    The sources, in order of increasing precedence, are: the defaults of the board, the previous config, the
+    config file, the certificates, the assignments, and the answers of the user. Raises UserError.
     """
     device = DeviceConfig(default_config(board))
     if previous:
@@ -150,7 +150,7 @@ def _validate(device: DeviceConfig, board: Board) -> None:
 
 
 def _ask_questions(config: dict[str, Any], board: Board, console: Console) -> None:
-    """Ask for each field. The default is its current value."""
+    """Ask for the device name, Wi-Fi network and broker. The default of each is its current value."""
     defaults = {
         "device": f"{board.key}-1",
         "broker.port": "8883" if _get(config, "broker.tls") else "1883",
@@ -186,7 +186,8 @@ def write_config(port: str, device: DeviceConfig, console: Console) -> None:
     """Write the config and its files to a device. Raises UserError.
 
     The files are written beside the old ones, verified, and then renamed, config.json last. So after an
-    interruption the device has its old config or the new one.
+    interruption the device has its old config or the new one. FAT is an exception: it cannot replace a file
+    in one step.
     """
     with _private_folder() as folder:
         files = {CONFIG_FILE: json.dumps(device.config, indent=1).encode(), **device.files}
@@ -230,7 +231,7 @@ def _private_folder() -> Iterator[Path]:
 
 
 def print_config(device: DeviceConfig, console: Console) -> None:
-    """Print a config without its secrets."""
+    """Print a config without its passwords."""
     console.print_json(json.dumps(redact_secrets(device.config)))
 
 

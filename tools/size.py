@@ -50,7 +50,7 @@ FEATURES = {
     "streaming_send": "streaming: sending",
     "optional/strict": "strict protocol checks (strict=True)",
     "tls": "TLS transport",
-    "optional/timeouts": "timeouts of blocking calls",
+    "optional/timeouts": "separate timeouts for each kind of wait",
     "websocket": "WebSocket transport",
 }
 
@@ -102,7 +102,7 @@ def _parse_heap(output: str) -> tuple[int, int]:
 
 
 def _measure_heap(folder: Path, code: str = _MEASURE_64) -> tuple[int, int]:
-    """Return the heap of the imported library and of one client, in bytes, on the 64-bit VM."""
+    """Run code on the 64-bit VM. Return the two heap sizes that it prints, in bytes."""
     child = process.start_vm(["-c", code], module_path=[folder], cwd=folder)
     output, _ = child.communicate(timeout=60)
     return _parse_heap(output)
@@ -145,7 +145,8 @@ def main(
 ) -> None:
     """Measure code size and heap of the core and of each feature.
 
-    The results also go to build/size.json. Fails if a size exceeds its budget in tools/size_budgets.toml.
+    The results are also written to build/size.json. At -O2, fails if a size exceeds its budget in
+    tools/size_budgets.toml, or has none.
     """
     figures = measure(level)
     budgets: Sizes = tomlkit.parse(BUDGETS.read_text()).unwrap()

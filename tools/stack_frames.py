@@ -77,7 +77,7 @@ class _Reader:
 
 
 def _prelude(data: bytes, at: int) -> tuple[int, int, int]:
-    """Return words of state, exception slots, and the offset after them, from the prelude of a function."""
+    """Parse the prelude of a function. Return words of state, exception slots, and the offset after them."""
     byte = data[at]
     at += 1
     state, tries, group = byte >> 3 & 0xF, byte >> 2 & 1, 0

@@ -1,7 +1,8 @@
 """The command `update`: updates the application of a device over the air (OTA), through the broker.
 
-The update contains the image of its board except the files that start it and roll back (boot.py, main.py,
-slot.mpy). The device requests the files that it does not have, restarts, and confirms the new version.
+The update contains the image of the board, except the files that start the application and roll back an
+update (boot.py, main.py, slot.mpy). The device requests the files that it does not have, restarts, and
+confirms the new version.
 docs/update.md describes the protocol.
 """
 
@@ -34,7 +35,7 @@ _OFFER_INTERVAL = 5  # seconds between offers
 # final states of the device, except "installed"
 _FAILURES = {
     "refused": "the device refused the update",
-    "failed": "the device gave up the update",
+    "failed": "the device could not install the update",
 }
 
 
@@ -49,7 +50,7 @@ class Update:
     def build_offer(self, device: str, key: str, target: str, force: bool = False) -> dict[str, Any]:
         """Return the offer for a device, signed with its key (hex digits).
 
-        `target` is the key of its board. `force` allows an older version, or one that the device gave up.
+        `target` is the key of its board. `force` allows an older version, or one that was rolled back.
         """
         size, digest = len(self.files[0]), hashlib.sha256(self.files[0]).hexdigest()
         line = f"umqtt5 update {device} {target} {self.version} {size} {digest}"
@@ -77,7 +78,7 @@ def build_update(folder: Path, version: int) -> Update:
 class UpdateSender:
     """Offers an update to a device, sends the chunks that it requests, and waits for the result.
 
-    Calls `on_progress(name, offset, size)` for each chunk, with the file and the bytes of it that are sent.
+    Calls `on_progress(name, offset, size)` after each chunk: the file, its bytes sent so far, and its size.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class UpdateSender:
             pass
 
     def send(self, timeout: float) -> bool:
-        """Send the update. Return whether the device confirmed it; if not, `state` has the reason.
+        """Send the update. Return whether the device confirmed the update; if not, `state` has the reason.
 
         Raises UserError if the broker is not reachable, or the device sends nothing for `timeout` seconds.
         """
@@ -224,13 +225,13 @@ def main(
     board_key: Annotated[str, typer.Option("--board", help="the board: a folder of boards/")] = "esp32",
     broker_url: Annotated[str, typer.Option("--broker", help=BROKER_URL_HELP)] = "mqtt://localhost",
     ca: CaFile = None,
-    prefix: Annotated[str, typer.Option(help="first part of its topics")] = "umqtt5",
+    prefix: Annotated[str, typer.Option(help="first part of the topics of the device")] = "umqtt5",
     key: Annotated[Path, typer.Option(help="file with update.key of the device")] = Path("update.key"),
     version: Annotated[
         Optional[int], typer.Option(help="version number; default: the time in seconds")
     ] = None,
     force: Annotated[
-        bool, typer.Option(help="install an older version, or one that the device gave up")
+        bool, typer.Option(help="install an older version, or one that the device rolled back")
     ] = False,
     timeout: Annotated[float, typer.Option(help="seconds to wait for each response")] = 120,
     new_key: Annotated[bool, typer.Option(help="write a new key to the file of --key, send nothing")] = False,

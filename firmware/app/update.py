@@ -55,7 +55,8 @@ class Update:
     @property
     def is_busy(self):
         """True while the board must not sleep."""
-        return self._download is not None or self._trying or not self._is_published
+        unpublished = self._connected_at is not None and not self._is_published
+        return self._download is not None or self._trying or unpublished
 
     def run(self, now):
         """Publish the state, confirm or roll back, continue a download; returns the ms until it is due."""

@@ -111,7 +111,7 @@ def test_unplugging_during_the_write_is_reported_with_what_to_do_next(make_rig: 
     rig = make_rig("esp32")
     with rig.plug_in(unplug_after_bytes=30000) as board:
         output = run_failing_tool("flash", *rig.flash_options(board), *rig.config_options)
-        expected = "the board was unplugged. Plug it in, then try again: its config is saved on this computer"
+        expected = "the board was unplugged. Plug it in, then try again: make flash restores its saved config"
         assert (board.port, expected) == tuple(output.split(": ", 1))
 
 

@@ -65,7 +65,7 @@ def test_a_missing_field_is_named_and_no_config_is_written(micropython_board: Si
         ("colour=red", "config.json: colour: unknown"),
         ("sensors[0].kind=nose", 'config.json: sensors[0].kind: "nose", expected one of'),
         ("sensors[9].kind=x", "--set sensors[9].kind: there is no entry 9"),
-        ("sensors.kind=x", "--set sensors.kind: the field before the last dot is not an object"),
+        ("sensors.kind=x", "--set sensors.kind: a field in this path is not an object"),
         ("device", "--set device: expected key=value"),
         ("a..b=1", "--set a..b: expected a path"),
     ],
@@ -164,9 +164,17 @@ def test_set_field_accepts_paths_with_dots_and_indexes() -> None:
 
 def test_secrets_are_redacted_at_any_depth() -> None:
     printed = json.dumps(
-        config.redact_secrets({"wifi": {"password": "a"}, "list": [{"token": "b", "host": "c"}]})
+        config.redact_secrets(
+            {
+                "wifi": {"password": "a"},
+                "list": [{"token": "b", "host": "c"}],
+                "update": {"key": "d"},
+                "broker": {"tls": {"key": "e.pem"}},
+            }
+        )
     )
-    assert '"a"' not in printed and '"b"' not in printed and '"c"' in printed
+    assert '"a"' not in printed and '"b"' not in printed and '"d"' not in printed
+    assert '"c"' in printed and '"e.pem"' in printed
 
 
 def test_the_interactive_questions_do_not_echo_passwords(micropython_board: SimulatedBoard) -> None:

@@ -1,4 +1,4 @@
-"""Certificates of an authority of our own, and mosquitto behind each transport."""
+"""Fixtures: certificates from a test authority, and mosquitto with a listener for each transport."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tools import broker
 
 @dataclass(frozen=True)
 class Certificates:
-    """Paths to PEM files."""
+    """Paths of PEM files, signed by the authority `ca`."""
 
     ca: str
-    stranger: str  # another authority, which has signed none of these
-    server: str  # for localhost, broker.local and 127.0.0.1
-    elsewhere: str  # for a host of another name
+    other_ca: str  # an authority that signed none of these certificates
+    server: str  # certificate for localhost, broker.local and 127.0.0.1
+    wrong_host: str  # certificate for another host name
     expired: str
-    future: str
+    future: str  # certificate that is not yet valid
     client: str
 
 
@@ -35,19 +35,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     now = datetime.datetime.now(datetime.timezone.utc)
     year = datetime.timedelta(days=365)
     authority.cert_pem.write_to_path(folder / "ca.pem")
-    other.cert_pem.write_to_path(folder / "stranger.pem")
+    other.cert_pem.write_to_path(folder / "other_ca.pem")
     names = ("localhost", "broker.local", "127.0.0.1")
-    made = {
+    certificates = {
         "server": authority.issue_cert(*names),
-        "elsewhere": authority.issue_cert("elsewhere.example"),
+        "wrong_host": authority.issue_cert("elsewhere.example"),
         "expired": authority.issue_cert(*names, not_before=now - 2 * year, not_after=now - year),
         "future": authority.issue_cert(*names, not_before=now + year, not_after=now + 2 * year),
         "client": authority.issue_cert("device@example.org"),
     }
-    for name, issued in made.items():
+    for name, issued in certificates.items():
         issued.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
-    paths = {name: str(folder / f"{name}.pem") for name in made}
-    return Certificates(ca=str(folder / "ca.pem"), stranger=str(folder / "stranger.pem"), **paths)
+    paths = {name: str(folder / f"{name}.pem") for name in certificates}
+    return Certificates(ca=str(folder / "ca.pem"), other_ca=str(folder / "other_ca.pem"), **paths)
 
 
 def tls_lines(certificates: Certificates, server: str = "server") -> list[str]:
@@ -57,24 +57,24 @@ def tls_lines(certificates: Certificates, server: str = "server") -> list[str]:
 
 @pytest.fixture(scope="session")
 def listeners(certificates: Certificates) -> Iterator[dict[str, broker.Address]]:
-    """mosquitto by transport: tcp, tls, mutual, ws, wss."""
+    """Run mosquitto; return its address by transport: tcp, tls, mutual (client certificates), ws, wss."""
     if not broker.find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
-    more = {
+    listener_options = {
         "tls": tls_lines(certificates),
         "mutual": [*tls_lines(certificates), f"cafile {certificates.ca}", "require_certificate true"],
         "ws": ["protocol websockets"],
         "wss": ["protocol websockets", *tls_lines(certificates)],
     }
     lines = ["set_tcp_nodelay true", "max_queued_messages 2000"]
-    found = {}
-    for kind, extra in more.items():
-        found[kind] = broker.Address("127.0.0.1", broker.free_port())
-        lines += [f"listener {found[kind].port} {found[kind].host}", *extra]
+    addresses = {}
+    for kind, options in listener_options.items():
+        addresses[kind] = broker.Address("127.0.0.1", broker.free_port())
+        lines += [f"listener {addresses[kind].port} {addresses[kind].host}", *options]
     with broker.Mosquitto(*lines) as running:
         # mosquitto opens its WebSocket listeners after the TCP listener that `Mosquitto` waits for
         deadline = time.monotonic() + 20
-        while not all(broker.is_reachable(address) for address in found.values()):
+        while not all(broker.is_reachable(address) for address in addresses.values()):
             assert time.monotonic() < deadline, "a listener of mosquitto does not open"
             time.sleep(0.05)
-        yield {"tcp": running.address, **found}
+        yield {"tcp": running.address, **addresses}

@@ -1,4 +1,4 @@
-"""Run a scenario on an interpreter."""
+"""Run a function of `scenarios.py` in a process of its own, on CPython or in the MicroPython VM."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def start(
     pass_fds: tuple[int, ...] = (),
     **options: object,
 ) -> subprocess.Popen[str]:
-    """Start a scenario; its output comes from `stdout`."""
+    """Start a scenario with these options; its output is in the `stdout` of the process."""
     if address:
         options.setdefault("host", address.host)
         options.setdefault("port", address.port)
@@ -48,7 +48,7 @@ def start(
 
 
 def finish(child: subprocess.Popen[str], name: str) -> str:
-    """Wait for its end; returns what it printed."""
+    """Wait for the end of a scenario and return its output. Raises AssertionError if the scenario failed."""
     try:
         output, _ = child.communicate(timeout=100)
     finally:
@@ -58,4 +58,5 @@ def finish(child: subprocess.Popen[str], name: str) -> str:
 
 
 def run_scenario(interpreter: str, name: str, address: broker.Address | None, **options: object) -> str:
+    """Run a scenario to its end and return its output."""
     return finish(start(interpreter, name, address, **options), name)

@@ -1,6 +1,7 @@
-"""What a client does over each transport: `scenarios.py NAME JSON`. Runs on CPython and in the VM.
+"""Scenarios of a client over each transport, on CPython and in the VM: `scenarios.py NAME JSON`.
 
-The JSON object has `kind` (tcp, tls, mutual, ws, wss, line, socket), `host`, `port`, `ca`, `cert`, `path`.
+The JSON object has the options `kind` (tcp, tls, mutual, ws, wss, serial or socket), `host`, `port`, `ca`,
+`cert`, `path` and so on.
 """
 
 import json
@@ -10,20 +11,20 @@ from time import time
 
 from umqtt5 import Client
 
-_WAIT = 600  # times 50 ms
+_MAX_WAITS = 600  # number of waits of 50 ms
 
 
 def wait_until(condition, *clients):
-    for _ in range(_WAIT):
+    for _ in range(_MAX_WAITS):
         if condition():
             return
         for client in clients:
             client.poll(50 // len(clients))
-    raise AssertionError("it did not come")
+    raise AssertionError("the condition did not become true")
 
 
 def transport(settings):
-    """The transport of a kind; the modules of others are not loaded."""
+    """Return the transport of a kind. Imports only the modules that it needs."""
     from umqtt5.tcp import connect
 
     kind = settings["kind"]
@@ -36,7 +37,7 @@ def transport(settings):
         from umqtt5 import websocket
 
         connect = websocket.wrap(connect, settings.get("path", "/mqtt"), settings.get("headers", ()))
-    if kind == "line":
+    if kind == "serial":
         from umqtt5 import serial
 
         connect = serial.wrap(open(settings["fd"], "rb+", buffering=0))
@@ -59,16 +60,16 @@ def connected_socket(settings):
     return sock
 
 
-def make(settings, **options):
+def make_client(settings, **options):
     return Client(settings["host"], settings["port"], transport=transport(settings), **options)
 
 
 def publish(client, topic, data, qos):
-    """Publish as soon as there is room."""
+    """Publish as soon as the outbox has room."""
     wait_until(lambda: client.publish(topic, data, qos=qos), client)
 
 
-def unique():
+def unique_name():
     from os import urandom
 
     return "t" + "".join(["%02x" % b for b in urandom(4)])
@@ -79,11 +80,11 @@ def pattern(size):
 
 
 def messages_of_every_size_both_ways(settings):
-    """QoS 0, 1 and 2, alone and many at once, to the broker and back."""
-    topic = unique()
+    """Send messages of each size at each QoS through the broker and back, one at a time and 60 at once."""
+    topic = unique_name()
     sizes = settings.get("sizes", (0, 1, 100, 125, 126, 127, 500, 511, 512, 513, 4096, 16384, 17000, 70000))
     largest = max(sizes) + 100
-    client = make(settings, client_id=topic, rx=largest, tx=largest, outbox=largest + 200)
+    client = make_client(settings, client_id=topic, rx=largest, tx=largest, outbox=largest + 200)
     got = []
 
     def take(message):
@@ -110,9 +111,9 @@ def messages_of_every_size_both_ways(settings):
 
 
 def lost_link_reconnects(settings):
-    """A lost link is opened again, with all that the transport does."""
-    topic = unique()
-    client = make(settings, client_id=topic)
+    """Lose the connection three times and publish a message after each."""
+    topic = unique_name()
+    client = make_client(settings, client_id=topic)
     got = []
     s = client.subscribe(topic, lambda m: got.append(m.payload), 1)
     client.connect()
@@ -121,7 +122,7 @@ def lost_link_reconnects(settings):
         client._on_link_lost(OSError(104))
         client.publish(topic, data, qos=1)
         wait_until(lambda data=data: data in got, client)
-    # a PUBACK of ours may have been lost with the link
+    # a message may arrive twice, because its PUBACK may be lost with the connection
     assert sorted(set(got)) == [b"0", b"1", b"2"] and client.connection_count == 4, (
         got,
         client.connection_count,
@@ -129,9 +130,9 @@ def lost_link_reconnects(settings):
     client.disconnect()
 
 
-def refused(settings):
-    """Says why the connection failed, three times in a row."""
-    client = make(settings, client_id=unique(), timeout=settings.get("timeout", 20000))
+def connection_errors(settings):
+    """Try to connect three times; print the error of each try and whether it is permanent."""
+    client = make_client(settings, client_id=unique_name(), timeout=settings.get("timeout", 20000))
     for _ in range(3):
         try:
             client.connect()
@@ -139,13 +140,13 @@ def refused(settings):
             break
         except OSError as error:
             print("error", error.errno, str(error).replace("\n", " "))
-            print("lasting", client.has_permanent_error)
+            print("permanent", client.has_permanent_error)
     client.disconnect()
 
 
-def stalled(settings):
-    """The other side says nothing: each poll returns in time, and the wait has an end."""
-    client = make(settings, client_id=unique(), timeout=1500)
+def stalled_handshake(settings):
+    """Connect to a peer that sends nothing; print how long each poll took, and how long until the error."""
+    client = make_client(settings, client_id=unique_name(), timeout=1500)
     step = client._poll_once
     steps = []
 
@@ -158,24 +159,24 @@ def stalled(settings):
     from umqtt5.core.connection import ticks_ms
 
     start = ticks_ms()
-    late = []
+    poll_times = []
     while client.error is None:
         before = ticks_ms()
         client.poll(50)
-        late.append((ticks_ms() - before) & 0x3FFFFFFF)
-        assert len(late) < 200
+        poll_times.append((ticks_ms() - before) & 0x3FFFFFFF)
+        assert len(poll_times) < 200
     waited = (ticks_ms() - start) & 0x3FFFFFFF
-    print("late", " ".join([str(ms) for ms in late]))
+    print("poll times", " ".join([str(ms) for ms in poll_times]))
     print("waited", waited, "steps", len(steps), "timed out", client.error.errno == ETIMEDOUT)
     client.disconnect()
 
 
-def what_could_not_be_written_goes_on_in_order(settings):
-    """Fills the stream while the other side does not read, then adds to what waits."""
-    client = make(settings, client_id="c", tx=2000, keep_alive=0, timeout=60000, aliases=0)
+def unwritten_data_is_sent_later_in_order(settings):
+    """Fill the stream while the peer does not read, and then publish more."""
+    client = make_client(settings, client_id="c", tx=2000, keep_alive=0, timeout=60000, aliases=0)
     client.connect()
     sent = refused = 0
-    while refused < 20:  # until the stream takes no more, and `tx` is full
+    while refused < 20:  # until the stream accepts no more data and `tx` is full
         if client.publish("a", b"%08d" % sent + b"." * (sent % 97)):
             sent += 1
         else:
@@ -195,9 +196,9 @@ def what_could_not_be_written_goes_on_in_order(settings):
     print("sent", sent)
 
 
-def a_full_buffer_is_read_to_its_end(settings):
-    """One block of TLS with more messages than can be answered at once, and nothing behind it."""
-    client = make(settings, client_id="c", tx=64, rx=1024, keep_alive=0, inflight=1000)
+def data_buffered_by_tls_is_read_completely(settings):
+    """Receive one TLS record with more messages than can be acknowledged at once, and nothing after it."""
+    client = make_client(settings, client_id="c", tx=64, rx=1024, keep_alive=0, inflight=1000)
     got = []
     client.subscribe("a", lambda m: got.append(m.payload), 1)
     client.connect()
@@ -211,11 +212,11 @@ def a_full_buffer_is_read_to_its_end(settings):
 
 
 def measure_allocations(settings):
-    """Only in the VM: bytes allocated by a message, over the whole path."""
+    """Print how many bytes a message allocates on its way to the broker and back. Only in the VM."""
     import micropython
 
-    topic = unique()
-    client = make(settings, client_id=topic)
+    topic = unique_name()
+    client = make_client(settings, client_id=topic)
     count = [0]
 
     def take(message):
@@ -244,15 +245,16 @@ def measure_allocations(settings):
 
 
 def a_socket_is_used_once(settings):
+    """Use a socket for one connection; the next one needs a new socket."""
     from umqtt5 import serial
 
     link = serial.wrap(connected_socket(settings))
-    client = Client("", transport=link, client_id=unique())
+    client = Client("", transport=link, client_id=unique_name())
     with client:
         assert client.publish("a", b"x", wait=True)
     try:
         client.connect()
-        raise AssertionError("it was closed")
+        raise AssertionError("connected over a closed socket")
     except OSError as error:
         assert "transport.stream" in str(error) and client.has_permanent_error
     link.stream = connected_socket(settings)
@@ -260,10 +262,10 @@ def a_socket_is_used_once(settings):
         assert client.publish("a", b"x", wait=True)
 
 
-def a_line_comes_back(settings):
-    """The line stays, what is behind it goes away and comes again."""
-    topic = unique()
-    client = make(settings, client_id=topic, keep_alive=1)
+def a_serial_line_reconnects(settings):
+    """Reconnect over the same serial line after the connection behind it was closed."""
+    topic = unique_name()
+    client = make_client(settings, client_id=topic, keep_alive=1)
     states = []
     client.on_state = lambda c, connected, error: states.append(connected)
     got = []
@@ -278,14 +280,14 @@ def a_line_comes_back(settings):
     client.disconnect()
 
 
-def under_asyncio(settings):
-    """The same by `umqtt5.aio`, with large messages and a link that is cut."""
+def asyncio_client_reconnects(settings):
+    """Send and receive large messages with `umqtt5.aio.Client`, and lose the connection three times."""
     import asyncio
 
     from umqtt5 import aio
 
     async def main():
-        topic = unique()
+        topic = unique_name()
         sizes = {"rx": 5000, "tx": 5000, "outbox": 10000}
         client = aio.Client(
             settings["host"], settings["port"], transport=transport(settings), client_id=topic, **sizes
@@ -296,7 +298,9 @@ def under_asyncio(settings):
                 data = pattern(150 * i)
                 sent = asyncio.create_task(client.publish(topic, data, qos=1))
                 if i % 10 == 5:
-                    client.sync_client._on_link_lost(OSError(104))  # as when the network goes: no DISCONNECT
+                    client.sync_client._on_link_lost(
+                        OSError(104)
+                    )  # as after a network failure, without DISCONNECT
                 message = await messages.__anext__()
                 assert message.payload == data
                 assert (await sent).reason == 0

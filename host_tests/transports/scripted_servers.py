@@ -1,4 +1,4 @@
-"""Other sides that no broker plays: silent ones, deaf ones, those that say all at once."""
+"""Scripted servers over TCP or TLS, for behaviour that no broker shows: silence, stalls, bursts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Serve = Callable[[socket.socket], None]
 
 @contextlib.contextmanager
 def serve_connections(serve: Serve, certificate: str | None = None) -> Iterator[broker.Address]:
-    """Have each connection served in a thread of its own, over TLS where there is a certificate."""
+    """Call `serve` for each connection in a thread of its own, over TLS if `certificate` is a path."""
     listener = socket.create_server(("127.0.0.1", 0))
-    over = threading.Event()
+    stopped = threading.Event()
     threads: list[threading.Thread] = []
 
-    def one(connection: socket.socket) -> None:
+    def serve_connection(connection: socket.socket) -> None:
         connection.settimeout(60)
         with contextlib.suppress(OSError), connection:
             if certificate:
@@ -32,10 +32,10 @@ def serve_connections(serve: Serve, certificate: str | None = None) -> Iterator[
                 serve(connection)
 
     def accept() -> None:
-        while not over.is_set():
+        while not stopped.is_set():
             with contextlib.suppress(OSError):
                 connection, _ = listener.accept()
-                threads.append(threading.Thread(target=one, args=(connection,), daemon=True))
+                threads.append(threading.Thread(target=serve_connection, args=(connection,), daemon=True))
                 threads[-1].start()
 
     listener.settimeout(0.1)
@@ -44,7 +44,7 @@ def serve_connections(serve: Serve, certificate: str | None = None) -> Iterator[
     try:
         yield broker.Address("127.0.0.1", listener.getsockname()[1])
     finally:
-        over.set()
+        stopped.set()
         acceptor.join()
         listener.close()
 
@@ -62,10 +62,11 @@ def read_packet(connection: socket.socket) -> tuple[int, bytes]:
 
 
 def read_exactly(connection: socket.socket, n: int) -> bytes:
+    """Read n bytes. Raises OSError at the end of the stream."""
     data = b""
     while len(data) < n:
-        piece = connection.recv(n - len(data))
-        if not piece:
-            raise OSError("the end")
-        data += piece
+        received = connection.recv(n - len(data))
+        if not received:
+            raise OSError("end of stream")
+        data += received
     return data

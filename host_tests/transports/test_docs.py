@@ -1,4 +1,4 @@
-"""The examples of docs/transports.md do what the page says, with a real broker."""
+"""The examples in docs/transports.md print what their comments say, with a real broker."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PAGE = (ROOT / "docs" / "transports.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_the_page_has_examples() -> None:
+def test_the_introduction_and_each_section_have_an_example() -> None:
     assert len(BLOCKS) == PAGE.count("\n## ") + 1
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_example(
+def test_each_example_prints_what_its_comments_say(
     block: str,
     listeners: dict[str, broker.Address],
     certificates: Certificates,
@@ -39,28 +39,30 @@ def test_example(
     shutil.copy(certificates.client, tmp_path / "device.pem")
     monkeypatch.chdir(tmp_path)
     names = {8883: "tls", 8884: "mutual", 8080: "ws", 8443: "wss"}
-    places = {("broker.local", port): listeners[kind] for port, kind in names.items()}
-    look_up = socket.getaddrinfo
+    addresses = {("broker.local", port): listeners[kind] for port, kind in names.items()}
+    real_getaddrinfo = socket.getaddrinfo
 
-    def nearby(host: str, port: int, *rest: Any) -> Any:
-        place = places.get((host, port))
-        return look_up(place.host, place.port, *rest) if place else look_up(host, port, *rest)
+    def getaddrinfo(host: str, port: int, *rest: Any) -> Any:
+        local = addresses.get((host, port))
+        return (
+            real_getaddrinfo(local.host, local.port, *rest) if local else real_getaddrinfo(host, port, *rest)
+        )
 
     def proxy(connection: socket.socket) -> None:
         request = b""
         while not request.endswith(b"\r\n\r\n"):
             request += read_exactly(connection, 1)
         assert request.startswith(b"CONNECT broker.local:8883 HTTP/1.1\r\n")
-        place = listeners["tls"]
-        with socket.create_connection((place.host, place.port)) as link:
+        target = listeners["tls"]
+        with socket.create_connection((target.host, target.port)) as link:
             connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-            both = {connection: link, link: connection}
+            peers = {connection: link, link: connection}
             while True:
-                for ready in select.select(list(both), [], [])[0]:
+                for ready in select.select(list(peers), [], [])[0]:
                     data = ready.recv(4096)
                     if not data:
                         return
-                    both[ready].sendall(data)
+                    peers[ready].sendall(data)
 
     bridge = Bridge(listeners["tcp"])
     machine = types.ModuleType("machine")
@@ -69,8 +71,8 @@ def test_example(
     expected = re.findall(r"print\(.*\) {2}# (.+)$", block, re.MULTILINE)
     try:
         with serve_connections(proxy) as address:
-            places["proxy.local", 3128] = address
-            monkeypatch.setattr(socket, "getaddrinfo", nearby)
+            addresses["proxy.local", 3128] = address
+            monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
             exec(compile(block, "docs/transports.md", "exec"), {})
             monkeypatch.undo()
     finally:

@@ -1,4 +1,4 @@
-"""Every transport with a real mosquitto, on both interpreters."""
+"""TLS and WebSocket transports with a real mosquitto, on CPython and in the VM."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ kinds = pytest.mark.parametrize("kind", ["tls", "mutual", "ws", "wss"])
 
 
 def options(kind: str, certificates: Certificates) -> dict[str, object]:
-    found: dict[str, object] = {"kind": kind}
+    """Return the scenario options for a transport."""
+    settings: dict[str, object] = {"kind": kind}
     if kind in ("tls", "mutual", "wss"):
-        found["ca"] = certificates.ca
+        settings["ca"] = certificates.ca
     if kind == "mutual":
-        found["cert"] = certificates.client
-    return found
+        settings["cert"] = certificates.client
+    return settings
 
 
 @on_each_interpreter
 @kinds
-def test_messages_of_every_size(
+def test_messages_of_every_size_arrive_unchanged(
     kind: str, interpreter: str, listeners: Listeners, certificates: Certificates
 ) -> None:
     run_scenario(
@@ -35,7 +36,7 @@ def test_messages_of_every_size(
 
 @on_each_interpreter
 @kinds
-def test_a_lost_link_comes_back(
+def test_the_client_reconnects_after_a_lost_connection(
     kind: str, interpreter: str, listeners: Listeners, certificates: Certificates
 ) -> None:
     run_scenario(interpreter, "lost_link_reconnects", listeners[kind], **options(kind, certificates))
@@ -43,91 +44,104 @@ def test_a_lost_link_comes_back(
 
 @on_each_interpreter
 @kinds
-def test_under_asyncio(kind: str, interpreter: str, listeners: Listeners, certificates: Certificates) -> None:
-    run_scenario(interpreter, "under_asyncio", listeners[kind], **options(kind, certificates))
+def test_the_asyncio_client_sends_large_messages_and_reconnects(
+    kind: str, interpreter: str, listeners: Listeners, certificates: Certificates
+) -> None:
+    run_scenario(interpreter, "asyncio_client_reconnects", listeners[kind], **options(kind, certificates))
 
 
 @on_each_interpreter
-def test_a_name_is_checked_too(interpreter: str, listeners: Listeners, certificates: Certificates) -> None:
+def test_a_certificate_is_accepted_for_a_host_name(
+    interpreter: str, listeners: Listeners, certificates: Certificates
+) -> None:
     settings = options("tls", certificates)
     run_scenario(interpreter, "lost_link_reconnects", listeners["tls"], host="localhost", **settings)
 
 
-def refused(interpreter: str, address: broker.Address, **settings: object) -> tuple[str, bool]:
-    """Why it failed, and whether that is taken as lasting, which it may be after the third time."""
-    output = run_scenario(interpreter, "refused", address, **settings)
-    why = re.findall(r"^error (.+)$", output, re.MULTILINE)
-    lasting = re.findall(r"^lasting (\w+)$", output, re.MULTILINE)
-    assert len(why) == 3 and lasting[:2] == ["False", "False"], output
-    return why[2], lasting[2] == "True"
+def connection_error(interpreter: str, address: broker.Address, **settings: object) -> tuple[str, bool]:
+    """Return the error of the third try to connect, and whether it is permanent. Earlier ones must not be."""
+    output = run_scenario(interpreter, "connection_errors", address, **settings)
+    errors = re.findall(r"^error (.+)$", output, re.MULTILINE)
+    permanent = re.findall(r"^permanent (\w+)$", output, re.MULTILINE)
+    assert len(errors) == 3 and permanent[:2] == ["False", "False"], output
+    return errors[2], permanent[2] == "True"
 
 
 @on_each_interpreter
-def test_a_broker_of_another_authority_is_refused(
+def test_a_certificate_of_an_unknown_authority_is_a_permanent_error(
     interpreter: str, listeners: Listeners, certificates: Certificates
 ) -> None:
     for kind in ("tls", "wss"):
-        why, lasting = refused(interpreter, listeners[kind], kind=kind, ca=certificates.stranger)
-        assert ("issuer" in why or "not correctly signed" in why) and lasting, why
+        error, is_permanent = connection_error(
+            interpreter, listeners[kind], kind=kind, ca=certificates.other_ca
+        )
+        assert ("issuer" in error or "not correctly signed" in error) and is_permanent, error
 
 
 @on_each_interpreter
 @pytest.mark.parametrize(
     ("server", "words"),
     [
-        ("elsewhere", ("127.0.0.1", "does not match")),
+        ("wrong_host", ("127.0.0.1", "does not match")),
         ("expired", ("expired",)),
         ("future", ("not yet valid", "future")),
     ],
 )
-def test_a_wrong_certificate_is_refused(
+def test_an_invalid_certificate_is_a_permanent_error_unless_verification_is_off(
     interpreter: str,
     server: str,
     words: tuple[str, ...],
     certificates: Certificates,
     listeners: Listeners,
 ) -> None:
-    with broker.Mosquitto(*tls_lines(certificates, server)) as wrong:
-        why, lasting = refused(interpreter, wrong.address, kind="tls", ca=certificates.ca)
-        assert any(word in why for word in words) and lasting, why
+    with broker.Mosquitto(*tls_lines(certificates, server)) as server_broker:
+        error, is_permanent = connection_error(
+            interpreter, server_broker.address, kind="tls", ca=certificates.ca
+        )
+        assert any(word in error for word in words) and is_permanent, error
         settings = {"kind": "tls", "verify": False}
-        assert "connected" in run_scenario(interpreter, "refused", wrong.address, **settings)
+        assert "connected" in run_scenario(
+            interpreter, "connection_errors", server_broker.address, **settings
+        )
 
 
 @on_each_interpreter
-def test_without_a_certificate_of_ours_we_are_refused(
+def test_a_missing_client_certificate_is_a_permanent_error(
     interpreter: str, listeners: Listeners, certificates: Certificates
 ) -> None:
-    why, lasting = refused(interpreter, listeners["mutual"], kind="tls", ca=certificates.ca)
-    if interpreter == "vm" and not lasting:
-        # mosquitto has closed before the rest of our flight was written: the alert was not read
-        assert re.match(r"(32|104|.*closed)", why), why
+    error, is_permanent = connection_error(interpreter, listeners["mutual"], kind="tls", ca=certificates.ca)
+    if interpreter == "vm" and not is_permanent:
+        # mosquitto closed the connection before the handshake was written, so the client read no alert
+        assert re.match(r"(32|104|.*closed)", error), error
     else:
-        assert "the broker refuses" in why and lasting, why
+        assert "the broker refuses" in error and is_permanent, error
 
 
 @on_each_interpreter
 @pytest.mark.parametrize(
     ("kind", "listener"), [("tcp", "tls"), ("tls", "tcp"), ("ws", "tcp"), ("ws", "wss"), ("wss", "ws")]
 )
-def test_another_protocol_at_the_port_is_an_error_and_no_hang(
+def test_another_protocol_on_the_port_is_an_error_but_not_a_permanent_one(
     kind: str, listener: str, interpreter: str, listeners: Listeners, certificates: Certificates
 ) -> None:
     settings = options(kind, certificates)
-    _, lasting = refused(interpreter, listeners[listener], timeout=3000, **settings)
-    assert not lasting
+    _, is_permanent = connection_error(interpreter, listeners[listener], timeout=3000, **settings)
+    assert not is_permanent
 
 
 @on_each_interpreter
-def test_nobody_at_the_port(interpreter: str, certificates: Certificates) -> None:
-    nobody = broker.Address("127.0.0.1", broker.free_port())
+def test_a_closed_port_is_an_error_but_not_a_permanent_one(
+    interpreter: str, certificates: Certificates
+) -> None:
+    closed_port = broker.Address("127.0.0.1", broker.free_port())
     for kind in ("tls", "ws", "wss"):
-        why, lasting = refused(interpreter, nobody, **options(kind, certificates))
-        assert "ECONNREFUSED" in why or "refused" in why, why
-        assert not lasting
+        error, is_permanent = connection_error(interpreter, closed_port, **options(kind, certificates))
+        assert "ECONNREFUSED" in error or "refused" in error, error
+        assert not is_permanent
 
 
-def cost(kind: str, listeners: Listeners, certificates: Certificates) -> int:
+def allocated_bytes(kind: str, listeners: Listeners, certificates: Certificates) -> int:
+    """Return the number of bytes that a message allocates in the VM."""
     output = run_scenario("vm", "measure_allocations", listeners[kind], **options(kind, certificates))
     found = re.search(r"^bytes (\d+)$", output, re.MULTILINE)
     assert found, output
@@ -135,6 +149,8 @@ def cost(kind: str, listeners: Listeners, certificates: Certificates) -> int:
 
 
 @pytest.mark.parametrize("kind", ["tls", "ws", "wss"])
-def test_a_message_allocates_nothing(kind: str, listeners: Listeners, certificates: Certificates) -> None:
-    """Beyond what the scenario itself does, which TCP shows."""
-    assert cost(kind, listeners, certificates) == cost("tcp", listeners, certificates)
+def test_a_message_allocates_no_more_than_over_tcp(
+    kind: str, listeners: Listeners, certificates: Certificates
+) -> None:
+    """Over TCP, only the scenario itself allocates."""
+    assert allocated_bytes(kind, listeners, certificates) == allocated_bytes("tcp", listeners, certificates)

@@ -1,4 +1,4 @@
-"""TLS and WebSocket behind the fault proxy: what holds over TCP holds over these."""
+"""TLS and WebSocket over a faulty network: delays, stalls, resets and altered bytes (fault proxy)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ kinds = pytest.mark.parametrize("kind", ["tls", "ws", "wss"])
 def run(
     kind: str, listeners: dict[str, Address], ca: str, faults: list[Fault], stop_faults_after: float = 6
 ) -> DeviceRun:
+    """Run a device whose connections have these faults, one after the other."""
+
     def choose(number: int) -> Fault:
         return faults[number] if number < len(faults) else Fault()
 
     tls_and_path = {"ca": ca if kind != "ws" else "", "path": "/mqtt" if kind != "tls" else ""}
     with fault_proxy(listeners[kind], choose) as proxy:
-        played = DeviceRun(listeners["tcp"], proxy, "f" + secrets.token_hex(4), COUNT)
-        played.run(stop_faults_after, heap="128k", tls_and_path=tls_and_path)
-    return played
+        device_run = DeviceRun(listeners["tcp"], proxy, "f" + secrets.token_hex(4), COUNT)
+        device_run.run(stop_faults_after, heap="128k", tls_and_path=tls_and_path)
+    return device_run
 
 
 @kinds
 @pytest.mark.parametrize("name", FAULTS)
-def test_behind_faults(
+def test_no_message_is_lost_over_a_faulty_connection(
     name: str, kind: str, listeners: dict[str, Address], certificates: Certificates
 ) -> None:
     check_delivery(run(kind, listeners, certificates.ca, FAULTS[name]))
@@ -40,12 +42,12 @@ def test_behind_faults(
 @pytest.mark.parametrize(
     "fault", [Fault(flip_bit_every=300), Fault(repeat_byte_every=300)], ids=["flipped", "doubled"]
 )
-def test_altered_bytes(
+def test_the_device_survives_altered_bytes_and_tls_detects_them(
     fault: Fault, kind: str, listeners: dict[str, Address], certificates: Certificates
 ) -> None:
-    """Two connections only: a third handshake that is refused in a row is taken for no chance."""
-    played = run(kind, listeners, certificates.ca, [fault] * 2, stop_faults_after=4)
-    assert played.report["connects"] >= 1
-    check_heap_and_poll_time(played)
-    if kind != "ws":  # TLS sees each of them
-        check_delivery(played)
+    """Only two connections have the fault, because a third failed handshake in a row is a permanent error."""
+    device_run = run(kind, listeners, certificates.ca, [fault] * 2, stop_faults_after=4)
+    assert device_run.report["connects"] >= 1
+    check_heap_and_poll_time(device_run)
+    if kind != "ws":  # TLS detects every altered byte
+        check_delivery(device_run)

@@ -1,4 +1,4 @@
-"""Where the other side stalls, or says all at once."""
+"""Peers that stall in a handshake, do not read, send many packets at once, or refuse a WebSocket upgrade."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ CONNACK = b"\x20\x03\x00\x00\x00"
 
 @on_each_interpreter
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "data"),
     [("tls", b""), ("tls", b"\x16\x03\x03\x00"), ("wss", b""), ("ws", b""), ("ws", b"HTTP/1.1 101")],
-    ids=["tls", "tls begun", "wss", "ws", "ws begun"],
+    ids=["tls", "tls started", "wss", "ws", "ws started"],
 )
-def test_a_stalled_handshake_holds_nobody_and_ends(
-    kind: str, said: bytes, interpreter: str, certificates: Certificates
+def test_a_stalled_handshake_does_not_delay_polls_and_times_out(
+    kind: str, data: bytes, interpreter: str, certificates: Certificates
 ) -> None:
-    over = threading.Event()
+    finished = threading.Event()
 
     def serve(connection: socket.socket) -> None:
-        connection.sendall(said)
-        over.wait(60)
+        connection.sendall(data)
+        finished.wait(60)
 
     with serve_connections(serve) as address:
-        output = run_scenario(interpreter, "stalled", address, kind=kind, ca=certificates.ca)
-        over.set()
-    late = re.search(r"^late (.+)$", output, re.MULTILINE)
+        output = run_scenario(interpreter, "stalled_handshake", address, kind=kind, ca=certificates.ca)
+        finished.set()
+    poll_times = re.search(r"^poll times (.+)$", output, re.MULTILINE)
     found = re.search(r"^waited (\d+) steps (\d+) timed out (\w+)$", output, re.MULTILINE)
-    assert late and found, output
-    times = sorted(map(int, late[1].split()))
-    # a poll may be late where the machine was busy with something else, the median may not
+    assert poll_times and found, output
+    times = sorted(map(int, poll_times[1].split()))
+    # a single poll may be late because the machine is busy, but not the median
     assert times[len(times) // 2] <= 60 and times[int(len(times) * 0.8)] <= 100, times
     assert 1400 <= int(found[1]) < 4000 and found[3] == "True"
-    assert int(found[2]) < 6 * len(times) + 20, "it spins"
+    assert int(found[2]) < 6 * len(times) + 20, "busy waiting"
 
 
 @on_each_interpreter
 @pytest.mark.parametrize("secure", [False, True])
-def test_what_could_not_be_written_goes_on_in_order(
+def test_data_that_could_not_be_written_is_sent_later_in_order(
     secure: bool, interpreter: str, certificates: Certificates
 ) -> None:
-    """mbedTLS wants the same bytes again, and would count those behind them as sent."""
+    """After an incomplete write, mbedTLS must be passed the same bytes again, and no others."""
     reads = threading.Event()
     payloads: list[bytes] = []
     ended = threading.Event()
@@ -64,7 +64,7 @@ def test_what_could_not_be_written_goes_on_in_order(
             if body[4:7] == b"end":
                 ended.set()
 
-    name = "what_could_not_be_written_goes_on_in_order"
+    name = "unwritten_data_is_sent_later_in_order"
     with serve_connections(serve, certificates.server if secure else None) as address:
         kind = "tls" if secure else "tcp"
         process = start(interpreter, name, address, kind=kind, ca=certificates.ca)
@@ -79,8 +79,8 @@ def test_what_could_not_be_written_goes_on_in_order(
 
 
 @on_each_interpreter
-def test_a_full_buffer_is_read_to_its_end(interpreter: str, certificates: Certificates) -> None:
-    """What TLS has read and not yet given, `poll` does not see."""
+def test_data_buffered_by_tls_is_read_completely(interpreter: str, certificates: Certificates) -> None:
+    """`select.poll` does not report data that TLS has already read from the socket."""
 
     def serve(connection: socket.socket) -> None:
         read_packet(connection)
@@ -91,10 +91,12 @@ def test_a_full_buffer_is_read_to_its_end(interpreter: str, certificates: Certif
             block += b"\x32\x0a\x00\x01a" + (i + 1).to_bytes(2, "big") + b"\x00%04d" % i
         assert len(block) < 16384
         connection.sendall(block)
-        read_exactly(connection, 1 << 20)  # until it closes
+        read_exactly(connection, 1 << 20)  # until the client closes the connection
 
     with serve_connections(serve, certificates.server) as address:
-        run_scenario(interpreter, "a_full_buffer_is_read_to_its_end", address, kind="tls", ca=certificates.ca)
+        run_scenario(
+            interpreter, "data_buffered_by_tls_is_read_completely", address, kind="tls", ca=certificates.ca
+        )
 
 
 REFUSALS = {
@@ -106,17 +108,17 @@ REFUSALS = {
 
 
 @on_each_interpreter
-@pytest.mark.parametrize("words", REFUSALS)
-def test_a_refused_path_is_told(words: str, interpreter: str) -> None:
-    text, lasting = REFUSALS[words]
+@pytest.mark.parametrize("status", REFUSALS)
+def test_a_refused_upgrade_is_reported_and_only_http_4xx_is_permanent(status: str, interpreter: str) -> None:
+    response, is_permanent = REFUSALS[status]
 
     def serve(connection: socket.socket) -> None:
         request = b""
         while not request.endswith(b"\r\n\r\n"):
             request += read_exactly(connection, 1)
-        connection.sendall(text.encode())
+        connection.sendall(response.encode())
         read_exactly(connection, 1 << 20)
 
     with serve_connections(serve) as address:
-        output = run_scenario(interpreter, "refused", address, kind="ws", path="/wrong")
-    assert words in output and output.count(f"lasting {lasting}") == 3, output
+        output = run_scenario(interpreter, "connection_errors", address, kind="ws", path="/wrong")
+    assert status in output and output.count(f"permanent {is_permanent}") == 3, output

@@ -1,4 +1,4 @@
-"""The WebSocket against a library that has its own reading of the RFC."""
+"""The WebSocket transport against wsproto, an independent implementation of RFC 6455."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from umqtt5 import websocket
 
 
 class WsprotoServer:
-    """A server of wsproto as the stream below; takes and gives at most `cut` bytes at a time."""
+    """A wsproto server as the stream below the transport; each read or write has a random size."""
 
-    def __init__(self, chance: random.Random) -> None:
-        self.chance = chance
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
         self.connection = WSConnection(ConnectionType.SERVER)
         self.inbox = b""
-        self.payload = b""  # of the binary messages that came
+        self.payload = b""  # data of all binary messages received
         self.pongs: list[bytes] = []
         self.closed: int | None = None
 
     def readinto(self, buf: bytearray, n: int) -> int | None:
-        n = min(n, len(self.inbox), self.chance.choice((0, 1, 2, 7, 100, 5000)))
+        n = min(n, len(self.inbox), self.rng.choice((0, 1, 2, 7, 100, 5000)))
         buf[:n] = self.inbox[:n]
         self.inbox = self.inbox[n:]
         return n or None
 
     def write(self, buf: bytes, at: int, n: int) -> int | None:
-        n = min(n, self.chance.choice((0, 1, 3, 50, 5000)))
+        n = min(n, self.rng.choice((0, 1, 3, 50, 5000)))
         if n:
             self.connection.receive_data(bytes(buf[at : at + n]))
             self._handle_events()
@@ -36,7 +36,7 @@ class WsprotoServer:
     def close(self) -> None:
         pass
 
-    def say(self, event: events.Event) -> None:
+    def send(self, event: events.Event) -> None:
         self.inbox += self.connection.send(event)
 
     def _handle_events(self) -> None:
@@ -44,7 +44,7 @@ class WsprotoServer:
             match event:
                 case events.Request():
                     assert event.subprotocols == ["mqtt"] and event.target == "/mqtt"
-                    self.say(events.AcceptConnection(subprotocol="mqtt"))
+                    self.send(events.AcceptConnection(subprotocol="mqtt"))
                 case events.BytesMessage():
                     self.payload += event.data
                 case events.Pong():
@@ -55,10 +55,10 @@ class WsprotoServer:
                     raise AssertionError(event)
 
 
-def test_wsproto_accepts_a_conversation() -> None:
+def test_data_pings_and_close_are_exchanged_with_wsproto() -> None:
     for seed in range(60):
-        chance = random.Random(seed)
-        server = WsprotoServer(chance)
+        rng = random.Random(seed)
+        server = WsprotoServer(rng)
         stream = websocket.wrap(lambda host, port, server=server: server)("broker", 80)
         while stream.do_handshake():
             pass
@@ -67,22 +67,22 @@ def test_wsproto_accepts_a_conversation() -> None:
         expected = b""
         pings: list[bytes] = []
         for _ in range(30):
-            data = chance.randbytes(chance.choice((1, 2, 125, 126, 300, 504, 505, 2000)))
-            at = 0
-            while at < len(data):
-                at += stream.write(data, at, len(data) - at) or 0
-                if chance.random() < 0.2:
+            data = rng.randbytes(rng.choice((1, 2, 125, 126, 300, 504, 505, 2000)))
+            written = 0
+            while written < len(data):
+                written += stream.write(data, written, len(data) - written) or 0
+                if rng.random() < 0.2:
                     n = stream.readinto(buf, 3000)
                     received += bytes(buf[: n or 0])
             sent += data
-            back = chance.randbytes(chance.choice((0, 1, 126, 4000)))
-            half = chance.randrange(len(back) + 1)
-            server.say(events.BytesMessage(back[:half], message_finished=False))
-            if chance.random() < 0.5 and not server.inbox.count(b"ping"):
+            reply = rng.randbytes(rng.choice((0, 1, 126, 4000)))
+            split = rng.randrange(len(reply) + 1)
+            server.send(events.BytesMessage(reply[:split], message_finished=False))
+            if rng.random() < 0.5 and not server.inbox.count(b"ping"):
                 pings.append(b"ping %d" % len(pings))
-                server.say(events.Ping(pings[-1]))
-            server.say(events.BytesMessage(back[half:]))
-            expected += back
+                server.send(events.Ping(pings[-1]))
+            server.send(events.BytesMessage(reply[split:]))
+            expected += reply
         for _ in range(100000):
             n = stream.readinto(buf, 3000)
             received += bytes(buf[: n or 0])
@@ -97,12 +97,12 @@ def test_wsproto_accepts_a_conversation() -> None:
         assert server.closed == 1000, seed
 
 
-def test_a_close_from_wsproto_is_answered() -> None:
+def test_a_close_frame_from_wsproto_is_answered_with_its_code() -> None:
     server = WsprotoServer(random.Random(1))
     stream = websocket.wrap(lambda host, port: server)("broker", 80)
     while stream.do_handshake():
         pass
-    server.say(events.CloseConnection(1012, "restart"))
+    server.send(events.CloseConnection(1012, "restart"))
     buf = bytearray(10)
     while stream.readinto(buf, 10) != 0:
         pass

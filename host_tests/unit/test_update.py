@@ -30,7 +30,7 @@ class Session:
 class Client:
     def __init__(self):
         self.session = Session()
-        self.is_connected = True
+        self.is_connected = self.has_room = True
         self.handlers = {}
         self.sent = []
 
@@ -41,6 +41,8 @@ class Client:
         self.handlers.pop(topic, None)
 
     def publish(self, topic, payload, qos=0, retain=False):
+        if not self.has_room:
+            return 0
         self.sent.append((topic, payload))
         return 1
 
@@ -288,6 +290,21 @@ def test_a_version_is_confirmed_after_being_connected_for_a_time():
     device.run(75_000)
     assert slot.read() == ("a", ".", slot.CONFIRMED) and state(client)["state"] == "installed"
     clean()
+
+
+def test_a_device_that_is_offline_is_not_kept_awake_by_its_update_state():
+    clean()
+    client, device = make_update()
+    client.is_connected = False
+    device.run(0)
+    assert not device.is_busy
+    client.is_connected = True
+    client.has_room = False
+    device.run(1000)
+    assert device.is_busy  # the state is not published yet
+    client.has_room = True
+    device.run(2000)
+    assert not device.is_busy
 
 
 def test_a_version_that_never_connects_is_rolled_back():

@@ -220,7 +220,7 @@ def test_a_wrong_upgrade_response_is_refused_with_a_reason():
         ({"protocol": b"mqttv3.1"}, "mqtt"),
         ({"more": b"Sec-WebSocket-Extensions: permessage-deflate\r\n"}, "Extensions"),
         ({"more": b"X: " + b"x" * 5000 + b"\r\n"}, "4096"),
-        ({"answer": b"\x20\x03\x00\x00\x00\r\n"}, "no HTTP"),
+        ({"answer": b"\x20\x03\x00\x00\x00\r\n"}, "not HTTP"),
         ({"answer": b"HTTP/1.1 101 Swi", "gone": True}, "closed"),
     ):
         error = refused(**changes)

@@ -9,13 +9,13 @@ import gc
 import sys
 
 if sys.implementation.name == "cpython":
-    from .cpython import compat  # noqa: F401  adds what CPython lacks of MicroPython
+    from .cpython import compat  # noqa: F401  adds the MicroPython features that CPython lacks
 
 
 def _client():
     """Load the client with frequent garbage collection.
 
-    Otherwise the garbage of the compiler, if the modules are sources, would fragment the heap.
+    If the modules are source files, the compiler leaves garbage that would otherwise fragment the heap.
     """
     before = gc.threshold()
     gc.threshold(8192)

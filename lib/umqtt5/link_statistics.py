@@ -21,8 +21,8 @@ class LinkStatistics:
     `drops` counts lost connections and failed tries to connect, by cause: `refused` by the broker at CONNECT,
     `broker` for a DISCONNECT from the broker, `protocol` for a protocol error of the broker, `timeout`,
     `network` for any other OSError, `ours` for `disconnect`. `max_poll_gap` is the longest time in ms from
-    the end of one `poll` to the start of the next; you may set it to 0. These two start with this object. The
-    counters of messages, bytes and connections start with the client.
+    the end of one `poll` to the start of the next; you may set it to 0. Both start when this object is
+    created. The counters of messages, bytes and connections start when the client is created.
     """
 
     def __init__(self, client):

@@ -1,7 +1,7 @@
-"""Reason code names (section 2.4), for example 0x87 Not authorized. Loaded to print one."""
+"""Reason code names (section 2.4), for example 0x87 Not authorized. Loaded only to print one."""
 
-# Eight names in one string, by the code without its last three bits. A string per name takes three times
-# the heap; all names in one string need a block that a fragmented heap may not have.
+# Each string has the names of eight codes. Its key is the code shifted right by 3. One string per name would
+# take three times the heap. One string for all names would need a block that a fragmented heap may not have.
 _REASON_NAMES = {
     0x00: "Success|Granted QoS 1|Granted QoS 2||Disconnect with Will Message",
     0x02: "No matching subscribers|No subscription existed",
@@ -47,7 +47,7 @@ _LIMITS = {
 
 
 def describe_limit(code, limits):
-    """Return a text on the limit that a PUBLISH exceeds; `limits` is `Session.broker_limits`."""
+    """Return a description of the limit that a PUBLISH exceeds; `limits` is `Session.broker_limits`."""
     text = _LIMITS[code]
     if code == 0x95:
         return text % limits[6]

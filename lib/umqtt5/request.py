@@ -18,7 +18,7 @@ _MASK = const(0x3FFFFFFF)
 
 
 class Request:
-    """A request without response; `response` is the payload when the response has arrived."""
+    """A pending request; `response` is the payload after the response has arrived."""
 
     def __init__(self, key, timeout, on_response):
         self.key = key
@@ -36,9 +36,9 @@ class PendingRequests:
         self._now = 0  # ticks in ms, of the current poll
         self._open = []
         self._count = 0
-        # begins the correlation data, so responses to an earlier run of the program are dropped
+        # prefix of the correlation data, so responses to an earlier run of the program are dropped
         self._salt = b"%08x" % getrandbits(30)
-        self._connection_number = 0  # of the connection for which `_topic` is valid
+        self._connection_number = 0  # number of the connection for which `_topic` is valid
         self._topic = None
         self._subscription = None
         client._poll_hooks.append(self.poll)
@@ -138,7 +138,7 @@ class PendingRequests:
         return "reply/" + client_id.replace("+", "_").replace("#", "_")
 
     def _on_message(self, message):
-        """Take a response. One that is late or belongs to another client is dropped."""
+        """Handle a response. A response that is late or belongs to another client is dropped."""
         key = message.property(0x09)
         for request in self._open:
             if request.key == key:
@@ -153,8 +153,8 @@ class PendingRequests:
 def request(client, topic, payload, timeout=10000, on_response=None, qos=0, properties=b""):
     """Publish a request and wait up to `timeout` ms for the response; returns its payload.
 
-    Raises OSError(ETIMEDOUT) if there is none in time, OSError(ENOTCONN) without `connect`, MQTTError if the
-    broker refuses the response topic or a limit of the broker forbids the request. Handlers are called
+    Raises OSError(ETIMEDOUT) if no response arrives in time, OSError(ENOTCONN) without `connect`, MQTTError
+    if the broker refuses the response topic or a limit of the broker forbids the request. Handlers are called
     while it waits.
 
     With `on_response` it does not wait. It returns True if the request is sent, False if it can't be sent
@@ -163,8 +163,8 @@ def request(client, topic, payload, timeout=10000, on_response=None, qos=0, prop
     `timeout` ms. A handler must use this form.
 
     At QoS 0 a request is never sent late; at QoS 1 it may be, after a reconnect. It expires in the broker
-    after `timeout`, unless `properties` has a message expiry. `properties` comes from `properties.pack`,
-    without response topic and correlation data, otherwise ValueError.
+    after `timeout`, unless `properties` has a message expiry. `properties` comes from `properties.pack` and
+    must not have a response topic or correlation data; otherwise ValueError is raised.
     """
     check_properties(properties, REQUEST)
     if not hasattr(client, "_pending_requests"):

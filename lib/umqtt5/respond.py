@@ -8,7 +8,7 @@ from micropython import const
 from .core.wire import prefix_u16_length
 
 _MASK = const(0x3FFFFFFF)
-_MAX_WAITING = const(8)  # responses that wait for a connection or for room in the outbox
+_MAX_WAITING = const(8)  # maximum number of responses that wait for a connection or for room
 
 
 class PendingResponses:

@@ -30,7 +30,7 @@ class MQTTClient(simple.MQTTClient):
         return super().reconnect()
 
     def publish(self, topic, msg, retain=False, qos=0):
-        """Publish as `simple.MQTTClient.publish`, across reconnects."""
+        """Publish like `simple.MQTTClient.publish`; reconnect if the connection is lost."""
         taken = 0
         while True:
             try:
@@ -45,7 +45,7 @@ class MQTTClient(simple.MQTTClient):
             self.reconnect()
 
     def wait_msg(self):
-        """Wait for a message as `simple.MQTTClient.wait_msg`, across reconnects."""
+        """Wait for a message like `simple.MQTTClient.wait_msg`; reconnect if the connection is lost."""
         while True:
             try:
                 return super().wait_msg()
@@ -54,7 +54,7 @@ class MQTTClient(simple.MQTTClient):
             self.reconnect()
 
     def check_msg(self, attempts=2):
-        """Handle a message if one is there; reconnect at most `attempts` times."""
+        """Handle a message if one has arrived; reconnect at most `attempts` times."""
         while attempts:
             try:
                 return super().check_msg()

@@ -1,6 +1,6 @@
 """SCRAM-SHA-256 (RFC 5802, RFC 7677), a method for enhanced authentication (AUTH).
 
-The broker never receives the password, and it must prove that it knows it.
+The password is never sent, and the broker must prove that it knows the password.
 
 client.auth = Scram("user", "password")
 """
@@ -20,7 +20,7 @@ def _base64(data):
 
 
 def _unbase64(text):
-    """Decode base64. Raises ValueError for any text but the canonical one."""
+    """Decode base64. Raises ValueError if the text is not canonical."""
     try:
         data = a2b_base64(text)
     except Exception:  # binascii.Error on CPython, ValueError on MicroPython
@@ -80,12 +80,12 @@ class _Pbkdf2:
 class Scram:
     """SCRAM-SHA-256 as a method for `client.auth`; see `optional.enhanced_auth` for the interface.
 
-    The broker chooses the number of iterations, at least 4096. They take seconds on a small board, so each
-    `poll` does a few of them. The result is kept for the next connection. A program with a watchdog connects
-    with `wait=False` and feeds the watchdog between polls.
+    The broker chooses the number of iterations, at least 4096. All iterations together take seconds on a
+    small board, so each `poll` does a few of them. The result is kept for the next connection. A program with
+    a watchdog connects with `wait=False` and feeds the watchdog between polls.
 
-    `max_iterations` is the maximum to accept. `random(n)` returns n random bytes; None stands for
-    `os.urandom`. The caller must normalize a password that is not ASCII (SASLprep, RFC 4013).
+    `max_iterations` is the maximum to accept. `random(n)` returns n random bytes; None means `os.urandom`.
+    The caller must normalize a password that is not ASCII (SASLprep, RFC 4013).
     """
 
     method = "SCRAM-SHA-256"
@@ -110,7 +110,7 @@ class Scram:
         return b"n,," + self._first
 
     def challenge(self, data):
-        """Take the server-first-message; return the client-final-message, None while `work` has to go on.
+        """Handle the server-first-message; return the client-final-message, or None if `work` must continue.
 
         Raises ValueError if the message is wrong.
         """
@@ -134,7 +134,7 @@ class Scram:
         return self._without_proof + b",p=" + _base64(proof)
 
     def finish(self, data):
-        """Take the server-final-message. Raises ValueError unless it proves knowledge of the password."""
+        """Handle the server-final-message. Raises ValueError unless it proves knowledge of the password."""
         signature, self._signature = self._signature, None
         self._first = None
         data = bytes(data)[:_MAX_MESSAGE].split(b",")[0]
@@ -158,7 +158,7 @@ class Scram:
             raise ValueError("SCRAM: no salt")
         count = int(iterations) if iterations.isdigit() and len(iterations) < 8 else 0
         if not _MIN_ITERATIONS <= count <= self._max_iterations:
-            raise ValueError("SCRAM: %s iterations" % _printable(iterations[:10]))
+            raise ValueError("SCRAM: %s iterations refused" % _printable(iterations[:10]))
         return nonce, salt, count
 
 

@@ -19,7 +19,7 @@ else:
         return stream
 
 
-_DRAIN = 4096  # bytes to drain at most before `do_handshake` returns
+_DRAIN = 4096  # maximum number of bytes to drain in one `do_handshake`
 
 
 def wrap(stream):
@@ -29,8 +29,8 @@ def wrap(stream):
     client may use it.
 
     A socket (an object with `setblocking`) must be connected. It is closed with the connection. After that
-    each try to connect raises PermanentError, until you set another socket: `transport.stream = another`.
-    Any other stream is never closed. The next connection uses it again, after it has dropped the bytes that
+    each try to connect raises PermanentError, until you set another socket: `transport.stream = another`. Any
+    other stream is never closed. The next connection uses the stream again, and first drops the bytes that
     remain from the previous connection.
     """
     return StreamTransport(stream)
@@ -57,7 +57,7 @@ class StreamTransport:
         return self
 
     def do_handshake(self):
-        """Drop the bytes of the previous connection. A socket is new, so all its bytes are of this one."""
+        """Drop the bytes of the previous connection. A socket is new, so it has none of them."""
         if not hasattr(self.stream, "setblocking"):
             rest = bytearray(64)
             for _ in range(_DRAIN // 64):

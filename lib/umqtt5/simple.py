@@ -2,13 +2,13 @@
 
     from umqtt5.simple import MQTTClient
 
-In contrast to umqtt.simple each wait ends after `MQTTClient.TIMEOUT` ms with an OSError, and the client sends
-pings while it waits for messages. With `clean_session=False` unacknowledged messages are sent again after
-`reconnect`. `umqtt5.robust` reconnects by itself.
+Unlike umqtt.simple, each wait except `wait_msg` ends after `MQTTClient.TIMEOUT` ms with an OSError. With a
+`keepalive`, the client sends pings while it waits for messages. With `clean_session=False` unacknowledged
+messages are sent again after `reconnect`. `umqtt5.robust` reconnects by itself.
 
-Memory is fixed. `RX` limits the packets that the client can receive; CONNECT announces it, so the broker
-does not send larger ones. `OUTBOX` limits the messages of QoS 1. Both are attributes of the class: set them
-before you create a client.
+The amount of memory is fixed. `RX` is the size of the largest packet that the client can receive. CONNECT
+announces it, so the broker does not send larger packets. `OUTBOX` limits the messages of QoS 1 and 2. Both
+are attributes of the class: set them before you create a client.
 """
 
 import sys
@@ -31,7 +31,7 @@ _NEVER_EXPIRES = 0xFFFFFFFF  # Session Expiry Interval
 
 
 class MQTTException(Exception):
-    """The broker refuses; `args[0]` is its reason code of MQTT 5.0 (section 2.4), not of 3.1.1."""
+    """Refusal by the broker; `args[0]` is its reason code of MQTT 5.0 (section 2.4), not of MQTT 3.1.1."""
 
 
 class _Connected(Exception):
@@ -48,7 +48,7 @@ class MQTTClient:
     RX = 2048  # bytes, receive buffer
     TX = 2048  # bytes, transmit buffer
     OUTBOX = 4096  # bytes, messages of QoS 1 and 2
-    TIMEOUT = 10000  # ms, of each wait
+    TIMEOUT = 10000  # ms, maximum of each wait
     TRANSPORT = None  # as the argument `transport` of `Client`
     DELAY = 2  # seconds between two tries to reconnect
     DEBUG = False  # whether `log` prints
@@ -76,12 +76,12 @@ class MQTTClient:
         self.lw_qos = 0
         self.lw_retain = False
         self._client = None
-        self._error = None  # why the connection has ended, or what the callback has raised
+        self._error = None  # error that ended the connection, or exception of the callback
         self._since = -1  # ticks when the connection began
         self._unreturned = 0  # number of messages for which `wait_msg` has not returned yet
-        self._arguments = None  # of the `publish` that waits for room
-        self._subscription = None  # whose SUBACK `subscribe` waits for
-        self._packet_id = 0  # of the message whose acknowledgement `publish` waits for
+        self._arguments = None  # arguments of the `publish` that waits for room
+        self._subscription = None  # subscription whose SUBACK `subscribe` waits for
+        self._packet_id = 0  # packet identifier of the message that `publish` waits for
         self._reason = 0  # reason code of that acknowledgement, -1 before it has arrived
 
     @property
@@ -105,7 +105,7 @@ class MQTTClient:
     def connect(self, clean_session=True, timeout=None):
         """Connect; returns True if the broker has kept the session. `timeout` is in seconds.
 
-        Raises MQTTException if the broker refuses the connection, OSError if there is none.
+        Raises MQTTException if the broker refuses the connection, OSError if no connection is possible.
         """
         client = self._client
         if client is None or clean_session:
@@ -184,14 +184,14 @@ class MQTTClient:
         """Publish a message. At QoS 1 and 2 it waits for the acknowledgement, except in the callback.
 
         Raises MQTTException if the broker refuses the message, OSError if the connection is lost or a timeout
-        is over. A message of QoS 1 or 2 is then sent again after `reconnect`.
+        expires. After an OSError a message of QoS 1 or 2 is sent again after `reconnect`.
         """
         client = self._require_connected()
         self._arguments = (_text(topic), msg, qos, retain)
         if not self._until(self._is_accepted):
-            raise OSError(ETIMEDOUT, "the broker takes no more bytes")
+            raise OSError(ETIMEDOUT, "the broker reads no more bytes")
         if not client._is_polling and not self._until(self._is_acked if qos else self._is_written):
-            raise OSError(ETIMEDOUT, "no acknowledgement" if qos else "the broker takes no more bytes")
+            raise OSError(ETIMEDOUT, "no acknowledgement" if qos else "the broker reads no more bytes")
 
     def subscribe(self, topic, qos=0):
         """Subscribe and wait for SUBACK, except in the callback. Raises MQTTException, OSError."""
@@ -210,7 +210,7 @@ class MQTTClient:
         return 0x30
 
     def check_msg(self):
-        """Do as `wait_msg` if a message has already arrived; otherwise return None at once."""
+        """Do the same as `wait_msg` if a message has already arrived; otherwise return None at once."""
         self._require_connected()
         if self._until(self._has_message, 0):
             self._unreturned -= 1
@@ -233,7 +233,7 @@ class MQTTClient:
         start = client._ticks_ms()
         while not done():
             left = timeout - ((client._ticks_ms() - start) & _MASK)
-            was_paused = client.session.rx_paused  # then this poll only handles data received before
+            was_paused = client.session.rx_paused  # then this poll only handles data received earlier
             idle = client._poll_once()
             self._raise_error()
             if done():

@@ -9,11 +9,12 @@ from .core.wire import get_u16, get_varint, varint_size
 def receive(client, topic_filter, begin, qos=1, max_size=65536):
     """Subscribe to messages whose packets have up to `max_size` bytes; they arrive in pieces.
 
-    `begin(message, size)` is called with topic and properties of a message and the size of its payload. It
-    returns a function `take(piece)`, or None to drop the message. `take` is called with each piece of the
-    payload, which lies in the receive buffer: copy it if you keep it. It is called with b"" when the message
-    is complete, or with None if the connection was lost before. After `take(b"")` the message is
-    acknowledged. If `begin` or `take` raises, it is acknowledged with 0x80, Unspecified error.
+    `begin(message, size)` is called for each message. Only topic and properties of `message` are available;
+    `size` is the size of its payload in bytes. `begin` returns a function `take(piece)`, or None to drop the
+    message. `take` is called with each piece of the payload, which lies in the receive buffer: copy it if you
+    keep it. It is called with b"" when the message is complete, or with None if the connection was lost
+    before. After `take(b"")` the message is acknowledged. If `begin` or `take` raises, it is acknowledged
+    with 0x80, Unspecified error.
 
     Call `receive` before `connect`, because CONNECT announces `max_size` (Maximum Packet Size). A message
     that is larger than `rx` and that no `begin` accepts is dropped and acknowledged with 0x97, Quota
@@ -45,7 +46,7 @@ class _StreamFramer(Framer):
         self.sinks = []  # (subscription, begin)
         self._session = session
         self._take = None
-        self._left = -1  # bytes of the payload that are still to come, -1 between such messages
+        self._left = -1  # bytes of the payload still to come, -1 while no large message is being received
         self._is_duplicate = False  # QoS 2: the message was received before
         self._first_byte = self._packet_id = 0  # copies, because `session.packet` is reused meanwhile
         super().__init__(len(session.framer.rx))

@@ -17,11 +17,11 @@ def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
     """Publish `size` bytes that `reader.readinto(buf)` returns, while the client polls.
 
     Returns what `Client.publish` returns, and a false value if another payload is being sent. At QoS 1 and 2
-    `reader` needs `seek`, because after a reconnect the payload is read again from its first byte.
-    `on_ack` reports the end. If the reader fails, can't be read again or returns fewer bytes, the message
-    ends with reason code 0x80. If it fails or returns fewer bytes, the connection ends as well, because a
-    packet that has begun can't end in another way. The buffer has 256 bytes, or more if topic and
-    properties need more.
+    `reader` needs `seek`, because after a reconnect the payload is read again from its first byte. `on_ack`
+    reports the end. If the reader fails, can't be read again or returns fewer than `size` bytes, the message
+    ends with reason code 0x80. If it fails or returns too few bytes, the connection ends as well, because a
+    packet that has begun can't be cancelled. The buffer has 256 bytes, or more if topic and properties need
+    more.
 
     Raises what `Client.publish` raises.
     """
@@ -29,7 +29,7 @@ def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
     if not isinstance(topic, Topic):
         topic = client.topic(topic)
     if not 0 <= qos <= 2 or size < 0:
-        raise ValueError("qos is 0, 1 or 2, size from 0")
+        raise ValueError("qos must be 0 to 2, size >= 0")
     if session.stream_source or (not qos and not client.is_connected):
         return 0
     first_byte = 0x30 | qos << 1 | (1 if retain else 0)
@@ -54,7 +54,7 @@ def is_sending(client):
 
 
 class _Source:
-    """Gives the session the next block of the payload to write."""
+    """Source of the blocks of one payload, which the session writes."""
 
     def __init__(self, session, reader, size, slot, topic, first_byte, properties):
         self._session = session

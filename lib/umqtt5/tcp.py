@@ -5,12 +5,12 @@ object that `select.poll` can watch, with these methods:
 
 - `readinto(buf, n)` reads at most `n` bytes to the start of `buf`. It returns their number, None if no
   bytes are available yet, 0 at the end of the stream.
-- `write(buf, at, n)` writes at most `n` bytes from `buf[at]`. It returns their number, or None if it
-  takes none. It is then called again with the same bytes, perhaps followed by more.
+- `write(buf, at, n)` writes at most `n` bytes from `buf[at]`. It returns their number, or None if the stream
+  accepts none. It is then called again with the same bytes, perhaps followed by more.
 - `close()`
 
-Its errors are OSError. An error with the attribute `is_permanent = True` can't be fixed by retrying.
-A stream may also have:
+Errors are raised as OSError. An error with the attribute `is_permanent = True` can't be fixed by retrying. A
+stream may also have:
 
 - `do_handshake()`: called when the stream is ready, until the connection is open. It returns 0 if the
   connection is open, otherwise the event to wait for: 1 to read, 4 to write.
@@ -36,7 +36,7 @@ def connect(host, port):
     """
     found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     for info in found:
-        if info[0] == socket.AF_INET:  # IPv4 is the address that every broker has
+        if info[0] == socket.AF_INET:  # prefer IPv4, because every broker has an IPv4 address
             break
     else:
         info = found[0]

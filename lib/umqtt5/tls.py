@@ -18,7 +18,7 @@ from .optional.permanent_error import PermanentError
 _VERIFY_FAILED = const(-0x2700)  # error numbers of mbedTLS
 _FATAL_ALERT = const(-0x7780)
 
-_MAX_REFUSALS = const(3)  # number of refusals in a row from which on they count as permanent
+_MAX_REFUSALS = const(3)  # minimum number of refusals in a row for a PermanentError
 
 
 def context(ca=None, cert=None, key=None, verify=True):
@@ -29,7 +29,7 @@ def context(ca=None, cert=None, key=None, verify=True):
     for a broker that asks for them. Each is a path (str) or the content of a file (bytes), PEM or DER.
     MicroPython sends one certificate and no chain. CPython accepts `cert` and `key` as PEM only.
 
-    Without `ca`, `verify=False` is required: the connection is encrypted, but the broker may be anybody.
+    Without `ca`, `verify=False` is required: the connection is encrypted, but its other end may be anyone.
     Raises ValueError, or OSError if a file can't be read.
     """
     _check_arguments(ca, cert, key, verify)
@@ -45,7 +45,7 @@ def context(ca=None, cert=None, key=None, verify=True):
     if cert:
         ders = _ders(cert, b"CERTIFICATE")
         if len(ders) > 1:
-            raise ValueError("cert: one certificate, MicroPython sends no chain")
+            raise ValueError("cert must be one certificate: MicroPython sends no chain")
         made.load_cert_chain(ders[0], _ders(key, b"PRIVATE KEY")[0])
     return made
 
@@ -87,15 +87,16 @@ def wrap(transport, context, server_hostname=None):
 
     `server_hostname` is the name that the broker's certificate must have; None for the `host` of `Client`.
     The handshake does not block: it continues with each piece that arrives. The computation for one piece
-    is not divided. On CPython and below a WebSocket the timeout `connect` limits the handshake, otherwise
-    the timeout `connack`.
+    blocks. On CPython and below a WebSocket the timeout `connect` limits the handshake, otherwise the timeout
+    `connack`.
 
     If the certificate does not verify, or the broker refuses the client with an alert, the connection fails
-    with OSError. From the third time in a row it is a PermanentError, because a transmission error or a
-    clock that is not set yet can cause the first ones. Raises TypeError if `context` is no SSLContext.
+    with OSError. From the third failure in a row on, it fails with PermanentError. The first failures may be
+    due to a transmission error or a clock that is not set yet. Raises TypeError if `context` is not an
+    SSLContext.
     """
     if not hasattr(context, "wrap_socket"):
-        raise TypeError("ssl: an SSLContext, see umqtt5.tls.context")
+        raise TypeError("ssl must be an SSLContext, see umqtt5.tls.context")
     return TLSTransport(transport, context, server_hostname)
 
 
@@ -126,8 +127,8 @@ class TLSTransport:
 class Stream:
     """A stream over MicroPython's `ssl`; see `tcp` for its methods.
 
-    The first reads and writes do the handshake. No port reports its end, so it counts as complete when the
-    first byte is written.
+    The first reads and writes do the handshake. No port reports the end of the handshake, so it counts as
+    complete when the first byte is written.
     """
 
     def __init__(self, transport, below, host):
@@ -135,7 +136,7 @@ class Stream:
         self._below = below
         if hasattr(below, "do_handshake"):
             self.do_handshake = below.do_handshake
-        # poll the TLS socket, not the one below: it may have read bytes that the caller has not
+        # poll the TLS socket, not the one below: TLS may have buffered bytes that the caller has not read yet
         self.pollable = transport.context.wrap_socket(
             below.sock if hasattr(below, "sock") else below,
             server_hostname=host,

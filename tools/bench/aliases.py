@@ -1,7 +1,7 @@
 """Benchmark of topic alias policies when topics outnumber aliases: umqtt5, least recently used, FIFO.
 
-A hundred topics share eight aliases. They are published in turn, or with frequencies by Zipf's law: the
-second topic half as often as the first, the third a third as often. The bytes of umqtt5 are measured in
+A hundred topics share eight aliases. Messages are published to each topic in turn, or with frequencies by
+Zipf's law: to the second topic half as often as to the first, to the third a third as often. The bytes of umqtt5 are measured in
 the VM. For the other two policies they are calculated for the same sequence of topics.
 """
 
@@ -65,7 +65,7 @@ def rotation(sequence: Sequence[int], topic: int) -> int:
 
 
 def measure(folder: Path, quick: bool) -> dict[str, dict[str, float]]:
-    """Return the bytes saved by traffic and policy, in per cent of the bytes written without aliases.
+    """Return the saved bytes for each traffic and policy, as a percentage of the bytes without aliases.
 
     `folder` contains the compiled umqtt5.
     """

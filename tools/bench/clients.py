@@ -20,7 +20,7 @@ class BenchClient:
     name: str  # name in the tables
     adapter: str  # the adapter is vm/client_<adapter>.py
     import_code: str  # Python code that imports all modules that the client needs on a board
-    packages: tuple[str, ...] = ()  # packages and files that are used of the download from PyPI
+    packages: tuple[str, ...] = ()  # packages and files to use from the download (PyPI)
 
 
 OURS = "umqtt5"
@@ -63,7 +63,7 @@ def prepare_client(client: BenchClient, folder: Path) -> None:
 
 
 def compile_file(root: Path, path: Path, folder: Path) -> None:
-    """Compile a Python file, or all below a folder, at -O2.
+    """Compile a Python file, or all Python files below a folder, at -O2.
 
     `path` is below `root`. The `.mpy` files get the same relative paths below `folder`.
     """

@@ -21,7 +21,7 @@ DOCS = ROOT / "docs" / "bench.md"
 JOURNAL_DOCS = ROOT / "docs" / "journal.md"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- begin: make bench -->\n", "<!-- end: make bench -->\n"
-# number of rounds, of which the best rate counts, and duration of each rate measurement in seconds
+# number of rounds (the best rate of all rounds is reported), duration of each rate measurement in seconds
 _ROUNDS, _SECONDS = 7, 0.25
 _QUICK_ROUNDS, _QUICK_SECONDS = 1, 0.02
 
@@ -110,7 +110,7 @@ class _Bench:
                 self.results["clients"][client.name].update(figures)
 
     def measure_rates(self, port: int) -> None:
-        """Measure rates in rounds, each with all clients, so that disturbances affect all of them."""
+        """Measure rates in rounds, each with all clients, so that other load affects all of them."""
         rounds: dict[str, list[dict[str, float | None]]] = {}
         for _ in range(self.rounds):
             for client, figures in self.measure_each("rates", port):
@@ -130,7 +130,7 @@ def write_docs(text: str, path: Path = DOCS) -> None:
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="one short round: rates mean little")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="one short round; the rates are not reliable")] = False,
     client: Annotated[
         list[str] | None, typer.Option("--client", help=f"measure only this client and {OURS}; repeatable")
     ] = None,
@@ -181,7 +181,7 @@ def main(
         typer.echo(f"written: {out.name}/bench.json and {out.name}/bench.png", err=True)
     except ImportError:
         typer.echo(
-            f"written: {out.name}/bench.json. For the chart, matplotlib is missing. Try: make bench", err=True
+            f"written: {out.name}/bench.json. No chart, because matplotlib is not installed. Try: make bench", err=True
         )
     raise typer.Exit(
         0 if all(one.is_met for one in evaluate_targets(results) if one.machine_independent) else 1

@@ -1,4 +1,4 @@
-"""Benchmark of the journal: rate, flash writes, erases and heap per message, synced each or every ten."""
+"""Benchmark of the journal: rate, flash writes, erases and heap per message, with a sync each or every ten."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = {
 def measure(folder: Path, port: int, seconds: float) -> dict[str, dict[str, float]]:
     """Return the figures by kind of traffic.
 
-    `folder` is that of the compiled umqtt5. `port` is that of the responder. `seconds` is the duration of
+    `folder` contains the compiled umqtt5. `port` is that of the responder. `seconds` is the duration of
     each rate measurement.
     """
     # The measurement reads counters of internal classes, so it needs the library without short names.

@@ -95,8 +95,8 @@ def measure_client(
     heap = "64m" if kind == "memory" else "2m"
     figures = run_in_vm(f"import driver; driver.main({arguments})", folder, heap)
     if kind == "memory":
-        # In a VM of its own, because the VM's string table grows in large steps: free space that earlier
-        # imports left in it would hide a part.
+        # Measured in a separate VM. The VM's table of interned strings grows in large steps: free space that
+        # earlier imports left in the table would hide part of the memory.
         code = _IMPORT_HELD.format(import_code=client.import_code)
         figures["import_held"] = run_in_vm(code, folder)["held"]
         figures["connect_held"] += figures["import_held"]

@@ -1,7 +1,7 @@
 """Downloads other MQTT clients (peers) from PyPI with pip, pinned by version and hash.
 
-Packages made for `upip` are archives without a setup.py, which pip rejects. By then pip has checked the
-hash and unpacked the archive, and with `--no-clean` it leaves the files in the temporary folder.
+pip rejects packages made for `upip`, because their archives have no setup.py. However, it first checks the
+hash and unpacks the archive, and with `--no-clean` it leaves the files in the temporary folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REQUIREMENTS = ROOT / "tools" / "requirements" / "peers"
 
 
 class PeerUnavailable(RuntimeError):
-    """A peer cannot be downloaded; the text says why."""
+    """A peer cannot be downloaded; the message is the reason."""
 
 
 def fetch(name: str) -> Path:

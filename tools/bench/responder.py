@@ -1,8 +1,8 @@
-"""Minimal MQTT responder of the benchmark: acknowledges MQTT 3.1.1 and 5.0 packets, and does nothing else.
+"""Minimal MQTT responder of the benchmark: acknowledges MQTT 3.1.1 and 5.0 packets, sends messages.
 
-It stands in for a broker, so that no broker's work is measured. It runs in its own process, so that it
-and the client can each use a processor. It stores only the protocol version, one subscription and one
-alias of a connection.
+It replaces a broker, so that the benchmark does not measure the work of a broker. It runs in its own
+process, so that it and the client can each use a CPU core. For each connection it stores only the protocol
+version, one subscription and one alias.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 
 CONNACK = {4: b"\x20\x02\x00\x00", 5: b"\x20\x06\x00\x00\x03\x22\x00\xff"}  # Topic Alias Maximum 255
-SEND = b"bench/send"  # a message to this topic requests as many messages as its payload says
+SEND = b"bench/send"  # the payload of a message to this topic is the number of messages to send
 PAYLOAD = b"0123456789abcdef0123456789abcdef"
 _MESSAGES_PER_WRITE = 200
 _PAUSE = 0.0005  # seconds
@@ -62,7 +62,7 @@ class Responder:
             if size > 0x7F or end > have:  # incomplete; no packet of the benchmark is longer than 127 bytes
                 return at
             first = data[at]
-            # For speed, QoS 0 messages as long as the benchmark's are skipped: only a request is shorter.
+            # For speed, skip QoS 0 messages that are at least as long as PAYLOAD: only requests are shorter.
             if first != 0x30 or size < len(PAYLOAD):
                 self._packet(first, bytes(data[at + 2 : end]), out)
             at = end
@@ -112,7 +112,7 @@ class Responder:
             self.send(int(rest))
 
     def send(self, count: int) -> None:
-        """Send `count` messages of the subscription."""
+        """Send `count` messages to the subscribed topic."""
         block = self.message * _MESSAGES_PER_WRITE
         for _ in range(count // _MESSAGES_PER_WRITE):
             self.connection.sendall(block)

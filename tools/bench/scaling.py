@@ -11,7 +11,7 @@ _MESSAGES, _QUICK_MESSAGES = 200, 100  # messages per round
 
 
 def measure(folder: Path, quick: bool) -> dict[str, dict[str, float]]:
-    """Return microseconds per message by quantity and number ("1", "10", "100").
+    """Return microseconds per message by kind and number of items ("1", "10", "100").
 
     `folder` contains the compiled umqtt5.
     """

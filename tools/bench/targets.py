@@ -11,7 +11,7 @@ from tools.bench.heap import TARGET_KB
 MIN_QOS1_RATE = 10000  # QoS 1 messages per second, one at a time
 MIN_QOS1_WINDOW_RATE = 30000  # QoS 1 messages per second, 20 in flight
 OVERHEAD = 8  # bytes around the payload of an aliased QoS 0 message
-MAX_SCALING_RATIO = 1.25  # time per message with 100, divided by the time with 1
+MAX_SCALING_RATIO = 1.25  # time per message with 100 items, divided by that with 1 (see _SCALING)
 MIN_ALIASED_RATIO = 1.2  # QoS 0 rate with alias, divided by that of umqtt.simple
 MIN_RECEIVED_RATIO = 1.0  # receive rate, divided by that of umqtt.simple
 _SCALING = {"subscriptions": "subscriptions", "topics": "topics", "inflight": "messages in flight"}

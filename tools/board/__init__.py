@@ -1,1 +1,1 @@
-"""Boards at a cable: definitions, serial ports, MicroPython firmware, and the programs that write it."""
+"""Boards on USB: definitions, serial ports, MicroPython firmware, and the programs that write it."""

@@ -73,12 +73,12 @@ class Board:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of its outputs."""
+        """The names of the outputs of the board."""
         return tuple(self.constants["OUTPUTS"])
 
     @property
     def folder(self) -> Path:
-        """Its folder in `boards/`."""
+        """The folder of the board in `boards/`."""
         return BOARDS / self.key
 
     @property
@@ -126,7 +126,8 @@ def list_modules(key: str) -> list[Path]:
 def _read_constants(paths: list[Path]) -> dict[str, Any]:
     """Return the constants and functions of the modules. A value that is not a literal becomes None.
 
-    Raises KeyError if a required constant is missing, or ValueError.
+    Raises KeyError if a required constant is missing, or ValueError if the key of a dictionary is not a
+    literal.
     """
     found: dict[str, Any] = {}
     targets: list[ast.expr]

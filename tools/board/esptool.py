@@ -172,6 +172,6 @@ def _explain(error: str, log_lines: list[str]) -> str:
         or "readiness" in text
         or "stopped responding" in text
     ):
-        return "the board was unplugged. Plug it in, then try again: its config is saved on this computer"
+        return "the board was unplugged. Plug it in, then try again: make flash restores its saved config"
     last = "".join(log_lines[-1:]) or "it printed nothing"
     return f"esptool failed: {error.strip().splitlines()[0] if error.strip() else last}"

@@ -11,11 +11,11 @@ from tools.errors import UserError
 
 _DISCONNECTED = "the board was unplugged or restarted. Plug it in, then try again"
 _NO_SPACE = "the file system of the board is full. To see its files: make ls. To erase them: make erase"
-# a part of the output of mpremote or the board: message and remedy
+# text in the output of mpremote or of the board: the message and remedy to print
 _REMEDIES = (
     (
         "failed to access",
-        "cannot open the port: another program uses it, or the board was unplugged. Then try again",
+        "cannot open the port. Close other programs that use it, or plug the board in, then try again",
     ),
     (
         "no device found",

@@ -72,5 +72,5 @@ def _checked(device: str) -> str:
         others = ", ".join(port.device for port in find_ports()) or "none"
         raise UserError(f"{device}: no such port. Available ports: {others}")
     if not os.access(device, os.R_OK | os.W_OK):
-        raise UserError(f"{device}: no permission to open the port. To get it: make doctor")
+        raise UserError(f"{device}: no permission to open the port. To see how to get it: make doctor")
     return device

@@ -36,7 +36,7 @@ def drive_names(board: Board) -> tuple[str, ...]:
 
 
 def find_drive(board: Board, mount_point: Path | None = None) -> Path | None:
-    """Return the drive of a board in its bootloader, or None. `mount_point` replaces the usual places."""
+    """Return the drive of a board whose bootloader runs, or None. `mount_point` replaces the usual places."""
     names = drive_names(board)
     candidates = [mount_point] if mount_point else [path for name in names for path in _mount_points(name)]
     for path in candidates:

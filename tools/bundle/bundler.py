@@ -1,8 +1,9 @@
-"""Combines the modules of one file on a board into one source: `core`, `aio`, `journal`, `node`, `config`.
+"""Combines the modules that become one file on a board, such as `core` or `node`, into one source.
 
-Each .mpy file holds its own copy of the names that it uses and a dictionary of its module, and `const()` is
-folded within one file only. So one file for modules that are always loaded together saves heap.
-docs/board-image.md explains each step and what it saves. The result is Python again: one statement a line.
+Each .mpy file has its own module dictionary and its own copy of the names that it uses, and the compiler
+replaces a `const()` by its value only within a file. So one file for modules that are always loaded together
+saves heap. docs/board-image.md explains each step and what it saves. The result is Python source with one
+statement per line.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def to_source(body: Sequence[ast.stmt]) -> str:
 
 
 def used_statements(body: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """All but `from micropython import const` and `import sys` if nothing refers to them any more."""
+    """The statements without absolute imports of one name that no statement refers to."""
     names = {node.id for statement in body for node in ast.walk(statement) if isinstance(node, ast.Name)}
     return [statement for statement in body if not _is_unused_import(statement, names)]
 
@@ -89,7 +90,7 @@ def _constants(tree: ast.Module) -> dict[str, int]:
 def _for_board(
     package: Package, tree: ast.Module, module: str, constants: Constants, file: str
 ) -> list[ast.stmt]:
-    """The statements of a module without what a board does not need, for the file that it goes to."""
+    """The statements of a module as they go into `file`, without those that a board does not need."""
     known = dict(constants.get(module, {}))
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -102,7 +103,7 @@ def _for_board(
 
 
 class _ForBoard(ast.NodeTransformer):
-    """Replaces constants, drops docstrings, annotations and CPython branches, redirects imports."""
+    """Replaces constants, redirects imports, and drops docstrings, annotations and CPython branches."""
 
     def __init__(self, package: Package, constants: dict[str, int], module: str, file: str) -> None:
         self.package, self.constants, self.module, self.file = package, constants, module, file
@@ -159,15 +160,15 @@ class _ForBoard(ast.NodeTransformer):
 
 
 def redirect_import(package: Package, importer: str, node: ast.ImportFrom, file: str) -> None:
-    """Make a relative import in `importer` name the file on a board; `file` is the one that it stands in.
+    """Change a relative import of the module `importer`, in `file` on a board, to name a file on a board.
 
-    Raises ValueError if its names come from modules of several files.
+    Raises ValueError if the imported names come from modules of several files.
     """
     base = package.import_base(importer, node)
     targets = set(package.import_targets(importer, node))
     files = {package.file_of_module.get(target, target) for target in targets}
     if targets - {base} and not any(target in package.file_of_module for target in targets):
-        target = base  # its names are modules: the folder that has them stays
+        target = base  # the imported names are modules that are not combined: keep their folder
     elif len(files) == 1:
         target = files.pop()
     else:
@@ -198,7 +199,7 @@ def _redirect_imports(package: Package, module: str, source: str) -> str:
 
 
 def _without_repeated_imports(body: Iterable[ast.stmt]) -> list[ast.stmt]:
-    """Each import once. Raises ValueError if two modules of a file define the same name."""
+    """Drops repeated imports. Raises ValueError if two modules of a file define the same name."""
     seen: set[str] = set()
     found: list[ast.stmt] = []
     for node in body:

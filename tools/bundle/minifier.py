@@ -1,10 +1,10 @@
-"""Shortens private names in the code of a board, because a board keeps each name in its heap for ever.
+"""Shortens private names in the code of a board, because a board never removes a name from its heap.
 
-MicroPython interns every name that a module brings and never frees one; a name costs about 20 bytes and the
-interning table grows by thousands of bytes at a time. A name that begins with an underscore is used only in
-its own module or class. So `_0`, `_1`, ... replace the private names on a board, and one short name serves
-several: two private names share a short one if no module and no family of classes has both. A name gets the
-same short name in all files, so code that reaches into another object still finds its attributes.
+MicroPython interns each name in a module and never frees it. A name takes about 20 bytes, and the table of
+interned names grows by thousands of bytes at a time. A name that begins with an underscore is used only in
+its own module or class. So `_0`, `_1`, ... replace the private names on a board. Two private names may share
+a short name if no module uses both, and no class together with its base classes and subclasses uses both. A
+name has the same short name in all files, so code that uses private attributes of another object works.
 
 The number of lines stays the same, so a traceback names the same lines.
 """
@@ -33,16 +33,16 @@ from itertools import chain, count
 from tools.bundle.package_tree import LIBRARY
 from tools.paths import FIRMWARE
 
-_POOL = 64  # number of short names that is enough for nearly all private names
+_POOL = 64  # number of short names; enough for nearly all private names
 _ASYNCIO_PRIVATE = {"_dequeue", "_io_queue", "_task_queue"}  # used by umqtt5.aio.scheduler
-# classes in the folders of the library whose objects users hold
+# public classes in the folders of the library
 PUBLIC_CLASSES = {"Client", "MQTTError", "Journal", "Ack", "Message", "MessageIterator"}
-# documented members of classes whose other members only the library uses: Packet, Subscription, Topic
+# public members of classes that are otherwise internal: Packet, Subscription, Topic
 _PUBLIC_MEMBERS = set(
     "topic payload property equals copy_into qos retain dup packet_id reason "
     "topic_filter handler name int_property matches".split()
 )
-# arguments that always hold an object of this class, in functions that take the object
+# names of arguments and variables that always hold an object of this class
 _RECEIVERS = {"session": "Session", "client": "Client"}
 # attributes of sockets, streams, polls and UARTs that CPython does not have
 _ONLY_MICROPYTHON = {"ioctl", "ipoll", "irq", "modify", "poll", "readinto", "register", "unregister", "write"}
@@ -50,7 +50,7 @@ _PLAIN_BASES = {"Exception", "OSError", "ValueError"}  # base classes without pr
 
 
 def shorten_names(files: Mapping[str, str], internal: Collection[str] = ()) -> dict[str, str]:
-    """The same sources with short private names. `files` must be all files that use each other.
+    """The same sources with short private names. `files` must contain all files that use each other's names.
 
     `internal` are names that are shortened as well although they have no underscore.
     """
@@ -62,8 +62,8 @@ def internal_names() -> set[str]:
     """Names of the library that users never write: functions and members of classes that are not public.
 
     Modules in folders are internal, except for `PUBLIC_CLASSES`. Modules beside the folders are public.
-    A name is not internal if something public, a module, an argument or a keyword has it too, if it occurs in
-    a string, or if an object of MicroPython has it.
+    A name is not internal if it is also the name of something public, of a module, an argument or a keyword,
+    if it is the text of a string, or if an object of MicroPython has an attribute of this name.
     """
     defined: set[str] = set()
     kept = _names_of_micropython() | _names_used_by_cable_files() | _PUBLIC_MEMBERS
@@ -76,7 +76,7 @@ def internal_names() -> set[str]:
 
 
 def _names_used_by_cable_files() -> set[str]:
-    """Names in the files that an update over the air never replaces: they must fit each later version."""
+    """Names used in files that no update over the air replaces. They must stay the same in later versions."""
     trees = [ast.parse((FIRMWARE / name).read_text()) for name in ("boot.py", "main.py", "slot.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
@@ -110,7 +110,7 @@ def _class_members(node: ast.ClassDef) -> set[str]:
 
 
 def _uses_as_text(tree: ast.Module) -> set[str]:
-    """Names that are arguments, keywords or text, and attributes of imported modules."""
+    """Names of arguments and keywords, strings, attributes of imported modules, and absolute imports."""
     found: set[str] = set()
     imported = {
         alias.asname or alias.name.partition(".")[0]
@@ -179,8 +179,8 @@ def map_names(files: Mapping[str, str], internal: Collection[str] = ()) -> dict[
                 conflicts[name].add(other)
                 conflicts[other].add(name)
     short: dict[str, str] = {}
-    # the number is derived from the name: adding a name leaves most other names, and the files that they
-    # are in, as they are, so an update over the air stays small
+    # the number is derived from the name, so that a new name changes few other short names and files: an
+    # update over the air stays small
     for name in sorted(known, key=lambda name: (name not in scopes.set_from_outside, crc32(name.encode()))):
         taken = {short[other] for other in conflicts[name] if other in short}
         first = crc32(name.encode()) % _POOL
@@ -211,13 +211,13 @@ class _Scopes(ast.NodeVisitor):
     def __init__(self, internal: Collection[str]) -> None:
         self._internal = internal
         self.defined: set[str] = set()
-        self.kept: set[str] = set(_ASYNCIO_PRIVATE)  # names that are also text, an argument or asyncio's
+        self.kept: set[str] = set(_ASYNCIO_PRIVATE)  # names also used as text, as an argument, or by asyncio
         self.set_from_outside: set[str] = set()  # attributes set on an object of unknown class
         self.set_in_modules: set[str] = set()  # attributes set on an imported module
         self._imported: set[str] = set()
         self._modules: list[set[str]] = []
         self._classes: dict[str, set[str]] = defaultdict(set)
-        self._family: dict[str, str] = {}  # union-find: a class to another of its family
+        self._family: dict[str, str] = {}  # union-find: maps a class to another of its family
         self._own_classes: set[str] = set()
         self._class_stack: list[str] = []
         self._function_depth = 0

@@ -1,4 +1,4 @@
-"""Which source modules become one file on a board, read from the folders of `lib/umqtt5` and `firmware/app`.
+"""Finds which modules become one file on a board, from the folders of `lib/umqtt5` and `firmware/app`.
 
 A folder whose `__init__.py` imports from its own modules is one file on a board: `lib/umqtt5/core/` becomes
 `umqtt5/core.mpy`. Every other module is a file of its own. The folder `cpython` never goes to a board.
@@ -57,7 +57,7 @@ class Package:
         return {module: file for file, modules in self.bundles.items() for module in modules}
 
     def _in_import_order(self, members: Mapping[str, ast.Module]) -> list[str]:
-        # lists, because the order of a set differs from run to run, and the image must not
+        # lists, because the order of a set differs from run to run, but the image must stay the same
         graph = {
             name: [
                 target
@@ -71,7 +71,7 @@ class Package:
         return list(TopologicalSorter(graph).static_order())
 
     def import_targets(self, importer: str, node: ast.ImportFrom) -> list[str]:
-        """The module behind each name of a relative import: the name itself, or the module that has it."""
+        """The module of each name in a relative import: that module itself, or the one that has the name."""
         base = self.import_base(importer, node)
         found = []
         for alias in node.names:
@@ -80,7 +80,7 @@ class Package:
         return found
 
     def import_base(self, importer: str, node: ast.ImportFrom) -> str:
-        """The module or folder that a relative import names behind `from`; "" for the package itself."""
+        """The module or folder that a relative import names after `from`; "" for the package itself."""
         parts = importer.split("/")[: -node.level] + (node.module.split(".") if node.module else [])
         return "/".join(parts)
 

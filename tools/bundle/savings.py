@@ -19,7 +19,7 @@ from tools.bundle.package_tree import APPLICATION, LIBRARY
 from tools.vm import process
 
 _BOARD = "host"
-_HEAP = "256k"  # enough for the image without any of the steps
+_HEAP = "256k"  # enough for the image without one of the steps
 
 _IMPORT_LIBRARY = """
 import gc
@@ -114,7 +114,7 @@ def _heap(image: Path, flash: Path, code: str) -> int:
 
 
 def _modules_apart(sources: Mapping[str, str]) -> dict[str, str]:
-    """The image with each module in a file of its own; but not `config`, which a device releases as one."""
+    """The image with each module in a file of its own, except `config`: a device releases it as one file."""
     files = dict(sources)
     for package, folder in ((LIBRARY, "umqtt5"), (APPLICATION, "app")):
         for file in package.bundles:

@@ -1,4 +1,4 @@
-"""Finds the line of the sources that a line of a bundled file was made from."""
+"""Finds the source line from which a line of a bundled file was generated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.bundle.package_tree import Package
 
 
 class SourceLine(NamedTuple):
-    """A module, named by its path in the package, and a line of it."""
+    """Line number in a module. The module is named by its path in the package."""
 
     module: str
     line: int

@@ -49,7 +49,7 @@ def _find_failures(monitor: DeviceMonitor, devices: list[SimulatedDevice]) -> li
 
 
 class CommandScript:
-    """Sends one command to each device, after its second reading. Used if the demo ends by itself."""
+    """Sends one command to each device, after its second reading. Used if the demo has a time limit."""
 
     def __init__(self, monitor: DeviceMonitor) -> None:
         self._monitor = monitor
@@ -89,7 +89,7 @@ def _show(
     devices: list[SimulatedDevice],
     seconds: float | None,
 ) -> None:
-    """Show the devices until the time is over, the user quits, or all devices have ended."""
+    """Show the devices until the time is up, the user quits, or all devices have stopped."""
     script = CommandScript(monitor) if seconds else None
     alive = set(DEVICE_NAMES)
     deadline = time.monotonic() + (seconds or 1e9)
@@ -153,7 +153,7 @@ def main(
 ) -> None:
     """Run three simulated devices and a broker, and show them live.
 
-    Keys: 1 2 3 switch the lamps, 4 5 6 the relays, q ends. Without a terminal, write lines such as
+    Keys: 1 2 3 switch the lamps, 4 5 6 the relays, q quits. Without a terminal, write lines such as
     `kitchen lamp ON` to standard input.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):

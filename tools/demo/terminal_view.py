@@ -123,12 +123,12 @@ class RichView:
             panels = [self._panel(*row) for row in zip(self._names, states, self._devices)]
             devices = Columns(panels, equal=True, expand=True)
         lamps = " ".join(f"{i + 1} {name}" for i, name in enumerate(self._names))
-        keys = Text(f"keys: lamps {lamps} · relays 4 5 6 · q or Ctrl-C ends", style="dim")
+        keys = Text(f"keys: lamps {lamps} · relays 4 5 6 · q or Ctrl-C quits", style="dim")
         events = Text("\n".join(self._events) or "waiting for the devices")
         self._live.update(Group(devices, events, keys), refresh=True)
 
     def _brief(self, name: str, state: DeviceState) -> Text:
-        """Return a device in a few lines, for a small terminal."""
+        """Return the state of a device in a few lines, for a small terminal."""
         lines = [f"{name} {state.status}  {_switches(state)}"]
         readings = [
             f"{kind} {values[-1]:g} {UNITS.get(kind, '')} {sparklines([*values][-8:])[0]}"

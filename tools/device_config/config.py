@@ -29,6 +29,7 @@ for _name, _ticks in (
 CONFIG_FILE = "config.json"
 CERTIFICATE_FIELDS = ("ca", "cert", "key")  # fields of broker.tls; each names a file beside config.json
 _SECRET_FIELDS = {"password", "secret", "token"}
+_UPDATE_KEY = ".update.key"  # `broker.tls.key` is the name of a file
 _REDACTED = "********"
 _TEXT_FIELDS = ("ssid", "password", "user", "device")  # strings, even if the value looks like a number
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]|(\d+)")
@@ -108,13 +109,13 @@ def _parse_path(key: str) -> list[str | int]:
 
 def _check_is_object(parent: Any, key: str) -> None:
     if not isinstance(parent, dict):
-        raise UserError(f"--set {key}: the field before the last dot is not an object")
+        raise UserError(f"--set {key}: a field in this path is not an object")
 
 
 def _list_entry(parent: Any, index: int, key: str, new: Any) -> Any:
     """Return an entry of a list. The index after the last entry appends `new`."""
     if not isinstance(parent, list) or index > len(parent):
-        raise UserError(f"--set {key}: there is no entry {index}, and no entry before it")
+        raise UserError(f"--set {key}: there is no entry {index}; only the next entry of a list can be added")
     if index == len(parent):
         parent.append(new)
     return parent[index]
@@ -173,10 +174,11 @@ def _no_password() -> str:
     raise ValueError("the private key is encrypted, but a device cannot ask for a password")
 
 
-def redact_secrets(config: Any, field: str = "") -> Any:
-    """Return a copy of a config whose passwords are replaced by asterisks, for printing."""
+def redact_secrets(config: Any, path: str = "") -> Any:
+    """Return a copy of a config whose passwords and keys are replaced by asterisks, for printing."""
     if isinstance(config, dict):
-        return {name: redact_secrets(value, name) for name, value in config.items()}
+        return {name: redact_secrets(value, f"{path}.{name}") for name, value in config.items()}
     if isinstance(config, list):
-        return [redact_secrets(value) for value in config]
-    return _REDACTED if field in _SECRET_FIELDS and config else config
+        return [redact_secrets(value, path) for value in config]
+    is_secret = path.rpartition(".")[2] in _SECRET_FIELDS or path == _UPDATE_KEY
+    return _REDACTED if is_secret and config else config

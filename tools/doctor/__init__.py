@@ -1,1 +1,1 @@
-"""`make doctor`: finds problems between this computer, a board and a broker, and suggests a remedy."""
+"""`make doctor`: finds problems of this computer, a board and a broker, and suggests remedies."""

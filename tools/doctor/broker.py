@@ -20,7 +20,7 @@ from umqtt5.optional.permanent_error import PermanentError
 
 _TIMEOUT = 5  # seconds
 _EXPIRES_SOON = 30  # days
-_PACKET_SIZE = 1024  # bytes, the buffers of a device
+_PACKET_SIZE = 1024  # bytes; default size of a device's packet buffers
 # verification errors of OpenSSL
 _NOT_YET_VALID, _EXPIRED = 9, 10
 _UNTRUSTED = (2, 18, 19, 20, 21)
@@ -38,15 +38,15 @@ def check_host_name(context: CheckContext) -> Iterator[Finding]:
     try:
         addresses = {info[4][0] for info in socket.getaddrinfo(host, endpoint.port, 0, socket.SOCK_STREAM)}
     except OSError as error:
-        context.broker_failure = "its name has no address"
+        context.broker_failure = "its host name cannot be resolved"
         message = f"{host}: no address found: {error.strerror or error}"
         yield Finding(ERROR, "name", message, "check the spelling, or use the IP address of the broker")
         return
     message = f"{host} is {', '.join(sorted(map(str, addresses)))}"
     is_loopback = all(ipaddress.ip_address(str(one).split("%")[0]).is_loopback for one in addresses)
     if endpoint.from_device and is_loopback:
-        message += ", which is the board itself if the board uses it"
-        remedy = "make provision ARGS='--set broker.host=' with the broker's address in your network"
+        message += ", which is the board itself if the board connects to it"
+        remedy = "set the broker's address in your network: make provision ARGS='--set broker.host=ADDRESS'"
         yield Finding(WARNING, "name", message, remedy)
     else:
         yield Finding(OK, "name", message)
@@ -126,7 +126,7 @@ def _verifying_context(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 def _explain_invalid(endpoint: Endpoint, error: ssl.SSLCertVerificationError) -> tuple[str, str]:
-    """Return the message and the remedy for a certificate that fails the verification."""
+    """Return the message and the remedy for a certificate that fails verification."""
     certificate = _read_certificate(endpoint)
     if error.verify_code == _EXPIRED:
         date = f" on {certificate.not_valid_after_utc:%Y-%m-%d}" if certificate else ""
@@ -166,7 +166,7 @@ def _host_names(certificate: x509.Certificate) -> str:
 
 
 def check_mqtt(context: CheckContext) -> Iterator[Finding]:
-    """Connect with MQTT 5.0 and the login, and check the limits in the CONNACK."""
+    """Connect with MQTT 5.0, user and password, and check the limits in the CONNACK."""
     endpoint = context.endpoint
     if endpoint is None:
         return

@@ -38,7 +38,7 @@ def check_clock(context: CheckContext) -> Iterator[Finding]:
 def compare_clock(sources: dict[str, Callable[[], float]], now: Callable[[], float] = time.time) -> Finding:
     """Compare the clock `now` with the first of `sources` that answers.
 
-    A source returns seconds since 1970, like `now`. Its name goes into the finding.
+    A source returns seconds since 1970, like `now`. The finding contains its name.
     """
     for source, get_time in sources.items():
         with contextlib.suppress(

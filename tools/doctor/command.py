@@ -72,7 +72,7 @@ def main(
         drive,
     )
     if broker_url:
-        assert context.endpoint  # reports a malformed URL as wrong usage, not as a finding
+        assert context.endpoint  # parses the URL: a malformed one is a usage error, not a finding
     console = Console(soft_wrap=True)
     found = []
     for finding in run_checks(context, CHECKS):

@@ -78,7 +78,7 @@ class CheckContext:
 
     @cached_property
     def micropython_info(self) -> dict[str, Any] | UserError | None:
-        """The version and build of MicroPython on the board, its year and time. None if there is no port.
+        """The version and build of MicroPython, and the time of the board's clock. None if there is no port.
 
         Reading it stops the program that runs on the board.
         """
@@ -95,7 +95,7 @@ class CheckContext:
 
     @cached_property
     def board(self) -> Board | None:
-        """The selected board, otherwise the board that the build of MicroPython is for."""
+        """The selected board, otherwise the board for which its MicroPython was built."""
         if self.selected_board or not isinstance(self.micropython_info, dict):
             return self.selected_board
         for board in map(load_board, list_boards()):

@@ -48,7 +48,7 @@ def rate_cached_firmware(board: Board, path: Path | None) -> Finding:
 
 
 def check_micropython(context: CheckContext) -> Iterator[Finding]:
-    """Check the version of MicroPython on the board, and that it loads our .mpy files."""
+    """Check the version of MicroPython on the board, and that it can load the project's .mpy files."""
     info, board = context.micropython_info, context.board
     if info is None:
         return
@@ -70,7 +70,7 @@ def check_micropython(context: CheckContext) -> Iterator[Finding]:
         yield Finding(OK, subject, message)
     if board is None:
         message = "unknown model: application and config were not checked"
-        remedy = f"name the board: BOARD= one of {', '.join(definition.list_boards())}"
+        remedy = f"select the board with BOARD=, one of {', '.join(definition.list_boards())}"
         yield Finding(WARNING, "board", message, remedy)
 
 
@@ -113,14 +113,14 @@ def check_config(context: CheckContext) -> Iterator[Finding]:
 
 
 def check_board_clock(context: CheckContext) -> Iterator[Finding]:
-    """Warn if a device that uses TLS has no time: certificates then seem to be not valid yet."""
+    """Warn if the clock of a device that uses TLS is not set: valid certificates then seem not yet valid."""
     if not isinstance(context.micropython_info, dict) or not isinstance(context.config, DeviceConfig):
         return
     year = context.micropython_info["year"]
     endpoint = context.endpoint
     uses_tls = endpoint is not None and endpoint.from_device and endpoint.tls
     if uses_tls and year < _EARLIEST_YEAR:
-        message = f"not set, the year is {year}; a broker's certificate that begins later is refused"
+        message = f"not set, the year is {year}; a certificate whose validity begins later is refused"
         remedy = (
             "let the device reach a time server (ntp in its config), or use the certificates of `make fleet`"
         )

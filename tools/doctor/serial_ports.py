@@ -42,7 +42,7 @@ class User:
     name: str
     uid: int
     gids: frozenset[int]  # groups of this process
-    groups: frozenset[str]  # names of groups in the system's files; they apply from the next login on
+    groups: frozenset[str]  # names of its groups in /etc/group; a new one applies after the next login
 
 
 def current_user() -> User:
@@ -109,7 +109,7 @@ def explain_no_permission(port: SerialPort, status: os.stat_result, user: User) 
         message = f"no permission for {user.name}, and no group has one"
         remedy = _add_udev_rule(port)
     elif status.st_gid in user.gids:
-        message = f"no permission for {user.name}, a member of its group {group}"
+        message = f"no permission for {user.name}, although {user.name} is in the port's group {group}"
         remedy = f"an access control list may forbid it: sudo setfacl -x u:{user.name} {port.device}"
     elif group in user.groups:
         message += f"; {user.name} has joined it since the last login"
@@ -173,7 +173,7 @@ def check_port_grabbers(context: CheckContext) -> Iterator[Finding]:
 def find_port_grabbers(proc: Path, rules: list[Path]) -> Iterator[Finding]:
     """Look for ModemManager among the processes, and for brltty in the folders of udev `rules`.
 
-    ModemManager probes a new port for some seconds. brltty takes CH340 and CP210x chips for Braille displays.
+    ModemManager probes a new port for some seconds. brltty treats CH340 and CP210x chips as Braille displays.
     """
     for path in proc.glob("[0-9]*/comm"):
         try:
@@ -185,14 +185,14 @@ def find_port_grabbers(proc: Path, rules: list[Path]) -> Iterator[Finding]:
             yield Finding(WARNING, name, "it writes to each new serial port for some seconds", remedy)
             break
     if any(next(folder.glob("*brltty*.rules"), None) for folder in rules):
-        message = "it takes boards with a CH340 or CP210x for Braille displays"
+        message = "it treats boards with a CH340 or CP210x as Braille displays, and occupies their ports"
         yield Finding(
             WARNING, "brltty", message, "sudo apt-get remove brltty, unless you use a Braille display"
         )
 
 
 def check_boot_drive(context: CheckContext) -> Iterator[Finding]:
-    """Report a board whose UF2 bootloader runs: it shows up as a drive."""
+    """Report a board whose UF2 bootloader is running: it appears as a drive."""
     selected = context.selected_board
     for board in [selected] if selected else map(definition.load_board, definition.list_boards()):
         if not board.chip.startswith("rp2"):

@@ -32,7 +32,7 @@ from tools.fleet import secret_files
 _VALID_FROM = datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc)
 _CA_YEARS = 30
 _YEAR = datetime.timedelta(days=365)
-_RENEW_BEFORE = datetime.timedelta(days=90)  # time before the end of validity
+_RENEW_BEFORE = datetime.timedelta(days=90)  # certificates that expire sooner are replaced
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class CertificateAuthority:
     def __init__(self, folder: Path, common_name: str = "umqtt5 fleet") -> None:
         """Load the authority from `folder`, or create it there if `ca.key` does not exist.
 
-        Raises UserError if the files cannot be read or do not belong together.
+        Raises UserError if the files cannot be read or the key does not match the certificate.
         """
         secret_files.make_folder(folder)
         cert, key = folder / "ca.pem", folder / "ca.key"
@@ -68,7 +68,7 @@ class CertificateAuthority:
             not isinstance(loaded, ec.EllipticCurvePrivateKey)
             or loaded.public_key() != self._cert.public_key()
         ):
-            raise UserError(f"{folder}: ca.key does not belong to ca.pem. Restore both from a backup")
+            raise UserError(f"{folder}: ca.key does not match ca.pem. Restore both from a backup")
         self._key = loaded
 
     @property
@@ -114,7 +114,11 @@ class CertificateAuthority:
         return CertificateAndKey(cert.public_bytes(Encoding.PEM), _key_pem(key))
 
     def is_valid(self, pair: CertificateAndKey, name: str) -> bool:
-        """Return whether this authority issued the pair, for `name`, and it is valid for 90 more days."""
+        """Return whether a certificate and key can still be used for `name`.
+
+        This authority must have issued the certificate for `name`, the key must match it, and more than 90
+        days must be left until it expires.
+        """
         with contextlib.suppress(ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
             cert = x509.load_pem_x509_certificate(pair.cert)
             cert.verify_directly_issued_by(self._cert)

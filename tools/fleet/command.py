@@ -45,7 +45,7 @@ _TEMPLATE = """\
 # Description of a fleet. `make fleet ARGS=generate` writes the files of each device.
 # All fields: docs/fleet.md
 
-name = {name}     # device name: must contain the number; 1 to 23 letters, digits, - or _
+name = {name}     # pattern of the device names: with {{number}}; 1 to 23 letters, digits, - or _
 count = {count}     # number of devices
 board = {board}     # a folder of boards/
 prefix = "umqtt5"     # first part of all topics
@@ -75,12 +75,12 @@ def _fleet() -> None:
 def init(
     board_key: BoardKey = "esp32",
     count: Annotated[int, typer.Option(min=1, help="number of devices")] = 10,
-    name: Annotated[str, typer.Option(help="device names, with {number} in it")] = "greenhouse-{number:03}",
-    host: Annotated[str, typer.Option(help="host of the broker, as the devices reach it")] = "192.168.1.10",
+    name: Annotated[str, typer.Option(help="pattern of the device names; must contain {number}")] = "greenhouse-{number:03}",
+    host: Annotated[str, typer.Option(help="host name or IP address of the broker for the devices")] = "192.168.1.10",
     file: File = _FILE,
     force: Annotated[bool, typer.Option("--force", help="overwrite an existing file")] = False,
 ) -> None:
-    """Write a first fleet description."""
+    """Write an example of a fleet description."""
     target = definition.load_board(board_key)
     if file.exists() and not force:
         raise UserError(f"{file} already exists. Edit it, or overwrite it with --force")
@@ -127,7 +127,7 @@ def generate(file: File = _FILE, out: Out = _OUT) -> None:
 def list_devices(
     file: File = _FILE, as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False
 ) -> None:
-    """List the devices, and which of them were flashed with their present files."""
+    """List the devices: when each was flashed, and whether its files have changed since."""
     fleet = description.load_fleet(file)
     store = FleetStore(secrets_folder(file))
     rows = []
@@ -154,12 +154,12 @@ def flash(
     port: Port = None,
     firmware: Annotated[Optional[Path], typer.Option(help="flash MicroPython from this file")] = None,
     reflash: Annotated[
-        bool, typer.Option("--reflash", help="flash devices again that are up to date")
+        bool, typer.Option("--reflash", help="also flash devices that are up to date")
     ] = False,
 ) -> None:
     """Flash boards, one after the other: wait for a board, flash it, print its label.
 
-    It can be interrupted: each flashed device is recorded, and the next run continues after it.
+    You can interrupt it: each flashed device is recorded, and the next run skips it.
     """
     from tools.fleet.flash import flash_all, select_devices  # needs the packages for boards
 
@@ -178,7 +178,7 @@ def flash(
 @app.command()
 def run(
     count: Annotated[
-        Optional[int], typer.Option(min=1, help="number of devices, instead of those of the description")
+        Optional[int], typer.Option(min=1, help="simulate this many devices instead of those in the file")
     ] = None,
     broker_choice: Annotated[
         str,
@@ -198,7 +198,7 @@ def run(
     file: File = _FILE,
     report: Annotated[Path, typer.Option(help="JSON file for the results")] = _REPORT,
 ) -> None:
-    """Simulate the fleet and measure it: each device is a process of the real MicroPython VM.
+    """Run a load test of the simulated fleet. Each device is a process of the MicroPython VM.
 
     `--broker mosquitto` starts mosquitto with the fleet's password file, ACL and certificates. The exit
     code is 1 if a device did not come online, lost its connection, or did not answer a command.
@@ -251,7 +251,7 @@ def _run(
         else:
             fleet = description.load_fleet(file)
             store = FleetStore(secrets_folder(file))
-        # the fleet's own CA issues the certificate of the simulated broker, whichever CA the real one has
+        # ignore the CA of the real broker: in a simulation, the fleet's own CA issues the broker's certificate
         fleet.broker.ca = None
         with console.status("keys, certificates, configs"):
             wanted = build_device_files(fleet, store, file)
@@ -274,7 +274,7 @@ def _run(
 
 
 def _raise_open_files_limit(wanted: int) -> None:
-    """Raise the limit of open files: each device needs one for its console and one for its socket."""
+    """Raise the limit on open files: each device needs two, for its console and its socket."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted + 256:
         limit = wanted + 256 if hard == resource.RLIM_INFINITY else min(hard, wanted + 256)

@@ -1,4 +1,4 @@
-"""Fleet description (`fleet.toml`): load, validate with pydantic, expand into the single devices."""
+"""Fleet description (`fleet.toml`): load, validate with pydantic, expand into a list of devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.errors import UserError
 
 _SECRET_FIELDS = ("password",)  # fields whose values are never printed
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,23}")
-_RESERVED_NAMES = ("broker", "dashboard")  # folders beside those of the devices; "dashboard" is a user, too
+_RESERVED_NAMES = ("broker", "dashboard")  # names of other generated folders; "dashboard" is also a user
 _EXAMPLE = "greenhouse-{number:03}"
 
 
@@ -28,7 +28,7 @@ Seconds = Annotated[float, Field(ge=0.1, le=86400, strict=False)]
 
 
 class Broker(_Table):
-    """`[broker]`: the broker as the devices reach it.
+    """`[broker]`: the broker to which the devices connect.
 
     With `tls` and without `ca`, the fleet's own CA issues the broker's certificate.
     """
@@ -41,7 +41,7 @@ class Broker(_Table):
 
     @property
     def effective_port(self) -> int:
-        """`port`, or the default port of MQTT with or without TLS."""
+        """`port`, or by default 8883 with TLS and 1883 without."""
         return self.port or (8883 if self.tls else 1883)
 
 
@@ -53,7 +53,7 @@ class Wifi(_Table):
 
 
 class Sensor(_Table):
-    """`[[sensors]]`: a sensor. The fields of its kind are checked later, with the device's own code."""
+    """`[[sensors]]`: a sensor. The device's own code later checks the fields specific to its kind."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -63,7 +63,7 @@ class Sensor(_Table):
 
 
 class Actuator(_Table):
-    """`[[actuators]]`: an actuator. The fields of its kind are checked later, with the device's own code."""
+    """`[[actuators]]`: an actuator. The device's own code later checks the fields specific to its kind."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -134,7 +134,7 @@ class Fleet(_Table):
 
 
 class Device(BaseModel):
-    """One device of the fleet: its own settings, and the fleet's for all others."""
+    """One device of the fleet. A setting that its `[[devices]]` entry lacks has the value of the fleet."""
 
     name: str
     board: str
@@ -165,7 +165,7 @@ def load_fleet(path: Path) -> Fleet:
 def parse_fleet(found: dict[str, Any], file: str) -> Fleet:
     """Build a Fleet from parsed TOML. `file` names the file in errors.
 
-    Raises UserError that names the first wrong field.
+    Raises a UserError that names the first wrong field.
     """
     try:
         return Fleet.model_validate(found)

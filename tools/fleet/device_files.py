@@ -42,7 +42,7 @@ class DeviceFiles:
 
 
 def build_device_files(fleet: Fleet, store: FleetStore, file: Path) -> list[DeviceFiles]:
-    """Build the files of all devices, checked with the device's own config check.
+    """Build the files of all devices, and validate them with the device's own code.
 
     `file` is the path of the fleet description. Raises UserError.
     """

@@ -23,7 +23,7 @@ _OPTIONAL_KEYS = ("broker.port", "broker.user", "broker.password", "broker.keep_
 
 
 def _flash_one(one: DeviceFiles, folder: Path, port: str, firmware: Optional[Path], console: Console) -> str:
-    """Flash one board: MicroPython, library, application and config. Returns the port it has afterwards."""
+    """Flash MicroPython, library, application and config. Returns the board's port after flashing."""
     config_options = ConfigOptions(
         config_file=folder / "config.json",
         assignments=[f"{key}=null" for key in _OPTIONAL_KEYS if not _has(one, key)],
@@ -64,10 +64,10 @@ def flash_all(
 ) -> None:
     """Flash a board for each device of `wanted`, in order.
 
-    Each flashed device is recorded at once, so a later run continues after it. If a board fails, the
-    error is printed, and the next board gets the same device. `out` has a folder of files per device.
-    `port` limits the search to one serial port. Raises UserError if the serial port of a board cannot be
-    used.
+    Each flashed device is recorded at once, so a later run can skip it. If flashing fails, the error is
+    printed, and the next board is flashed with the files of the same device. `out` contains a folder of
+    files for each device. `port` limits the search to one serial port. Raises UserError if the serial port
+    of a board cannot be used.
     """
     for number, one in enumerate(wanted, 1):
         console.rule(f"{one.name} ({number} of {len(wanted)})")
@@ -105,7 +105,7 @@ def _wait_for_board(target: Board, port: str | None, console: Console) -> str:
             if len(ports) == 1:
                 return serial_ports.choose_port(ports[0], target)
             if ports:
-                status.update(f"{len(ports)} boards are plugged in: leave only one")
+                status.update(f"{len(ports)} boards are plugged in: unplug all but one")
             time.sleep(_POLL_INTERVAL)
 
 

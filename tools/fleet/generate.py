@@ -84,7 +84,7 @@ def _remove_others(out: Path, names: set[str], generated: GeneratedFiles) -> Non
 def _write_broker_and_dashboard(
     fleet: Fleet, store: FleetStore, wanted: list[DeviceFiles], file: Path, out: Path
 ) -> list[str]:
-    """Write the files of broker and dashboard; returns the names of the broker's changed files."""
+    """Write the files of the broker and the dashboard; returns the names of the broker's changed files."""
     folder, dashboard = secret_files.make_folder(out / _BROKER), secret_files.make_folder(out / _DASHBOARD)
     changed = write_broker_files(fleet, store, [one.name for one in wanted], folder, fleet.broker.host)
     text = "\n".join(
@@ -111,7 +111,7 @@ def requires_login(fleet: Fleet) -> bool:
 def write_broker_files(
     fleet: Fleet, store: FleetStore, names: list[str], folder: Path, host: str
 ) -> list[str]:
-    """Write password file, ACL and certificates of a broker into `folder`.
+    """Write the password file, ACL and certificates of a broker into `folder`.
 
     `names` are the devices. `host` is the name or address in the broker's certificate. With `broker.ca`
     the broker keeps its own certificate, so none is written. Returns the names of the files that are new

@@ -29,7 +29,7 @@ class DeviceStats:
     is_online: bool = False
     was_online: bool = False  # whether it has been online since the start
     offline_count: int = 0  # how often it went offline
-    connects: int = 0  # connections that it made, from its health message
+    connects: int = 0  # number of connections it has made, from its health message
     heap_free: int = 0  # bytes, from its health message
     actuators: set[str] = field(default_factory=set)  # each as platform/name
 
@@ -48,7 +48,7 @@ class LoadClient:
         self.latencies: list[float] = []  # seconds from each command to its answer
         self.connection_losses = 0  # of this client
         self._prefix = prefix
-        # commands without an answer: correlation data: device, time sent
+        # unanswered commands: device and time sent, by correlation data
         self._waiting: dict[bytes, tuple[str, float]] = {}
         self._number = 0  # number of the last command
         self._client = client = Client(
@@ -95,15 +95,16 @@ class LoadClient:
         return sum(self.devices[name].is_online for name, _ in self._waiting.values())
 
     def reset_counters(self) -> None:
-        """Reset the counters of messages and commands, and the latencies. Others are kept."""
+        """Reset the counters of messages and commands, and the latencies. Keep all others."""
         self.messages = self.commands_sent = self.commands_refused = 0
         self.latencies.clear()
         self._waiting.clear()
 
     def command(self, name: str) -> None:
-        """Send TOGGLE to an actuator of a device, another one each time. Does nothing if it has none.
+        """Send TOGGLE to one actuator of a device, selected by the command number.
 
-        The Response Topic is below the device's base topic, because the broker's ACL allows no other.
+        Does nothing if no actuator of the device accepts TOGGLE. The Response Topic is below the device's
+        base topic, because the broker's ACL allows the device to publish only there.
         """
         actuators = sorted(
             one for one in self.devices[name].actuators if one.split("/")[0] in _TOGGLED_PLATFORMS
@@ -128,7 +129,7 @@ class LoadClient:
 
     def _clear_retained(self) -> None:
         ends = time.monotonic() + _CLEANUP_TIMEOUT
-        while self.online_count and time.monotonic() < ends:  # the wills are retained messages, too
+        while self.online_count and time.monotonic() < ends:  # the wills are retained: wait for them
             self._client.poll(20)
         for name, device in self.devices.items():
             for topic in ("status", *sorted(device.actuators)):
@@ -145,7 +146,7 @@ class LoadClient:
             self.connection_losses += 1
 
     def _count(self, message: Any) -> tuple[DeviceStats | None, list[str]]:
-        """Count a message; returns its device, None if unknown, and the topic levels below the prefix."""
+        """Count a message; returns its device (None if unknown) and the topic levels after the prefix."""
         levels = message.topic[len(self._prefix) + 1 :].split("/")
         device = self.devices.get(levels[0])
         if device is not None:
@@ -186,7 +187,7 @@ class LoadClient:
 
 
 def _parse_object(payload: bytes) -> dict[str, Any]:
-    """Return the JSON object in a payload, an empty one if it is none."""
+    """Return the JSON object in a payload, or {} if the payload is not a JSON object."""
     try:
         found = json.loads(payload)
     except (ValueError, RecursionError):

@@ -29,7 +29,7 @@ class LoadProfile:
     seconds: float  # duration of the measurement
     starts_per_second: float  # devices started per second
     commands_per_second: float  # commands per second to all devices together; 0: none
-    online_timeout: float = 60  # seconds after the latest start; devices not online by then have failed
+    online_timeout: float = 60  # seconds from the last start until the measurement starts anyway
 
 
 @dataclass
@@ -44,7 +44,7 @@ class RunStatus:
 
 
 class LoadTest:
-    """One load test: `device_files` are the devices, which run in folders below `folder`."""
+    """Load test of the devices in `device_files`. Each runs in its own folder below `folder`."""
 
     def __init__(
         self, device_files: list[DeviceFiles], broker: SimulatedBroker, load_client: LoadClient, folder: Path
@@ -58,8 +58,8 @@ class LoadTest:
     def run(self, profile: LoadProfile, on_progress: Callable[[RunStatus], None], report: Report) -> None:
         """Run the test and fill in `report`. `on_progress` is called many times per second.
 
-        Ctrl-C ends the measurement early. Raises UserError if memory is short, VmNotFound, OSError or
-        MQTTError.
+        Ctrl-C ends the measurement early. Raises VmNotFound, OSError or MQTTError, and UserError if this
+        computer has too little memory.
         """
         began = time.monotonic()
         self._start(profile, on_progress)
@@ -164,7 +164,7 @@ class LoadTest:
 
 
 def _find_failure(device: SimulatedDevice | None, stats: DeviceStats) -> str | None:
-    """Return why a device failed, with the last line of its console; None if it was online all the time."""
+    """Return why a device failed, with the last line of its console; None if it did not fail."""
     if device is None:
         return "was not started"
     if not device.is_running:

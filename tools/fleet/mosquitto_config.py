@@ -13,7 +13,7 @@ from tools.fleet.description import Credentials
 
 # user name that may read and command all devices; dashboards and `fleet run` use it
 DASHBOARD_USER = "dashboard"
-# PBKDF2 iterations that mosquitto_passwd uses. They are few, which is enough for random passwords.
+# Number of PBKDF2 iterations, as mosquitto_passwd uses. It is low, but sufficient for random passwords.
 _ITERATIONS = 101
 _SALT_SIZE = 12  # bytes
 
@@ -44,8 +44,8 @@ def verify_password(text: str, hashed: str) -> bool:
 def render_password_file(passwords: Mapping[str, str], before: str) -> str:
     """Return the content of mosquitto's password file, with a line per user.
 
-    `before` is the present content. Its hashes are reused if they fit, so that the file changes only if
-    a password does.
+    `before` is the current content. A hash that matches the password is reused, so the file changes only
+    when users or passwords change.
     """
     old_hashes = dict(line.split(":", 1) for line in before.splitlines() if ":" in line)
     lines = []
@@ -58,7 +58,7 @@ def render_password_file(passwords: Mapping[str, str], before: str) -> str:
 
 
 def render_acl_file(prefix: str) -> str:
-    """Return mosquitto's ACL file: devices use their own topics, the dashboard user all of the fleet.
+    """Return mosquitto's ACL file: devices may use their own topics, the dashboard user all topics.
 
     `prefix` is the first part of the fleet's topics.
     """
@@ -79,11 +79,12 @@ def render_acl_file(prefix: str) -> str:
 
 
 def render_config_lines(credentials: Credentials, tls: bool, folder: Path | str) -> list[str]:
-    """Return the lines of mosquitto.conf for TLS, authentication and ACL, to follow its `listener` line.
+    """Return the lines of mosquitto.conf for TLS, login and ACL. They belong after the `listener` line.
 
     `folder` is the folder of the other files on the broker's computer.
     """
-    # Without it, Nagle's algorithm delays an answer by 40 ms, until the segment before it is acknowledged.
+    # Without this line, Nagle's algorithm holds back an answer until the previous segment is acknowledged,
+    # which can take 40 ms.
     lines = ["set_tcp_nodelay true"]
     if tls:
         lines += [f"cafile {folder}/ca.pem", f"certfile {folder}/server.pem", f"keyfile {folder}/server.key"]

@@ -40,7 +40,7 @@ class Report:
     refused: int = 0  # number of commands that a device refused
     latency_ms: dict[str, float] = field(default_factory=dict)
     reconnects: int = 0  # number of reconnects of all devices
-    dashboard_connection_losses: int = 0  # of the client that measures
+    dashboard_connection_losses: int = 0  # number of times that the load client lost its connection
     memory: list[int] = field(default_factory=list)  # memory of each VM, sorted
     heap_free: list[int] = field(default_factory=list)  # free heap of each device, sorted
     failed: dict[str, str] = field(default_factory=dict)  # device: reason
@@ -97,7 +97,7 @@ class Report:
 
 
 def _median_and(ordered: list[int], index: int, name: str) -> dict[str, int]:
-    """Return the median of a sorted list, and the value at `index` as `name`; empty if the list is."""
+    """Return the median of a sorted list, and its value at `index` under the key `name`; {} if it is empty."""
     return {"median": ordered[len(ordered) // 2], name: ordered[index]} if ordered else {}
 
 

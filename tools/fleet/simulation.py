@@ -60,11 +60,11 @@ def default_fleet(count: int, secured: bool, period: float = DEFAULT_PERIOD) -> 
 def open_broker(
     broker_choice: str, fleet: Fleet, store: FleetStore, names: list[str], ca: Path | None, folder: Path
 ) -> Iterator[SimulatedBroker]:
-    """Start or reach the broker of a simulated fleet, for the duration of the block.
+    """Start a broker for a simulated fleet until the end of the block, or check the broker at a URL.
 
     `broker_choice` is `iotcore`, `mosquitto` or a URL. `mosquitto` is configured in `folder` with the
-    credentials that the fleet description requires. `names` are the devices. `ca` is the CA file of a
-    broker given by URL. Raises UserError.
+    credentials that the fleet description requires. `names` are the device names. `ca` is the CA
+    file for a broker at a URL. Raises UserError.
     """
     user = password = None
     if fleet.credentials.password:
@@ -91,7 +91,7 @@ def _configured_mosquitto(
     generate.write_broker_files(fleet, store, names, folder, _LOCAL)
     lines = mosquitto_config.render_config_lines(fleet.credentials, fleet.broker.tls, folder)
     anonymous = not generate.requires_login(fleet)
-    # At the start of a test, many devices publish at the same time.
+    # The default queue is too short for the many devices that publish at the same time when a test starts.
     return broker.Mosquitto(*lines, "max_queued_messages 10000", anonymous=anonymous)
 
 
@@ -134,14 +134,14 @@ def dashboard_ssl_context(broker: SimulatedBroker, fleet: Fleet, store: FleetSto
 
 
 def for_host_board(one: DeviceFiles, broker: SimulatedBroker) -> DeviceFiles:
-    """Return the files of the same device for the host board and this broker.
+    """Adapt the files of a device to the host board and to this broker.
 
-    Names and periods stay. Sensors and outputs are replaced by those of this computer.
+    Names and periods are kept. Sensors that this computer lacks and all pins are replaced.
     """
     target = definition.load_board("host")
     config = copy.deepcopy(one.config)
     config.pop("wifi", None)
-    config["ntp"] = []  # this computer's clock is right, and many devices would query a server at once
+    config["ntp"] = []  # the clock of this computer is set, and many devices would query a server at once
     broker_config = config["broker"]
     broker_config.update(host=broker.address.host, port=broker.address.port)
     if broker.shared_credentials:
@@ -167,7 +167,7 @@ def for_host_board(one: DeviceFiles, broker: SimulatedBroker) -> DeviceFiles:
 
 
 def start_device(one: DeviceFiles, folder: Path) -> SimulatedDevice:
-    """Start a device in `folder`, with its certificates there. Raises VmNotFound or OSError."""
+    """Write the certificates of a device into `folder`, and start it there. Raises VmNotFound or OSError."""
     secret_files.make_folder(folder)
     for name, data in one.certificates.items():
         secret_files.write_file(folder / name, data)
@@ -175,7 +175,7 @@ def start_device(one: DeviceFiles, folder: Path) -> SimulatedDevice:
 
 
 def memory_usage(device: SimulatedDevice) -> int | None:
-    """Return the memory of a device's process in bytes (PSS: shared pages divided); None if unknown."""
+    """Return the memory of a device's process in bytes (PSS); None if unknown."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{device.pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

@@ -83,7 +83,7 @@ class FleetStore:
         return self._state.get(name, {}).get("outfit")
 
     def record_flashed(self, name: str, digest: str, port: str) -> None:
-        """Record that a device was flashed now, at once, because the run may be interrupted."""
+        """Record that a device has just been flashed. Written at once, because the run may be interrupted."""
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         self._state[name] = {"flashed": now, "outfit": digest, "port": port}
         secret_files.write_file(self.folder / "state.json", json.dumps(self._state, indent=1, sort_keys=True))

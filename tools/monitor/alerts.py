@@ -18,7 +18,7 @@ _MIN_SILENCE = 30.0  # seconds
 
 @dataclass(frozen=True)
 class AlertRule:
-    """An alert rule: a limit of a reading. `device` `*` stands for any device."""
+    """An alert rule: a limit of a reading. If `device` is `*`, it applies to every device."""
 
     device: str
     reading: str
@@ -63,9 +63,10 @@ class Alerts:
             self._end(device, name)
 
     def check_devices(self, devices: dict[str, DeviceState], now: float | None = None) -> None:
-        """Check which devices are offline, or silent for five times their usual interval and for 30 s.
+        """Start or end the alerts of devices that are offline or silent.
 
-        The usual interval is the longest recent one. `now` is in seconds since the epoch.
+        A device is silent if its last message is older than 30 s and than five times its usual interval
+        (the longest recent interval between messages). `now` is in seconds since the epoch.
         """
         now = time.time() if now is None else now
         for name, device in devices.items():

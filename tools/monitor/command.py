@@ -23,7 +23,7 @@ def main(
     ca: CaFile = None,
     cert: CertFile = None,
     key: KeyFile = None,
-    web: Annotated[bool, typer.Option("--web", help="web page on this computer")] = False,
+    web: Annotated[bool, typer.Option("--web", help="show a web page instead of the terminal view")] = False,
     web_port: Annotated[int, typer.Option(min=0, max=65535, help="port of the web page; 0: a free port")] = 0,
     alert: Annotated[
         Optional[list[str]],
@@ -31,12 +31,12 @@ def main(
     ] = None,
     record: Annotated[Optional[Path], typer.Option(help="append readings to this CSV file")] = None,
     seconds: Annotated[
-        Optional[float], typer.Option(min=1, help="end after this time, if the output is not a terminal")
+        Optional[float], typer.Option(min=1, help="stop after this many seconds, if the output is not a terminal")
     ] = None,
 ) -> None:
     """Show all devices of a broker live: status, readings with plots, alerts; send commands to switches.
 
-    If the output is not a terminal, it prints lines. If the connection is lost, it reconnects by itself.
+    If the output is not a terminal, it prints lines. If the connection is lost, it reconnects automatically.
     """
     console = Console(soft_wrap=True)
     rules = [alerts.parse_rule(text) for text in alert or []]
@@ -58,7 +58,7 @@ def main(
 
 
 def _print_lines(model: MonitorModel, console: Console, seconds: float | None) -> None:
-    """Print events as they come, and all readings every two seconds, until the time is over or Ctrl-C."""
+    """Print events when they occur and all readings every two seconds, for `seconds` or until Ctrl-C."""
     last_event = last_readings = 0.0
     ends = time.monotonic() + (seconds or 1e9)
     with contextlib.suppress(KeyboardInterrupt):

@@ -19,7 +19,7 @@ from umqtt5 import Client, MQTTError
 from umqtt5.properties import CORRELATION_DATA, pack
 
 HISTORY = 40  # default number of values stored per reading
-# Limits, so that no publisher can fill the memory. Messages beyond them are counted and dropped.
+# Limits, so that no publisher can fill the memory. Messages beyond them are counted, but not stored.
 MAX_DEVICES = 500
 MAX_ITEMS_PER_DEVICE = 64  # maximum number of readings, and of switches
 MAX_NAME_LENGTH = 48  # characters
@@ -65,12 +65,12 @@ class Command:
 
 
 def sanitize(text: str, limit: int = MAX_NAME_LENGTH) -> str:
-    """Return a received text made safe to display: cut to `limit` characters, control characters as `?`."""
+    """Make received text safe to display: cut it to `limit` characters, show unprintable ones as `?`."""
     return "".join(c if c.isprintable() else "?" for c in text[:limit])
 
 
 def _parse_state(payload: bytes) -> str:
-    """Return the state of an actuator: plain text, or `state` of a JSON object. Open valves are ON."""
+    """Return the state of an actuator from plain text or a JSON object; for valves, ON (open) or OFF."""
     text = payload.decode(errors="replace")
     if text.startswith("{"):
         with contextlib.suppress(ValueError, RecursionError):
@@ -103,8 +103,8 @@ class DeviceMonitor:
         client_id = f"{prefix.replace('/', '-')}-watch"
         if shared_broker:
             client_id += f"-{secrets.token_hex(3)}"
-        # Several clients may send commands and receive responses at the same topics. Correlation data that
-        # starts with this mark identifies the responses to this client's commands.
+        # Several clients may send commands and receive responses on the same topics. The correlation data of
+        # this client's commands starts with this mark, which identifies the responses to them.
         self._mark = secrets.token_bytes(6)
         self._client = Client(
             broker.host,
@@ -148,7 +148,7 @@ class DeviceMonitor:
                 self._client.disconnect()
             return
         with contextlib.suppress(OSError, MQTTError):
-            self._client.poll(200)  # to receive the wills of devices that have just ended
+            self._client.poll(200)  # to receive the wills of devices that have just stopped
             for name, device in self.devices.items():
                 topics = [f"{name}/status"]
                 topics += [f"{name}/{device.platforms[switch]}/{switch}" for switch in device.switches]
@@ -180,7 +180,7 @@ class DeviceMonitor:
             self.on_event(f"connection to the broker lost: {error}")
 
     def _find_device(self, message: Any) -> tuple[DeviceState, list[str]]:
-        """Return the device of a message, created if new, and the sanitized topic levels below the prefix."""
+        """Return the device of a message (created if new), and the sanitized topic levels after the prefix."""
         levels = [sanitize(level) for level in message.topic[len(self._prefix) + 1 :].split("/")]
         device = self.devices.get(levels[0])
         if device is None:
@@ -220,7 +220,7 @@ class DeviceMonitor:
             value = float(message.payload[:40])
         except ValueError:
             return
-        if not abs(value) < _MAX_VALUE or not self._has_room(device.readings, name):  # also false for NaN
+        if not abs(value) < _MAX_VALUE or not self._has_room(device.readings, name):  # NaN fails this test, too
             return
         for table, number in ((device.readings, value), (device.timestamps, device.last_seen)):
             table.setdefault(name, deque(maxlen=self._history)).append(number)

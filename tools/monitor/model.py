@@ -21,10 +21,10 @@ _MAX_POLLS = 50  # maximum number of polls without waiting in one `poll()`
 
 
 class MonitorModel:
-    """All that the monitor shows. Call `poll()` often.
+    """All data that the monitor shows. Call `poll()` often.
 
-    Only the first connect and name resolution block. `record` is a CSV file to which readings are
-    appended, None for none.
+    Only the first connect and each name resolution block. Readings are appended to the CSV file `record`
+    unless it is None.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class MonitorModel:
         self.events.append((time.time(), sanitize(text, _MAX_EVENT_LENGTH)))
 
     def send_command(self, device: str, name: str, payload: str) -> str | None:
-        """Send ON, OFF or TOGGLE to a switch. Returns None, or the reason if it was not sent."""
+        """Send ON, OFF or TOGGLE to a switch. Returns None, or the reason why it is rejected."""
         if payload not in ("ON", "OFF", "TOGGLE"):
             return "expected ON, OFF or TOGGLE"
         if name not in getattr(self.monitor.devices.get(device), "switches", {}):
@@ -89,7 +89,7 @@ class MonitorModel:
     def snapshot(self, since: float = 0.0) -> dict[str, Any]:
         """Return the state as JSON-compatible objects.
 
-        With `since` (seconds since the epoch), it has only values and events after this time, and only
+        With `since` (seconds since the epoch), the state has only values and events after this time, and only
         devices that have sent a message since or have an alert.
         """
         return {

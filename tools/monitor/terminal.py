@@ -95,7 +95,7 @@ class MonitorApp(App[None]):
             self.query_one("#readings", DataTable).move_cursor(row=at % len(names))
 
     def action_toggle_switch(self, index: int) -> None:
-        """Toggle a switch of the selected device; `index` is its position by name."""
+        """Toggle a switch of the selected device; `index` is its position in the sorted names."""
         names = sorted(self._state.switches) if self._state else []
         if index < len(names):
             self._command(names[index])

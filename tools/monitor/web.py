@@ -43,7 +43,7 @@ def application(model: MonitorModel, token: str) -> Starlette:
     """Return the application: the page, and the WebSocket `/live`.
 
     Every web page in the browser can reach the loopback interface. Therefore the WebSocket accepts only
-    clients that know `token` and whose Origin is this computer.
+    clients that send `token` and an Origin header that names this computer.
     """
 
     @contextlib.asynccontextmanager
@@ -100,7 +100,7 @@ async def _send_updates(model: MonitorModel, socket: WebSocket) -> None:
 
 
 async def _receive_command(model: MonitorModel, socket: WebSocket) -> None:
-    """Receive and carry out a command of the page: `{"device": ..., "switch": ..., "payload": ...}`."""
+    """Receive and carry out a command from the page: `{"device": ..., "switch": ..., "payload": ...}`."""
     text = await socket.receive_text()
     reason: str | None = "invalid message"
     with contextlib.suppress(ValueError, TypeError, KeyError):

@@ -39,7 +39,7 @@ def start_vm(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
-    """Start a 64-bit VM. Its output, with that of stderr, is in `stdout` of the process.
+    """Start a 64-bit VM. `stdout` of the process is its output, including that to stderr.
 
     `module_path` contains the folders of modules. The modules in the firmware (asyncio) come after them, as
     on a board. `environment` is added to the environment of this process.

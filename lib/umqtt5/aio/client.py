@@ -4,8 +4,8 @@
         async for message in client.messages("greenhouse-1/+/set", qos=1):
             await client.publish("greenhouse-1/seen", message.payload, qos=1)
 
-A `umqtt5.Client` does the work. `scheduler` runs it when its stream is ready and when its next timeout is
-due, and never otherwise. On CPython `cpython.aio_scheduler` does so.
+A `umqtt5.Client` does the work. `scheduler` runs it when its stream is ready, when its next timeout is due,
+and after `wake`. On CPython `cpython.aio_scheduler` does this.
 """
 
 import sys
@@ -66,9 +66,9 @@ def _shared(name):
 class Client:
     """An MQTT 5.0 client for asyncio. It takes the arguments of `umqtt5.Client`.
 
-    `async with` connects, and disconnects at the end. In between the client reconnects in the background,
-    and coroutines that wait go on waiting across reconnects. If you cancel one, the client stays as it is:
-    an accepted message of QoS 1 or 2 is still sent, a subscription stays. Any number of tasks may use one
+    `async with` connects, and disconnects at the end. In between the client reconnects in the background, and
+    waiting coroutines keep waiting across reconnects. Cancelling a coroutine does not undo anything: an
+    accepted message of QoS 1 or 2 is still sent, and a subscription stays. Any number of tasks may use one
     client.
 
     These attributes are those of `umqtt5.Client`: `on_state`, `on_ack`, `on_subscribed`, `on_unsubscribed`,
@@ -77,7 +77,7 @@ class Client:
     plain functions.
 
     `sync_client` is the `umqtt5.Client` itself, for functions that need one, such as `streaming.send`. Call
-    `wake()` after them. Looking up a host name blocks the event loop.
+    `wake()` after using it. Looking up a host name blocks the event loop.
     """
 
     auth = _shared("auth")
@@ -119,8 +119,8 @@ class Client:
         """Connect, and reconnect from now on whenever the connection is lost.
 
         Returns True if the broker has resumed the session. With `wait=False` it returns False at once and
-        connects in the background. Raises OSError or MQTTError if the first try fails. After that, or if it
-        is cancelled, the client does not try again by itself.
+        connects in the background. Raises OSError or MQTTError if the first try fails. After a failed or
+        cancelled first try the client does not try again by itself.
         """
         client = self.sync_client
         if client.is_connected:
@@ -145,8 +145,8 @@ class Client:
     async def disconnect(self, reason=0, properties=b""):
         """Send DISCONNECT and close the connection; see `umqtt5.Client.disconnect`.
 
-        Iterators end after the messages that have already arrived. Other coroutines that wait raise
-        OSError(ENOTCONN). An unacknowledged message stays in the outbox.
+        Iterators end after they have returned the messages that have already arrived. Other waiting
+        coroutines raise OSError(ENOTCONN). An unacknowledged message stays in the outbox.
         """
         client = self.sync_client
         if reason or properties:
@@ -177,16 +177,16 @@ class Client:
     # ---- messages
 
     async def publish(self, topic, payload, qos=0, retain=False, properties=b"", timeout=None):
-        """Publish a message and wait until the broker has it; returns its `messages.Ack`.
+        """Publish a message and wait for the acknowledgement; returns it as a `messages.Ack`.
 
-        If there is no room, or no connection for QoS 0, it waits in the order of the calls. At QoS 0 it
-        returns None when the message is in the transmit buffer. At QoS 1 and 2 it returns the PUBACK, PUBCOMP
-        or PUBREC that ends the message.
+        If there is no room, or no connection at QoS 0, the call waits; waiting calls continue in their order.
+        At QoS 0 it returns None when the message is in the transmit buffer. At QoS 1 and 2 it returns the
+        PUBACK or PUBCOMP. A refusal (PUBACK or PUBREC with an error) raises MQTTError.
 
         Raises MQTTError if the broker refuses the message or a limit of the broker forbids it, ValueError if
         it can never fit, OSError(ETIMEDOUT) after `timeout` ms, OSError(ENOTCONN) without `connect` and after
-        `disconnect`. An accepted message of QoS 1 or 2 then stays in the outbox. A payload that is neither
-        str nor bytes must not change during the wait.
+        `disconnect`. After an OSError an accepted message of QoS 1 or 2 stays in the outbox. A payload that
+        is neither str nor bytes must not change during the wait.
         """
         client = self.sync_client
         self._require_connected()
@@ -217,9 +217,10 @@ class Client:
     async def subscribe(self, topic_filter, handler, qos=0, timeout=None, **options):
         """Subscribe a plain function `handler(message)`, as `umqtt5.Client.subscribe` does.
 
-        In contrast to `messages` it allocates nothing per message. Waits for SUBACK and returns it as a
+        Unlike `messages`, it allocates nothing per message. Waits for SUBACK and returns it as a
         `messages.Ack`, whose `reason` is the granted QoS. Raises MQTTError if the broker refuses the
-        subscription, ValueError, and OSError as `publish` does. After an OSError the subscription stays.
+        subscription, ValueError for invalid arguments, and OSError as `publish` does. After an OSError the
+        subscription stays.
         """
         self._require_connected()
         subscription = self.sync_client.subscribe(topic_filter, handler, qos, **options)
@@ -228,7 +229,7 @@ class Client:
     async def unsubscribe(self, topic_filter, timeout=None):
         """End a subscription and the iterator over its messages; returns the broker's answer.
 
-        Raises ValueError if there is no such subscription, and what `subscribe` raises.
+        Raises ValueError if there is no such subscription, and the other exceptions of `subscribe`.
         """
         self._require_connected()
         data = encode_filter(topic_filter)

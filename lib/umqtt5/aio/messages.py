@@ -56,18 +56,19 @@ class MessageIterator:
 
     - `"oldest"`: the oldest message is dropped. It was acknowledged when it arrived.
     - `"newest"`: the new message is dropped. At QoS 1 and 2 it is acknowledged with 0x80.
-    - `"wait"`: a message of QoS 1 or 2 is queued in addition, but acknowledged only when the queue has room
+    - `"wait"`: a message of QoS 1 or 2 is still queued, but it is acknowledged only when the queue has room
       for it. A new message of QoS 0 is dropped. The broker sends at most `inflight` unacknowledged messages
       (Receive Maximum) and keeps the others. Acknowledgements are sent in the order of arrival
       [MQTT-4.6.0-2], so those of other subscriptions wait too, and after `inflight` messages no message of
-      QoS 1 or 2 arrives for any subscription. QoS 0, publishing and the keep-alive go on. A broker that
-      far exceeds Receive Maximum is disconnected with 0x93.
+      QoS 1 or 2 arrives for any subscription. QoS 0 messages, publishing and keep-alive continue. A broker
+      that far exceeds Receive Maximum is disconnected with 0x93.
 
     `dropped` is the number of dropped messages.
 
     The iterator ends after `client.disconnect()`, `client.unsubscribe()` or `close()`, when it has returned
     the messages that have already arrived. It raises MQTTError if the broker refuses the subscription.
-    Leaving the loop does not end the subscription. `async with` does, and it waits for SUBACK first:
+    Leaving the loop does not end the subscription. `async with` waits for SUBACK at its start, and
+    unsubscribes at its end:
 
         async with client.messages("a/+", qos=1, overflow="wait") as messages:
             async for message in messages:
@@ -78,7 +79,7 @@ class MessageIterator:
 
     def __init__(self, client, topic_filter, qos, queue_size, overflow, options):
         if overflow not in ("oldest", "newest", "wait") or queue_size < 1:
-            raise ValueError('overflow is "oldest", "newest" or "wait", queue_size is 1 or more')
+            raise ValueError('overflow must be "oldest", "newest" or "wait", queue_size 1 or more')
         self._client = client
         self._filter = topic_filter
         self._size = queue_size
@@ -119,7 +120,8 @@ class MessageIterator:
     async def __aenter__(self):
         good = False
         try:
-            # a message proves the subscription, too; SUBACK may follow more messages than there is room for
+            # A message proves that the subscription exists. More messages than the queue holds may arrive
+            # before SUBACK.
             while self.subscription.reason is None and not self._queue and not self._ended:
                 self._event.clear()
                 await self._event.wait()
@@ -152,7 +154,7 @@ class MessageIterator:
         return self._queue
 
     def handle_suback(self, packet):
-        """Take a SUBACK."""
+        """Handle a SUBACK."""
         self._error = None
         if packet.reason >= 0x80:
             self._error = MQTTError(packet.reason, Ack(packet).detail)
@@ -162,11 +164,11 @@ class MessageIterator:
         """Drop the unacknowledged messages: the broker sends them again in the resumed session."""
         while self._queue and self._queue[-1].token >= 0:
             message = self._queue.pop()
-            if message.qos == 2:  # its packet identifier would mark it as a duplicate
+            if message.qos == 2:  # otherwise it would be a duplicate when it is sent again
                 replace_received_id(self._client.sync_client.session, message.packet_id, 0)
 
     def forget_tokens(self):
-        """Keep the messages but forget their acknowledgements: the broker has lost the session."""
+        """Keep the messages but drop their acknowledgements, because the broker has lost the session."""
         for message in self._queue:
             message.token = -1
 

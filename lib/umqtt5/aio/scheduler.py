@@ -1,9 +1,9 @@
-"""When the asyncio client runs on MicroPython: if its stream is ready, or a timeout is due.
+"""Scheduler of the asyncio client on MicroPython: runs it if its stream is ready or a timeout is due.
 
-Three tasks, which are generators that asyncio resumes: one waits for a time, one to read, one to write.
-They use the queues below asyncio's streams directly, because these allocate nothing. A task that waits for
-nothing is in no queue; it is pushed when there is something to wait for. Tasks are never cancelled.
-`cpython.aio_scheduler` is the counterpart for CPython.
+It has three tasks, which are generators that asyncio resumes: one waits for a time, one to read, one to
+write. They use the queues below asyncio's streams directly, because that allocates nothing. A task that waits
+for nothing is in no queue; it is put into asyncio's task queue when it must wait again. Tasks are never
+cancelled. `cpython.aio_scheduler` is the counterpart for CPython.
 """
 
 from asyncio import core  # type: ignore[attr-defined]
@@ -12,7 +12,7 @@ from micropython import const
 
 _IN = const(1)
 _OUT = const(4)
-_MAX_DELAY = const(0x0FFFFFFF)  # ms; ticks may differ by at most twice as much
+_MAX_DELAY = const(0x0FFFFFFF)  # ms; `ticks_diff` is correct up to twice this value
 
 
 class _StreamKeeper:
@@ -59,7 +59,7 @@ class Scheduler:
         self._keeper = _get_keeper()
         self._stream = None
         self._events = 0
-        self._parked = 0  # which of the tasks that read and write are in no queue, as bits of events
+        self._parked = 0  # event bits of the reader and the writer, if they are in no queue
         self._ms = 0
 
     def start(self):

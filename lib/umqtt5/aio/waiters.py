@@ -8,8 +8,8 @@ from micropython import const
 from ..core.states import LINK_DOWN, TICKS_MASK
 from .messages import Ack
 
-# What a waiter waits for: one of these, a packet identifier, a subscription, or the topic filter (bytes)
-# of a subscription that ends.
+# Keys of a waiter: one of these constants, a packet identifier, a Subscription, or the topic filter (bytes)
+# of a subscription that is being removed.
 WAIT_ROOM = const(0)
 WAIT_LINK_UP = const(-1)
 WAIT_LINK_DOWN = const(-2)
@@ -39,7 +39,7 @@ class Waiter:
         self.event.set()
 
     def remaining(self, now):
-        """Return the ms until the timeout. Ends the wait if there are none."""
+        """Return the ms until the timeout. Ends the wait if the timeout is over."""
         left = self.timeout - ((now - self.since) & TICKS_MASK)
         if left <= 0:
             self.end(None, OSError(ETIMEDOUT, "no answer"))
@@ -47,7 +47,7 @@ class Waiter:
         return left
 
     def on_response(self, message):
-        """Take the response to a request; None if there is none in time."""
+        """Handle the response to a request; `message` is None after the timeout."""
         if message is None:
             self.end(None, OSError(ETIMEDOUT, "no answer"))
         else:
@@ -62,7 +62,7 @@ class Waiter:
 
 
 async def wait_for(client, key, timeout=None):
-    """Let the aio client `client` run soon, and wait for `key`; returns the result."""
+    """Wake the asyncio client `client` and wait for `key`; returns the result."""
     waiter = Waiter(key, timeout, client.sync_client._ticks_ms())
     client._waiters.append(waiter)
     client.wake()
@@ -74,7 +74,7 @@ async def wait_for(client, key, timeout=None):
 
 
 async def wait_in_queue(client, queue, waiter, send, arguments):
-    """Wait until `send(*arguments)` returns a true result. Each run wakes the first waiter of the queue."""
+    """Wait until `send(*arguments)` returns a true result. Each run of the client wakes one waiter."""
     session = client.sync_client.session
     queue.append(waiter)
     try:

@@ -1,7 +1,7 @@
 """MQTT 5.0 client: connect, publish, subscribe, poll; it reconnects and allocates nothing per message.
 
-This module has what applications call. The loop that drives the connection is in `connection`, the protocol
-in `session`.
+This module contains the methods that applications call. The loop that drives the connection is in
+`connection`, the protocol in `session`.
 """
 
 from micropython import const
@@ -23,9 +23,10 @@ from .wire import encode_text, prefix_u16_length
 
 _BYTES = (bytes, bytearray, memoryview)
 
-# Minimum room for received QoS 2 packet identifiers. mosquitto 2.0 ignores our Receive Maximum: it has about
-# 20 messages in flight by default, and sends all stored ones at once when it resumes a session. The client
-# ends the connection with 0x93 after this number of messages, and the next connection continues from there.
+# Minimum room for received QoS 2 packet identifiers. mosquitto 2.0 ignores our Receive Maximum: by default it
+# has about 20 messages in flight, and it sends all stored messages at once when it resumes a session. If more
+# messages than this wait for PUBREL, the client ends the connection with 0x93, and the next connection
+# continues from there.
 _MIN_RECEIVED_IDS = const(64)
 
 
@@ -33,44 +34,47 @@ class Client:
     """MQTT 5.0 client in a fixed amount of memory.
 
     - `host` is the broker's name or address, or a list of brokers: see `broker_failover`. `port` is 1883 by
-      default, 8883 with `ssl`, which is an SSLContext: see `tls`.
+      default, or 8883 if `ssl` is set. `ssl` is an SSLContext: see `tls`.
     - `client_id`: the broker assigns one if it is empty. `user` is a str, `password` a str or bytes.
     - `keep_alive` and `session_expiry` are in seconds.
-    - `rx` bytes is the largest packet that can be received. The client announces it (Maximum Packet Size).
-    - `tx` bytes is the room for packets that wait to be written. It limits QoS 0 messages.
-    - `outbox` bytes is the room for QoS 1 and 2 messages until they are acknowledged.
-    - `inflight` is the maximum number of messages in the outbox, and of messages that the broker may send
-      without an acknowledgement (Receive Maximum).
+    - `rx` is the size in bytes of the largest packet that can be received. The client announces this limit to
+      the broker (Maximum Packet Size).
+    - `tx` is the size in bytes of the buffer for packets that wait to be written. It limits QoS 0 messages.
+    - `outbox` is the size in bytes of the buffer for QoS 1 and 2 messages that are not acknowledged yet.
+    - `inflight` is the maximum number of messages in the outbox. It is also the maximum number of
+      unacknowledged QoS 1 and 2 messages from the broker (Receive Maximum).
     - `aliases` is the maximum number of topic aliases for our messages; the broker may allow fewer.
-      `topic_alias_maximum` is the number that the broker may use, which takes 64 bytes for each.
-    - `properties` for CONNECT (bytes, see `properties.pack`): user properties, request response information,
-      request problem information.
-    - `strict` enables checks of the broker that are off by default: see `strict`.
-    - `when_full` says which message is dropped if the outbox is full: see `overflow_policy`. By default
-      `publish` returns 0.
+      `topic_alias_maximum` is the maximum number of aliases that the broker may use. Each takes 64 bytes.
+    - `properties` (bytes, see `properties.pack`) are added to CONNECT: user properties, request response
+      information, request problem information.
+    - `strict` enables additional checks of received messages: see `strict`.
+    - `when_full` selects the message to drop if the outbox is full: see `overflow_policy`. By default none is
+      dropped, and `publish` returns 0.
     - `timeout` in ms limits each wait. It may be a dict of several timeouts: see `timeouts`.
     - `transport(host, port)` returns the stream: see `tcp`, `websocket` and `serial`.
 
-    Raises ValueError for wrong values, and for text that MQTT does not allow (1.5.4).
+    Raises ValueError for invalid arguments, and for text that MQTT does not allow (1.5.4).
 
     Each callback is None or a function. If it raises, `on_error` gets the exception.
 
-    - `on_state(client, connected, error)`: the connection is up or down. `error` is the MQTTError or
-      OSError that ended it, None if the client ended it. `client.packet` is the broker's CONNACK, or its
+    - `on_state(client, connected, error)`: the connection is up or down. `error` is the MQTTError or OSError
+      that ended the connection, None if the client ended it. `client.packet` is the broker's CONNACK, or its
       DISCONNECT.
-    - `on_ack(answer)`: a message of QoS 1 or 2 has ended. `answer.packet_id` says which; `answer.reason` is
-      the reason code, 0x80 or more if it was refused; `answer.property(0x1F)` is the reason string.
-    - `on_subscribed(subscription, answer)`, `on_unsubscribed(subscription, answer)`: the broker has answered.
-    - `on_error(exception)`: a handler or a callback has raised. None prints the exception. A message whose
-      handler raises is acknowledged with 0x80, Unspecified error.
+    - `on_ack(answer)`: a message of QoS 1 or 2 was acknowledged, refused or dropped. `answer.packet_id`
+      identifies the message. `answer.reason` is the reason code, 0x80 or more if the message was refused or
+      dropped. `answer.property(0x1F)` is the reason string.
+    - `on_subscribed(subscription, answer)`: the broker has answered, or one of its limits forbids the
+      subscription. `on_unsubscribed(subscription, answer)`: the broker has answered.
+    - `on_error(exception)`: a handler or a callback has raised this exception. If `on_error` is None, the
+      exception is printed. A message whose handler raises is acknowledged with 0x80, Unspecified error.
 
-    An `answer`, and `client.packet`, is valid until the callback returns.
+    `answer` and `client.packet` are valid until the callback returns.
     """
 
     # These take no room in the instance until they are set: see `session.Session`.
     on_state = on_ack = on_subscribed = on_unsubscribed = on_error = None
-    # True to follow a Server Reference of the broker (4.11), or a function (reference) that returns
-    # (host, port), or None not to follow it: see `server_reference`
+    # True to follow a Server Reference of the broker (4.11), None to ignore it, or a function (reference)
+    # that returns (host, port): see `server_reference`
     follow_redirects = None
     auth = None  # authentication method (4.12): see `enhanced_auth`
 
@@ -146,8 +150,9 @@ class Client:
         self.timeout = timeout  # ms to open the stream, and to write the DISCONNECT
         self._transport = transport
         self._topics = {}  # handles of str topics
-        # optional features add to these lists: functions (now) that return in how many ms to call them
-        # again, and functions (client, uptime_ms) for the end of a connection
+        # Optional features add functions to these lists. A poll hook (now) runs in each round and returns in
+        # how many ms the next round is due. A disconnect hook (client, uptime_ms) runs when a connection has
+        # ended.
         self._poll_hooks: list = []
         self._disconnect_hooks: list = []
         self._ticks_ms = init_connection(self)
@@ -172,18 +177,18 @@ class Client:
     # ---- set up
 
     def topic(self, name):
-        """Return a handle for a topic name, with which `publish` does not allocate. Raises ValueError."""
+        """Return a handle for a topic name. With a handle `publish` allocates nothing. Raises ValueError."""
         return self._topics.get(name) or Topic(name)
 
     def will(self, topic, payload, qos=0, retain=False, delay=0, properties=b""):
         """Set the message that the broker publishes if this client disappears without a DISCONNECT (3.1.2.5).
 
-        The broker waits `delay` seconds for the client to come back (3.1.3.2.2). `properties` (bytes, see
-        `properties.pack`): content type, message expiry and others. Takes effect with the next connection.
-        Raises ValueError.
+        The broker waits `delay` seconds for the client to reconnect (3.1.3.2.2). `properties` (bytes, see
+        `properties.pack`) are those of the message: content type, message expiry and others. The will takes
+        effect with the next connection. Raises ValueError for invalid arguments.
         """
         if not 0 <= qos <= 2:
-            raise ValueError("qos is 0, 1 or 2")
+            raise ValueError("qos must be 0, 1 or 2")
         wait = b""
         if delay:
             wait = bytes((0x18, delay >> 24, delay >> 16 & 0xFF, delay >> 8 & 0xFF, delay & 0xFF))
@@ -213,19 +218,20 @@ class Client:
 
         The message is a `packet.Packet`, which is valid until the handler returns. Then it is acknowledged.
         With `ack="manual"` the handler is called as `handler(message, token)`, and `client.ack(token)`
-        acknowledges: see `manual_ack`.
+        acknowledges the message: see `manual_ack`.
 
-        `no_local` excludes messages of this client. `retain_as_published` keeps the retain flag as it was
-        published. `retain_handling` 1 sends retained messages only for a new subscription, 2 never (3.8.3.1).
+        `no_local` excludes messages that this client publishes. `retain_as_published` keeps the retain flag
+        as the publisher set it. With `retain_handling` 1 the broker sends retained messages only for a new
+        subscription, with 2 never (3.8.3.1).
 
-        Returns a `Subscription`, whose `reason` is the broker's answer after it has come. May be called
-        before `connect`. Raises ValueError.
+        Returns a `Subscription`, whose `reason` is None until the broker has answered. `subscribe` may be
+        called before `connect`. Raises ValueError for invalid arguments.
         """
         data = encode_filter(topic_filter)
         if not (0 <= qos <= 2 and 0 <= retain_handling <= 2):
-            raise ValueError("qos and retain_handling are 0, 1 or 2")
+            raise ValueError("qos and retain_handling must be 0, 1 or 2")
         if no_local and data.startswith(b"$share/"):  # [MQTT-3.8.3-4]
-            raise ValueError("no_local is not for shared subscriptions")
+            raise ValueError("shared subscriptions do not allow no_local")
         if len(data) + 24 > len(self.session.tx):
             raise ValueError("tx: %d bytes needed" % (len(data) + 24))
         if ack:
@@ -258,22 +264,22 @@ class Client:
 
         - QoS 0: returns True if the message is written or waits in `tx`, False if there is no connection or
           no room.
-        - QoS 1 and 2: returns the packet identifier, with which `on_ack` reports the end, or 0 if the outbox
-          is full: poll, and try again. The message stays in the outbox until it is acknowledged, also across
-          reconnects.
+        - QoS 1 and 2: returns the packet identifier, which `on_ack` receives when the message is
+          acknowledged. Returns 0 if the outbox is full: poll, and try again. The message stays in the outbox
+          until it is acknowledged, even across reconnects.
 
-        `properties` are bytes from `properties.pack`. `wait=True`, or a number of ms, waits until the message
-        has arrived: see `blocking_publish`.
+        `properties` are bytes from `properties.pack`. With `wait=True`, or a number of ms, `publish` waits
+        until the message has arrived: see `blocking_publish`.
 
         Raises MQTTError if the message exceeds a limit of the broker, ValueError if it can never fit into
-        `tx` or `outbox`. Then nothing is sent, and the connection stays.
+        `tx` or `outbox`. In both cases nothing is sent, and the connection stays open.
         """
         if not isinstance(topic, Topic):
             topic = self._find_topic(topic)
         if not isinstance(payload, _BYTES):
             payload = _to_bytes(payload)
         if not isinstance(properties, _BYTES):
-            raise TypeError("properties are bytes, see umqtt5.properties.pack")
+            raise TypeError("properties must be bytes, see umqtt5.properties.pack")
         self.session.message_properties = properties
         self.session.first_byte = qos << 1 | (0x31 if retain else 0x30)
         if wait:
@@ -290,7 +296,7 @@ class Client:
         return publish_and_wait(self, topic, payload, self._wait_limit)
 
     def _find_topic(self, name):
-        """Return the handle for a str topic. As many handles are kept as there may be aliases."""
+        """Return the handle for a str topic. The client keeps as many handles as there are aliases."""
         topic = self._topics.get(name)
         if topic is None:
             topic = Topic(name)
@@ -323,9 +329,9 @@ class Client:
     def connect(self, wait=True):
         """Connect. From then on `poll` reconnects if the connection is lost.
 
-        Returns True if the broker has resumed the session. `wait=False` returns at once, and `poll` connects.
-        Raises OSError, or MQTTError with the broker's reason code and string, if this first try fails. Then
-        `poll` does not try again.
+        Returns True if the broker has resumed the session. With `wait=False` it returns False at once, and
+        `poll` connects. Raises OSError, or MQTTError with the broker's reason code and string, if this first
+        try fails. After that `poll` does not try again.
         """
         if self.auth or self.session.auth:
             from ..optional.enhanced_auth import attach
@@ -348,10 +354,10 @@ class Client:
     def reauthenticate(self, wait=True):
         """Authenticate again during the connection, with the method `auth` (4.12.1).
 
-        Returns False if there is no connection, or if an authentication is under way. Other packets are
-        sent and received meanwhile. If the authentication fails, the connection is closed, and the error
-        that `on_state` gets is raised. With `wait=False`, and in a handler, it returns at once and `poll`
-        continues.
+        Returns False if there is no connection, or if an authentication is under way. While it waits, other
+        packets are sent and received. If the authentication fails, the connection is closed, and
+        `reauthenticate` raises the error that `on_state` gets. With `wait=False`, and in a handler, it
+        returns at once and `poll` continues.
         """
         from ..optional.enhanced_auth import reauthenticate
 
@@ -360,8 +366,8 @@ class Client:
     def disconnect(self, reason=0, properties=b""):
         """End the connection with a DISCONNECT, so the broker drops the will. `connect` connects again.
 
-        With `reason` 0x04 the broker publishes the will. `properties`: session expiry, reason string, user
-        properties. See `optional.disconnect` for the limits and what is raised.
+        With `reason` 0x04 the broker publishes the will. `properties` may have session expiry, reason string
+        and user properties. See `optional.disconnect` for the limits and the exceptions.
         """
         if reason or properties:
             from ..optional.disconnect import send_disconnect
@@ -379,10 +385,10 @@ class Client:
             self._on_link_lost(None)
 
     def poll(self, timeout=0):
-        """Receive, acknowledge, ping and reconnect for `timeout` ms; 0 is one round.
+        """Receive, acknowledge, ping and reconnect for `timeout` ms; with 0, run one round.
 
-        Returns True if the client is connected. Handlers and callbacks are called from here. In a handler it
-        returns at once.
+        Returns True if the client is connected. Handlers and callbacks are called from here. In a handler,
+        `poll` returns at once.
         """
         start = self._ticks_ms()
         while True:
@@ -393,9 +399,10 @@ class Client:
             self._wait(min(idle, left))
 
     def next_timeout(self):
-        """Return in how many ms `poll` has something to do, if the stream does not become ready before.
+        """Return in how many ms `poll` must be called again, if the stream does not become ready earlier.
 
-        A loop of your own waits this long for the `poll_events()` of `stream`, then polls.
+        If you write your own event loop, wait at most this long for the `poll_events()` of `stream`, then
+        call `poll`.
         """
         return max(0, self._idle - ((self._ticks_ms() - self._idle_since) & TICKS_MASK))
 

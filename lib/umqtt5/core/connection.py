@@ -1,6 +1,6 @@
 """Connection of a client: open the stream, read, write, poll, close, reconnect with exponential back-off.
 
-Functions over a `client.Client`. They do not know packets, which `session` reads and makes.
+The functions take a `client.Client`. They do not handle packets: `session` parses and creates them.
 """
 
 import sys
@@ -22,14 +22,14 @@ _POLLIN = const(1)  # as in `select`
 _POLLOUT = const(4)
 
 # The delay before a reconnect is random (jitter), from a third of a bound to the bound. The bound doubles
-# with each failure, from this value to `max_reconnect_delay`. After a restart of the broker, delays from 0
-# to the bound would bring back up to nine times the average number of clients in one second; these bring
-# back four times the average.
+# with each failure, from this value to `max_reconnect_delay`. After a restart of the broker, up to four times
+# the average number of clients reconnect within one second. With delays from 0 to the bound it would be up to
+# nine times the average.
 _FIRST_DELAY = const(1000)  # ms
 # Only a connection that lasts this long resets the bound. Otherwise the client would reconnect without a
 # pause to a broker that accepts connections and drops them.
 _STABLE = const(30000)  # ms
-# After a refusal that a retry cannot change, the delay is 10 to 18 minutes.
+# After a permanent error, which retrying cannot fix, the delay is 10 to 18 minutes.
 _PERMANENT_ERROR_DELAY = const(600000)  # ms
 
 
@@ -38,25 +38,25 @@ def init_connection(client):
     client.stream = None  # stream from the transport, None without a connection
     client._catch_errors = CatchErrors(OSError, client._on_link_lost)
     client._poller = poll()
-    client._pollable = client._do_handshake = None  # object to poll; method that continues to open the stream
+    client._pollable = client._do_handshake = None  # object to poll; the stream's `do_handshake`, or None
     client._watched_events = client._handshake_events = 0
     client._link = LINK_DOWN
     client._link_since = 0  # ticks when the last try began, CONNACK came, or the connection ended
-    client._was_connected = False  # since the stream was opened
+    client._was_connected = False  # whether CONNACK was received on this stream
     client._should_connect = False
-    client._is_polling = False  # handlers may run now, and must not start another round
-    client._idle = client._idle_since = 0  # ms without anything to do, and the ticks when they began
+    client._is_polling = False  # whether a round runs: handlers must not start another
+    client._idle = client._idle_since = 0  # ms until the next round is due, from the ticks `_idle_since` on
     client._reconnect_delay = 0  # ms from `_link_since` to the next try
     client._failures = 0  # number of doublings of the delay's bound
     client.connection_count = 0
     client.max_reconnect_delay = 60000  # ms
     client.error = None  # exception that ended the last connection
-    client.has_permanent_error = False  # a retry cannot change it: wrong password, not authorized, banned
+    client.has_permanent_error = False  # retrying cannot fix `error`: wrong password, not authorized, banned
     return ticks_ms
 
 
 def poll_once(client):
-    """Do what there is to do now; returns for how many ms there is nothing else, 0 if there is more."""
+    """Run one round of work; returns in how many ms the next round is due, 0 if there is more to do."""
     if client._is_polling:
         return 0
     client._is_polling = True
@@ -84,7 +84,7 @@ def _run_poll_hooks(client):
 
 
 def _open(client, now):
-    """Begin to open the stream if it is time for it, or continue."""
+    """Begin to open the stream when the reconnect delay is over, or continue to open it."""
     client._idle_since = now
     waited = (now - client._link_since) & TICKS_MASK
     if client._link == LINK_OPENING:
@@ -114,14 +114,14 @@ def _open(client, now):
 
 
 def _exchange(client, session):
-    """Read once, write what there is, and check the timeouts."""
+    """Read once, write the waiting output, and check the timeouts."""
     framer = session.framer
     if session.state == CLOSING:
-        framer.reset()  # what is still received is thrown away
+        framer.reset()  # drop the bytes that are still received
     n = None
     if session.rx_paused:
         session.parse()
-        n = not session.rx_paused  # read again soon: poll does not report what TLS has buffered on each port
+        n = not session.rx_paused  # read again soon: on some ports poll ignores bytes that TLS has buffered
     else:
         n = client.stream.readinto(framer.read_buffer, framer.max_read)
         if n == 0:
@@ -196,7 +196,7 @@ def on_link_lost(client, error):
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error
-    # with a broker that exceeds our Receive Maximum each connection makes progress: see
+    # If a broker exceeds our Receive Maximum, each connection still makes progress: see
     # `client._MIN_RECEIVED_IDS`
     if uptime_ms > _STABLE or (old and old.code == 0x93 and not old.from_broker):
         client._failures = 0

@@ -53,7 +53,7 @@ def encode_connect(session):
 def encode_subscribe(s, packet_id, identifier):
     """Return SUBSCRIBE (3.8), or UNSUBSCRIBE (3.10) if the subscription `s` is not wanted any more.
 
-    It has one filter, so that each filter has its own Subscription Identifier, which is `identifier`, 0 for
+    The packet has one filter, so each filter can have its own Subscription Identifier. `identifier` is 0 for
     none.
     """
     body = bytes((packet_id >> 8, packet_id & 0xFF))

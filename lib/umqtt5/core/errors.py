@@ -1,23 +1,23 @@
 """MQTTError with its reason code, permanent or not; CatchErrors, a `with` block that allocates nothing."""
 
-# reason codes of refusals that a retry cannot change: malformed packet, wrong password, not authorized,
-# banned ...
+# reason codes of permanent refusals, which retrying cannot fix: malformed packet, wrong password, not
+# authorized, banned ...
 _PERMANENT = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x9d"
 
 
 class MQTTError(Exception):
     """Error with an MQTT reason code: a protocol error, a refusal, or a packet above a limit of the broker.
 
-    `code` is the reason code (section 2.4). `detail` is the broker's reason string or our own text, `""` if
-    there is none. If `publish` or a similar call raises it, nothing was sent and the connection stays. If
-    `on_state` gets it, it has ended the connection.
+    `code` is the reason code (section 2.4). `detail` is the broker's reason string or a text of this library,
+    `""` if there is none. If `publish` or a similar method raises it, nothing was sent and the connection
+    stays open. If `on_state` gets it, the error has ended the connection.
 
     Other errors are Python's own: `ValueError` and `TypeError` for wrong arguments, `OSError` for the
-    network. A full buffer of ours (outbox, `tx`) is not an error: `publish` returns a false value.
+    network. A full buffer of the client (outbox, `tx`) is not an error: `publish` returns a false value.
     """
 
-    from_broker = False  # whether it is from the broker's CONNACK or DISCONNECT
-    server_reference = None  # Server Reference of the broker, a str: see `server_reference`
+    from_broker = False  # whether the error is from the broker's CONNACK or DISCONNECT
+    server_reference = None  # the broker's Server Reference (str), or None: see `server_reference`
 
     def __init__(self, code, detail=""):
         super().__init__(code, detail)
@@ -39,7 +39,7 @@ class MQTTError(Exception):
 class CatchErrors:
     """Context manager that passes an exception of type `kind` to `handler` and continues after the block.
 
-    `except ... as error` would take the frame of its function from the heap, at each call.
+    With `except ... as error` the frame of the function would be allocated on the heap, at each call.
     """
 
     def __init__(self, kind, handler):

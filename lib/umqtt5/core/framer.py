@@ -9,8 +9,8 @@ class Framer:
     Read at most `max_read` bytes to the start of `read_buffer`, then call `commit`. After that call
     `next_packet` until it returns 0, then `prepare_read`.
 
-    MicroPython's `readinto` cannot read to an offset. So bytes are read to the start of `rx` while that is
-    empty, otherwise to a small second buffer, from which `commit` appends them.
+    MicroPython's `readinto` cannot read to an offset. So bytes are read to the start of `rx` while `rx` is
+    empty, otherwise into a small second buffer, from which `commit` appends them.
     """
 
     def __init__(self, size):
@@ -19,9 +19,9 @@ class Framer:
         self.reset()
 
     def reset(self):
-        """Drop everything that was received: a new connection begins."""
+        """Drop all received bytes, because a new connection begins."""
         self._at = self._have = 0
-        self.first_byte = self.at = self.end = 0  # of the packet that `next_packet` has found
+        self.first_byte = self.at = self.end = 0  # first byte and bounds of the packet found last
         self.prepare_read()
 
     def commit(self, n):
@@ -35,10 +35,10 @@ class Framer:
         self._have += n
 
     def next_packet(self):
-        """Find the next complete packet: its `first_byte`, and its rest in `rx` from `at` to `end`.
+        """Find the next complete packet; set `first_byte`, and `at` and `end` of the rest of it in `rx`.
 
-        Returns 1 if there is one, which is then consumed, 0 if not. Returns a reason code on an error: 0x81
-        if the length is malformed, 0x95 if the packet is larger than `rx`.
+        Returns 1 if there is a packet, and consumes it. Returns 0 if there is none, and a reason code on an
+        error: 0x81 if the length is malformed, 0x95 if the packet is larger than `rx`.
         """
         rx = self.rx
         at = self._at + 2
@@ -64,13 +64,13 @@ class Framer:
             self.read_buffer = self.rx
             self.max_read = len(self.rx)
             return
-        size = get_varint(self.rx, self._at + 1, self._have)  # of the incomplete packet
+        size = get_varint(self.rx, self._at + 1, self._have)  # remaining length of the incomplete packet
         size = 5 if size < 0 else size + 1 + varint_size(size)
         if self._at and self._at + size > len(self.rx):
             self._have -= self._at
             for i in range(self._have):
                 self.rx[i] = self.rx[self._at + i]
             self._at = 0
-        # no more than the rest of this packet, so that the next read goes to the start of `rx` in full size
+        # read only the rest of this packet, so that the next read can fill `rx` from its start
         self.read_buffer = self._chunk
         self.max_read = min(len(self._chunk), self._at + size - self._have, len(self.rx) - self._have)

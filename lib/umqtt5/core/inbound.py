@@ -1,6 +1,6 @@
 """Incoming packets: CONNACK, PUBLISH, acknowledgements, AUTH and DISCONNECT from the broker (section 3).
 
-Functions over a `session.Session`. A function that handles a packet returns 0, or the reason code of the
+The functions take a `session.Session`. A function that handles a packet returns 0, or the reason code of the
 DISCONNECT that ends the connection.
 """
 
@@ -23,7 +23,7 @@ _FROM_SERVER = const(0xEAFC)  # a bit for each packet type that a server may sen
 _HAS_ALIAS = const(0x80000)  # bits of `Packet.property_bits`
 _HAS_AUTHENTICATION = const(0x600)  # method or data
 
-# What `Session.broker_limits` contains if CONNACK does not have the property.
+# Values of `Session.broker_limits` for properties that CONNACK does not have.
 LIMIT_DEFAULTS = (65535, 0, 0, 2, 1, 0, TICKS_MASK, 1, 1, 1)
 
 
@@ -86,7 +86,7 @@ def _handle_connack(session, packet):
     session._offered_alias = 0
     session.outbox.rewind(session.resumed)
     session.subscriptions.rewind(session.resumed)
-    session._has_pubrels = session._has_unreported = True  # there may be some
+    session._has_pubrels = session._has_unreported = True  # so both are checked once
     session.clean_start = False
     session.state = CONNECTED
     if session.on_connected:
@@ -104,7 +104,7 @@ def _close_by_broker(session):
 
 
 def resolve_topic(session, packet):
-    """Replace the topic alias of a message by its topic; returns 0, or the reason code of the error."""
+    """Resolve the topic alias of a message, if it has one; returns 0, or the reason code of the error."""
     if packet.property_bits & _HAS_ALIAS:
         # [MQTT-3.1.2-27]
         return session.aliases.resolve(packet, packet.int_property(0x23, 0)) if session.aliases else 0x94
@@ -119,7 +119,7 @@ def handle_publish(session, packet):
     packet_id = packet.packet_id
     if packet.qos == 2:
         if replace_received_id(session, packet_id, packet_id):
-            session.ack(0x50, packet_id, 0)  # and no second delivery [MQTT-4.3.3-10]
+            session.ack(0x50, packet_id, 0)  # do not deliver it again [MQTT-4.3.3-10]
             return 0
         if not replace_received_id(session, 0, 0):
             return 0x93
@@ -135,8 +135,8 @@ def handle_publish(session, packet):
         reason = 0x80  # Unspecified error
     if packet.qos:
         if packet.qos == 2 and not reason:
-            # The message is handled, even if the connection is lost now. If its handler failed, the same
-            # packet identifier is a new message [MQTT-4.3.3-9].
+            # The message is handled, even if the connection is lost now. If its handler failed, a later
+            # PUBLISH with this packet identifier is a new message [MQTT-4.3.3-9].
             replace_received_id(session, 0, packet_id)
         if session.state == CONNECTED:  # [MQTT-4.3.2-4], in order [MQTT-4.6.0-2]
             session.ack(0x30 + 0x10 * packet.qos, packet_id, reason)
@@ -144,9 +144,9 @@ def handle_publish(session, packet):
 
 
 def replace_received_id(session, old, new):
-    """Replace `old` by `new` in the QoS 2 packet identifiers received and not released; 0 is a free place.
+    """Replace `old` by `new` in the list of unreleased QoS 2 packet identifiers; 0 is a free place.
 
-    Returns False if `old` is not there.
+    Returns False if `old` is not in the list.
     """
     for i in range(len(session.received_ids)):
         if session.received_ids[i] == old:
@@ -191,7 +191,7 @@ def _report_ack(session):
 
 
 def report_ended(session):
-    """Report subscriptions and messages that have ended without an answer of the broker.
+    """Report subscriptions and messages that have ended without an answer from the broker.
 
     `tick` calls it, because a callback must not publish while `prepare_write` chooses a packet.
     """

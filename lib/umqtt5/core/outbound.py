@@ -1,6 +1,6 @@
 """Outgoing messages: PUBLISH at QoS 0, 1 and 2, the broker's limits, topic aliases, PUBREL after a reconnect.
 
-Functions over a `session.Session`. A PUBLISH is written in two steps: `plan_publish` chooses its form and
+The functions take a `session.Session`. A PUBLISH is written in two steps: `plan_publish` chooses its form and
 returns its size, `write_publish_header` writes all of it up to the user's properties.
 """
 
@@ -24,7 +24,7 @@ def init_outbound(session, aliases):
     session.write_start = 0
     session._block_slot = -1  # outbox slot of the block
     session._has_pubrels = False  # PUBRELs of a resumed session are due
-    session._send_quota = 0  # PUBLISH packets that may be sent without an acknowledgement (4.9)
+    session._send_quota = 0  # number of QoS 1 and 2 messages that may be sent now (4.9)
     session._max_short_payload = 0  # bytes of payload that the fast path of `Session.publish` allows
     session._alias_topics = [None] * aliases  # topics by alias
     session._offered_alias = 0  # alias that was offered last
@@ -63,14 +63,14 @@ def publish_with_ack(session, topic, payload, first_byte):
     if size == -1 and session.overflow_policy:
         size = session.overflow_policy.add(topic, payload, first_byte)
     if size == -2:
-        raise ValueError("outbox: the message is larger")
+        raise ValueError("outbox smaller than the message")
     return size + 1
 
 
 def check_limits(session, first_byte, size):
-    """Check a PUBLISH of `size` bytes. Raises MQTTError for a limit of the broker, ValueError for the QoS."""
+    """Check a PUBLISH of `size` bytes. Raises MQTTError above a broker limit, ValueError for a wrong QoS."""
     if not 0x30 <= first_byte < 0x36:
-        raise ValueError("qos is 0, 1 or 2")
+        raise ValueError("qos must be 0, 1 or 2")
     reason = exceeded_limit(session, first_byte, size)
     if reason:
         from ..reason_codes import describe_limit
@@ -100,7 +100,7 @@ def load_next_message(session):
         reason = exceeded_limit(session, outbox.first_bytes[slot], size)
         if not reason:
             break
-        # accepted before this connection, whose limits it exceeds
+        # accepted in an earlier connection; it exceeds a limit of this one
         outbox.states[slot] = ENDED
         outbox.first_bytes[slot] = reason
         session._has_unreported = True
@@ -119,7 +119,7 @@ def load_next_message(session):
 
 
 def send_pubrels(session):
-    """Put out the PUBRELs that a resumed session owes, whatever the send quota is [MQTT-4.4.0-1]."""
+    """Write the PUBRELs that a resumed session owes; the send quota does not limit them [MQTT-4.4.0-1]."""
     while session._tx_end + TX_RESERVE <= len(session.tx):
         slot = session.outbox.oldest(RELEASING)
         if slot < 0:
@@ -134,8 +134,8 @@ def send_pubrels(session):
 def plan_publish(session, topic, properties, rest):
     """Choose the form of a PUBLISH, with or without topic and alias; returns the size of the packet.
 
-    `properties` is the size of the user's properties, `rest` that of everything behind the topic except
-    the length of the properties.
+    `properties` is the size of the user's properties. `rest` is the size of everything after the topic,
+    except the property length.
     """
     session._planned_topic = topic
     session._planned_name = topic.name
@@ -156,7 +156,7 @@ def plan_publish(session, topic, properties, rest):
 
 
 def write_publish_header(session, buf, at, first_byte, packet_id=0):
-    """Write the planned PUBLISH up to its own properties; returns the offset of the user's properties."""
+    """Write the planned PUBLISH up to the topic alias; returns the offset for the user's properties."""
     buf[at] = first_byte
     at = put_u16(buf, put_varint(buf, at + 1, session._planned_length), len(session._planned_name))
     buf[at : at + len(session._planned_name)] = session._planned_name
@@ -180,9 +180,9 @@ def write_publish_header(session, buf, at, first_byte, packet_id=0):
 def _choose_alias(session, topic):
     """Return an alias for a topic that has none (3.3.2.3.4), 0 if it gets none.
 
-    Each of the first topics gets an alias. After that the aliases are offered in turn, and a topic takes
-    over the offered alias if it was published more often than the topic that has it. So the busiest topics
-    get the aliases, and the aliases stay where they are if all topics are equally busy.
+    As long as an alias is free, each new topic gets one. After that the aliases are offered in turn, and a
+    topic takes over the offered alias if it was published more often than the topic that has it. So the
+    busiest topics get the aliases, and the aliases stay where they are if all topics are equally busy.
     """
     limit = min(len(session._alias_topics), session.broker_limits[TOPIC_ALIAS_MAXIMUM])
     if topic.alias < 0 or not limit:
@@ -193,7 +193,7 @@ def _choose_alias(session, topic):
 
 
 def _set_alias(session, topic, alias):
-    """Let `alias` stand for this topic from its next PUBLISH on."""
+    """Assign `alias` to this topic; from its next PUBLISH on the alias replaces the topic."""
     holder = session._alias_topics[alias - 1]
     if holder:
         holder.generation = 0

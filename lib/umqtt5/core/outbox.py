@@ -1,8 +1,8 @@
 """Outbox: messages of QoS 1 and 2 until they are acknowledged, in order, in a fixed amount of memory.
 
-A record in the arena is room for the longest header that its PUBLISH can have, then the user's properties
-and the payload (the body). The header is written in front of the body each time the record is sent. So a
-message can be sent with a topic alias now, and with its full topic after a reconnect, in one write and
+A record in the arena has room for the longest header that its PUBLISH can have, followed by the body: the
+user's properties and the payload. The header is written in front of the body each time the record is sent. So
+a message can be sent with a topic alias now, and with its full topic after a reconnect, in one write and
 without a second copy of the payload.
 
 The packet identifier of a message is its slot plus one, so an acknowledgement finds it by number
@@ -28,10 +28,10 @@ MAX_HEADER = const(14)
 class Outbox:
     """Room for `slots` messages with `size` bytes in total.
 
-    `slot_order` is a ring with the slots of the `count` messages, oldest first, from `head` on. By slot:
-    `states`, `topics`, `body_offsets` in the arena, `body_sizes`, `property_sizes` (the part of the body that
-    is properties), and `first_bytes` of the PUBLISH, with DUP, QoS and RETAIN. For a message that has ENDED
-    `first_bytes` has its reason code.
+    `slot_order` is a ring with the slots of the `count` messages, oldest first, from `head` on. Lists indexed
+    by slot: `states`, `topics`, `body_offsets` in the arena, `body_sizes`, `property_sizes` (the part of the
+    body that is properties), and `first_bytes` of the PUBLISH, with DUP, QoS and RETAIN. If the state is
+    ENDED, `first_bytes` has the reason code instead.
     """
 
     def __init__(self, size, slots):
@@ -45,11 +45,11 @@ class Outbox:
         self.slot_order = array("H", [0] * slots)
         self.head = self.count = 0
         self._newest = slots - 1
-        self.arena_end = 0  # offset in the arena behind the newest record
+        self.arena_end = 0  # offset in the arena after the newest record
         self._passed = 0  # number of oldest messages that are not QUEUED any more in this connection
 
     def _reserve(self, size):
-        """Move `arena_end` behind `size` free bytes in one piece; returns False if there are none."""
+        """Reserve `size` contiguous bytes before the new `arena_end`; returns False if there is no room."""
         limit = len(self.arena)
         at = 0
         if self.count:
@@ -109,7 +109,7 @@ class Outbox:
         return -1
 
     def free(self, slot):
-        """Free the slot of a message. Its bytes become free when the messages before it are gone, too."""
+        """Free the slot of a message. Its bytes become free when all older messages are freed as well."""
         self.states[slot] = FREE
         self.topics[slot] = None
         order = self.slot_order
@@ -127,9 +127,9 @@ class Outbox:
     def rewind(self, resumed):
         """Begin a new connection: messages that were sent and not acknowledged are sent again, in order.
 
-        If the broker has kept the session (`resumed`), they are sent with DUP [MQTT-3.3.1-1], or their
-        PUBREL is. Otherwise they are sent as new messages, except those for which PUBREC was received: they
-        have arrived.
+        If the broker has kept the session (`resumed`), they are sent with DUP [MQTT-3.3.1-1]; after PUBREC
+        only PUBREL is sent again. Otherwise they are sent as new messages, except those for which PUBREC was
+        received: they have arrived.
         """
         self._passed = 0
         for slot in range(len(self.states)):

@@ -10,9 +10,9 @@ _VARINT = const(4)
 _BINARY = const(6)
 _PAIR = const(7)
 
-# A byte for each property identifier: its position in a set of 27 bits << 3 | its type, or 0 if there is no
-# such property (2.2.2.2). Types 1 to 3 are integers of 1, 2 and 4 bytes, 4 is the Variable Byte Integer, 5
-# the UTF-8 string, 6 Binary Data, 7 the pair of strings.
+# One byte for each property identifier (2.2.2.2): its bit number in a set of 27 bits << 3 | its data type, or
+# 0 if there is no such property. Types 1 to 3 are integers of 1, 2 and 4 bytes, 4 is the Variable Byte
+# Integer, 5 the UTF-8 string, 6 Binary Data, 7 the pair of strings.
 PROPERTY_TABLE = (
     b"\x00\x01\x0b\x15\x00\x00\x00\x00\x1d\x26\x00\x2c\x00\x00\x00\x00\x00\x33\x3d\x42\x00\x4d"
     b"\x56\x59\x63\x69\x75\x00\x7d\x00\x00\x85\x00\x8a\x92\x9a\xa1\xa9\xb7\xbb\xc1\xc9\xd1"
@@ -20,9 +20,9 @@ PROPERTY_TABLE = (
 # sets of properties, as bits of `Packet.property_bits`
 _FLAGS = const(0x7302801)  # properties of one byte, which is 0 or 1
 _NOT_ZERO = const(0x8A0020)  # Receive Maximum, Topic Alias, Maximum Packet Size, Subscription Identifier
-_USER = const(0x400000)  # User Property, which may be there more than once
+_USER = const(0x400000)  # User Property, which may occur more than once
 _SUBSCRIPTION_IDENTIFIER = const(0x20)
-_REPEATED = const(0x8000000)  # a property is there more than once: the bit behind the 27
+_REPEATED = const(0x8000000)  # a property occurs more than once: the bit after those 27
 
 # Properties that a server may send, by packet type. A server's DISCONNECT has no Session Expiry Interval
 # [MQTT-3.14.2-2].
@@ -50,14 +50,14 @@ _ALLOWED = (
     _AUTH,
 )
 
-# Parts of a packet: a bit for each packet type.
+# Packet types that have a certain part: one bit for each packet type.
 _HAS_ID = const(0x0AF0)
-_REASON_FIRST = const(0xC0F4)  # in all but CONNACK it may be omitted, with everything behind it
+_REASON_FIRST = const(0xC0F4)  # except in CONNACK it may be omitted, with everything after it
 _REASON_LAST = const(0x0A00)  # SUBACK, UNSUBACK
-_HAS_PROPERTIES = const(0x0A0C)  # even if there are none
+_HAS_PROPERTIES = const(0x0A0C)  # the property length must be present, even if it is 0
 
-# A byte for each reason code, 0x00 to 0x19 and then 0x80 to 0xA2: the packets that may have it. A byte for
-# each packet type: its bit in those.
+# `_CODES` has one byte for each reason code, 0x00 to 0x19 and then 0x80 to 0xA2. Its bits are the packets
+# that may have the reason code. `_CODES_OF` has the bit of each packet type.
 _CODES = (
     b"\xff\x08\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x10\x00\x00\x00\x00"
     b"\x00\x00\x40\x40\x3b\x21\x21\x3b\x01\x01\x01\x3b\x01\x21\x01\x20\x01\x20\x20\x38\x23\x1a"
@@ -69,11 +69,11 @@ _CODES_OF = b"\x00\x00\x01\x80\x02\x02\x04\x04\x00\x08\x00\x10\x00\x80\x20\x40"
 class Packet:
     """Received packet: the message for a handler, the answer for `on_ack` and other callbacks.
 
-    It is a view of the receive buffer, and becomes the next packet when the handler returns. `topic`,
-    `payload` and `property` return copies, which may be kept.
+    It is a view of the receive buffer. When the handler has returned, the object is used for the next packet.
+    `topic`, `payload` and `property` return copies, which may be kept.
 
-    `qos`, `retain` and `dup` are as received. `len(message)` is the size of the payload in bytes.
-    `packet_id` and `reason` (the reason code) are those of an answer.
+    `qos`, `retain` and `dup` are as received. `len(message)` is the size of the payload in bytes. An answer
+    has `packet_id` and `reason` (the reason code).
     """
 
     def __init__(self, buf):
@@ -81,10 +81,10 @@ class Packet:
         self.packet_id = self.reason = self.qos = 0
         self.retain = self.dup = self.session_present = False
         self.allowed_properties = _ALLOWED
-        self.property_bits = 0  # set of the properties that are there
+        self.property_bits = 0  # set of the properties in the packet
         self.value = 0  # number in the property that was read last
         self.subscription_id = 0  # Subscription Identifier, the last one if there are several
-        self.topic_buf = buf  # buffer with the topic: for an alias, that of its table
+        self.topic_buf = buf  # buffer with the topic; for an alias a buffer of the alias table
         self.topic_start = self.topic_end = 0
         self.properties_start = self.properties_end = 0
         self.payload_start = self.payload_end = 0
@@ -121,7 +121,7 @@ class Packet:
         Raises ValueError if it does not fit.
         """
         if len(self) > len(buf) - at:
-            raise ValueError("payload of %d bytes" % len(self))
+            raise ValueError("buffer too small for %d bytes" % len(self))
         for i in range(self.payload_start, self.payload_end):
             buf[at] = self._buf[i]
             at += 1
@@ -179,7 +179,7 @@ class Packet:
         return bytes(memoryview(self._buf)[at + 2 : at + 2 + size])
 
     def _walk(self, at):
-        """Return the offset behind the property at `at`, an offset past the end if it is malformed.
+        """Return the offset after the property at `at`, or an offset past the end if it is malformed.
 
         Sets `value` to its number, or to 1 if it is not a number. Numbers are at most 0x3FFFFFFF, because a
         32-bit board allocates larger ones.
@@ -263,9 +263,9 @@ class Packet:
         return 0x81 if end and not is_valid_utf8(buf, self.topic_start, self.topic_end) else 0
 
     def _parse_start(self, kind, first, at, end):
-        """Parse everything in front of the properties.
+        """Parse everything before the properties.
 
-        Returns the offset behind it, or the negative reason code of the error.
+        Returns the offset of the properties, or the negative reason code of the error.
         """
         if kind == 3:
             first = self._parse_publish_header(first, at, end)
@@ -292,7 +292,7 @@ class Packet:
         return at
 
     def _parse_properties(self, kind, at, end):
-        """Parse the properties at `at`; returns the offset behind them, or a negative reason code."""
+        """Parse the properties at `at`; returns the offset after them, or a negative reason code."""
         size = self._buf[at] if at < end else 0x80
         if size > 0x7F:
             size = get_varint(self._buf, at, end)

@@ -6,9 +6,9 @@ in `inbound`, `outbound`, `subscriptions` and `timers`; they take the session as
 States:
 
 - CLOSED: there is no connection. `open` leads to CONNECTING.
-- CONNECTING: CONNECT goes out. Only CONNACK may come, and AUTH with enhanced authentication. A CONNACK with
-  success leads to CONNECTED.
-- CONNECTED: all packets of a server may come, except a second CONNACK.
+- CONNECTING: CONNECT is sent. The broker may send only CONNACK, or AUTH with enhanced authentication. A
+  successful CONNACK leads to CONNECTED.
+- CONNECTED: the broker may send all packets of a server except a second CONNACK.
 - CLOSING: the session has ended the connection. Received bytes are ignored. The rest of the output is
   written, then the driver closes the stream.
 
@@ -16,10 +16,9 @@ States:
 
 How to drive it:
 
-- `open(now)` when the stream is connected, `connection_lost()` when it is closed for any reason.
+- Call `open(now)` when the stream is connected, and `connection_lost()` when it is closed for any reason.
 - Read at most `framer.max_read` bytes to the start of `framer.read_buffer`, then call `receive_data(n, now)`.
-  While `rx_paused` is True, there is no room for acknowledgements: do not read, but write and then call
-  `parse()`.
+  While `rx_paused` is True, there is no room for acknowledgements. Do not read: write, then call `parse()`.
 - `prepare_write()` returns how many bytes of `write_buffer` to write, from `write_start` on. Then call
   `confirm_write(n, now)` with the number of bytes that the stream has accepted. Repeat this until it
   returns 0.
@@ -31,13 +30,13 @@ Rules:
 - `now` is in ms and may wrap at any multiple of 2**30.
 - If the peer breaks the protocol, `error` is set and the state becomes CLOSING. The last packet is a
   DISCONNECT with the reason code.
-- A message is acknowledged when its handlers have returned, in the order of arrival.
-- Nothing is allocated for a message. CONNECT, SUBSCRIBE and UNSUBSCRIBE are made as new bytes.
-- There are two sources of output: `tx`, which contains small packets, and a block, which is a CONNECT or one
-  record of the outbox. A block that has begun is written to its end. Then `tx` is written before the next
-  block, so acknowledgements do not wait for the send quota [MQTT-3.3.4-8].
-- The packet that is written first sets up a topic alias. So the form of a PUBLISH is chosen when it becomes
-  part of the output, not when the user calls `publish`.
+- Messages are acknowledged in the order of arrival, each when its handlers have returned.
+- Nothing is allocated for a message. Only CONNECT, SUBSCRIBE and UNSUBSCRIBE are created as new bytes.
+- There are two sources of output: `tx`, which contains small packets, and a block. A block is a CONNECT, one
+  record of the outbox, or a piece of a streamed payload. A block that has begun is written to its end. Then
+  `tx` is written before the next block, so acknowledgements do not wait for the send quota [MQTT-3.3.4-8].
+- The first packet that uses a topic alias must contain the topic as well. So the form of a PUBLISH is chosen
+  when it becomes part of the output, which can be later than the user's `publish`.
 - The last TX_RESERVE bytes of `tx` are kept for one acknowledgement and one DISCONNECT.
 """
 
@@ -85,8 +84,8 @@ class Session:
     # Most programs do not change these. As attributes of the class they take no room in the dict of the
     # instance, which grows in large steps.
     user = password = None
-    will = None  # (connect flags, fields of the will as they are in CONNECT)
-    properties = b""  # more properties for CONNECT
+    will = None  # (connect flags, encoded fields of the will for CONNECT)
+    properties = b""  # encoded properties to add to CONNECT
     aliases = None  # topic_aliases.AliasTable, if the broker may use aliases
     auth = None  # enhanced_auth.EnhancedAuth, if the client has an authentication method
     strict = None  # strict.Strict, if `Client(strict=True)`
@@ -104,7 +103,7 @@ class Session:
 
     def __init__(self, client_id, rx, tx, outbox, inflight, aliases, keep_alive, timeout):
         if not 0 < inflight < 32768 or not 0 <= keep_alive < 65536 or min(rx, tx) < 64:
-            raise ValueError("inflight 1 to 32767, keep_alive 0 to 65535, rx and tx from 64")
+            raise ValueError("inflight must be 1 to 32767, keep_alive 0 to 65535, rx and tx at least 64")
         self.client_id = client_id
         self.keep_alive = keep_alive
         self.session_expiry = 0  # seconds
@@ -119,12 +118,12 @@ class Session:
         self.outbox = Outbox(outbox, inflight)
         self.received_ids = array("H", [0] * inflight)  # QoS 2 packet identifiers received and not released
         self.subscriptions = Subscriptions()
-        # around each handler and callback of the user
+        # context manager around each handler and callback of the user
         self.catch_errors = self.subscriptions.catch_errors = CatchErrors(Exception, self._report_error)
         self.broker_limits = list(LIMIT_DEFAULTS)
 
         self.callbacks = self  # object with `on_ack` and so on: the client, if there is one
-        self.on_connected = None  # called after CONNACK, before the packets behind it
+        self.on_connected = None  # called after CONNACK, before the packets after it are handled
         self.error = None  # MQTTError that ends the connection
         self.resumed = self.rx_paused = False
         # for the message that is published next
@@ -133,15 +132,16 @@ class Session:
         self._handler_failed = False  # a handler of the current message has raised
 
         self.response_information = None  # string from CONNACK
-        self._has_unreported = False  # subscriptions or messages have ended without an answer
-        # counts begun and ended connections; an alias is valid in its own generation only [MQTT-3.3.2-7]
+        self._has_unreported = False  # whether subscriptions or messages have ended without an answer
+        # changes when a connection begins or ends; an alias is valid only in the generation that set it up
+        # [MQTT-3.3.2-7]
         self.generation = 0
         init_outbound(self, aliases)
 
         # ticks in ms, modulo 2**30
         self._now = self._timeout = self._last_read = self._last_write = 0
-        self.wait_started = [-1, -1, -1, -1]  # by kind of wait, -1 if there is none
-        self._ping_interval = 0  # ms without output or input until a PINGREQ
+        self.wait_started = [-1, -1, -1, -1]  # ticks when each kind of wait began, -1 if there is none
+        self._ping_interval = 0  # ms without output, or without input, before a PINGREQ is sent
         self.ping_pending = False
 
         # counters, modulo 2**30
@@ -153,7 +153,7 @@ class Session:
     # ---- a connection begins and ends
 
     def open(self, now):
-        """Begin the session on a new connection: put out CONNECT."""
+        """Begin the session on a new connection: encode CONNECT as output."""
         self.connection_lost()
         self.state = CONNECTING
         self.error = None
@@ -175,11 +175,11 @@ class Session:
         """Handle the end of the connection."""
         self.state = CLOSED
         self.generation += 1
-        self.pending_acks = 0  # PUBACK, PUBCOMP, SUBACK, UNSUBACK and AUTH packets that the broker owes
+        self.pending_acks = 0  # number of PUBACK, PUBCOMP, SUBACK, UNSUBACK and AUTH that the broker owes
         self._tx_at = self._tx_end = self._block_at = self._block_end = 0
 
     def close(self, reason, packet=b"\xe0\x00"):
-        """End the connection with a DISCONNECT (3.14). The driver closes the stream when it is written.
+        """End the connection with a DISCONNECT (3.14). After it is written, the driver closes the stream.
 
         `packet` is the DISCONNECT for the reason code 0.
         """
@@ -208,7 +208,7 @@ class Session:
 
     def parse(self):
         """Handle the complete packets that were received."""
-        self.rx_paused = True  # also if an exception ends this: the driver calls it again
+        self.rx_paused = True  # stays True if an exception ends this method, so the driver calls it again
         while self.state == CONNECTED or self.state == CONNECTING:
             if self._tx_end + TX_RESERVE > len(self.tx):
                 return
@@ -260,7 +260,7 @@ class Session:
             self._block_at += n
 
     def ack(self, first_byte, packet_id, reason):
-        """Put out PUBACK, PUBREC, PUBREL or PUBCOMP (3.4 to 3.7): 4 bytes, 5 if the reason code is not 0."""
+        """Write PUBACK, PUBREC, PUBREL or PUBCOMP to `tx` (3.4 to 3.7): 4 bytes, 5 with a reason code."""
         tx = self.tx
         at = self._tx_end
         tx[at] = first_byte
@@ -272,7 +272,7 @@ class Session:
         self._tx_end = at
 
     def put(self, data, reserve=TX_RESERVE):
-        """Append a complete packet to `tx`; returns False if there is no room for it and `reserve` bytes."""
+        """Append a complete packet to `tx`; returns False if there is no room for it plus `reserve` bytes."""
         end = self._tx_end + len(data)
         if end + reserve > len(self.tx):
             return False

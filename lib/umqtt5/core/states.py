@@ -1,6 +1,6 @@
 """Constants of a session: its states, what it waits for, and the broker's limits by their position.
 
-A board's files contain the numbers only.
+In the files for a board the names are replaced by their numbers.
 """
 
 from micropython import const
@@ -16,13 +16,13 @@ LINK_DOWN = const(0)
 LINK_OPENING = const(1)
 LINK_UP = const(2)
 
-# waits that a timeout limits: positions in `Session.timeouts` and `Session.wait_started`
+# kinds of waits that have a timeout: positions in `Session.timeouts` and `Session.wait_started`
 WAIT_WRITE = const(0)
 WAIT_CONNACK = const(1)
 WAIT_ACK = const(2)
 WAIT_PING = const(3)
 
-# limits of the broker (3.2.2.3): position in `Session.broker_limits` is the property identifier less 0x21
+# limits of the broker (3.2.2.3): position in `Session.broker_limits`, the property identifier minus 0x21
 RECEIVE_MAXIMUM = const(0)
 TOPIC_ALIAS_MAXIMUM = const(1)
 MAXIMUM_QOS = const(3)

@@ -1,4 +1,4 @@
-"""Subscriptions: their table, SUBSCRIBE, UNSUBSCRIBE and their answers, and dispatch of messages to handlers.
+"""Subscription table, SUBSCRIBE and UNSUBSCRIBE with their answers, and dispatch of messages to handlers.
 
 The Subscription Identifier of a subscription is its position in the table plus one. A message with an
 identifier finds its handler by this number, any other message by its topic.
@@ -9,10 +9,10 @@ from micropython import const
 from .encode import encode_subscribe
 from .states import IDENTIFIERS_AVAILABLE, MAXIMUM_PACKET_SIZE, SHARED_AVAILABLE, WAIT_ACK, WILDCARD_AVAILABLE
 
-_FIRST_PACKET_ID = const(0x8000)  # packet identifiers from here on are those of subscriptions
+_FIRST_PACKET_ID = const(0x8000)  # first packet identifier of SUBSCRIBE and UNSUBSCRIBE
 # bits of `Packet.property_bits`
 _IDENTIFIER = const(0x20)
-_IDENTIFIER_OR_REPEATED = const(0x8000020)  # or a property, perhaps this one, is there more than once
+_IDENTIFIER_OR_REPEATED = const(0x8000020)  # the bits `_IDENTIFIER` and `packet._REPEATED`
 
 
 class Subscription:
@@ -32,9 +32,9 @@ class Subscription:
         self.is_wanted = True  # False after unsubscribe
         self.needs_send = True  # SUBSCRIBE or UNSUBSCRIBE is due
         self.expected_ack = 0  # first byte of the SUBACK or UNSUBACK that is due
-        self.is_removed = False  # unsubscribed and confirmed: the position is free
+        self.is_removed = False  # whether UNSUBACK has arrived, so the position in the table is free
         self.needs_report = False  # `on_subscribed` is due
-        self.slot_reused = False  # late messages with this identifier may belong to the subscription before
+        self.slot_reused = False  # late messages may belong to the previous subscription at this position
 
 
 class Subscriptions:
@@ -53,7 +53,7 @@ class Subscriptions:
         return None
 
     def add(self, topic_filter, handler, options):
-        """Subscribe to a filter (bytes), or change handler and options of its subscription; returns it."""
+        """Subscribe to a filter (bytes), or change its handler and options; returns the Subscription."""
         s = self.find(topic_filter)
         if not s:
             s = Subscription(topic_filter)
@@ -71,7 +71,7 @@ class Subscriptions:
         return s
 
     def remove(self, topic_filter):
-        """Unsubscribe; the handler is called until the broker has confirmed it. Raises ValueError."""
+        """Unsubscribe; the handler is called until UNSUBACK arrives. Raises ValueError if not subscribed."""
         s = self.find(topic_filter)
         if not s or not s.is_wanted:
             raise ValueError("not subscribed: %r" % topic_filter)
@@ -87,7 +87,7 @@ class Subscriptions:
         return -1
 
     def handle_ack(self, s, reason):
-        """Note the reason code of SUBACK or UNSUBACK, or of our own refusal."""
+        """Store the reason code of SUBACK or UNSUBACK, or our own one if SUBSCRIBE was not sent."""
         if s.expected_ack == 0xB0:
             s.is_removed = not s.needs_send
         else:
@@ -97,7 +97,7 @@ class Subscriptions:
         self.has_pending = True
 
     def rewind(self, resumed):
-        """Begin a new connection: unanswered packets are due again, in a new session all subscriptions."""
+        """Begin a new connection: unanswered packets are sent again; in a new session, all subscriptions."""
         for s in self.entries:
             if s.expected_ack or not resumed:
                 s.needs_send = True
@@ -109,7 +109,7 @@ class Subscriptions:
         self.has_pending = True
 
     def dispatch(self, packet):
-        """Call the handlers of a message; each one's exceptions are caught."""
+        """Call the handlers of a message. If one raises an exception, the others are still called."""
         if packet.property_bits & _IDENTIFIER_OR_REPEATED == _IDENTIFIER:
             self._call(packet.subscription_id - 1, packet)
             return
@@ -131,7 +131,7 @@ class Subscriptions:
 
 
 def send_subscriptions(session):
-    """Put out each SUBSCRIBE and UNSUBSCRIBE that is due, if there is room for it."""
+    """Write each SUBSCRIBE and UNSUBSCRIBE that must be sent to `tx`, while there is room."""
     limits = session.broker_limits
     while True:
         i = session.subscriptions.next_to_send()

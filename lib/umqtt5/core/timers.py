@@ -1,17 +1,17 @@
-"""Timeouts and keep-alive of a session: each wait is limited, an idle connection is pinged.
+"""Timeouts and keep-alive of a session: limits each wait, and pings an idle connection.
 
-Functions over a `session.Session`, called by `Session.tick`.
+The functions take a `session.Session`. `Session.tick` calls them.
 """
 
 from errno import ETIMEDOUT
 
 from .states import TICKS_MASK, WAIT_PING
 
-_MESSAGES = ("the broker takes no more bytes", "no CONNACK", "no PUBACK or SUBACK", "no PINGRESP")
+_MESSAGES = ("the broker reads no more bytes", "no CONNACK", "no PUBACK or SUBACK", "no PINGRESP")
 
 
 def check_wait(session, kind, is_waiting):
-    """Limit the wait `kind`. It starts when it is first seen, and ends when `is_waiting` is false.
+    """Limit the wait `kind`. It starts when `is_waiting` becomes true, and ends when it is false.
 
     Shortens the time until the next tick. Raises OSError(ETIMEDOUT) if the wait has lasted too long.
     """
@@ -30,7 +30,7 @@ def check_wait(session, kind, is_waiting):
 
 
 def ping_if_idle(session, now):
-    """Put out a PINGREQ if nothing was sent or nothing was received for the ping interval (3.1.2.10)."""
+    """Send PINGREQ if nothing was sent, or nothing was received, for the ping interval (3.1.2.10)."""
     left = (now - session._last_write) & TICKS_MASK
     if not session.ping_pending:
         left = max(left, (now - session._last_read) & TICKS_MASK)

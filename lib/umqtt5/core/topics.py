@@ -4,11 +4,11 @@ from .wire import encode_text
 
 
 class Topic:
-    """Topic name for `publish`, encoded once. `client.topic(name)` makes it, for this client only.
+    """Topic name for `publish`, encoded once. `client.topic(name)` creates it; use it only with that client.
 
-    `alias` is the topic alias that stands for the name. It is valid while the session's `generation` is
-    that of the topic, because an alias ends with its connection [MQTT-3.3.2-7]. -1 means that the topic
-    gets no alias.
+    `alias` is the topic alias that stands for the name. It is valid while the session's `generation` is that
+    of the topic, because an alias ends with its connection [MQTT-3.3.2-7]. If `alias` is -1, the topic never
+    gets an alias.
     """
 
     def __init__(self, name):
@@ -48,7 +48,7 @@ def matches(topic_filter, buf, at, end):
     """
     size = len(topic_filter)
     if at < end:
-        # most filters differ from a topic in the last character, if that is not a wildcard
+        # quick check: most filters without a final wildcard differ from a topic in the last character
         if topic_filter[-1] > 0x2B and topic_filter[-1] != buf[end - 1]:
             return False
         if buf[at] == 0x24 and topic_filter[0] != 0x24:

@@ -1,7 +1,7 @@
 """MQTT data types in a buffer: integers, variable byte integers, UTF-8 strings (section 1.5).
 
-`put_*` write at offset `at` and return the offset behind the value. The caller makes sure that there is room.
-Only `prefix_u16_length` and `encode_text` allocate.
+The `put_*` functions write at offset `at` and return the offset after the value. The caller must ensure that
+there is room. Only `prefix_u16_length` and `encode_text` allocate.
 """
 
 
@@ -42,7 +42,7 @@ def get_varint(buf, at, end):
     while at < end:
         value |= (buf[at] & 0x7F) << shift
         if buf[at] < 0x80:
-            # with a zero as its last byte it does not have the shortest form
+            # the last byte is 0, so this is not the shortest form
             return -2 if shift and not buf[at] else value
         if shift == 21:
             return -2
@@ -81,8 +81,8 @@ def is_valid_utf8(buf, at, end):
 
 
 def encode_text(text):
-    """Return a str, or its UTF-8 bytes, as checked bytes. Raises ValueError if MQTT does not allow it."""
+    """Check a str or UTF-8 bytes and return it as bytes. Raises ValueError if MQTT does not allow it."""
     data = text.encode() if isinstance(text, str) else bytes(text)
     if len(data) > 65535 or not is_valid_utf8(data, 0, len(data)):
-        raise ValueError("not UTF-8 of at most 65535 bytes, or with a null character")
+        raise ValueError("text must be UTF-8 without U+0000, at most 65535 bytes")
     return data

@@ -1,4 +1,4 @@
-"""When the asyncio client runs on CPython: the counterpart of `aio.scheduler`. Never on a board."""
+"""Scheduler of the asyncio client on CPython, the counterpart of `aio.scheduler`. Never on a board."""
 
 import asyncio
 
@@ -9,8 +9,8 @@ _OUT = 4
 class Scheduler:
     """Calls `on_ready()` if the watched stream is ready and when it is scheduled.
 
-    Has the methods of `aio.scheduler.Scheduler`. Needs an event loop with `add_reader`, which the default
-    loop of Windows does not have.
+    It has the methods of `aio.scheduler.Scheduler`. It needs an event loop with `add_reader`, which the
+    default loop of Windows does not have.
     """
 
     def __init__(self, on_ready):

@@ -5,7 +5,7 @@ import socket
 import ssl
 import tempfile
 
-# alerts by which a broker refuses the client, not the bytes that it has received
+# alerts that mean that the broker refuses the client; corrupted data can cause the other alerts
 _REFUSALS = (
     "_CERTIFICATE",
     "_CERTIFICATE_REVOKED",
@@ -41,7 +41,7 @@ def make_context(ca, cert, key):
 
 
 def _read(source):
-    """Return the content of a file, given by its path (str) or its content (bytes)."""
+    """Return the bytes of `source`: the path of a file (str) or its content (bytes)."""
     if isinstance(source, str):
         with open(source, "rb") as file:
             return file.read()
@@ -49,7 +49,7 @@ def _read(source):
 
 
 def _load(context, cert, key):
-    """Load certificate and key from a file that only this user can read: `ssl` needs a file."""
+    """Load certificate and key through a temporary file that only this user can read: `ssl` needs a file."""
     if b"-----BEGIN " not in cert or b"-----BEGIN " not in key:
         raise ValueError("cert and key must be PEM")
     handle, path = tempfile.mkstemp()
@@ -106,7 +106,7 @@ class Stream:
         try:
             n = self._sock.recv_into(buf, n)
             if n:
-                # not earlier: with TLS 1.3 a refusal follows the handshake
+                # not earlier, because with TLS 1.3 a refusal can follow the handshake
                 self._transport.refusals = 0
             return n
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):

@@ -4,14 +4,14 @@
     Journal(client, "/outbox")
     client.connect()
 
-Each record of the log has the number of a packet type as its kind:
+The kind of a record in the log is the first byte of an MQTT packet:
 
     PUBLISH  a message was accepted; the number is its slot in the outbox
     PUBREL   the broker has the message (QoS 2), or the message is streamed and its payload is not in the log
     PUBACK   a message has ended
     PUBREC   a message was received at QoS 2 and handled; the number is its packet identifier
     PUBCOMP  this packet identifier is free again
-    CONNECT  a session of this client identifier has begun; all packet identifiers above are void
+    CONNECT  a session of this client identifier has begun; packet identifiers in earlier records are void
 
 Client and broker must agree on the meaning of each packet identifier. Therefore a record is synced before
 the packet is sent: PUBLISH before a PUBLISH of QoS 2, PUBREL before PUBREL, PUBREC before PUBREC, PUBCOMP
@@ -42,12 +42,12 @@ _PUBCOMP = const(0x70)
 
 
 class Journal:
-    """Keeps the outbox of `client` in two files, `path`.0 and `path`.1, of at most `size` bytes each.
+    """Storage of the outbox of `client` in two files, `path`.0 and `path`.1, of at most `size` bytes each.
 
-    Make it before the client connects. `client` is a `umqtt5.Client` or a `umqtt5.aio.Client`. A message is
-    safe when `sync` has written it to flash. `poll` does so when `sync_every` records are not synced, or
-    `sync_ms` milliseconds after the first of them. With `sync_every` 1 `publish` returns when the message
-    is safe.
+    Create it before the client connects. `client` is a `umqtt5.Client` or a `umqtt5.aio.Client`. A message is
+    safe when `sync` has written it to flash. The journal syncs as soon as `sync_every` records are not
+    synced, and in `poll` after the oldest of them has waited `sync_ms` milliseconds. With `sync_every` 1 the
+    message is safe when `publish` returns.
 
     `restored_count` is the number of messages that were restored from the files. `error` is the last OSError
     of the flash: if a message can't be written, it is not accepted, and `publish` returns 0. `record_log` is
@@ -60,7 +60,7 @@ class Journal:
         from ..optional.journal_recovery import recover  # used only here: a program may unload it
 
         deferred_acks = getattr(client, "deferred_acks", None)
-        client = getattr(client, "sync_client", client)  # of the asyncio client
+        client = getattr(client, "sync_client", client)  # `client` may be an asyncio client
         self._client = client
         self._session = session = client.session
         if session.state:
@@ -70,12 +70,12 @@ class Journal:
         self.error = None
         self._catch_errors = CatchErrors(OSError, self._set_error)
         self._is_stored = True  # whether the last record was written
-        self._unsynced = 0  # number of records that something waits for
+        self._unsynced = 0  # number of records that must be synced before packets are sent
         self._unsynced_since = 0  # ticks of the first of them
         self._body = bytearray(BODY_HEADER)
-        self._received_ids = array("H", [0] * len(session.received_ids))  # those in the log
+        self._received_ids = array("H", [0] * len(session.received_ids))  # packet identifiers in the log
         self._has_session = False  # whether the log has a session of this client identifier
-        self._is_session_lost = False  # the broker has begun a new session, which is not in the log yet
+        self._is_session_lost = False  # whether the broker has begun a new session that is not in the log yet
         self.record_log = RecordLog(path, size, _MAGIC, self._dump)
         self.outbox, self._old_ids = recover(self)  # `_old_ids` were received before the restart
         self.restored_count = self.outbox.count
@@ -100,8 +100,8 @@ class Journal:
             raise ValueError("size: %d bytes needed" % needed)
 
     def _hook(self, session, deferred_acks):
-        """Replace methods of the session by those of the journal, and its outbox."""
-        # acknowledgements come here after the deferred acknowledgements are released
+        """Replace the outbox and some methods of the session by those of the journal."""
+        # a deferred acknowledgement comes to the journal when it is released
         self._ack = deferred_acks._ack if deferred_acks else session.ack
         if deferred_acks:
             deferred_acks._ack = self.ack
@@ -125,7 +125,7 @@ class Journal:
 
     @property
     def damaged_bytes(self):
-        """Number of other bytes in the log that could not be read; no power failure causes those."""
+        """Number of other bytes in the log that could not be read; a power failure does not cause this."""
         return self.record_log.damaged_bytes
 
     def sync(self):
@@ -147,7 +147,7 @@ class Journal:
     def ack(self, first_byte, packet_id, reason):
         """Store an acknowledgement, then send it when the record is synced. Replaces `Session.ack`."""
         if first_byte == _PUBCOMP:
-            self._remove_received_id(packet_id)  # for any reason code the broker considers it free
+            self._remove_received_id(packet_id)  # with any reason code, the broker considers it free
         elif not reason and first_byte == _PUBREC:
             self._add_received_id(packet_id)
         elif not reason and first_byte == _PUBREL:
@@ -158,7 +158,7 @@ class Journal:
         if self._ack_count == len(self._ack_ids):
             self.sync()
             if self._ack_count == len(self._ack_ids):
-                self._send_next_ack()  # `tx` has room for one, otherwise the session does not handle a packet
+                self._send_next_ack()  # `tx` has room for one, otherwise the session would not run this
         i = (self._first_ack + self._ack_count) % len(self._ack_ids)
         self._ack_ids[i] = packet_id
         self._ack_kinds[i] = first_byte
@@ -255,7 +255,7 @@ class Journal:
     # ---- writing records
 
     def _write_message(self, slot):
-        outbox = self.outbox  # one local more, and the frame would be on the heap
+        outbox = self.outbox  # one more local would move the frame to the heap
         n = len(outbox.topics[slot].name)
         self._body[2] = outbox.property_sizes[slot] >> 16
         put_u16(self._body, 0, n)
@@ -296,13 +296,13 @@ class Journal:
                 self._write_empty(_PUBREL, slot)
 
     def _count_unsynced(self):
-        """Count a record that must be synced before something else can go on."""
+        """Count a record that must be synced before packets that depend on it can be sent."""
         if not self._unsynced:
             self._unsynced_since = self._client._ticks_ms()
         self._unsynced += 1
 
     def _store(self, kind, number):
-        """Write a record that something waits for. If the flash fails, the next file of the log has it."""
+        """Write a record that must be synced. If the flash fails, the next file of the log includes it."""
         self._count_unsynced()
         self._write_note(kind << 16 | number)
 

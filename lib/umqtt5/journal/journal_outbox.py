@@ -7,13 +7,13 @@ from ..core.outbox import RELEASED, RELEASING, SENT, Outbox
 # bits of `record_flags`: records of a message in the log
 MESSAGE = const(1)  # PUBLISH
 RELEASE = const(2)  # PUBREL
-UNSYNCED = const(4)  # the last of them is not synced yet
+UNSYNCED = const(4)  # the last record is not synced yet
 BODY_HEADER = const(5)  # bytes in front of the topic in a record: length of topic 2, of properties 3
 STREAMED = const(0x3FFFFFFF)  # body size of a streamed message, whose payload is not in the outbox
 
 
 class JournalOutbox(Outbox):
-    """An outbox with a journal. `record_flags`, by slot, tells which records the log has of a message."""
+    """An outbox with a journal. `record_flags` shows, by slot, which records of a message are in the log."""
 
     _add = Outbox.add
 
@@ -35,7 +35,7 @@ class JournalOutbox(Outbox):
 
     def add(self, topic, payload, first_byte, properties):
         """Add a message as `Outbox.add` does, and store it. Returns -1 also if the flash fails."""
-        topic = self._add(topic, payload, first_byte, properties)  # no other name: the frame is full
+        topic = self._add(topic, payload, first_byte, properties)  # no new local: the frame is full
         return self._store(topic)
 
     def _store(self, slot):
@@ -70,7 +70,7 @@ class JournalOutbox(Outbox):
             self._journal.store_removed(slot, refused)
 
     def start_session(self):
-        """Send messages of QoS 2 again that the broker may have lost together with the session.
+        """Mark QoS 2 messages to be sent again, because the broker may have lost them with the session.
 
         A streamed message ends instead, because its payload may not be available.
         """

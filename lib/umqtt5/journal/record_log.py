@@ -15,10 +15,10 @@ fields of a record, in bytes, big-endian:
 
     kind 1, number 2, size of the body 3, body, Adler-32 (RFC 1950) 4
 
-The checksum starts with the generation of the file and the offset of the record instead of 1 and 0, so
-data of an older file that the file system returns is not a valid record. An incomplete record at the end was
-torn by a power failure and is dropped. Bodies are not copied, so they may be of any size, and a record
-needs no heap unless the file system does.
+The checksum starts with the generation of the file and the offset of the record instead of 1 and 0, so stale
+data of an older file is not a valid record. An incomplete record at the end was torn by a power failure and
+is dropped. Bodies are not copied, so they may be of any size, and a record needs no heap unless the file
+system does.
 """
 
 import sys
@@ -34,7 +34,7 @@ if sys.implementation.name == "cpython":
 _MASK = const(0x3FFFFFFF)
 _PRIME = const(65521)
 _HEAD = const(6)  # bytes of a record in front of its body
-RECORD_OVERHEAD = const(10)  # bytes of a record beside its body
+RECORD_OVERHEAD = const(10)  # bytes of a record in addition to its body
 _HEADER = const(0)  # kind of the first record: the number is the generation, the body the magic
 _COMPLETE = const(255)  # kind of the record after those of `dump`
 
@@ -46,9 +46,9 @@ class RecordLog:
     needed; they must fit in `size`. Kinds are 1 to 254, numbers have 16 bits. If the flash fails, methods
     raise OSError, and the next record begins a new file with `dump()`.
 
-    `torn_bytes` is the number of bytes at the end that are no complete record, `damaged_bytes` that of such
-    bytes elsewhere, which a power failure does not cause. Counters of this run, modulo 2**30:
-    `bytes_written`, `syncs` and `rotations`.
+    `torn_bytes` is the number of bytes at the end of the log that are not a complete record. `damaged_bytes`
+    is the number of such bytes elsewhere; a power failure does not cause them. Counters of this run, modulo
+    2**30: `bytes_written`, `syncs` and `rotations`.
     """
 
     def __init__(self, path, size, magic, dump):
@@ -60,7 +60,7 @@ class RecordLog:
         self._magic = magic
         self._dump = dump
         self._at = 0  # index of the file in use
-        self._generation = 0  # of that file, counts rotations modulo 2**16
+        self._generation = 0  # generation of the file in use: number of rotations, modulo 2**16
         self._file = None
         self._is_complete = False  # the file is open for appending and ends with a complete record
         self._is_rotating = False
@@ -96,7 +96,7 @@ class RecordLog:
         self._is_complete = True
 
     def sync(self):
-        """Write all records to flash, which is slow and wears it. Raises OSError."""
+        """Write all records to flash. This is slow and wears the flash. Raises OSError."""
         if not self._is_complete:
             self.rotate()
             return
@@ -174,10 +174,10 @@ class RecordLog:
     def records(self):
         """Iterate over the complete records: (kind, number, offset of the body, size of the body).
 
-        Call it first, and use up the iterator before `open_for_append`. Read bodies with `read`.
+        Call it first, and exhaust the iterator before you call `open_for_append`. Read bodies with `read`.
         """
         sizes = [self._open(0), self._open(1)]
-        found = []  # (complete, generation) of each
+        found = []  # (complete, generation) of each file, None if it has no header
         for which in (0, 1):
             self._open(which)
             if self._has_header(sizes[which]):
@@ -213,7 +213,7 @@ class RecordLog:
         return self._file.readinto(buf, n)
 
     def open_for_append(self):
-        """Prepare for appending; `dump()` must know the records of `records` by now. Raises OSError."""
+        """Prepare for appending. `dump()` must be able to write what `records` returned. Raises OSError."""
         is_complete = self._is_complete
         self._close_file()
         if not is_complete:

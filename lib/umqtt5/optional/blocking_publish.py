@@ -10,7 +10,7 @@ _MASK = const(0x3FFFFFFF)
 
 
 class _AckListener:
-    """Takes the place of `on_ack` to receive one acknowledgement; calls the user's `on_ack` for each."""
+    """Replacement of `on_ack` that waits for one acknowledgement, and calls the user's `on_ack` for each."""
 
     def __init__(self, client):
         self._client = client
@@ -34,13 +34,14 @@ class _AckListener:
 def publish_and_wait(client, topic, payload, timeout):
     """Publish with QoS, RETAIN and properties of the session, and wait up to `timeout` ms.
 
-    Returns True: at QoS 0 when the message is written, at QoS 1 and 2 when the broker has acknowledged it.
-    Handlers are called meanwhile, and the client reconnects. If there is no connection or no room, the
-    message waits.
+    Returns True when the message is written (QoS 0) or the broker has acknowledged it (QoS 1 and 2). While it
+    waits, handlers are called and the client reconnects. If there is no connection or no room, the message
+    waits.
 
     Raises MQTTError if the broker refuses the message, OSError(ECONNRESET) if the connection was lost while a
-    QoS 0 message was being written, OSError(ETIMEDOUT) after `timeout` ms. An accepted message of QoS 1 or 2
-    then stays in the outbox and is still sent. Raises ValueError in a handler, which can't wait.
+    QoS 0 message was being written, OSError(ETIMEDOUT) after `timeout` ms. After a timeout an accepted
+    message of QoS 1 or 2 stays in the outbox and is still sent. Raises ValueError in a handler, which can't
+    wait.
     """
     if client._is_polling:
         raise ValueError("a handler can't wait")

@@ -1,7 +1,8 @@
 """Broker failover: several brokers, tried in turn, `Client([host, ...])`.
 
 Each broker is a host name, "host:port" or (host, port). If a broker fails, the next is tried at once. When
-all have failed, the client pauses as usual. After a connection that was up, the first broker is tried first.
+all have failed, the client waits as usual before the next try. After an established connection is lost, the
+client begins with the first broker again.
 """
 
 from .server_reference import parse_reference

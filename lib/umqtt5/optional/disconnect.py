@@ -5,20 +5,20 @@ from ..core.errors import MQTTError
 from ..core.states import CONNECTED, MAXIMUM_PACKET_SIZE
 from .property_rules import DISCONNECT, check_properties
 
-_REASONS = b"\x00\x04\x80\x81\x82\x83\x90\x93\x94\x95\x96\x97\x98\x99"  # those that a client may send
+_REASONS = b"\x00\x04\x80\x81\x82\x83\x90\x93\x94\x95\x96\x97\x98\x99"  # reason codes that a client may send
 
 
 def send_disconnect(client, reason, properties):
     """Send DISCONNECT as the last packet. Without a connection it only checks its arguments.
 
-    Raises ValueError if a client must not send the reason code or one of the properties, if a session
-    expiry follows a CONNECT that had none [MQTT-3.1.2-23], or if the packet does not fit into `tx`. Raises
+    Raises ValueError if a client must not send the reason code or one of the properties, if it sets a session
+    expiry although CONNECT had none [MQTT-3.1.2-23], or if the packet does not fit into `tx`. Raises
     MQTTError if the packet exceeds the broker's Maximum Packet Size [MQTT-3.14.2-3]. If `tx` has no room at
     the moment, because the broker reads nothing, the properties are omitted.
     """
     session = client.session
     if reason not in _REASONS:
-        raise ValueError("reason is one of " + ", ".join(["0x%02X" % code for code in _REASONS]))
+        raise ValueError("reason must be one of " + ", ".join(["0x%02X" % code for code in _REASONS]))
     if check_properties(properties, DISCONNECT).int_property(0x11, 0) and not session.session_expiry:
         raise ValueError("session_expiry must be 0, because it was 0 at CONNECT")
     body = bytes((reason,))

@@ -4,12 +4,13 @@ Used if `client.auth` is set to a method, for example `scram.Scram`. A method is
 
 - `method`: its name, a str that does not change.
 - `start()`: begins an exchange; returns the first data (bytes), b"" if the broker sends first.
-- `challenge(data)`: returns the response (bytes) to the broker's data, or None if that takes long. Then each
-  poll calls `work()`, which does a small piece of work and returns None until it has the response.
-- `finish(data)`: takes the broker's data at success; it may still raise.
+- `challenge(data)`: returns the response (bytes) to the broker's data, or None if the response takes long to
+  compute. In that case each poll calls `work()`, which does a part of the work and returns None until it has
+  the response.
+- `finish(data)`: receives the broker's data at success; it may still raise an exception to refuse the broker.
 
-If one of these raises an exception, the connection ends with 0x80, Unspecified error, and `client.error` has
-the text of the exception.
+If one of these methods raises an exception, the connection ends with 0x80, Unspecified error, and
+`client.error` has the text of the exception.
 """
 
 from errno import ECONNRESET
@@ -36,12 +37,12 @@ _AGAIN = const(0x19)  # Re-authenticate
 
 
 class EnhancedAuth:
-    """Runs a method on the session of a client; `poll` is a poll hook."""
+    """Authentication of one client with one method; `poll` is a poll hook."""
 
     def __init__(self, client, method):
         self.method = method
         self.is_running = False  # whether an exchange has begun and not ended
-        self.properties = client.session.properties  # of CONNECT, without those of the method
+        self.properties = client.session.properties  # properties of CONNECT, without those of the method
         self._client = client
         self._session = client.session
         self._catch_errors = CatchErrors(MQTTError, self._refuse)
@@ -106,7 +107,7 @@ class EnhancedAuth:
         elif live and packet.reason == _SUCCESS:
             self._finish(packet)
         else:  # [MQTT-4.12.0-2], [MQTT-3.15.2-1]
-            raise MQTTError(0x82, "AUTH 0x%02X" % packet.reason)
+            raise MQTTError(0x82, "unexpected AUTH 0x%02X" % packet.reason)
 
     def poll(self, now):
         """Continue work, and send a waiting packet; return the ms until there is more to do."""
@@ -119,7 +120,7 @@ class EnhancedAuth:
         session = self._session
         with self._catch_errors:
             if session.state == CONNECTING:
-                session.wait_started[WAIT_CONNACK] = -1  # the broker waits for us, not we for it
+                session.wait_started[WAIT_CONNACK] = -1  # this timeout does not run: the broker waits for us
             if self._is_working:
                 self._respond(self._call("work"))
             elif session.put(self._waiting):
@@ -133,7 +134,7 @@ class EnhancedAuth:
         return self._name + b"\x16" + prefix_u16_length(self._call("start"))
 
     def _call(self, name, *data):
-        """Call the user's method; return bytes or None. Raises its exceptions as MQTTError."""
+        """Call `name` of the auth method; return bytes or None. Raises its exceptions as MQTTError."""
         try:
             result = getattr(self.method, name)(*data)
             return result if result is None or name == "finish" else bytes(result)
@@ -192,7 +193,7 @@ def attach(client, method):
 
 
 def reauthenticate(client, wait):
-    """Authenticate again in a connection; see `Client.reauthenticate`."""
+    """Authenticate again during a connection; see `Client.reauthenticate`."""
     session = client.session
     if not client.auth:
         raise ValueError("client.auth is not set")  # [MQTT-4.12.0-7]

@@ -1,4 +1,4 @@
-"""Journal recovery after a restart: reads the records of the log and restores the outbox. Used once.
+"""Journal recovery after a restart: reads the records of the log and restores the outbox, once.
 
 A program that is short of heap may unload this module when the `Journal` exists.
 """
@@ -14,8 +14,8 @@ from ..journal.journal_outbox import BODY_HEADER, MESSAGE, RELEASE, STREAMED, Jo
 class JournalRecovery:
     """The content of a log, read from the first record to the last.
 
-    `messages` has first byte, and offset and size of the record's body, by slot. `order` has the slots,
-    oldest first. `released` has the slots whose PUBREL is due, `received_ids` the packet identifiers
+    `messages` maps a slot to (first byte, offset of the record's body, size of the body). `order` has the
+    slots, oldest first. `released` has the slots whose PUBREL is due, `received_ids` the packet identifiers
     received at QoS 2. `client_id` is None if the log has no session.
     """
 
@@ -32,7 +32,7 @@ class JournalRecovery:
                 self.client_id = bytes(client_id)
                 self.start_session()
             elif kind == 0x50 or kind == 0x70:
-                # the beginning of a file may already contain the result of a record that follows
+                # the records of `dump` at the beginning of a file may already include the effect of this one
                 self.received_ids = without(self.received_ids, number)
                 if kind == 0x50:
                     self.received_ids.append(number)
@@ -53,7 +53,7 @@ class JournalRecovery:
                 self.messages[number] = kind, at, size
 
     def start_session(self):
-        """Forget packet identifiers: in a new session the messages are sent as new ones."""
+        """Drop packet identifiers, because in a new session the messages are sent as new messages."""
         self.received_ids = []
         self.released = []
         self.order = [slot for slot in self.order if slot in self.messages]
@@ -104,7 +104,7 @@ def _restore_outbox(journal, found):
 
 
 def _restore_message(outbox, slot, first_byte, at, size, released, log):
-    """Add a message of the log to the outbox, after those before it. Raises OSError, ValueError."""
+    """Append a message of the log to the outbox. Raises OSError, ValueError."""
     name = b"?"
     header = bytearray(BODY_HEADER)
     if size:

@@ -1,4 +1,4 @@
-"""Manual acknowledgement of received messages, `ack="manual"`; deferred ones of `overflow="wait"` (asyncio).
+"""Manual acknowledgement (`ack="manual"`) and deferred acknowledgement (`overflow="wait"`, asyncio).
 
     def pump(message, token):
         jobs.append((message.payload, token))
@@ -7,9 +7,9 @@
     ...
     client.ack(token)
 
-The broker sends at most `inflight` messages of QoS 1 and 2 without acknowledgement (Receive Maximum).
-Acknowledgements are sent in the order of the messages [MQTT-4.6.0-2], so all of them wait behind the first
-that is deferred. Memory is fixed.
+The broker sends at most `inflight` unacknowledged messages of QoS 1 and 2 (Receive Maximum). Acknowledgements
+are sent in the order of the messages [MQTT-4.6.0-2], so a deferred acknowledgement delays all later ones. The
+amount of memory is fixed.
 """
 
 from array import array
@@ -20,18 +20,18 @@ from ..core.errors import MQTTError
 from ..core.inbound import replace_received_id
 from ..core.states import CONNECTED, TICKS_MASK, TX_RESERVE
 
-_MIN_CAPACITY = const(32)  # mosquitto 2.0 sends about 20 whatever the Receive Maximum is
+_MIN_CAPACITY = const(32)  # mosquitto 2.0 sends about 20 and ignores Receive Maximum
 
 
 class DeferredAcks:
     """The deferred acknowledgements of a client, in a ring.
 
-    The token of a message is its number, counted from the first. Messages of an earlier connection have
-    tokens below `_first`; these are ignored.
+    Messages are numbered, and the token of a message is its number. Tokens below `_first` belong to messages
+    of an earlier connection and are ignored.
     """
 
     def __init__(self, client):
-        sync_client = getattr(client, "sync_client", client)  # of the asyncio client
+        sync_client = getattr(client, "sync_client", client)  # `client` may be an asyncio client
         session = sync_client.session
         self.capacity = max(_MIN_CAPACITY, session.receive_maximum)
         self._client = client
@@ -39,8 +39,8 @@ class DeferredAcks:
         self._ids = array("H", [0] * self.capacity)
         self._kinds = bytearray(self.capacity)
         self._reasons = bytearray(self.capacity)
-        self._holders = bytearray(self.capacity)  # number of handlers that defer it
-        self._first = self._next = 0  # tokens of the oldest one, and of the current message
+        self._holders = bytearray(self.capacity)  # number of handlers that defer each acknowledgement
+        self._first = self._next = 0  # tokens of the oldest stored and of the current message
         self._ack = session.ack
         session.ack = self.ack
         sync_client._poll_hooks.append(self._poll)
@@ -51,13 +51,13 @@ class DeferredAcks:
         return self._next
 
     def release(self, token):
-        """Let the acknowledgement of a message be sent."""
+        """Send the acknowledgement of a message when no handler defers it and those before it are sent."""
         if token >= self._first:
             self._holders[token % self.capacity] -= 1
             self._flush()
 
     def ack(self, first_byte, packet_id, reason):
-        """Send an acknowledgement, or store it if it is deferred or behind one. Replaces `Session.ack`."""
+        """Send an acknowledgement, or store it if it or one before it is deferred. Replaces `Session.ack`."""
         i = self._next % self.capacity
         if first_byte > 0x50 or (self._first == self._next and not self._holders[i]):
             self._ack(first_byte, packet_id, reason)
@@ -121,11 +121,11 @@ class ManualAcks(DeferredAcks):
 
     def ack(self, first_byte, packet_id, reason):
         if reason:
-            self._holders[self._next % self.capacity] = 0  # its handler has failed, so nobody has the token
+            self._holders[self._next % self.capacity] = 0  # the handler has failed, so its token is void
         DeferredAcks.ack(self, first_byte, packet_id, reason)
 
     def _on_link_lost(self, client, uptime_ms):
-        """Forget messages that are not acknowledged: the broker sends them again."""
+        """Drop the stored acknowledgements, because the broker sends the messages again."""
         while self._first < self._next:
             i = self._first % self.capacity
             if self._holders[i] and self._kinds[i] == 0x50:

@@ -23,7 +23,7 @@ class OverflowPolicy:
             raise ValueError('when_full must be "oldest" or "topic"')
         self._session = session
         self._by_topic = when_full == "topic"
-        self._ack = Packet(b"")  # not the session's, which a handler that publishes may be using
+        self._ack = Packet(b"")  # not `session.packet`, which a publishing handler may be using
 
     def add(self, topic, payload, first_byte):
         """Drop messages until the new one fits, and add it; returns what `Outbox.add` returns."""
@@ -55,11 +55,11 @@ class OverflowPolicy:
         return -1
 
     def _close_gap(self, outbox, dropped):
-        """Move the messages next to a message together, so that its bytes can be used at once.
+        """Close the gap of a dropped message in the arena, so that its bytes can be used at once.
 
-        The messages lie in their order, from the oldest up to the end of the arena, and on from its start.
-        Those after the message move down. If the end of the arena lies between it and the newest, those
-        before it move up instead.
+        The messages lie in the arena in their order, and may continue at its start after its end. The
+        messages after the dropped one move down. If the end of the arena lies between the dropped and the
+        newest message, the messages before the dropped one move up instead.
         """
         arena = outbox.arena
         end = outbox.body_offsets[dropped] + outbox.body_sizes[dropped]
@@ -81,7 +81,7 @@ class OverflowPolicy:
             outbox.arena_end -= size
 
     def _shift(self, outbox, dropped, by):
-        """Add `by` to the offsets of the messages before `dropped` (`by` above 0) or after it."""
+        """Add `by` to the offsets of the messages before `dropped` (`by` > 0) or after it (`by` < 0)."""
         is_after = False
         for i in range(outbox.count):
             slot = outbox.slot_order[(outbox.head + i) % len(outbox.slot_order)]

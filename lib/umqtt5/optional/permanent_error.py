@@ -4,8 +4,8 @@
 class PermanentError(OSError):
     """An OSError that retrying cannot fix: a wrong certificate, a path that the broker refuses.
 
-    The client reads the attribute `is_permanent` of any error that ends a connection. If it is True, the
-    next try to connect comes 10 to 18 minutes later.
+    If a try to connect fails with an error whose attribute `is_permanent` is True, the client waits 10 to 18
+    minutes before the next try.
     """
 
     is_permanent = True

@@ -1,4 +1,4 @@
-"""Property rules (section 2.2.2): properties that a user may add to CONNECT, PUBLISH, will, DISCONNECT."""
+"""Property rules (section 2.2.2): properties that a user may add to CONNECT, request, will, DISCONNECT."""
 
 from ..core.packet import Packet
 
@@ -11,7 +11,7 @@ _PROBLEM = 0x410000  # Reason String, User Property
 
 
 def check_properties(block, allowed):
-    """Check encoded properties (bytes), and return them as a Packet to read them.
+    """Check encoded properties (bytes), and return a Packet from which they can be read.
 
     Raises ValueError if one is malformed or not in `allowed`, TypeError if `block` is not bytes.
     """
@@ -30,7 +30,7 @@ def attach(session, block):
     packet = check_properties(block, CONNECT)
     session.properties = bytes(block)
     if not packet.int_property(0x17, 1):
-        # then only three packets may have Reason String and User Property [MQTT-3.1.2-29]
+        # then only CONNACK, PUBLISH and DISCONNECT may have Reason String and User Property [MQTT-3.1.2-29]
         packet = session.packet
         packet.allowed_properties = [
             packet.allowed_properties[i] if i in (2, 3, 14) else packet.allowed_properties[i] & ~_PROBLEM

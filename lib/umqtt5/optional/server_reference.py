@@ -1,16 +1,16 @@
 """Server Reference, redirection to another broker (section 4.11): 0x9C Use another server, 0x9D Server moved.
 
-Used if `client.follow_redirects` is set. True stands for the first of the broker's references: `name`,
+Used if `client.follow_redirects` is set. True selects the first of the broker's references: `name`,
 `name:port` or `[address]:port`. A function gets all references as one str, and returns (host, port), or None
-to stay. The client sends user name and password to the other server, too.
+to ignore them. The client sends user name and password to the other server as well.
 
-0x9C is for one connection, 0x9D for ever.
+With 0x9C the redirection applies to one connection, with 0x9D permanently.
 """
 
 from micropython import const
 
-_MAX_REDIRECTS = const(4)  # in a row without a pause
-_STABLE = const(30000)  # ms of a connection that end such a row
+_MAX_REDIRECTS = const(4)  # maximum number of redirections in a row without a pause
+_STABLE = const(30000)  # ms; a longer connection ends such a row
 
 
 def parse_reference(reference, port):
@@ -41,7 +41,7 @@ def _choose(client, reference):
 
 
 def redirect(client, uptime_ms):
-    """Choose the server of the next connection. The last one has ended after `uptime_ms`, 0 if never up."""
+    """Choose the server of the next connection. The last connection was up for `uptime_ms`, 0 if never."""
     if not hasattr(client, "_redirects"):
         client._redirects = [0, None]  # redirects in a row; (host, port) to return to after 0x9C
     redirects = client._redirects
@@ -64,5 +64,5 @@ def redirect(client, uptime_ms):
     elif not redirects[1]:
         redirects[1] = (client.host, client.port)
     client.host, client.port = found
-    client.error = None  # so a `connect` that waits goes on
+    client.error = None  # so a waiting `connect` continues
     client._reconnect_delay = 0

@@ -2,8 +2,8 @@
 
 - A message whose Payload Format Indicator is 1 but whose payload is not UTF-8 (3.3.2.3.2) is not delivered.
   At QoS 1 and 2 it is acknowledged with 0x99, Payload format invalid. `on_error` gets an MQTTError.
-- If the broker sends more QoS 1 and 2 messages than Receive Maximum, the connection ends with 0x93. Without
-  `strict` more QoS 1 messages are accepted, because some brokers do not count them.
+- If the broker sends more unacknowledged QoS 1 and 2 messages than Receive Maximum, the connection ends with
+  0x93. Without `strict`, any number of QoS 1 messages is accepted, because some brokers do not count them.
 """
 
 from ..core.errors import MQTTError
@@ -11,7 +11,7 @@ from ..core.wire import is_valid_utf8
 
 
 def is_valid_text(buf, at, end):
-    """Return True if buf[at:end] is UTF-8. In contrast to strings of MQTT a payload may have U+0000."""
+    """Return True if buf[at:end] is UTF-8. Unlike MQTT strings, a payload may contain U+0000."""
     while at < end:
         start = at
         while at < end and buf[at]:
@@ -27,11 +27,11 @@ class Strict:
 
     def __init__(self, session):
         self._session = session
-        self._unwritten = 0  # PUBACKs that were surely not written yet
+        self._unwritten = 0  # number of PUBACKs that are certainly not written yet
         self._written = 0  # `session.bytes_sent` when they were counted
 
     def check(self, packet):
-        """Return 0, or the reason code: 0x99 for a payload that is not UTF-8, 0x93 for a message too many."""
+        """Return 0, or the reason code: 0x99 if the payload is not UTF-8, 0x93 above Receive Maximum."""
         if packet.qos and self._exceeds_receive_maximum(packet.qos):
             return 0x93
         if packet.int_property(0x01, 0) and not is_valid_text(
@@ -43,9 +43,10 @@ class Strict:
         return 0
 
     def _exceeds_receive_maximum(self, qos):
-        """Return True if more messages than Receive Maximum can't have been acknowledged yet.
+        """Return True if more messages than Receive Maximum are certainly unacknowledged.
 
-        When the session has written anything, all PUBACKs may be written.
+        After the session has written any bytes, all earlier PUBACKs may be among them, so they no longer
+        count.
         """
         session = self._session
         if self._written != session.bytes_sent:

@@ -3,11 +3,11 @@
 For example `{"connect": 20000, "ping": 3000}`, in ms. A timeout that is not in the dict is 10 s.
 
 - `connect`: until the transport is open, including the WebSocket handshake.
-- `connack`: until CONNACK; with enhanced authentication until the next packet of the exchange. On
-  MicroPython it includes the TLS handshake, which the first reads and writes do.
+- `connack`: until CONNACK; with enhanced authentication until the next packet of the exchange. On MicroPython
+  it includes the TLS handshake, which takes place in the first reads and writes, except below a WebSocket.
 - `ack`: until the next PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK.
-- `write`: until the stream takes a byte.
-- `ping`: until PINGRESP; limited to five eighths of the Keep Alive.
+- `write`: until the stream accepts a byte.
+- `ping`: until PINGRESP; limited to about 55 % of the Keep Alive.
 """
 
 _NAMES = ("write", "connack", "ack", "ping")  # in the order of `Session.timeouts`
@@ -18,8 +18,8 @@ def attach(session, timeouts):
     """Set the timeouts of a session; returns the timeout `connect`. Raises ValueError."""
     for name in timeouts:
         if name != "connect" and name not in _NAMES:
-            raise ValueError("timeout: %s, expected connect, %s" % (name, ", ".join(_NAMES)))
+            raise ValueError("timeout: %s is not one of connect, %s" % (name, ", ".join(_NAMES)))
         if timeouts[name] <= 0:
-            raise ValueError("timeout: %s, expected ms" % name)
+            raise ValueError("timeout: %s must be above 0 ms" % name)
     session.timeouts = [timeouts.get(name, _DEFAULT) for name in _NAMES]
     return timeouts.get("connect", _DEFAULT)

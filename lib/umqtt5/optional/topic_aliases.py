@@ -8,7 +8,8 @@ _TOPIC_SIZE = 64  # bytes that are allocated for each topic in advance
 class AliasTable:
     """Topic names by alias, 1 to `slots`; they are valid for one connection.
 
-    A topic of up to 64 bytes allocates nothing. For a longer one a buffer is allocated once, and kept.
+    A topic of up to 64 bytes allocates nothing. For a longer topic a larger buffer is allocated once and
+    kept.
     """
 
     def __init__(self, slots):
@@ -24,9 +25,9 @@ class AliasTable:
             self._sizes[i] = 0
 
     def resolve(self, packet, alias):
-        """Store the topic of `packet` under its alias, or give a packet without topic the stored one.
+        """Store the topic of `packet` under its alias, or set the stored topic if the packet has none.
 
-        Returns 0, or a reason code: 0x94 for an alias above Topic Alias Maximum, 0x82 for one without topic.
+        Returns 0, or a reason code: 0x94 for an alias above Topic Alias Maximum, 0x82 for an unknown alias.
         """
         if alias > len(self._topics):
             return 0x94  # [MQTT-3.1.2-26]

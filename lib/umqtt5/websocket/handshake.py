@@ -40,7 +40,7 @@ def begin_handshake(websocket, host, port):
             websocket._headers,
         )
     ).encode()
-    websocket._request_at = 0  # bytes of it that are written
+    websocket._request_at = 0  # number of bytes of the request that are written
     websocket._response = None  # headers by name in lower case; None before the status line
     websocket._response_size = 0  # bytes received
     websocket._line_size = 0  # bytes of the line that is being received, in `_frame`
@@ -49,8 +49,8 @@ def begin_handshake(websocket, host, port):
 def advance_handshake(websocket, stream):
     """Write and read what is possible now on the stream below.
 
-    Returns 0 if the handshake is complete, otherwise the event to wait for: 1 to read, 4 to write.
-    Raises OSError if the server refuses or closes, PermanentError for a status 4xx but 408 and 429.
+    Returns 0 if the handshake is complete, otherwise the event to wait for: 1 to read, 4 to write. Raises
+    OSError if the server refuses or closes, PermanentError for a status 4xx except 408 and 429.
     """
     request = websocket._request
     while websocket._request_at < len(request):
@@ -59,7 +59,7 @@ def advance_handshake(websocket, stream):
             return 4
         websocket._request_at += n
     byte = websocket._pair
-    n = stream.readinto(byte, 1)  # one at a time: what follows the response is not for us
+    n = stream.readinto(byte, 1)  # one byte at a time: the bytes after the response are WebSocket frames
     while n:
         if _take(websocket, byte[0]):
             websocket._request = websocket._response = None
@@ -71,10 +71,10 @@ def advance_handshake(websocket, stream):
 
 
 def _take(websocket, byte):
-    """Take one byte of the response; return True if it was the last one."""
+    """Handle one byte of the response; return True if it was the last one."""
     websocket._response_size += 1
     if websocket._response_size > _MAX_RESPONSE:
-        raise OSError(ECONNABORTED, "WebSocket: a response of more than %d bytes" % _MAX_RESPONSE)
+        raise OSError(ECONNABORTED, "WebSocket: the response exceeds %d bytes" % _MAX_RESPONSE)
     if byte != 10:
         # the rest of a line that is longer than the buffer is dropped
         if websocket._line_size < len(websocket._frame):
@@ -117,7 +117,7 @@ def _check_status(line):
     """Raise OSError or PermanentError if the status line is not 101 Switching Protocols."""
     words = line.split(b" ")
     if not words[0].startswith(b"HTTP/1.") or len(words) < 2:
-        raise OSError(ECONNABORTED, "WebSocket: no HTTP: %s" % repr(line[:32]))
+        raise OSError(ECONNABORTED, "WebSocket: not HTTP: %s" % repr(line[:32]))
     if words[1] != b"101":
         kind = OSError
         if words[1][:1] == b"4" and words[1] not in (b"408", b"429"):

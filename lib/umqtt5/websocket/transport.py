@@ -7,13 +7,13 @@
 
 Rules:
 
-- One `write` is one binary frame. A frame longer than `buffer` is masked and written piece by piece:
-  `write` returns the number of bytes taken when a piece is written completely, None before. After None
-  the caller repeats the call with the same bytes.
-- `readinto` returns the payload of binary frames. It reads from the stream below directly into the
-  caller's buffer, and never a byte behind the frame.
+- One `write` is one binary frame. A frame longer than `buffer` is masked and written piece by piece. `write`
+  returns the number of bytes of a piece after that piece is written completely, and None before that. After
+  None the caller repeats the call with the same bytes.
+- `readinto` returns the payload of binary frames. It reads from the stream below directly into the caller's
+  buffer, and never past the end of a frame.
 - Pong and Close frames have a buffer of their own and are written between two binary frames. A Ping that
-  arrives while a Pong is partly written gets no other Pong.
+  arrives while a Pong is partly written does not get its own Pong.
 - A frame that a server must not send ends the connection with a Close frame and OSError.
 - No memory is allocated per frame.
 """
@@ -25,7 +25,7 @@ from micropython import const
 
 from .handshake import _random, advance_handshake, begin_handshake
 
-_MAX_FRAMES = const(16)  # number of frames without payload for the caller in one `readinto`
+_MAX_FRAMES = const(16)  # maximum number of frames without payload in one `readinto`
 
 _BINARY = const(2)
 _CLOSE = const(8)
@@ -36,17 +36,17 @@ _PONG = const(10)
 def wrap(transport, path="/mqtt", headers=(), buffer=512):
     """Return a transport that speaks WebSocket over another transport, for one client.
 
-    `headers` is a sequence of (name, value), both str, to add to the HTTP request, for example
-    Authorization. `buffer` is the number of bytes that are masked and written at once, including the
-    6 or 8 bytes of the frame header: 64 to 65535. Give the port to `Client`: its defaults are those of
-    plain MQTT.
+    `headers` is a sequence of (name, value), both str, to add to the HTTP request, for example Authorization.
+    `buffer` is the number of bytes that are masked and written at once, including the 6 or 8 bytes of the
+    frame header: 64 to 65535. Pass the port to `Client`, because the default ports are those of MQTT without
+    WebSocket.
 
     Raises ValueError for a path or a header that HTTP does not allow. If the server refuses, opening the
-    connection fails with OSError and the server's status line. It is a PermanentError for a status
-    4xx, except 408 Request Timeout and 429 Too Many Requests.
+    connection fails with OSError and the server's status line. For a status 4xx the error is a
+    PermanentError, except for 408 Request Timeout and 429 Too Many Requests.
     """
     if not path.startswith("/") or not 64 <= buffer <= 65535:
-        raise ValueError('path begins with "/", buffer is 64 to 65535')
+        raise ValueError('path must begin with "/", buffer must be 64 to 65535')
     extra = ""
     for name, value in headers:
         extra += _checked(name, ": ") + ": " + _checked(value, "") + "\r\n"
@@ -84,10 +84,10 @@ class WebSocket:
         self._taken = 0  # payload bytes in `_frame`
         self._unframed = 0  # payload bytes of the frame that are not in `_frame` yet
         self._control_at = self._control_end = 0  # bytes of `_control` to write
-        self._is_control_started = False  # then `_control` can't be replaced any more
+        self._is_control_started = False  # whether `_control` is partly written, so it can't be replaced
         self._filled = 0  # offset in `_control` for the next byte of a payload, 0 to drop it
         self._missing = 2  # bytes of the received frame header that are still to come
-        self._header_bytes = 0  # bytes of it received, at most 2
+        self._header_bytes = 0  # bytes of that header received, at most 2
         self._first = self._size = 0  # first byte of the received frame, bytes of its payload to come
         self._is_fragmented = False  # whether the received message has not ended
         self._can_close = False  # whether a Close frame may be sent
@@ -107,7 +107,7 @@ class WebSocket:
             self._below = None
 
     def do_handshake(self):
-        """Continue the handshakes, first the one of the stream below; see `tcp`."""
+        """Continue the handshakes, beginning with that of the stream below; see `tcp`."""
         if self._do_handshake:
             events = self._do_handshake()
             if events:
@@ -155,7 +155,7 @@ class WebSocket:
         return True
 
     def _take_header(self, byte):
-        """Take one byte of a frame header (RFC 6455, section 5.2)."""
+        """Handle one byte of a frame header (RFC 6455, section 5.2)."""
         self._missing -= 1
         if self._header_bytes == 2:
             if self._size > 0x3FFFFF:
@@ -194,7 +194,7 @@ class WebSocket:
         self._is_fragmented = first < 0x80
 
     def _take_control(self, buf, n):
-        """Read a control frame; return True when it is complete, 0 for a Close, otherwise None or 0."""
+        """Read a control frame; return True when it is complete, 0 for a Close, or the stream's None or 0."""
         while self._size:
             got = self._below.readinto(buf, min(n, self._size))
             if not got:
@@ -236,7 +236,7 @@ class WebSocket:
         return self._taken
 
     def _fill_frame(self, buf, at, n):
-        """Put a new frame, or the next piece of one, into `_frame`: as much as there is room for."""
+        """Put as much as possible of a new frame, or of the next piece of a frame, into `_frame`."""
         if self._unframed:
             self._frame_at = to = self._frame_end & 3  # keeps the position in the mask
         else:
@@ -277,7 +277,7 @@ class WebSocket:
             at += 1
 
     def _send_control(self, first):
-        """Make the filled `_control` a Pong or a Close, the answer to `first`, and begin to write it."""
+        """Complete the Pong or Close in `_control`, the answer to a frame with this first byte; write it."""
         self._control[0] = 0x80 | (_PONG if first & 0xF == _PING else _CLOSE)
         self._control[1] = 0x80 | self._filled - 6
         self._control_at = 0

@@ -1,6 +1,6 @@
 """Baseline of the benchmark: bare MQTT 5 packets from fixed buffers, without a client library.
 
-It writes each packet with one write, and has no checks and no deadlines. Its class also documents the
+It writes each packet with one socket write, checks nothing and has no timeouts. Its class also documents the
 interface of all adapters.
 """
 
@@ -12,14 +12,14 @@ ALIASES = True  # whether the client supports Topic Aliases
 class Client:
     """Interface of an adapter, as the driver uses it.
 
-    - The constructor connects to the responder at `port`. `topic` and `payload` are those of all messages.
+    - The constructor connects to the responder at `port`. All messages have this `topic` and `payload`.
       `count.increment` is called for each received message. With `aliased`, the topic gets an alias.
     - `publish(topic, payload)` publishes a QoS 0 message.
     - `subscribe(topic)` returns after the SUBACK.
-    - `qos0(n)`, `qos1(n)` and `qos2(n)` publish `n` messages, one after the other. At QoS 1 and 2 each
-      waits for its last acknowledgement.
+    - `qos0(n)`, `qos1(n)` and `qos2(n)` publish `n` messages, one after the other. At QoS 1 and 2, each
+      message is sent after the previous one has been acknowledged completely.
     - `qos1_window(n)` publishes `n` messages with up to 20 unacknowledged at a time.
-    - `poll()` receives messages, `idle(n)` does what `poll()` does `n` times while none arrives.
+    - `poll()` receives messages. `idle(n)` polls `n` times while no message arrives.
     - `close()` disconnects.
 
     An adapter omits `qos2` and `qos1_window` if its client does not support them.

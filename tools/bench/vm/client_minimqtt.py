@@ -1,4 +1,4 @@
-"""Benchmark adapter of MiniMQTT: one message at a time, no QoS 2. MicroPython sockets lack `recv_into`."""
+"""Benchmark adapter of MiniMQTT: one message at a time, no QoS 2, with `recv` instead of `recv_into`."""
 
 import socket
 

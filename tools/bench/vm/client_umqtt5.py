@@ -9,7 +9,7 @@ class Client:
     """Adapter with the interface of client_baseline."""
 
     inflight = 8  # maximum number of unacknowledged messages; the outbox has 256 bytes for each
-    make_journal = None  # function that attaches a journal to the client and returns it
+    make_journal = None  # function that attaches a journal to a client and returns the journal
 
     def __init__(self, port, topic, payload, count, aliased):
         self.count = count

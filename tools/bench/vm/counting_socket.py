@@ -1,4 +1,4 @@
-"""Replacement of the module `socket` that counts socket writes and bytes."""
+"""Replacement for the module `socket` that counts socket writes and bytes."""
 
 import io
 import select
@@ -65,7 +65,7 @@ class Socket(io.IOBase):
 
 
 class Module:
-    """Replacement of the module `socket`."""
+    """Replacement for the module `socket`."""
 
     def __getattr__(self, name):
         return Socket if name == "socket" else getattr(socket, name)

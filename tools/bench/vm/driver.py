@@ -1,4 +1,4 @@
-"""Benchmark driver that runs in the VM: measures rates, heap, socket writes of one client by its adapter.
+"""Benchmark driver that runs in the VM: measures rates, heap and socket writes of one client.
 
 `main()` prints one line: `BENCH ` and a JSON object with the figures. The interface of the adapters
 (`client_<name>`) is documented in client_baseline.
@@ -12,7 +12,7 @@ import micropython
 
 TOPIC = "building-7/room-12/humidity"
 PAYLOAD = b"0123456789abcdef0123456789abcdef"
-# The responder sends as many messages as the payload of a message to this topic says.
+# The payload of a message to this topic is the number of messages that the responder sends.
 SEND = "bench/send"
 
 
@@ -37,9 +37,9 @@ class MessageCounter:
 
 
 def receive(client, count, n):
-    """Request and receive `n` messages; returns microseconds, extrapolated to `n` intervals.
+    """Request and receive `n` messages; returns the time in microseconds.
 
-    The time is measured from the first to the last message.
+    The `n - 1` intervals from the first to the last message are measured and extrapolated to `n` intervals.
     """
     count.expect(n)
     client.publish(SEND, b"%d" % n)
@@ -59,7 +59,7 @@ def timed(run, n):
 def rate(measure, seconds, n=2):
     """Return the messages per second of `measure`, from a run of about `seconds`.
 
-    `measure(n)` handles `n` messages and returns microseconds. The argument `n` is the minimum number.
+    `measure(number)` handles that many messages and returns microseconds. `n` is the smallest number.
     """
     least = n
     while True:
@@ -72,7 +72,7 @@ def rate(measure, seconds, n=2):
 
 
 def rates(connect, count, seconds):
-    """Return the rates in messages per second; None for what the client does not support."""
+    """Return the rates in messages per second; None if the client does not support a feature."""
     figures = {}
     client = connect(False)
     for name in ("qos0", "qos1"):
@@ -95,8 +95,8 @@ def rates(connect, count, seconds):
 def allocated(run, counter, n):
     """Return the bytes of heap that `run` allocates per message, with the collector disabled.
 
-    `counter` returns the bytes allocated so far. The difference between `3 * n` and `n` messages cancels
-    what is allocated once.
+    `counter` returns the bytes allocated so far. The difference between `3 * n` and `n` messages excludes
+    one-time allocations.
     """
     run(n)
     gc.collect()

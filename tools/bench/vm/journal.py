@@ -1,4 +1,4 @@
-"""Benchmark of the journal that runs in the VM: rates, bytes written, syncs, erases, heap per message.
+"""Journal benchmark that runs in the VM: rates, bytes written, syncs, erases, heap per message.
 
 The files are on the VM's littlefs, on a block device in RAM that counts writes and erases. The rates
 therefore do not include the time of real flash. Heap is measured with files on this computer, because
@@ -51,7 +51,7 @@ class JournalClient(Client):
         super().__init__(port, TOPIC, PAYLOAD, MessageCounter(), True)
 
     def batches(self, n, qos):
-        """Publish `n` messages in batches of ten, each batch with one sync."""
+        """Publish `n` messages in batches of ten; sync after each batch, and when its acknowledgements add records."""
         mqtt = self.mqtt
         while n > 0:
             self.acknowledged = 0
@@ -93,7 +93,7 @@ def measure(port, qos, every, seconds):
     }
     client.close()
     os.umount("/flash")
-    # Files so large that they are not rotated during the measurement, because opening a file allocates.
+    # These files are too large to be rotated during the measurement, because opening a file allocates.
     client = JournalClient(port, "journal_%d_%d" % (qos, every), every, 1 << 20)
     figures["allocated"] = allocated(run, gc.mem_alloc, 50)
     figures["allocated_total"] = allocated(run, micropython.mem_total, 50)
@@ -102,7 +102,7 @@ def measure(port, qos, every, seconds):
 
 
 def main(port, seconds):
-    """Print the figures of QoS 1 and 2, synced each and in batches. `port` is that of the responder."""
+    """Print the figures of QoS 1 and 2, with a sync per record and in batches. `port`: see `driver.main`."""
     figures = {}
     for qos in (1, 2):
         for name, every in (("each", 1), ("batch", 1000)):

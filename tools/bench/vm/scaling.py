@@ -1,4 +1,4 @@
-"""Benchmark of scaling and topic aliases of umqtt5, runs in the VM with a broker in memory.
+"""Benchmark of scaling and topic aliases of umqtt5 that runs in the VM, with a broker in memory.
 
 There is no network and no second process, so the figures contain only the work of the client.
 """
@@ -19,7 +19,7 @@ class Stream(io.IOBase):
     """Stream to a broker in memory.
 
     It answers CONNECT and SUBSCRIBE at once, and QoS 1 messages when `acknowledge` is called.
-    `identifiers` tells whether the broker supports Subscription Identifiers.
+    If `identifiers` is true, the broker supports Subscription Identifiers.
     """
 
     def __init__(self, identifiers):
@@ -27,7 +27,7 @@ class Stream(io.IOBase):
         self.pending_input = b""  # bytes that the client reads next
         self.bytes = 0  # number of bytes that the client has written
         self.pending_acks = array("H", [0] * 128)  # ring of packet identifiers to acknowledge
-        self.first = self.count = 0  # index of the oldest one, and their number
+        self.first = self.count = 0  # of the ring: index of the oldest identifier, number of identifiers
         self.puback = bytearray(b"\x40\x02\x00\x00")
 
     def ioctl(self, request, argument):
@@ -99,7 +99,7 @@ def costs(prepare, n):
     """Return the microseconds of a step with 1, 10 and 100 items, as a dictionary by number.
 
     `prepare(number)` returns the function `step(i)`. The result is the best of `ROUNDS` rounds of `n`
-    steps. Each round runs all three numbers, so that disturbances of the computer affect all of them.
+    steps. Each round runs all three numbers, so that other load on the computer affects all of them.
     """
     steps = [(str(many), prepare(many)) for many in (1, 10, 100)]
     best = {}

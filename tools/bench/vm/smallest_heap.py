@@ -1,4 +1,4 @@
-"""Program for the search of the smallest heap, runs in the VM: import, connect, a hundred publishes."""
+"""Runs in the VM to find the smallest heap: imports umqtt5, connects, publishes a hundred messages."""
 
 from umqtt5 import Client
 

@@ -1,6 +1,6 @@
 """Script that runs on a board: prints the .mpy version that it loads, and the SHA-256 of its files.
 
-The caller defines `ROOTS`, the names of folders and files, before. Files are read in chunks to save heap.
+The caller must first define `ROOTS`, a list of folder and file names. Files are read in chunks to save heap.
 """
 
 import json

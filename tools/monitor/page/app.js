@@ -18,9 +18,9 @@ function connect() {
   socket = new WebSocket(url);
   socket.onmessage = (event) => showState(JSON.parse(event.data));
   socket.onclose = (event) => {
-    // no close frame (1006) or the peer went away (1001): the monitor does not run, or it refused the token
+    // no close frame (1006) or the peer went away (1001): the monitor is not running, or it refused the token
     showBanner(event.code === 1006 || event.code === 1001
-      ? "The monitor does not run, or this address is outdated. Start the monitor and open the address that it prints."
+      ? "The monitor is not running, or this address is outdated. Start the monitor and open the address that it prints."
       : "Connection to the monitor lost. Reconnecting.");
     setTimeout(connect, RECONNECT_MS);
   };

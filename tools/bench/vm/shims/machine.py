@@ -1,4 +1,4 @@
-"""Replacement of `machine.RTC`, which the unix port lacks: aiomqttc reads it for each line of its log."""
+"""Replacement for `machine.RTC`, which the unix port lacks: aiomqttc reads it for each line of its log."""
 
 from time import gmtime
 

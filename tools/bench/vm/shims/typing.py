@@ -1,3 +1,3 @@
-"""Replacement of `typing`: names that MiniMQTT imports. MicroPython does not evaluate annotations."""
+"""Replacement for `typing`: names that MiniMQTT imports. MicroPython does not evaluate annotations."""
 
 List = Optional = Tuple = Type = Union = None

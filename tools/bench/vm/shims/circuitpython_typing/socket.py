@@ -1,3 +1,3 @@
-"""Replacement of `circuitpython_typing.socket`: names that the annotations of MiniMQTT import."""
+"""Replacement for `circuitpython_typing.socket`: names that the annotations of MiniMQTT import."""
 
 CircuitPythonSocketType = InterfaceType = SocketpoolModuleType = SocketType = SSLContextType = None
