@@ -1,10 +1,10 @@
-"""Boot script (MicroPython runs it before main.py): sets up garbage collection, selects the A/B slot."""
+"""Boot script (MicroPython runs it before main.py): configures garbage collection, selects the A/B slot."""
 
 import gc
 
 import slot
 
-# collect when a quarter of the free heap is used up, not when the heap is full: this limits fragmentation
+# collect garbage after this many allocated bytes, not only when the heap is full: limits fragmentation
 gc.collect()
 gc.threshold(gc.mem_free() // 4 + gc.mem_alloc())
 

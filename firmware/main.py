@@ -1,7 +1,8 @@
 """Main script (MicroPython runs it after boot.py): loads config.json and runs the device application.
 
-It is the same on every board; the board's `pins.py` has the differences. Unhandled exceptions are saved in
-crash.txt and reset the board; after three failed starts in a row the device starts in safe mode.
+It is the same on every board; `pins.py` contains everything that depends on the board. An unhandled exception
+is saved in crash.txt and the board is reset; after three failed starts in a row the device starts in safe
+mode.
 """
 
 import gc
@@ -12,7 +13,7 @@ from time import sleep, ticks_ms
 import slot
 
 _started_at = ticks_ms()
-_CTRL_C_SECONDS = 2  # seconds before the watchdog starts, in which Ctrl-C stops the program
+_CTRL_C_SECONDS = 2  # seconds before the watchdog starts, during which Ctrl-C can stop the program
 
 
 def _load_config():
@@ -27,7 +28,7 @@ def _load_config():
 
 
 def _release_config_modules():
-    """Unload the modules that checked the config; the device needs their heap."""
+    """Unload the modules that checked the config, to free their heap."""
     for name in ("app.config", "actuators.schema", "sensors.schema"):
         package, _, module = name.partition(".")
         sys.modules.pop(name, None)
@@ -45,12 +46,12 @@ def main():
     if "no_autostart" in os.listdir():
         print("no_autostart exists: the application does not start. Delete this file, then reset.")
         return
-    # modules that stay are loaded before those that are released: otherwise they fragment the heap
+    # permanent modules are loaded before temporary ones, to avoid heap fragmentation
     from app import crash, node
 
     config = _load_config()
     if config is None:
-        # a restart does not repair a wrong config: print the error once and stop
+        # a restart would not repair an invalid config: stop after the error has been printed
         pins.halt()
         return
     _release_config_modules()
@@ -75,7 +76,7 @@ def main():
 
 
 def _reset_after_delay():
-    """Reset the board after 5 s. boot.py counts the starts of a new version and rolls it back."""
+    """Reset the board after 5 s; after too many starts of an unconfirmed version boot.py rolls it back."""
     sleep(5)
     if "pins" in sys.modules:
         pins.reset()
@@ -87,7 +88,7 @@ try:
 
     main()
 except Exception as error:
-    if slot.read()[2] < 0:  # installed by cable, or confirmed: a person has to repair it
+    if slot.read()[2] < 0:  # there is no version to roll back: a person has to repair it
         raise
     sys.print_exception(error)
     _reset_after_delay()

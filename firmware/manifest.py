@@ -1,10 +1,10 @@
-# Manifest to freeze the library, the application and a board's pins into a MicroPython firmware of your own:
-# it takes less RAM, and nothing has to be copied to the board. Run in the folder of the port:
+# Manifest to build a MicroPython firmware with the library, the application and a board's pins frozen in.
+# Frozen code takes less RAM, and nothing has to be copied to the board. Run in the folder of the port:
 #   UMQTT5_BOARD=esp32 make BOARD=ESP32_GENERIC FROZEN_MANIFEST=.../firmware/manifest.py
 import ast
 import os
 
-include("$(PORT_DIR)/boards/manifest.py")  # the modules that the port itself freezes, asyncio among them
+include("$(PORT_DIR)/boards/manifest.py")  # the modules that the port itself freezes, including asyncio
 include("../lib/manifest.py")
 for name in ("app", "sensors", "actuators"):
     package(name, opt=2)

@@ -1,12 +1,13 @@
 """A/B slots for over-the-air updates: selects the folder to run and rolls back a version that fails to start.
 
-An update is stored with all its files in folder `a` or `b`. The file `slot` is one line,
+An update is stored with all its files in folder `a` or `b`. The file `slot` contains one line:
 
     <current folder> <previous folder> <tries>
 
-The folder `.` holds what was installed by cable. `tries` counts the starts of a version that is not confirmed
-yet; `-` means that the version is confirmed, `!` that the previous folder was tried and rolled back. The line
-is replaced by a rename, so a power cut leaves the old line or the new one.
+The folder `.` contains the version that was installed by cable. `tries` counts the starts of a version that
+is not confirmed yet; `-` means that the version is confirmed, `!` that the version in the previous folder was
+rolled back. The file is replaced by renaming a new one, so after a power cut it has the old line or the new
+one.
 """
 
 import os
@@ -21,7 +22,7 @@ _WORDS = {"-": CONFIRMED, "!": ROLLED_BACK}
 
 def read():
     """Return (current folder, previous folder, tries); `tries` may be CONFIRMED or ROLLED_BACK."""
-    for path in ("slot", "slot.new"):  # only slot.new exists if FAT lost power between remove and rename
+    for path in ("slot", "slot.new"):  # on FAT a power cut between remove and rename leaves only slot.new
         try:
             with open(path) as file:
                 current, previous, tries = file.read(32).split()
@@ -32,7 +33,7 @@ def read():
 
 
 def write(folder, previous, tries):
-    """Make `folder` the current one. Raises OSError; nothing has changed then."""
+    """Make `folder` the current one. Raises OSError if flash fails."""
     word = {CONFIRMED: "-", ROLLED_BACK: "!"}.get(tries, tries)
     with open("slot.new", "w") as file:
         file.write("%s %s %s\n" % (folder, previous, word))
@@ -53,7 +54,7 @@ def read_version(folder):
 
 
 def select():
-    """Put the current folder first in sys.path. Counts the start, and rolls back after too many tries."""
+    """Put the current folder first in sys.path. Count the starts of a new version; roll it back after 3."""
     current, previous, tries = read()
     try:
         if tries >= _MAX_TRIES:
@@ -72,6 +73,6 @@ def roll_back():
     current, previous, _ = read()
     write(previous, current, ROLLED_BACK)
     try:
-        os.remove("start_count")  # the failed starts were those of the other version
+        os.remove("start_count")  # the failed starts were starts of the version that is rolled back
     except OSError:
         pass

@@ -1,4 +1,4 @@
-"""Pins of ESP32 boards with an LED on GPIO 2, as DevKitC and NodeMCU-32S have it."""
+"""Pins of ESP32 boards with an LED on GPIO 2, such as DevKitC and NodeMCU-32S."""
 
 from esp32_common import *
 from hardware import *

@@ -1,4 +1,4 @@
-"""Pins of ESP32-C3 boards, with outputs on GPIO 5 and 4; the boards have their LEDs on different pins."""
+"""Pins of ESP32-C3 boards, with outputs on GPIO 5 and 4; the LED's pin differs from board to board."""
 
 from esp32_common import *
 from hardware import *

@@ -1,6 +1,6 @@
-"""Pins of the computer as a board (MicroPython's unix port): pins are files, readings come from Linux.
+"""Pins of a computer used as a board (MicroPython's unix port): pins are files, readings are from Linux.
 
-The files are in the folder in which the device runs: `tail -F lamp` shows an output, `echo 1 > door` sets a
+The files are in the current folder of the process: `tail -F lamp` shows an output, `echo 1 > door` sets a
 digital input, `echo 1.65 > level` sets the voltage at an analog input.
 """
 
@@ -77,7 +77,7 @@ def pixels(name, count):
 
 
 class _FileInput:
-    """An input whose level is the number in a file; without a file it is that of its pull resistor."""
+    """An input whose level is the number in a file; without a file, `pull` determines the level."""
 
     def __init__(self, path, pull):
         self._path = path

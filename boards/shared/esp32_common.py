@@ -1,16 +1,16 @@
-"""Hardware functions of all ESP32 chips, in addition to those in `hardware`: ADC, RTC memory, wake pins."""
+"""Hardware functions for all ESP32 chips, in addition to `hardware`: ADC, RTC memory, wake pins."""
 
 import esp32
 import machine
 
 from hardware import resolve_pin, wifi_signal
 
-# attenuation in dB: approximate maximum voltage
+# approximate maximum voltage by attenuation in dB
 ATTENUATIONS = {"0": 0.95, "2.5": 1.25, "6": 1.75, "11": 2.45}
 
 
 def analog_input(pin, attenuation):
-    """Return a function that measures the voltage at a pin, calibrated by the chip."""
+    """Return a function that measures the voltage at a pin, with the calibration of the chip."""
     levels = {
         "0": machine.ADC.ATTN_0DB,
         "2.5": machine.ADC.ATTN_2_5DB,
@@ -39,7 +39,7 @@ def read_rtc_memory():
 
 
 def wake_on(pin, level):
-    """Have the next deep sleep end when this input has this level; one input at a time."""
+    """Wake the board from the next deep sleep when the input `pin` has this level; one input only."""
     if hasattr(esp32, "wake_on_ext0"):
         esp32.wake_on_ext0(pin, bool(level))
     else:  # chips without ext0, such as the ESP32-C3

@@ -1,17 +1,17 @@
-"""Hardware functions of all boards with a `machine` module: pins, PWM, I2C, watchdog, sleep, clock.
+"""Hardware functions for all boards with a `machine` module: pins, PWM, I2C, watchdog, sleep, clock.
 
 The board's `pins.py` imports all of them. A pin is a GPIO number or a name in PIN_NAMES.
 """
 
 import machine
 
-PIN_NAMES: dict = {}  # GPIO by name; `pins.py` fills it in
+PIN_NAMES: dict = {}  # GPIO numbers by name; `pins.py` adds the entries
 
 _PULLS = {"up": machine.Pin.PULL_UP, "down": machine.Pin.PULL_DOWN, "none": None}
 
 
 def resolve_pin(pin):
-    """Return the GPIO of a name; a number as it is."""
+    """Return the GPIO of a pin name; any other value is returned unchanged."""
     return PIN_NAMES.get(pin, pin)
 
 
@@ -19,12 +19,12 @@ def resolve_pin(pin):
 
 
 def output(pin):
-    """Return an output that is off."""
+    """Return an output with level low."""
     return machine.Pin(resolve_pin(pin), machine.Pin.OUT, value=0)
 
 
 def pwm(pin, frequency):
-    """Return a PWM output that is off; `frequency` in Hz."""
+    """Return a PWM output with duty cycle 0; `frequency` is in Hz."""
     return machine.PWM(output(pin), freq=frequency, duty_u16=0)
 
 
@@ -59,7 +59,7 @@ def on_edge(pin, handler, edge):
 
 
 def open_drain(pin):
-    """Return an open-drain pin with a pull-up, as the drivers `dht` and `onewire` need it."""
+    """Return an open-drain pin with a pull-up, which the drivers `dht` and `onewire` require."""
     return machine.Pin(resolve_pin(pin), machine.Pin.OPEN_DRAIN, machine.Pin.PULL_UP)
 
 
@@ -67,7 +67,7 @@ _buses: dict = {}
 
 
 def i2c(name):
-    """Return the I2C bus of this name; `BUSES` in `pins.py` has its number, SCL and SDA."""
+    """Return the I2C bus of this name; its number, SCL and SDA are in `BUSES` in `pins.py`."""
     import pins
 
     if name not in _buses:
@@ -88,7 +88,7 @@ _CAUSES = {
 
 
 def reset_cause():
-    """Return why the board has started: "power on", "watchdog", "deep sleep", ... or "unknown"."""
+    """Return the reset cause: "power on", "reset", "watchdog", "deep sleep", "soft reset" or "unknown"."""
     cause = machine.reset_cause()
     for name in _CAUSES:
         if getattr(machine, name, None) == cause:
@@ -102,7 +102,7 @@ def reset():
 
 
 def halt():
-    """Return to the REPL; called for an error that a person has to correct."""
+    """Do nothing: after an error that a person has to correct, main.py ends and the REPL starts."""
 
 
 def watchdog(timeout):
@@ -116,7 +116,7 @@ def light_sleep(ms):
 
 
 def deep_sleep(ms, feed=None):
-    """Sleep for `ms`, then start as after a reset. `feed()` feeds a running watchdog if that is necessary."""
+    """Sleep for `ms`, then start as after a reset. `feed` is not used here, only in `rp2_common`."""
     machine.deepsleep(ms)
 
 

@@ -1,10 +1,10 @@
-"""Hardware functions of RP2040 and RP2350, in addition to those in `hardware`: ADC, deep sleep, wake pins."""
+"""Hardware functions for RP2040 and RP2350, in addition to `hardware`: ADC, deep sleep, wake pins."""
 
 import machine
 
 from hardware import irq_pins, on_edge, resolve_pin, wifi_signal
 
-ATTENUATIONS: dict = {}  # none: the ADC measures 0 to 3.3 V
+ATTENUATIONS: dict = {}  # the ADC has no attenuation and measures 0 to 3.3 V
 
 _VOLTS = 3.3 / 65535
 _NAP = 5000  # ms
@@ -21,15 +21,15 @@ def analog_input(pin, attenuation):
 
 def chip_temperature():
     """Return the temperature of the chip in degrees Celsius."""
-    # both data sheets: 0.706 V at 27 degrees, 1.721 mV less for each degree more
+    # data sheets of both chips: 0.706 V at 27 degrees, falling by 1.721 mV per degree
     return 27 - (_thermometer.read_u16() * _VOLTS - 0.706) / 0.001721
 
 
-_wake_pin: list = []  # input that ends a deep sleep, the level that it waits for, whether it had that level
+_wake_pin: list = []  # input that ends a deep sleep, level that ends it, whether the input has had this level
 
 
 def wake_on(pin, level):
-    """Have the next deep sleep end when this input has this level; one input at a time."""
+    """Wake the board from the next deep sleep when the input `pin` has this level; one input only."""
     _wake_pin[:] = (pin, level, False)
 
 
@@ -39,8 +39,8 @@ def _wake(pin):
 
 def deep_sleep(ms, feed=None):
     """Sleep for `ms`, then start as after a reset. `feed()` feeds a running watchdog."""
-    # MicroPython has no deep sleep on these chips: it is a light sleep and a reset. The watchdog counts in
-    # light sleep, and any interrupt ends it.
+    # MicroPython has no deep sleep on these chips: a light sleep and a reset replace it. In light sleep the
+    # watchdog keeps counting, and any interrupt ends the sleep.
     for pin in irq_pins:
         pin.irq(handler=None)
     if _wake_pin:

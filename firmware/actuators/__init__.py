@@ -1,11 +1,11 @@
 """Actuators: switches, valves, lights, servos and LED strips.
 
-The module of a kind is loaded if the config names it. An actuator has `name`, `platform` (the level of its
-topics, named as in Home Assistant), `on`, and
+The module of a kind is loaded only if the config uses this kind. An actuator has `name`, `on`, `platform`
+(the Home Assistant name of its type, a level of its topics), and
 
-- `command(payload, now)`: executes a command; raises ValueError if it is not valid, and changes nothing then,
-- `run(now)`: runs timers and fades; returns the ms until it has to be called again,
-- `state()`: returns the payload of the state topic; `state_version` counts up with each change of the state,
+- `command(payload, now)`: executes a command; raises ValueError, without any change, if it is not valid,
+- `run(now)`: runs timers and fades; returns the time in ms until the next call,
+- `state()`: returns the payload of the state topic; `state_version` is incremented at each change,
 - `enter_safe_state(now)`: switches to the safe state.
 
 `now` is in ticks, as `ticks_ms()` returns them.
@@ -19,7 +19,7 @@ def load_module(kind):
 
 
 def make(items, pins):
-    """Return the actuators of the checked config entries `items`, each in its safe state."""
+    """Create actuators from the checked config entries `items`, in their safe states; servos do not move."""
     made = [load_module(config["kind"]).make(config, pins) for config in items]
     for actuator, config in zip(made, items):
         actuator.interlocked = [other for other in made if other.name in config["interlock"]]

@@ -1,4 +1,4 @@
-"""Base class of all actuators: parses commands, limits on-time and off-time, interlocks, safe state."""
+"""Base class of all actuators: command parsing, limits of on-time and off-time, interlocks, safe state."""
 
 import json
 from time import ticks_add, ticks_diff
@@ -14,7 +14,8 @@ _EXPECTED = "expected ON, OFF or TOGGLE"
 class Actuator:
     """An actuator that is on or off.
 
-    A kind overrides `write`; if it has more than on and off, also `update`, `set` and `state`.
+    Subclasses override `write`; those with more states than on and off also override `update`, `set` and
+    `state`.
     """
 
     platform = "switch"
@@ -29,8 +30,8 @@ class Actuator:
         self._min_off = int(config["min_off"] * 1000)
         self._safe = config["safe"]
         self.safe_after = int(config["safe_after"] * 1000)
-        self._on_until = None  # ticks at which it is switched off
-        self._off_until = None  # ticks before which it cannot be switched on
+        self._on_until = None  # ticks at which the actuator is switched off
+        self._off_until = None  # ticks before which the actuator cannot be switched on
 
     # ---- overridden by kinds
 
@@ -38,7 +39,7 @@ class Actuator:
         """Set the output."""
 
     def update(self, fields, now):
-        """Apply the `command_fields` that are in `fields`. Raises ValueError; nothing has changed then."""
+        """Apply the `command_fields` that are in `fields`. Raises ValueError, without any change."""
 
     def state(self):
         """Return the payload of the state topic."""
@@ -53,8 +54,9 @@ class Actuator:
     def command(self, payload, now):
         """Execute a command. Raises ValueError if it is not valid or not allowed now.
 
-        It is ON, OFF or TOGGLE in any case, 1, 0, a number, or a JSON object with `state`, `for` (seconds
-        after which the actuator is switched off) and the fields of the kind.
+        `payload` is ON, OFF or TOGGLE (or another word in `_ON` or `_OFF`) in upper or lower case, a number,
+        or a JSON object with `state`, `for` (seconds after which the actuator is switched off) and the fields
+        of the kind.
         """
         payload = bytes(payload).strip()
         if payload[:1] == b"{":
@@ -92,7 +94,7 @@ class Actuator:
         self.switch(on, now, seconds)
 
     def check_allowed(self, on, now):
-        """Raise ValueError if the actuator cannot be switched on now: interlock or `min_off`."""
+        """Raise ValueError if an interlock or `min_off` does not allow the actuator to be switched on now."""
         if not on or self.on:
             return
         for other in self.interlocked:
@@ -103,13 +105,13 @@ class Actuator:
             raise ValueError("stays off for %d s more (min_off)" % seconds)
 
     def switch(self, on, now, seconds=None):
-        """Switch on, for `seconds` if given, or off. Raises ValueError if that is not allowed now."""
+        """Switch on (for `seconds`, if not None) or off. Raises ValueError if that is not allowed now."""
         self.check_allowed(on, now)
         if on:
             limit = int(seconds * 1000) if seconds else 0
             if self._max_on and not 0 < limit < self._max_on:
                 limit = self._max_on
-            # a repeated ON does not extend the time
+            # a repeated ON does not extend the on-time
             if not self.on or seconds:
                 self._on_until = ticks_add(now, limit) if limit else None
         else:
@@ -122,9 +124,9 @@ class Actuator:
             self.state_version += 1
 
     def run(self, now):
-        """Switch off if the time is over; returns the ms until it has to be called again."""
+        """Switch off if the on-time is over; returns the time in ms until the next call."""
         if self._off_until is not None and ticks_diff(self._off_until, now) <= 0:
-            self._off_until = None  # ticks wrap: a time in the past must not become one in the future
+            self._off_until = None  # ticks wrap around: a past time must not become a future time
         if self._on_until is None:
             return _IDLE
         left = ticks_diff(self._on_until, now)
@@ -159,7 +161,7 @@ def _parse_on_off(text, on):
 
 
 def check_range(name, value, low, high):
-    """Return the number `value` of a command's field. Raises ValueError if it is out of range."""
+    """Return `value`, a field of a command. Raises ValueError if it is not a number from `low` to `high`."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not low <= value <= high:
         raise ValueError("%s: expected a number, %s to %s" % (name, low, high))

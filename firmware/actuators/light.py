@@ -16,7 +16,7 @@ def make(config, pins):
 
 
 class Light(Actuator):
-    """A light on a `machine.PWM`, of which `duty_u16(value)` is used."""
+    """A light on a `machine.PWM`; only its `duty_u16(value)` is used."""
 
     platform = "light"
     command_fields = ("brightness", "transition")
@@ -27,9 +27,9 @@ class Light(Actuator):
         self._max_brightness = config["max_brightness"]
         self._fade = int(config["fade"] * 1000)
         self._time = self._fade  # ms of the current or next fade
-        self.brightness = _FULL  # brightness when it is on
+        self.brightness = _FULL  # brightness when the light is on
         self._from = self._level = self._to = 0
-        self._fade_started = None  # ticks; None without a fade, ... if it starts with the next `run`
+        self._fade_started = None  # ticks; None: no fade; Ellipsis (...): starts at the next `run`
         self._set_duty()
         if self._safe == "ON":
             self.on = True
@@ -45,7 +45,7 @@ class Light(Actuator):
         self.switch(value > 0, now)
 
     def update(self, fields, now):
-        """Apply `brightness`, 1 to 255, and `transition`, the seconds of the fade."""
+        """Apply `brightness`, 1 to 255, and `transition`, the length of the fade in seconds."""
         brightness = int(check_range("brightness", fields.get("brightness", self.brightness), 1, _FULL))
         seconds = check_range("transition", fields.get("transition", self._fade / 1000), 0, 60)
         self._time = int(seconds * 1000)
@@ -80,7 +80,7 @@ class Light(Actuator):
         return _STEP if self._fade_started is not None else wait
 
     def _set_duty(self):
-        # the eye perceives ratios: the square of the level looks like an even fade
+        # the eye perceives brightness ratios: with the square of the level a fade looks even
         level = self._level * self._max_brightness // _FULL
         self._pwm.duty_u16(level * level * 65535 // (_FULL * _FULL))
 

@@ -1,4 +1,4 @@
-"""Schema of the actuators in `config.json`: the fields of each kind, as in `app.config.schema`."""
+"""Schema of the actuators in `config.json`: the fields of each kind, in the format of `app.config.schema`."""
 
 _SECONDS = "seconds, 0 to 86400; 0 for none"
 _INVERTED = (bool, False, 0, 1, "true if the output is low when the actuator is on")
@@ -8,14 +8,14 @@ _PULSE = "the length of the pulse in us, 200 to 2800"
 
 
 def merge_fields(**more):
-    """Return the fields of a kind: those that all kinds have, and its own."""
+    """Return the fields of a kind: the common fields and its own fields `more`."""
     fields = {
         "kind": (str, "switch", 1, 32, "the kind of actuator"),
         "name": (str, ..., 1, 23, "1 to 23 letters, digits, - or _"),
         "pin": (str, ..., 1, 32, "the name of an output of the board"),
         "max_on": (float, 0, 0, 86400, _SECONDS),
         "min_off": (float, 0, 0, 86400, _SECONDS),
-        "interlock": (list, (), 0, 8, "a list of up to 8 actuators that must be off"),
+        "interlock": (list, (), 0, 8, "a list of names of up to 8 other actuators"),
         "safe": (str, "HOLD", 2, 4, "ON, OFF or HOLD"),
         "safe_after": (float, 60, 0, 86400, "seconds without a connection, 0 to 86400"),
     }
@@ -27,7 +27,7 @@ FIELDS = {
     "switch": merge_fields(inverted=_INVERTED),
     "valve": merge_fields(
         inverted=_INVERTED,
-        max_on=(float, 3600, 1, 86400, "the maximum seconds that it is open, 1 to 86400"),
+        max_on=(float, 3600, 1, 86400, "the maximum time open in seconds, 1 to 86400"),
         safe=(str, "OFF", 2, 4, "ON, OFF or HOLD"),
     ),
     "light": merge_fields(

@@ -14,7 +14,7 @@ def make(config, pins):
 
 
 class Servo(Actuator):
-    """A servo on a `machine.PWM`. Its state is the angle; it is on while pulses hold it there."""
+    """A servo on a `machine.PWM`. The state is the angle; `on` is True while pulses hold the angle."""
 
     platform = "number"
     command_fields = ("angle",)
@@ -48,7 +48,7 @@ class Servo(Actuator):
             self.set(fields["angle"], now)
 
     def switch(self, on, now, seconds=None):
-        """Release the servo for OFF. Raises ValueError for ON without an angle."""
+        """OFF stops the pulses, which releases the servo; ON raises ValueError if it is released."""
         if on and not self.on:
             raise ValueError("expected an angle, %s to %s" % (self.low, self.high))
         if not on:
@@ -65,7 +65,7 @@ class Servo(Actuator):
         return super().run(now) if self._release_at is None else min(1000, ticks_diff(self._release_at, now))
 
     def enter_safe_state(self, now):
-        """Move to the angle `rest`; HOLD changes nothing."""
+        """Move to the angle `rest`, unless `safe` is HOLD or the servo has not been moved yet."""
         if self._safe != "HOLD" and self.angle is not None and self.angle != self._rest:
             print("%s: switching to its safe state %s" % (self.name, self._rest))
             self.set(self._rest, now)

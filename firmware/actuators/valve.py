@@ -1,4 +1,4 @@
-"""Valve: a switch that is open or closed; by default it closes after an hour and while offline."""
+"""Valve: a switch that is open or closed; by default it closes after an hour and when offline for 60 s."""
 
 from .switch import Switch
 

@@ -1,1 +1,1 @@
-"""The device application: config, Wi-Fi, telemetry, commands, discovery, over-the-air updates, sleep."""
+"""The device application: config, Wi-Fi, telemetry, commands, discovery, over-the-air updates and sleep."""

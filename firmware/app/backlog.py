@@ -1,16 +1,16 @@
-"""Backlog: stores sensor readings while the device is offline and sends them later, after live readings.
+"""Backlog: stores sensor readings while the device is offline and publishes them after it reconnects.
 
-`<base>/backlog` gets them at QoS 1, several in a message, oldest first:
+The readings are published to `<base>/backlog` at QoS 1, several per message, oldest first:
 
     [["cellar/temperature", 1798000000, "8.5"], ...]
 
-Each reading is the name of the sensor and of the quantity, the time in seconds since 1970 (null if it is not
-known), and the value as it would have been published. Readings are removed when the broker has acknowledged
-them.
+Each reading is a list of the topic after `<base>/sensor/`, the time in seconds since 1970 (null if it is not
+known) and the payload of the live message. Readings are removed when the broker has acknowledged them. Live
+readings are sent first.
 
-If the backlog is full, its policy decides what is dropped: `oldest` drops the oldest reading; `thin` drops
-every second reading of each quantity, so that the rest covers the whole time. The policy `newest` keeps only
-the newest reading of each quantity.
+If the backlog is full, the policy determines which readings are dropped: `oldest` drops the oldest reading;
+`thin` drops every second reading of each quantity, so that the others still cover the whole period. The
+policy `newest` keeps only the newest reading of each quantity.
 """
 
 import json
@@ -24,20 +24,20 @@ from .node.timestamps import unix_time
 
 _RECORD = const(20)  # bytes: time 4, number of the quantity 1, length of the value 1, value 14
 _MAX_VALUE = const(14)  # bytes
-_UPTIME_END = const(0x40000000)  # lower times are seconds since this start, of a clock that was not set
-_UNKNOWN = const(0xFFFFFFFF)  # time of a reading of an earlier start, of a clock that was not set
+_UPTIME_END = const(0x40000000)  # a time below this is in seconds since the start: the clock was not set
+_UNKNOWN = const(0xFFFFFFFF)  # time of a reading from before a restart, if the clock was not set then
 _PAUSE = const(1000)  # ms between two messages
 _MAX_MESSAGE = const(400)  # bytes
 
 
 class Backlog:
-    """A backlog in RAM, which a restart loses; `backlog_file` has one on flash.
+    """A backlog in RAM, which is lost at a restart; `backlog_file` has a backlog on flash.
 
-    `topics` are the topics of all quantities, by number. `size` is the maximum number of readings of 20
-    bytes. `now` is in ticks.
+    `topics` is the list of the topics of all quantities; a quantity's number is its index in this list.
+    `size` is the maximum number of readings; each takes 20 bytes. `now` is in ticks.
     """
 
-    _saved_count = 0  # number of records at the start of `_records` that are on flash, in `backlog_file`
+    _saved_count = 0  # number of records at the start of `_records` that are on flash; used by `backlog_file`
 
     def __init__(self, client, base, topics, size, policy, now):
         self._client = client
@@ -46,12 +46,12 @@ class Backlog:
         self.topics = topics
         self.size = size
         self._policy = policy
-        self._records = memoryview(bytearray(size * _RECORD))  # slices of it are not copies
+        self._records = memoryview(bytearray(size * _RECORD))  # slicing a memoryview does not copy
         self.count = 0
         self._dropped = 0  # number of readings dropped because the backlog was full
         self._started_at = now
         self._due = now
-        self._packet_id = 0  # of the message that waits for its acknowledgement, 0 if there is none
+        self._packet_id = 0  # packet identifier of the unacknowledged message, 0 if there is none
         self._in_flight = 0  # number of readings in that message
 
     def __len__(self):
@@ -78,7 +78,7 @@ class Backlog:
         return True
 
     def _restore(self, record):
-        """Store a record that `backlog_file` has read, unless it is not valid."""
+        """Store a record that `backlog_file` has read; ignore it if it is invalid."""
         if record[4] >= len(self.topics) or record[5] > _MAX_VALUE:
             return
         if int.from_bytes(record[:4], "big") < _UPTIME_END:
@@ -97,13 +97,13 @@ class Backlog:
                 return
 
     def _make_room(self):
-        """Drop readings by the policy, at least one."""
+        """Drop at least one reading, according to the policy."""
         if self._policy == "thin":
             self._thin()
         if self.count == self.size:
             if self._in_flight < self.count:
                 self._remove(self._in_flight)
-            else:  # all are in flight: the outbox has a copy
+            else:  # all readings are in flight: the outbox has copies of them
                 self._in_flight -= 1
                 self._delete(0, 1)
 
@@ -124,7 +124,7 @@ class Backlog:
         self._dropped += 1
 
     def _delete(self, i, n):
-        """Delete `n` records from index `i` on."""
+        """Delete `n` records, starting at index `i`."""
         end = self.count * _RECORD
         records = self._records
         at = i * _RECORD
@@ -137,11 +137,11 @@ class Backlog:
     # ---- sending
 
     def run(self, now):
-        """Send the next message if it is due; returns the ms until there is more to do."""
+        """Send the next message if it is due; returns the time in ms until there is more to do."""
         if not self.count or self._packet_id or not self._client.is_connected:
             return _PAUSE
         left = ticks_diff(self._due, now)
-        # live readings, and all else that waits in the outbox, go first
+        # live readings and all other messages in the outbox are sent first
         if left > 0 or self._client.session.outbox.count:
             return max(left, 50)
         self._send(now)
@@ -159,7 +159,7 @@ class Backlog:
         self._due = ticks_add(now, _PAUSE)
         try:
             packet_id = self._client.publish(self._topic, json.dumps(readings), qos=1)
-        except MQTTError as error:  # the broker does not support QoS 1, or only shorter messages
+        except MQTTError as error:  # the broker does not support QoS 1 or messages of this size
             print("backlog: %d readings dropped: %s" % (len(readings), error))
             self._dropped += len(readings)
             self._delete(0, len(readings))

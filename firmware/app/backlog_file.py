@@ -2,7 +2,8 @@
 
 The readings are in RAM and in a file. The file is written once a minute and by `save`, so a power cut loses
 at most the last minute. Readings that were sent shortly before a power cut may be sent again. The file takes
-24 bytes per reading, up to twice as many readings as the backlog holds, and is removed when all are sent.
+24 bytes per reading and holds at most twice as many readings as the backlog. It is removed when all readings
+have been acknowledged.
 """
 
 import os
@@ -14,13 +15,13 @@ from micropython import const
 from .backlog import Backlog
 
 _RECORD = const(20)  # bytes, as in `backlog`
-_CHECKSUM = const(4)  # bytes behind each record
-_SAVE = const(60000)  # ms after which a reading is written
+_CHECKSUM = const(4)  # bytes after each record
+_SAVE = const(60000)  # ms after which a reading is written to the file
 _NEW = ".new"  # suffix of a file that replaces another one
 
 
 class FileBacklog(Backlog):
-    """A backlog that is also in the file `path`."""
+    """A backlog in RAM with a copy in the file `path`."""
 
     _add_in_ram = Backlog.add
     _run = Backlog.run
@@ -31,7 +32,7 @@ class FileBacklog(Backlog):
         self._path = path
         self._file_count = 0  # records in the file
         self._write_due = None
-        # the file begins with a checksum of the topics: records name their quantities by number
+        # the file begins with a checksum of the topics, to which the numbers in the records refer
         self._mark = crc32(b"\n".join([topic.name for topic in topics])).to_bytes(4, "big")
         self._load()
 
@@ -43,13 +44,13 @@ class FileBacklog(Backlog):
         return added
 
     def run(self, now):
-        """Write and send what is due; returns the ms until there is more to do."""
+        """Write the file, send the next message, if due; returns the time in ms until the next call."""
         if self._write_due is not None and ticks_diff(self._write_due, now) <= 0:
             self.save()
         return self._run(now)
 
     def on_ack(self, packet_id):
-        """Remove the readings of an acknowledged message, and the file if all readings are sent."""
+        """Remove the readings of an acknowledged message; remove the file if none are left."""
         self._on_ack(packet_id)
         if not self.count and self._file_count:
             self._rewrite()
@@ -76,7 +77,7 @@ class FileBacklog(Backlog):
         self._saved_count = self.count
 
     def _rewrite(self):
-        """Replace the file by one that has the current readings only; remove it if there are none."""
+        """Replace the file with one that contains only the current readings; remove it if there are none."""
         self._file_count = 0
         try:
             if not self.count:
@@ -92,9 +93,9 @@ class FileBacklog(Backlog):
             print("%s: %s" % (self._path, error))
 
     def _load(self):
-        """Load the readings of an earlier start; none if the config had other sensors."""
+        """Load the readings from before the restart; none if the sensors in the config have changed."""
         is_whole = False
-        for path in (self._path, self._path + _NEW):  # only the new file exists after a cut before rename
+        for path in (self._path, self._path + _NEW):  # a power cut before the rename leaves only the new file
             try:
                 with open(path, "rb") as file:
                     is_whole = file.read(4) == self._mark and self._read(file) and path == self._path
@@ -104,7 +105,7 @@ class FileBacklog(Backlog):
         else:
             return
         self._saved_count = self.count
-        if not (is_whole and self._file_count):  # records after a torn record could not be read later
+        if not (is_whole and self._file_count):  # records appended after a torn one would be unreadable
             self._rewrite()
 
     def _read(self, file):

@@ -1,7 +1,7 @@
-"""Crash log and safe mode: saves the traceback of the last crash, counts starts that end too soon.
+"""Crash log and safe mode: saves the traceback of the last crash and counts failed starts.
 
-`crash.txt` has the last traceback until the broker has acknowledged it. `start_count` has one character for
-each start since the last successful one.
+`crash.txt` contains the last traceback until the broker has acknowledged it. `start_count` contains one
+character for each start since the last successful one.
 """
 
 import io
@@ -12,7 +12,7 @@ from micropython import const
 
 _LOG = "crash.txt"
 _START_COUNT = "start_count"
-_MAX_LOG = const(1500)  # bytes of a traceback that are saved
+_MAX_LOG = const(1500)  # bytes, maximum length of a saved traceback
 _MAX_FAILED_STARTS = const(3)  # failed starts in a row before safe mode
 
 
@@ -48,12 +48,12 @@ def load():
 
 
 def delete_log():
-    """Delete the traceback; call it when the broker has acknowledged it."""
+    """Delete the saved traceback, after the broker has acknowledged it."""
     _remove(_LOG)
 
 
 def count_start():
-    """Count this start; returns True if the device has to start in safe mode, after too many failed starts.
+    """Count this start; returns True if there were too many failed starts and the device must use safe mode.
 
     Raises OSError if flash fails.
     """
@@ -68,7 +68,7 @@ def count_start():
 
 
 def clear_start_count():
-    """Note that this start is successful."""
+    """Reset the count of failed starts, because this start was successful."""
     _remove(_START_COUNT)
 
 

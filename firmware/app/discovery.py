@@ -2,7 +2,7 @@
 
 The message is published at the start, when the broker has lost the session, and when Home Assistant has
 restarted. `discovery_message` builds it and `discovery_publisher` publishes it; both modules are loaded only
-for that time.
+while they are needed.
 """
 
 import gc
@@ -13,16 +13,17 @@ from time import ticks_add, ticks_diff, ticks_ms
 from micropython import const
 
 _IDLE = const(1000)  # ms
-_SUBSCRIBED = const(5000)  # ms after which Home Assistant has subscribed to the topics in the message
+_SUBSCRIBED = const(5000)  # ms within which Home Assistant subscribes to the topics in the message
 
 
 class Discovery:
     """The discovery message of a device.
 
     `prefix` is the discovery prefix of Home Assistant; if it is None, messages sent earlier are removed.
-    `entity_args` are the last arguments of `discovery_message.prepare`. `sent`: the message was already sent,
-    before a deep sleep. `values` are the Telemetry and the Health, which publish their values again when Home
-    Assistant has received the message; None if that is not necessary.
+    `entity_args` are the arguments of `discovery_message.prepare` after `device`. `sent` is True if the
+    message was already sent before a deep sleep. `values` is a tuple of the Telemetry and the Health, which
+    publish their values again 5 s after the broker has acknowledged the message; None if that is not
+    necessary.
     """
 
     def __init__(self, client, device, prefix, entity_args, sent, values=None):
@@ -30,7 +31,7 @@ class Discovery:
         self._device = device
         self._topic = topic = prefix and "%s/device/%s/config" % (prefix, device)
         self._values = values
-        self._entity_args = None if sent else entity_args  # not None: the message has to be prepared
+        self._entity_args = None if sent else entity_args  # None after the message has been prepared
         self._due = None if sent else ticks_ms()
         self._publisher = None  # DiscoveryPublisher while a message is being published
         self._republish_at = None  # ticks
@@ -38,11 +39,11 @@ class Discovery:
             client.subscribe(prefix + "/status", self._on_homeassistant_status, qos=1, retain_handling=2)
 
     def publish_now(self):
-        """Publish the message with the next `run`, even if it was sent before."""
+        """Publish the message at the next `run`, even if it was sent before."""
         self._due = ticks_ms()
 
     def run(self, now):
-        """Publish or remove the message if that is due; returns the ms until it may be due."""
+        """Prepare, publish or remove the message if due; returns the time in ms until the next call."""
         if self._republish_at is not None and ticks_diff(self._republish_at, now) <= 0:
             self._republish_at = None
             self._republish(now)
@@ -86,7 +87,7 @@ class Discovery:
         self._finish()
 
     def on_ack(self, answer):
-        """Handle an acknowledgement of the broker; returns False if it is for another message."""
+        """Handle an acknowledgement from the broker; returns False if it is for another message."""
         if not self._publisher or answer.packet_id != self._publisher.packet_id:
             return False
         now = ticks_ms()
@@ -95,7 +96,7 @@ class Discovery:
                 self._due = now
             else:
                 self._republish_at = ticks_add(now, _SUBSCRIBED)
-        except Exception as error:  # retried when the message is due again
+        except Exception as error:  # the message is published again when it is next due
             self._print_error(error)
         self._finish()
         return True
@@ -109,7 +110,7 @@ class Discovery:
     def _on_homeassistant_status(self, message):
         """Publish the message if Home Assistant has started, after a random delay of up to 4 s.
 
-        All devices get the status at the same time; the delay spreads their messages.
+        All devices receive the status at the same time; the delay spreads their messages over time.
         """
         if not message.retain and message.equals(b"online"):
             self._due = ticks_add(ticks_ms(), getrandbits(12))

@@ -1,7 +1,7 @@
-"""Files of Home Assistant discovery messages: what was sent to the broker, and what is to be sent.
+"""Files of Home Assistant discovery messages: the message sent last and the message to send next.
 
-`discovery.sent` has the message that the broker has acknowledged, `discovery.new` the next one. The first
-line of a file is the topic, the rest is the JSON payload.
+`discovery.sent` contains the message that the broker has acknowledged, `discovery.new` the next one. The
+first line of a file is the topic, the rest is the JSON payload.
 """
 
 import os
@@ -20,7 +20,7 @@ def read_topic(path):
 
 
 def replace_file(path, target):
-    """Rename the file `path` to `target`, which is replaced."""
+    """Rename the file `path` to `target`; an existing `target` is replaced."""
     try:
         os.rename(path, target)
     except OSError:  # FAT does not rename over a file

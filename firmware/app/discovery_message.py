@@ -1,12 +1,12 @@
-"""Builds the Home Assistant discovery message with the entities of the device (version 2024.11 and later).
+"""Builds the discovery message that describes the device and its entities to Home Assistant 2024.11 or later.
 
 The message is written to a file if it differs from the last one; `discovery_publisher` publishes it from
-there. Each line of the file that begins with a quote or a comma is an entity. An entity that was sent before
-and does not exist any more is listed with its platform alone, which removes it from Home Assistant.
+there. Each line of the file that begins with a quote or a comma describes an entity. An entity that was sent
+before and no longer exists is listed with only its platform, which removes it from Home Assistant.
 
-The JSON is put together as text, a piece at a time, because the heap is nearly full when this module is
-loaded. Names of sensors and actuators need no escapes: the check of the config allows no special characters.
-Unique identifiers begin with "umqtt5", because other software may publish a device with the same name.
+The JSON is built as text, piece by piece, because the heap is nearly full when this module is loaded. Names
+of sensors and actuators need no escaping, because the config check rejects special characters. Unique
+identifiers begin with "umqtt5", because other software may publish a device with the same name.
 """
 
 import os
@@ -20,7 +20,7 @@ _MEASURED = ',"unit_of_meas":%s,"stat_cla":"%s","sug_dsp_prc":%d'
 
 
 def list_entities(base, telemetry, actuators):
-    """Yield the entities: (key, which begins with the platform; name; topic; more of its JSON)."""
+    """Yield (key, name, topic, rest of the JSON) for each entity; the key begins with the platform."""
     for name, key, topic, unit, kind, state_class, decimals, expiry in telemetry.list_quantities():
         path = topic[len(base) + 1 :]  # sensor/<name>, or sensor/<name>/<key>
         if path.count("/") > 1:
@@ -65,7 +65,8 @@ def list_entities(base, telemetry, actuators):
 def format_message(topic, device, status, entity_args, gone):
     """Yield the topic and the JSON of the message as pieces of text.
 
-    `gone` are the keys of entities to remove. Entities are available while the topic `status` says online.
+    `gone` is the list of the keys of entities to remove. Entities are available while the payload of the
+    topic `status` is "online" in upper or lower case.
     """
     yield topic + "\n"
     yield '{"dev":{"ids":["umqtt5-%s"],"name":"%s","mf":"umqtt5",' % (device, device)
@@ -96,7 +97,7 @@ def prepare(topic, device, status, *entity_args):
     sent, new = read_topic(SENT_FILE), read_topic(PENDING_FILE)
     if new and new != topic:
         if sent and sent != new:
-            os.remove(PENDING_FILE)  # never sent: the message of SENT_FILE has to be removed first
+            os.remove(PENDING_FILE)  # it was never sent, and the message in SENT_FILE has to be removed first
         else:
             replace_file(PENDING_FILE, SENT_FILE)
         new = None
@@ -111,7 +112,7 @@ def prepare(topic, device, status, *entity_args):
 
 
 def _listed_keys(path, topic):
-    """Return the keys of the entities that a file lists, if it is for this topic."""
+    """Return the keys of the entities in a file; an empty list if the file is for another topic."""
     found = []
     if read_topic(path) == topic:
         with open(path) as file:

@@ -1,4 +1,4 @@
-"""Publishes a Home Assistant discovery message from its file; loaded only while it is being published."""
+"""Publishes a Home Assistant discovery message from a file; the module is unloaded afterwards."""
 
 import os
 
@@ -11,7 +11,7 @@ class DiscoveryPublisher:
     """One message that is being published.
 
     `topic` is the topic of the discovery message; if it is None, an earlier message is removed. `packet_id`
-    is the packet identifier: 0 if the outbox has no room now, None if there is nothing to publish.
+    is the packet identifier: 0 if the outbox is full, None if there is nothing to publish.
     """
 
     def __init__(self, client, topic):
@@ -19,7 +19,7 @@ class DiscoveryPublisher:
         self.packet_id = None
         for self._path in (SENT_FILE, PENDING_FILE):
             before = read_topic(self._path)
-            if before and before != topic:  # the device had another name, or has no discovery any more
+            if before and before != topic:  # the device was renamed, or discovery was disabled
                 self.packet_id = client.publish(before, b"", qos=1, retain=True)
                 return
         if topic:
@@ -29,9 +29,9 @@ class DiscoveryPublisher:
             self.packet_id = streaming_send.send(client, topic, self._file, size, qos=1, retain=True)
 
     def on_ack(self, reason):
-        """Update the files after the acknowledgement; returns True if another message has to follow.
+        """Update the files after the acknowledgement; returns True if another message has to be published.
 
-        Raises MQTTError if the broker has refused the message.
+        Raises MQTTError if the broker rejected the message.
         """
         if reason >= 0x80:
             raise MQTTError(reason)

@@ -1,6 +1,6 @@
 """Message journal: keeps unsent MQTT messages on flash, so that they survive a restart or a power cut.
 
-It is used if the config has `journal`. If flash fails, the device continues with messages in RAM only.
+It is used if `journal` is set in the config. If flash fails, the device continues with messages in RAM only.
 """
 
 import gc
@@ -78,6 +78,6 @@ class MessageJournal:
         journal.record_log = _NullRecordLog()
         for suffix in (".0", ".1"):
             try:
-                os.remove(_PATH + suffix)  # otherwise the next start would send old messages again
+                os.remove(_PATH + suffix)  # otherwise old messages would be sent again after the next start
             except OSError:
                 pass

@@ -1,6 +1,7 @@
 """NTP client (SNTP, RFC 4330): sets the clock of the board to UTC.
 
-It does not block, except for the DNS lookup. If a server does not answer, the next one in the list is asked.
+It does not block, except for the DNS lookup. If a server does not respond, the next one in the list is
+queried.
 """
 
 import socket
@@ -18,11 +19,11 @@ _RETRY = const(60000)  # ms after which the list of servers is tried again
 _DAY = const(86400000)  # ms after which the clock is set again
 _1900 = const(2208988800)  # seconds from 1900, the epoch of NTP, to 1970
 _ERA = const(0x100000000)
-_MIN_TIME = const(1767225600)  # 2026-01-01; a response with an earlier time is wrong
+_MIN_TIME = const(1767225600)  # 2026-01-01; a response with an earlier time is ignored
 
 
 class NtpClient:
-    """A client that asks `servers`, a list of host names, and calls `set_clock(seconds since 1970)`."""
+    """A client that queries `servers`, a list of host names, and calls `set_clock(seconds since 1970)`."""
 
     def __init__(self, servers, set_clock):
         self._servers = servers
@@ -30,8 +31,8 @@ class NtpClient:
         self._next = 0
         self._socket = None
         self._asked = None  # ticks of the last request
-        self._since = None  # ticks at which the clock was set
-        self.is_set = unix_time() > 0  # the clock may have kept the time through a reset or deep sleep
+        self._since = None  # ticks when the clock was last set, None before
+        self.is_set = unix_time() > 0  # the clock may have continued to run during a reset or deep sleep
 
     def run(self, now):
         """Send a request or read the response; returns True if the clock has just been set.
@@ -81,7 +82,7 @@ class NtpClient:
         return True
 
     def _parse(self, response):
-        """Return the time in seconds since 1970, None if the response is not valid or not for our request."""
+        """Return the time in seconds since 1970, None if it is invalid or does not belong to the request."""
         # mode 4: server; stratum 1 to 15: synchronized; leap indicator 3: clock not synchronized
         if len(response) < 48 or response[0] & 7 != 4 or not 0 < response[1] < 16 or response[0] >> 6 == 3:
             return None

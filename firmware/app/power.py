@@ -1,11 +1,11 @@
-"""Deep sleep and light sleep: the cycle of a battery-powered device.
+"""Deep sleep and light sleep: the wake and sleep cycle of a battery-powered device.
 
-The device wakes, measures, publishes at QoS 1, waits for the acknowledgements, executes the commands that
-waited for it at the broker, disconnects and sleeps again. The broker keeps the session, and with it the
-commands, while the device sleeps.
+The device wakes, measures, publishes at QoS 1, waits for the acknowledgements, executes the commands that the
+broker has queued, disconnects and sleeps again. While the device sleeps, the broker keeps the session and
+queues commands.
 
 Each connection ends with DISCONNECT with Will Message (3.14.2.1), and the Will Delay Interval is longer than
-the sleep: the will is published if the device does not come back, and not if it does (3.1.3.2.2).
+the sleep. The broker publishes the will only if the device does not reconnect in this time (3.1.3.2.2).
 """
 
 import struct
@@ -17,24 +17,27 @@ from micropython import const
 _DISCONNECT_WITH_WILL = const(0x04)
 _MIN_SLEEP = const(1000)  # ms, used if the device was awake for longer than its period
 _NAP = const(5000)  # ms; shorter than the watchdog's timeout, and supported by every chip
-_STATE_FORMAT = "<BIIH"  # in RTC memory: flags, cycles, ms awake, cycles without a delivery
+_STATE_FORMAT = "<BIIH"  # in RTC memory: flags, cycles, ms awake, cycles since the last complete delivery
 _PLANNED = const(1)  # flag: the sleep was planned
-_WAKE_AT_ON = const(2)  # flag: the pin wakes the board when it changes to ON, otherwise to OFF
-_WOKEN_BY_PIN = const(4)  # flag, set after the wake: the pin has woken the board
-_SESSION = "session"  # file with the checksum of the config for which the broker has a session
+_WAKE_AT_ON = const(2)  # flag: the board wakes when the pin changes to ON; without the flag: to OFF
+_WOKEN_BY_PIN = const(4)  # flag, set after the board has woken: it was woken by the pin
+_SESSION = "session"  # file with the checksum of the config with which the broker's session was created
 
 
 def load_state(pins):
-    """Return (flags, cycles, ms awake in the last cycle, cycles without a delivery) from RTC memory.
+    """Return (flags, cycles, ms awake in the last cycle, cycles since the last complete delivery).
 
-    All are 0 if there is no state.
+    They are read from RTC memory; all are 0 if it contains no state.
     """
     data = pins.read_rtc_memory()
     return struct.unpack(_STATE_FORMAT, data) if len(data) == struct.calcsize(_STATE_FORMAT) else (0, 0, 0, 0)
 
 
 def is_planned_wake(pins):
-    """Return True if this start ends a planned deep sleep; False after a reset, a crash or power-on."""
+    """Return True if this start ends a planned deep sleep; False after a reset, a crash or power-on.
+
+    Call it only once per start: it clears the flag in RTC memory.
+    """
     state = load_state(pins)
     by_pin = _WOKEN_BY_PIN if hasattr(pins, "woke_by_pin") and pins.woke_by_pin() else 0
     pins.write_rtc_memory(struct.pack(_STATE_FORMAT, state[0] & _WAKE_AT_ON | by_pin, *state[1:]))
@@ -42,14 +45,14 @@ def is_planned_wake(pins):
 
 
 def max_absence(power):
-    """Return the longest normal absence in seconds: the device may miss one wake, not two."""
+    """Return the maximum normal offline time in seconds, in which one cycle may fail, but not two."""
     return int(2 * power["period"] + power["awake"]) + 30
 
 
 class SleepCycle:
-    """The current wake, which began at `start` (ticks), and the sleep after it.
+    """The current cycle: the time awake, which began at `start` (ticks), and the sleep after it.
 
-    `power` is that part of the config. One of the drivers of `sensors` may wake the board from deep sleep.
+    `power` is the `power` config. The driver of one of `sensors` may wake the board from deep sleep.
     """
 
     _waker = None  # the driver that wakes the board
@@ -62,7 +65,7 @@ class SleepCycle:
         self._max_awake = int(power["awake"] * 1000)
         self._linger = int(power["linger"] * 1000)
         self._cycles = self._awake_ms = self._undelivered = 0
-        self.delivered = False  # whether all messages of this wake were acknowledged
+        self.delivered = False  # whether all messages of this cycle were acknowledged
         if self.is_deep:
             flags, self._cycles, self._awake_ms, self._undelivered = load_state(pins)
             for sensor in sensors:
@@ -78,7 +81,7 @@ class SleepCycle:
         self._received = self._client.session.messages_received
 
     def _resume_session(self):
-        """Ask for the earlier session if the config, and so the subscriptions, are those of that session."""
+        """Resume the broker's session if the config, and therefore the subscriptions, have not changed."""
         self._config = b"%08x" % (_checksum("config.json") & 0xFFFFFFFF)
         try:
             with open(_SESSION, "rb") as file:
@@ -88,7 +91,7 @@ class SleepCycle:
             pass
 
     def _save_session(self):
-        """Note on flash that the broker has a session for this config; writes only if that is new."""
+        """Record on flash that the broker has a session for this config, unless that is recorded already."""
         try:
             with open(_SESSION, "rb") as file:
                 if file.read(8) == self._config:
@@ -104,8 +107,8 @@ class SleepCycle:
     def should_sleep(self, now, all_sent, active):
         """Return True if it is time to sleep.
 
-        `all_sent`: all sensors are read and the status is published. `active`: an actuator is on or an update
-        is in progress.
+        `all_sent` is True if all sensors have been read and the status has been published, `active` if an
+        actuator is on or an update is in progress.
         """
         session = self._client.session
         received = session.messages_received
@@ -121,18 +124,18 @@ class SleepCycle:
         return self.delivered or ticks_diff(now, self._started_at) >= self._max_awake
 
     def next_check(self, now):
-        """Return the ms until `should_sleep` has to be called again."""
+        """Return the time in ms until `should_sleep` has to be called again."""
         return max(1, self._linger - ticks_diff(now, self._busy_at))
 
     def add_metrics(self, metrics):
-        """Add the number of cycles, the ms awake in the last one, and the cycles without a delivery."""
+        """Add the cycles, the ms awake in the last one, and the cycles since the last complete delivery."""
         metrics["cycles"] = self._cycles
         metrics["awake"] = self._awake_ms
         if self._undelivered:
             metrics["cycles_missed"] = self._undelivered
 
     def sleep(self, radio_off, feed):
-        """Disconnect, call `radio_off()`, sleep until the next wake. Returns after a light sleep only.
+        """Disconnect, call `radio_off()` and sleep until the next cycle. Returns only after a light sleep.
 
         `feed()` feeds the watchdog; None if there is none.
         """
@@ -153,7 +156,7 @@ class SleepCycle:
             self._pins.write_rtc_memory(state)
             self._pins.deep_sleep(left, feed)
         ends = ticks_add(ticks_ms(), left)
-        while left > 0:  # an interrupt, such as that of a pulse counter, may end a nap early
+        while left > 0:  # an interrupt, for example from a pulse counter, may end a light sleep early
             self._pins.light_sleep(min(left, _NAP))
             left = ticks_diff(ends, ticks_ms())
             if feed:

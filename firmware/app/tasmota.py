@@ -1,9 +1,9 @@
-"""Tasmota-compatible commands: POWER topics for actuators that are on or off, numbered from 1.
+"""Tasmota-compatible commands: numbered POWER topics for all actuators except servos.
 
-`cmnd/<device>/POWER<n>` accepts ON, OFF, TOGGLE, 1, 0 and 2; an empty payload asks for the state. `POWER` is
-the same as `POWER1`. `stat/<device>/RESULT` has the response as JSON, `stat/<device>/POWER<n>` each state,
-and `tele/<device>/LWT` Online or Offline. Retained commands are ignored, because they would be executed again
-at each connect.
+`cmnd/<device>/POWER<n>` accepts ON, OFF, TOGGLE, 1, 0 and 2; an empty payload requests the state. `POWER` is
+the same as `POWER1`. The response is published as JSON to `stat/<device>/RESULT`, each state to
+`stat/<device>/POWER<n>`, and Online or Offline to `tele/<device>/LWT`. Retained commands are ignored, because
+they would be executed again at each connection.
 """
 
 from time import ticks_ms
@@ -20,7 +20,7 @@ def make_will(device):
 
 
 class Tasmota:
-    """The Tasmota topics of a device; `commands` is its Commands."""
+    """The Tasmota topics of a device; `commands` is the Commands object of the device."""
 
     def __init__(self, client, device, commands):
         self._client = client
@@ -36,11 +36,11 @@ class Tasmota:
         client.subscribe("cmnd/%s/+" % device, self._on_command, qos=1, retain_handling=2)
 
     def on_state(self):
-        """Publish Online again in the next connection."""
+        """Publish Online again after the next connect."""
         self._online = False
 
     def run(self, now):
-        """Publish Online once per connection, and changed states; returns the ms until it is due again."""
+        """Publish Online after a connect, and changed states; returns the time in ms until the next call."""
         if not self._client.is_connected:
             return _IDLE
         if not self._online:
@@ -69,7 +69,7 @@ class Tasmota:
             self._answer("Command", "Error")
 
     def _find_actuator(self, topic):
-        """Return the index of the actuator that a command topic names, None if there is none."""
+        """Return the index of the actuator that a command topic refers to, None if there is none."""
         name = topic[topic.rfind("/") + 1 :].upper()
         for i in range(len(self._actuators)):
             if name == "POWER%d" % (i + 1) or (name == "POWER" and not i):

@@ -1,17 +1,17 @@
 """Over-the-air (OTA) updates: accepts signed offers, confirms new versions, rolls back failing ones.
 
-`<base>/update` has the state, retained: {"version": 7, "state": "installed"}. `<base>/update/set` accepts the
-offer of a new version, which `update_download` then downloads in chunks:
+The state is published to `<base>/update`, retained: {"version": 7, "state": "installed"}. `<base>/update/set`
+accepts offers of a new version, which `update_download` then downloads in chunks:
 
     {"version": 8, "board": "esp32", "size": 2900, "sha256": "...", "signature": "..."}
 
-`size` and `sha256` are those of the manifest. `signature` is the HMAC-SHA256 (RFC 2104), in hexadecimal, of
-the line
+`size` and `sha256` describe the manifest. `signature` is the HMAC-SHA256 (RFC 2104), in hexadecimal and with
+the key of this device, of the line
 
     umqtt5 update <device> <board> <version> <size> <sha256>
 
-with the key of this device. Versions that are not newer, or that were rolled back, are refused, unless the
-offer has `"force": true` and the line ends with ` force`.
+The device refuses versions that are not newer or that were rolled back, unless the offer has `"force": true`
+and the line ends with ` force`.
 """
 
 import json
@@ -27,9 +27,9 @@ _IDLE = const(1000)  # ms
 
 
 class Update:
-    """The update state of the device. `config` is that part of the config, `reset()` resets the board.
+    """The update state of the device. `config` is the `update` config, `reset()` resets the board.
 
-    A new version is confirmed when it has been connected for `confirm` seconds without an interruption.
+    A new version is confirmed when the device has been connected for `confirm` seconds without interruption.
     """
 
     def __init__(self, client, base, name, board, config, reset, now):
@@ -59,7 +59,7 @@ class Update:
         return self._download is not None or self._trying or unpublished
 
     def run(self, now):
-        """Publish the state, confirm or roll back, continue a download; returns the ms until it is due."""
+        """Publish the state, confirm or roll back, download; returns the time in ms until the next call."""
         if not self._client.is_connected:
             self._connected_at = None
             self._is_published = False
@@ -85,25 +85,25 @@ class Update:
             self._reset()
 
     def set_state(self, state, **more):
-        """Publish and print a state, with `more` fields."""
+        """Print a state and publish it at the next `run`; `more` are additional fields."""
         self._state = {"version": self._version, "state": state}
         self._state.update(more)
         self._is_published = False
         print("update: %s" % json.dumps(self._state))
 
     def download_ended(self, error=None):
-        """Restart into the new version, or report the error; the download calls it when it has ended."""
+        """Restart into the new version, or report `error`; UpdateDownload calls this when it has ended."""
         self._download = None
         if error:
             self.set_state("failed", reason=str(error))
             return
         self.set_state("restarting")
         self.run(self._connected_at)
-        self._client.disconnect()  # writes what is buffered
+        self._client.disconnect()  # also sends buffered packets
         self._reset()
 
     def _on_offer(self, message):
-        if message.retain:  # an old offer, whose sender is gone
+        if message.retain:  # the offer may be old
             return
         try:
             offer = self._check_offer(message)
@@ -118,9 +118,9 @@ class Update:
             self.set_state("refused", reason=str(error))
 
     def _check_offer(self, message):
-        """Return the offer as a dict. Raises ValueError if it is not acceptable."""
+        """Return the offer as a dict. Raises ValueError if it is refused."""
         if len(message) > _MAX_OFFER:
-            raise ValueError("%d bytes, expected %d at most" % (len(message), _MAX_OFFER))
+            raise ValueError("%d bytes, expected at most %d" % (len(message), _MAX_OFFER))
         try:
             offer = json.loads(message.payload)
             version, board, size = int(offer["version"]), str(offer["board"]), int(offer["size"])
@@ -157,7 +157,7 @@ def hmac_sha256(key, data):
 
 
 def compare_digest(a, b):
-    """Return True if two strings are equal, in a time that does not depend on where they differ."""
+    """Return True if two strings are equal. The time it takes does not depend on where they differ."""
     difference = len(a) ^ len(b)
     for i in range(min(len(a), len(b))):
         difference |= ord(a[i]) ^ ord(b[i])

@@ -2,12 +2,12 @@
 
 The device publishes requests, `[file, offset]`, to `<base>/update/request` and receives chunks from
 `<base>/update/chunk`: file number (2 bytes) and offset (4 bytes), both big-endian, then the data. File 0 is
-the manifest, with a line for each other file:
+the manifest, which has one line for each of the other files:
 
     <size> <SHA-256 in hexadecimal> <path>
 
 A file that already exists on the device is copied instead of requested. Files of the running version are not
-touched: the new ones go to the folder that is not in use. When all files are complete and have been verified
+changed: the new files are written to the unused folder. When all files are complete and have been verified
 again, the slot is switched and the board is reset.
 """
 
@@ -58,7 +58,7 @@ class UpdateDownload:
         update.set_state("receiving", offered=offer["version"])
 
     def run(self, now):
-        """Request data if none arrives, install a complete update; returns the ms until it is due."""
+        """Request missing data, install a complete update; returns the time in ms until the next call."""
         if self._error:
             self._end(self._error)
             return 0
@@ -99,7 +99,7 @@ class UpdateDownload:
     def _store(self, data):
         number, at = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:_HEAD], "big")
         if number != self._number or at != self._at:
-            return  # a duplicate, or a chunk after a lost one, which is requested again
+            return  # a duplicate, or a chunk that follows a lost one; `run` requests the lost one again
         data = memoryview(data)[_HEAD:]
         if at + len(data) > self._size:
             raise ValueError("file %d is longer than %d bytes" % (number, self._size))
@@ -119,7 +119,7 @@ class UpdateDownload:
         self._start_next_file()
 
     def _start_next_file(self):
-        """Start the next file of the manifest that does not exist on the device."""
+        """Start to download the next file of the manifest that does not exist on the device yet."""
         number = self._number
         with open(self._folder + "/manifest", "rb") as manifest:
             manifest.seek(self._line)
@@ -142,11 +142,11 @@ class UpdateDownload:
             try:
                 os.mkdir(self._folder + "/" + path[:end])
             except OSError:
-                pass  # it exists; if it does not, opening the file fails
+                pass  # the folder exists already; otherwise opening the file fails later
             end = path.find("/", end + 1)
 
     def _copy(self, path, size, digest):
-        """Copy the same file from the running version. Returns False if there is none."""
+        """Copy the file from the running or the cable-installed version; returns False if neither has it."""
         for folder in {".", self._current}:
             source = folder + "/" + path
             try:
@@ -159,7 +159,7 @@ class UpdateDownload:
         return False
 
     def _read(self, path, target):
-        """Return the SHA-256 of a file in hexadecimal, and write the file to `target` unless that is None."""
+        """Return the SHA-256 of a file in hexadecimal; copies the file to `target` unless that is None."""
         sum = sha256()
         buffer = memoryview(self._buffer)
         with open(path, "rb") as file:
@@ -214,7 +214,7 @@ def _parse_line(line, number):
         raise ValueError("line %d of the manifest: expected size, SHA-256 and path" % number)
     folder, _, name = path.rpartition("/")
     allowed = path[-4:] == ".mpy" and (folder in _FOLDERS or not folder) and 4 < len(name) < 40
-    # boot.py, main.py and slot.mpy are never replaced, because they roll back
+    # boot.py, main.py and slot.mpy are never replaced, because they perform the rollback
     if not allowed or "\\" in path or ".." in path or path == "slot.mpy" or not 0 < size <= _MAX_FILE_SIZE:
         raise ValueError("line %d of the manifest: %s is not allowed in an update" % (number, path))
     if number > _MAX_FILES:
@@ -227,7 +227,7 @@ def _hex(sum):
 
 
 def _clear(folder):
-    """Remove a folder and its content, if it exists. Raises OSError."""
+    """Remove a folder and its contents, if it exists. Raises OSError."""
     try:
         names = os.listdir(folder)
     except OSError:

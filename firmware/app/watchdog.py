@@ -1,19 +1,19 @@
-"""Hardware watchdog: resets the board if the program hangs, or if it is offline for too long.
+"""Hardware watchdog: resets the board if the program hangs or the device is offline for too long.
 
-It is fed once per round of the main loop.
+It is fed once per iteration of the main loop.
 """
 
 from time import ticks_diff
 
 from micropython import const
 
-_TIMEOUT = const(8000)  # ms; the watchdog of the RP2040 cannot be longer than 8388 ms
+_TIMEOUT = const(8000)  # ms; the maximum of the RP2040 is 8388 ms
 
 
 class Watchdog:
-    """The watchdog timer of the board, which `start(ms)` starts and returns.
+    """The watchdog of the board; `start(ms)` is the board's function that starts and returns its timer.
 
-    After `timeout` ms without a connection it is fed no more and resets the board; 0 means never.
+    After `timeout` ms without a connection it is no longer fed and resets the board; 0 disables this.
     """
 
     def __init__(self, start, timeout, now):
@@ -22,12 +22,12 @@ class Watchdog:
         self._online_at = now
 
     def run(self, now, connected):
-        """Feed the watchdog after a round of the main loop, unless the connection is lost for too long."""
+        """Feed the watchdog after an iteration of the main loop, unless offline for too long."""
         if connected:
             self._online_at = now
         if not self._offline_timeout or ticks_diff(now, self._online_at) < self._offline_timeout:
             self.feed()
 
     def feed(self):
-        """Feed the watchdog in any case; for intended pauses such as sleep."""
+        """Feed the watchdog unconditionally; used during intended pauses such as sleep."""
         self._timer.feed()

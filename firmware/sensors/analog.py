@@ -22,7 +22,7 @@ def check(config, pins):
     """Check `attenuation`, which depends on the chip."""
     if config["attenuation"] is not None and config["attenuation"] not in pins.ATTENUATIONS:
         known = ", ".join(sorted(pins.ATTENUATIONS, key=float))
-        return "attenuation", "one of " + known if known else "no such field: this chip has no attenuation"
+        return "attenuation", "one of " + known if known else "no value: this chip has no attenuation"
 
 
 def make(config, pins):

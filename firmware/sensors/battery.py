@@ -1,4 +1,4 @@
-"""Battery voltage and level in percent, measured by the ADC behind a voltage divider."""
+"""Battery voltage and level in percent, measured by the ADC through a voltage divider."""
 
 from . import MEASUREMENT
 from .analog import ADC_FIELDS, PIN_USES, check, read_average

@@ -1,6 +1,6 @@
 """BME280 temperature, humidity and pressure sensor on I2C, and BMP280, which has no humidity.
 
-The compensation is that of Bosch's data sheet BST-BME280-DS002, 4.2.3, in integers.
+The compensation uses the integer formulas of Bosch's data sheet BST-BME280-DS002, 4.2.3.
 """
 
 import struct
@@ -42,8 +42,8 @@ class Bme280:
         if self._trim is None:
             self._read_trim()
         if self._trim[1]:
-            self._write(0xF2, 1)  # humidity, one sample; the next write makes it effective
-        self._write(0xF4, 0x25)  # temperature and pressure, one sample, starts the measurement
+            self._write(0xF2, 1)  # humidity, one sample; takes effect with the next write
+        self._write(0xF4, 0x25)  # temperature and pressure, one sample each; starts the measurement
         return _TIME
 
     def _read_trim(self):
@@ -80,7 +80,7 @@ class Bme280:
                 raise OSError("still measuring")
             bus.readfrom_mem_into(self._address, 0xF7, raw)
         except OSError:
-            self._trim = None  # read it again: the sensor may be replaced by another one
+            self._trim = None  # read it again: the sensor may have been replaced
             raise
         t = raw[3] << 12 | raw[4] << 4 | raw[5] >> 4
         p = raw[0] << 12 | raw[1] << 4 | raw[2] >> 4

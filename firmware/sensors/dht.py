@@ -5,10 +5,10 @@ from .schema import REQUIRED, merge_fields
 
 FIELDS = merge_fields(
     pin=(object, REQUIRED, 0, 0, "a pin"),
-    # the DHT22 measures once in two seconds
+    # the DHT22 measures at most once every two seconds
     period=(float, 10, 2, 86400, "seconds, 2 to 86400"),
 )
-PIN_USES = {"pin": "OUTPUT_PINS"}  # the driver also drives the pin
+PIN_USES = {"pin": "OUTPUT_PINS"}  # the driver also uses the pin as an output
 
 
 def make(config, pins):

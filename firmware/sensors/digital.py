@@ -1,4 +1,4 @@
-"""Digital input: a contact, button or motion detector; ON or OFF, debounced and published at once."""
+"""Digital input: a contact, button or motion detector; ON or OFF, debounced, published immediately."""
 
 from time import ticks_diff, ticks_ms
 
@@ -19,7 +19,7 @@ FIELDS = merge_fields(
 PIN_USES = {"pin": "INPUT_PINS"}
 CHOICES = {"pull": ("up", "down", "none")}
 
-_POLL = const(50)  # ms; polled because an interrupt does not end the wait for the network
+_POLL = const(50)  # ms; the pin is polled because an interrupt does not end the wait for the network
 
 
 def make(config, pins):
@@ -52,7 +52,7 @@ class Digital:
         self._edge = True
 
     def poll(self, now):
-        """Read the pin; returns the ms until it has to be read again."""
+        """Read the pin; returns the time in ms until it has to be read again."""
         level = self._pin.value() ^ self._invert
         if self._edge or level != self._last_level:
             self._edge = False
@@ -67,14 +67,14 @@ class Digital:
         return _POLL
 
     def arm_wake(self, wake_on):
-        """Have the next change wake the board, by its `wake_on(pin, level)`; returns 1 for a change to ON."""
+        """Make the next change wake the board, with the board's `wake_on`; returns 1 for a change to ON."""
         other = 0 if self._level else 1
-        # after an edge since the last poll the present level wakes the board: it wakes at once
+        # after an edge since the last poll use the current level, which wakes the board immediately
         wake_on(self._pin, self._pin.value() if self._edge else other ^ self._invert)
         return other
 
     def on_wake(self, value):
-        """Report that the pin has woken the board by a change to 1 (ON) or 0, even if it has changed back."""
+        """Report the `value`, 1 (ON) or 0, that woke the board, even if the pin has changed back."""
         self._level = value
         self.has_changed = True
 

@@ -1,4 +1,4 @@
-"""DS18B20 temperature sensors, several on one 1-Wire bus, with MicroPython's `ds18x20` driver."""
+"""DS18B20 temperature sensors, one or more on a 1-Wire bus, with MicroPython's `ds18x20` driver."""
 
 from time import ticks_diff, ticks_ms
 
@@ -15,8 +15,8 @@ FIELDS = merge_fields(
 PIN_USES = {"pin": "OUTPUT_PINS"}
 
 _CONVERSION = const(750)  # ms, at 12 bits
-_POWER_ON = b"\x50\x05"  # 85 degrees, the value before the first measurement ...
-_RESERVED = const(0x0C)  # ... if byte 6 of the scratchpad is this
+_POWER_ON = b"\x50\x05"  # 85 degrees: no measurement since power-on if byte 6 is `_RESERVED`
+_RESERVED = const(0x0C)  # byte 6 of the scratchpad after power-on
 
 _buses: dict = {}  # OneWireBus by pin, shared by its sensors
 
@@ -47,7 +47,7 @@ class OneWireBus:
         self._since = None  # ticks at the start of the measurement
 
     def start(self):
-        """Start a measurement, unless one is running; returns the ms until it is finished."""
+        """Start a measurement, unless one is running; returns the time in ms until it is finished."""
         now = ticks_ms()
         if self._since is not None:
             left = _CONVERSION - ticks_diff(now, self._since)

@@ -1,7 +1,7 @@
 """Pulse counter for meters (water, gas, electricity): total count and rate.
 
-The count is kept in a file, `pulse-<name>`, which is written every `save` seconds if the count has changed,
-and before the device resets itself. A power cut loses the pulses since the last write.
+The count is stored in the file `pulse-<name>`, which is written every `save` seconds if the count has
+changed, and before the device resets itself. After a power cut the pulses since the last write are lost.
 """
 
 import os
@@ -62,7 +62,7 @@ class Pulse:
         self._pulses += 1
 
     def _load(self):
-        # the old file is removed after the new one is written: one of them is complete
+        # the old file is removed only after the new one has been written, so one of them is always complete
         for path in (self._path + ".new", self._path):
             try:
                 with open(path) as file:
@@ -81,7 +81,7 @@ class Pulse:
         pulses = self._pulses
         gone = ticks_diff(now, self._read_at)
         values[0] = (self._before + pulses) / self._per_unit if self._per_unit != 1 else self._before + pulses
-        values[1] = None  # no rate without time between two readings
+        values[1] = None  # no rate if no time has passed since the last reading
         if gone > 0:
             values[1] = (pulses - self._last_pulses) / self._per_unit * self._rate_time / gone
         self._last_pulses, self._read_at = pulses, now

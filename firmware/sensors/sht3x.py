@@ -1,4 +1,4 @@
-"""SHT30, SHT31 and SHT35 temperature and humidity sensors on I2C, by Sensirion's data sheet."""
+"""SHT30, SHT31 and SHT35 temperature and humidity sensors on I2C, according to Sensirion's data sheet."""
 
 from micropython import const
 

@@ -103,7 +103,7 @@ REFUSALS = {
     "404 Not Found": ("HTTP/1.1 404 Not Found\r\n\r\n", True),
     "401 Unauthorized": ("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno", True),
     "502 Bad Gateway": ("HTTP/1.1 502 Bad Gateway\r\n\r\n", False),
-    "no HTTP": ("220 mail.example ESMTP\r\n", False),
+    "not HTTP": ("220 mail.example ESMTP\r\n", False),
 }
 
 

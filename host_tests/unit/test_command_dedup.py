@@ -123,7 +123,7 @@ def test_a_command_that_is_too_long_is_refused_without_copying_it():
 
     device = Device()
     answer = device.receive(Long(b""))
-    assert answer["error"] == "100000 bytes, expected 256 at most" and not device.output.written
+    assert answer["error"] == "100000 bytes, expected at most 256" and not device.output.written
 
 
 def test_reordered_and_late_repeats_are_not_executed():

@@ -268,6 +268,6 @@ def test_on_the_host_a_pin_is_a_file_name():
     load(changed(sensors=[{"kind": "digital", "pin": "door"}]), Host)
     for pin in (4, "", "../x", "config.json"):
         text = line(changed(sensors=[{"kind": "digital", "pin": pin}]), Host)
-        assert text.endswith("expected the name of a file, 1 to 23 letters")
+        assert text.endswith("expected the name of a file, 1 to 23 characters without /")
     text = line(changed(sensors=[{"kind": "sht3x"}]), Host)
     assert text == 'sensors[0].bus: "i2c", expected no sensor with a bus: this board has no bus'

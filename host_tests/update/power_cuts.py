@@ -1,10 +1,10 @@
-"""An update on MicroPython's own littlefs and FAT, with the power cut at each block. Runs in the VM.
+"""Power cuts during over-the-air updates on MicroPython's littlefs and FAT, at each block. Runs in the VM.
 
     power_cuts.cut_at_every_block(kind, first, step)
 
-The receiver and the choice are those of the firmware; what a broker would bring is handed to them. After
-each cut the board starts again: what it chooses is whole, and of a version that may be there; and it
-takes the next update.
+The download and the slot selection are those of the firmware; the data that a broker would send are passed to
+them directly. After each power cut the board starts again. The folder that it selects must have a complete
+version, one that is allowed at this step, and the board must accept the next update.
 """
 
 import gc
@@ -19,11 +19,11 @@ import slot
 from app import update_download
 
 KINDS = {"littlefs": (os.VfsLfs2, 4096, 48), "fat": (os.VfsFat, 512, 320)}
-_PIECE = 512
+_PIECE = 512  # bytes per message
 
 
 def files(version):
-    """What a version consists of. One file is the same in all of them, and copied."""
+    """Return the files of a version. `app/same.mpy` is the same in all versions, so it is copied."""
     return {
         "app/node.mpy": b"version %d, " % version * 90,
         "app/same.mpy": b"the same, " * 60,
@@ -40,33 +40,37 @@ class _Session:
 
 
 class _Client:
-    """As far as a receiver sees it."""
+    """The part of the client that a download uses."""
 
     session = _Session()
-    take = None
+    handler = None
 
     def subscribe(self, topic, handler, **options):
-        self.take = handler
+        self.handler = handler
 
     def unsubscribe(self, topic):
-        self.take = None
+        self.handler = None
 
     def publish(self, topic, payload, qos=0):
-        self.wanted = [int(word) for word in payload.strip("[]").split(",")]
+        self.requested = [int(word) for word in payload.strip("[]").split(",")]
         return 1
 
 
 class _Owner:
-    over = False
+    """The object that a download reports to."""
 
-    def set_state(self, *what, **more):
+    has_ended = False
+
+    def set_state(self, *state, **details):
         pass
 
     def download_ended(self, error=None):
-        self.over = True
+        self.has_ended = True
 
 
-class _Piece:
+class _Message:
+    """A message with a piece of a file."""
+
     retain = False
 
     def __init__(self, payload):
@@ -81,70 +85,71 @@ def _digest(data):
 
 
 def install(version):
-    """Offer a version, and bring what is asked for. Raises OSError."""
-    wanted = files(version)
-    manifest = "".join(["%d %s %s\n" % (len(wanted[p]), _digest(wanted[p]), p) for p in sorted(wanted)])
-    parts = [manifest.encode()] + [wanted[path] for path in sorted(wanted)]
+    """Offer a version, and send the pieces that the download requests. Raises OSError."""
+    content = files(version)
+    manifest = "".join(["%d %s %s\n" % (len(content[p]), _digest(content[p]), p) for p in sorted(content)])
+    parts = [manifest.encode()] + [content[path] for path in sorted(content)]
     offer = {"version": version, "size": len(parts[0]), "sha256": _digest(parts[0])}
     client, owner = _Client(), _Owner()
-    receiver = update_download.UpdateDownload(client, "dut", offer, owner)
-    while not owner.over:
-        receiver.run(ticks_ms())
-        if client.take and not owner.over and receiver._size is not None:
-            number, at = client.wanted
+    download = update_download.UpdateDownload(client, "dut", offer, owner)
+    while not owner.has_ended:
+        download.run(ticks_ms())
+        if client.handler and not owner.has_ended and download._size is not None:
+            number, at = client.requested
             head = number.to_bytes(2, "big") + at.to_bytes(4, "big")
-            client.take(_Piece(head + parts[number][at : at + _PIECE]))
-            client.wanted[1] += _PIECE
-            receiver._due = ticks_ms()  # it asks at once
+            client.handler(_Message(head + parts[number][at : at + _PIECE]))
+            client.requested[1] += _PIECE
+            download._due = ticks_ms()  # request the next piece without delay
 
 
 def start():
-    """What `boot.py` does; returns the folder whose application would run."""
+    """Select a folder as `boot.py` does, and return the folder from which the application would run."""
     path = list(sys.path)
     slot.select()
-    found = sys.path[0] if len(sys.path) > len(path) else "."
+    selected = sys.path[0] if len(sys.path) > len(path) else "."
     sys.path[:] = path
-    return found
+    return selected
 
 
 def confirm():
-    current, before, _ = slot.read()
-    slot.write(current, before, slot.CONFIRMED)
+    """Confirm the current version."""
+    current, previous, _ = slot.read()
+    slot.write(current, previous, slot.CONFIRMED)
 
 
-def crashes():
-    """It is started, is never good, and goes back."""
+def start_until_rolled_back():
+    """Start the current version without confirming it, until it is rolled back."""
     for _ in range(slot._MAX_TRIES + 1):
         start()
 
 
-# what is done, and the versions that may run when the power goes in it
+# (step, versions that may run after a power cut during this step)
 STEPS = (
     (lambda: install(1), (0, 1)),
     (start, (1,)),
     (confirm, (1,)),
     (lambda: install(2), (1, 2)),
-    (crashes, (2, 1)),
+    (start_until_rolled_back, (2, 1)),
     (lambda: install(3), (1, 3)),
     (lambda: check_boots((3,)), (3,)),
 )
 
 
 def check_boots(allowed):
-    """What a start chooses is whole, and one of these versions."""
+    """Start, and check that the selected folder has one of these versions, completely."""
     folder = start()
     for version in allowed:
-        good = 0
+        valid = 0
         for path, data in files(version).items():
             with open(folder + "/" + path, "rb") as file:
-                good += file.read() == data
-        if good == len(files(version)) and slot.read_version(folder) == version:
+                valid += file.read() == data
+        if valid == len(files(version)) and slot.read_version(folder) == version:
             return
-    raise AssertionError("in %s is none of %s, after %s" % (folder, allowed, slot.read()))
+    raise AssertionError("%s has none of the versions %s; slot is %s" % (folder, allowed, slot.read()))
 
 
 class Board:
-    """A file system on a device with what was flashed by cable."""
+    """A board with a filesystem that has version 0, which was installed by cable."""
 
     def __init__(self, kind):
         self.vfs, self.size, count = KINDS[kind]
@@ -155,30 +160,35 @@ class Board:
         for path, data in files(0).items():
             with open(path, "wb") as file:
                 file.write(data)
-        self.flashed = self.off()
+        self.initial_data = self.off()
 
     def on(self):
+        """Mount the filesystem."""
         os.mount(self.vfs(self.device), FOLDER)
         os.chdir(FOLDER)
 
     def off(self):
-        """Let go of it; returns what it holds."""
-        kept = bytearray(self.device.data)
+        """Unmount the filesystem, and return the data of the block device from before that."""
+        data = bytearray(self.device.data)
         self.device.dead = False
         self.device.steps_left = 1 << 30
         os.chdir("/")
         os.umount(FOLDER)
         gc.collect()
-        return kept
+        return data
 
     def run_steps(self, data, cut, rng):
-        """From this on, until the power goes or all is done; returns what there is then, and may run."""
+        """Run the steps, beginning with this data, until the power fails before the block with number `cut`.
+
+        Returns the data on the block device and the versions that may run, or (None, ()) if the steps end
+        before that.
+        """
         self.device = BlockDevice(self.size, bytearray(data), rng)
         self.on()
         self.device.steps_left = cut
-        for what, allowed in STEPS:
+        for step, allowed in STEPS:
             try:
-                what()
+                step()
             except OSError:
                 if not self.device.dead:
                     raise
@@ -189,14 +199,17 @@ class Board:
 
 
 def cut_at_every_block(kind, first=0, step=1):
-    """Cut at each block that is written or erased; returns how many places those were."""
+    """Run the steps once per block with a power cut at it; return the number of blocks.
+
+    Only blocks `first`, `first + step` and so on are tried.
+    """
     board = Board(kind)
     cut = first
     while True:
-        left, allowed = board.run_steps(board.flashed, cut, SeededRandom(cut))
-        if left is None:
+        data, allowed = board.run_steps(board.initial_data, cut, SeededRandom(cut))
+        if data is None:
             return cut
-        board.device = BlockDevice(board.size, left, None)
+        board.device = BlockDevice(board.size, data, None)
         board.on()
         check_boots(allowed)
         install(9)

@@ -1,8 +1,8 @@
-"""What the protocol core allocates per message. Runs inside the VMs, 64-bit and 32-bit, no socket.
+"""Measure what the protocol core allocates per message. Runs in the 64-bit and the 32-bit VM.
 
-Prints for each case its name, the bytes allocated by its tenth run, and whether it ran with
-the heap locked. Bytes are `mem_total`, which also sees what is given back at once; a VM without
-it (the 32-bit one) shows what stays.
+Prints one line per case: its name, the bytes allocated by its tenth run, and whether it runs with the heap
+locked. Bytes are counted by `mem_total`, which includes memory that is freed at once. A VM without it (the
+32-bit one) counts only memory that is still allocated after the run.
 """
 
 import gc
@@ -15,17 +15,17 @@ from umqtt5.optional.strict import Strict
 from umqtt5.optional.topic_aliases import AliasTable
 from umqtt5.websocket import WebSocket, handshake, transport
 
-# the 32-bit VM has neither SHA-1 nor `os.urandom`
+# replaced because the 32-bit VM has neither SHA-1 nor `os.urandom`
 handshake._accept = lambda key: b""
 handshake._random = transport._random = bytes
 
 CONNACK = b"\x20\x06\x00\x00\x03\x22\x00\x01"  # one topic alias
 SUBACK = b"\x90\x04\x80\x00\x00\x01"
-NUMBERED = b"\x32\x0e\x00\x05a/b/c\x00\x07\x02\x0b\x01hi"
-EXACT = b"\x34\x0e\x00\x05a/b/c\x00\x07\x02\x0b\x01hi"
+QOS_1 = b"\x32\x0e\x00\x05a/b/c\x00\x07\x02\x0b\x01hi"
+QOS_2 = b"\x34\x0e\x00\x05a/b/c\x00\x07\x02\x0b\x01hi"
 PUBREL = b"\x62\x02\x00\x07"
-PLAIN = b"\x30\x0a\x00\x05a/b/c\x00hi"
-RICH = b"\x32\x1a\x00\x05a/b/c\x00\x07\x0e\x0b\x01\x02\x00\x00\x00\x05\x08\x00\x04backhi"
+QOS_0 = b"\x30\x0a\x00\x05a/b/c\x00hi"
+WITH_PROPERTIES = b"\x32\x1a\x00\x05a/b/c\x00\x07\x0e\x0b\x01\x02\x00\x00\x00\x05\x08\x00\x04backhi"
 ALIAS_SET = b"\x30\x0d\x00\x05a/b/c\x03\x23\x00\x01hi"
 ALIAS_USED = b"\x30\x08\x00\x00\x03\x23\x00\x01hi"
 TEXT = b"\x32\x10\x00\x05a/b/c\x00\x07\x04\x01\x01\x0b\x01hi"
@@ -33,45 +33,46 @@ PINGRESP = b"\xd0\x00"
 
 
 class AllocationCases:
-    """Drives a session as a driver does, without allocating anything itself."""
+    """The cases, on one session. The methods allocate nothing themselves."""
 
     def __init__(self):
         self.session = session = Session(b"id", 256, 256, 512, 4, 8, 60, 5000)
         self.strict = Strict(session)
-        self.got = self.acknowledged = 0
+        self.received = self.acknowledged = 0
         self.now = 0
         self.puback = bytearray(b"\x40\x02\x00\x00")
         self.aliased = Topic("a/b/c/aliased")
         self.full = Topic("a/b/c/full")
         self.payload = b"21.5"
         session.aliases = AliasTable(2)
-        session.on_ack = self.ended
+        session.on_ack = self.on_ack
         session.open(0)
         self.write()
-        self.give(CONNACK, 8)
-        session.subscriptions.add(b"a/b/+", self.handle, 1)
+        self.receive(CONNACK, 8)
+        session.subscriptions.add(b"a/b/+", self.on_message, 1)
         self.write()
-        self.give(SUBACK, 6)
+        self.receive(SUBACK, 6)
         session.first_byte = 0x30
         session.publish(self.aliased, self.payload)
         self.write()
 
-    def handle(self, message):
+    def on_message(self, message):
         if message.equals(b"hi"):
-            self.got += 1
+            self.received += 1
 
-    def ended(self, answer):
+    def on_ack(self, answer):
         if not answer.reason:
             self.acknowledged += 1
 
     def write(self):
+        """Send all output of the session."""
         sender = self.session
         n = sender.prepare_write()
         while n:
             self.session.confirm_write(n, self.now)
             n = sender.prepare_write()
 
-    def give(self, data, n):
+    def receive(self, data, n):
         framer = self.session.framer
         framer.read_buffer[0:n] = data
         self.session.receive_data(n, self.now)
@@ -92,76 +93,78 @@ class AllocationCases:
         packet_id = self.session.publish(self.aliased, self.payload)
         assert packet_id
         self.write()
-        self.answer(0x40, packet_id)
+        self.acknowledge(0x40, packet_id)
         assert not self.session.outbox.count
 
-    def publish_qos_2_and_its_answers(self):
+    def publish_qos_2_and_its_acknowledgements(self):
         self.session.first_byte = 0x34
         packet_id = self.session.publish(self.aliased, self.payload)
         assert packet_id
         self.write()
-        self.answer(0x50, packet_id)
-        self.answer(0x70, packet_id)
+        self.acknowledge(0x50, packet_id)
+        self.acknowledge(0x70, packet_id)
         assert not self.session.outbox.count
 
-    def answer(self, first_byte, packet_id):
+    def acknowledge(self, first_byte, packet_id):
         self.puback[0] = first_byte
         self.puback[2] = packet_id >> 8
         self.puback[3] = packet_id & 255
-        self.give(self.puback, 4)
+        self.receive(self.puback, 4)
 
-    def receive_qos_1_by_number_and_acknowledge(self):
-        before = self.got
-        self.give(NUMBERED, len(NUMBERED))
-        assert self.got == before + 1
+    def receive_qos_1_by_subscription_identifier(self):
+        before = self.received
+        self.receive(QOS_1, len(QOS_1))
+        assert self.received == before + 1
 
     def receive_qos_2_and_release(self):
-        before = self.got
-        self.give(EXACT, len(EXACT))
-        self.give(PUBREL, 4)
-        assert self.got == before + 1 and not self.session.received_ids[0]
+        before = self.received
+        self.receive(QOS_2, len(QOS_2))
+        self.receive(PUBREL, 4)
+        assert self.received == before + 1 and not self.session.received_ids[0]
 
     def receive_qos_0_by_topic(self):
-        before = self.got
-        self.give(PLAIN, len(PLAIN))
-        assert self.got == before + 1
+        before = self.received
+        self.receive(QOS_0, len(QOS_0))
+        assert self.received == before + 1
 
-    def receive_by_an_alias(self):
-        before = self.got
-        self.give(ALIAS_SET, len(ALIAS_SET))
-        self.give(ALIAS_USED, len(ALIAS_USED))
-        assert self.got == before + 2
+    def receive_by_topic_alias(self):
+        before = self.received
+        self.receive(ALIAS_SET, len(ALIAS_SET))
+        self.receive(ALIAS_USED, len(ALIAS_USED))
+        assert self.received == before + 2
 
     def receive_with_properties(self):
-        before = self.got
-        self.give(RICH, len(RICH))
-        assert self.got == before + 1
+        before = self.received
+        self.receive(WITH_PROPERTIES, len(WITH_PROPERTIES))
+        assert self.received == before + 1
 
-    def receive_strictly(self):
-        before = self.got
+    def receive_with_strict_checks(self):
+        before = self.received
         self.session.strict = self.strict
-        self.give(TEXT, len(TEXT))
+        self.receive(TEXT, len(TEXT))
         self.session.strict = None
-        assert self.got == before + 1
+        assert self.received == before + 1
 
-    def ping_and_its_answer(self):
+    def ping_and_its_response(self):
         self.now += 60000
         self.session.tick(self.now)
         assert self.session.ping_pending
         self.write()
-        self.give(PINGRESP, 2)
+        self.receive(PINGRESP, 2)
         assert not self.session.ping_pending
 
     def idle(self):
         self.session.tick(self.now)
 
 
-class Socket:
-    """A WebSocket whose stream below takes all and gives `inbox` again and again."""
+class WebSocketCases:
+    """The cases of a WebSocket. The stream below accepts all data and repeats `inbox`."""
 
     def __init__(self):
-        self.inbox = b"\x02\x01a\x89\x01p\x80\x7e\x00\x7f" + b"b" * 127  # fragments round a ping
-        self.at = self.got = self.sent = 0
+        self.inbox = (
+            b"\x02\x01a\x89\x01p\x80\x7e\x00\x7f" + b"b" * 127
+        )  # two fragments and a ping between them
+        self.at = self.received = self.sent = 0
         self.buf = bytearray(256)
         self.packet = bytes(600)
         self.web = WebSocket(self.connect, "/", "", 512)
@@ -184,16 +187,16 @@ class Socket:
         self.sent += n
         return n
 
-    def web_socket_read(self):
-        self.got = 0
+    def websocket_read(self):
+        self.received = 0
         self.sent = 0
         n = self.web.readinto(self.buf, 256)
         while n:
-            self.got += n
+            self.received += n
             n = self.web.readinto(self.buf, 256)
-        assert self.got == 128 and self.sent == 7, (self.got, self.sent)
+        assert self.received == 128 and self.sent == 7, (self.received, self.sent)
 
-    def web_socket_write(self):
+    def websocket_write(self):
         self.sent = 0
         assert self.web.write(self.packet, 0, 600) == 504
         assert self.web.write(self.packet, 504, 96) == 96
@@ -201,7 +204,7 @@ class Socket:
 
 
 def allocated(function):
-    """Bytes that one call allocates, once the first calls are over."""
+    """Return the number of bytes that the tenth call of `function` allocates."""
     counter = getattr(micropython, "mem_total", gc.mem_alloc)
     for _ in range(9):
         function()
@@ -215,7 +218,7 @@ def allocated(function):
 
 
 def runs_with_heap_locked(function):
-    """True where a call succeeds with the heap locked."""
+    """Return True if a call succeeds while the heap is locked."""
     micropython.heap_lock()
     try:
         function()
@@ -227,25 +230,25 @@ def runs_with_heap_locked(function):
 
 
 def main():
-    link = AllocationCases()
+    cases = AllocationCases()
     for name in (
         "publish_qos_0_aliased",
         "publish_qos_0_full_topic",
         "publish_qos_1_and_its_puback",
-        "publish_qos_2_and_its_answers",
-        "receive_qos_1_by_number_and_acknowledge",
+        "publish_qos_2_and_its_acknowledgements",
+        "receive_qos_1_by_subscription_identifier",
         "receive_qos_2_and_release",
         "receive_qos_0_by_topic",
-        "receive_by_an_alias",
+        "receive_by_topic_alias",
         "receive_with_properties",
-        "receive_strictly",
-        "ping_and_its_answer",
+        "receive_with_strict_checks",
+        "ping_and_its_response",
         "idle",
     ):
-        function = getattr(link, name)
+        function = getattr(cases, name)
         print(name, allocated(function), runs_with_heap_locked(function))
-    socket = Socket()
-    for name in ("web_socket_read", "web_socket_write"):
+    socket = WebSocketCases()
+    for name in ("websocket_read", "websocket_write"):
         function = getattr(socket, name)
         print(name, allocated(function), runs_with_heap_locked(function))
 

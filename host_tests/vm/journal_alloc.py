@@ -1,6 +1,6 @@
-"""What a journal allocates per message. Runs inside the VMs; prints as `alloc` does.
+"""Measure what the journal allocates per message. Runs in the VMs; the output is that of `alloc`.
 
-The file takes all and allocates nothing; with a `path` it is one of this computer.
+The journal writes to a file object that allocates nothing, or to a real file if `path` is not None.
 """
 
 import gc
@@ -11,7 +11,7 @@ from umqtt5.journal import Journal, record_log
 
 
 class File:
-    """As MicroPython's file."""
+    """A file that discards its data, with the interface of a MicroPython file."""
 
     def __init__(self):
         self.size = 0
@@ -30,12 +30,12 @@ class File:
         pass
 
 
-def opened(path, mode):
+def open_file(path, mode):
     return File()
 
 
 class Client:
-    """What the journal asks of one."""
+    """The part of the client that the journal uses."""
 
     def __init__(self, session):
         self.session = session
@@ -48,8 +48,8 @@ class Client:
         pass
 
 
-class Journaled(AllocationCases):
-    """The link of `alloc`, whose session has a journal."""
+class JournalCases(AllocationCases):
+    """The cases of `alloc`, on a session with a journal."""
 
     every = 1
 
@@ -60,7 +60,7 @@ class Journaled(AllocationCases):
         self.journal = Journal(Client(self.session), path, 1 << 20, self.every)
         self.session.open(0)
         self.write()
-        self.give(b"\x20\x06\x00\x00\x03\x22\x00\x01", 8)
+        self.receive(b"\x20\x06\x00\x00\x03\x22\x00\x01", 8)
         self.session.first_byte = 0x30
         self.session.publish(self.aliased, self.payload)
         self.write()
@@ -71,7 +71,7 @@ class Journaled(AllocationCases):
         assert packet_id
         self.journal.sync()
         self.write()
-        self.answer(0x40, packet_id)
+        self.acknowledge(0x40, packet_id)
         self.journal._poll(7)
 
     def receive_qos_2_and_release(self):
@@ -81,22 +81,22 @@ class Journaled(AllocationCases):
 
 def main(path=None):
     if path is None:
-        record_log.open = opened
-    link = Journaled(path or "/allocated")
+        record_log.open = open_file
+    cases = JournalCases(path or "/allocated")
     for name in (
         "publish_qos_1_and_its_puback",
-        "publish_qos_2_and_its_answers",
+        "publish_qos_2_and_its_acknowledgements",
         "receive_qos_2_and_release",
         "idle",
     ):
-        function = getattr(link, name)
+        function = getattr(cases, name)
         print(name, allocated(function), runs_with_heap_locked(function))
-    Journaled.every = 1000
-    link = Journaled((path or "/allocated") + "2")
+    JournalCases.every = 1000
+    cases = JournalCases((path or "/allocated") + "2")
     for name in ("publish_qos_1_in_a_batch",):
-        function = getattr(link, name)
+        function = getattr(cases, name)
         print(name, allocated(function), runs_with_heap_locked(function))
     before = gc.mem_alloc()
-    link.journal.record_log.rotate()
+    cases.journal.record_log.rotate()
     gc.collect()
     assert gc.mem_alloc() - before < 4096

@@ -1,8 +1,9 @@
 """Benchmark of topic alias policies when topics outnumber aliases: umqtt5, least recently used, FIFO.
 
 A hundred topics share eight aliases. Messages are published to each topic in turn, or with frequencies by
-Zipf's law: to the second topic half as often as to the first, to the third a third as often. The bytes of umqtt5 are measured in
-the VM. For the other two policies they are calculated for the same sequence of topics.
+Zipf's law: to the second topic half as often as to the first, to the third a third as often. The bytes of
+umqtt5 are measured in the VM. For the other two policies they are calculated for the same sequence of
+topics.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def write_docs(text: str, path: Path = DOCS) -> None:
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="one short round; the rates are not reliable")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="one short round; rates are not reliable")] = False,
     client: Annotated[
         list[str] | None, typer.Option("--client", help=f"measure only this client and {OURS}; repeatable")
     ] = None,
@@ -180,9 +180,7 @@ def main(
         chart.draw_chart(results, out / "bench.png")
         typer.echo(f"written: {out.name}/bench.json and {out.name}/bench.png", err=True)
     except ImportError:
-        typer.echo(
-            f"written: {out.name}/bench.json. No chart, because matplotlib is not installed. Try: make bench", err=True
-        )
+        typer.echo(f"written: {out.name}/bench.json. No chart without matplotlib. Try: make bench", err=True)
     raise typer.Exit(
         0 if all(one.is_met for one in evaluate_targets(results) if one.machine_independent) else 1
     )

@@ -1,4 +1,4 @@
-"""Benchmark of the journal: rate, flash writes, erases and heap per message, with a sync each or every ten."""
+"""Benchmark of the journal: rate, flash writes, erases and heap per message, with one or ten per sync."""
 
 from __future__ import annotations
 

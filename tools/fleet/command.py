@@ -75,8 +75,8 @@ def _fleet() -> None:
 def init(
     board_key: BoardKey = "esp32",
     count: Annotated[int, typer.Option(min=1, help="number of devices")] = 10,
-    name: Annotated[str, typer.Option(help="pattern of the device names; must contain {number}")] = "greenhouse-{number:03}",
-    host: Annotated[str, typer.Option(help="host name or IP address of the broker for the devices")] = "192.168.1.10",
+    name: Annotated[str, typer.Option(help="device name pattern with {number}")] = "greenhouse-{number:03}",
+    host: Annotated[str, typer.Option(help="the broker's host name or IP address")] = "192.168.1.10",
     file: File = _FILE,
     force: Annotated[bool, typer.Option("--force", help="overwrite an existing file")] = False,
 ) -> None:
@@ -251,7 +251,7 @@ def _run(
         else:
             fleet = description.load_fleet(file)
             store = FleetStore(secrets_folder(file))
-        # ignore the CA of the real broker: in a simulation, the fleet's own CA issues the broker's certificate
+        # ignore the CA of the real broker: in a simulation, the fleet's own CA issues the certificate
         fleet.broker.ca = None
         with console.status("keys, certificates, configs"):
             wanted = build_device_files(fleet, store, file)

@@ -97,7 +97,7 @@ class Report:
 
 
 def _median_and(ordered: list[int], index: int, name: str) -> dict[str, int]:
-    """Return the median of a sorted list, and its value at `index` under the key `name`; {} if it is empty."""
+    """Return the median of a sorted list, and its value at `index` under the key `name`; {} if empty."""
     return {"median": ordered[len(ordered) // 2], name: ordered[index]} if ordered else {}
 
 

@@ -136,7 +136,7 @@ def dashboard_ssl_context(broker: SimulatedBroker, fleet: Fleet, store: FleetSto
 def for_host_board(one: DeviceFiles, broker: SimulatedBroker) -> DeviceFiles:
     """Adapt the files of a device to the host board and to this broker.
 
-    Names and periods are kept. Sensors that this computer lacks and all pins are replaced.
+    Names and periods are kept. Sensors that this computer does not have are replaced, and all pins.
     """
     target = definition.load_board("host")
     config = copy.deepcopy(one.config)

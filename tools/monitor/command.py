@@ -31,7 +31,7 @@ def main(
     ] = None,
     record: Annotated[Optional[Path], typer.Option(help="append readings to this CSV file")] = None,
     seconds: Annotated[
-        Optional[float], typer.Option(min=1, help="stop after this many seconds, if the output is not a terminal")
+        Optional[float], typer.Option(min=1, help="stop after this time (s), if the output is not a terminal")
     ] = None,
 ) -> None:
     """Show all devices of a broker live: status, readings with plots, alerts; send commands to switches.

@@ -180,7 +180,7 @@ class DeviceMonitor:
             self.on_event(f"connection to the broker lost: {error}")
 
     def _find_device(self, message: Any) -> tuple[DeviceState, list[str]]:
-        """Return the device of a message (created if new), and the sanitized topic levels after the prefix."""
+        """Return the device of a message (created if new) and the sanitized topic levels after the prefix."""
         levels = [sanitize(level) for level in message.topic[len(self._prefix) + 1 :].split("/")]
         device = self.devices.get(levels[0])
         if device is None:
@@ -220,7 +220,7 @@ class DeviceMonitor:
             value = float(message.payload[:40])
         except ValueError:
             return
-        if not abs(value) < _MAX_VALUE or not self._has_room(device.readings, name):  # NaN fails this test, too
+        if not abs(value) < _MAX_VALUE or not self._has_room(device.readings, name):  # also true for NaN
             return
         for table, number in ((device.readings, value), (device.timestamps, device.last_seen)):
             table.setdefault(name, deque(maxlen=self._history)).append(number)

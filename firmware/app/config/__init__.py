@@ -1,4 +1,4 @@
-"""Loads and checks `config.json`; on a board this folder is one file, `app/config.mpy`."""
+"""Loads and checks `config.json`; on a board this package is a single file, `app/config.mpy`."""
 
 from .config import ConfigError, load
 

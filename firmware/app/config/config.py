@@ -8,7 +8,7 @@ from sensors import KINDS, load_module
 
 from .schema import FIELDS, REQUIRED
 
-# what a pin cannot do, by the list of pins that can
+# for error messages: what the pins in each list can do
 _USES = {
     "INPUT_PINS": "be an input",
     "OUTPUT_PINS": "be an output",
@@ -18,7 +18,7 @@ _USES = {
 
 
 class ConfigError(Exception):
-    """An error in the config; its text is one line with the file, the field, and what is expected."""
+    """An error in the config; the message is one line with the file, the field and the expected value."""
 
 
 def load(path, pins):
@@ -58,14 +58,14 @@ def load(path, pins):
 
 
 def _fail(path, key, value, text):
-    """Raise ConfigError for a value that is not as `text` says. Secrets are not shown."""
+    """Raise ConfigError for a value that does not match the description `text`. Secrets are not shown."""
     is_secret = key[-8:] == "password" or key == "update.key"
     shown = "..." if is_secret else json.dumps(value)
     raise ConfigError("%s: %s: %s, expected %s" % (path, key, shown, text))
 
 
 def _check_fields(path, prefix, config, fields=None):
-    """Check the fields of one object and fill in its defaults; `prefix` precedes their names."""
+    """Check the fields of one object, fill in the defaults; `prefix` precedes field names in messages."""
     fields = fields or FIELDS[prefix]
     for key in config:
         if key not in fields:
@@ -162,13 +162,13 @@ def _check_sensors(path, items, mode, pins):
 
 
 def _check_pin(path, key, pin, kind, pins):
-    """Check a pin: a GPIO number or the name of an output. `kind` names the list of pins it must be in."""
+    """Check a pin, a GPIO number or the name of an output; `kind` names the list that must contain it."""
     allowed = getattr(pins, kind)
     is_name = isinstance(pin, str)
     if allowed == "any":
         if is_name and 0 < len(pin) < 24 and "/" not in pin and pin not in ("config.json", "."):
             return
-        _fail(path, key, pin, "the name of a file, 1 to 23 letters")
+        _fail(path, key, pin, "the name of a file, 1 to 23 characters without /")
     number = pins.OUTPUTS.get(pin) if is_name else pin
     if not isinstance(number, int) or isinstance(number, bool):
         _fail(path, key, pin, "a GPIO number, one of " + allowed)
@@ -193,10 +193,10 @@ def _is_listed(pin, text):
 
 
 def _check_tls(path, config):
-    """Check `broker.tls`; its files are in the folder of the config."""
+    """Check `broker.tls`; the files must be in the folder of the config."""
     _check_fields(path, "broker.tls.", config)
     if (config["cert"] is None) != (config["key"] is None):
-        raise ConfigError("%s: broker.tls: cert and key are used together only" % path)
+        raise ConfigError("%s: broker.tls: cert and key must be used together" % path)
     folder = path[: path.rfind("/") + 1]
     for key in config:
         if config[key]:

@@ -1,10 +1,10 @@
-"""Schema of `config.json`: for each field its type, default, limits, and what is expected.
+"""Schema of `config.json`: type, default, limits and description of each field.
 
-`FIELDS` has a table for each object of the config; its key precedes the names of the fields. A field is
-(type, default, minimum, maximum, text for the user). The limits are those of a number, or of the length of a
-string or list. The default `REQUIRED` means that the field is required, None that it may be missing. The
-fields of sensors are in `sensors.schema` and in the module of each kind, those of actuators in
-`actuators.schema`.
+`FIELDS` has a dict for each object of the config; the key of that dict is the prefix of its field names. A
+field is (type, default, minimum, maximum, description for error messages). Minimum and maximum apply to the
+value of a number, or to the length of a string or list. The default `REQUIRED` means that the field is
+required; None means that it is optional and has no default. The fields of sensors are defined in
+`sensors.schema` and in the module of each kind, the fields of actuators in `actuators.schema`.
 """
 
 REQUIRED = ...
@@ -28,7 +28,7 @@ FIELDS: dict = {
         "health": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
         "dedup_commands": (int, 8, 1, 64, "a number of commands, 1 to 64"),
         "dedup_on_flash": (bool, False, 0, 1, "true or false"),
-        "journal": (int, None, 6144, 1048576, "the size of each of its two files in bytes, 6144 or more"),
+        "journal": (int, None, 6144, 1048576, "the size of each of its two files in bytes, 6144 to 1048576"),
         "ntp": (list, ("pool.ntp.org", "time.google.com"), 0, 4, "a list of up to 4 host names, [] for none"),
         "watchdog": (bool, True, 0, 1, "true or false"),
         "reset_after": (float, 3600, 0, 86400, "seconds without a connection, 0 for never"),
@@ -38,7 +38,7 @@ FIELDS: dict = {
         "port": (int, None, 1, 65535, "a port number"),
         "user": (str, None, 0, 1024, "a user name"),
         "password": (str, None, 0, 1024, "a password"),
-        "keep_alive": (int, 30, 5, 65535, "seconds, 5 or more"),
+        "keep_alive": (int, 30, 5, 65535, "seconds, 5 to 65535"),
         "will_delay": (int, 0, 0, 0x3FFFFFFF, "seconds, 0 or more"),
         "tls": (dict, None, 0, 0, "an object with ca, and cert and key if the broker requires them"),
     },
@@ -55,7 +55,7 @@ FIELDS: dict = {
     "power.": {
         "mode": (str, "on", 2, 5, "on, light or deep"),
         "period": (float, 300, 1, 86400, "seconds from one wake to the next, 1 to 86400"),
-        "awake": (float, 30, 1, 3600, "the maximum seconds per wake, 1 to 3600"),
+        "awake": (float, 30, 1, 3600, "the maximum time awake in seconds, 1 to 3600"),
         "linger": (float, 0.5, 0, 60, "seconds to wait for commands, 0 to 60"),
     },
     "backlog.": {

@@ -1,4 +1,4 @@
-"""The parts that every device loads; on a board they are one file, `app/node.mpy`."""
+"""The modules that every device loads; on a board this package is a single file, `app/node.mpy`."""
 
 from .node import Node, run
 

@@ -1,7 +1,7 @@
 """Command deduplication: keeps the last commands with their responses, so that duplicates are not executed.
 
-The commands are kept in RAM and, if a path is given, in a file of slots of 192 bytes, each with a checksum; a
-power cut during a write loses only that slot.
+The commands are kept in RAM and, if a path is given, in a file of slots of 192 bytes, each with a checksum;
+after a power cut during a write only the slot being written is lost.
 """
 
 import os
@@ -12,7 +12,7 @@ from micropython import const
 KEY_SIZE = const(12)  # bytes that identify a command
 _SLOT = const(192)
 _HEAD = const(4 + 4 + KEY_SIZE + 2)  # bytes: checksum, sequence number, key, length of the response
-_STARTED = const(0xFFFF)  # length of a response that does not exist yet
+_STARTED = const(0xFFFF)  # length that means that there is no response yet
 _MAX_ANSWER = const(_SLOT - _HEAD)
 
 
@@ -25,31 +25,31 @@ class CommandDedup:
     def __init__(self, size, path=None):
         self._size = size
         self._path = path
-        self._commands = []  # [sequence number, key, response], oldest first; no response yet: None
+        self._commands = []  # [sequence number, key, response or None if there is none yet], oldest first
         self._next = 0
         if path:
             self._load()
 
     def get(self, key):
-        """Return the response to a known command: "" if it was not finished, None if the command is new."""
+        """Return the response to a known command; "" if it was not finished, None if it is not known."""
         for command in self._commands:
             if command[1] == key:
                 return command[2] or ""
         return None
 
     def start(self, key):
-        """Note that the command is about to be executed."""
+        """Record that the command is about to be executed."""
         self._put(key, None)
 
     def set(self, key, text):
-        """Note that the command was executed, with this response."""
+        """Record that the command was executed, with this response."""
         self._put(key, text)
 
     def _put(self, key, text):
         if text is not None and len(text.encode()) > _MAX_ANSWER:
             text = '{"ok": true}'
         for command in self._commands:
-            if command[1] == key:  # it keeps its slot
+            if command[1] == key:  # a known command keeps its slot
                 command[2] = text
                 break
         else:

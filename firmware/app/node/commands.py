@@ -1,13 +1,14 @@
-"""Commands over MQTT: executes commands to actuators, sends their responses and publishes actuator states.
+"""Commands over MQTT: executes commands for actuators, sends the responses and publishes actuator states.
 
-`<base>/<platform>/<name>/set` accepts commands, `<base>/<platform>/<name>` has the state, retained. The
-response to a command goes to its Response Topic with its Correlation Data, or to `<base>/answer` if it has
-none: {"ok": true, "name": ..., "state": ...}, or "ok": false with "error". If the connection is lost,
-actuators go to their safe states.
+`<base>/<platform>/<name>/set` accepts commands; the state is published to `<base>/<platform>/<name>`,
+retained. The response is published to the Response Topic of the command, with its Correlation Data, or to
+`<base>/answer` if the command has no Response Topic. It is {"ok": true, "name": ..., "state": ...}; after an
+error "ok" is false and "error" is added. When the connection has been lost for `safe_after` seconds, an
+actuator goes to its safe state.
 
-Duplicate commands are not executed. Two commands are the same if they have the same Response Topic and
-Correlation Data, or the same user property `id`. A command with the user property `expires` is not executed
-after that time.
+Duplicate commands are not executed. Two commands to the same actuator are duplicates if they have the same
+Response Topic and Correlation Data, or the same user property `id`. A command is not executed after the time
+in its user property `expires`.
 """
 
 import json
@@ -29,7 +30,7 @@ _MAX_COMMAND = const(256)  # bytes
 class Commands:
     """The command topics and states of all actuators.
 
-    `actuators` is the list from `actuators.make`, `dedup` a CommandDedup.
+    `actuators` is the list that `actuators.make` returns, `dedup` is a CommandDedup.
     """
 
     def __init__(self, client, base, actuators, dedup):
@@ -40,19 +41,19 @@ class Commands:
         self._topics = []
         self._published = [-1] * len(actuators)  # `state_version` of the state that was published last
         self._offline_since = None  # ticks, None while connected
-        self._safe = [False] * len(actuators)  # whether the actuator went to its safe state since then
+        self._safe = [False] * len(actuators)  # whether each actuator entered its safe state while offline
         for i, actuator in enumerate(actuators):
             topic = "%s/%s/%s" % (base, actuator.platform, actuator.name)
             self._topics.append(client.topic(topic))
             client.subscribe(topic + "/set", self._make_handler(i), qos=1, retain_handling=2)
 
     def publish_now(self):
-        """Publish all states with the next `run`."""
+        """Publish all states at the next `run`."""
         for i in range(len(self._published)):
             self._published[i] = -1
 
     def run(self, now):
-        """Run the actuators' timers and publish changed states; returns the ms until something is due."""
+        """Run the timers and publish changed states; returns the time in ms until the next call."""
         wait = _IDLE
         if self._offline_since is not None:
             self._enter_safe_states_if_due(now)
@@ -65,7 +66,7 @@ class Commands:
         return wait
 
     def on_state(self, connected, now):
-        """Start or stop the timers after which offline actuators go to their safe states."""
+        """Start or stop the timers that switch the actuators of an offline device to their safe states."""
         if connected:
             self._offline_since = None
         elif self._offline_since is None:
@@ -110,15 +111,15 @@ class Commands:
     def _execute(self, i, message, key, text, now):
         """Execute a command and return its response as a dict.
 
-        `text` is "" if the command was started before and never finished, because the power was lost.
+        `text` is "" if the command was started before and never finished, because power was lost.
         """
         actuator = self.actuators[i]
         answer = {"ok": True, "name": actuator.name}
         try:
             if len(message) > _MAX_COMMAND:  # checked before the payload is copied
-                raise ValueError("%d bytes, expected %d at most" % (len(message), _MAX_COMMAND))
+                raise ValueError("%d bytes, expected at most %d" % (len(message), _MAX_COMMAND))
             payload = message.payload
-            if message.retain:  # it would be executed again at each connect
+            if message.retain:  # it would be executed again at each connection
                 raise ValueError("retained commands are not executed")
             if _is_expired(message):
                 raise ValueError("the command has expired")
@@ -136,7 +137,7 @@ class Commands:
 
 
 def _command_key(message, name):
-    """Return the key that identifies a command to the actuator `name`, None if the command has none."""
+    """Return the deduplication key of a command to the actuator `name`, None if it has no identifier."""
     correlation = message.property(_CORRELATION_DATA)
     if correlation:
         who = (message.property(_RESPONSE_TOPIC) or "").encode() + b"\0" + bytes(correlation)
@@ -159,9 +160,10 @@ def _user_property(message, name):
 
 
 def _is_expired(message):
-    """Return True if the time in the user property `expires`, seconds since 1970, is over.
+    """Return True if the time in the user property `expires`, in seconds since 1970, has passed.
 
-    Without a set clock it returns False. Raises ValueError if the property is not a number.
+    Returns False if there is no such property or if the clock is not set. Raises ValueError if the property
+    is not a number.
     """
     text = _user_property(message, "expires")
     now = unix_time()
@@ -174,6 +176,6 @@ def _is_expired(message):
 
 
 def _is_idempotent(payload):
-    """Return True if it makes no difference to execute the command twice: False for TOGGLE and `for`."""
+    """Return True if executing the command twice has the same effect as once: False for TOGGLE and `for`."""
     payload = payload.upper()
     return b"TOGGLE" not in payload and b'"FOR"' not in payload

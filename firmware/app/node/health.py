@@ -12,7 +12,7 @@ _IDLE = const(1000)  # ms
 
 
 class Health:
-    """Publisher of `<base>/health`, a JSON object, every `period` ms. `reset_cause` is published as it is."""
+    """Publisher of the metrics to `<base>/health`, every `period` ms; `reset_cause` is one of them."""
 
     def __init__(self, client, base, period, reset_cause):
         self._client = client
@@ -20,13 +20,13 @@ class Health:
         self._period = period
         self._reset_cause = reset_cause
         self._due = self._last = ticks_ms()
-        self._uptime = 0  # ms; summed up here because ticks wrap
+        self._uptime = 0  # ms; added up here because ticks wrap around
         self._heap_free_min = gc.mem_free()
         self._statistics = LinkStatistics(client)
-        self.add_metrics = None  # function that adds to the dict of metrics
+        self.add_metrics = None  # function that adds metrics to the dict
 
     def run(self, now):
-        """Publish the metrics if they are due; returns the ms until they are."""
+        """Publish the metrics if they are due; returns the time in ms until they are."""
         self._uptime += ticks_diff(now, self._last)
         self._last = now
         if ticks_diff(self._due, now) <= 0:
@@ -37,12 +37,12 @@ class Health:
         return ticks_diff(self._due, now)
 
     def publish_now(self):
-        """Publish with the next `run`."""
+        """Publish at the next `run`."""
         self._due = self._last
 
     @property
     def uptime_ms(self):
-        """The ms since the start; does not wrap."""
+        """Uptime in ms; does not wrap around."""
         return self._uptime
 
     def _collect(self):

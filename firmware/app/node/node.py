@@ -23,12 +23,12 @@ _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 class Node:
     """A device with all its parts.
 
-    `config` is the dict that `config.load` returns, `pins` the board's module, `start` the ticks at the start
-    of main.py. In safe mode (too many failed starts) there are no sensors and no actuators; the device still
-    connects, reports its crash and accepts updates.
+    `config` is the dict that `config.load` returns, `pins` is the board's module `pins`, `start` is the value
+    of `ticks_ms` at the start of main.py. In safe mode (too many failed starts) there are no sensors and no
+    actuators; the device still connects, publishes the crash log and accepts updates.
     """
 
-    # parts that only some devices have; attributes set in `__init__` would enlarge the dict of the instance
+    # parts that only some devices have; as class attributes they do not enlarge the dict of the instance
     _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = None
     _needs_time = False
 
@@ -56,7 +56,7 @@ class Node:
         self._status = client.topic(base + "/status")
         self._status_published = False  # in this connection
         self._crash = client.topic(base + "/crash")
-        self._crash_packet_id = 0  # of the published crash log; -1 if there is none to publish
+        self._crash_packet_id = 0  # packet identifier of the crash log; -1 if there is none to publish
         self._is_stable = False
         self._safe_mode = safe_mode
         if safe_mode:
@@ -72,12 +72,12 @@ class Node:
 
     def _create_parts(self, client, base, config, pins, topic):
         self._wifi = Wifi(config["wifi"])
-        # config entries are released as soon as they are used: the heap is fullest here
+        # each config entry is released as soon as it has been used, because the heap is fullest here
         self._telemetry = Telemetry(client, base, config.pop("sensors"), pins, config["timestamps"])
         actuators = _make_actuators(config.pop("actuators"), pins)
         reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
-        if not self._safe_mode:  # safe mode has no sensors and no actuators: nothing must be withdrawn
+        if not self._safe_mode:  # discovery would remove the entities of the missing parts
             self._create_discovery(client, config, reset_cause, topic, base, self._telemetry, actuators)
         if config["backlog"]["keep"] and self._telemetry.sensors:
             self._telemetry.attach_backlog(
@@ -96,12 +96,12 @@ class Node:
         import os
 
         files = os.listdir()
-        # without the config field, messages that were sent earlier have to be withdrawn
+        # if the config field is missing, a message that was sent earlier has to be removed from the broker
         if config["discovery"] or "discovery.sent" in files or "discovery.new" in files:
             from ..discovery import Discovery
 
             sent = reset_cause == "deep sleep" and "discovery.new" not in files
-            # a device that sleeps publishes all its values in each wake
+            # a device that sleeps publishes all values each time it wakes up
             values = (self._telemetry, self._health) if config["power"]["mode"] == "on" else None
             self._discovery = Discovery(client, self._name, config["discovery"], args, sent, values)
 
@@ -119,7 +119,7 @@ class Node:
             from ..ntp import NtpClient
 
             self._ntp = NtpClient(config["ntp"], pins.set_clock)
-            if config["broker"]["tls"]:  # checking a certificate needs the time
+            if config["broker"]["tls"]:  # checking a certificate requires the time
                 self._needs_time = True
         if config["watchdog"] and hasattr(pins, "watchdog"):
             from ..watchdog import Watchdog
@@ -127,20 +127,20 @@ class Node:
             self._watchdog = Watchdog(pins.watchdog, int(config["reset_after"] * 1000), now)
 
     def _release_constructors(self):
-        """Free the code of all constructors: each part exists once, and this saves 4 KB of heap."""
+        """Free the code of all constructors, which are not called again; this saves 4 KB of heap."""
         client, session = self._client, self._client.session
         parts = (self, client, session, session.outbox, self._wifi)
         parts += (self._telemetry, self._telemetry.backlog, self._commands, self._health, self._watchdog)
         parts += (self._discovery, self._tasmota, self._update)
         for part in parts:
             if part is not None:
-                type(part).__init__ = None  # deleting it would keep its slot in the dict
+                type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
         for part in self._telemetry.sensors:
             type(part).__init__ = type(part.driver).__init__ = None
         Node._create_parts = Node._create_discovery = Node._create_services = None
 
     def step(self):
-        """Run one round of the main loop; waits for the network for up to 1 s if nothing is due."""
+        """Run one iteration of the main loop; waits for the network for up to 1 s if nothing is due."""
         now = ticks_ms()
         client = self._client
         up = self._wifi.connect()
@@ -163,7 +163,7 @@ class Node:
             crash.clear_start_count()
 
     def _sleep_if_due(self, now, wait):
-        """Sleep if it is time to; returns the ms until something is due."""
+        """Sleep if a sleep is due; returns the time in ms until something is due."""
         cycle = self._cycle
         active = self._commands.is_busy or self._update and self._update.is_busy
         if not cycle.should_sleep(now, self._status_published and not self._telemetry.is_busy, active):
@@ -179,7 +179,7 @@ class Node:
         return 0
 
     def _publish_status(self):
-        """Publish the status once per connection, and the log of the last crash once."""
+        """Publish the status once per connection, and the crash log once."""
         if not self._status_published:
             text = b"safe mode" if self._safe_mode else b"online"
             self._status_published = self._client.publish(self._status, text, qos=1, retain=True) > 0
@@ -189,12 +189,12 @@ class Node:
                 self._crash_packet_id = packet_id
 
     def enter_safe_state(self):
-        """Switch all actuators to their safe states and save counts and backlog: the program may end now."""
+        """Switch actuators to their safe states, save counts and backlog; call it before the program ends."""
         self._commands.enter_safe_state(ticks_ms())
         self._telemetry.save()
 
     def _restart(self):
-        """Reset the board: an update was installed or rolled back."""
+        """Reset the board after an update has been installed or rolled back."""
         self.enter_safe_state()
         self._reset_board()
 
@@ -258,12 +258,12 @@ def _create_client(config, pins, max_absence):
 
 
 def _configure_sleep(config):
-    """Adapt the sensors to a device that sleeps; returns the longest normal absence in seconds."""
+    """Set QoS and expiry of sensors for a sleeping device; returns its maximum normal offline time in s."""
     from ..power import max_absence
 
     absence = max_absence(config["power"])
     for sensor in config["sensors"]:
-        sensor["qos"] = 1  # the device sleeps when the broker has acknowledged all readings
+        sensor["qos"] = 1  # the device does not sleep until the broker has acknowledged all readings
         sensor["expiry"] = sensor["expiry"] or absence
     return absence
 
@@ -285,9 +285,9 @@ def _create_backlog(client, base, topics, keep, policy, on_flash):
 
 
 def run(config, pins, safe_mode, start):
-    """Create the device and run it for ever. `start` are the ticks at the start of main.py.
+    """Create the device and run it forever. `start` is the value of `ticks_ms` at the start of main.py.
 
-    If the program ends by an exception, the actuators go to their safe states first.
+    If an exception ends the program, the actuators go to their safe states first.
     """
     node = Node(config, pins, safe_mode, start)
     config.clear()  # the parts have copied what they need

@@ -1,8 +1,8 @@
 """Telemetry: reads the sensors periodically and publishes their readings, and their errors, over MQTT.
 
 A sensor with one quantity publishes to `<base>/sensor/<name>`. A sensor with several quantities publishes
-each to `<base>/sensor/<name>/<key>`, so that every payload is a plain number. `<base>/sensor/<name>/error`,
-retained, has the error of a sensor that fails; it is empty when the sensor works again.
+each to `<base>/sensor/<name>/<key>`, so that every payload is a plain number. If a sensor fails, its error is
+published to `<base>/sensor/<name>/error`, retained; when the sensor works again, an empty payload removes it.
 """
 
 from time import ticks_add, ticks_diff, ticks_ms
@@ -32,10 +32,10 @@ class Telemetry:
         self.sensors = [_Sensor(self, base, config, pins) for config in sensors]
 
     def attach_backlog(self, make, deep):
-        """Store readings in a backlog while the device is offline.
+        """Enable the backlog, which stores readings while the device is offline.
 
-        `make(topics)` creates it, with the topics of all quantities. If the device uses `deep` sleep,
-        readings wait in the client's outbox until it is time to sleep: see `store_unacknowledged`.
+        `make(topics)` creates it; `topics` are the topics of all quantities. If the device uses deep sleep
+        (`deep`), readings stay in the client's outbox until it is time to sleep: see `store_unacknowledged`.
         """
         topics: list = []
         for sensor in self.sensors:
@@ -44,19 +44,19 @@ class Telemetry:
         self.backlog = make(topics)
 
     def on_ack(self, packet_id):
-        """Note that the broker has acknowledged a message."""
+        """Handle the acknowledgement of a message by the broker."""
         if self.backlog is not None:
             self.backlog.on_ack(packet_id)
             for sensor in self.sensors:
                 sensor.on_ack(packet_id)
 
     def store_unacknowledged(self, now):
-        """Move readings without an acknowledgement to the backlog; deep sleep would lose the outbox."""
+        """Move unacknowledged readings to the backlog, because the outbox is lost in deep sleep."""
         for sensor in self.sensors:
             sensor.store_unacknowledged(now)
 
     def run(self, now):
-        """Measure and publish what is due; returns the ms until something is due."""
+        """Measure and publish the sensors that are due; returns the time in ms until the next one is due."""
         wait = _MAX_WAIT
         for sensor in self.sensors:
             wait = min(wait, sensor.run(now))
@@ -65,33 +65,33 @@ class Telemetry:
         return max(0, wait)
 
     def measure_now(self, now):
-        """Measure with the next `run`, all sensors."""
+        """Measure all sensors at the next `run`."""
         for sensor in self.sensors:
             sensor.measure_now(now)
 
     def on_connected(self, now):
-        """Publish readings again that could not be published while the device was offline."""
+        """Measure and publish again the sensors whose last readings could not be published."""
         for sensor in self.sensors:
             if sensor._has_unpublished:
                 sensor.publish_now(now)
 
     @property
     def is_busy(self):
-        """True until each sensor has been read, or has failed, since `measure_now`."""
+        """True until each sensor has been read or has failed after `measure_now`."""
         for sensor in self.sensors:
             if not sensor._is_read:
                 return True
         return False
 
     def save(self):
-        """Save to flash what a reset would lose: counts of sensors and the backlog."""
+        """Save the data to flash that would be lost in a reset: counts of sensors and the backlog."""
         for sensor in self.sensors:
             sensor.save()
         if self.backlog is not None:
             self.backlog.save()
 
     def list_quantities(self):
-        """Yield a tuple for each quantity, as Home Assistant discovery needs it.
+        """Yield a tuple for each quantity, with the data for Home Assistant discovery.
 
         It is (sensor name, key, topic, unit, device class, state class, decimals, expiry); `expiry` is in
         seconds, None if readings do not expire.
@@ -104,11 +104,11 @@ class Telemetry:
 
 
 class _Sensor:
-    """A driver with its schedule, smoothing, dead band and topics. `config` is its checked config entry."""
+    """A driver with schedule, smoothing, dead band and topics. `config` is the checked config entry."""
 
-    # defaults are attributes of the class: in each instance they would enlarge its dict
+    # defaults are class attributes: instance attributes would enlarge the dict of each instance
     expiry = None
-    _unacknowledged = None  # packet identifier by quantity, if unacknowledged readings go to the backlog
+    _unacknowledged = None  # packet identifiers by quantity, if unacknowledged readings go to the backlog
     _smoothing = 0
     _dead_band = None
     _retain = False
@@ -117,9 +117,9 @@ class _Sensor:
     def __init__(self, telemetry, base, config, pins):
         self._telemetry = telemetry
         self.name = config["name"]
-        self._first_quantity = 0  # number of its first quantity among those of all sensors
+        self._first_quantity = 0  # backlog number of this sensor's first quantity
         self._is_read = False
-        self._has_unpublished = False  # whether a reading should have been published and could not be
+        self._has_unpublished = False  # whether the last reading could not be published
         self._period = int(config["period"] * 1000)
         self._max_silence = int(config["max_silence"] * 1000)
         self._qos = config["qos"]
@@ -146,7 +146,7 @@ class _Sensor:
         self._measuring = False
         self._failures = 0
         self._error = None  # text of the current error
-        self._error_unpublished = True  # an error from before the start may still be retained at the broker
+        self._error_unpublished = True  # the broker may still retain an error from before the start
 
     def _create_topics(self, client, topic, quantities):
         if len(quantities) == 1:
@@ -155,13 +155,13 @@ class _Sensor:
             self.topics = [client.topic("%s/%s" % (topic, quantity[0])) for quantity in quantities]
 
     def attach_backlog(self, number, deep):
-        """Use the backlog, in which the quantities of this sensor are numbered from `number`."""
+        """Use the backlog; `number` is the number of the first quantity of this sensor in it."""
         self._first_quantity = number
         if deep:
             self._unacknowledged = [0] * len(self.topics)
 
     def run(self, now):
-        """Measure and publish if due; returns the ms until it is due again."""
+        """Measure and publish if due; returns the time in ms until the sensor is due again."""
         wait = _MAX_WAIT
         if self._events:
             wait = self._poll_driver(now)
@@ -170,26 +170,26 @@ class _Sensor:
         return min(wait, ticks_diff(self._due, now))
 
     def measure_now(self, now):
-        """Measure with the next `run`."""
+        """Measure at the next `run`."""
         self._is_read = False
         if not self._measuring:
             self._due = now
 
     def publish_now(self, now):
-        """Measure with the next `run`, and publish the reading even if it has not changed."""
+        """Measure at the next `run`, and publish the reading even if it has not changed."""
         for i in range(len(self._sent)):
             self._sent[i] = None
         self.measure_now(now)
 
     def on_ack(self, packet_id):
-        """Note that the broker has acknowledged a message."""
+        """Handle the acknowledgement of a message by the broker."""
         if self._unacknowledged:
             for i in range(len(self._unacknowledged)):
                 if self._unacknowledged[i] == packet_id:
                     self._unacknowledged[i] = 0
 
     def store_unacknowledged(self, now):
-        """Move readings without an acknowledgement to the backlog."""
+        """Move unacknowledged readings to the backlog."""
         if self._unacknowledged:
             for i in range(len(self._unacknowledged)):
                 if self._unacknowledged[i]:
@@ -198,7 +198,7 @@ class _Sensor:
                     self._telemetry.backlog.add(self._first_quantity + i, text, now)
 
     def save(self):
-        """Have the driver save what a reset would lose."""
+        """Let the driver save the data that would be lost in a reset."""
         if hasattr(self.driver, "save"):
             try:
                 self.driver.save()
@@ -212,7 +212,7 @@ class _Sensor:
             self._fail(error, now)
             return _MAX_WAIT
         if self.driver.has_changed:
-            self._due = now  # events are published at once
+            self._due = now  # events are published immediately
         return wait
 
     def _step(self, now):
@@ -227,7 +227,7 @@ class _Sensor:
             self.driver.read(self._values)
             for i in range(len(self._values)):
                 self._smooth_value(i)
-            self._publish(now)  # raises if the broker's limits forbid the message
+            self._publish(now)  # raises an exception if the message exceeds the broker's limits
             self._clear_failure()
         except Exception as error:
             self._fail(error, now)
@@ -236,12 +236,12 @@ class _Sensor:
         self._is_read = True
 
     def _smooth_value(self, i):
-        """Combine a new value with the smoothed one. Raises ValueError for inf and nan."""
+        """Apply smoothing to a new value. Raises ValueError for inf and nan."""
         value = self._values[i]
         if value is None or isinstance(value, str):
             self._smooth[i] = value
             return
-        if value - value != 0:  # nan for inf and nan
+        if value - value != 0:  # the difference is nan if the value is inf or nan
             raise ValueError("not a number")
         if self._smoothing and self._smooth[i] is not None:
             value += self._smoothing * (self._smooth[i] - value)
@@ -318,7 +318,7 @@ class _Sensor:
             self.driver.has_changed = False
 
     def _should_publish(self, i, value, now):
-        """Return True if the value is new, outside the dead band, or if `max_silence` is over."""
+        """Return True if `dead_band` is None or exceeded, for a first value, and after `max_silence`."""
         band, sent = self._dead_band, self._sent[i]
         if band is None or sent is None or ticks_diff(now, self._sent_at[i]) >= self._max_silence:
             return True
@@ -328,7 +328,7 @@ class _Sensor:
 
 
 def _format_value(value, decimals):
-    """Return the payload of a value: str as it is, int without decimals, float with `decimals`."""
+    """Return the payload of a value: str unchanged, int without decimals, float with `decimals` decimals."""
     if isinstance(value, str):
         return value
     if isinstance(value, int):

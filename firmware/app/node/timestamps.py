@@ -4,7 +4,7 @@ from time import gmtime, time
 
 from micropython import const
 
-_EPOCH = 946684800 if gmtime(0)[0] == 2000 else 0  # Unix time at which the clock of this port is 0
+_EPOCH = 946684800 if gmtime(0)[0] == 2000 else 0  # Unix time of the epoch of this port
 _MIN_TIME = const(1767225600)  # 2026-01-01; an earlier time means that the clock was never set
 
 

@@ -8,7 +8,7 @@ _RETRY = const(20000)  # ms after which an attempt to join has failed
 
 
 class Wifi:
-    """The Wi-Fi station of the board. `wifi` is that part of the config, None if the board has no Wi-Fi."""
+    """The Wi-Fi station of the board. `wifi` is the `wifi` config, None if the board has no Wi-Fi."""
 
     def __init__(self, wifi):
         self._config = wifi
@@ -42,7 +42,7 @@ class Wifi:
         return up
 
     def stop(self):
-        """Switch the radio off; the next `connect` joins again."""
+        """Switch the radio off; the next `connect` switches it on and joins the network again."""
         if self._wlan is not None:
             self._wlan.disconnect()
             self._wlan.active(False)

@@ -51,7 +51,7 @@ class JournalClient(Client):
         super().__init__(port, TOPIC, PAYLOAD, MessageCounter(), True)
 
     def batches(self, n, qos):
-        """Publish `n` messages in batches of ten; sync after each batch, and when its acknowledgements add records."""
+        """Publish `n` messages in batches of ten; sync each batch, and records added by acknowledgements."""
         mqtt = self.mqtt
         while n > 0:
             self.acknowledged = 0
