@@ -151,6 +151,13 @@ def test_a_repeated_invalid_command_gets_the_same_refusal():
     assert device.receive(Message(b"EXPLODE", b"1")) == first
 
 
+def test_a_stored_refusal_that_is_too_long_stays_a_refusal():
+    dedup = command_dedup.CommandDedup(4)
+    for ok in ("true", "false"):
+        dedup.set(ok, '{"ok": %s, "state": "%s"}' % (ok, "x" * 200))
+        assert dedup.get(ok) == '{"ok": %s}' % ok
+
+
 def test_an_expired_command_is_refused():
     device = Device()
     now = int(time.time())
