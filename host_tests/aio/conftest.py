@@ -13,7 +13,7 @@ for folder in (ROOT / "host_tests" / "unit", LIB):
 
 @pytest.fixture(autouse=True)
 def restore_real_clock_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undo after each test that `simulation` replaces the clock of the client."""
+    """Restore the real clock of the client after each test, because `simulation` replaces it."""
     from umqtt5.core import connection
 
     for name in ("ticks_ms", "sleep_ms", "poll"):

@@ -1,7 +1,7 @@
 """Scenarios for the asyncio client and a real broker: `scenarios.py HOST PORT NAME ...`.
 
 Each coroutine that takes `host`, `port` and `unique` is one test. `unique` is a topic prefix that no other
-run uses. A scenario fails by raising an exception. It runs on CPython and in the MicroPython VM.
+run uses. A scenario fails by raising an exception. The scenarios run on CPython and in the MicroPython VM.
 """
 
 import asyncio
@@ -51,7 +51,8 @@ async def many_tasks_publish_at_once(host, port, unique):
                 numbers.append(int(m.payload))
 
         consumer = asyncio.create_task(consume())
-        await client.subscribe(unique + "/x", print)  # its SUBACK comes after that of the iterator
+        # the broker answers in order, so after this SUBACK the iterator is subscribed too
+        await client.subscribe(unique + "/x", print)
 
         async def produce(i):
             for n in range(3):
@@ -79,7 +80,7 @@ async def a_slow_consumer_loses_nothing_with_overflow_wait(host, port, unique):
             while len(numbers) < 60:
                 m = await messages.__anext__()
                 numbers.append(int(m.payload))
-                # QoS 1 round trips go on while received messages wait
+                # a QoS 1 publish is still acknowledged while received messages wait in the queue
                 assert (await client.publish(unique + "/seen", m.payload, qos=1)).reason < 0x80
             await producer
             for parity in (0, 1):
@@ -118,7 +119,7 @@ async def requests_receive_their_responses(host, port, unique):
 
 
 async def a_message_loop_may_request_for_each_message(host, port, unique):
-    """The example of docs/asyncio.md, with a queue that is always full."""
+    """The request example of docs/asyncio.md, with a queue of one message that is always full."""
     async with Client(host, port, client_id=unique) as client:
         await client.responder(unique + "/next", lambda m: m.payload)
 
@@ -214,7 +215,7 @@ async def pings_keep_an_idle_link_open(host, port, unique):
 
 
 async def a_loop_continues_after_a_broker_restart(host, port, unique):
-    """Prints a line when the test that reads it should restart the broker."""
+    """Prints a line to ask the test, which reads the output, to restart the broker."""
     async with Client(host, port, client_id=unique) as client:
         got = []
 
@@ -231,7 +232,7 @@ async def a_loop_continues_after_a_broker_restart(host, port, unique):
         stored = asyncio.create_task(client.publish(unique + "/stored", b"", qos=1))
         await wait_until(lambda: client.is_connected)
         assert (await stored).reason in (0, 0x10)
-        # the SUBACK of this one comes after that of the renewed subscription
+        # the broker answers in order, so after this SUBACK the iterator is subscribed again
         await client.subscribe(unique + "/y", print)
         await client.publish(unique, b"after", qos=1)
         await wait_until(lambda: got == [b"before", b"after"])
@@ -240,7 +241,7 @@ async def a_loop_continues_after_a_broker_restart(host, port, unique):
 
 
 async def lost_links_lose_no_message(host, port, unique):
-    """The link is lost at any moment, also after a stream is ready and before it is read."""
+    """The link is lost at random moments, including after a stream is ready but before it is read."""
     async with Client(host, port, client_id=unique, inflight=16) as client:
         client.max_reconnect_delay = 10
         other = Client(host, port, client_id=unique + "o")
@@ -269,7 +270,8 @@ async def lost_links_lose_no_message(host, port, unique):
                 await asyncio.sleep(0.001 * (losses[0] % 7))
                 # also interrupts connections that are still being opened
                 if client.is_connected or (losses[0] % 3 == 0 and client.sync_client.stream):
-                    client.sync_client._on_link_lost(OSError(104))  # a lost network: no DISCONNECT is sent
+                    # as if the network failed: the client sends no DISCONNECT
+                    client.sync_client._on_link_lost(OSError(104))
                     losses[0] += 1
             for producer in producers:
                 await producer
@@ -315,7 +317,7 @@ async def connect_raises_the_brokers_refusal(host, port, unique):
 
 
 async def an_idle_client_allocates_nothing(host, port, unique):
-    """Runs in the VM only. Prints bytes allocated, bytes still in use and rounds.
+    """Runs in the VM only. Prints the bytes allocated, the bytes still in use and the number of wake-ups.
 
     Measures 10 s without a ping, then 3 s with a ping each second.
     The bytes that asyncio itself allocates for one sleep are subtracted.

@@ -1,4 +1,4 @@
-"""Event loop for CPython's asyncio that runs on the simulated clock and streams of `simulation`."""
+"""An asyncio event loop for CPython that uses the simulated clock and streams of `simulation`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class SimulatedSelector(selectors._BaseSelectorImpl):  # type: ignore[name-defined,misc]
-    """Selector over simulated streams. If none is ready, it advances the clock to the end of the timeout."""
+    """A selector for simulated streams. If none is ready, it advances the clock by the timeout."""
 
     def __init__(self, sim: Any) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class SimulatedSelector(selectors._BaseSelectorImpl):  # type: ignore[name-defin
         for key in list(self.get_map().values()):
             stream = next((s for s in self.sim.streams if s.number == key.fd), None)
             if stream is None:
-                continue  # a socket of asyncio itself
+                continue  # a socket that asyncio uses internally
             events = 0
             if key.events & selectors.EVENT_READ and (stream.inbox or stream.closed_by_broker):
                 events |= selectors.EVENT_READ
@@ -38,7 +38,7 @@ class SimulatedSelector(selectors._BaseSelectorImpl):  # type: ignore[name-defin
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """Event loop whose time is that of the simulation."""
+    """An event loop whose time is the simulated time."""
 
     def __init__(self, sim: Any) -> None:
         self.selector = SimulatedSelector(sim)
@@ -49,7 +49,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
 
 def run(sim: Any, main: Coroutine[Any, Any, Any]) -> Any:
-    """Run `main` and return its result. Fails if it leaves a task, a stream or an unhandled exception."""
+    """Run `main` and return its result. Fails if a task, an open stream or an unhandled exception is left."""
     loop = SimulatedLoop(sim)
     failures: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: failures.append(context))

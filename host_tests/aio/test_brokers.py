@@ -95,7 +95,7 @@ def test_a_slow_consumer_loses_nothing_with_overflow_wait(
 
 @on_each_interpreter
 def test_lost_links_lose_no_message(interpreter: str, mosquitto: broker.Address) -> None:
-    # the scenario stores every number, and a slow machine sends more of them
+    # the scenario keeps every number in a list; on a slow machine it sends more numbers
     run_scenario(interpreter, "lost_links_lose_no_message", mosquitto, heap="2m")
 
 
@@ -116,7 +116,7 @@ def test_a_loop_continues_after_a_broker_restart(interpreter: str, mosquitto: ob
 def test_a_hanging_connect_attempt_times_out(interpreter: str, mosquitto: broker.Address) -> None:
     with contextlib.ExitStack() as stack:
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(8):  # fill the backlog, so that the kernel answers no further connection
+        for _ in range(8):  # fill the backlog, so that the kernel accepts no more connections
             probe = stack.enter_context(socket.socket())
             probe.setblocking(False)
             probe.connect_ex(silent.getsockname())
@@ -148,10 +148,10 @@ def test_an_idle_client_allocates_nothing_and_wakes_only_for_its_deadlines(
     results = {
         int(k): (int(t), int(h), int(r)) for k, t, h, r in re.findall(r"idle (\d+) (\S+) (\S+) (\d+)", output)
     }
-    assert results[60] == (0, 0, 0)  # no byte and no round in 10 s
+    assert results[60] == (0, 0, 0)  # in 10 s no byte was allocated and the client did not wake up
     _, held, rounds = results[1]
-    # a ping takes up to four rounds: its deadline and its answer, and one round after each. asyncio itself
-    # allocates for them, but nothing stays allocated
+    # the client wakes up to four times per ping: when the ping is due, when the response arrives, and once
+    # after each of these. asyncio allocates memory for this, but none of it stays in use
     assert held == 0 and 8 <= rounds <= 20
 
 

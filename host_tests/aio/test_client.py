@@ -23,7 +23,7 @@ class AsyncBrokerSimulation(BrokerSimulation):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.mqtt = Client("broker", client_id="c", transport=self.connect, **options)
-        self.withholds_acks = False  # whether the broker sends no PUBACK
+        self.withholds_acks = False  # True: the broker does not acknowledge a PUBLISH
 
     def connect(self, host: str, port: int) -> Any:
         stream = super().connect(host, port)
@@ -40,7 +40,7 @@ class AsyncBrokerSimulation(BrokerSimulation):  # type: ignore[misc]
         self.stream.inbox += b"".join(packets)
 
     def written(self, first: int) -> list[bytes]:
-        """Return the bodies of the packets whose first byte is exactly `first`."""
+        """Return the bodies of the packets from the client whose first byte is `first`."""
         return [body for kind, body in self.packets if kind == first]
 
     def play(self, main: Callable[[Client], Awaitable[Any]]) -> Any:
@@ -54,7 +54,7 @@ class AsyncBrokerSimulation(BrokerSimulation):  # type: ignore[misc]
 
 
 def to_c(number: int, qos: int = 1, topic: bytes = b"c") -> bytes:
-    """Return a PUBLISH of the broker with `number` as payload and packet identifier."""
+    """Return a PUBLISH from the broker. `number` is its payload and packet identifier."""
     return publish_packet(topic, b"%d" % number, qos, number)  # type: ignore[no-any-return]
 
 
@@ -190,7 +190,7 @@ def test_a_half_open_link_is_detected_and_replaced() -> None:
     sim = AsyncBrokerSimulation(keep_alive=8)
 
     async def main(client: Client) -> None:
-        sim.stream.write = lambda buf, at, n: n  # discards what is written
+        sim.stream.write = lambda buf, at, n: n  # discards all data
         start = sim.now
         while client.connection_count < 2:
             await asyncio.sleep(0.1)
@@ -260,7 +260,7 @@ def test_qos_0_waits_for_a_connection_and_for_room_in_the_buffer() -> None:
         later = asyncio.create_task(client.publish("late", b""))
         stored = asyncio.create_task(client.publish("stored", b"", qos=1))
         await asyncio.sleep(1)
-        assert not later.done() and client.session.outbox.count == 1  # QoS 1 does not wait
+        assert not later.done() and client.session.outbox.count == 1  # QoS 1 is stored at once
         sim.broker_listens = True
         await asyncio.gather(later, stored)
 
@@ -537,7 +537,7 @@ def test_overflow_wait_does_not_block_the_link_or_other_handlers() -> None:
         )
         await asyncio.sleep(3600)
         assert client.connection_count == 1 and client.is_connected and others == [b"1", b"0"]
-        # acknowledgements are sent in the order of arrival (4.6), so that of the other message waits too
+        # messages are acknowledged in the order of their arrival (4.6), so message 9 is not acknowledged yet
         assert acknowledged(sim) == [(1, 0)]
         assert (await client.publish("a", b"x", qos=1)).reason == 0
         assert await take(messages, 3) == [1, 2, 3]
@@ -709,7 +709,7 @@ def test_invalid_arguments_raise_and_there_is_no_blocking_poll() -> None:
             sim.mqtt.messages("c", **options)
     assert not sim.mqtt.iterators
     with pytest.raises(AttributeError):
-        sim.mqtt.poll(1000)  # would block the event loop, so it does not exist
+        sim.mqtt.poll(1000)  # the asyncio client has no `poll`, because it would block the event loop
 
 
 def test_an_exception_in_a_consumer_or_callback_does_not_stop_the_client() -> None:

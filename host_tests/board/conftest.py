@@ -20,7 +20,7 @@ def address() -> Iterator[Address]:
 
 @pytest.fixture(autouse=True)
 def _private_state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each test its own state folder, because simulated boards of a kind have the same unique id."""
+    """Give each test its own state folder, because simulated boards of one kind share a unique ID."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 

@@ -1,4 +1,4 @@
-"""Shared by the board tests: run a command-line tool, make firmware files, plug boards in and out."""
+"""Helpers for the board tests: run a command-line tool, make firmware files, plug in boards."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tools.bundle import image
 from tools.paths import ROOT
 
 _UF2 = bytes.fromhex("5546320a57515d9e")
-_FAMILY = 0xE48BFF56  # RP2040
+_FAMILY = 0xE48BFF56  # UF2 family ID of the RP2040
 SECRET = "never print this"  # the Wi-Fi password
-_SIZE = 60000  # bytes of a firmware in the tests
+_SIZE = 60000  # size of a test firmware file in bytes
 
 
 def run_tool(*arguments: object, code: int = 0, **environment: str) -> str:
@@ -67,7 +67,7 @@ def fake_firmware(key: str) -> bytes:
 
 @dataclass
 class Rig:
-    """A board of the kind `key` that can be plugged in several times; `folder` and `flash` hold its state."""
+    """A board of type `key` that can be plugged in several times; its state is in `folder` and `flash`."""
 
     key: str
     folder: Path
@@ -109,7 +109,7 @@ class Rig:
         (self.filesystem / "config.json").write_text(json.dumps({**settings, **fields}))
 
     def plug_in(self, unplug_after_bytes: int | None = None) -> SimulatedBoard:
-        """Return the board, plugged in until it has received more than `unplug_after_bytes` bytes."""
+        """Plug in the board and return it. It is unplugged after more than `unplug_after_bytes` bytes."""
         target = definition.load_board(self.key)
         content = fake_firmware(self.key)
         if self.drive:

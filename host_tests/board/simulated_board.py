@@ -24,9 +24,9 @@ from esp32_mock_bootloader.server import BootloaderConnection, FlashImage, handl
 from host_tests.simulated_hardware import BOOTLOADER, HALTED, MODULES, SimulatedIO, unique_id
 from tools.vm import process
 
-# The VM runs this and then the REPL. The folder of the board becomes the root of the filesystem, so that a
-# program cannot reach the files of this computer. The simulated hardware modules are imported first and
-# their folder is unmounted, so that they look like built-in modules.
+# The VM runs this script and then starts the REPL. The board's folder becomes the root of the filesystem, so
+# that a program cannot access the files of this computer. The script imports the simulated hardware modules
+# and then unmounts their folder, so that they behave like built-in modules.
 _START = """
 import os, sys, vfs
 vfs.umount("/")
@@ -43,26 +43,27 @@ for name in %r:
     if name + ".py" in os.listdir():
         __import__(name)
 """
-_READY = "\x05\x06"  # printed when Ctrl-C interrupts the program; earlier it would end the VM
+# The VM prints this marker when it is ready for input. Before that, Ctrl-C would end the VM.
+_READY = "\x05\x06"
 _REBOOT = b"MPY: soft reboot\r\n"
 FILESYSTEM_OFFSET = 0x200000  # offset of MicroPython's filesystem in 4 MB of flash
 
 
 class FlashChip(FlashImage):  # type: ignore[misc]
-    """Flash memory of an ESP32 that esptool writes through the ROM bootloader."""
+    """The flash memory of an ESP32. esptool writes it through the ROM bootloader."""
 
     def contains(self, firmware: bytes, offset: int) -> bool:
         return bool(self.data[offset : offset + len(firmware)] == firmware)
 
 
 class SimulatedBoard:
-    """A board that is plugged in until `unplug`, or until it has received `unplug_after_bytes` bytes.
+    """A board that stays plugged in until `unplug()` or until it receives more than `unplug_after_bytes`.
 
     `folder` holds its filesystem. `port` is the path of its serial port, for `--port`.
 
     An Espressif `chip` has a ROM bootloader, and runs MicroPython only if `flash` contains `firmware` at
-    `offset`. `drive` is the folder of an RP2040's UF2 bootloader: the board has MicroPython and a port when
-    `firmware` has been copied there. Without `chip` and `drive`, MicroPython is installed.
+    `offset`. `drive` is the folder of an RP2040's UF2 bootloader: the board runs MicroPython and has a
+    port after `firmware` has been copied there. Without `chip` and `drive`, the board runs MicroPython.
 
     To plug the same board in again, make a new SimulatedBoard with the same `folder` and `flash`.
     """
@@ -88,7 +89,7 @@ class SimulatedBoard:
         self.drive = drive
         self.vm_starts = 0  # number of times that the VM was started
         self._chip, self._firmware, self._offset = chip, firmware, offset
-        self._mcu = "rp2040" if drive else chip or "esp32"  # microcontroller that the simulated hardware is
+        self._mcu = "rp2040" if drive else chip or "esp32"  # the microcontroller that is simulated
         self.unique_id = unique_id(self._mcu)
         self.io = SimulatedIO(folder.parent / f"{folder.name}-io")  # pins and other inputs of the chip
         self.io.folder.mkdir(exist_ok=True)
@@ -103,8 +104,8 @@ class SimulatedBoard:
         self._port_fd, self._slave_fd = os.openpty()
         tty.setraw(self._slave_fd)
         self._name = os.ttyname(self._slave_fd)
-        # a symlink of its own, because the kernel may reuse the pseudo-terminal's name for the next board,
-        # which a program that still uses this port must not reach
+        # The port is a symlink, because the kernel may give the name of this pseudo-terminal to the next
+        # board, and a program that still uses the port of this board must not open the next board.
         self.port = str(folder.parent / f"{folder.name}-port")
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -115,7 +116,7 @@ class SimulatedBoard:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    # ---- plugging
+    # ---- plugging in and unplugging
 
     def __enter__(self) -> SimulatedBoard:
         return self
@@ -188,7 +189,7 @@ class SimulatedBoard:
                 return
         if self._vm_fd < 0:
             if not self.runs_micropython:
-                return  # nothing runs that could answer
+                return  # no firmware is running that could answer
             self._start_vm(("boot", "main"))
         if self._ready:
             self._write(self._vm_fd, data)
@@ -243,7 +244,7 @@ class SimulatedBoard:
         self.vm_starts += 1
 
     def _format(self) -> None:
-        """Empty the filesystem, because erasing the flash erased it too."""
+        """Empty the filesystem, because esptool has erased the flash."""
         shutil.rmtree(self.folder)
         self.folder.mkdir()
         self.flash.data[FILESYSTEM_OFFSET] = 0
@@ -298,7 +299,7 @@ class SimulatedBoard:
         )
 
     def _check_drive(self) -> None:
-        """Install a firmware that is complete on the drive, and restart."""
+        """If the complete firmware is on the drive, remove it and restart the board with MicroPython."""
         assert self.drive
         for path in set(self.drive.iterdir()) - {self.drive / "INFO_UF2.TXT"}:
             if path.read_bytes() == self._firmware:

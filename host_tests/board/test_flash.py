@@ -51,7 +51,7 @@ def test_the_flash_is_erased_and_the_firmware_written_at_the_offset_of_the_chip(
         content = fake_firmware(key)
         offset = {"esp32": 0x1000, "esp32_s3": 0, "esp32_c3": 0}[key]
         assert rig.flash.data[offset : offset + len(content)] == content
-        assert rig.flash.data[0x200008] == 0xFF  # erased
+        assert rig.flash.data[0x200008] == 0xFF  # this byte was erased
 
 
 def test_flashing_again_preserves_the_config(make_rig: MakeRig) -> None:
@@ -85,7 +85,7 @@ def test_dry_run_prints_the_steps_and_changes_nothing(make_rig: MakeRig) -> None
 
 @pytest.fixture(scope="module")
 def total_bytes(tmp_path_factory: pytest.TempPathFactory, address: Address) -> int:
-    """Number of bytes that `flash` sends to a board that already is a device."""
+    """The number of bytes that `flash` sends to a board on which the device application is installed."""
     rig = Rig("esp32", tmp_path_factory.mktemp("total"), address)
     rig.preinstall()
     with rig.plug_in() as board:
@@ -234,7 +234,7 @@ def test_a_download_is_cached_and_checked_again(
     assert first.read_bytes() == content
     (folder / target.firmware.file_name).unlink()
     assert firmware.get_firmware(target, None, url, Console(quiet=True), number) == first
-    with pytest.raises(UserError, match="Check the network"):  # a cached file is checked, too
+    with pytest.raises(UserError, match="Check the network"):  # the hash of a cached file is checked too
         first.write_bytes(content[:-1])
         firmware.get_firmware(target, None, "http://127.0.0.1:1/", Console(quiet=True), number)
 

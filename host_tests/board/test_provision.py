@@ -120,7 +120,7 @@ def test_certificates_are_copied_and_stay_configured(
     }
     assert (deployed_board.folder / "key.pem").read_bytes() == certificates["key"].read_bytes()
     assert "PRIVATE KEY" not in output
-    provision(deployed_board, "--set", "health=5")  # validated with the certificates on the board
+    provision(deployed_board, "--set", "health=5")  # the certificates on the board are checked
     assert read_config(deployed_board)["broker"]["tls"]["key"] == "key.pem"
 
 

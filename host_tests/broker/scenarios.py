@@ -1,7 +1,8 @@
 """Scenarios for the blocking client and a real broker: `scenarios.py HOST PORT NAME [USER PASSWORD]`.
 
 Each public function that takes `host`, `port` and `unique` is one test. `unique` is a topic prefix that no
-other run uses. A scenario fails by raising an exception. It runs on CPython and in the MicroPython VM.
+other run uses. A scenario fails by raising an exception. The scenarios run on CPython and in the
+MicroPython VM.
 """
 
 import sys
@@ -16,7 +17,7 @@ _WAIT = 200  # rounds of 50 ms
 LOGIN = {}  # user and password, if the broker requires them
 
 
-def Client(host, port, **options):  # noqa: N802  stands for umqtt5.Client in the scenarios
+def Client(host, port, **options):  # noqa: N802  named like umqtt5.Client, adds LOGIN to its options
     for name in LOGIN:
         options.setdefault(name, LOGIN[name])
     return umqtt5.Client(host, port, **options)
@@ -42,7 +43,7 @@ def subscribe(client, topic_filter, qos=0):
 
 
 def acknowledged(client):
-    """Return a condition: every message of the client is acknowledged."""
+    """Return a function that tells whether every message of the client is acknowledged."""
     return lambda: not client.session.outbox.count
 
 
@@ -107,7 +108,7 @@ def the_will_is_published_only_if_the_link_is_lost(host, port, unique):
     client = Client(host, port, client_id=unique, session_expiry=0)
     client.will(unique + "/status", b"offline", qos=1)
     client.connect()
-    client._on_link_lost(OSError(104))  # a lost network: no DISCONNECT is sent
+    client._on_link_lost(OSError(104))  # as if the network failed: no DISCONNECT is sent
     wait_until(lambda: got == [(unique + "/status", b"offline", False)], watcher)
     client = Client(host, port, client_id=unique)
     client.will(unique + "/status", b"offline")
@@ -222,7 +223,7 @@ def qos_2_is_exactly_once_across_lost_links(host, port, unique):
         writer.poll(sent % 3)
         reader.poll(sent % 2)
         if sent % 20 == 10:
-            writer._on_link_lost(OSError(104))  # a lost network: no DISCONNECT is sent
+            writer._on_link_lost(OSError(104))  # as if the network failed: no DISCONNECT is sent
             writer.connect()
             assert writer.session.resumed
         if sent % 20 == 15:
@@ -273,7 +274,8 @@ def a_message_as_large_as_the_receive_buffer_arrives(host, port, unique):
     client = Client(host, port, client_id=unique, rx=2000, tx=4000, outbox=4000)
     client.connect()
     got = subscribe(client, unique, qos=1)
-    overhead = 1 + 2 + 2 + len(unique) + 2 + 1 + 2  # includes the packet and the subscription identifier
+    # header, topic, Packet Identifier, property length, Subscription Identifier
+    overhead = 1 + 2 + 2 + len(unique) + 2 + 1 + 2
     largest = b"x" * (2000 - overhead)
     client.publish(unique, largest, qos=1)
     client.publish(unique, b"small", qos=1)
@@ -294,7 +296,7 @@ def a_lost_link_is_restored_without_losing_messages(host, port, unique):
     for i in range(12):
         assert client.publish(unique + "/n", b"%d" % i, qos=1)
         if i % 4 == 2:
-            client._on_link_lost(OSError(104))  # a lost network: no DISCONNECT is sent
+            client._on_link_lost(OSError(104))  # as if the network failed: no DISCONNECT is sent
     wait_until(lambda: client.is_connected and acknowledged(client)(), client, reader)
     wait_until(lambda: len(set(got)) == 12, reader, client)
     order = []
@@ -376,7 +378,7 @@ def a_request_succeeds_after_the_link_is_lost(host, port, unique):
     client.connect()
     client.responder(unique, lambda m: m.payload)
     assert client.request(unique, b"1", timeout=5000) == b"1"
-    client._on_link_lost(OSError(104))  # a lost network: no DISCONNECT is sent
+    client._on_link_lost(OSError(104))  # as if the network failed: no DISCONNECT is sent
     assert client.request(unique, b"2", timeout=9000) == b"2"
     assert client.connection_count == 2
     client.disconnect()
@@ -401,7 +403,7 @@ def disconnect_with_reason_0x04_publishes_the_will(host, port, unique):
     wait_until(lambda: seen == [(b"off", "text/plain", ("k", "v"))], watcher)
     assert client.connect() is True  # the session was stored
     client.disconnect(0, pack(session_expiry=0))
-    assert client.connect() is False  # the DISCONNECT with a session expiry of 0 deleted it
+    assert client.connect() is False  # a DISCONNECT with session expiry 0 deletes the session
     client.disconnect()
     watcher.poll(200)
     assert len(seen) == 1
@@ -417,8 +419,8 @@ def scram_authenticates_and_reauthenticates(host, port, unique):
     assert client.publish(unique, b"before", qos=1, wait=True)
     wait_until(lambda: len(got) == 1, client)
     client.poll(100)
-    # mosquitto 2.0.11 closes the connection if messages flow during re-authentication, although the
-    # standard allows them (4.12.1), so no message is on its way here
+    # mosquitto 2.0.11 closes the connection if messages are sent during re-authentication, although the
+    # standard allows them (4.12.1), so no message is in flight here
     assert client.reauthenticate()
     assert client.publish(unique, b"after", qos=1)
     wait_until(lambda: len(got) == 2, client)
@@ -502,7 +504,7 @@ def a_session_taken_over_is_reported(host, port, unique):
 
 
 def each_overlapping_subscription_calls_its_handler_once(host, port, unique):
-    """The Subscription Identifier tells which of the overlapping filters matched."""
+    """The Subscription Identifiers in PUBLISH tell the client which of its filters matched."""
     client = Client(host, port, client_id=unique)
     client.connect()
     got = []
@@ -553,7 +555,7 @@ def an_expired_message_is_not_delivered(host, port, unique):
 
 
 def payloads_larger_than_the_buffers_are_streamed(host, port, unique):
-    """100,000 bytes pass through buffers of 512 bytes, sending and receiving, at each QoS."""
+    """100,000 bytes are sent and received through buffers of 512 bytes, at each QoS."""
     size = 100_000
     writer = Client(host, port, client_id=unique + "w", rx=512, tx=512, outbox=512)
     writer.connect()
@@ -613,7 +615,7 @@ class Repeated:
 
 
 def restart(client):
-    """Ask the test, which reads our output, to restart the broker. Returns when the link is lost."""
+    """Ask the test, which reads the output, to restart the broker. Returns when the link is lost."""
     sys.stdout.write("restart\n")
     if sys.implementation.name == "cpython":
         sys.stdout.flush()
@@ -630,7 +632,7 @@ def a_persistent_session_survives_a_broker_restart(host, port, unique):
     client.connect()
     got = subscribe(client, unique, 1)
     client.disconnect()
-    assert client.connect()  # mosquitto 2.0 does not save a session that its last CONNECT created
+    assert client.connect()  # mosquitto 2.0 does not save a session if the last CONNECT has created it
     client.disconnect()
     for i in range(10):
         assert writer.publish(unique, b"%d" % i, qos=1)
@@ -745,7 +747,9 @@ class Probe:
 
 
 def nothing_is_allocated_per_message(host, port, unique):
-    """Runs in the VM only. Socket, client and handler allocate 0 bytes by mem_total and under heap_lock."""
+    """Runs in the VM only. Socket, client and handler allocate nothing: `mem_total` does not grow, and the
+    operations run with the heap locked.
+    """
     import micropython
 
     probe = Probe(host, port, unique)

@@ -23,7 +23,7 @@ def build() -> Path:
     target = BUILD / "scram_plugin.so"
     if not target.exists() or target.stat().st_mtime < SOURCE.stat().st_mtime:
         BUILD.mkdir(exist_ok=True)
-        new = target.with_suffix(f".{os.getpid()}")  # a build in another process has another name
+        new = target.with_suffix(f".{os.getpid()}")  # no name clash with a build in another process
         flags = [
             "-shared",
             "-fPIC",

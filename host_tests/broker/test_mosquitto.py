@@ -69,7 +69,7 @@ def test_scram_authenticates_and_refuses_a_wrong_user_or_password(interpreter: s
     ["a_persistent_session_survives_a_broker_restart", "a_session_lost_by_the_broker_is_subscribed_again"],
 )
 def test_the_client_recovers_from_a_broker_restart(name: str, interpreter: str, tmp_path: Path) -> None:
-    """With persistence, mosquitto 2.0 saves at shutdown the sessions of the clients that are offline."""
+    """With persistence, mosquitto 2.0 saves the sessions of offline clients when it shuts down."""
     persistent = name == "a_persistent_session_survives_a_broker_restart"
     lines = ("persistence true", f"persistence_location {tmp_path}/") if persistent else ()
     with broker.Mosquitto(*lines) as restarted:

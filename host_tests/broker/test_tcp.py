@@ -1,4 +1,4 @@
-"""The TCP transport, with a scripted server in this process."""
+"""The TCP transport with a scripted server in the same process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CONNACK = b"\x20\x03\x00\x00\x00"
 
 
 class Listener:
-    """A TCP server that accepts one connection, sends `to_write`, and reads until it is closed."""
+    """A TCP server that accepts one connection, sends `to_write`, and reads until the client closes."""
 
     def __init__(self) -> None:
         self.socket = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Shared by the device tests: a simulated device, and an observer that reads its state from the broker."""
+"""Helpers for the device tests: a simulated device, and an observer that reads its state from the broker."""
 
 from __future__ import annotations
 

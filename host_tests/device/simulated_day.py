@@ -1,8 +1,8 @@
 """Runs the device for 24 simulated hours in a few minutes, in the VM. Use it in place of boot.py and main.py.
 
 The clock is simulated; the broker and the network are real. Simulated time passes while the device waits,
-more slowly if it waits for the broker. At the start of each hour it prints a line and waits for a file
-`go-0`, `go-1` and so on.
+and passes more slowly while the client waits for the broker. At the start of each simulated hour the
+program prints a line and waits until a file exists: `go-0`, `go-1` and so on.
 """
 
 import gc
@@ -13,9 +13,9 @@ import time
 
 HOUR = 3600000  # ms
 _WAIT_SPEED = 10  # simulated ms per real ms while the client waits for the broker
-_SLEEP_SPEED = 1000  # simulated ms per real ms in `sleep_ms`, which the client calls without a link
+_SLEEP_SPEED = 1000  # simulated ms per real ms in `sleep_ms`, which the client calls if it has no link
 
-node = None  # the app.node.Node, from its first step
+node = None  # the app.node.Node object, set by its first step
 _since = 0  # simulated ms since the start
 _hours = 0  # number of hours reported
 _start = time.time()

@@ -96,7 +96,7 @@ class Terminal:
         pid, self._fd = pty.fork()
         if pid == 0:
             os.chdir(ROOT)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job of a shell ignores SIGINT
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell sets background jobs to ignore SIGINT
             os.environ.update(TERM="xterm-256color", COLUMNS="140", LINES="40")
             os.execv(sys.executable, DEMO)
         self.pid = pid

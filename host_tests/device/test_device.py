@@ -158,7 +158,7 @@ def test_a_wrong_password_is_reported_as_not_authorized(mosquitto: object, tmp_p
 
 
 def test_a_refused_connection_is_reported_with_the_brokers_reason_string(tmp_path: Path) -> None:
-    """Uses a scripted broker, because no real one refuses a client id that the config allows."""
+    """Uses a scripted broker, because no real broker refuses a client identifier that the config allows."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(15)
         with running_device(tmp_path, broker.Address("127.0.0.1", server.getsockname()[1])) as running:
@@ -242,7 +242,7 @@ def test_an_unknown_sensor_kind_is_reported_with_the_known_kinds(tmp_path: Path)
 def test_a_failing_sensor_does_not_stop_the_others(
     any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
-    """The pins.py of the test replaces the reading `load` with a function that raises OSError."""
+    """In the pins.py of this test, the reading `load` raises OSError."""
     (tmp_path / "pins.py").write_text(
         Path("boards/host/pins.py").read_text()
         + "\ndef _broken():\n    raise OSError(5)\n\n\nREADINGS['load'] = (_broken, '', '')\n"

@@ -18,7 +18,7 @@ from umqtt5 import Client
 
 
 class DiscoveryListener:
-    """Receives the discovery messages of all devices. First deletes the retained one of an earlier `dut`."""
+    """Receives the discovery messages of all devices. First deletes the retained one of an earlier test."""
 
     def __init__(self, address: broker.Address) -> None:
         self.client = Client(address.host, address.port, client_id="home", rx=16384, tx=1024)
@@ -68,10 +68,10 @@ def test_the_device_publishes_its_discovery_message_and_frees_the_heap_for_it(
         assert {"sensor/uptime", "switch/lamp", "switch/relay", "sensor/health/heap_free"} <= set(
             home.entities()
         )
-        assert len(home.payloads["dut"]) > 1024  # larger than the buffer of the device
+        assert len(home.payloads["dut"]) > 1024  # longer than the send buffer of the device
         observer.wait_until(lambda: observer.dut.health.get("uptime", 0) >= 2)
         before = observer.dut.health["heap_used"]
-        for _ in range(3):  # the birth message of Home Assistant
+        for _ in range(3):  # Home Assistant publishes this birth message when it starts
             home.count = 0
             home.client.publish("homeassistant/status", b"online", qos=1)
             home.wait_until(lambda: home.count)
@@ -113,14 +113,14 @@ def test_a_sleeping_device_publishes_discovery_once_and_its_readings_expire(
         home.wait_until(lambda: running.exit_codes.count(ASLEEP) >= 3, 60)
         assert home.count == 1
         expires = home.entities()["sensor/chip_temperature"]["exp_aft"]
-        # two periods, the time awake and 30 s, so that the device may miss one wake
+        # two sleep periods, the time awake and 30 s of reserve, so that readings survive one missed wake-up
         assert expires == 2 * 2 + 15 + 30
 
 
 def test_readings_are_published_again_when_home_assistant_starts(
     any_broker: broker.Address, observer: Observer, tmp_path: Path
 ) -> None:
-    quiet = {"kind": "disk_free", "period": 0.2, "dead_band": 1e6}  # published once, then once an hour
+    quiet = {"kind": "disk_free", "period": 0.2, "dead_band": 1e6}  # published at the start, then hourly
     with (
         DiscoveryListener(any_broker) as home,
         SimulatedDevice(tmp_path, settings(any_broker, sensors=[quiet])),

@@ -60,7 +60,7 @@ def test_a_failing_journal_is_reported_and_the_device_continues(tmp_path: Path) 
     for suffix in (".0", ".1"):
         (
             tmp_path / ("journal" + suffix)
-        ).mkdir()  # folders in place of the journal's files, so that opening them fails
+        ).mkdir()  # a folder in place of each journal file, so that opening it fails
     with broker.Mosquitto() as server, observe(server.address) as observer:
         with SimulatedDevice(tmp_path, settings(server.address, 1)) as running:
             line = wait_for_line(running, "unsent messages are lost at a restart")

@@ -15,7 +15,7 @@ def test_the_device_stays_in_safe_mode_after_three_crashes(
     settings = host_config("dut", any_broker, PREFIX, 0.3)
     settings["health"] = 0.5
     settings["actuators"] = [{"kind": "light", "name": "lamp", "pin": "lamp"}]
-    (tmp_path / "lamp").mkdir()  # a folder in place of the output's file, so that writing fails
+    (tmp_path / "lamp").mkdir()  # a folder in place of the output's file, so that writing its state fails
     for _ in range(3):
         with SimulatedDevice(tmp_path, settings) as running:
             assert running.wait(30) == 1

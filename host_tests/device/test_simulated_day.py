@@ -32,7 +32,7 @@ HOUR = re.compile(r"hour (\d+) free (\d+) largest (\d+) connects (\d+) backlog (
 
 
 class SimulatedDay:
-    """The device, which waits at the start of each hour."""
+    """The simulated device. At the start of each hour it waits for the test."""
 
     def __init__(self, folder: Path, address: broker.Address) -> None:
         settings = host_config("dut", address, PREFIX, 10)
@@ -128,7 +128,7 @@ def test_a_day_with_faults_loses_no_command_and_no_heap(tmp_path: Path) -> None:
         pytest.skip(NO_MOSQUITTO)
     backlog: list[list[Any]] = []
     pending: list[tuple[Command, str]] = []
-    # in these hours the link is down, or the restarted broker has lost the subscriptions
+    # no commands in these hours: the link is down, or the restarted broker has lost the subscriptions
     hours_without_command = {0, 3, 5, 7, 9, 14, 19, 24}
     with network(tmp_path) as (server, proxy, observer, day):
         observer.monitor._client.subscribe(
@@ -162,7 +162,7 @@ def test_a_day_with_faults_loses_no_command_and_no_heap(tmp_path: Path) -> None:
                 word = "ON" if hour % 2 else "OFF"
                 pending.append((observer.monitor.command("dut", "lamp", word), word))
                 observer.wait_until(lambda: observer.monitor._client.session.outbox.count == 0)
-    # in the hour in which the broker refuses connections, the backlog fills up to its limit of 50 readings
+    # the backlog fills up to its limit of 50 readings in the hour when the broker refuses connections
     assert max(day.backlog.values()) == 50
     assert {name for name, _, _ in backlog} == {"load", "memory_available", "uptime", "level"}
     assert not [line for line in day.lines if "Traceback" in line or "MemoryError" in line], day.lines

@@ -1,4 +1,4 @@
-"""`make doctor` checks this computer: packages, disk space, clock; and runs all checks in spite of errors."""
+"""`make doctor` checks this computer: packages, disk space, clock. All checks run despite errors."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tools.doctor.finding import ERROR, OK, WARNING, Finding
 
 
 def doctor(*arguments: str, code: int) -> dict[str, Finding]:
-    """Run doctor and return its findings by subject, the last one if a subject has several."""
+    """Run doctor and return its findings as a dict from subject to finding, the last one if several."""
     output = run_tool("doctor", "--json", *arguments, code=code)
     return {finding["subject"]: Finding(**finding) for finding in json.loads(output)}
 

@@ -22,7 +22,7 @@ from tools.doctor.finding import ERROR, OK, WARNING, Check, Finding, run_checks
 from tools.doctor.serial_ports import User, explain_no_permission, try_open
 
 _NOBODY = 65534
-_DISK = 6  # a group id that every Linux system uses; the name of the group may differ
+_DISK = 6  # a group ID that exists on every Linux system; its name may differ
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_missing_port_is_reported(tmp_path: Path) -> None:
 
 
 def status(mode: int, gid: int) -> os.stat_result:
-    """Return the status of a character device of root with this mode and group."""
+    """Return the `os.stat` result of a character device that belongs to root, with this mode and group."""
     return os.stat_result((stat.S_IFCHR | mode, 1, 1, 1, 0, gid, 0, 0, 0, 0))
 
 
@@ -114,7 +114,7 @@ def test_the_process_that_uses_a_port_is_named(port: str) -> None:
 
 
 def test_modem_manager_and_brltty_are_reported(tmp_path: Path) -> None:
-    program = tmp_path / "ModemManager"  # a real process with that name
+    program = tmp_path / "ModemManager"  # a process with this name really runs
     shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "85-brltty.rules").touch()

@@ -19,15 +19,15 @@ from umqtt5.link_statistics import LinkStatistics  # noqa: E402
 TIMEOUTS = {"connect": 2000, "connack": 2000, "ack": 2000, "write": 2000, "ping": 1000}
 
 
-_BATCH = 8  # maximum number of messages of each QoS between two polls
-_WINDOW = 1024  # number of the latest message numbers whose arrival is recorded one by one
+_BATCH = 8  # how many messages of each QoS are sent at most between two polls
+_WINDOW = 1024  # for this many of the latest numbers, Arrivals stores whether each one has arrived
 
 
 class Arrivals:
     """Counts the messages received at one QoS: new, repeated, out of order, corrupt.
 
-    The numbers received are bits in a moving window, because mosquitto 2.0.11 may send QoS 2 messages out of
-    order after a reconnect.
+    One bit per number in a moving window stores whether the number has arrived, because mosquitto 2.0.11 may
+    send QoS 2 messages out of order after a reconnect.
     """
 
     def __init__(self):
@@ -53,7 +53,7 @@ class Arrivals:
 
 
 def make_transport(tls_and_path):
-    """Return a transport: TCP; with TLS if `tls_and_path` has "ca"; with WebSocket if it has "path"."""
+    """Return a TCP transport. `tls_and_path` adds TLS if it has "ca" and WebSocket if it has "path"."""
     from umqtt5.tcp import connect
 
     if tls_and_path and tls_and_path.get("ca"):
@@ -104,7 +104,7 @@ class Device:
             qos, number = message.payload.split(b"/")
             self.arrivals[int(qos)].add(int(number))
         except (ValueError, IndexError):
-            self.arrivals[0].corrupt += 1  # changed by the network
+            self.arrivals[0].corrupt += 1  # corrupted by the network
 
     def on_stop(self, message):
         self.stopped = True
@@ -164,7 +164,7 @@ def main(arguments):
     device.client.error = None
     gc.collect()
     heap = [heap_at_connect, gc.mem_alloc()]
-    # one line each, because a small heap may have no block for all of them as one text
+    # printed separately, because a small heap may have no free block for one long string
     for name, value in (
         ("heap", heap),
         ("longest_poll", device.longest_poll_us),

@@ -18,8 +18,8 @@ from tools.bundle import image
 from tools.vm import process
 from umqtt5 import Client
 
-_BATCH = 8  # maximum number of messages of each QoS between two polls
-_AHEAD = 40  # maximum number of messages sent ahead of those received, by QoS
+_BATCH = 8  # how many messages of each QoS are sent at most between two polls
+_AHEAD = 40  # how far, per QoS, the messages sent may run ahead of those received
 DEVICE = Path(__file__).with_name("device_program.py")
 
 
@@ -28,7 +28,7 @@ class DeviceRun:
 
     A second client, which is connected to the broker directly, receives the messages of the device and sends
     it `count` messages at each QoS. `received` counts the messages from the device by QoS and number.
-    `report` has the values that the device printed at its end.
+    `report` contains the values that the device prints when it ends.
     """
 
     def __init__(self, broker: Address, proxy: Proxy, unique: str, count: int) -> None:
@@ -48,7 +48,7 @@ class DeviceRun:
             self.received[int(qos)][int(number)] += 1
             self._highest[int(qos)] = max(self._highest[int(qos)], int(number))
         except (ValueError, IndexError):
-            pass  # changed by the network
+            pass  # corrupted by the network
 
     def _on_done(self, message: Any) -> None:
         self._done = True
@@ -66,7 +66,8 @@ class DeviceRun:
         """Run the device to its end, for at most `seconds`.
 
         The faults stop `stop_faults_after` seconds after the start. The device prints its free heap every
-        `report_interval_ms` ms, 0 for never. `progress` is called with the number of messages so far.
+        `report_interval_ms` ms, or not at all if it is 0. `progress` is called with the number of messages
+        exchanged so far.
         `tls_and_path` and `options` are passed to the device program.
         """
         client = Client(self._broker.host, self._broker.port, client_id=self._unique + "-peer", outbox=8192)
@@ -107,7 +108,7 @@ class DeviceRun:
                 self.report[name] = json.loads(value)
 
     def _read(self, child: subprocess.Popen[str]) -> None:
-        """Read the output of the device all the time, because a full pipe would block it."""
+        """Read the output of the device continuously, because a full pipe would block the device."""
         assert child.stdout
         with contextlib.suppress(ValueError):  # `stop_vm` has closed the pipe
             for line in child.stdout:
@@ -131,7 +132,7 @@ class DeviceRun:
             if not faults_stopped and time.monotonic() - start > stop_faults_after:
                 self._proxy.stop_faults()
                 faults_stopped = True
-            if sum(map(len, self.received)):  # the device is connected, so it has sent its subscriptions
+            if sum(map(len, self.received)):  # the device publishes after it has subscribed
                 for i in range(3 * _BATCH):
                     qos = i % 3
                     number = numbers[qos]

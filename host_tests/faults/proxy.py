@@ -1,6 +1,6 @@
 """A TCP proxy that injects network faults: delay, low bandwidth, stalls, resets, corrupted bytes.
 
-It runs in a thread of this process and needs no support by the kernel, such as netem. A function chooses
+It runs in a thread of this process and does not need a kernel feature such as netem. A function chooses
 the `Fault` of each connection.
 """
 
@@ -41,7 +41,7 @@ class Fault:
 
 
 HEALTHY = Fault()
-_LINGER = struct.pack("ii", 1, 0)  # on, 0 s: closing the socket sends RST
+_LINGER = struct.pack("ii", 1, 0)  # SO_LINGER on with 0 s, so that closing the socket sends RST
 
 
 class Proxy:
@@ -128,7 +128,7 @@ class Proxy:
                 self.target.host, self.target.port
             )
             self._writers.add(upstream_writer)
-            forwarded = [0]  # bytes, in both directions
+            forwarded = [0]  # number of bytes forwarded, both directions together
             tasks = (
                 asyncio.ensure_future(self._forward(fault, forwarded, reader, upstream_writer)),
                 asyncio.ensure_future(self._forward(fault, forwarded, upstream_reader, writer)),

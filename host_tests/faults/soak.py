@@ -19,7 +19,7 @@ HEAP = "64k"
 
 
 def random_faults(seed: int) -> object:
-    """Return a function that chooses a random fault for the number of a connection."""
+    """Return a function that takes the number of a connection and returns a random fault."""
     numbers = random.Random(seed)
 
     def choose(number: int) -> Fault:
@@ -37,7 +37,7 @@ def random_faults(seed: int) -> object:
 
 
 def soak(messages: int, seed: int, seconds: float, show: bool) -> DeviceRun:
-    """Run a device that sends and receives a sixth of `messages` at each QoS, for at most `seconds`."""
+    """Run a device that sends and receives `messages` / 6 messages at each QoS, for at most `seconds`."""
     count = max(1, messages // 6)
     choose = random_faults(seed)
     with broker.Mosquitto("set_tcp_nodelay true", "max_queued_messages 0") as mosquitto:
@@ -61,7 +61,7 @@ def samples(run: DeviceRun) -> list[tuple[float, int, int]]:
 
 
 def failures(run: DeviceRun, messages: int) -> list[str]:
-    """Return one line for each failure: time limit, lost or duplicated messages, a grown heap."""
+    """Return one line for each failure: time limit exceeded, messages lost or duplicated, heap use grown."""
     count = max(1, messages // 6)
     report, lines = run.report, []
     if not report["stopped"]:
@@ -107,7 +107,7 @@ def main(
     seed: Annotated[int, typer.Option(help="seed of the random faults")] = 1,
     seconds: Annotated[float, typer.Option(help="time limit in seconds")] = 1800,
 ) -> None:
-    """Send messages at each QoS, both ways, over TCP with faults. Writes build/soak.json and soak.png."""
+    """Send messages in both directions at each QoS over faulty TCP. Writes build/soak.json and soak.png."""
     run = soak(messages, seed, seconds, show=True)
     BUILD.mkdir(exist_ok=True)
     (BUILD / "soak.json").write_text(json.dumps({**run.report, "samples": samples(run)}, indent=2) + "\n")

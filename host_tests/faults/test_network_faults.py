@@ -1,4 +1,4 @@
-"""A device in the VM behind the fault proxy: delay, stall, reset, corrupted bytes, at each QoS, both ways."""
+"""A device in the VM behind the fault proxy: delay, stall, reset, corruption, each QoS, both directions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from host_tests.faults.device_run import DeviceRun
 from host_tests.faults.proxy import Fault, fault_proxy
 from tools.broker import Address
 
-COUNT = 40  # messages at each QoS, each way
+COUNT = 40  # messages at each QoS in each direction
 
 # the faults of the first connection, the second and so on; later connections have none
 FAULTS = {
@@ -38,7 +38,7 @@ CORRUPTING_FAULTS = {
 
 
 def run(broker: Address, faults: list[Fault], stop_faults_after: float = 6) -> DeviceRun:
-    """Run a device whose connections have these faults, one after the other."""
+    """Run a device: its first connection has the first fault, its second connection the second, and so on."""
 
     def choose(number: int) -> Fault:
         return faults[number] if number < len(faults) else Fault()
@@ -50,7 +50,7 @@ def run(broker: Address, faults: list[Fault], stop_faults_after: float = 6) -> D
 
 
 def check_delivery(device_run: DeviceRun) -> None:
-    """Check that no message of QoS 1 or 2 is lost, none of QoS 0 or 2 repeated, and the heap did not grow."""
+    """Check that no QoS 1 or 2 message was lost, none of QoS 0 or 2 repeated, and heap use has not grown."""
     report = device_run.report
     assert report["stopped"], report
     assert set(device_run.received[1]) == set(range(COUNT)), report
@@ -64,7 +64,7 @@ def check_delivery(device_run: DeviceRun) -> None:
 
 
 def check_heap_and_poll_time(device_run: DeviceRun) -> None:
-    """Check that the heap has not grown, and that no `poll(50)` blocked until a timeout (2 s) ended it.
+    """Check that heap use has not grown, and that no `poll(50)` has taken 2 s, the timeout of the client.
 
     The limit is high because the machine may be busy. `make soak` prints the longest poll.
     """

@@ -17,7 +17,7 @@ CONNACK = b"\x20\x03\x00\x00\x00"
 
 
 class Poller:
-    """Stands for `select.poll`. Its stream is always readable and writable."""
+    """Replaces `select.poll`. Its stream is always readable and writable."""
 
     def register(self, stream: Any, events: int) -> None:
         self.stream = stream

@@ -61,10 +61,10 @@ def _private_state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def make_used_board(rig: Rig) -> FlashChip:
-    """Return the flash of a used board and put its old config in the filesystem. Flashing must erase both."""
+    """Return the flash of a used board, and write its old config. `fleet flash` must erase both."""
     flash, micropython = FlashChip(), fake_firmware("esp32")
     flash.data[0x1000 : 0x1000 + len(micropython)] = micropython
-    flash.data[0x200000] = 0  # the filesystem is not erased
+    flash.data[0x200000] = 0  # marks the filesystem as not erased
     shutil.rmtree(rig.filesystem)
     rig.filesystem.mkdir()
     old = {"host": "10.0.0.9", "port": 1999, "user": "old", "keep_alive": 7}
@@ -110,7 +110,7 @@ def test_boards_are_flashed_one_after_the_other_and_an_interrupted_run_resumes(
     assert "port" not in config["broker"] and "keep_alive" not in config["broker"]
     assert "all selected devices are flashed" in run_tool("fleet", "flash", *options)
 
-    # only a device that has changed in the description is listed as changed
+    # `fleet list` marks only devices whose description has changed
     path = write_description(
         ("count = 3", "count = 2"), ('"relay"\n', '"relay"\n\n[[devices]]\nnumber = 2\nhealth = 5\n')
     )

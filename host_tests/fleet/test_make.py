@@ -43,7 +43,7 @@ def test_each_device_gets_its_own_config_password_and_certificate(
         passwords.add(config["broker"]["password"])
         cert = x509.load_pem_x509_certificate((out / name / "cert.pem").read_bytes())
         assert cert.subject.rfc4514_string() == f"CN={name}"
-        # a board whose clock is not set must not find that the certificate is not valid yet
+        # the certificate must be valid even for a board whose clock is not set
         assert cert.not_valid_before_utc.year == 2000
         key = cert.public_key()
         assert isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"
@@ -115,7 +115,7 @@ def test_removed_devices_are_deleted_and_get_the_same_files_if_they_return(
     assert "greenhouse-003" not in (tmp_path / "out" / "broker" / "passwords").read_text()
     output = generate(write_description(("count = 3", "count = 4")))
     assert "2 new, 0 changed" in output
-    # a device that returns gets its old files, because the device in the field still has them
+    # a device that is added again gets its old files, because the board still has them
     assert json.loads(config.read_text()) == before
 
 

@@ -43,7 +43,7 @@ class FleetBroker:
         password: str | None = None,
         client_id: str | None = None,
     ) -> Any:
-        """Return a client with the credentials of the device `name`, except those passed as arguments."""
+        """Return a client with the credentials of the device `name`. Arguments replace single credentials."""
         credentials = self.fleet.credentials
         if credentials.certificate and pair is None:
             pair = self.store.client_certificate(name, 1)
@@ -182,7 +182,7 @@ def test_a_device_cannot_take_over_the_session_of_another_by_its_client_id(
     intruder.connect()
     intruder.publish(f"farm/{OTHER}/status", b"online", qos=1, wait=True)
     device.publish(f"farm/{ONE}/status", b"online", qos=1, wait=True)
-    assert errors == [None] and device.is_connected  # connected once and never disconnected
+    assert errors == [None] and device.is_connected  # the device connected once and was not disconnected
     for client in (device, intruder):
         client.disconnect()
 

@@ -86,7 +86,7 @@ def run(
 ) -> Report:
     """Run a load test for 3 s and return its report.
 
-    `modify` may change the files of the devices before the start. `on_progress` is called during the run.
+    `modify` may change the files of the devices before they start. `on_progress` is called during the run.
     """
     fleet = simulation.default_fleet(count, secured=False)
     fleet.prefix = tmp_path.name
@@ -128,7 +128,7 @@ def test_a_device_that_does_not_come_online_is_reported_by_name(
     )
     assert list(report.failed) == ["vm-001"] and report.online == 1
     assert report.failed["vm-001"].startswith("did not come online; its last line: ")
-    assert report.answered == report.commands > 0  # by the other device
+    assert report.answered == report.commands > 0  # the other device answered
 
 
 def test_a_lost_connection_is_reported_for_each_device(tmp_path: Path) -> None:

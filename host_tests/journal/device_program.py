@@ -1,15 +1,15 @@
-"""Runs in the VM that is killed: publishes with a journal, obeys, and prints what it has promised.
+"""Program of a device with a journal that a test kills: publishes, executes commands and prints each event.
 
-Its argument is a JSON object: port, name, first (the number of its first message), every. Its files are
-in the folder where it runs. It prints
+Its argument is a JSON object: port, name, first (number of its first message), every (`sync_every` of the
+journal) and publishes (whether it publishes). Its files are in the working directory. It prints:
 
-    open RESTORED TORN DAMAGED    the journal is there
-    up / down                     the link
-    accepted QOS NUMBER           `publish` has returned
-    ended NUMBER                  the broker has acknowledged the message with this packet identifier
-    handled NUMBER                a handler has run
-    in_journal NUMBER             and the journal has it: never again
-    uncertain NUMBER              a handler runs again for what was begun and never ended
+    open RESTORED TORN DAMAGED    the journal was opened: restored messages, torn bytes, damaged bytes
+    up / down                     the client has connected / lost the connection
+    accepted QOS NUMBER           `publish` has accepted the message
+    acknowledged NUMBER           the broker has acknowledged the message; ? is a message of an earlier boot
+    handled NUMBER                the handler has received the message
+    in_journal NUMBER             the journal has recorded that the message was handled
+    uncertain NUMBER              an earlier boot began to execute the command and did not finish
 """
 
 import json
@@ -21,6 +21,8 @@ from umqtt5.journal import Journal
 
 
 class Device:
+    """The client, its journal and its command handler."""
+
     def __init__(self, arguments):
         name = arguments["name"]
         self.number = arguments["first"]
@@ -40,28 +42,28 @@ class Device:
         )
         client.max_reconnect_delay = 20
         client.on_state = lambda client, up, error: print("up" if up else "down")
-        client.on_ack = self.acknowledged
+        client.on_ack = self.on_ack
         self.journal = Journal(client, "outbox", 4096, arguments["every"], 20)
         print("open", self.journal.restored_count, self.journal.torn_bytes, self.journal.damaged_bytes)
         self.dedup = CommandDedup(16, "dedup")
         self.topics = [client.topic("%s/up/%d" % (name, qos)) for qos in range(3)]
-        self.under_way: dict = {}  # number by packet identifier
-        self.handled: list = []
+        self.published: dict = {}  # message number by packet identifier
+        self.handled: list = []  # numbers of handled messages that the journal may not have recorded yet
         client.subscribe(name + "/down", self.on_message, 2)
         client.connect(wait=False)
 
-    def acknowledged(self, answer):
+    def on_ack(self, answer):
         assert answer.reason < 0x80, answer.reason
-        print("ended", self.under_way.get(answer.packet_id, "?"))
+        print("acknowledged", self.published.get(answer.packet_id, "?"))
 
     def on_message(self, message):
         number = int(message.payload)
         print("handled", number)
         self.handled.append(number)
-        self.carry_out(number)
+        self.execute(number)
 
-    def carry_out(self, number):
-        """As the application does it: by the message's own number, whatever MQTT says."""
+    def execute(self, number):
+        """Execute a command once, as the application does: the number in the message identifies it."""
         key = b"%12d" % number
         known = self.dedup.get(key)
         if known is None:
@@ -73,11 +75,12 @@ class Device:
             print("uncertain", number)
 
     def step(self):
+        """Publish, poll, and print what the journal has recorded."""
         for qos in (1, 2) if self.publishes else ():
             packet_id = self.client.publish(self.topics[qos], b"%d" % self.number, qos)
             if packet_id:
                 print("accepted", qos, self.number)
-                self.under_way[packet_id] = self.number
+                self.published[packet_id] = self.number
                 self.number += 1
         self.client.poll(2)
         if not self.journal.unsynced:

@@ -1,4 +1,4 @@
-"""A device in the real VM that is killed and started again, and somebody on the desktop who counts."""
+"""A device in the MicroPython VM that is killed and restarted, and a client that counts its messages."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tools.vm import process
 from umqtt5 import Client
 
 _PROGRAM = Path(__file__).with_name("device_program.py")
-_AHEAD = 10  # messages to the device that may be under way
-_A_LIFE = 100_000  # numbers of messages
+_MAX_UNHANDLED = 10  # maximum number of messages sent to the device that it has not handled
+_NUMBERS_PER_BOOT = 100_000  # range of message numbers of each boot
 
 
 class RestartedDevice:
-    """The device `name` over all its starts; `folder` is its flash.
+    """The device `name` over all its boots; `folder` is its flash.
 
     `delivered` has the message numbers received from it by QoS, in order; `sent` is the number of messages
-    sent to it. The device reports (see `device_program`) `accepted`, `handled` as (life, number),
-    `in_journal`, `uncertain`, and `ended` as time by number.
+    sent to it. The other attributes are what the device prints (see `device_program`): `accepted` has message
+    numbers by QoS, `handled` (boot, number), `acknowledged` the time by message number.
     """
 
     def __init__(self, broker: Mosquitto, folder: Path, name: str, seed: int) -> None:
@@ -35,50 +35,51 @@ class RestartedDevice:
         self.folder = folder
         self.name = name
         self.random = random.Random(seed)
-        self.number = 0
+        self.boot = 0  # number of the boot
         self.delivered: dict[int, list[int]] = {1: [], 2: []}
         self.sent = 0
         self.accepted: dict[int, list[int]] = {1: [], 2: []}
         self.handled: list[tuple[int, int]] = []
         self.in_journal: set[int] = set()
-        self.handled_after_journaled: list[int] = []  # handled again after that
+        self.handled_after_journaled: list[int] = []  # handled again although the journal had recorded them
         self.uncertain: set[int] = set()
-        self.ended: dict[int, float] = {}
-        self.opened: list[tuple[int, int, int]] = []  # restored, torn, damaged
+        self.acknowledged: dict[int, float] = {}
+        self.opened: list[tuple[int, int, int]] = []  # (restored, torn, damaged) of each boot
         self.connects = 0
         self.unexpected_lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
         self._rest = ""
-        self.client = self._desk()
+        self.client = self._connect_client()
 
-    def _desk(self) -> Any:
-        desk = Client(
+    def _connect_client(self) -> Any:
+        client = Client(
             "127.0.0.1",
             self.broker.address.port,
-            client_id=self.name + "-desk",
+            client_id=self.name + "-observer",
             outbox=8192,
             inflight=64,
             session_expiry=3600,
             timeout=5000,
         )
-        desk.max_reconnect_delay = 50
-        asked = desk.subscribe(self.name + "/up/+", self._came, qos=2)
-        desk.connect()
-        while asked.reason is None:
-            desk.poll(10)
-        return desk
+        client.max_reconnect_delay = 50
+        subscription = client.subscribe(self.name + "/up/+", self._on_message, qos=2)
+        client.connect()
+        while subscription.reason is None:
+            client.poll(10)
+        return client
 
-    def _came(self, message: Any) -> None:
+    def _on_message(self, message: Any) -> None:
         self.delivered[int(message.topic[-1])].append(int(message.payload))
 
     # ---- the device
 
     def start(self, every: int = 1, publishes: bool = True) -> None:
-        self.number += 1
+        """Boot the device. Its journal syncs after each `every` records."""
+        self.boot += 1
         settings = {
             "port": self.broker.address.port,
             "name": self.name,
-            "first": self.number * _A_LIFE,
+            "first": self.boot * _NUMBERS_PER_BOOT,
             "every": every,
             "publishes": publishes,
         }
@@ -95,7 +96,7 @@ class RestartedDevice:
         self._process.kill()
         self._process.wait()
         os.set_blocking(self._process.stdout.fileno(), True)
-        self._listen()
+        self._read_output()
         self._process.stdout.close()
         self._process = None
 
@@ -106,45 +107,45 @@ class RestartedDevice:
             self.client.disconnect()
 
     def run(self, seconds: float, commands: bool = True) -> None:
-        """Let it live for so long, and send it messages."""
-        ends = time.monotonic() + seconds
+        """Let the device run for this time, and send messages to it."""
+        deadline = time.monotonic() + seconds
         while True:
-            left = ends - time.monotonic()
+            left = deadline - time.monotonic()
             self.client.poll(max(0, min(5, int(left * 1000))))
-            self._listen()
+            self._read_output()
             if left <= 0:
                 return
-            # before something has come from it, nobody has subscribed
-            heard = commands and any(self.delivered.values())
-            if heard and self.sent < len({number for _, number in self.handled}) + _AHEAD:
+            # send nothing before the first message of the device, because it may not have subscribed yet
+            may_send = commands and any(self.delivered.values())
+            if may_send and self.sent < len({number for _, number in self.handled}) + _MAX_UNHANDLED:
                 if self.client.publish(self.name + "/down", b"%d" % self.sent, qos=2):
                     self.sent += 1
 
-    def _listen(self) -> None:
-        """Take what the device has said; a line that was cut off was not said."""
+    def _read_output(self) -> None:
+        """Read the complete lines that the device has printed; an incomplete line is kept for later."""
         assert self._process and self._process.stdout
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self._process.stdout.fileno(), 65536):
                 lines = (self._rest + data.decode()).split("\n")
                 self._rest = lines.pop()
                 for line in lines:
-                    self._said(line)
+                    self._handle_line(line)
 
-    def _said(self, line: str) -> None:
+    def _handle_line(self, line: str) -> None:
         word, *rest = line.split(" ")
         if word == "accepted":
             self.accepted[int(rest[0])].append(int(rest[1]))
         elif word == "handled":
-            self.handled.append((self.number, int(rest[0])))
+            self.handled.append((self.boot, int(rest[0])))
             if int(rest[0]) in self.in_journal:
                 self.handled_after_journaled.append(int(rest[0]))
         elif word == "in_journal":
             self.in_journal.add(int(rest[0]))
         elif word == "uncertain":
             self.uncertain.add(int(rest[0]))
-        elif word == "ended":
+        elif word == "acknowledged":
             if rest[0] != "?":
-                self.ended[int(rest[0])] = time.monotonic()
+                self.acknowledged[int(rest[0])] = time.monotonic()
         elif word == "open":
             restored, torn, damaged = map(int, rest)
             self.opened.append((restored, torn, damaged))
@@ -153,42 +154,47 @@ class RestartedDevice:
         elif word != "down":
             self.unexpected_lines.append(line)
 
-    def run_to_completion(self, excused: int = 0, seconds: float = 30) -> None:
-        """A last life in which all comes to its end; so many messages may never come."""
+    def run_to_completion(self, max_missing: int = 0, seconds: float = 30) -> None:
+        """Boot a last time, and run until at most `max_missing` messages are missing or the time is over."""
         self.start(publishes=False)
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends and len(self.missing()) > excused:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and len(self.missing()) > max_missing:
             self.run(0.05, commands=False)
-        self.run(0.3, commands=False)  # what comes twice comes now
+        self.run(0.3, commands=False)  # duplicates arrive in this time
         self.close()
 
-    # ---- the judge
+    # ---- results
 
     def missing(self) -> list[object]:
-        """What was accepted and has not come, what was sent and not handled."""
+        """Return the messages that were accepted and not delivered, or sent and not handled."""
         handled = {number for _, number in self.handled}
-        up: list[object] = [(qos, one) for qos in (1, 2) for one in sorted(self.lost(qos))]
+        up: list[object] = [(qos, number) for qos in (1, 2) for number in sorted(self.lost(qos))]
         return up + [("down", number) for number in range(self.sent) if number not in handled]
 
     def lost(self, qos: int) -> set[int]:
+        """Return the messages that were accepted and not delivered."""
         return set(self.accepted[qos]) - set(self.delivered[qos])
 
-    def doubled(self, qos: int) -> set[int]:
+    def duplicates(self, qos: int) -> set[int]:
+        """Return the messages that were delivered more than once."""
         return {number for number, times in Counter(self.delivered[qos]).items() if times > 1}
 
     def out_of_order(self, qos: int) -> list[tuple[int, int]]:
-        """Neighbours among the first arrivals of which the second was published before the first."""
+        """Return pairs of successive first deliveries whose second message was published before the first."""
         first = list(dict.fromkeys(self.delivered[qos]))
         return [(a, b) for a, b in zip(first, first[1:]) if a > b]
 
-    def repeated_per_life(self) -> list[int]:
-        """How many messages of each life were handled in a later one once more; none twice in one life."""
-        assert len(set(self.handled)) == len(self.handled), "twice in one life"
-        last = dict(sorted((number, life) for life, number in sorted(self.handled)))
-        counts = Counter(life for life, number in self.handled if last[number] > life)
+    def repeated_per_boot(self) -> list[int]:
+        """Return, for each boot, how many of its handled messages were handled again in a later boot.
+
+        Raises AssertionError if a message was handled twice in one boot.
+        """
+        assert len(set(self.handled)) == len(self.handled), "handled twice in one boot"
+        last = dict(sorted((number, boot) for boot, number in sorted(self.handled)))
+        counts = Counter(boot for boot, number in self.handled if last[number] > boot)
         return sorted(counts.values())
 
     def executed(self) -> list[int]:
-        """What the application has carried out."""
+        """Return the numbers of the commands that the device has executed."""
         path = self.folder / "executed"
         return [int(line) for line in path.read_text().split()] if path.exists() else []

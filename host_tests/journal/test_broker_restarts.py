@@ -58,7 +58,7 @@ def acknowledged_before_stop(device: RestartedDevice, stop_times: list[float]) -
     """Return the messages that the broker acknowledged shortly before it was killed."""
     return {
         number
-        for number, when in device.ended.items()
+        for number, when in device.acknowledged.items()
         if any(stop - _UNSAVED_TIME < when < stop + 0.1 for stop in stop_times)
     }
 
@@ -66,7 +66,7 @@ def acknowledged_before_stop(device: RestartedDevice, stop_times: list[float]) -
 def test_no_message_is_lost_or_repeated_if_the_broker_saves_on_shutdown(tmp_path: Path) -> None:
     device, _ = restart_broker(tmp_path, _AUTOSAVE, gently=True)
     assert not device.missing(), device.missing()
-    assert not device.doubled(2) and not device.handled_after_journaled
+    assert not device.duplicates(2) and not device.handled_after_journaled
 
 
 def test_a_killed_broker_with_autosave_loses_only_messages_that_it_acknowledged_last(tmp_path: Path) -> None:

@@ -47,12 +47,12 @@ def test_no_message_is_lost_or_executed_twice_if_the_device_is_killed_200_times(
     # messages of the device: none is lost, QoS 2 arrives once, the order is kept
     assert min(len(device.delivered[1]), len(device.delivered[2]), device.sent) > KILLS, context
     assert not device.missing(), (context, device.missing())
-    assert not device.doubled(2), (context, device.doubled(2))
+    assert not device.duplicates(2), (context, device.duplicates(2))
     assert not device.out_of_order(1) + device.out_of_order(2), context
     # messages to the device: one that is in the journal is not handled again; otherwise at most one per
     # boot is handled again, the one that was being handled
     assert not device.handled_after_journaled, (context, device.handled_after_journaled)
-    assert max(device.repeated_per_life(), default=0) <= 1, (context, device.repeated_per_life())
+    assert max(device.repeated_per_boot(), default=0) <= 1, (context, device.repeated_per_boot())
     # none is executed twice, because the application recognizes a repeated command by its number
     executed = device.executed()
     assert len(set(executed)) == len(executed), context

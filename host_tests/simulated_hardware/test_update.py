@@ -147,7 +147,7 @@ def test_an_invalid_update_is_refused_with_a_reason_and_changes_nothing(
         for payload in (b"", b"{", b"[]", b"7", b"\xff", b"x" * 700):
             client.publish(f"{BASE}/update/set", payload, qos=1)
         observer.wait_until(lambda: client.session.outbox.count == 0)
-        running.wait_for_line("700 bytes, expected 600 at most")
+        running.wait_for_line("700 bytes, expected at most 600")
         for path in (
             "../config.mpy",
             "/app/node.mpy",

@@ -27,7 +27,7 @@ def base64(data):
 
 
 class ScramServer:
-    """Server side of SCRAM (RFC 5802); without `knows_password` its signature is wrong."""
+    """Server side of SCRAM (RFC 5802); if `knows_password` is false, its signature is wrong."""
 
     def __init__(self, knows_password=True):
         self.knows_password = knows_password
@@ -59,7 +59,7 @@ class ScramServer:
 def auth_properties(data, method=b"SCRAM-SHA-256"):
     """Return the properties Authentication Method and Authentication Data, with their length."""
     block = b"\x15" + utf8_string(method) + b"\x16" + utf8_string(data)
-    return bytes((len(block),)) + block  # below 128 bytes
+    return bytes((len(block),)) + block  # shorter than 128 bytes, so one byte encodes the length
 
 
 def auth_packet(reason, data, method=b"SCRAM-SHA-256"):
@@ -107,7 +107,7 @@ class BrokerSimulation(Simulation):
 
     def __init__(self, **options):
         Simulation.__init__(self, **options)
-        self.connack_properties = b""  # without their length
+        self.connack_properties = b""  # without the property length
         self.scram = ScramServer()
         self.packets = []  # (first byte, body) of every received packet
         self.subscription_ids = {}  # Subscription Identifier by topic filter
@@ -133,7 +133,7 @@ class BrokerSimulation(Simulation):
         return answer(stream, first, body) if answer else b""
 
     def received_bodies(self, kind):
-        """Return the bodies of all received packets of a type: the high four bits of the first byte."""
+        """Return the bodies of received packets of type `kind`, as in the first byte: 0x30 for PUBLISH."""
         return [body for first, body in self.packets if first & 0xF0 == kind]
 
     def on_connect(self, stream, first, body):

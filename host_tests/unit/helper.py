@@ -33,7 +33,7 @@ def utf8_string(data):
 
 
 def publish_packet(topic, payload, qos=0, packet_id=0, properties=b"", flags=0):
-    """Return a PUBLISH packet as a broker sends it; `properties` is without its length."""
+    """Return a PUBLISH packet as a broker sends it; `properties` excludes the property length."""
     identifier = bytes((packet_id >> 8, packet_id & 255)) if qos else b""
     block = bytes((len(properties),)) + properties
     return make_packet(0x30 | qos << 1 | flags, utf8_string(topic), identifier, block, payload)

@@ -1,4 +1,4 @@
-"""Decoder of the packets a client writes, as strict as a broker: fields of CONNECT and PUBLISH."""
+"""Strict decoder for the packets that a client writes; it reads the fields of CONNECT and PUBLISH."""
 
 from simulation import Simulation
 
@@ -25,7 +25,7 @@ def split_packets(data):
 
 
 def bodies_of_type(data, kind):
-    """Return the bodies of the packets of a type: the high four bits of the first byte, 0x30 for PUBLISH."""
+    """Return the bodies of the packets of type `kind`, as in the first byte: 0x30 for PUBLISH."""
     return [body for first, body in split_packets(data) if first & 0xF0 == kind]
 
 

@@ -16,7 +16,7 @@ NEVER = 1 << 30
 
 
 class SessionBroker:
-    """A broker whose session survives connections; it implements QoS 1 and 2 after section 4.3.
+    """A broker whose session survives connections; it implements QoS 1 and 2 as in section 4.3.
 
     With `deliver_on_release` it delivers a QoS 2 message at PUBREL, otherwise at PUBLISH (4.3.3
     allows both). It assigns the lowest free packet identifier.
@@ -26,18 +26,18 @@ class SessionBroker:
         self.deliver_on_release = deliver_on_release
         self.limits = b"\x03\x21\x00" + bytes((receive_maximum,))
         self.delivered = {1: [], 2: []}  # payloads by QoS, in the order of delivery
-        self.unreleased = {}  # payloads of QoS 2 messages without PUBREL, by packet identifier
-        self.pending = []  # [packet identifier, payload or None if PUBREL is due, QoS, DUP flag]
+        self.unreleased = {}  # payloads of QoS 2 messages that await PUBREL, by packet identifier
+        self.pending = []  # [packet identifier, payload (None after PUBREC), QoS, DUP flag]
         self.has_session = False
         self.acknowledged = []  # payloads whose PUBACK or PUBREC was received
         self.acked_not_delivered = []  # payloads in `unreleased` when the broker lost its session
-        self.excused_losses = []  # those of them that the client cannot know to be lost
-        self.is_new_session = False  # the client sent only CONNECT in this session
-        self.client_missed_new_session = False  # the client reconnected without noting the new session
-        self.possible_duplicates = []  # payloads sent again in such a session
+        self.excused_losses = []  # payloads of `acked_not_delivered` whose loss the client cannot detect
+        self.is_new_session = False  # so far the client has sent only CONNECT in this session
+        self.client_missed_new_session = False  # the client does not know that its session is new
+        self.possible_duplicates = []  # payloads resent when `client_missed_new_session`
 
     def lose_session(self):
-        """Lose the session; messages without PUBREC move to the next session as new messages."""
+        """Lose the session; messages without PUBREC become new messages in the next session."""
         self.has_session = False
         self.acked_not_delivered += self.unreleased.values()
         self.unreleased.clear()
@@ -94,7 +94,7 @@ class SessionBroker:
             self.is_new_session = True
             self.client_missed_new_session = False
         elif self.is_new_session:
-            # the client did not receive, or did not store, that this session is a new pkt
+            # the client did not receive CONNACK, or did not store that this session is new
             self.excused_losses += self.acked_not_delivered
             self.client_missed_new_session = True
         stream.send_to_client(make_packet(0x20, bytes((present, 0)), self.limits))
@@ -172,7 +172,7 @@ class CuttableStream(SimulatedStream):
 
 
 class DeviceBoot(Simulation):
-    """The device from pkt start to the next power cut."""
+    """The device from one start to the next power cut."""
 
     def __init__(self, history, journal=None, **options):
         self.broker = history.broker
@@ -194,7 +194,7 @@ class DeviceBoot(Simulation):
 
 
 class DeviceHistory:
-    """One device over all its boots: its flash, its broker, and which messages were promised."""
+    """One device over all its boots: its flash, its broker, and the messages that must not be lost."""
 
     def __init__(self, rng, deliver_on_release=False, journal=None, options=None, both_qos=True, flash=None):
         self.rng = rng
@@ -204,18 +204,18 @@ class DeviceHistory:
         self.journal.update(journal or {})
         self.options = options or {}
         self.both_qos = both_qos
-        self.accepted = {1: [], 2: []}  # promised message numbers by QoS: accepted and synced
+        self.accepted = {1: [], 2: []}  # message numbers by QoS, accepted by `publish` and synced
         self.waiting = []  # (qos, number) accepted by `publish`, not synced yet
-        self.uncertain = []  # (qos, number) while `publish` runs
+        self.uncertain = []  # (qos, number) of a `publish` that has not returned
         self.next = 0
         self.handled = []
         self.noted = []  # handled QoS 2 payloads whose records may be unsynced
         self.noted_in_journal = []  # handled QoS 2 payloads whose records are synced
         self.failed = 0
-        self.handled_twice = []  # payloads handled again after that, or after PUBACK or PUBREC
+        self.handled_twice = []  # payloads handled again after a synced record, PUBACK or PUBREC
         self.damaged = False  # whether a test changed the files
         self.broker_loses_session = False
-        self.sent = 0  # number of messages from the broker
+        self.sent = 0  # number of messages sent by the broker
         self.boots = self.cuts = self.rotations = 0
         self.now = None
 
@@ -264,12 +264,12 @@ class DeviceHistory:
         self.now.streams[-1].bytes_left = 0
 
     def step(self, poll=5):
-        """Run pkt iteration of the device's main loop."""
+        """Run one iteration of the device's main loop."""
         self.now.client.poll(poll)
         self.note_promises()
 
     def run(self, steps, wires=(), down=True):
-        """Run pkt boot; returns True if the power failed before `steps` iterations were done."""
+        """Run one boot; returns True if the power failed before `steps` iterations were done."""
         try:
             self.power_on(wires)
             for _ in range(steps):
@@ -289,7 +289,7 @@ class DeviceHistory:
                 self.rotations += self.now.journal.record_log.rotations
 
     def cut(self):
-        """Cut the power; promised messages stay promised."""
+        """Cut the power; messages in `accepted` must still be delivered later."""
         self.cuts += 1
         self.waiting = []
         self.noted = []
@@ -297,7 +297,7 @@ class DeviceHistory:
         self.flash.power_up()
 
     def run_to_completion(self):
-        """Boot a last time and run until no message is in flight."""
+        """Boot one last time and run until no message is in flight."""
         self.power_on()
         for _ in range(400):
             self.step(50)
@@ -316,10 +316,10 @@ class DeviceHistory:
         self.rotations += self.now.journal.record_log.rotations
 
     def check(self):
-        """Check that no promised message is lost, the order is kept, and QoS 2 is delivered once.
+        """Check that no message in `accepted` is lost, the order is kept, and QoS 2 is delivered once.
 
-        A broker that lost its session may deliver a message twice. If it starts a new session and the
-        power fails before the device stores that, packet identifiers of both sessions are confused.
+        A broker that lost its session may deliver a message twice. If it starts a new session and the power
+        fails before the device stores this, the device may take a new message for one of the old session.
         """
         for qos in (1, 2):
             got = self.broker.delivered[qos]
@@ -349,7 +349,7 @@ class DeviceHistory:
 def random_history(seed, boots=8, broker_loses_session=False, failing=False):
     """Run several boots, each ended by a power cut at a random step; returns the history.
 
-    With `broker_loses_session` the broker loses its session at random, with `failing` flash writes fail.
+    With `broker_loses_session` the broker loses its session at random; with `failing` flash writes fail.
     """
     rng = SeededRandom(seed)
     batch = rng.below(3)
@@ -372,7 +372,7 @@ def random_history(seed, boots=8, broker_loses_session=False, failing=False):
 
 
 def cut_at_every_step(every, step=1):
-    """Run pkt workload repeatedly with a power cut at each step of flash access (see `SimulatedFlash`).
+    """Run one workload repeatedly with a power cut at each step of flash access (see `SimulatedFlash`).
 
     Returns the number of steps, and the set of record kinds that were written.
     """

@@ -6,11 +6,11 @@ REAL_FILE_FUNCTIONS = record_log.open if hasattr(record_log, "open") else open, 
 
 
 class PowerCut(BaseException):
-    """The power has failed: no code of the device runs after this."""
+    """The power has failed; the device runs no further code."""
 
 
 class SeededRandom:
-    """Pseudo-random numbers that are the same for a seed on every interpreter."""
+    """Pseudo-random numbers; a seed gives the same sequence on every interpreter."""
 
     def __init__(self, seed):
         self._state = (seed * 7919 + 12345) & 0x3FFFFFFF
@@ -77,7 +77,7 @@ class SimulatedFlash:
         self.removed = []
         self.rng = rng or SeededRandom(1)
         self.steps_left = 1 << 30
-        self.errors = self.writes_before_errors = 0  # number of writes that fail, and of those before
+        self.errors = self.writes_before_errors = 0  # see `fail_after`
         self.failures = 0
         self.syncs = 0
         self.install()
@@ -105,7 +105,7 @@ class SimulatedFlash:
             raise OSError(5, "flash")
 
     def fail_after(self, writes, times):
-        """Let `times` writes fail after `writes` successful ones."""
+        """Make `times` writes fail after `writes` successful ones."""
         self.writes_before_errors, self.errors = writes, times
 
     def content(self, path):

@@ -1,4 +1,4 @@
-"""Simulated clock and network for the real client: its poll loop and reconnect back-off run on them."""
+"""Simulated clock and network for the real client, including its poll loop and reconnect back-off."""
 
 from helper import CONNACK
 from umqtt5.core import connection as module

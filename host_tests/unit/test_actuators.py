@@ -53,7 +53,7 @@ class Pins:
 
 
 def make(*configs):
-    """Return the actuators of these configs, with default fields, and their pins."""
+    """Return the actuators of these configs, with defaults filled in, and their pins."""
     checked = []
     for given in configs:
         config = dict(given)
@@ -212,7 +212,7 @@ def test_a_light_fades():
     light.command(b"ON", 0)
     assert light.run(0) == 20
     light.run(500)
-    assert 0.2 * 65535 < pwm.duties[-1] < 0.3 * 65535  # half the brightness is a quarter of the duty cycle
+    assert 0.2 * 65535 < pwm.duties[-1] < 0.3 * 65535  # half brightness needs a quarter of the duty cycle
     assert light.run(1000) == 1000
     assert pwm.duties[-1] == 65535
     assert pwm.duties == sorted(pwm.duties)

@@ -27,7 +27,7 @@ def scram(password="pencil", **options):
 
 
 def connected_sim(password="pencil", connect=True, **options):
-    """Return a simulation whose client authenticates by SCRAM."""
+    """Return a simulation whose client authenticates with SCRAM."""
     sim = BrokerSimulation(**options)
     sim.client.auth = scram(password)
     if connect:
@@ -36,7 +36,7 @@ def connected_sim(password="pencil", connect=True, **options):
 
 
 class Words:
-    """An authentication method that returns the given answers and stores what it hears."""
+    """An authentication method that returns the given answers and stores the data it receives."""
 
     method = "words"
 
@@ -59,7 +59,7 @@ class Words:
 
 
 class Scripted(BrokerSimulation):
-    """A broker that replies to CONNECT and to each AUTH with the next of its lines."""
+    """A broker that replies to CONNECT and to each AUTH with the next packet of `lines`."""
 
     def __init__(self, *lines, **options):
         BrokerSimulation.__init__(self, **options)
@@ -72,7 +72,7 @@ class Scripted(BrokerSimulation):
 
 
 def fail_to_connect(*lines, **options):
-    """Connect with the method `words` (with options: with none); returns the error and the written bytes."""
+    """Connect with the method `words`, or none if options are given; returns the error and written bytes."""
     sim = Scripted(*lines)
     sim.client.auth = Words(b"one", b"two")
     if options:
@@ -91,7 +91,7 @@ ACCEPTED = make_packet(0x20, b"\x00\x00" + auth_properties(b"done", b"words"))
 def test_the_example_of_rfc_7677_is_computed():
     method = Scram("user", "pencil", random=lambda n: b"")
     method.start()
-    # the nonce of the example is not valid base64, so it replaces the generated one
+    # replace the generated nonce by that of the example
     method._nonce = b"rOprNGfwEbeRWgbNEkqO"
     method._first = b"n=user,r=rOprNGfwEbeRWgbNEkqO"
     final = method.challenge(
@@ -264,7 +264,7 @@ def test_invalid_auth_packets_end_with_a_reason_code():
     """[MQTT-3.15.1-1], [MQTT-3.15.2-1], [MQTT-4.12.0-2]"""
     for line, code in (
         (b"\xf1" + auth_packet(0x18, b"", b"words")[1:], 0x81),
-        (auth_packet(0x00, b"", b"words"), 0x82),  # only CONNACK reports success
+        (auth_packet(0x00, b"", b"words"), 0x82),  # CONNACK reports success, not AUTH
         (auth_packet(0x19, b"", b"words"), 0x82),
         (auth_packet(0x87, b"", b"words"), 0x82),
         (b"\xf0\x00", 0x82),
@@ -515,7 +515,7 @@ def test_a_failed_reauthentication_closes_the_connection():
     assert error.code == 0x80 and sim.streams[0].written.endswith(b"\xe0\x01\x80")
 
     sim = connected_sim()
-    sim.replies[0xF0] = lambda stream, first, body: b"\xe0\x01\x87"  # by the broker
+    sim.replies[0xF0] = lambda stream, first, body: b"\xe0\x01\x87"  # the broker disconnects
     assert raises(MQTTError, sim.client.reauthenticate).code == 0x87
     assert sim.streams[0].closed
 

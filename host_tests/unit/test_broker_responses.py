@@ -78,7 +78,7 @@ def test_a_message_that_a_limit_forbids_is_reported_to_on_ack():
     sim.connect_reply = make_packet(0x20, b"\x00\x00", bytes((len(WORDS) + 2,)), b"\x25\x00" + WORDS)
     sim.broker_listens = True
     sim.client.poll(3000)
-    assert told == [(1, 0x9A, (None,) * 4)]  # because of the broker's Retain Available
+    assert told == [(1, 0x9A, (None,) * 4)]  # the broker does not support retained messages
 
 
 def test_suback_and_unsuback_are_reported_with_their_properties():
@@ -145,7 +145,7 @@ def test_connect_properties_may_exceed_127_bytes():
 
 def test_invalid_connect_properties_raise_value_error():
     for wrong in (
-        pack(session_expiry=1),  # has its own argument
+        pack(session_expiry=1),  # `session_expiry` is an argument of `Client`
         pack(reason_string="x"),
         pack(content_type="x"),
         pack(request_problem_information=0) * 2,

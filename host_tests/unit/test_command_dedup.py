@@ -62,7 +62,7 @@ class Output:
 
 
 class Device:
-    """A device with the switch `lamp`; pass `path` and `output` of an earlier one for a restart."""
+    """A device with the switch `lamp`; to restart it, pass the `path` and `output` of an earlier device."""
 
     def __init__(self, keep=4, path=None, output=None):
         self.output = output or Output()
@@ -140,7 +140,7 @@ def test_the_last_keep_commands_are_known():
     count = len(device.output.written)
     device.receive(Message(b"ON", b"3"))
     assert len(device.output.written) == count
-    device.receive(Message(b"ON", b"0"))  # no longer known
+    device.receive(Message(b"ON", b"0"))  # the device no longer remembers it
     assert len(device.output.written) == count + 1
 
 
@@ -220,7 +220,7 @@ class Stopping:
 
 
 def test_a_power_cut_at_any_byte_does_not_execute_a_command_twice():
-    """TOGGLE is executed at most once, otherwise refused; ON always ends in ON."""
+    """TOGGLE is executed once or refused; after ON the switch is always on."""
     for word, level in ((b"TOGGLE", 1), (b"ON", 1)):
         for cut in range(0, 2 * 192 + 1, 5):
             output = Output()
@@ -240,7 +240,7 @@ def test_a_power_cut_at_any_byte_does_not_execute_a_command_twice():
             else:
                 assert answer["ok"] and output.value() == level
             before = len(output.written)
-            device.receive(Message(b"OFF", b"0"))  # earlier commands are still known
+            device.receive(Message(b"OFF", b"0"))  # the device still remembers earlier commands
             assert len(output.written) == before, cut
             os.remove(PATH)
 

@@ -1,4 +1,4 @@
-"""Check of config.json: defaults, missing and unknown fields, types, pins, error messages with their path."""
+"""Validation of config.json: defaults, missing and unknown fields, types, pins, paths in error messages."""
 
 import json
 import os
@@ -10,7 +10,7 @@ PATH = "test-config.json"
 
 
 class Pins:
-    """The attributes of a board that the check reads."""
+    """The attributes of a board that the validation reads."""
 
     WIFI = False
     READINGS = {"load": None, "uptime": None}
@@ -77,7 +77,7 @@ def test_defaults_are_filled_in():
             "smoothing": 0,
             "dead_band": None,  # each reading is published
             "max_silence": 3600,
-            "precision": None,  # the default of its kind
+            "precision": None,  # the default of the sensor kind
             "qos": 0,
             "expiry": None,
             "retain": False,

@@ -68,7 +68,7 @@ def test_before_connack_only_auth_and_disconnect_are_sent():  # [MQTT-3.1.2-30]
     sim.client.poll(5000)  # no CONNACK arrives
     assert sim.client.publish("a", b"x") is False
     assert [first for first, _ in split_packets(sim.stream.written)] == [0x10, 0xF0]
-    sim.stream.inbox = publish_packet(b"a", b"x", 1, 7)  # a packet that must not arrive now
+    sim.stream.inbox = publish_packet(b"a", b"x", 1, 7)  # a broker must not send PUBLISH before CONNACK
     sim.client.poll(100)
     assert [first for first, _ in split_packets(sim.streams[0].written)] == [0x10, 0xF0, 0xE0]
 

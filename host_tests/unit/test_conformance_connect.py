@@ -56,7 +56,7 @@ def test_the_first_connection_starts_a_new_session():  # [MQTT-3.1.2-4]
     sim.client.connect()
     assert read_connect(sim).flags & 0x02
     assert not read_publishes(sim.stream.written)[0].dup
-    # the session of an earlier run does not belong to the client
+    # the client does not resume a session of an earlier run
     sim = Simulation()
     sim.connect_reply = make_connack(present=1)
     assert raises(MQTTError, sim.client.connect).code == 0x82
@@ -97,7 +97,7 @@ def test_user_name_and_password_are_present_as_their_flags_say():
         for user in (None, "", "me"):
             for password in (None, b"", b"\x00\xff"):
                 options = {"user": user, "password": password}
-                # `ConnectFields` checks that no byte is left over
+                # `packet_reader.Connect` checks that no byte is left over
                 connect = with_will(**options) if will else connect_with(**options)
                 assert connect.flags & 0x80 == (0 if user is None else 0x80)
                 assert connect.flags & 0x40 == (0 if password is None else 0x40)
@@ -258,7 +258,7 @@ def test_a_session_that_the_broker_lost_is_discarded():  # [MQTT-3.2.2-5]
     # unacknowledged messages are published as new messages in the new session
     assert [(m.dup, m.payload) for m in read_publishes(out)] == [(0, b"one"), (0, b"two")]
     assert peer.feed(publish_packet(b"d", b"2", 2, 9)) == make_ack(0x50, 9)
-    assert got == [b"1", b"2"]  # the packet identifier means a new message
+    assert got == [b"1", b"2"]  # the same packet identifier now identifies a new message
 
 
 # ---- the broker's limits
@@ -279,7 +279,7 @@ def refusal(properties, *arguments, **options):
 def test_nothing_is_published_above_the_maximum_qos():  # [MQTT-3.2.2-11]
     for limit, qos in ((0, 1), (0, 2), (1, 2)):
         assert refusal(bytes((0x24, limit)), "a", b"x", qos) == 0x9B
-    # what was accepted before the limit was known
+    # messages accepted before the client knew the limit
     sim = Simulation()
     for qos in (1, 2, 1):
         sim.client.publish("a", b"x", qos)
@@ -314,7 +314,7 @@ def test_no_publish_is_larger_than_the_maximum_packet_size():  # [MQTT-3.2.2-15]
         assert refusal(MAXIMUM_20, "a", b"x" * (room + 1), qos) == 0x95
         peer = connected_peer(MAXIMUM_20 + b"\x22\x00\x04")
         for name in ("a", "topic", "longer"):
-            for _ in range(3):  # with its name and with its alias
+            for _ in range(3):  # with its topic name, then with its alias
                 for size in range(14):
                     try:
                         peer.publish_by_name(
@@ -327,14 +327,14 @@ def test_no_publish_is_larger_than_the_maximum_packet_size():  # [MQTT-3.2.2-15]
                     for m in read_publishes(out):
                         peer.feed(make_ack(0x40 if qos == 1 else 0x50, m.packet_id or 1) if qos else b"")
                         peer.feed(make_ack(0x70, m.packet_id) if qos == 2 else b"")
-    # QoS 0 messages with an alias use other code
+    # QoS 0 messages with an alias take a different code path
     peer = connected_peer(MAXIMUM_20 + b"\x22\x00\x04")
     peer.publish_by_name("topic", b"")
     peer.publish_by_name("topic", b"x" * 12)
     assert largest(peer.read_output()) == 20
     assert raises(MQTTError, peer.publish_by_name, "topic", b"x" * 13).code == 0x95
     assert peer.read_output() == b""
-    # what was accepted before the limit was known
+    # messages accepted before the client knew the limit
     peer = connected_peer()
     peer.publish_by_name("a", b"x" * 30, 1)
     peer.publish_by_name("a", b"y", 1)

@@ -94,7 +94,7 @@ def test_nothing_follows_a_disconnect():  # [MQTT-3.14.4-1]
         peer.subscribe("b", None, 0)
         peer.advance(100_000)
         assert peer.read_output() == b""
-    # packets after one that ends the connection get no reply
+    # packets that follow an invalid packet get no reply
     peer = connected_peer()
     out = peer.feed(b"\xd0\x01\x00" + publish_packet(b"a", b"x", 1, 7) + make_ack(0x62, 8))
     assert out == b"\xe0\x01\x81"

@@ -11,7 +11,7 @@ NOT_UTF8 = (b"\xed\xa0\x80", b"a\xed\xbf\xbf", b"\xff", b"\xc3", b"\xc0\x80", b"
 
 
 def strings(data):
-    """Return functions that pass `data` to the client as each kind of MQTT string."""
+    """Return functions; each passes `data` to the client as one kind of MQTT string."""
     client = Simulation().client
     return (
         lambda: Client("b", client_id=data, transport=print),
@@ -176,7 +176,7 @@ def test_packet_identifiers_are_free_and_not_zero():
                 assert packet_id and packet_id not in [taken_id for taken_id, _ in taken]
                 taken.append((packet_id, kind))
                 asked += 1
-        if len(taken) > 3:  # in another order than sent
+        if len(taken) > 3:  # in a different order than sent
             packet_id, kind = taken.pop(i * 7 % len(taken))
             if kind < 3:
                 peer.feed(make_ack(0x40 if kind == 1 else 0x50, packet_id))
@@ -201,7 +201,7 @@ def test_acknowledgements_have_the_packet_identifier_of_their_message():  # [MQT
 
 
 def test_an_empty_property_list_is_sent_as_length_0():  # [MQTT-2.2.2-1]
-    peer = connected_peer(b"\x29\x00")  # no Subscription Identifiers
+    peer = connected_peer(b"\x29\x00")  # the broker does not support Subscription Identifiers
     peer.publish_by_name("a", b"x")
     peer.publish_by_name("a", b"x", 1)
     peer.subscribe("a", None, 0)
@@ -265,9 +265,9 @@ def test_wildcards_in_a_filter_must_be_whole_levels():  # [MQTT-4.7.1-1], [MQTT-
     for good in ("#", "a/#", "+", "+/a", "a/+", "a/+/b/#", "+/+", "/#", "/+"):
         client.subscribe(good, None)
         client.unsubscribe(good)
-    for bad in ("a#", "a/b#", "#/a", "a/#/b", "##"):  # # is the last level
+    for bad in ("a#", "a/b#", "#/a", "a/#/b", "##"):  # `#` must be the last level
         raises(ValueError, client.subscribe, bad, None)
-    for bad in ("a+", "a/b+/c", "+b", "a/+b", "++"):  # + is a whole level
+    for bad in ("a+", "a/b+/c", "+b", "a/+b", "++"):  # `+` must be a whole level
         raises(ValueError, client.subscribe, bad, None)
 
 

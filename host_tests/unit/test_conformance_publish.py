@@ -83,7 +83,7 @@ def test_an_invalid_qos_raises_value_error_and_sends_nothing():
 
 
 def aliased(slots=3):
-    """Return a peer with topic aliases in both directions (two for sending), and its received topics."""
+    """Return a peer with topic aliases in both directions (two for sending), and the topics it receives."""
     peer = connected_peer(b"\x22\x00\x02")
     peer.cut()
     peer.session.aliases = AliasTable(slots)
@@ -216,7 +216,7 @@ def test_messages_in_flight_never_exceed_the_brokers_receive_maximum():
                 kind = 0x40
                 if open_ones.pop(packet_id) == 2:
                     out = peer.feed(make_ack(0x50, packet_id))
-                    assert out == make_ack(0x62, packet_id)  # PUBREC does not free the quota
+                    assert out == make_ack(0x62, packet_id)  # PUBREC does not increase the send quota
                     kind = 0x70
                 for m in read_publishes(peer.feed(make_ack(kind, packet_id))):
                     open_ones[m.packet_id] = m.qos
@@ -235,7 +235,7 @@ def test_the_send_quota_never_exceeds_its_initial_value():  # [MQTT-4.9.0-1], [M
     for _ in range(5):
         peer.publish_by_name("a", b"x", 1)
     assert len(read_publishes(peer.read_output())) == 2
-    # messages that were unfinished when the connection was lost do not increase it
+    # messages that were unfinished when the connection was lost do not increase the send quota
     assert len(read_publishes(reconnect(peer, b"\x21\x00\x03"))) == 3
 
 

@@ -50,7 +50,7 @@ def acknowledgements(limit=b""):
 
 
 def codes(kind):
-    """Return the reason codes of all packets of a type that the session sends."""
+    """Return the reason codes of all acknowledgements of type `kind` that the session sends."""
     return [body[2] if len(body) > 2 else 0 for first, body in acknowledgements() if first == kind]
 
 
@@ -97,7 +97,7 @@ def test_no_acknowledgement_has_a_reason_string_or_a_user_property():
     """
     found = acknowledgements()
     assert {first for first, _ in found} == {0x40, 0x50, 0x62, 0x70}
-    # at most a packet identifier and a reason code, so none can exceed the broker's limit
+    # each has at most a packet identifier and a reason code, so 5 bytes in total
     assert [body for _, body in found if len(body) > 3] == []
     assert all([2 + len(body) <= 5 for _, body in acknowledgements(b"\x27\x00\x00\x00\x20")])
 
@@ -369,7 +369,7 @@ def test_pubrels_are_sent_in_the_order_of_the_pubrecs():  # [MQTT-4.6.0-4]
     order = (4, 1, 6, 2, 5, 3)
     out = peer.feed(b"".join([make_ack(0x50, i) for i in order]))
     assert out == b"".join([make_ack(0x62, i) for i in order])
-    # the same in a resumed session whose PUBRECs arrive in the order of the messages
+    # the same order applies in a resumed session
     for i in order:
         peer.feed(make_ack(0x70, i))
     order = [peer.publish_by_name("t", b"x", 2) for _ in range(4)]

@@ -112,7 +112,7 @@ def test_a_sensor_has_device_class_unit_and_precision():
 def test_the_expiry_of_a_reading_is_announced():
     found = build(sensor("a", expiry=90), sensor("b"))
     assert found["cmps"]["sensor/a"]["exp_aft"] == 90
-    assert found["cmps"]["sensor/b"]["exp_aft"] == 0  # never
+    assert found["cmps"]["sensor/b"]["exp_aft"] == 0  # readings never expire
 
 
 def test_health_and_signal_are_diagnostic_entities():
@@ -162,7 +162,7 @@ def test_removed_entities_are_withdrawn_until_the_puback():
     clean()
     prepare(sensor("a"), sensor("b"), actuators=[lamp()])
     discovery_files.replace_file("discovery.new", "discovery.sent")
-    for _ in range(2):  # the power fails before the broker has it
+    for _ in range(2):  # the power fails before the broker has the message
         prepare(sensor("a"))
         found = read("discovery.new")[1]["cmps"]
         assert found["sensor/b"] == {"p": "sensor"} and found["switch/lamp"] == {"p": "switch"}

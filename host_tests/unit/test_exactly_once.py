@@ -8,13 +8,13 @@ from umqtt5.core.topics import Topic
 
 
 class Broker:
-    """A broker whose session survives connections; it implements QoS 2 after section 4.3.3."""
+    """A broker whose session survives connections; it implements QoS 2 as in section 4.3.3."""
 
     def __init__(self, peer):
         self.peer = peer
-        self.unreleased = []  # packet identifiers without PUBREL
+        self.unreleased = []  # packet identifiers that await PUBREL
         self.delivered = []  # delivered payloads
-        self.pending = []  # [packet identifier, payload or None if PUBREL is due]
+        self.pending = []  # [packet identifier, payload (None after PUBREC)]
         self.began = False
         self.inbox = b""
         self.bytes_left = 0  # number of bytes, in both directions, until the connection is cut
@@ -132,7 +132,7 @@ def exchange(cuts):
     assert peer.session.state == CONNECTED
     assert broker.delivered == [b"x", b"y", b"z"], (cuts, broker.delivered)
     assert got == [b"x", b"y", b"z"], (cuts, got)
-    assert sorted(ended) == [(1, 0), (2, 0), (3, 0)], (cuts, ended)  # every publish once
+    assert sorted(ended) == [(1, 0), (2, 0), (3, 0)], (cuts, ended)  # each message is reported once
     assert broker.pending == [] and broker.unreleased == []
     assert not peer.session.outbox.count and 1 not in list(peer.session.received_ids)
     assert peer.session._send_quota == 65535
@@ -253,7 +253,7 @@ def test_pubrels_are_not_limited_by_the_quota():  # [MQTT-3.3.4-8]
     peer.session.connection_lost()
     _, out = peer.connect(make_packet(0x20, b"\x01\x00\x03\x21\x00\x01"))
     assert out == b"\x62\x02\x00\x02\x62\x02\x00\x03"
-    assert peer.feed(b"\x70\x02\x00\x02") == b""  # the other PUBREL still fills the window of one
+    assert peer.feed(b"\x70\x02\x00\x02") == b""  # the other PUBREL still uses the Receive Maximum of 1
     assert peer.feed(b"\x70\x02\x00\x03") == make_packet(0x3C, utf8_string(b"a"), b"\x00\x01\x00x")
 
 

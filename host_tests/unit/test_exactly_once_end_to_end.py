@@ -12,7 +12,7 @@ from umqtt5.core.topics import Topic
 
 UP, DOWN = 0, 1
 NEVER = (UP, 1 << 20)
-# every pair of cuts on CPython; the slower VMs test every seventh position
+# CPython tests every position of the first of two cuts; the slower VMs test every seventh
 STEP = 1 if sys.implementation.name == "cpython" else 7
 PAYLOADS = (b"v", b"w", b"x", b"y")
 
@@ -24,8 +24,8 @@ class BrokerSide:
         self.peer = peer
         self.taken = taken  # called with each received payload
         self.limits = b"\x03\x21\x00" + bytes((receive_maximum,))
-        self.unreleased = []  # packet identifiers without PUBREL
-        self.pending = []  # [packet identifier, payload or None if PUBREL is due, sent, sent before]
+        self.unreleased = []  # packet identifiers that await PUBREL
+        self.pending = []  # [packet identifier, payload (None after PUBREC), sent, sent before]
         self.began = False
         self.passed = [0, 0]  # number of bytes in each direction
 
@@ -113,7 +113,7 @@ class BrokerSide:
 
 
 def exchange(publisher_cuts, receiver_cuts, receive_maximum=4):
-    """Send all messages from publisher to receiver; the connections are cut as listed, the last ones are not.
+    """Send all messages from publisher to receiver; after the listed cuts, a last connection is not cut.
 
     Returns the number of bytes by direction for the publisher's and the receiver's last connection.
     """
@@ -125,7 +125,7 @@ def exchange(publisher_cuts, receiver_cuts, receive_maximum=4):
         peer.session.session_expiry = 100
     publisher.session.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
     s = receiver.subscribe("down", lambda m: got.append(m.payload), 2)
-    s.needs_send = False  # as if SUBACK was received
+    s.needs_send = False  # as if SUBACK had been received
     right = BrokerSide(receiver, 4)
     left = BrokerSide(publisher, receive_maximum, right.send)
     for payload in PAYLOADS[:3]:
@@ -153,7 +153,7 @@ def exchange(publisher_cuts, receiver_cuts, receive_maximum=4):
 
 
 def places():
-    """Return every position of a cut: each byte of each direction, by connection."""
+    """Return the possible cuts of each of the two connections: every byte position in each direction."""
     wires = exchange([], [])
     return [[(way, n) for way in (UP, DOWN) for n in range(wire[way] + 1)] for wire in wires]
 

@@ -1,4 +1,4 @@
-"""Invalid packets from a broker, at once and byte by byte: each ends in a DISCONNECT with a reason code.
+"""Invalid packets from a broker, whole and byte by byte: each causes a DISCONNECT with a reason code.
 
 If the standard names no reason code, both Malformed Packet and Protocol Error are correct (4.13.1).
 """
@@ -17,7 +17,7 @@ PROTOCOL = (0x82,)
 EITHER = (0x81, 0x82)
 TOO_LARGE = (0x95,)
 RX, INFLIGHT, ALIASES = 128, 4, 2
-HELD = 9  # packet identifier of a received QoS 2 message without PUBREL
+HELD = 9  # packet identifier of a received QoS 2 message that awaits PUBREL
 
 
 def connecting(**options):
@@ -335,7 +335,7 @@ def scene(first):
 
 
 def blocks():
-    """Yield each invalid property block: name, first byte, block, packet parts, valid reason codes."""
+    """Yield each invalid property block as (name, first byte, block, packet parts, allowed reason codes)."""
     for identifier, value, where in PROPERTY_TABLE:
         block = bytes((identifier,)) + value
         for name, first, before, behind in PACKETS:
@@ -504,7 +504,7 @@ def test_a_header_that_fits_into_rx_is_accepted_and_a_larger_one_ends_with_0x95(
             for piece in (1000, 30, 1):
                 sim, got = streaming_client()
                 topic = utf8_string(b"t" * size)
-                # three bytes are the first byte and the length
+                # the fixed header has three bytes: the first byte and the remaining length
                 if 3 + len(topic + properties) <= HEAD:
                     deliver(sim, large(0x30, topic + properties, 400), piece)
                     assert len(got) == 1 and sim.client.is_connected, (size, properties)

@@ -13,7 +13,7 @@ FAST = sys.implementation.name == "cpython"
 
 
 def history(**journal):
-    """Return a device history without randomness."""
+    """Return a `DeviceHistory` with fixed seeds."""
     hist = DeviceHistory(SeededRandom(1), journal=journal, flash=SimulatedFlash(SeededRandom(1)))
     hist.broker.limits = b"\x03\x21\x00\x0a"
     return hist
@@ -112,7 +112,7 @@ def test_a_known_packet_identifier_without_dup_is_a_new_message_after_a_reboot()
     hist.power_on()
     hist.step(50)
     hist.disconnect_network()
-    hist.now.streams[-1].bytes_left = 5  # PUBREC is cut power_off
+    hist.now.streams[-1].bytes_left = 5  # enough for PUBREC (4 bytes), but for nothing after it
     hist.now.streams[-1].inbox += publish_packet(b"down", b"1", 2, 1)
     hist.now.client.poll()
     assert hist.handled == [1]
@@ -256,7 +256,8 @@ def test_a_streamed_payload_is_not_stored_but_its_packet_identifier_is():
 
 
 def test_sync_every_limits_the_number_of_syncs():
-    # hist sync per QoS 1 message, whose end is synced with the next hist; QoS 2 syncs also before PUBREL
+    # one sync per QoS 1 message, whose acknowledgement is synced with the next message;
+    # a QoS 2 message has a second sync, before its PUBREL
     for every, syncs in ((1, 30), (5, 7), (1000, 2)):
         hist = history(sync_every=every, sync_ms=2000, size=6000)
         hist.options = {"inflight": 20, "outbox": 1500}

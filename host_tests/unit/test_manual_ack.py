@@ -43,7 +43,7 @@ def test_a_message_is_acknowledged_when_the_application_calls_ack():
     assert take_written(sim) == b"\x40\x02\x00\x01"
     assert sim.client.ack(sim.tokens[1])
     assert take_written(sim) == b"\x50\x02\x00\x02"
-    assert not sim.client.ack(sim.tokens[1])  # twice
+    assert not sim.client.ack(sim.tokens[1])  # a second time
     assert take_written(sim) == b""
 
 

@@ -10,7 +10,7 @@ CONNACK_RESUMED = b"\x20\x03\x01\x00\x00"
 
 
 def test_a_persistent_session_resumes():
-    """Session Present 1: another client raises and can never connect again."""
+    """If Session Present is 1, another client raises an exception and can never connect again."""
     sim = Simulation()
     sim.client.connect()
     sim.connect_reply = CONNACK_RESUMED
@@ -94,7 +94,7 @@ def test_a_stalled_connection_does_not_block_publishing():
         sim.client.poll(50)
         assert sim.now - before <= 51
         assert sim.now - start < 4000
-    assert refused  # `publish` reports it
+    assert refused  # `publish` returns False if `tx` is full
 
 
 def test_a_refused_message_is_published_once():
@@ -110,7 +110,7 @@ def test_a_refused_message_is_published_once():
 
 
 def test_the_brokers_limits_are_obeyed():
-    """All five other clients ignore these limits of CONNACK, and the Assigned Client Identifier."""
+    """All five other clients ignore these limits in CONNACK and the Assigned Client Identifier."""
     sim = Simulation()
     sim.client.session.client_id = b""
     limits = b"\x27\x00\x00\x00\x32\x24\x00\x25\x00\x13\x00\x07\x12\x00\x03abc"

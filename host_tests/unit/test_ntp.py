@@ -57,7 +57,7 @@ class Socket:
 
 
 def server(seconds, first=0x24, stratum=1, timestamp=None):
-    """A time server: a function that returns the response to a request."""
+    """Return a time server: a function that returns the response to a request."""
 
     def respond(request):
         since_1900 = (seconds + 2208988800) & 0xFFFFFFFF
@@ -68,7 +68,7 @@ def server(seconds, first=0x24, stratum=1, timestamp=None):
 
 
 def make_client(**servers):
-    """A client of these servers and of one that DNS does not know, the times it has set, and the network."""
+    """Return a client of these servers and one unknown host, the times that it sets, and the network."""
     ntp.socket = network = Network(**servers)
     ntp.unix_time = lambda: 0  # the clock was never set
     set_to = []

@@ -156,7 +156,7 @@ def test_a_log_with_another_magic_is_not_read():
 
 
 def work(owner, synced):
-    """Store values of four numbers until the file was rotated several times; sync every third value."""
+    """Store values of four numbers until the file has been rotated several times; sync every third value."""
     for i in range(40):
         owner.set(i % 4, b"%d " % i + b"x" * (i % 9))
         if i % 3 == 0:
@@ -181,7 +181,7 @@ def test_a_power_cut_at_every_step_keeps_all_synced_records():
         found = [int(value.split(b" ")[0]) for value in Owner().values.values()]
         newest = max(found) if found else -1
         assert newest >= synced[-1], (cut, newest, synced[-1])
-        # the older values of that time are complete
+        # the values before the newest are complete
         assert sorted(found) == [i for i in range(max(0, newest - 3), newest + 1)], (cut, found)
 
 

@@ -136,7 +136,7 @@ def bme(chip=0x60, t=519888, p=415148, h=30000):
 
 
 def percent(t, h):
-    """Return the humidity by the floating-point formula of the data sheet."""
+    """Return the humidity according to the floating-point formula of the data sheet."""
     t1, t2, t3 = TRIM[:3]
     h1, h2, h3, h4, h5, h6 = HUMIDITY
     a = (t / 16384 - t1 / 1024) * t2
@@ -149,7 +149,7 @@ def percent(t, h):
 def test_bme280_computes_the_example_of_the_data_sheet():
     bus = bme()
     driver = bme280.Bme280(bus, 0x76)
-    assert driver.start() >= 10  # ms; 9.3 by appendix 9.1
+    assert driver.start() >= 10  # ms; appendix 9.1 gives 9.3
     t, h, p = measured(driver)
     assert abs(t - 25.08) < 0.001
     assert abs(p - 1006.5327) < 0.0005

@@ -58,7 +58,7 @@ def test_a_line_that_sends_continuously_does_not_block_the_handshake():
     line = Line()
     line.more = True
     stream = serial.wrap(line)("uart", 1883)
-    assert stream.do_handshake() == 1 and stream.do_handshake() == 1  # the client's timeout ends it
+    assert stream.do_handshake() == 1 and stream.do_handshake() == 1  # the client's timeout ends this wait
     line.more = False
     assert stream.do_handshake() == 0
 

@@ -5,7 +5,8 @@ from umqtt5.core.states import CLOSING, CONNECTED
 from umqtt5.core.topics import Topic
 from umqtt5.optional.topic_aliases import AliasTable
 
-CONNECTED_MAX_20 = make_packet(0x20, b"\x00\x00\x06\x21\x00\x02\x22\x00\x02")  # window 2, aliases 2
+# Receive Maximum 2, Topic Alias Maximum 2
+CONNECTED_MAX_20 = make_packet(0x20, b"\x00\x00\x06\x21\x00\x02\x22\x00\x02")
 
 
 def connected(connack=CONNACK, **options):
@@ -16,7 +17,7 @@ def connected(connack=CONNACK, **options):
 
 
 def subscribed(topic_filter="a/+", qos=1, **options):
-    """Return a connected peer with one subscription, and the list of its (topic, payload)."""
+    """Return a connected peer with one subscription, and the list of the (topic, payload) it receives."""
     peer = connected(**options)
     got = []
     peer.subscribe(topic_filter, lambda m: got.append((m.topic, m.payload)), qos)
@@ -180,7 +181,7 @@ def test_topic_aliases_end_with_their_connection():  # [MQTT-3.3.2-7]
 def test_topics_as_short_as_an_alias_get_no_alias():
     peer = connected(make_packet(0x20, b"\x00\x00\x08\x22\x00\x05\x27\x00\x00\x00\x14"))
     topic = Topic("a/b")
-    for _ in range(2):  # so a message that fits the Maximum Packet Size always fits
+    for _ in range(2):  # the same payload fits the Maximum Packet Size both times
         assert peer.publish(topic, b"x" * 12)
         assert peer.read_output() == make_packet(0x30, utf8_string(b"a/b"), b"\x00" + b"x" * 12)
 
@@ -209,7 +210,7 @@ def test_qos_1_messages_are_kept_until_puback():  # [MQTT-4.3.2-1], [MQTT-4.3.2-
     peer.feed(b"\x40\x03\x00\x02\x97")
     assert acks == [(1, 0), (2, 0x97)]
     assert peer.session.outbox.count == 0
-    assert peer.read_output() == b""  # a reason code of an error completes the message, too [MQTT-4.4.0-2]
+    assert peer.read_output() == b""  # an error code also completes the message [MQTT-4.4.0-2]
 
 
 def test_the_brokers_receive_maximum_limits_messages_in_flight():  # [MQTT-3.3.4-7], [MQTT-4.9.0-2]
@@ -763,7 +764,7 @@ def test_a_connection_that_only_sends_is_pinged():
 
 
 def wait_for_timeout(peer, ms):
-    """Advance the clock until the session raises OSError, within `ms` but after half of it.
+    """Advance the clock until the session raises OSError; this must take between `ms` / 2 and `ms`.
 
     Returns the text of the error.
     """

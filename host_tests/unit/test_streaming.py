@@ -324,7 +324,7 @@ def test_a_malformed_header_of_a_large_message_ends_with_a_reason_code():
 
 
 def test_a_streamed_message_is_acknowledged_despite_reports_in_between():
-    """A report to the application between two pieces does not end the message."""
+    """The session may report to callbacks between two pieces; this does not end the message."""
     for qos, answer in ((1, b"\x40\x02\x00\x09"), (2, b"\x50\x02\x00\x09")):
         sim = Simulation(rx=256, session_expiry=100)
         sink = Sink()

@@ -106,7 +106,7 @@ def test_power_commands_switch_and_get_a_reply():
         sent = harness.send("POWER1", payload)
         assert sent == [("stat/dut/RESULT", '{"POWER1":"%s"}' % on), ("stat/dut/POWER1", on)]
         assert harness.lamp.state() == on
-    assert harness.commands.runs == 5  # so that the device publishes its own state topic, too
+    assert harness.commands.runs == 5  # `Commands.run` publishes the state topic of the device
     harness.send("power", b"0")
     assert harness.lamp.state() == "OFF"
     harness.send("POWER2", b"ON")  # only switches and valves are numbered

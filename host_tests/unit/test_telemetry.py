@@ -8,7 +8,7 @@ from umqtt5.core.topics import Topic
 
 
 class Driver:
-    """A sensor whose next value or error the test sets."""
+    """A sensor; the test sets its next value or error."""
 
     quantities = (("x", "V", "voltage", 2, "measurement"),)
 
@@ -211,7 +211,7 @@ def test_another_failure_and_the_recovery_are_reported():
     assert harness.advance(10_000) == ["ValueError: wrong checksum"]
     harness.driver.fails = None
     assert harness.advance(20_000) == ["1.00"]
-    assert harness.advance(10_000) == ["1.00"]  # at its period again
+    assert harness.advance(10_000) == ["1.00"]  # at the normal period again
 
 
 def test_a_failure_while_offline_is_reported_after_reconnecting():

@@ -1,4 +1,4 @@
-"""TLS: contexts, PEM files, and the TLS stream of MicroPython (host_tests/transports has real brokers)."""
+"""TLS: contexts, PEM files, and the TLS stream of MicroPython (host_tests/transports uses real brokers)."""
 
 import sys
 

@@ -176,7 +176,7 @@ def test_a_damaged_slot_file_selects_a_valid_version():
             file.write("b a 0\n"[:cut])
         assert slot.read() == ("a", ".", slot.CONFIRMED)
     clean()
-    with open("slot.new", "w") as file:  # FAT: the old file is removed, the new one not yet renamed
+    with open("slot.new", "w") as file:  # on FAT, the old file is removed before the new one is renamed
         file.write("b a 0\n")
     assert slot.read() == ("b", "a", 0)
     for rot in ("", "b", "b a", "b a x", "\0\0\0"):
@@ -205,7 +205,7 @@ def test_a_version_is_selected_after_all_files_are_stored():
 def test_repeated_and_unrequested_chunks_are_ignored():
     client, device, parts = start_download()
     take = client.handlers["p/dut/update/chunk"]
-    take(Message(b"\x00\x00\x00\x00\x00\x63" + parts[0][99:]))  # at an offset it did not request
+    take(Message(b"\x00\x00\x00\x00\x00\x63" + parts[0][99:]))  # at an offset that the device did not request
     take(Message(b"\x00\x07\x00\x00\x00\x00hello"))
     half = b"\x00\x00\x00\x00\x00\x00" + parts[0][:40]
     take(Message(half))
@@ -281,7 +281,7 @@ def test_a_version_is_confirmed_after_being_connected_for_a_time():
     device.run(10_000)
     device.run(39_999)
     assert slot.read() == ("a", ".", 1) and state(client)["state"] == "trying"
-    client.is_connected = False  # a lost connection restarts the time
+    client.is_connected = False  # a lost connection restarts the confirmation period
     device.run(39_999)
     client.is_connected = True
     device.run(45_000)

@@ -23,7 +23,7 @@ class Below:
         self.room = 1 << 20  # number of bytes that it accepts before it returns None
         self.writes = self.closes = 0
         self.closed_by_broker = False
-        self.eager = True  # whether consecutive reads return data
+        self.eager = True  # if False, every second read returns None
         self._rest = False
 
     def readinto(self, buf, n):
@@ -120,7 +120,7 @@ def decoded(data):
 
 
 def read(stream, most=10000):
-    """Read as the session does; returns the data, and the None or 0 that ended it."""
+    """Read as the session does; returns the data and the final None or 0."""
     got = []
     buf = bytearray(most)
     while True:

@@ -6,7 +6,7 @@ from app.node import wifi
 
 
 class Wlan:
-    """The documented part of `network.WLAN` that is used; a test sets `joined`."""
+    """The methods of `network.WLAN` that `Wifi` uses; a test sets `joined`."""
 
     def __init__(self, interface):
         assert interface == "station"
@@ -75,7 +75,7 @@ def test_after_a_loss_the_driver_has_20_s_to_rejoin():
     Clock.now += 100_000
     Wlan.last.joined = True
     assert here.connect()
-    Wlan.last.joined = False  # the Wi-Fi driver rejoins by itself within some time
+    Wlan.last.joined = False  # the Wi-Fi driver gets 20 s to rejoin by itself
     Clock.now += 1000
     assert not here.connect()
     assert len(Wlan.last.tries) == 1

@@ -15,7 +15,7 @@ _NO_SPACE = "the file system of the board is full. To see its files: make ls. To
 _REMEDIES = (
     (
         "failed to access",
-        "cannot open the port. Close other programs that use it, or plug the board in, then try again",
+        "another program uses the port: close it. Or the board is unplugged: plug it in. Then try again",
     ),
     (
         "no device found",
