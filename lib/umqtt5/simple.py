@@ -1,14 +1,14 @@
-"""umqtt.simple compatible API over MQTT 5.0: a program only changes its import line.
+"""API compatible with umqtt.simple, over MQTT 5.0: only the import line of a program changes.
 
     from umqtt5.simple import MQTTClient
 
-Unlike umqtt.simple, each wait except `wait_msg` ends after `MQTTClient.TIMEOUT` ms with an OSError. With a
+Unlike in umqtt.simple, each wait except `wait_msg` ends after `MQTTClient.TIMEOUT` ms with an OSError. With a
 `keepalive`, the client sends pings while it waits for messages. With `clean_session=False` unacknowledged
 messages are sent again after `reconnect`. `umqtt5.robust` reconnects by itself.
 
 The amount of memory is fixed. `RX` is the size of the largest packet that the client can receive. CONNECT
-announces it, so the broker does not send larger packets. `OUTBOX` limits the messages of QoS 1 and 2. Both
-are attributes of the class: set them before you create a client.
+announces it, so the broker does not send larger packets. `OUTBOX` is the size of the buffer for
+unacknowledged messages of QoS 1 and 2. Both are attributes of the class: set them before you create a client.
 """
 
 import sys
@@ -31,15 +31,18 @@ _NEVER_EXPIRES = 0xFFFFFFFF  # Session Expiry Interval
 
 
 class MQTTException(Exception):
-    """Refusal by the broker; `args[0]` is its reason code of MQTT 5.0 (section 2.4), not of MQTT 3.1.1."""
+    """The broker refused a request.
+
+    `args[0]` is the MQTT 5.0 reason code (section 2.4), not one of MQTT 3.1.1.
+    """
 
 
 class _Connected(Exception):
-    """Ends a poll at CONNACK, so that packets after it are left to `wait_msg`."""
+    """Ends a poll at CONNACK, so that `wait_msg` handles the packets after it."""
 
 
 class MQTTClient:
-    """The client of umqtt.simple. `ssl` is an SSLContext, see `tls.context`.
+    """Client with the API of umqtt.simple. `ssl` is an SSLContext, see `tls.context`.
 
     `ssl=True` is supported for older programs. Then `ssl_params` may have `cadata`, `cert` and `key`; without
     `cadata` the broker's certificate is not checked.
@@ -49,7 +52,7 @@ class MQTTClient:
     TX = 2048  # bytes, transmit buffer
     OUTBOX = 4096  # bytes, messages of QoS 1 and 2
     TIMEOUT = 10000  # ms, maximum of each wait
-    TRANSPORT = None  # as the argument `transport` of `Client`
+    TRANSPORT = None  # passed to `Client` as `transport`
     DELAY = 2  # seconds between two tries to reconnect
     DEBUG = False  # whether `log` prints
 
@@ -82,7 +85,7 @@ class MQTTClient:
         self._arguments = None  # arguments of the `publish` that waits for room
         self._subscription = None  # subscription whose SUBACK `subscribe` waits for
         self._packet_id = 0  # packet identifier of the message that `publish` waits for
-        self._reason = 0  # reason code of that acknowledgement, -1 before it has arrived
+        self._reason = 0  # reason code of its acknowledgement, -1 until it arrives
 
     @property
     def sock(self):
@@ -144,7 +147,7 @@ class MQTTClient:
         client.on_state = self._on_state
         client.on_ack = self._on_ack
         client.on_error = self._on_error
-        # all messages go to the callback, also those of a session that an earlier program has begun
+        # all messages go to the callback, including those of a session that an earlier program began
         client.session.subscriptions.dispatch = self._on_message  # type: ignore[method-assign]
         return client
 
@@ -181,7 +184,7 @@ class MQTTClient:
         self._client._flush_now()
 
     def publish(self, topic, msg, retain=False, qos=0):
-        """Publish a message. At QoS 1 and 2 it waits for the acknowledgement, except in the callback.
+        """Publish a message. At QoS 1 and 2 the call waits for the acknowledgement, except in the callback.
 
         Raises MQTTException if the broker refuses the message, OSError if the connection is lost or a timeout
         expires. After an OSError a message of QoS 1 or 2 is sent again after `reconnect`.
@@ -233,7 +236,7 @@ class MQTTClient:
         start = client._ticks_ms()
         while not done():
             left = timeout - ((client._ticks_ms() - start) & _MASK)
-            was_paused = client.session.rx_paused  # then this poll only handles data received earlier
+            was_paused = client.session.rx_paused  # if so, this poll only handles data received earlier
             idle = client._poll_once()
             self._raise_error()
             if done():
@@ -281,7 +284,7 @@ class MQTTClient:
         error = self._error
         if error is not None:
             if self._client is None or self._client.is_connected:
-                self._error = None  # the callback has raised it: report it once
+                self._error = None  # it comes from the callback: raise it only once
             raise error
 
     def _on_connected(self):
@@ -291,7 +294,7 @@ class MQTTClient:
 
     def _on_state(self, client, connected, error):
         if not connected:
-            client._should_connect = False  # the program reconnects
+            client._should_connect = False  # the program itself must call `reconnect`
             if isinstance(error, MQTTError):
                 error = OSError(ECONNRESET, str(error))
             self._error = error or OSError(ECONNRESET, "closed")

@@ -1,4 +1,4 @@
-"""Streaming, sending: publish a payload that is larger than the buffers, read piece by piece."""
+"""Streaming send: publish a payload that is larger than the buffers, by reading it in pieces."""
 
 from errno import EIO
 
@@ -14,14 +14,14 @@ _STREAMED = const(0x3FFFFFFF)  # body size of a message whose payload is not in 
 
 
 def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
-    """Publish `size` bytes that `reader.readinto(buf)` returns, while the client polls.
+    """Publish `size` bytes, which the client reads with `reader.readinto(buf)` while it polls.
 
-    Returns what `Client.publish` returns, and a false value if another payload is being sent. At QoS 1 and 2
-    `reader` needs `seek`, because after a reconnect the payload is read again from its first byte. `on_ack`
-    reports the end. If the reader fails, can't be read again or returns fewer than `size` bytes, the message
-    ends with reason code 0x80. If it fails or returns too few bytes, the connection ends as well, because a
-    packet that has begun can't be cancelled. The buffer has 256 bytes, or more if topic and properties need
-    more.
+    Returns the same as `Client.publish`, and a false value if another payload is still being sent. At QoS 1
+    and 2 `reader` needs `seek`, because after a reconnect the payload is read again from its first byte.
+    `on_ack` reports when the message is acknowledged or has failed. If the reader fails, can't be read again
+    or returns fewer than `size` bytes, the message ends with reason code 0x80. If it fails or returns too few
+    bytes, the connection ends as well, because a packet that has begun can't be cancelled. The buffer has 256
+    bytes, or more if topic and properties need more.
 
     Raises what `Client.publish` raises.
     """
@@ -49,7 +49,7 @@ def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
 
 
 def is_sending(client):
-    """Return True while a payload of `send` is being sent; at QoS 1 and 2 until it is acknowledged."""
+    """Return True while `send` has a payload to send; at QoS 1 and 2 until PUBACK or PUBREC arrives."""
     return client.session.stream_source is not None
 
 
@@ -66,8 +66,8 @@ class _Source:
         self._properties = properties
         self._start = reader.tell() if slot >= 0 and hasattr(reader, "tell") else 0
         self._piece = bytearray(max(_PIECE, 24 + len(topic.name) + len(properties)))
-        self._left = -1  # bytes to read in this connection, -1 before the packet has begun
-        self._is_unread = True  # nothing was read from the reader
+        self._left = -1  # bytes left to read in this connection, -1 before the packet is begun
+        self._is_unread = True  # nothing has been read from the reader yet
 
     def more(self):
         """Give the session its next block; return False if there is none now."""
@@ -77,15 +77,15 @@ class _Source:
         outbox, slot = session.outbox, self._slot
         if slot < 0:
             if self._left >= 0:
-                return self._end()  # it is written, or the connection is lost
+                return self._end()  # the payload is written, or the connection is lost
         else:
             state = outbox.states[slot]
             if outbox.body_sizes[slot] != _STREAMED or (state != QUEUED and state != SENT):
-                return self._end()  # it is acknowledged
+                return self._end()  # the message is acknowledged or has ended
             if session._send_quota < 1 or outbox.oldest(QUEUED) != slot:
                 return False
         if session.state != CONNECTED or session._tx_at < session._tx_end:
-            return False  # a packet in `tx` may set up the alias that this one uses
+            return False  # a packet in `tx` may set up the alias that this message uses
         return self._begin()
 
     def _begin(self):
@@ -116,7 +116,10 @@ class _Source:
         return True
 
     def _read_piece(self):
-        """Make the next piece the block to write. Raises OSError if the reader has no more bytes."""
+        """Read the next piece and make it the block to write.
+
+        Raises OSError if the reader has no more bytes.
+        """
         self._is_unread = False
         n = min(self._left, len(self._piece))
         try:

@@ -1,10 +1,10 @@
-"""TLS transport (section 5.4): `context()` makes an SSLContext, `wrap()` puts TLS over another transport.
+"""TLS transport (section 5.4): `context()` creates an SSLContext, `wrap()` runs TLS over another transport.
 
 `Client(ssl=)` loads this module.
 
-from umqtt5 import Client, tls
+    from umqtt5 import Client, tls
 
-client = Client("broker.local", ssl=tls.context(ca="ca.pem"))
+    client = Client("broker.local", ssl=tls.context(ca="ca.pem"))
 """
 
 import sys
@@ -18,19 +18,19 @@ from .optional.permanent_error import PermanentError
 _VERIFY_FAILED = const(-0x2700)  # error numbers of mbedTLS
 _FATAL_ALERT = const(-0x7780)
 
-_MAX_REFUSALS = const(3)  # minimum number of refusals in a row for a PermanentError
+_MAX_REFUSALS = const(3)  # with this many refusals in a row or more, the error is a PermanentError
 
 
 def context(ca=None, cert=None, key=None, verify=True):
     """Return an SSLContext for `Client(ssl=)`.
 
-    `ca` contains the certificates of the authorities that may sign the broker's certificate. The host name
-    in that certificate is checked as well. `cert` and `key` are a client certificate and its private key,
-    for a broker that asks for them. Each is a path (str) or the content of a file (bytes), PEM or DER.
-    MicroPython sends one certificate and no chain. CPython accepts `cert` and `key` as PEM only.
+    `ca` contains the certificates of the authorities that may sign the broker's certificate. The host name in
+    that certificate is checked as well. `cert` and `key` are a client certificate and its private key, for a
+    broker that asks for them. Each is a path (str) or the content of a file (bytes), in PEM or DER format.
+    MicroPython sends a single certificate, without a chain. CPython accepts `cert` and `key` as PEM only.
 
-    Without `ca`, `verify=False` is required: the connection is encrypted, but its other end may be anyone.
-    Raises ValueError, or OSError if a file can't be read.
+    Without `ca`, `verify=False` is required: the connection is encrypted, but the other end is not
+    authenticated. Raises ValueError, or OSError if a file can't be read.
     """
     _check_arguments(ca, cert, key, verify)
     import ssl
@@ -85,14 +85,14 @@ def _ders(data, label):
 def wrap(transport, context, server_hostname=None):
     """Return a transport that speaks TLS over another transport. `context` is an SSLContext.
 
-    `server_hostname` is the name that the broker's certificate must have; None for the `host` of `Client`.
-    The handshake does not block: it continues with each piece that arrives. The computation for one piece
-    blocks. On CPython and below a WebSocket the timeout `connect` limits the handshake, otherwise the timeout
-    `connack`.
+    `server_hostname` is the name that the broker's certificate must contain; None means the `host` of
+    `Client`. The handshake does not wait for the network: it continues whenever data arrives. Only the
+    computation for each step blocks. The timeout `connect` limits the handshake on CPython, and if a
+    WebSocket runs over TLS. Otherwise the timeout `connack` limits it.
 
-    If the certificate does not verify, or the broker refuses the client with an alert, the connection fails
-    with OSError. From the third failure in a row on, it fails with PermanentError. The first failures may be
-    due to a transmission error or a clock that is not set yet. Raises TypeError if `context` is not an
+    If the certificate is not valid, or the broker refuses the client with an alert, the connection fails with
+    OSError. From the third failure in a row on, it fails with PermanentError. The first failures may be due
+    to a transmission error or a clock that is not set yet. Raises TypeError if `context` is not an
     SSLContext.
     """
     if not hasattr(context, "wrap_socket"):
@@ -101,7 +101,7 @@ def wrap(transport, context, server_hostname=None):
 
 
 class TLSTransport:
-    """The transport; `refusals` counts the refused handshakes in a row."""
+    """The transport that `wrap` returns; `refusals` is the number of refused handshakes in a row."""
 
     def __init__(self, transport, context, server_hostname):
         self._transport = transport
@@ -127,8 +127,8 @@ class TLSTransport:
 class Stream:
     """A stream over MicroPython's `ssl`; see `tcp` for its methods.
 
-    The first reads and writes do the handshake. No port reports the end of the handshake, so it counts as
-    complete when the first byte is written.
+    The first reads and writes perform the handshake. No port reports the end of the handshake, so it counts
+    as complete when the first byte is written.
     """
 
     def __init__(self, transport, below, host):
@@ -153,7 +153,7 @@ class Stream:
         return n
 
     def write(self, buf, at, n):
-        """Write during the handshake; the first byte that is taken ends it."""
+        """Write during the handshake, which counts as complete when the stream accepts a byte."""
         with self._catch_errors:
             n = self._write_on(buf, at, n)
         if n:
@@ -163,8 +163,8 @@ class Stream:
         return n
 
     def _write_on(self, buf, at, n):
-        # if mbedTLS has encrypted bytes but could not send them, it must get the same bytes again; more
-        # bytes after them would count as sent
+        # if mbedTLS has encrypted bytes but could not send them, the next call must pass the same bytes and
+        # no more: additional bytes would count as sent
         if self._unsent:
             n = self._unsent
         self._unsent = n
@@ -178,7 +178,7 @@ class Stream:
         self._below.close()
 
     def _raise_error(self, error):
-        """Raise an error of the handshake as the error that the client understands."""
+        """Convert an error of the handshake to one that the client understands, and raise it."""
         if isinstance(error, ValueError):
             self._transport.raise_refusal(_VERIFY_FAILED, str(error).strip())
         if isinstance(error, OSError) and error.errno == _FATAL_ALERT:

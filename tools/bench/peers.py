@@ -1,7 +1,7 @@
 """Downloads other MQTT clients (peers) from PyPI with pip, pinned by version and hash.
 
-pip rejects packages made for `upip`, because their archives have no setup.py. However, it first checks the
-hash and unpacks the archive, and with `--no-clean` it leaves the files in the temporary folder.
+pip rejects packages made for `upip`, because their archives have no setup.py. However, before that, pip
+checks the hash and unpacks the archive. With `--no-clean` the unpacked files stay in the temporary folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REQUIREMENTS = ROOT / "tools" / "requirements" / "peers"
 
 
 class PeerUnavailable(RuntimeError):
-    """A peer cannot be downloaded; the message is the reason."""
+    """A peer cannot be downloaded; the message gives the reason."""
 
 
 def fetch(name: str) -> Path:

@@ -1,12 +1,13 @@
-"""Shortens private names in the code of a board, because a board never removes a name from its heap.
+"""Shortens private names in the code for a board, because each name takes heap there forever.
 
 MicroPython interns each name in a module and never frees it. A name takes about 20 bytes, and the table of
-interned names grows by thousands of bytes at a time. A name that begins with an underscore is used only in
-its own module or class. So `_0`, `_1`, ... replace the private names on a board. Two private names may share
-a short name if no module uses both, and no class together with its base classes and subclasses uses both. A
-name has the same short name in all files, so code that uses private attributes of another object works.
+interned names grows by thousands of bytes at a time. Private names, which begin with an underscore, are not
+part of the API. So the files for a board have `_0`, `_1`, ... instead. Two private names may share a short
+name, unless one module uses both, or one class family (a class with its base classes and subclasses) uses
+both. A name has the same short name in all files, so code that uses private attributes of another object
+works.
 
-The number of lines stays the same, so a traceback names the same lines.
+The number of lines stays the same, so a traceback shows the same line numbers.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _PUBLIC_MEMBERS = set(
     "topic payload property equals copy_into qos retain dup packet_id reason "
     "topic_filter handler name int_property matches".split()
 )
-# names of arguments and variables that always hold an object of this class
+# arguments and variables with these names always hold an object of this class
 _RECEIVERS = {"session": "Session", "client": "Client"}
 # attributes of sockets, streams, polls and UARTs that CPython does not have
 _ONLY_MICROPYTHON = {"ioctl", "ipoll", "irq", "modify", "poll", "readinto", "register", "unregister", "write"}
@@ -50,20 +51,20 @@ _PLAIN_BASES = {"Exception", "OSError", "ValueError"}  # base classes without pr
 
 
 def shorten_names(files: Mapping[str, str], internal: Collection[str] = ()) -> dict[str, str]:
-    """The same sources with short private names. `files` must contain all files that use each other's names.
+    """Return the sources with short private names. `files` must have all files that use names of each other.
 
-    `internal` are names that are shortened as well although they have no underscore.
+    `internal` contains further names to shorten, which have no underscore.
     """
     names = map_names(files, internal)
     return {path: apply_name_map(source, names) for path, source in files.items()}
 
 
 def internal_names() -> set[str]:
-    """Names of the library that users never write: functions and members of classes that are not public.
+    """Return the names in the library that users never use: internal functions, members of internal classes.
 
-    Modules in folders are internal, except for `PUBLIC_CLASSES`. Modules beside the folders are public.
-    A name is not internal if it is also the name of something public, of a module, an argument or a keyword,
-    if it is the text of a string, or if an object of MicroPython has an attribute of this name.
+    Modules in folders are internal, except for `PUBLIC_CLASSES`. Modules outside of folders are public. A
+    name is not internal if it is also used in the public API, as a module, argument, keyword or string, or in
+    files that only a cable can replace, or if it is an attribute in MicroPython.
     """
     defined: set[str] = set()
     kept = _names_of_micropython() | _names_used_by_cable_files() | _PUBLIC_MEMBERS
@@ -76,7 +77,7 @@ def internal_names() -> set[str]:
 
 
 def _names_used_by_cable_files() -> set[str]:
-    """Names used in files that no update over the air replaces. They must stay the same in later versions."""
+    """Return the names in files that no update over the air replaces. These names must never change."""
     trees = [ast.parse((FIRMWARE / name).read_text()) for name in ("boot.py", "main.py", "slot.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
@@ -84,7 +85,7 @@ def _names_used_by_cable_files() -> set[str]:
 
 
 def _members(node: ast.stmt) -> set[str]:
-    """The name of a function, or the names of the methods and attributes of a class."""
+    """Return the name of a function, or the names of the methods and attributes of a class."""
     match node:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
             return {name}
@@ -110,7 +111,7 @@ def _class_members(node: ast.ClassDef) -> set[str]:
 
 
 def _uses_as_text(tree: ast.Module) -> set[str]:
-    """Names of arguments and keywords, strings, attributes of imported modules, and absolute imports."""
+    """Return arguments, keywords, strings, attributes of imported modules, and names of absolute imports."""
     found: set[str] = set()
     imported = {
         alias.asname or alias.name.partition(".")[0]
@@ -130,7 +131,7 @@ def _uses_as_text(tree: ast.Module) -> set[str]:
 
 
 def _names_of_micropython() -> set[str]:
-    """Attributes of the types and modules of MicroPython, as far as CPython has them."""
+    """Return the attributes of MicroPython's types and modules: CPython's, and `_ONLY_MICROPYTHON`."""
     owners: tuple[type, ...] = (
         str,
         bytes,
@@ -160,7 +161,7 @@ def _names_of_micropython() -> set[str]:
 
 
 def map_names(files: Mapping[str, str], internal: Collection[str] = ()) -> dict[str, str]:
-    """The short name of each private name that can have one."""
+    """Return the short name of each private name that can have one."""
     scopes = _Scopes(internal)
     for source in files.values():
         scopes.add_module(ast.parse(source))
@@ -179,8 +180,8 @@ def map_names(files: Mapping[str, str], internal: Collection[str] = ()) -> dict[
                 conflicts[name].add(other)
                 conflicts[other].add(name)
     short: dict[str, str] = {}
-    # the number is derived from the name, so that a new name changes few other short names and files: an
-    # update over the air stays small
+    # The number is derived from the name, so a new name changes only few other short names, and few files.
+    # This keeps updates over the air small.
     for name in sorted(known, key=lambda name: (name not in scopes.set_from_outside, crc32(name.encode()))):
         taken = {short[other] for other in conflicts[name] if other in short}
         first = crc32(name.encode()) % _POOL
@@ -191,7 +192,7 @@ def map_names(files: Mapping[str, str], internal: Collection[str] = ()) -> dict[
 
 
 def apply_name_map(source: str, names: Mapping[str, str]) -> str:
-    """A source with the names of a map replaced."""
+    """Return the source with its names replaced according to the map."""
     lines = source.splitlines(keepends=True)
     for token in reversed(list(tokenize.generate_tokens(io.StringIO(source).readline))):
         if token.type == tokenize.NAME and token.string in names:
@@ -217,7 +218,7 @@ class _Scopes(ast.NodeVisitor):
         self._imported: set[str] = set()
         self._modules: list[set[str]] = []
         self._classes: dict[str, set[str]] = defaultdict(set)
-        self._family: dict[str, str] = {}  # union-find: maps a class to another of its family
+        self._family: dict[str, str] = {}  # union-find: maps a class to another class of its family
         self._own_classes: set[str] = set()
         self._class_stack: list[str] = []
         self._function_depth = 0
@@ -231,11 +232,11 @@ class _Scopes(ast.NodeVisitor):
         self.visit(tree)
 
     def attributes(self) -> set[str]:
-        """The names that are members of a class."""
+        """Return the names that are members of a class."""
         return set().union(*self._classes.values())
 
     def groups(self) -> Iterator[set[str]]:
-        """The sets of names that must stay distinct."""
+        """Return the sets of names that must stay distinct from each other."""
         families: dict[str, set[str]] = defaultdict(set)
         for name, names in self._classes.items():
             families[self._root(name)] |= names
@@ -319,7 +320,7 @@ class _Scopes(ast.NodeVisitor):
         if not self._is_shortened(node.id):
             return
         self._modules[-1].add(node.id)
-        if self._class_stack and not self._function_depth:  # a class body reads module names as well
+        if self._class_stack and not self._function_depth:  # a class body can use module names as well
             self._scope.add(node.id)
         if isinstance(node.ctx, ast.Store):
             self.defined.add(node.id)

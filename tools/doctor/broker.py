@@ -147,7 +147,7 @@ def _explain_invalid(endpoint: Endpoint, error: ssl.SSLCertVerificationError) ->
 
 
 def _read_certificate(endpoint: Endpoint) -> x509.Certificate | None:
-    """Return the broker's certificate without verification. None if the handshake fails."""
+    """Return the broker's certificate without verifying it, or None if the handshake fails."""
     try:
         ssl_context = tls.context(verify=False)
         with socket.create_connection((endpoint.host, endpoint.port), _TIMEOUT) as raw:

@@ -14,7 +14,7 @@ from tools.errors import UserError
 
 _SECRET_FIELDS = ("password",)  # fields whose values are never printed
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,23}")
-_RESERVED_NAMES = ("broker", "dashboard")  # names of other generated folders; "dashboard" is also a user
+_RESERVED_NAMES = ("broker", "dashboard")  # names of other generated folders; "dashboard" is also a user name
 _EXAMPLE = "greenhouse-{number:03}"
 
 
@@ -134,7 +134,7 @@ class Fleet(_Table):
 
 
 class Device(BaseModel):
-    """One device of the fleet. A setting that its `[[devices]]` entry lacks has the value of the fleet."""
+    """One device of the fleet. A setting missing in its `[[devices]]` entry has the value of the fleet."""
 
     name: str
     board: str
@@ -147,7 +147,7 @@ class Device(BaseModel):
 def load_fleet(path: Path) -> Fleet:
     """Load and check a fleet description.
 
-    Raises UserError with one line: the file, the first wrong field, and the expected value.
+    Raises UserError with a one-line message: the file, the first wrong field, and the expected value.
     """
     try:
         found = tomlkit.parse(path.read_text()).unwrap()
@@ -211,7 +211,8 @@ def _fields(steps: tuple[int | str, ...]) -> list[str]:
 def expand_devices(fleet: Fleet, file: str = "fleet.toml") -> list[Device]:
     """Return all devices: the numbered ones in order, then those that `[[devices]]` adds.
 
-    Raises UserError if `[[devices]]` has a wrong number, or a device name is invalid or not unique.
+    Raises UserError if an entry of `[[devices]]` has a wrong number or no name, if a device name is invalid
+    or not unique, or if there is no device.
     """
     numbered, added = _apply_overrides(fleet, file)
     devices = [_device(fleet, one, fleet.name.format(number=n)) for n, one in numbered.items()]

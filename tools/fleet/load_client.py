@@ -28,14 +28,14 @@ class DeviceStats:
 
     is_online: bool = False
     was_online: bool = False  # whether it has been online since the start
-    offline_count: int = 0  # how often it went offline
+    offline_count: int = 0  # how many times it went offline
     connects: int = 0  # number of connections it has made, from its health message
     heap_free: int = 0  # bytes, from its health message
     actuators: set[str] = field(default_factory=set)  # each as platform/name
 
 
 class LoadClient:
-    """Client that receives all messages of the devices `names` and sends them commands.
+    """Client that receives all messages of the devices in `names` and sends commands to them.
 
     `prefix` is the first part of their topics. `ssl` is an SSLContext, None for plain TCP.
     """
@@ -46,9 +46,9 @@ class LoadClient:
         self.commands_sent = 0
         self.commands_refused = 0  # number of answers without "ok": true
         self.latencies: list[float] = []  # seconds from each command to its answer
-        self.connection_losses = 0  # of this client
+        self.connection_losses = 0  # number of times that this client lost its connection
         self._prefix = prefix
-        # unanswered commands: device and time sent, by correlation data
+        # unanswered commands: correlation data to (device, time sent)
         self._waiting: dict[bytes, tuple[str, float]] = {}
         self._number = 0  # number of the last command
         self._client = client = Client(
@@ -95,7 +95,7 @@ class LoadClient:
         return sum(self.devices[name].is_online for name, _ in self._waiting.values())
 
     def reset_counters(self) -> None:
-        """Reset the counters of messages and commands, and the latencies. Keep all others."""
+        """Reset the message and command counters and the latencies, but no other counters."""
         self.messages = self.commands_sent = self.commands_refused = 0
         self.latencies.clear()
         self._waiting.clear()
@@ -129,7 +129,7 @@ class LoadClient:
 
     def _clear_retained(self) -> None:
         ends = time.monotonic() + _CLEANUP_TIMEOUT
-        while self.online_count and time.monotonic() < ends:  # the wills are retained: wait for them
+        while self.online_count and time.monotonic() < ends:  # wait for the wills, which are retained
             self._client.poll(20)
         for name, device in self.devices.items():
             for topic in ("status", *sorted(device.actuators)):

@@ -66,7 +66,7 @@ class MonitorModel:
             self._file.close()
 
     def add_event(self, text: str) -> None:
-        """Append a text to the events."""
+        """Append an event with this text and the current time."""
         self.events.append((time.time(), sanitize(text, _MAX_EVENT_LENGTH)))
 
     def send_command(self, device: str, name: str, payload: str) -> str | None:
@@ -89,8 +89,8 @@ class MonitorModel:
     def snapshot(self, since: float = 0.0) -> dict[str, Any]:
         """Return the state as JSON-compatible objects.
 
-        With `since` (seconds since the epoch), the state has only values and events after this time, and only
-        devices that have sent a message since or have an alert.
+        With `since` (seconds since the epoch), the state contains only the values and events after this time,
+        and only the devices that have sent a message after it or have an alert.
         """
         return {
             "broker": str(self.address),

@@ -1,4 +1,4 @@
-"""The asyncio client: publish, subscribe, messages and requests as coroutines. Reconnects by itself.
+"""The asyncio client: coroutines to publish, subscribe, receive and request. It reconnects by itself.
 
     async with Client("broker.local", client_id="greenhouse-1") as client:
         async for message in client.messages("greenhouse-1/+/set", qos=1):
@@ -36,7 +36,7 @@ if sys.implementation.name == "cpython":
 else:
     from .scheduler import Scheduler
 
-# read-only attributes of the sync client that this client has too
+# attributes of the sync client that can be read from this client as well
 _SHARED = (
     "is_connected",
     "connection_count",
@@ -66,12 +66,12 @@ def _shared(name):
 class Client:
     """An MQTT 5.0 client for asyncio. It takes the arguments of `umqtt5.Client`.
 
-    `async with` connects, and disconnects at the end. In between the client reconnects in the background, and
-    waiting coroutines keep waiting across reconnects. Cancelling a coroutine does not undo anything: an
-    accepted message of QoS 1 or 2 is still sent, and a subscription stays. Any number of tasks may use one
-    client.
+    `async with` connects at its start and disconnects at its end. In between the client reconnects in the
+    background, and waiting coroutines keep waiting across reconnects. Cancelling a coroutine does not undo
+    anything: an accepted message of QoS 1 or 2 is still sent, and a subscription stays. Any number of tasks
+    may use one client.
 
-    These attributes are those of `umqtt5.Client`: `on_state`, `on_ack`, `on_subscribed`, `on_unsubscribed`,
+    These attributes work as in `umqtt5.Client`: `on_state`, `on_ack`, `on_subscribed`, `on_unsubscribed`,
     `on_error`, `auth`, `follow_redirects`, `max_reconnect_delay`, `topic`, `will`, `is_connected`,
     `connection_count`, `has_permanent_error`, `host`, `port`, `error`, `packet` and `session`. Callbacks are
     plain functions.
@@ -91,7 +91,7 @@ class Client:
         self.deferred_acks = None  # a DeferredAcks if an iterator has overflow="wait"
         self.iterators: list = []  # the open `MessageIterator`s
         self._waiters: list = []
-        self._queues: tuple = ([], [], [])  # waiters for room, by QUEUE_QOS_0 and so on
+        self._queues: tuple = ([], [], [])  # lists of waiters for room, indexed by QUEUE_QOS_0 etc.
         self._scheduler = None
         self._next_ms = 0  # ms until the next timeout of a waiter
         self._catch_errors = CatchErrors(Exception, self._on_unexpected_error)
@@ -126,7 +126,7 @@ class Client:
         if client.is_connected:
             return client.session.resumed
         if wait:
-            client._should_connect = False  # so `connect` ends a pause between two tries
+            client._should_connect = False  # so that `connect` below tries at once, without a delay
             client.error = None
         client.connect(wait=False)
         if not self._scheduler:
@@ -159,7 +159,7 @@ class Client:
             for messages in list(self.iterators):
                 messages.close()
             if client._link == LINK_UP and self._scheduler:
-                await wait_for(self, WAIT_LINK_DOWN)  # the timeout for writing limits it
+                await wait_for(self, WAIT_LINK_DOWN)  # at most until the write timeout
         finally:
             self._stop()
 
@@ -179,9 +179,10 @@ class Client:
     async def publish(self, topic, payload, qos=0, retain=False, properties=b"", timeout=None):
         """Publish a message and wait for the acknowledgement; returns it as a `messages.Ack`.
 
-        If there is no room, or no connection at QoS 0, the call waits; waiting calls continue in their order.
-        At QoS 0 it returns None when the message is in the transmit buffer. At QoS 1 and 2 it returns the
-        PUBACK or PUBCOMP. A refusal (PUBACK or PUBREC with an error) raises MQTTError.
+        If there is no room, or at QoS 0 no connection, the call waits. Waiting calls continue in the order in
+        which they were made. At QoS 0 the call returns None when the message is in the transmit buffer. At
+        QoS 1 and 2 it returns the PUBACK or PUBCOMP. A refusal (PUBACK or PUBREC with an error) raises
+        MQTTError.
 
         Raises MQTTError if the broker refuses the message or a limit of the broker forbids it, ValueError if
         it can never fit, OSError(ETIMEDOUT) after `timeout` ms, OSError(ENOTCONN) without `connect` and after
@@ -244,8 +245,9 @@ class Client:
     async def request(self, topic, payload, timeout=10000, qos=0, properties=b""):
         """Publish a request and return the payload of the response; see `request.request`.
 
-        Raises OSError(ETIMEDOUT) if no response comes within `timeout` ms, OSError(ENOTCONN), and MQTTError
-        if the broker refuses the response topic or a limit of the broker forbids the request.
+        Raises OSError(ETIMEDOUT) if no response arrives within `timeout` ms, OSError(ENOTCONN) as `publish`
+        does, and MQTTError if the broker refuses the response topic or a limit of the broker forbids the
+        request.
         """
         client = self.sync_client
         self._require_connected()
@@ -281,7 +283,7 @@ class Client:
     async def responder(self, topic_filter, function, qos=1, timeout=None, **options):
         """Respond to each request with the result of the plain function `function(message)`.
 
-        Returns and raises as `subscribe` does.
+        Returns and raises the same as `subscribe`.
         """
         self._require_connected()
         subscription = self.sync_client.responder(topic_filter, function, qos=qos, **options)
@@ -328,7 +330,7 @@ class Client:
             self.on_state(self, connected, error)
 
     def _check_waiters(self, now):
-        """Poll hook of the sync client; returns the ms until it has to run again."""
+        """Poll hook of the sync client; returns the ms until it must run again."""
         return check_waiters(self, now)
 
     # ---- running the sync client
@@ -345,7 +347,7 @@ class Client:
             scheduler.schedule(client.next_timeout())
 
     def _on_unexpected_error(self, error):
-        """Treat an error that no transport should raise as a lost connection."""
+        """Handle an unexpected error, which no transport should raise, as a lost connection."""
         self.sync_client.session._report_error(error)
         self.sync_client._on_link_lost(error)
 

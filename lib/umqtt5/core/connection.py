@@ -1,6 +1,6 @@
 """Connection of a client: open the stream, read, write, poll, close, reconnect with exponential back-off.
 
-The functions take a `client.Client`. They do not handle packets: `session` parses and creates them.
+The functions take a `client.Client`. They do not handle packets: `session` parses and builds them.
 """
 
 import sys
@@ -21,10 +21,10 @@ else:
 _POLLIN = const(1)  # as in `select`
 _POLLOUT = const(4)
 
-# The delay before a reconnect is random (jitter), from a third of a bound to the bound. The bound doubles
-# with each failure, from this value to `max_reconnect_delay`. After a restart of the broker, up to four times
-# the average number of clients reconnect within one second. With delays from 0 to the bound it would be up to
-# nine times the average.
+# The delay before a reconnect is random (jitter), from a third of a bound to the bound. The bound starts at
+# this value and doubles with each failure, up to `max_reconnect_delay`, and at most to 64 s. After a restart
+# of the broker, the busiest second has up to four times the average number of reconnects. With delays from 0
+# to the bound, it would have up to nine times the average.
 _FIRST_DELAY = const(1000)  # ms
 # Only a connection that lasts this long resets the bound. Otherwise the client would reconnect without a
 # pause to a broker that accepts connections and drops them.
@@ -34,18 +34,18 @@ _PERMANENT_ERROR_DELAY = const(600000)  # ms
 
 
 def init_connection(client):
-    """Set the attributes of a client that belong to its connection; returns the function `ticks_ms`."""
+    """Set the connection attributes of a client; returns the function `ticks_ms`."""
     client.stream = None  # stream from the transport, None without a connection
     client._catch_errors = CatchErrors(OSError, client._on_link_lost)
     client._poller = poll()
     client._pollable = client._do_handshake = None  # object to poll; the stream's `do_handshake`, or None
     client._watched_events = client._handshake_events = 0
     client._link = LINK_DOWN
-    client._link_since = 0  # ticks when the last try began, CONNACK came, or the connection ended
+    client._link_since = 0  # ticks when the last try began, CONNACK arrived, or the connection ended
     client._was_connected = False  # whether CONNACK was received on this stream
     client._should_connect = False
-    client._is_polling = False  # whether a round runs: handlers must not start another
-    client._idle = client._idle_since = 0  # ms until the next round is due, from the ticks `_idle_since` on
+    client._is_polling = False  # whether a round is running: handlers must not start another
+    client._idle = client._idle_since = 0  # the next round is due `_idle` ms after the ticks `_idle_since`
     client._reconnect_delay = 0  # ms from `_link_since` to the next try
     client._failures = 0  # number of doublings of the delay's bound
     client.connection_count = 0
@@ -56,7 +56,7 @@ def init_connection(client):
 
 
 def poll_once(client):
-    """Run one round of work; returns in how many ms the next round is due, 0 if there is more to do."""
+    """Run one round of work; returns the ms until the next round is due, 0 if there is more to do."""
     if client._is_polling:
         return 0
     client._is_polling = True
@@ -117,7 +117,7 @@ def _exchange(client, session):
     """Read once, write the waiting output, and check the timeouts."""
     framer = session.framer
     if session.state == CLOSING:
-        framer.reset()  # drop the bytes that are still received
+        framer.reset()  # discard the bytes that still arrive
     n = None
     if session.rx_paused:
         session.parse()
@@ -129,7 +129,7 @@ def _exchange(client, session):
         if n and session.state != CLOSING:
             session.receive_data(n, ticks_ms())
     _flush(client)
-    if client._link == LINK_UP:  # no handler has ended it
+    if client._link == LINK_UP:  # no handler has ended the connection
         client._idle_since = ticks_ms()
         client._idle = session.tick(client._idle_since)
         _flush(client)
@@ -181,7 +181,7 @@ def wait_for_stream(client, timeout):
 
 
 def on_connected(client):
-    """Note and report that the broker has accepted the connection."""
+    """Record and report that the broker has accepted the connection."""
     client.connection_count += 1
     client._was_connected = True
     client._link_since = ticks_ms()
@@ -196,8 +196,8 @@ def on_link_lost(client, error):
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error
-    # If a broker exceeds our Receive Maximum, each connection still makes progress: see
-    # `client._MIN_RECEIVED_IDS`
+    # If the connection ended because the broker exceeded our Receive Maximum (0x93), it still made progress,
+    # so the bound is reset as well: see `client._MIN_RECEIVED_IDS`.
     if uptime_ms > _STABLE or (old and old.code == 0x93 and not old.from_broker):
         client._failures = 0
     if client.stream is not None:

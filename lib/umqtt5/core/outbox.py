@@ -1,12 +1,12 @@
-"""Outbox: messages of QoS 1 and 2 until they are acknowledged, in order, in a fixed amount of memory.
+"""Outbox: stores messages of QoS 1 and 2 in order, until they are acknowledged, in a fixed amount of memory.
 
-A record in the arena has room for the longest header that its PUBLISH can have, followed by the body: the
-user's properties and the payload. The header is written in front of the body each time the record is sent. So
-a message can be sent with a topic alias now, and with its full topic after a reconnect, in one write and
-without a second copy of the payload.
+Each message is a record in `arena`, a ring buffer. A record has room for the longest header that its PUBLISH
+can have, followed by the body: the user's properties and the payload. The header is written in front of the
+body each time the record is sent. So a message can be sent with a topic alias first, and with its full topic
+after a reconnect. Both take one write and no second copy of the payload.
 
-The packet identifier of a message is its slot plus one, so an acknowledgement finds it by number
-[MQTT-2.2.1-3].
+The packet identifier of a message is its slot plus one, so the message of an acknowledgement is found by
+index [MQTT-2.2.1-3].
 """
 
 from array import array
@@ -19,14 +19,14 @@ QUEUED = const(1)
 SENT = const(2)  # PUBLISH is sent
 RELEASING = const(3)  # PUBREC was received, PUBREL is due
 RELEASED = const(4)  # PUBREL is sent
-ENDED = const(5)  # without an acknowledgement; `on_ack` is due
+ENDED = const(5)  # the message ended without an acknowledgement; `on_ack` is due
 
 # bytes: first byte 1, remaining length 4, topic length 2, packet identifier 2, properties length 2, alias 3
 MAX_HEADER = const(14)
 
 
 class Outbox:
-    """Room for `slots` messages with `size` bytes in total.
+    """Stores up to `slots` messages of `size` bytes in total.
 
     `slot_order` is a ring with the slots of the `count` messages, oldest first, from `head` on. Lists indexed
     by slot: `states`, `topics`, `body_offsets` in the arena, `body_sizes`, `property_sizes` (the part of the
@@ -46,7 +46,7 @@ class Outbox:
         self.head = self.count = 0
         self._newest = slots - 1
         self.arena_end = 0  # offset in the arena after the newest record
-        self._passed = 0  # number of oldest messages that are not QUEUED any more in this connection
+        self._passed = 0  # this many of the oldest messages are no longer QUEUED in this connection
 
     def _reserve(self, size):
         """Reserve `size` contiguous bytes before the new `arena_end`; returns False if there is no room."""
@@ -118,14 +118,14 @@ class Outbox:
             i += 1
         if i < self._passed:
             self._passed -= 1
-        while i:  # the slots before it move up
+        while i:  # the slots of older messages move one place towards the newest
             order[(self.head + i) % len(order)] = order[(self.head + i - 1) % len(order)]
             i -= 1
         self.head = (self.head + 1) % len(order)
         self.count -= 1
 
     def rewind(self, resumed):
-        """Begin a new connection: messages that were sent and not acknowledged are sent again, in order.
+        """Begin a new connection: messages that were sent but not acknowledged are sent again, in order.
 
         If the broker has kept the session (`resumed`), they are sent with DUP [MQTT-3.3.1-1]; after PUBREC
         only PUBREL is sent again. Otherwise they are sent as new messages, except those for which PUBREC was

@@ -1,7 +1,7 @@
 """State machine of an MQTT 5.0 session: bytes and ticks come in, bytes go out. It does no I/O.
 
-Its driver (`client`, or a test) has the stream and the clock. The functions that read and make packets are
-in `inbound`, `outbound`, `subscriptions` and `timers`; they take the session as their argument.
+Its driver (`client`, or a test) has the stream and the clock. The functions that handle and build packets are
+in `inbound`, `outbound`, `subscriptions` and `timers`; they take the session as an argument.
 
 States:
 
@@ -12,18 +12,19 @@ States:
 - CLOSING: the session has ended the connection. Received bytes are ignored. The rest of the output is
   written, then the driver closes the stream.
 
-`connection_lost` leads from every state to CLOSED.
+`connection_lost` leads to CLOSED from every state.
 
 How to drive it:
 
 - Call `open(now)` when the stream is connected, and `connection_lost()` when it is closed for any reason.
-- Read at most `framer.max_read` bytes to the start of `framer.read_buffer`, then call `receive_data(n, now)`.
-  While `rx_paused` is True, there is no room for acknowledgements. Do not read: write, then call `parse()`.
+- Read at most `framer.max_read` bytes into the start of `framer.read_buffer`, then call
+  `receive_data(n, now)`. While `rx_paused` is True, `tx` has no room for acknowledgements. Then do not read;
+  write some output, then call `parse()`.
 - `prepare_write()` returns how many bytes of `write_buffer` to write, from `write_start` on. Then call
-  `confirm_write(n, now)` with the number of bytes that the stream has accepted. Repeat this until it
-  returns 0.
-- `tick(now)` returns in how many ms it must be called again. It raises OSError(ETIMEDOUT) if the broker
-  exceeds a timeout.
+  `confirm_write(n, now)` with the number of bytes that the stream has accepted. Repeat both calls until
+  `prepare_write()` returns 0.
+- `tick(now)` returns the number of ms after which it must be called again. It raises OSError(ETIMEDOUT) if
+  the broker exceeds a timeout.
 
 Rules:
 
@@ -33,10 +34,12 @@ Rules:
 - Messages are acknowledged in the order of arrival, each when its handlers have returned.
 - Nothing is allocated for a message. Only CONNECT, SUBSCRIBE and UNSUBSCRIBE are created as new bytes.
 - There are two sources of output: `tx`, which contains small packets, and a block. A block is a CONNECT, one
-  record of the outbox, or a piece of a streamed payload. A block that has begun is written to its end. Then
-  `tx` is written before the next block, so acknowledgements do not wait for the send quota [MQTT-3.3.4-8].
-- The first packet that uses a topic alias must contain the topic as well. So the form of a PUBLISH is chosen
-  when it becomes part of the output, which can be later than the user's `publish`.
+  record of the outbox, or a piece of a streamed payload. Once a block is begun, it is written completely.
+  Then `tx` is written before the next block, so acknowledgements do not wait for the send quota
+  [MQTT-3.3.4-8].
+- The first packet that uses a topic alias must contain the topic as well. So whether a PUBLISH contains the
+  topic, the alias or both is decided only when it becomes output, which can be later than the user's call of
+  `publish`.
 - The last TX_RESERVE bytes of `tx` are kept for one acknowledgement and one DISCONNECT.
 """
 
@@ -75,14 +78,14 @@ else:
 class Session:
     """State of the session of one client, and its buffers.
 
-    Sizes are in bytes: `rx` is the largest packet that can be received, `tx` the room for small packets,
-    `outbox` the room for QoS 1 and 2 messages. `inflight` is the maximum number of messages in the outbox,
-    and our Receive Maximum. `aliases` is the number of topics that can have an alias. `keep_alive` is in
-    seconds, `timeout` in ms.
+    Sizes are in bytes: `rx` is the size of the largest packet that can be received, `tx` of the buffer for
+    small packets, and `outbox` of the buffer for QoS 1 and 2 messages. `inflight` is the maximum number of
+    messages in the outbox, and also our Receive Maximum. `aliases` is the number of topics that can have an
+    alias. `keep_alive` is in seconds, `timeout` in ms.
     """
 
-    # Most programs do not change these. As attributes of the class they take no room in the dict of the
-    # instance, which grows in large steps.
+    # Most programs do not change these. As class attributes they take no space in the instance's dict, which
+    # grows in large steps.
     user = password = None
     will = None  # (connect flags, encoded fields of the will for CONNECT)
     properties = b""  # encoded properties to add to CONNECT
@@ -126,15 +129,15 @@ class Session:
         self.on_connected = None  # called after CONNACK, before the packets after it are handled
         self.error = None  # MQTTError that ends the connection
         self.resumed = self.rx_paused = False
-        # for the message that is published next
+        # for the next message to publish
         self.first_byte = 0x30  # with QoS and RETAIN
         self.message_properties = b""
         self._handler_failed = False  # a handler of the current message has raised
 
         self.response_information = None  # string from CONNACK
         self._has_unreported = False  # whether subscriptions or messages have ended without an answer
-        # changes when a connection begins or ends; an alias is valid only in the generation that set it up
-        # [MQTT-3.3.2-7]
+        # changes when a connection begins or ends; an alias is valid only in the generation in which it was
+        # set up [MQTT-3.3.2-7]
         self.generation = 0
         init_outbound(self, aliases)
 
@@ -175,13 +178,13 @@ class Session:
         """Handle the end of the connection."""
         self.state = CLOSED
         self.generation += 1
-        self.pending_acks = 0  # number of PUBACK, PUBCOMP, SUBACK, UNSUBACK and AUTH that the broker owes
+        self.pending_acks = 0  # number of PUBACK, PUBCOMP, SUBACK, UNSUBACK and AUTH still to be received
         self._tx_at = self._tx_end = self._block_at = self._block_end = 0
 
     def close(self, reason, packet=b"\xe0\x00"):
         """End the connection with a DISCONNECT (3.14). After it is written, the driver closes the stream.
 
-        `packet` is the DISCONNECT for the reason code 0.
+        `packet` is the DISCONNECT to send if `reason` is 0.
         """
         if self.state == CONNECTED or (self.state == CONNECTING and reason):
             self.put(bytes((0xE0, 1, reason)) if reason else packet, 0)
@@ -226,7 +229,7 @@ class Session:
     # ---- bytes out
 
     def has_output(self):
-        """Return True if bytes wait to be written."""
+        """Return True if there are bytes to write."""
         return self._tx_at < self._tx_end or self._block_at < self._block_end
 
     def prepare_write(self):
@@ -248,7 +251,7 @@ class Session:
         return self._block_end - self._block_at
 
     def confirm_write(self, n, now):
-        """Note that the stream has accepted `n` of the bytes that `prepare_write` has chosen."""
+        """Record that the stream has accepted `n` of the bytes that `prepare_write` chose."""
         self._last_write = now
         self.wait_started[WAIT_WRITE] = -1
         self.bytes_sent = (self.bytes_sent + n) & TICKS_MASK
@@ -310,7 +313,7 @@ class Session:
     # ---- time
 
     def tick(self, now):
-        """Check timeouts and keep-alive; returns in how many ms to call it again.
+        """Check timeouts and keep-alive; returns the number of ms after which to call it again.
 
         Raises OSError(ETIMEDOUT) if a wait has lasted too long.
         """

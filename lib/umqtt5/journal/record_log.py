@@ -9,16 +9,16 @@
     log.end_record()
     log.sync()
 
-Records are appended to one file. If the file is full, `dump()` writes the records that are still needed to
+Records are appended to one file. When the file is full, `dump()` writes the records that are still needed to
 the other file. The other file is synced before the first is removed, so one of them is always complete. The
-fields of a record, in bytes, big-endian:
+fields of a record, with their sizes in bytes; numbers are big-endian:
 
     kind 1, number 2, size of the body 3, body, Adler-32 (RFC 1950) 4
 
 The checksum starts with the generation of the file and the offset of the record instead of 1 and 0, so stale
-data of an older file is not a valid record. An incomplete record at the end was torn by a power failure and
-is dropped. Bodies are not copied, so they may be of any size, and a record needs no heap unless the file
-system does.
+data of an older file is not a valid record. A power failure can leave an incomplete record at the end, which
+is dropped. Bodies are written in pieces and not copied, so a record of any size below 16 MiB needs no heap,
+unless the file system does.
 """
 
 import sys
@@ -35,8 +35,8 @@ _MASK = const(0x3FFFFFFF)
 _PRIME = const(65521)
 _HEAD = const(6)  # bytes of a record in front of its body
 RECORD_OVERHEAD = const(10)  # bytes of a record in addition to its body
-_HEADER = const(0)  # kind of the first record: the number is the generation, the body the magic
-_COMPLETE = const(255)  # kind of the record after those of `dump`
+_HEADER = const(0)  # kind of the first record; its number is the generation, its body is `magic`
+_COMPLETE = const(255)  # kind of the record that follows the records of `dump`
 
 
 class RecordLog:
@@ -47,8 +47,8 @@ class RecordLog:
     raise OSError, and the next record begins a new file with `dump()`.
 
     `torn_bytes` is the number of bytes at the end of the log that are not a complete record. `damaged_bytes`
-    is the number of such bytes elsewhere; a power failure does not cause them. Counters of this run, modulo
-    2**30: `bytes_written`, `syncs` and `rotations`.
+    is the number of such bytes elsewhere in the files, which a power failure does not cause. Counters since
+    the start of the program, modulo 2**30: `bytes_written`, `syncs` and `rotations`.
     """
 
     def __init__(self, path, size, magic, dump):
@@ -146,14 +146,14 @@ class RecordLog:
             if self._file:
                 self._file.close()
         except OSError:
-            pass  # `dump` writes its records to the next file
+            pass  # no record is lost: `dump` writes them to the next file
         self._file = None
 
     def _remove_file(self, which):
         try:
             remove(self._paths[which])
         except OSError:
-            pass  # it may stay: its generation is older
+            pass  # a file that is not removed is harmless: its generation is older
 
     def _begin_checksum(self, offset):
         self._sum_a = self._generation % _PRIME
@@ -174,7 +174,8 @@ class RecordLog:
     def records(self):
         """Iterate over the complete records: (kind, number, offset of the body, size of the body).
 
-        Call it first, and exhaust the iterator before you call `open_for_append`. Read bodies with `read`.
+        Call this method first, and exhaust the iterator before you call `open_for_append`. Read bodies with
+        `read`.
         """
         sizes = [self._open(0), self._open(1)]
         found = []  # (complete, generation) of each file, None if it has no header
@@ -189,7 +190,7 @@ class RecordLog:
                 found.append(None)
         self._at = self._choose(found)
         other = 1 - self._at
-        empty = 2 * RECORD_OVERHEAD + len(self._magic)  # size of a file without records of `dump`
+        empty = 2 * RECORD_OVERHEAD + len(self._magic)  # size of a file in which `dump` wrote no records
         self.torn_bytes = self.damaged_bytes = 0
         if found[self._at]:
             self._open(self._at)
@@ -199,7 +200,7 @@ class RecordLog:
                     yield record
             if not found[self._at][0] and sizes[self._at] > empty:
                 self.damaged_bytes += sizes[other]
-            # append only to a file that is valid and alone; otherwise begin a new one
+            # append only to a valid file, and only if it is the only file; otherwise begin a new one
             bad = sizes[other] or self.torn_bytes or self.damaged_bytes
             self._is_complete = found[self._at][0] and not bad
         elif max(sizes) > empty:
@@ -208,12 +209,15 @@ class RecordLog:
             self.torn_bytes = sum(sizes)
 
     def read(self, at, buf, n):
-        """Read `n` bytes at this offset to the start of `buf`; returns their number. Raises OSError."""
+        """Read `n` bytes at this offset into `buf`; returns the number of bytes read. Raises OSError."""
         self._file.seek(at)
         return self._file.readinto(buf, n)
 
     def open_for_append(self):
-        """Prepare for appending. `dump()` must be able to write what `records` returned. Raises OSError."""
+        """Prepare for appending.
+
+        From now on `dump()` must be able to write the records that `records` returned. Raises OSError.
+        """
         is_complete = self._is_complete
         self._close_file()
         if not is_complete:

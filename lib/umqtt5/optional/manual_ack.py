@@ -20,14 +20,14 @@ from ..core.errors import MQTTError
 from ..core.inbound import replace_received_id
 from ..core.states import CONNECTED, TICKS_MASK, TX_RESERVE
 
-_MIN_CAPACITY = const(32)  # mosquitto 2.0 sends about 20 and ignores Receive Maximum
+_MIN_CAPACITY = const(32)  # mosquitto 2.0 ignores Receive Maximum and sends about 20 messages
 
 
 class DeferredAcks:
-    """The deferred acknowledgements of a client, in a ring.
+    """The deferred acknowledgements of a client, in a ring buffer.
 
-    Messages are numbered, and the token of a message is its number. Tokens below `_first` belong to messages
-    of an earlier connection and are ignored.
+    Messages are numbered, and the token of a message is its number. Tokens below `_first` belong to
+    acknowledged messages or to an earlier connection and are ignored.
     """
 
     def __init__(self, client):
@@ -40,24 +40,30 @@ class DeferredAcks:
         self._kinds = bytearray(self.capacity)
         self._reasons = bytearray(self.capacity)
         self._holders = bytearray(self.capacity)  # number of handlers that defer each acknowledgement
-        self._first = self._next = 0  # tokens of the oldest stored and of the current message
+        self._first = self._next = 0  # tokens of the oldest stored acknowledgement and of the current message
         self._ack = session.ack
         session.ack = self.ack
         sync_client._poll_hooks.append(self._poll)
 
     def defer(self):
-        """Defer the acknowledgement of the message whose handler runs; return its token."""
+        """Defer the acknowledgement of the message that is being handled; return its token."""
         self._holders[self._next % self.capacity] += 1
         return self._next
 
     def release(self, token):
-        """Send the acknowledgement of a message when no handler defers it and those before it are sent."""
+        """End one deferral.
+
+        The acknowledgement is sent when no handler defers it or an earlier one any more.
+        """
         if token >= self._first:
             self._holders[token % self.capacity] -= 1
             self._flush()
 
     def ack(self, first_byte, packet_id, reason):
-        """Send an acknowledgement, or store it if it or one before it is deferred. Replaces `Session.ack`."""
+        """Send an acknowledgement, or store it if it or an earlier one is deferred.
+
+        Replaces `Session.ack`.
+        """
         i = self._next % self.capacity
         if first_byte > 0x50 or (self._first == self._next and not self._holders[i]):
             self._ack(first_byte, packet_id, reason)
@@ -111,7 +117,11 @@ class ManualAcks(DeferredAcks):
         client._disconnect_hooks.append(self._on_link_lost)
 
     def acknowledge(self, token):
-        """Acknowledge a message. Returns False if its connection has ended: the broker sends it again."""
+        """Acknowledge a message.
+
+        Returns False if the token is invalid: the message is already acknowledged, or its connection has
+        ended. In the second case the broker sends the message again.
+        """
         if not self._first <= token <= self._next or not self._holders[token % self.capacity]:
             return False
         self.release(token)
