@@ -4,7 +4,8 @@ import gc
 
 import slot
 
-# collect garbage after this many allocated bytes, not only when the heap is full: limits fragmentation
+# also collect garbage each time this many bytes have been allocated, not only when the heap is full:
+# this limits fragmentation
 gc.collect()
 gc.threshold(gc.mem_free() // 4 + gc.mem_alloc())
 

@@ -1,8 +1,8 @@
 """Main script (MicroPython runs it after boot.py): loads config.json and runs the device application.
 
-It is the same on every board; `pins.py` contains everything that depends on the board. An unhandled exception
-is saved in crash.txt and the board is reset; after three failed starts in a row the device starts in safe
-mode.
+This script is the same on every board; `pins.py` contains everything that depends on the board. After an
+unhandled exception, the traceback is saved in crash.txt and the board is reset. After three failed starts in
+a row, the device starts in safe mode.
 """
 
 import gc
@@ -13,7 +13,7 @@ from time import sleep, ticks_ms
 import slot
 
 _started_at = ticks_ms()
-_CTRL_C_SECONDS = 2  # seconds before the watchdog starts, during which Ctrl-C can stop the program
+_CTRL_C_SECONDS = 2  # delay in seconds before the watchdog starts; Ctrl-C stops the program
 
 
 def _load_config():
@@ -76,7 +76,7 @@ def main():
 
 
 def _reset_after_delay():
-    """Reset the board after 5 s; after too many starts of an unconfirmed version boot.py rolls it back."""
+    """Reset the board after 5 s; boot.py rolls back an unconfirmed version after three such starts."""
     sleep(5)
     if "pins" in sys.modules:
         pins.reset()
@@ -88,7 +88,7 @@ try:
 
     main()
 except Exception as error:
-    if slot.read()[2] < 0:  # there is no version to roll back: a person has to repair it
+    if slot.read()[2] < 0:  # no unconfirmed version to roll back: a person has to correct the error
         raise
     sys.print_exception(error)
     _reset_after_delay()

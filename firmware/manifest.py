@@ -1,5 +1,6 @@
 # Manifest to build a MicroPython firmware with the library, the application and a board's pins frozen in.
-# Frozen code takes less RAM, and nothing has to be copied to the board. Run in the folder of the port:
+# Frozen code takes less RAM, and nothing has to be copied to the board. Run this command in the
+# folder of the MicroPython port:
 #   UMQTT5_BOARD=esp32 make BOARD=ESP32_GENERIC FROZEN_MANIFEST=.../firmware/manifest.py
 import ast
 import os

@@ -1,13 +1,13 @@
 """A/B slots for over-the-air updates: selects the folder to run and rolls back a version that fails to start.
 
-An update is stored with all its files in folder `a` or `b`. The file `slot` contains one line:
+All files of an update are stored in the folder `a` or `b`. The file `slot` contains one line:
 
     <current folder> <previous folder> <tries>
 
-The folder `.` contains the version that was installed by cable. `tries` counts the starts of a version that
-is not confirmed yet; `-` means that the version is confirmed, `!` that the version in the previous folder was
-rolled back. The file is replaced by renaming a new one, so after a power cut it has the old line or the new
-one.
+The folder `.` contains the version that was installed by cable. `tries` is the number of starts of a version
+that is not confirmed yet; `-` instead of a number means that the version is confirmed, `!` means that the
+version in the previous folder was rolled back. A new line is written to `slot.new`, which is then renamed to
+`slot`, so after a power cut `read` returns either the old line or the new one.
 """
 
 import os
@@ -33,7 +33,7 @@ def read():
 
 
 def write(folder, previous, tries):
-    """Make `folder` the current one. Raises OSError if flash fails."""
+    """Replace the line: `folder` becomes the current folder. Raises OSError if flash fails."""
     word = {CONFIRMED: "-", ROLLED_BACK: "!"}.get(tries, tries)
     with open("slot.new", "w") as file:
         file.write("%s %s %s\n" % (folder, previous, word))
@@ -54,7 +54,8 @@ def read_version(folder):
 
 
 def select():
-    """Put the current folder first in sys.path. Count the starts of a new version; roll it back after 3."""
+    """Put the current folder first in sys.path. Count the starts of an unconfirmed version; roll it
+    back at the start after the third one."""
     current, previous, tries = read()
     try:
         if tries >= _MAX_TRIES:
@@ -69,7 +70,7 @@ def select():
 
 
 def roll_back():
-    """Make the previous folder the current one. Raises OSError."""
+    """Make the previous folder the current one. Raises OSError if flash fails."""
     current, previous, _ = read()
     write(previous, current, ROLLED_BACK)
     try:

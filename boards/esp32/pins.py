@@ -10,7 +10,7 @@ OUTPUTS = {"lamp": 2, "relay": 26}
 BUSES = {"i2c": (0, 22, 21)}  # number, SCL, SDA
 PIN_NAMES.update(OUTPUTS)
 
-# GPIO numbers by use, and why other pins cannot be used
+# GPIO numbers that can be used for each purpose, and why other GPIO numbers cannot
 INPUT_PINS = "0-5 12-19 21-23 25-27 32-39"
 OUTPUT_PINS = "0-5 12-19 21-23 25-27 32-33"
 ANALOG_PINS = "32-39"

@@ -10,7 +10,7 @@ OUTPUTS = {"lamp": 2, "relay": 4}
 BUSES = {"i2c": (0, 9, 8)}  # number, SCL, SDA
 PIN_NAMES.update(OUTPUTS)
 
-# GPIO numbers by use, and why other pins cannot be used
+# GPIO numbers that can be used for each purpose, and why other GPIO numbers cannot
 INPUT_PINS = OUTPUT_PINS = "0-18 21 33-48"
 ANALOG_PINS = "1-10"
 WAKE_PINS = "0-18 21"

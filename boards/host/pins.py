@@ -1,4 +1,4 @@
-"""Pins of a computer used as a board (MicroPython's unix port): pins are files, readings are from Linux.
+"""Pins of a computer used as a board (MicroPython's unix port): pins are files, readings come from Linux.
 
 The files are in the current folder of the process: `tail -F lamp` shows an output, `echo 1 > door` sets a
 digital input, `echo 1.65 > level` sets the voltage at an analog input.
@@ -157,7 +157,7 @@ def _thermal_zone():
     return None
 
 
-# kind: (function, unit, device class of Home Assistant)
+# readings by kind: (function that returns the value, unit, device class of Home Assistant)
 READINGS = {
     "load": (_load, "", ""),
     "memory_available": (_memory_available, "MiB", "data_size"),

@@ -5,7 +5,7 @@ import machine
 
 from hardware import resolve_pin, wifi_signal
 
-# approximate maximum voltage by attenuation in dB
+# for each attenuation in dB, the approximate maximum voltage that the ADC can measure
 ATTENUATIONS = {"0": 0.95, "2.5": 1.25, "6": 1.75, "11": 2.45}
 
 
@@ -51,7 +51,7 @@ def woke_by_pin():
     return machine.reset_cause() == machine.DEEPSLEEP_RESET and machine.wake_reason() != machine.TIMER_WAKE
 
 
-# kind: (function, unit, device class of Home Assistant)
+# readings by kind: (function that returns the value, unit, device class of Home Assistant)
 READINGS = {
     "chip_temperature": (chip_temperature, "°C", "temperature"),
     "wifi_signal": (wifi_signal, "dBm", "signal_strength"),

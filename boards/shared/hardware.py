@@ -1,6 +1,6 @@
 """Hardware functions for all boards with a `machine` module: pins, PWM, I2C, watchdog, sleep, clock.
 
-The board's `pins.py` imports all of them. A pin is a GPIO number or a name in PIN_NAMES.
+The board's `pins.py` imports all of these functions. A pin is a GPIO number or a name in PIN_NAMES.
 """
 
 import machine
@@ -19,7 +19,7 @@ def resolve_pin(pin):
 
 
 def output(pin):
-    """Return an output with level low."""
+    """Return an output pin, set to the low level."""
     return machine.Pin(resolve_pin(pin), machine.Pin.OUT, value=0)
 
 
@@ -54,7 +54,7 @@ def on_edge(pin, handler, edge):
     trigger = triggers.get(edge, machine.Pin.IRQ_RISING | machine.Pin.IRQ_FALLING)
     try:
         pin.irq(handler=handler, trigger=trigger, hard=True)
-    except TypeError:  # a port with soft interrupts only
+    except TypeError:  # this port has only soft interrupts
         pin.irq(handler=handler, trigger=trigger)
 
 
@@ -116,7 +116,7 @@ def light_sleep(ms):
 
 
 def deep_sleep(ms, feed=None):
-    """Sleep for `ms`, then start as after a reset. `feed` is not used here, only in `rp2_common`."""
+    """Sleep for `ms`, then start as after a reset. `feed` is used only in `rp2_common`."""
     machine.deepsleep(ms)
 
 

@@ -7,9 +7,9 @@ from hardware import irq_pins, on_edge, resolve_pin, wifi_signal
 ATTENUATIONS: dict = {}  # the ADC has no attenuation and measures 0 to 3.3 V
 
 _VOLTS = 3.3 / 65535
-_NAP = 5000  # ms
+_NAP = 5000  # ms of light sleep between two calls of `feed`
 _MAX_SIZE = 24  # bytes that `write_rtc_memory` accepts
-_WOKEN_BY_PIN = 0x8000  # flag in the first word of the memory, beside the size
+_WOKEN_BY_PIN = 0x8000  # flag in the first word of the backup memory, which also contains the size
 _thermometer = machine.ADC(machine.ADC.CORE_TEMP)
 
 
@@ -25,7 +25,8 @@ def chip_temperature():
     return 27 - (_thermometer.read_u16() * _VOLTS - 0.706) / 0.001721
 
 
-_wake_pin: list = []  # input that ends a deep sleep, level that ends it, whether the input has had this level
+# the input that ends a deep sleep, the level that ends it, and whether the input has had this level
+_wake_pin: list = []
 
 
 def wake_on(pin, level):
@@ -84,7 +85,7 @@ def read_rtc_memory():
     return data[: words[0] & 0xFF]
 
 
-# kind: (function, unit, device class of Home Assistant)
+# readings by kind: (function that returns the value, unit, device class of Home Assistant)
 READINGS = {
     "chip_temperature": (chip_temperature, "°C", "temperature"),
     "wifi_signal": (wifi_signal, "dBm", "signal_strength"),

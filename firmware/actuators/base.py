@@ -14,8 +14,8 @@ _EXPECTED = "expected ON, OFF or TOGGLE"
 class Actuator:
     """An actuator that is on or off.
 
-    Subclasses override `write`; those with more states than on and off also override `update`, `set` and
-    `state`.
+    Subclasses override `write`; subclasses with more states than on and off also override `update`, `set`
+    and `state`.
     """
 
     platform = "switch"
@@ -39,14 +39,17 @@ class Actuator:
         """Set the output."""
 
     def update(self, fields, now):
-        """Apply the `command_fields` that are in `fields`. Raises ValueError, without any change."""
+        """Apply the `command_fields` that are in `fields`.
+
+        If a field is not valid, raises ValueError and changes nothing.
+        """
 
     def state(self):
         """Return the payload of the state topic."""
         return "ON" if self.on else "OFF"
 
     def set(self, value, now):
-        """Execute a command that is a plain number. Raises ValueError."""
+        """Execute a command that is a plain number. Raises ValueError if it is not valid or not allowed."""
         raise ValueError(_EXPECTED)
 
     # ---- common to all kinds
@@ -55,8 +58,8 @@ class Actuator:
         """Execute a command. Raises ValueError if it is not valid or not allowed now.
 
         `payload` is ON, OFF or TOGGLE (or another word in `_ON` or `_OFF`) in upper or lower case, a number,
-        or a JSON object with `state`, `for` (seconds after which the actuator is switched off) and the fields
-        of the kind.
+        or a JSON object with `state`, `for` (seconds after which the actuator is switched off) and the
+        `command_fields` of the actuator.
         """
         payload = bytes(payload).strip()
         if payload[:1] == b"{":
@@ -105,7 +108,10 @@ class Actuator:
             raise ValueError("stays off for %d s more (min_off)" % seconds)
 
     def switch(self, on, now, seconds=None):
-        """Switch on (for `seconds`, if not None) or off. Raises ValueError if that is not allowed now."""
+        """Switch on or off; `seconds`, if not None, limits the on-time.
+
+        Raises ValueError if switching on is not allowed now.
+        """
         self.check_allowed(on, now)
         if on:
             limit = int(seconds * 1000) if seconds else 0
@@ -124,9 +130,9 @@ class Actuator:
             self.state_version += 1
 
     def run(self, now):
-        """Switch off if the on-time is over; returns the time in ms until the next call."""
+        """Switch off when the on-time is over; returns the time in ms until the next call."""
         if self._off_until is not None and ticks_diff(self._off_until, now) <= 0:
-            self._off_until = None  # ticks wrap around: a past time must not become a future time
+            self._off_until = None  # ticks wrap around: later this past time would look like a future time
         if self._on_until is None:
             return _IDLE
         left = ticks_diff(self._on_until, now)
@@ -137,7 +143,7 @@ class Actuator:
         return min(left, _IDLE)
 
     def enter_safe_state(self, now):
-        """Switch to the safe state, regardless of interlocks and `min_off`; HOLD changes nothing."""
+        """Switch to the safe state, regardless of interlocks and `min_off`; do nothing if `safe` is HOLD."""
         if self._safe == "HOLD" or self.on == (self._safe == "ON"):
             return
         print("%s: switching to its safe state %s" % (self.name, self._safe))

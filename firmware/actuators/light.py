@@ -16,7 +16,7 @@ def make(config, pins):
 
 
 class Light(Actuator):
-    """A light on a `machine.PWM`; only its `duty_u16(value)` is used."""
+    """A light on the PWM output `pwm`, a `machine.PWM`; only its method `duty_u16(value)` is used."""
 
     platform = "light"
     command_fields = ("brightness", "transition")
@@ -26,10 +26,10 @@ class Light(Actuator):
         self._pwm = pwm
         self._max_brightness = config["max_brightness"]
         self._fade = int(config["fade"] * 1000)
-        self._time = self._fade  # ms of the current or next fade
+        self._time = self._fade  # duration of the current or next fade in ms
         self.brightness = _FULL  # brightness when the light is on
         self._from = self._level = self._to = 0
-        self._fade_started = None  # ticks; None: no fade; Ellipsis (...): starts at the next `run`
+        self._fade_started = None  # ticks; None if there is no fade, ... if the fade starts at the next `run`
         self._set_duty()
         if self._safe == "ON":
             self.on = True
@@ -80,7 +80,7 @@ class Light(Actuator):
         return _STEP if self._fade_started is not None else wait
 
     def _set_duty(self):
-        # the eye perceives brightness ratios: with the square of the level a fade looks even
+        # the eye perceives ratios: a fade looks even if the duty cycle is the square of the level
         level = self._level * self._max_brightness // _FULL
         self._pwm.duty_u16(level * level * 65535 // (_FULL * _FULL))
 

@@ -14,7 +14,7 @@ def make(config, pins):
 
 
 class Pixels(Actuator):
-    """A strip on a `neopixel.NeoPixel`; only its `fill((r, g, b))` and `write()` are used."""
+    """An LED strip; of `strip`, a `neopixel.NeoPixel`, only `fill((r, g, b))` and `write()` are used."""
 
     platform = "light"
     command_fields = ("brightness", "color", "transition")  # `transition` is accepted and ignored

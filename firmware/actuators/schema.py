@@ -8,7 +8,7 @@ _PULSE = "the length of the pulse in us, 200 to 2800"
 
 
 def merge_fields(**more):
-    """Return the fields of a kind: the common fields and its own fields `more`."""
+    """Return the fields of a kind: the common fields and `more`, which may replace common fields."""
     fields = {
         "kind": (str, "switch", 1, 32, "the kind of actuator"),
         "name": (str, ..., 1, 23, "1 to 23 letters, digits, - or _"),

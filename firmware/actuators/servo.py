@@ -1,4 +1,4 @@
-"""Servo motor: an angle, set by the length of a PWM pulse at 50 Hz."""
+"""Servo motor: the length of the PWM pulses, which are sent at 50 Hz, sets the angle."""
 
 from time import ticks_add, ticks_diff
 
@@ -14,7 +14,10 @@ def make(config, pins):
 
 
 class Servo(Actuator):
-    """A servo on a `machine.PWM`. The state is the angle; `on` is True while pulses hold the angle."""
+    """A servo on the PWM output `pwm`, a `machine.PWM`.
+
+    The state is the angle; `on` is True while pulses hold the angle.
+    """
 
     platform = "number"
     command_fields = ("angle",)
@@ -48,7 +51,10 @@ class Servo(Actuator):
             self.set(fields["angle"], now)
 
     def switch(self, on, now, seconds=None):
-        """OFF stops the pulses, which releases the servo; ON raises ValueError if it is released."""
+        """Stop the pulses and release the servo if `on` is False.
+
+        Raises ValueError if `on` is True and the servo is released.
+        """
         if on and not self.on:
             raise ValueError("expected an angle, %s to %s" % (self.low, self.high))
         if not on:

@@ -8,14 +8,14 @@ def make(config, pins):
 
 
 class Switch(Actuator):
-    """A switch on a `machine.Pin`; only its `value()` is used."""
+    """A switch on the pin `output`, a `machine.Pin`; only its method `value()` is used."""
 
     def __init__(self, config, output):
         super().__init__(config)
         self._output = output
         self._inverted = config["inverted"]
         self.on = bool(output.value()) != self._inverted
-        # if `safe` is HOLD, the output keeps the level that it has after the restart
+        # if `safe` is HOLD, the output keeps the level that `pins.output` gave it
         if self._safe != "HOLD":
             self.write(self._safe == "ON")
             self.on = self._safe == "ON"

@@ -1,4 +1,4 @@
-"""Valve: a switch that is open or closed; by default it closes after an hour and when offline for 60 s."""
+"""Valve: a switch that is open or closed; by default it closes after 1 h open and after 60 s offline."""
 
 from .switch import Switch
 

@@ -9,7 +9,8 @@ known) and the payload of the live message. Readings are removed when the broker
 readings are sent first.
 
 If the backlog is full, the policy determines which readings are dropped: `oldest` drops the oldest reading;
-`thin` drops every second reading of each quantity, so that the others still cover the whole period. The
+`thin` drops every second reading of each quantity, so that the remaining readings still cover the whole
+period offline. The
 policy `newest` keeps only the newest reading of each quantity.
 """
 
@@ -24,14 +25,14 @@ from .node.timestamps import unix_time
 
 _RECORD = const(20)  # bytes: time 4, number of the quantity 1, length of the value 1, value 14
 _MAX_VALUE = const(14)  # bytes
-_UPTIME_END = const(0x40000000)  # a time below this is in seconds since the start: the clock was not set
+_UPTIME_END = const(0x40000000)  # a smaller time is in seconds since the start, because the clock was not set
 _UNKNOWN = const(0xFFFFFFFF)  # time of a reading from before a restart, if the clock was not set then
 _PAUSE = const(1000)  # ms between two messages
 _MAX_MESSAGE = const(400)  # bytes
 
 
 class Backlog:
-    """A backlog in RAM, which is lost at a restart; `backlog_file` has a backlog on flash.
+    """A backlog in RAM, which is lost at a restart; `backlog_file.FileBacklog` also keeps it on flash.
 
     `topics` is the list of the topics of all quantities; a quantity's number is its index in this list.
     `size` is the maximum number of readings; each takes 20 bytes. `now` is in ticks.
@@ -52,7 +53,7 @@ class Backlog:
         self._started_at = now
         self._due = now
         self._packet_id = 0  # packet identifier of the unacknowledged message, 0 if there is none
-        self._in_flight = 0  # number of readings in that message
+        self._in_flight = 0  # number of readings in the unacknowledged message
 
     def __len__(self):
         return self.count
@@ -60,7 +61,7 @@ class Backlog:
     # ---- storing
 
     def add(self, number, text, now):
-        """Store a reading of the quantity `number`. Returns False if its text is too long."""
+        """Store a reading of the quantity `number`. Returns False if `text` is longer than 14 bytes."""
         value = text.encode()
         if len(value) > _MAX_VALUE:
             return False
@@ -90,7 +91,7 @@ class Backlog:
         self.count += 1
 
     def _remove_waiting(self, number):
-        """Drop the waiting reading of this quantity."""
+        """Drop the reading of this quantity that is waiting to be sent, if there is one."""
         for i in range(self._in_flight, self.count):
             if self._records[i * _RECORD + 4] == number:
                 self._remove(i)
@@ -103,7 +104,7 @@ class Backlog:
         if self.count == self.size:
             if self._in_flight < self.count:
                 self._remove(self._in_flight)
-            else:  # all readings are in flight: the outbox has copies of them
+            else:  # all readings are in flight: none is lost, because the outbox has copies
                 self._in_flight -= 1
                 self._delete(0, 1)
 
@@ -137,7 +138,7 @@ class Backlog:
     # ---- sending
 
     def run(self, now):
-        """Send the next message if it is due; returns the time in ms until there is more to do."""
+        """Send the next message if it is due; returns the time in ms until the next call."""
         if not self.count or self._packet_id or not self._client.is_connected:
             return _PAUSE
         left = ticks_diff(self._due, now)

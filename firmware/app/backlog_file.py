@@ -2,8 +2,8 @@
 
 The readings are in RAM and in a file. The file is written once a minute and by `save`, so a power cut loses
 at most the last minute. Readings that were sent shortly before a power cut may be sent again. The file takes
-24 bytes per reading and holds at most twice as many readings as the backlog. It is removed when all readings
-have been acknowledged.
+24 bytes per reading and holds at most twice as many readings as the backlog. The file is removed when all
+readings have been acknowledged.
 """
 
 import os
@@ -17,7 +17,7 @@ from .backlog import Backlog
 _RECORD = const(20)  # bytes, as in `backlog`
 _CHECKSUM = const(4)  # bytes after each record
 _SAVE = const(60000)  # ms after which a reading is written to the file
-_NEW = ".new"  # suffix of a file that replaces another one
+_NEW = ".new"  # suffix of a new file that will replace the old one
 
 
 class FileBacklog(Backlog):
@@ -32,7 +32,7 @@ class FileBacklog(Backlog):
         self._path = path
         self._file_count = 0  # records in the file
         self._write_due = None
-        # the file begins with a checksum of the topics, to which the numbers in the records refer
+        # the file begins with a checksum of the topics, because the records contain only numbers of topics
         self._mark = crc32(b"\n".join([topic.name for topic in topics])).to_bytes(4, "big")
         self._load()
 
@@ -44,7 +44,7 @@ class FileBacklog(Backlog):
         return added
 
     def run(self, now):
-        """Write the file, send the next message, if due; returns the time in ms until the next call."""
+        """Write the file and send the next message when due; returns the time in ms until the next call."""
         if self._write_due is not None and ticks_diff(self._write_due, now) <= 0:
             self.save()
         return self._run(now)
@@ -93,7 +93,7 @@ class FileBacklog(Backlog):
             print("%s: %s" % (self._path, error))
 
     def _load(self):
-        """Load the readings from before the restart; none if the sensors in the config have changed."""
+        """Load the readings stored before the restart, unless the sensors in the config have changed."""
         is_whole = False
         for path in (self._path, self._path + _NEW):  # a power cut before the rename leaves only the new file
             try:
@@ -105,11 +105,11 @@ class FileBacklog(Backlog):
         else:
             return
         self._saved_count = self.count
-        if not (is_whole and self._file_count):  # records appended after a torn one would be unreadable
+        if not (is_whole and self._file_count):  # a record after an incomplete one could not be read
             self._rewrite()
 
     def _read(self, file):
-        """Read the records; returns False if the last one is torn."""
+        """Read the records; returns False if the last one is incomplete."""
         data = file.read(_RECORD + _CHECKSUM)
         while len(data) == _RECORD + _CHECKSUM:
             self._file_count += 1

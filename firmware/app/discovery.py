@@ -1,8 +1,8 @@
 """Home Assistant MQTT discovery: decides when the device publishes its discovery message.
 
 The message is published at the start, when the broker has lost the session, and when Home Assistant has
-restarted. `discovery_message` builds it and `discovery_publisher` publishes it; both modules are loaded only
-while they are needed.
+restarted. `discovery_message` builds the message and `discovery_publisher` publishes it; both modules are
+loaded only while they are needed.
 """
 
 import gc
@@ -13,7 +13,7 @@ from time import ticks_add, ticks_diff, ticks_ms
 from micropython import const
 
 _IDLE = const(1000)  # ms
-_SUBSCRIBED = const(5000)  # ms within which Home Assistant subscribes to the topics in the message
+_SUBSCRIBED = const(5000)  # ms in which Home Assistant should have subscribed to all topics in the message
 
 
 class Discovery:
@@ -34,7 +34,7 @@ class Discovery:
         self._entity_args = None if sent else entity_args  # None after the message has been prepared
         self._due = None if sent else ticks_ms()
         self._publisher = None  # DiscoveryPublisher while a message is being published
-        self._republish_at = None  # ticks
+        self._republish_at = None  # ticks at which `values` are published again
         if topic:
             client.subscribe(prefix + "/status", self._on_homeassistant_status, qos=1, retain_handling=2)
 

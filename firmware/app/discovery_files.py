@@ -1,7 +1,7 @@
 """Files of Home Assistant discovery messages: the message sent last and the message to send next.
 
-`discovery.sent` contains the message that the broker has acknowledged, `discovery.new` the next one. The
-first line of a file is the topic, the rest is the JSON payload.
+`discovery.sent` contains the message that the broker has acknowledged, `discovery.new` the message to send
+next. The first line of each file is the topic, the following lines are the JSON payload.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Builds the discovery message that describes the device and its entities to Home Assistant 2024.11 or later.
 
-The message is written to a file if it differs from the last one; `discovery_publisher` publishes it from
-there. Each line of the file that begins with a quote or a comma describes an entity. An entity that was sent
+The message is written to a file if it differs from the last message; `discovery_publisher` publishes this
+file. Each line of the file that begins with a quote or a comma describes an entity. An entity that was sent
 before and no longer exists is listed with only its platform, which removes it from Home Assistant.
 
 The JSON is built as text, piece by piece, because the heap is nearly full when this module is loaded. Names
@@ -20,7 +20,7 @@ _MEASURED = ',"unit_of_meas":%s,"stat_cla":"%s","sug_dsp_prc":%d'
 
 
 def list_entities(base, telemetry, actuators):
-    """Yield (key, name, topic, rest of the JSON) for each entity; the key begins with the platform."""
+    """Yield (key, name, topic, JSON of the other fields) for each entity; a key begins with the platform."""
     for name, key, topic, unit, kind, state_class, decimals, expiry in telemetry.list_quantities():
         path = topic[len(base) + 1 :]  # sensor/<name>, or sensor/<name>/<key>
         if path.count("/") > 1:
@@ -72,7 +72,7 @@ def format_message(topic, device, status, entity_args, gone):
     yield '{"dev":{"ids":["umqtt5-%s"],"name":"%s","mf":"umqtt5",' % (device, device)
     machine = dumps(getattr(sys.implementation, "_machine", sys.platform))
     yield '"mdl":%s,"sw":"MicroPython %s"},' % (machine, "%d.%d.%d" % tuple(sys.implementation.version[:3]))
-    # any other status means offline: in safe mode there are no sensors and no actuators
+    # the status "safe mode" also means unavailable: in safe mode there are no sensors and no actuators
     yield '"o":{"name":"umqtt5"},"qos":1,"avty_t":%s,"avty_tpl":"%s","cmps":{\n' % (
         dumps(status),
         "{{'online' if value|lower=='online' else 'offline'}}",
@@ -97,7 +97,7 @@ def prepare(topic, device, status, *entity_args):
     sent, new = read_topic(SENT_FILE), read_topic(PENDING_FILE)
     if new and new != topic:
         if sent and sent != new:
-            os.remove(PENDING_FILE)  # it was never sent, and the message in SENT_FILE has to be removed first
+            os.remove(PENDING_FILE)  # was never sent: the message in SENT_FILE has to be removed first
         else:
             replace_file(PENDING_FILE, SENT_FILE)
         new = None

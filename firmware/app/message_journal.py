@@ -1,6 +1,7 @@
 """Message journal: keeps unsent MQTT messages on flash, so that they survive a restart or a power cut.
 
-It is used if `journal` is set in the config. If flash fails, the device continues with messages in RAM only.
+The journal is used if `journal` is set in the config. If flash fails, the device continues with messages in
+RAM only.
 """
 
 import gc
@@ -34,7 +35,7 @@ class _NullRecordLog:
 class MessageJournal:
     """The journal of the client's outbox: files `journal.0` and `journal.1` of at most `size` bytes each.
 
-    If the files cannot be used, it prints the reason and the device runs without a journal.
+    If the files cannot be used, the reason is printed and the device runs without a journal.
     """
 
     _journal = None
@@ -47,7 +48,7 @@ class MessageJournal:
             self._print_error(error)
             return
         finally:
-            # unload the module that has read the files: it is not needed again
+            # unload the module that has read the files, because it is not needed again
             sys.modules.pop("umqtt5.optional.journal_recovery", None)
             package = sys.modules.get("umqtt5.optional")
             if hasattr(package, "journal_recovery"):
@@ -63,7 +64,7 @@ class MessageJournal:
         print("%s: journal: %s; unsent messages are lost at a restart" % (self._name, error))
 
     def _check(self, now):
-        """Disable the journal if flash has failed; the client calls this in each poll."""
+        """Disable the journal if flash has failed; the client calls this method from `poll`."""
         if self._journal and self._journal.error:
             self._disable(self._journal)
         return _CHECK

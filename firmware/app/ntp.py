@@ -1,7 +1,7 @@
 """NTP client (SNTP, RFC 4330): sets the clock of the board to UTC.
 
-It does not block, except for the DNS lookup. If a server does not respond, the next one in the list is
-queried.
+The client does not block, except during the DNS lookup. If a server does not respond, the client queries the
+next server in the list.
 """
 
 import socket
@@ -31,8 +31,8 @@ class NtpClient:
         self._next = 0
         self._socket = None
         self._asked = None  # ticks of the last request
-        self._since = None  # ticks when the clock was last set, None before
-        self.is_set = unix_time() > 0  # the clock may have continued to run during a reset or deep sleep
+        self._since = None  # ticks when the clock was last set, None if never
+        self.is_set = unix_time() > 0  # a clock set earlier may have survived a reset or deep sleep
 
     def run(self, now):
         """Send a request or read the response; returns True if the clock has just been set.

@@ -5,7 +5,8 @@ broker has queued, disconnects and sleeps again. While the device sleeps, the br
 queues commands.
 
 Each connection ends with DISCONNECT with Will Message (3.14.2.1), and the Will Delay Interval is longer than
-the sleep. The broker publishes the will only if the device does not reconnect in this time (3.1.3.2.2).
+the sleep. The broker publishes the will only if the device does not reconnect before this delay has passed
+(3.1.3.2.2).
 """
 
 import struct
@@ -15,19 +16,19 @@ from time import ticks_add, ticks_diff, ticks_ms
 from micropython import const
 
 _DISCONNECT_WITH_WILL = const(0x04)
-_MIN_SLEEP = const(1000)  # ms, used if the device was awake for longer than its period
-_NAP = const(5000)  # ms; shorter than the watchdog's timeout, and supported by every chip
+_MIN_SLEEP = const(1000)  # ms; used if the device was awake for nearly its whole period or longer
+_NAP = const(5000)  # ms per light sleep; shorter than the watchdog's timeout, possible on every chip
 _STATE_FORMAT = "<BIIH"  # in RTC memory: flags, cycles, ms awake, cycles since the last complete delivery
 _PLANNED = const(1)  # flag: the sleep was planned
-_WAKE_AT_ON = const(2)  # flag: the board wakes when the pin changes to ON; without the flag: to OFF
-_WOKEN_BY_PIN = const(4)  # flag, set after the board has woken: it was woken by the pin
+_WAKE_AT_ON = const(2)  # flag: the board wakes at a change of the pin to ON; if not set: to OFF
+_WOKEN_BY_PIN = const(4)  # flag, set at the start after the sleep: the pin woke the board
 _SESSION = "session"  # file with the checksum of the config with which the broker's session was created
 
 
 def load_state(pins):
     """Return (flags, cycles, ms awake in the last cycle, cycles since the last complete delivery).
 
-    They are read from RTC memory; all are 0 if it contains no state.
+    These values are read from RTC memory; all are 0 if RTC memory contains no state.
     """
     data = pins.read_rtc_memory()
     return struct.unpack(_STATE_FORMAT, data) if len(data) == struct.calcsize(_STATE_FORMAT) else (0, 0, 0, 0)
@@ -36,7 +37,7 @@ def load_state(pins):
 def is_planned_wake(pins):
     """Return True if this start ends a planned deep sleep; False after a reset, a crash or power-on.
 
-    Call it only once per start: it clears the flag in RTC memory.
+    Call this function only once per start, because it clears the flag in RTC memory.
     """
     state = load_state(pins)
     by_pin = _WOKEN_BY_PIN if hasattr(pins, "woke_by_pin") and pins.woke_by_pin() else 0
@@ -45,14 +46,15 @@ def is_planned_wake(pins):
 
 
 def max_absence(power):
-    """Return the maximum normal offline time in seconds, in which one cycle may fail, but not two."""
+    """Return the maximum normal time offline in seconds: one failed cycle is normal, two in a row are not."""
     return int(2 * power["period"] + power["awake"]) + 30
 
 
 class SleepCycle:
-    """The current cycle: the time awake, which began at `start` (ticks), and the sleep after it.
+    """The wake and sleep cycle of the device; the first cycle began at `start` (ticks).
 
-    `power` is the `power` config. The driver of one of `sensors` may wake the board from deep sleep.
+    `power` is the `power` object of the config. The driver of one of `sensors` may wake the board from deep
+    sleep.
     """
 
     _waker = None  # the driver that wakes the board
@@ -91,7 +93,7 @@ class SleepCycle:
             pass
 
     def _save_session(self):
-        """Record on flash that the broker has a session for this config, unless that is recorded already."""
+        """Record on flash that the broker has a session for this config, if this is not recorded yet."""
         try:
             with open(_SESSION, "rb") as file:
                 if file.read(8) == self._config:
@@ -128,7 +130,7 @@ class SleepCycle:
         return max(1, self._linger - ticks_diff(now, self._busy_at))
 
     def add_metrics(self, metrics):
-        """Add the cycles, the ms awake in the last one, and the cycles since the last complete delivery."""
+        """Add the number of cycles, the ms awake in the last one, and the cycles since the last delivery."""
         metrics["cycles"] = self._cycles
         metrics["awake"] = self._awake_ms
         if self._undelivered:
@@ -137,7 +139,7 @@ class SleepCycle:
     def sleep(self, radio_off, feed):
         """Disconnect, call `radio_off()` and sleep until the next cycle. Returns only after a light sleep.
 
-        `feed()` feeds the watchdog; None if there is none.
+        `feed()` feeds the watchdog; `feed` is None if there is no watchdog.
         """
         client = self._client
         if client.is_connected and self.is_deep:

@@ -1,7 +1,7 @@
 """Tasmota-compatible commands: numbered POWER topics for all actuators except servos.
 
 `cmnd/<device>/POWER<n>` accepts ON, OFF, TOGGLE, 1, 0 and 2; an empty payload requests the state. `POWER` is
-the same as `POWER1`. The response is published as JSON to `stat/<device>/RESULT`, each state to
+the same as `POWER1`. The response is published as JSON to `stat/<device>/RESULT`. Each state is published to
 `stat/<device>/POWER<n>`, and Online or Offline to `tele/<device>/LWT`. Retained commands are ignored, because
 they would be executed again at each connection.
 """
@@ -40,7 +40,7 @@ class Tasmota:
         self._online = False
 
     def run(self, now):
-        """Publish Online after a connect, and changed states; returns the time in ms until the next call."""
+        """Publish Online after a connect; publish changed states; returns the ms until the next call."""
         if not self._client.is_connected:
             return _IDLE
         if not self._online:

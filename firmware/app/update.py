@@ -5,13 +5,13 @@ accepts offers of a new version, which `update_download` then downloads in chunk
 
     {"version": 8, "board": "esp32", "size": 2900, "sha256": "...", "signature": "..."}
 
-`size` and `sha256` describe the manifest. `signature` is the HMAC-SHA256 (RFC 2104), in hexadecimal and with
-the key of this device, of the line
+`size` and `sha256` describe the manifest. `signature` is, in hexadecimal, the HMAC-SHA256 (RFC 2104) of
+the following line with the key of this device:
 
     umqtt5 update <device> <board> <version> <size> <sha256>
 
-The device refuses versions that are not newer or that were rolled back, unless the offer has `"force": true`
-and the line ends with ` force`.
+The device refuses versions that are not newer or that were rolled back, unless the offer has `"force": true`.
+The signed line of such an offer also ends with ` force`.
 """
 
 import json
@@ -27,7 +27,7 @@ _IDLE = const(1000)  # ms
 
 
 class Update:
-    """The update state of the device. `config` is the `update` config, `reset()` resets the board.
+    """The update state of the device. `config` is the config's `update`, `reset()` resets the board.
 
     A new version is confirmed when the device has been connected for `confirm` seconds without interruption.
     """
@@ -59,7 +59,7 @@ class Update:
         return self._download is not None or self._trying or unpublished
 
     def run(self, now):
-        """Publish the state, confirm or roll back, download; returns the time in ms until the next call."""
+        """Publish the state; confirm, roll back or download a version; returns the ms until the next call."""
         if not self._client.is_connected:
             self._connected_at = None
             self._is_published = False
@@ -92,18 +92,18 @@ class Update:
         print("update: %s" % json.dumps(self._state))
 
     def download_ended(self, error=None):
-        """Restart into the new version, or report `error`; UpdateDownload calls this when it has ended."""
+        """Restart into the new version, or report `error`; UpdateDownload calls this at its end."""
         self._download = None
         if error:
             self.set_state("failed", reason=str(error))
             return
         self.set_state("restarting")
         self.run(self._connected_at)
-        self._client.disconnect()  # also sends buffered packets
+        self._client.disconnect()  # sends buffered packets, too, such as the state
         self._reset()
 
     def _on_offer(self, message):
-        if message.retain:  # the offer may be old
+        if message.retain:  # a retained offer may be old
             return
         try:
             offer = self._check_offer(message)
@@ -157,7 +157,7 @@ def hmac_sha256(key, data):
 
 
 def compare_digest(a, b):
-    """Return True if two strings are equal. The time it takes does not depend on where they differ."""
+    """Return True if two strings are equal. The run time does not depend on where they differ."""
     difference = len(a) ^ len(b)
     for i in range(min(len(a), len(b))):
         difference |= ord(a[i]) ^ ord(b[i])

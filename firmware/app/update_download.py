@@ -1,14 +1,14 @@
 """Update download: receives the files of an over-the-air update and installs them in the unused A/B slot.
 
 The device publishes requests, `[file, offset]`, to `<base>/update/request` and receives chunks from
-`<base>/update/chunk`: file number (2 bytes) and offset (4 bytes), both big-endian, then the data. File 0 is
-the manifest, which has one line for each of the other files:
+`<base>/update/chunk`. A chunk is the file number (2 bytes) and the offset (4 bytes), both big-endian, and the
+data. File 0 is the manifest, which has one line for each of the other files:
 
     <size> <SHA-256 in hexadecimal> <path>
 
 A file that already exists on the device is copied instead of requested. Files of the running version are not
-changed: the new files are written to the unused folder. When all files are complete and have been verified
-again, the slot is switched and the board is reset.
+changed: the new files are written to the folder of the unused slot. When all files are complete and have been
+verified again, the slot is switched and the board is reset.
 """
 
 import json
@@ -20,7 +20,7 @@ from micropython import const
 
 import slot
 
-_HEAD = const(6)  # bytes
+_HEAD = const(6)  # bytes before the data of a chunk
 _RETRY = const(5000)  # ms without a chunk after which the request is repeated
 _MAX_REQUESTS = const(24)  # requests without a response before the download fails
 _MAX_FILES = const(100)
@@ -30,7 +30,7 @@ _FOLDERS = ("app", "actuators", "sensors", "umqtt5", "umqtt5/optional")
 
 
 class UpdateDownload:
-    """The download of a checked `offer`; it reports to `update`, an Update.
+    """The download of a checked `offer`; its state and result are reported to `update`, an Update.
 
     Raises OSError if flash fails, ValueError if the manifest is too large.
     """
@@ -58,7 +58,7 @@ class UpdateDownload:
         update.set_state("receiving", offered=offer["version"])
 
     def run(self, now):
-        """Request missing data, install a complete update; returns the time in ms until the next call."""
+        """Request missing data or install a complete update; returns the time in ms until the next call."""
         if self._error:
             self._end(self._error)
             return 0

@@ -1,6 +1,6 @@
 """Hardware watchdog: resets the board if the program hangs or the device is offline for too long.
 
-It is fed once per iteration of the main loop.
+The main loop feeds the watchdog once per iteration; a sleeping device feeds it during the sleep.
 """
 
 from time import ticks_diff
@@ -13,7 +13,8 @@ _TIMEOUT = const(8000)  # ms; the maximum of the RP2040 is 8388 ms
 class Watchdog:
     """The watchdog of the board; `start(ms)` is the board's function that starts and returns its timer.
 
-    After `timeout` ms without a connection it is no longer fed and resets the board; 0 disables this.
+    After `timeout` ms without a connection `run` no longer feeds the watchdog, which then resets the board.
+    If `timeout` is 0, `run` always feeds the watchdog.
     """
 
     def __init__(self, start, timeout, now):

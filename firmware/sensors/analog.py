@@ -30,7 +30,7 @@ def make(config, pins):
 
 
 def read_average(read, samples):
-    """Return the average of several measurements by `read()`."""
+    """Call `read()` as many times as `samples` says; returns the average."""
     total = 0.0
     for _ in range(samples):
         total += read()
@@ -38,7 +38,7 @@ def read_average(read, samples):
 
 
 class Analog:
-    """The driver; `read()` returns the voltage at the pin."""
+    """The driver; the argument `read` is a function that returns the voltage at the pin."""
 
     def __init__(self, config, read):
         unit = config["unit"]

@@ -20,7 +20,7 @@ def make(config, pins):
 
 
 class Battery:
-    """The driver; `read()` returns the voltage at the pin."""
+    """The driver; the argument `read` is a function that returns the voltage at the pin."""
 
     quantities = (
         ("voltage", "V", "voltage", 2, MEASUREMENT),

@@ -1,4 +1,4 @@
-"""BME280 temperature, humidity and pressure sensor on I2C, and BMP280, which has no humidity.
+"""BME280 temperature, humidity and pressure sensor on I2C, and BMP280, which does not measure humidity.
 
 The compensation uses the integer formulas of Bosch's data sheet BST-BME280-DS002, 4.2.3.
 """
@@ -15,7 +15,7 @@ FIELDS = merge_fields(
     address=(int, 0x76, 0x76, 0x77, "118 or 119"),
 )
 
-_TIME = const(10)  # ms, one sample of each quantity
+_TIME = const(10)  # ms; duration of a measurement of one sample of each quantity
 
 
 def make(config, pins):
@@ -42,7 +42,7 @@ class Bme280:
         if self._trim is None:
             self._read_trim()
         if self._trim[1]:
-            self._write(0xF2, 1)  # humidity, one sample; takes effect with the next write
+            self._write(0xF2, 1)  # one sample of humidity; takes effect with the next write to 0xF4
         self._write(0xF4, 0x25)  # temperature and pressure, one sample each; starts the measurement
         return _TIME
 
@@ -80,7 +80,7 @@ class Bme280:
                 raise OSError("still measuring")
             bus.readfrom_mem_into(self._address, 0xF7, raw)
         except OSError:
-            self._trim = None  # read it again: the sensor may have been replaced
+            self._trim = None  # read again at the next start: the sensor may have been replaced
             raise
         t = raw[3] << 12 | raw[4] << 4 | raw[5] >> 4
         p = raw[0] << 12 | raw[1] << 4 | raw[2] >> 4

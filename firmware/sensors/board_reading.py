@@ -11,7 +11,7 @@ def make(config, pins):
 
 
 class BoardReading:
-    """The driver; `read()` returns the value."""
+    """The driver; the argument `read` is a function that returns the value."""
 
     def __init__(self, key, read, unit, device_class):
         self.quantities = ((key, unit, device_class, 2, MEASUREMENT),)

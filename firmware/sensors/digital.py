@@ -19,7 +19,7 @@ FIELDS = merge_fields(
 PIN_USES = {"pin": "INPUT_PINS"}
 CHOICES = {"pull": ("up", "down", "none")}
 
-_POLL = const(50)  # ms; the pin is polled because an interrupt does not end the wait for the network
+_POLL = const(50)  # ms between polls; an interrupt alone would not end the wait for the network
 
 
 def make(config, pins):
@@ -67,14 +67,17 @@ class Digital:
         return _POLL
 
     def arm_wake(self, wake_on):
-        """Make the next change wake the board, with the board's `wake_on`; returns 1 for a change to ON."""
+        """Make the next change wake the board; returns 1 if it is a change to ON, 0 if to OFF.
+
+        `wake_on(pin, level)` is the board's function.
+        """
         other = 0 if self._level else 1
-        # after an edge since the last poll use the current level, which wakes the board immediately
+        # after an edge since the last poll, the current level is used: it wakes the board immediately
         wake_on(self._pin, self._pin.value() if self._edge else other ^ self._invert)
         return other
 
     def on_wake(self, value):
-        """Report the `value`, 1 (ON) or 0, that woke the board, even if the pin has changed back."""
+        """Report the `value`, 1 (ON) or 0 (OFF), that woke the board, even if the pin has changed back."""
         self._level = value
         self.has_changed = True
 

@@ -15,10 +15,10 @@ FIELDS = merge_fields(
 PIN_USES = {"pin": "OUTPUT_PINS"}
 
 _CONVERSION = const(750)  # ms, at 12 bits
-_POWER_ON = b"\x50\x05"  # 85 degrees: no measurement since power-on if byte 6 is `_RESERVED`
+_POWER_ON = b"\x50\x05"  # bytes 0 and 1 of the scratchpad after power-on: 85 degrees
 _RESERVED = const(0x0C)  # byte 6 of the scratchpad after power-on
 
-_buses: dict = {}  # OneWireBus by pin, shared by its sensors
+_buses: dict = {}  # a OneWireBus for each pin; all sensors at the pin share it
 
 
 def check(config, pins):
@@ -59,7 +59,7 @@ class OneWireBus:
         return _CONVERSION
 
     def find_address(self):
-        """Return the address of the only sensor. Raises ValueError if there is none, or more than one."""
+        """Return the address of the only sensor on the bus. Raises ValueError if there is not exactly one."""
         found = self.driver.scan()
         if len(found) != 1:
             known = ", ".join("".join("%02x" % octet for octet in rom) for rom in found)
@@ -68,7 +68,7 @@ class OneWireBus:
 
 
 class Ds18b20:
-    """The driver; `bus` is a OneWireBus, `address` hexadecimal or None for the only sensor on the bus."""
+    """The driver; `bus` is a OneWireBus, `address` is hexadecimal, or None for the only sensor on the bus."""
 
     quantities = (("temperature", "°C", "temperature", 2, MEASUREMENT),)
 

@@ -13,7 +13,7 @@ def make(config, pins):
 
 
 class HeapFree:
-    """The driver."""
+    """The driver; it collects garbage before it reads the free heap."""
 
     quantities = (("heap_free", "B", "data_size", 0, MEASUREMENT),)
 

@@ -17,7 +17,7 @@ FIELDS = {
 
 
 def merge_fields(**more):
-    """Return the fields of a kind: the common fields and its own fields `more`."""
+    """Return the fields of a kind: the common fields and `more`, which may replace common fields."""
     fields = dict(FIELDS)
     fields.update(more)
     return fields

@@ -10,7 +10,7 @@ FIELDS = merge_fields(
     address=(int, 0x44, 0x44, 0x45, "68 or 69"),
 )
 
-_TIME = const(16)  # ms, at high repeatability
+_TIME = const(16)  # ms; duration of a measurement at high repeatability
 _MEASURE = b"\x24\x00"  # single shot, high repeatability, no clock stretching
 
 

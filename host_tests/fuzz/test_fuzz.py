@@ -59,9 +59,9 @@ def test_a_bug_is_found_minimised_saved_and_replayed(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Packet, "_check_properties", broken)
     number, why = fuzz.batch(0, 300).findings[0]
     assert "IndexError" in why
-    whole = mutate.generate_case(number)
-    small = minimise.minimise(whole)
-    assert sum(map(len, small.chunks)) < sum(map(len, whole.chunks)) / 2
+    original = mutate.generate_case(number)
+    small = minimise.minimise(original)
+    assert sum(map(len, small.chunks)) < sum(map(len, original.chunks)) / 2
     path = minimise.save(small, number, why)
     assert minimise.failure(minimise.load(path)) == why
     monkeypatch.undo()

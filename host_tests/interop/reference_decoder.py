@@ -29,13 +29,13 @@ MALFORMED, PROTOCOL, TOPIC_NAME, ALIAS = 0x81, 0x82, 0x90, 0x94
 class Fault:
     """A violation of a `rule`, which starts with its section; `codes` are the reason codes that fit it.
 
-    If the standard names no reason code, several fit. If `may` is True, the rule binds only the sender, and
-    the receiver may tolerate the violation.
+    If the standard names no reason code, several fit. If `is_tolerable` is True, the rule binds only the
+    sender, and the receiver may tolerate the violation.
     """
 
     rule: str
     codes: tuple[int, ...]
-    may: bool = False
+    is_tolerable: bool = False
 
 
 class _Stop(Exception):
@@ -58,8 +58,8 @@ class Reader:
         self.faults: list[Fault] = []
         self.packet = Packet(self.kind)
 
-    def fault(self, rule: str, *codes: int, may: bool = False) -> None:
-        self.faults.append(Fault(rule, codes, may))
+    def fault(self, rule: str, *codes: int, is_tolerable: bool = False) -> None:
+        self.faults.append(Fault(rule, codes, is_tolerable))
 
     def stop(self, rule: str, *codes: int) -> _Stop:
         self.fault(rule, *codes)
@@ -145,7 +145,9 @@ class Reader:
             self.fault("3.3.2.3.4 topic alias 0", ALIAS)
         if identifier == 0x08 and ("+" in value or "#" in value):
             # [MQTT-3.3.2-14] binds the sender; no section requires the receiver to check
-            self.fault("3.3.2.3.5 wildcard in a response topic", PROTOCOL, MALFORMED, TOPIC_NAME, may=True)
+            self.fault(
+                "3.3.2.3.5 wildcard in a response topic", PROTOCOL, MALFORMED, TOPIC_NAME, is_tolerable=True
+            )
 
     def properties(self) -> None:
         size = self.varint()
@@ -179,7 +181,7 @@ class Reader:
         self.properties()
         if {0x15, 0x16} & self.packet.properties.keys():
             # [MQTT-4.12.0-6] binds the server
-            self.fault("4.12 authentication not requested", PROTOCOL, may=True)
+            self.fault("4.12 authentication not requested", PROTOCOL, is_tolerable=True)
         self.packet.fields.update(session_present=flags == 1, reason=reason)
 
     def publish(self) -> None:

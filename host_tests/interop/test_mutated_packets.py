@@ -70,8 +70,8 @@ for _name in ("ohmqtt", "mqtt5"):
         "accepted from a server, too"
     )
 
-# Valid packets that a codec rejects: name, test of the packet. There are none at present. Rules with `may` do
-# not belong here. mqtt5 panics on ill-formed UTF-8 (1.5.4), which counts as a rejection.
+# Valid packets that a codec rejects: name, test of the packet. There are none at present. A codec may reject
+# packets with tolerable faults. mqtt5 panics on ill-formed UTF-8 (1.5.4), which counts as a rejection.
 REJECTED_VALID: dict[str, dict[str, Callable[[bytes, Packet], bool]]] = {
     "ohmqtt": {},
     "mqtt5": {},
@@ -172,7 +172,7 @@ class ExpectedBehaviour:
                 data = data[len(frame) :]
 
     def reject(self, faults: list[reference_decoder.Fault]) -> None:
-        self.is_optional = all(fault.may for fault in faults)
+        self.is_optional = all(fault.is_tolerable for fault in faults)
         self.codes = {code for fault in faults for code in fault.codes}
 
     def context_faults(self, found: Packet) -> list[reference_decoder.Fault]:
@@ -194,7 +194,7 @@ class ExpectedBehaviour:
             "PUBCOMP": (self.client.waits_for_pubrec, self.client.waits_for_puback),
         }.get(kind, ())
         if fields.get("packet_id") in mismatched:
-            return [reference_decoder.Fault("4.3 acknowledgement of another QoS", (0x82,), may=True)]
+            return [reference_decoder.Fault("4.3 acknowledgement of another QoS", (0x82,), is_tolerable=True)]
         return []
 
     def alias(self, found: Packet) -> list[reference_decoder.Fault]:
@@ -380,7 +380,7 @@ def test_the_tables_list_every_difference_between_the_codecs_and_the_standard(
     found, faults = reference_decoder.decode(frame)
     if found.kind in ("", "CONNECT", "SUBSCRIBE", "UNSUBSCRIBE", "PINGREQ", "AUTH"):
         return  # the codecs also accept a client's packets, and AUTH without an authentication method
-    broken = {fault.rule for fault in faults if not fault.may}
+    broken = {fault.rule for fault in faults if not fault.is_tolerable}
     for codec in codecs:
         try:
             decoded = codec.decode(frame)

@@ -1,4 +1,4 @@
-"""Short names for private ones: a program does what it did, and the lines are found again."""
+"""Shortened names on a board: programs behave the same, and traceback lines map to the sources."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class _Lamp:
     def level(self, level):
         return self._level - level
 
-    def told(self, *, prefix):
+    def texts(self, *, prefix):
         return [prefix + text for text in self._trace]
 
 
 class Dimmed(_Lamp):
-    def __init__(self, level, most):
+    def __init__(self, level, maximum):
         super().__init__(level)
-        self._most = most
+        self._maximum = maximum
 
     def up(self, step=1):
-        self._level = min(_Lamp.up(self, step), self._most, _LIMIT)
+        self._level = min(_Lamp.up(self, step), self._maximum, _LIMIT)
         return self._level
 
 
@@ -58,15 +58,15 @@ def _options(first, second=2):
     return first * second
 
 
-def play(level):
+def main(level):
     lamp = Dimmed(level, 7)
     other.Watch(lamp).look(lamp)
     lamp._hidden = 3  # set from outside
     steps = [lamp.up(step=2) for step in range(3)]
-    found = [getattr(lamp, "_most"), lamp._hidden, lamp._made]
-    given = {"first": 3, "second": 4}
+    values = [getattr(lamp, "_maximum"), lamp._hidden, lamp._made]
+    arguments = {"first": 3, "second": 4}
     inner = lambda level: level + lamp._level
-    return steps, lamp.told(prefix="n"), found, _options(**given), inner(level), lamp.level(1)
+    return steps, lamp.texts(prefix="n"), values, _options(**arguments), inner(level), lamp.level(1)
 """
 OTHER = """\
 class Watch:
@@ -86,27 +86,27 @@ def _double(value):
 
 
 def run(files: dict[str, str]) -> object:
-    """What `play` of the program returns."""
+    """Import the modules of a program and return the result of its `main`."""
     try:
         for name, source in files.items():
             module = types.ModuleType(name)
             sys.modules[name] = module
             exec(compile(source, name, "exec"), module.__dict__)
-        return sys.modules["lamps"].__dict__["play"](1)
+        return sys.modules["lamps"].__dict__["main"](1)
     finally:
         for name in files:
             sys.modules.pop(name, None)
 
 
-def test_a_program_with_short_names_does_the_same() -> None:
+def test_a_program_with_short_names_returns_the_same_result() -> None:
     files = {"other": OTHER, "lamps": LAMPS}
     short = minifier.shorten_names(files)
     assert run(short) == run(files)
     left = set(re.findall(r"\b_[a-z]\w+", "".join(short.values())))
-    assert left == {"_most"}  # it is text, too
+    assert left == {"_maximum"}  # not shortened, because it also occurs in a string
 
 
-def test_names_that_live_together_stay_apart_and_others_share() -> None:
+def test_names_used_together_have_different_short_names_and_others_share_them() -> None:
     table = minifier.map_names({"other": OTHER, "lamps": LAMPS})
     together = ["_level", "_trace", "_note", "_made", "_hidden"]
     assert len({table[name] for name in together}) == len(together)
@@ -116,17 +116,17 @@ def test_names_that_live_together_stay_apart_and_others_share() -> None:
     assert len(device) > 500 and len(device) > 6.3 * len(set(device.values()))
 
 
-def test_lines_of_an_image_are_those_of_its_sources() -> None:
+def test_the_lines_and_syntax_trees_of_an_image_match_its_sources() -> None:
     files = image.collect_sources("host")
     short = minifier.shorten_names(files, minifier.internal_names())
     for path, source in files.items():
         assert len(short[path].splitlines()) == len(source.splitlines())
-        was, now = (list(ast.walk(ast.parse(text))) for text in (source, short[path]))
-        assert [type(node) for node in was] == [type(node) for node in now]
+        before, after = (list(ast.walk(ast.parse(text))) for text in (source, short[path]))
+        assert [type(node) for node in before] == [type(node) for node in after]
 
 
 @pytest.mark.parametrize("package", [package_tree.LIBRARY, package_tree.APPLICATION], ids=["lib", "app"])
-def test_each_function_of_a_bundle_is_found_again(package: package_tree.Package) -> None:
+def test_each_function_of_a_bundle_maps_to_its_source_line(package: package_tree.Package) -> None:
     for file in package.bundles:
         origins = source_lines.map_source_lines(package, file)
         count = 0
@@ -141,7 +141,7 @@ def test_each_function_of_a_bundle_is_found_again(package: package_tree.Package)
         assert count == sum(isinstance(node, functions) for tree in trees for node in ast.walk(tree))
 
 
-def test_where_a_line_of_a_traceback_is_written() -> None:
+def test_decode_traceback_prints_the_source_line_and_function() -> None:
     lines = bundler.bundle_sources()["core"].splitlines()
     number = lines.index("    def poll(self, timeout=0):") + 1
     done = run_tool("decode-traceback", "core", str(number))
@@ -161,14 +161,14 @@ def test_names_in_the_examples_of_the_documents_are_never_shortened() -> None:
 
 
 def test_an_image_is_the_same_in_each_process() -> None:
-    """An update over the air sends the files that differ, so the order of a set must not change a file."""
+    """An update sends only files that differ, so a file must not depend on the hash seed."""
     code = (
         "import hashlib\n"
         "from tools.bundle import image, minifier\n"
         "files = minifier.shorten_names(image.collect_sources('esp32'), minifier.internal_names())\n"
         "print(hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest())\n"
     )
-    found = {
+    digests = {
         subprocess.run(
             [sys.executable, "-c", code],
             cwd=ROOT,
@@ -179,4 +179,4 @@ def test_an_image_is_the_same_in_each_process() -> None:
         ).stdout
         for seed in ("1", "2", "3")
     }
-    assert len(found) == 1
+    assert len(digests) == 1

@@ -18,11 +18,12 @@ DISCONNECT_CAUSES = ("refused", "broker", "protocol", "timeout", "network", "our
 class LinkStatistics:
     """Counters of the link, in fixed memory, modulo 2**30.
 
-    `drops` counts lost connections and failed tries to connect, by cause: `refused` by the broker at CONNECT,
-    `broker` for a DISCONNECT from the broker, `protocol` for a protocol error of the broker, `timeout`,
-    `network` for any other OSError, `ours` for `disconnect`. `max_poll_gap` is the longest time in ms from
-    the end of one `poll` to the start of the next; you may set it to 0. Both start when this object is
-    created. The counters of messages, bytes and connections start when the client is created.
+    `drops` counts ended connections and failed tries to connect, by cause: `refused` by the broker at
+    CONNECT, `broker` for a DISCONNECT from the broker, `protocol` for a protocol error of the broker,
+    `timeout`, `network` for any other OSError, `ours` for `disconnect`. `max_poll_gap` is the longest time in
+    ms from the end of one `poll` to the start of the next; you may set it to 0. `drops` and `max_poll_gap`
+    start when this object is created. The counters of messages, bytes and connections start when the client
+    is created.
     """
 
     def __init__(self, client):
@@ -67,7 +68,7 @@ class LinkStatistics:
 
 
 def _disconnect_cause(client, uptime_ms):
-    """Return the cause that has ended a connection after `uptime_ms`, 0 if it was never up."""
+    """Return why the connection has ended. It was up for `uptime_ms`, 0 if never."""
     error = client.error
     if error is None:
         return "ours"

@@ -1,4 +1,4 @@
-"""Properties of MQTT 5.0 by name (section 2.2.2): `pack()` encodes them, constants name them.
+"""Properties of MQTT 5.0 by name (section 2.2.2): `pack()` encodes them, the constants are their identifiers.
 
     properties = pack(content_type="application/json", user_properties=[("room", "kitchen")])
     client.publish(topic, payload, properties=properties)
@@ -31,7 +31,7 @@ USER_PROPERTY = 0x26
 
 
 def _one(identifier, value):
-    """Return one encoded property: its identifier, and the value with the data type of the property."""
+    """Return one encoded property: its identifier, then the value in the data type of the property."""
     kind = PROPERTY_TABLE[identifier] & 7
     head = bytes((identifier,))
     if kind == 7:
@@ -64,10 +64,12 @@ def pack(
     """Return encoded properties (bytes), for `publish(..., properties=)` and other methods.
 
     For a message and a will (3.3.2.3): `payload_format` 1 declares the payload to be UTF-8; `message_expiry`
-    in seconds; `content_type` and `response_topic` (str); `correlation_data` (bytes). For `Client`
-    (3.1.2.11): `request_response_information` 1, `request_problem_information` 0. For `disconnect`
-    (3.14.2.2): `session_expiry` in seconds, `reason_string`. For all: `user_properties`, a sequence of
-    (name, value) whose order is kept. Raises ValueError for a value that the standard forbids.
+    in seconds; `content_type` and `response_topic` (str); `correlation_data` (bytes). For CONNECT, in
+    `Client(properties=)` (3.1.2.11): `request_response_information=1`, `request_problem_information=0`. For
+    `disconnect` (3.14.2.2): `session_expiry` in seconds, `reason_string`. For all of them:
+    `user_properties`, a sequence of (name, value) whose order is kept.
+
+    Raises ValueError for a value that the standard forbids.
     """
     out = b""
     for identifier, value in (

@@ -1,7 +1,8 @@
-"""Reason code names (section 2.4), for example 0x87 Not authorized. Loaded only to print one."""
+"""Reason code names (section 2.4), for example 0x87 Not authorized. Loaded only when a name is printed."""
 
-# Each string has the names of eight codes. Its key is the code shifted right by 3. One string per name would
-# take three times the heap. One string for all names would need a block that a fragmented heap may not have.
+# Each string has the names of up to eight consecutive codes. Its key is a code shifted right by 3. One string
+# per name would take three times the heap. One string for all names would need a block so large that a
+# fragmented heap may not have it.
 _REASON_NAMES = {
     0x00: "Success|Granted QoS 1|Granted QoS 2||Disconnect with Will Message",
     0x02: "No matching subscribers|No subscription existed",

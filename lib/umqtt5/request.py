@@ -1,4 +1,4 @@
-"""Request and response, the requester (section 4.10): response topic, correlation data, timeout.
+"""The requester of request and response (section 4.10): response topic, correlation data, timeout.
 
 `Client.request` loads this module. The response topic is below the broker's Response Information if there is
 one (ask for it with `Client(properties=pack(request_response_information=1))`), otherwise it is
@@ -22,7 +22,7 @@ class Request:
 
     def __init__(self, key, timeout, on_response):
         self.key = key
-        self.since = -1  # ticks of its first poll
+        self.since = -1  # ticks of the first poll after it was sent, -1 before
         self.timeout = timeout
         self.on_response = on_response
         self.response = None
@@ -33,10 +33,10 @@ class PendingRequests:
 
     def __init__(self, client):
         self._client = client
-        self._now = 0  # ticks in ms, of the current poll
+        self._now = 0  # ticks (ms) when the last poll began
         self._open = []
         self._count = 0
-        # prefix of the correlation data, so responses to an earlier run of the program are dropped
+        # prefix of the correlation data: responses to requests of an earlier run of the program are dropped
         self._salt = b"%08x" % getrandbits(30)
         self._connection_number = 0  # number of the connection for which `_topic` is valid
         self._topic = None
@@ -44,7 +44,7 @@ class PendingRequests:
         client._poll_hooks.append(self.poll)
 
     def wait(self, topic, payload, timeout, qos, properties):
-        """Publish a request and wait; return the payload of the response."""
+        """Publish a request and wait for the response; return its payload."""
         client = self._client
         if client._is_polling:
             raise ValueError("a handler can't wait: pass on_response")
@@ -118,7 +118,7 @@ class PendingRequests:
                     request.on_response(None)
 
     def _subscribe(self):
-        """Return the subscription to the response topic of this connection."""
+        """Return the subscription to the response topic that is valid for this connection."""
         client = self._client
         if self._connection_number != client.connection_count:
             self._connection_number = client.connection_count
@@ -153,18 +153,19 @@ class PendingRequests:
 def request(client, topic, payload, timeout=10000, on_response=None, qos=0, properties=b""):
     """Publish a request and wait up to `timeout` ms for the response; returns its payload.
 
-    Raises OSError(ETIMEDOUT) if no response arrives in time, OSError(ENOTCONN) without `connect`, MQTTError
-    if the broker refuses the response topic or a limit of the broker forbids the request. Handlers are called
-    while it waits.
+    Raises OSError(ETIMEDOUT) if no response arrives in time, OSError(ENOTCONN) if `connect` was not called,
+    MQTTError if the broker refuses the response topic or a limit of the broker forbids the request. Handlers
+    are called while the call waits.
 
-    With `on_response` it does not wait. It returns True if the request is sent, False if it can't be sent
-    yet: no connection, no room, `inflight` requests without response, or the response topic is not yet
-    subscribed. Then poll and try again. `poll` calls `on_response(message)`, or `on_response(None)` after
-    `timeout` ms. A handler must use this form.
+    With `on_response` the call does not wait. It returns True if the request is accepted for sending, and
+    False if not: there is no connection, there is no room, `inflight` requests wait for a response, or the
+    broker has not yet confirmed the subscription to the response topic. After False, poll and try again.
+    `poll` calls `on_response(message)`, or `on_response(None)` after `timeout` ms. A handler must use this
+    form.
 
-    At QoS 0 a request is never sent late; at QoS 1 it may be, after a reconnect. It expires in the broker
-    after `timeout`, unless `properties` has a message expiry. `properties` comes from `properties.pack` and
-    must not have a response topic or correlation data; otherwise ValueError is raised.
+    A request of QoS 0 is never sent late. A request of QoS 1 may be sent after a reconnect. In the broker a
+    request expires after `timeout`, unless `properties` has a message expiry. `properties` comes from
+    `properties.pack` and must not have a response topic or correlation data; otherwise ValueError is raised.
     """
     check_properties(properties, REQUEST)
     if not hasattr(client, "_pending_requests"):

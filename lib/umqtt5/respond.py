@@ -1,4 +1,4 @@
-"""Request and response, the responder (section 4.10): publishes responses to requests.
+"""The responder of request and response (section 4.10): publishes responses to requests.
 
 `Client.respond` and `Client.responder` load this module.
 """
@@ -20,7 +20,7 @@ class PendingResponses:
         client._poll_hooks.append(self.poll)
 
     def add(self, topic, payload, qos, properties):
-        """Publish a response, now or later; return False if too many wait."""
+        """Publish a response, now or later; return False if too many responses wait."""
         if not self._waiting and self._client.publish(topic, payload, qos, properties=properties):
             return True
         if len(self._waiting) >= _MAX_WAITING:
@@ -29,7 +29,7 @@ class PendingResponses:
         return True
 
     def poll(self, now):
-        """Publish waiting responses, as far as there is room."""
+        """Publish waiting responses while there is room."""
         if self._waiting:
             with self._client.session.catch_errors:
                 self._publish()
@@ -48,9 +48,9 @@ class PendingResponses:
 def respond(client, message, payload, qos=None, topic=None, properties=b""):
     """Publish a response to the response topic of `message`, with its correlation data.
 
-    `qos` defaults to that of the message. `topic` is used if the message has no response topic. Returns True
-    if the response is sent or waits for a connection or room, False if there is no topic or too many wait.
-    Raises what `publish` raises.
+    None for `qos` means the QoS of the message. `topic` is used if the message has no response topic. Returns
+    True if the response is sent or waits for a connection or for room. Returns False if there is no topic,
+    if the topic has wildcards, or if too many responses wait. Raises what `publish` raises.
     """
     target = message.property(0x08) or topic
     if not target or "+" in target or "#" in target:  # [MQTT-3.3.2-14]
@@ -64,9 +64,9 @@ def respond(client, message, payload, qos=None, topic=None, properties=b""):
 
 
 def responder(client, topic_filter, function, qos=1, **options):
-    """Subscribe, and respond to each message with the result of `function(message)`, None for no response.
+    """Subscribe, and respond to each message with the result of `function(message)`.
 
-    Returns the Subscription.
+    If the result is None, no response is sent. Returns the Subscription.
     """
 
     def handle(message):

@@ -1,4 +1,4 @@
-"""umqtt.robust compatible API over MQTT 5.0: the client of `simple` that reconnects by itself.
+"""API compatible with umqtt.robust, over MQTT 5.0: the client of `simple` that reconnects by itself.
 
 from umqtt5.robust import MQTTClient
 """
@@ -14,16 +14,16 @@ _MASK = const(0x3FFFFFFF)
 class MQTTClient(simple.MQTTClient):
     """The client of umqtt.robust; see `simple.MQTTClient`.
 
-    If the connection is lost, a method does not raise. It calls `reconnect`, which tries every `DELAY`
-    seconds until it succeeds, and then goes on. The session is kept. If the broker has lost it, the client
-    subscribes again.
+    If the connection is lost, `publish`, `wait_msg` and `check_msg` do not raise OSError. They call
+    `reconnect`, which tries every `DELAY` seconds until it succeeds, and then they continue. The session is
+    kept. If the broker has lost the session, the client subscribes again.
     """
 
     def reconnect(self):
-        """Reconnect, at once if the connection was up for `DELAY` seconds, otherwise after that time.
+        """Reconnect; first sleep `DELAY` seconds if the last connection began less than `DELAY` seconds ago.
 
-        Without the delay two devices with the same client identifier would flood the broker: each connection
-        ends that of the other.
+        Without the delay, two devices with the same client identifier would flood the broker, because each
+        new connection of one device ends the connection of the other.
         """
         if self._since >= 0 and (self._client._ticks_ms() - self._since) & _MASK < self.DELAY * 1000:
             self.delay(0)
@@ -36,7 +36,7 @@ class MQTTClient(simple.MQTTClient):
             try:
                 if not taken:
                     return super().publish(topic, msg, retain, qos)
-                # the message is in the outbox and is sent again by itself; do not publish a second one
+                # the message is in the outbox and is sent after the reconnect: do not publish it twice
                 if self._until(self._is_acked):
                     return None
             except OSError as error:

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from micropython import const
 
-_BATCH = const(32)  # iterations in one `work`; about 1 ms each on a small board
+_BATCH = const(32)  # iterations in one `work`; each takes about 1 ms on a small board
 _MIN_ITERATIONS = const(4096)  # RFC 7677
 _MAX_MESSAGE = const(1024)  # bytes
 
@@ -81,10 +81,11 @@ class Scram:
     """SCRAM-SHA-256 as a method for `client.auth`; see `optional.enhanced_auth` for the interface.
 
     The broker chooses the number of iterations, at least 4096. All iterations together take seconds on a
-    small board, so each `poll` does a few of them. The result is kept for the next connection. A program with
-    a watchdog connects with `wait=False` and feeds the watchdog between polls.
+    small board, so each `poll` does a few of them. The derived key is kept for the next connection. A program
+    with a watchdog connects with `wait=False` and feeds the watchdog between polls.
 
-    `max_iterations` is the maximum to accept. `random(n)` returns n random bytes; None means `os.urandom`.
+    `max_iterations` is the largest number of iterations to accept. `random` is a function of n that returns n
+    random bytes; None means `os.urandom`.
     The caller must normalize a password that is not ASCII (SASLprep, RFC 4013).
     """
 
@@ -110,9 +111,9 @@ class Scram:
         return b"n,," + self._first
 
     def challenge(self, data):
-        """Handle the server-first-message; return the client-final-message, or None if `work` must continue.
+        """Handle the server-first-message; return the client-final-message, or None.
 
-        Raises ValueError if the message is wrong.
+        After None the caller must call `work`. Raises ValueError if the message is wrong.
         """
         if self._first is None or self._messages is not None:
             raise ValueError("SCRAM: unexpected message")
@@ -134,7 +135,10 @@ class Scram:
         return self._without_proof + b",p=" + _base64(proof)
 
     def finish(self, data):
-        """Handle the server-final-message. Raises ValueError unless it proves knowledge of the password."""
+        """Handle the server-final-message.
+
+        Raises ValueError unless the message proves that the broker knows the password.
+        """
         signature, self._signature = self._signature, None
         self._first = None
         data = bytes(data)[:_MAX_MESSAGE].split(b",")[0]

@@ -28,16 +28,16 @@ def wrap(stream):
     The stream needs MicroPython's `readinto(buf, n)` and `write(buf, at, n)` and must not block. Only the
     client may use it.
 
-    A socket (an object with `setblocking`) must be connected. It is closed with the connection. After that
-    each try to connect raises PermanentError, until you set another socket: `transport.stream = another`. Any
-    other stream is never closed. The next connection uses the stream again, and first drops the bytes that
-    remain from the previous connection.
+    A socket (an object with `setblocking`) must be connected. It is closed when the connection ends. After
+    that each try to connect fails with PermanentError, until you set another socket:
+    `transport.stream = another`. Any other stream is never closed. The next connection uses the stream again,
+    and first drops the bytes that remain from the previous connection.
     """
     return StreamTransport(stream)
 
 
 class StreamTransport:
-    """The transport, which is also its stream."""
+    """The transport that `wrap` returns. The same object is the stream of each connection."""
 
     def __init__(self, stream):
         self.stream = stream
@@ -57,7 +57,7 @@ class StreamTransport:
         return self
 
     def do_handshake(self):
-        """Drop the bytes of the previous connection. A socket is new, so it has none of them."""
+        """Drop the bytes of the previous connection, except on a socket, which serves only one connection."""
         if not hasattr(self.stream, "setblocking"):
             rest = bytearray(64)
             for _ in range(_DRAIN // 64):

@@ -3,8 +3,8 @@
     from umqtt5.simple import MQTTClient
 
 Unlike in umqtt.simple, each wait except `wait_msg` ends after `MQTTClient.TIMEOUT` ms with an OSError. With a
-`keepalive`, the client sends pings while it waits for messages. With `clean_session=False` unacknowledged
-messages are sent again after `reconnect`. `umqtt5.robust` reconnects by itself.
+`keepalive`, the client sends pings while it waits for messages. Unacknowledged messages of QoS 1 and 2 are
+sent again after `reconnect` or `connect(clean_session=False)`. `umqtt5.robust` reconnects by itself.
 
 The amount of memory is fixed. `RX` is the size of the largest packet that the client can receive. CONNECT
 announces it, so the broker does not send larger packets. `OUTBOX` is the size of the buffer for
@@ -38,7 +38,7 @@ class MQTTException(Exception):
 
 
 class _Connected(Exception):
-    """Ends a poll at CONNACK, so that `wait_msg` handles the packets after it."""
+    """Ends a poll at CONNACK, so that `wait_msg` handles the packets that follow CONNACK."""
 
 
 class MQTTClient:
@@ -85,7 +85,7 @@ class MQTTClient:
         self._arguments = None  # arguments of the `publish` that waits for room
         self._subscription = None  # subscription whose SUBACK `subscribe` waits for
         self._packet_id = 0  # packet identifier of the message that `publish` waits for
-        self._reason = 0  # reason code of its acknowledgement, -1 until it arrives
+        self._reason = 0  # reason code in the acknowledgement of that message, -1 until it arrives
 
     @property
     def sock(self):
@@ -97,7 +97,7 @@ class MQTTClient:
         self.cb = f
 
     def set_last_will(self, topic, msg, retain=False, qos=0):
-        """Set the will of the next `connect`."""
+        """Set the will for the next `connect`."""
         assert 0 <= qos <= 2
         assert topic
         self.lw_topic = topic
@@ -178,7 +178,7 @@ class MQTTClient:
             print("mqtt reconnect: %r" % e if in_reconnect else "mqtt: %r" % e)
 
     def ping(self):
-        """Send a PINGREQ. A client with a `keepalive` does so by itself."""
+        """Send a PINGREQ. A client with a `keepalive` sends PINGREQ by itself."""
         self._require_connected()
         self._client.session.put(b"\xc0\x00")
         self._client._flush_now()
@@ -187,7 +187,8 @@ class MQTTClient:
         """Publish a message. At QoS 1 and 2 the call waits for the acknowledgement, except in the callback.
 
         Raises MQTTException if the broker refuses the message, OSError if the connection is lost or a timeout
-        expires. After an OSError a message of QoS 1 or 2 is sent again after `reconnect`.
+        expires. If a message of QoS 1 or 2 is already in the outbox at that time, it is sent again after
+        `reconnect`.
         """
         client = self._require_connected()
         self._arguments = (_text(topic), msg, qos, retain)
@@ -236,7 +237,7 @@ class MQTTClient:
         start = client._ticks_ms()
         while not done():
             left = timeout - ((client._ticks_ms() - start) & _MASK)
-            was_paused = client.session.rx_paused  # if so, this poll only handles data received earlier
+            was_paused = client.session.rx_paused  # if True, this poll only handles data received earlier
             idle = client._poll_once()
             self._raise_error()
             if done():
@@ -284,7 +285,7 @@ class MQTTClient:
         error = self._error
         if error is not None:
             if self._client is None or self._client.is_connected:
-                self._error = None  # it comes from the callback: raise it only once
+                self._error = None  # the error comes from the callback: raise it only once
             raise error
 
     def _on_connected(self):

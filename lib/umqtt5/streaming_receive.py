@@ -1,4 +1,4 @@
-"""Streaming, receiving: a payload that is larger than the receive buffer, delivered piece by piece."""
+"""Streaming receive: deliver a payload that is larger than the receive buffer, piece by piece."""
 
 from .core.framer import Framer
 from .core.inbound import replace_received_id, resolve_topic
@@ -11,10 +11,10 @@ def receive(client, topic_filter, begin, qos=1, max_size=65536):
 
     `begin(message, size)` is called for each message. Only topic and properties of `message` are available;
     `size` is the size of its payload in bytes. `begin` returns a function `take(piece)`, or None to drop the
-    message. `take` is called with each piece of the payload, which lies in the receive buffer: copy it if you
-    keep it. It is called with b"" when the message is complete, or with None if the connection was lost
-    before. After `take(b"")` the message is acknowledged. If `begin` or `take` raises, it is acknowledged
-    with 0x80, Unspecified error.
+    message. `take` is called with each piece of the payload. The piece lies in the receive buffer: copy it if
+    you keep it. The last call is `take(b"")` when the message is complete, or `take(None)` if the connection
+    is lost before that. After `take(b"")` the message is acknowledged. If `begin` or `take` raises, the
+    message is acknowledged with 0x80, Unspecified error.
 
     Call `receive` before `connect`, because CONNECT announces `max_size` (Maximum Packet Size). A message
     that is larger than `rx` and that no `begin` accepts is dropped and acknowledged with 0x97, Quota
@@ -48,7 +48,7 @@ class _StreamFramer(Framer):
         self._take = None
         self._left = -1  # bytes of the payload still to come, -1 while no large message is being received
         self._is_duplicate = False  # QoS 2: the message was received before
-        self._first_byte = self._packet_id = 0  # copies, because `session.packet` is reused meanwhile
+        self._first_byte = self._packet_id = 0  # copies: later packets overwrite `session.packet`
         super().__init__(len(session.framer.rx))
         session.packet._buf = session.packet.topic_buf = self.rx
 
@@ -60,7 +60,7 @@ class _StreamFramer(Framer):
             self._give(None)
 
     def next_packet(self):
-        """Return what `Framer.next_packet` does, or -1 if a message ended here and there may be more."""
+        """Return what `Framer.next_packet` returns, or -1 after a large message: then call it again."""
         if self._left < 0:
             found = super().next_packet()
             if found != 0x95:

@@ -16,12 +16,12 @@ _STREAMED = const(0x3FFFFFFF)  # body size of a message whose payload is not in 
 def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
     """Publish `size` bytes, which the client reads with `reader.readinto(buf)` while it polls.
 
-    Returns the same as `Client.publish`, and a false value if another payload is still being sent. At QoS 1
-    and 2 `reader` needs `seek`, because after a reconnect the payload is read again from its first byte.
-    `on_ack` reports when the message is acknowledged or has failed. If the reader fails, can't be read again
-    or returns fewer than `size` bytes, the message ends with reason code 0x80. If it fails or returns too few
-    bytes, the connection ends as well, because a packet that has begun can't be cancelled. The buffer has 256
-    bytes, or more if topic and properties need more.
+    Returns what `Client.publish` returns, and 0 if another payload is still being sent. At QoS 1 and 2
+    `reader` needs `seek`, because after a reconnect the payload is read again from its first byte. `on_ack`
+    reports when the message is acknowledged or has failed. If the reader raises an exception, can't go back
+    to the first byte or has fewer than `size` bytes, the message ends with reason code 0x80. If it raises an
+    exception or has too few bytes, the connection ends as well, because a packet that has begun can't be
+    cancelled. The buffer has 256 bytes, or more if topic and properties need more.
 
     Raises what `Client.publish` raises.
     """
@@ -49,12 +49,12 @@ def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
 
 
 def is_sending(client):
-    """Return True while `send` has a payload to send; at QoS 1 and 2 until PUBACK or PUBREC arrives."""
+    """Return True while a payload is being sent; at QoS 1 and 2 until PUBACK or PUBREC arrives."""
     return client.session.stream_source is not None
 
 
 class _Source:
-    """Source of the blocks of one payload, which the session writes."""
+    """Reads one payload in blocks, which the session writes one after the other."""
 
     def __init__(self, session, reader, size, slot, topic, first_byte, properties):
         self._session = session
@@ -70,7 +70,7 @@ class _Source:
         self._is_unread = True  # nothing has been read from the reader yet
 
     def more(self):
-        """Give the session its next block; return False if there is none now."""
+        """Give the session the next block to write; return False if there is none at the moment."""
         session = self._session
         if self._left > 0 and session._block is self._piece:
             return self._read_piece()

@@ -3,11 +3,12 @@
 A transport is a function `(host, port)` that begins a connection and returns its stream. A stream is an
 object that `select.poll` can watch, with these methods:
 
-- `readinto(buf, n)` reads at most `n` bytes to the start of `buf`. It returns their number, None if no
-  bytes are available yet, 0 at the end of the stream.
-- `write(buf, at, n)` writes at most `n` bytes from `buf[at]`. It returns their number, or None if the stream
-  accepts none. It is then called again with the same bytes, perhaps followed by more.
-- `close()`
+- `readinto(buf, n)` reads at most `n` bytes to the start of `buf`. It returns the number of bytes read, None
+  if no bytes are available yet, 0 at the end of the stream.
+- `write(buf, at, n)` writes at most `n` bytes from `buf[at]`. It returns the number of bytes written, or None
+  if the stream accepts none. After None the client calls `write` again with the same bytes, perhaps followed
+  by more.
+- `close()` closes the connection.
 
 Errors are raised as OSError. An error with the attribute `is_permanent = True` can't be fixed by retrying. A
 stream may also have:
@@ -17,7 +18,7 @@ stream may also have:
 - `pollable`: the object that `poll` watches instead of the stream.
 - `sock`: the socket below the stream, which TLS may wrap.
 
-docs/transports.md shows how to write one.
+docs/transports.md shows how to write a transport.
 """
 
 import socket
@@ -32,7 +33,7 @@ _TCP_NODELAY = const(1)
 def connect(host, port):
     """Begin a TCP connection; returns the stream. Raises OSError.
 
-    Blocks while the system's resolver looks up the name.
+    The call blocks while the system's resolver looks up the host name.
     """
     found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     for info in found:
@@ -44,7 +45,7 @@ def connect(host, port):
     try:
         stream.setblocking(False)
         try:
-            # Nagle's algorithm delays a packet until the previous one is acknowledged
+            # switch off Nagle's algorithm: it delays a packet until the previous one is acknowledged
             stream.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
         except OSError:
             pass  # this port of MicroPython has no such option

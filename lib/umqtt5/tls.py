@@ -18,7 +18,7 @@ from .optional.permanent_error import PermanentError
 _VERIFY_FAILED = const(-0x2700)  # error numbers of mbedTLS
 _FATAL_ALERT = const(-0x7780)
 
-_MAX_REFUSALS = const(3)  # with this many refusals in a row or more, the error is a PermanentError
+_MAX_REFUSALS = const(3)  # from this number of refusals in a row on, the error is a PermanentError
 
 
 def context(ca=None, cert=None, key=None, verify=True):
@@ -26,8 +26,9 @@ def context(ca=None, cert=None, key=None, verify=True):
 
     `ca` contains the certificates of the authorities that may sign the broker's certificate. The host name in
     that certificate is checked as well. `cert` and `key` are a client certificate and its private key, for a
-    broker that asks for them. Each is a path (str) or the content of a file (bytes), in PEM or DER format.
-    MicroPython sends a single certificate, without a chain. CPython accepts `cert` and `key` as PEM only.
+    broker that asks for them. Each of the three is a path (str) or the content of a file (bytes), in PEM or
+    DER format. MicroPython sends a single certificate, without a chain. CPython accepts `cert` and `key` as
+    PEM only.
 
     Without `ca`, `verify=False` is required: the connection is encrypted, but the other end is not
     authenticated. Raises ValueError, or OSError if a file can't be read.
@@ -61,9 +62,10 @@ def _check_arguments(ca, cert, key, verify):
 
 
 def _ders(data, label):
-    """Return the parts of PEM data with this label as DER, the only format that all ports can read.
+    """Return, in a list, the parts of PEM data that have this label, converted to DER.
 
-    `data` is a path (str) or the content (bytes). DER is returned as it is.
+    DER is the only format that all ports can read. `data` is a path (str) or the content (bytes). If it is
+    already DER, it is returned unchanged.
     """
     if isinstance(data, str):
         with open(data, "rb") as file:
@@ -87,12 +89,12 @@ def wrap(transport, context, server_hostname=None):
 
     `server_hostname` is the name that the broker's certificate must contain; None means the `host` of
     `Client`. The handshake does not wait for the network: it continues whenever data arrives. Only the
-    computation for each step blocks. The timeout `connect` limits the handshake on CPython, and if a
-    WebSocket runs over TLS. Otherwise the timeout `connack` limits it.
+    computation for each step blocks. On CPython the timeout `connect` limits the handshake. On MicroPython
+    the timeout `connack` limits it, or `connect` if a WebSocket runs over TLS.
 
     If the certificate is not valid, or the broker refuses the client with an alert, the connection fails with
-    OSError. From the third failure in a row on, it fails with PermanentError. The first failures may be due
-    to a transmission error or a clock that is not set yet. Raises TypeError if `context` is not an
+    OSError. From the third failure in a row on, it fails with PermanentError. The first two failures may be
+    due to a transmission error or a clock that is not set yet. Raises TypeError if `context` is not an
     SSLContext.
     """
     if not hasattr(context, "wrap_socket"):
@@ -127,8 +129,8 @@ class TLSTransport:
 class Stream:
     """A stream over MicroPython's `ssl`; see `tcp` for its methods.
 
-    The first reads and writes perform the handshake. No port reports the end of the handshake, so it counts
-    as complete when the first byte is written.
+    The first reads and writes perform the handshake. No port of MicroPython reports the end of the handshake,
+    so it counts as complete when the first byte is written.
     """
 
     def __init__(self, transport, below, host):

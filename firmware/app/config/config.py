@@ -8,7 +8,7 @@ from sensors import KINDS, load_module
 
 from .schema import FIELDS, REQUIRED
 
-# for error messages: what the pins in each list can do
+# for error messages: what a pin in each of the board's lists can do
 _USES = {
     "INPUT_PINS": "be an input",
     "OUTPUT_PINS": "be an output",
@@ -24,7 +24,7 @@ class ConfigError(Exception):
 def load(path, pins):
     """Return the config as a dict with all defaults filled in. Raises ConfigError.
 
-    `pins` is the board's module, which lists the board's pins, sensors, outputs and buses.
+    `pins` is the board's module `pins`, which lists the pins, readings, outputs and buses of the board.
     """
     try:
         with open(path) as file:
@@ -65,7 +65,7 @@ def _fail(path, key, value, text):
 
 
 def _check_fields(path, prefix, config, fields=None):
-    """Check the fields of one object, fill in the defaults; `prefix` precedes field names in messages."""
+    """Check the fields of one object and fill in defaults; messages show `prefix` before a field's name."""
     fields = fields or FIELDS[prefix]
     for key in config:
         if key not in fields:
@@ -162,7 +162,7 @@ def _check_sensors(path, items, mode, pins):
 
 
 def _check_pin(path, key, pin, kind, pins):
-    """Check a pin, a GPIO number or the name of an output; `kind` names the list that must contain it."""
+    """Check a pin: a GPIO number or the name of an output. The board's list named `kind` must contain it."""
     allowed = getattr(pins, kind)
     is_name = isinstance(pin, str)
     if allowed == "any":

@@ -1,10 +1,11 @@
 """Schema of `config.json`: type, default, limits and description of each field.
 
-`FIELDS` has a dict for each object of the config; the key of that dict is the prefix of its field names. A
-field is (type, default, minimum, maximum, description for error messages). Minimum and maximum apply to the
-value of a number, or to the length of a string or list. The default `REQUIRED` means that the field is
-required; None means that it is optional and has no default. The fields of sensors are defined in
-`sensors.schema` and in the module of each kind, the fields of actuators in `actuators.schema`.
+`FIELDS` contains a dict of fields for each object of the config; the keys of `FIELDS` are the prefixes of the
+field names, such as "broker.". A field is (type, default, minimum, maximum, description for error messages).
+Minimum and maximum apply to the value of a number, or to the length of a string or list. The default
+`REQUIRED` means that the field is required; None means that it is optional and has no default. The fields of
+sensors are defined in `sensors.schema` and in the module of each kind, the fields of actuators in
+`actuators.schema`.
 """
 
 REQUIRED = ...

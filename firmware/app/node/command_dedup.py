@@ -1,7 +1,7 @@
 """Command deduplication: keeps the last commands with their responses, so that duplicates are not executed.
 
-The commands are kept in RAM and, if a path is given, in a file of slots of 192 bytes, each with a checksum;
-after a power cut during a write only the slot being written is lost.
+The commands are kept in RAM and, if `path` is not None, also in a file. The file consists of slots of 192
+bytes, each with a checksum, so a power cut during a write damages only the slot that is being written.
 """
 
 import os
@@ -12,14 +12,15 @@ from micropython import const
 KEY_SIZE = const(12)  # bytes that identify a command
 _SLOT = const(192)
 _HEAD = const(4 + 4 + KEY_SIZE + 2)  # bytes: checksum, sequence number, key, length of the response
-_STARTED = const(0xFFFF)  # length that means that there is no response yet
+_STARTED = const(0xFFFF)  # value of the length field while there is no response yet
 _MAX_ANSWER = const(_SLOT - _HEAD)
 
 
 class CommandDedup:
     """The last `size` commands with their responses; a key of `KEY_SIZE` bytes identifies a command.
 
-    `path` is the file that keeps them across restarts, None for RAM only. Damaged slots are skipped.
+    `path` is the file that keeps the commands across restarts, None to keep them in RAM only.
+    Damaged slots are skipped.
     """
 
     def __init__(self, size, path=None):
@@ -31,7 +32,7 @@ class CommandDedup:
             self._load()
 
     def get(self, key):
-        """Return the response to a known command; "" if it was not finished, None if it is not known."""
+        """Return the response to a known command, "" if the command did not finish, None if it is unknown."""
         for command in self._commands:
             if command[1] == key:
                 return command[2] or ""

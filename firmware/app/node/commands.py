@@ -1,10 +1,10 @@
 """Commands over MQTT: executes commands for actuators, sends the responses and publishes actuator states.
 
-`<base>/<platform>/<name>/set` accepts commands; the state is published to `<base>/<platform>/<name>`,
-retained. The response is published to the Response Topic of the command, with its Correlation Data, or to
-`<base>/answer` if the command has no Response Topic. It is {"ok": true, "name": ..., "state": ...}; after an
-error "ok" is false and "error" is added. When the connection has been lost for `safe_after` seconds, an
-actuator goes to its safe state.
+`<base>/<platform>/<name>/set` accepts commands; the state is published to `<base>/<platform>/<name>` as a
+retained message. The response is published to the Response Topic of the command, with its Correlation Data,
+or to `<base>/answer` if the command has no Response Topic. The response is {"ok": true, "name": ..., "state":
+...}; after an error, "ok" is false and "error" is added. When the device has been offline for `safe_after`
+seconds, an actuator switches to its safe state.
 
 Duplicate commands are not executed. Two commands to the same actuator are duplicates if they have the same
 Response Topic and Correlation Data, or the same user property `id`. A command is not executed after the time
@@ -53,7 +53,7 @@ class Commands:
             self._published[i] = -1
 
     def run(self, now):
-        """Run the timers and publish changed states; returns the time in ms until the next call."""
+        """Run the actuators' timers and publish changed states; returns the ms until the next call."""
         wait = _IDLE
         if self._offline_since is not None:
             self._enter_safe_states_if_due(now)
@@ -111,7 +111,7 @@ class Commands:
     def _execute(self, i, message, key, text, now):
         """Execute a command and return its response as a dict.
 
-        `text` is "" if the command was started before and never finished, because power was lost.
+        `text` is "" if the command was started before a loss of power and did not finish, otherwise None.
         """
         actuator = self.actuators[i]
         answer = {"ok": True, "name": actuator.name}
@@ -119,7 +119,7 @@ class Commands:
             if len(message) > _MAX_COMMAND:  # checked before the payload is copied
                 raise ValueError("%d bytes, expected at most %d" % (len(message), _MAX_COMMAND))
             payload = message.payload
-            if message.retain:  # it would be executed again at each connection
+            if message.retain:  # the broker may send a retained command again, at any connection
                 raise ValueError("retained commands are not executed")
             if _is_expired(message):
                 raise ValueError("the command has expired")

@@ -12,7 +12,7 @@ _IDLE = const(1000)  # ms
 
 
 class Health:
-    """Publisher of the metrics to `<base>/health`, every `period` ms; `reset_cause` is one of them."""
+    """Publisher of the metrics to `<base>/health`, every `period` ms; `reset_cause` is one of the metrics."""
 
     def __init__(self, client, base, period, reset_cause):
         self._client = client
@@ -26,7 +26,7 @@ class Health:
         self.add_metrics = None  # function that adds metrics to the dict
 
     def run(self, now):
-        """Publish the metrics if they are due; returns the time in ms until they are."""
+        """Publish the metrics if they are due; returns the time in ms until the next call."""
         self._uptime += ticks_diff(now, self._last)
         self._last = now
         if ticks_diff(self._due, now) <= 0:
@@ -37,7 +37,7 @@ class Health:
         return ticks_diff(self._due, now)
 
     def publish_now(self):
-        """Publish at the next `run`."""
+        """Publish the metrics at the next `run`."""
         self._due = self._last
 
     @property
@@ -46,7 +46,7 @@ class Health:
         return self._uptime
 
     def _collect(self):
-        """Return the metrics as a dict: `uptime` in seconds, heap in bytes, `stall` in ms, counts."""
+        """Return the metrics as a dict. `uptime` is in seconds, `heap_*` in bytes, `stall` in ms."""
         client = self._client
         gc.collect()
         free = gc.mem_free()
@@ -68,5 +68,5 @@ class Health:
                 metrics["drops_" + cause] = self._statistics.drops[cause]
         if self.add_metrics:
             self.add_metrics(metrics)
-        self._statistics.max_poll_gap = 0  # each report has the longest gap since the last report
+        self._statistics.max_poll_gap = 0  # `stall` is the longest gap since the last report
         return metrics

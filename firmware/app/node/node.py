@@ -28,7 +28,7 @@ class Node:
     actuators; the device still connects, publishes the crash log and accepts updates.
     """
 
-    # parts that only some devices have; as class attributes they do not enlarge the dict of the instance
+    # parts that only some devices have: defaults in the class do not enlarge the dict of the instance
     _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = None
     _needs_time = False
 
@@ -51,12 +51,12 @@ class Node:
         if config["tasmota"]:
             from ..tasmota import make_will
 
-            will = make_will(self._name)  # MQTT has one will per connection
+            will = make_will(self._name)  # replaces the other will: MQTT has only one per connection
         client.will(*will, qos=1, retain=True, delay=delay)
         self._status = client.topic(base + "/status")
-        self._status_published = False  # in this connection
+        self._status_published = False  # whether it was published in this connection
         self._crash = client.topic(base + "/crash")
-        self._crash_packet_id = 0  # packet identifier of the crash log; -1 if there is none to publish
+        self._crash_packet_id = 0  # packet identifier of the crash log; 0: not sent yet, -1: none to send
         self._is_stable = False
         self._safe_mode = safe_mode
         if safe_mode:
@@ -77,7 +77,7 @@ class Node:
         actuators = _make_actuators(config.pop("actuators"), pins)
         reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
-        if not self._safe_mode:  # discovery would remove the entities of the missing parts
+        if not self._safe_mode:  # in safe mode, it would remove the entities of all sensors
             self._create_discovery(client, config, reset_cause, topic, base, self._telemetry, actuators)
         if config["backlog"]["keep"] and self._telemetry.sensors:
             self._telemetry.attach_backlog(
@@ -96,12 +96,12 @@ class Node:
         import os
 
         files = os.listdir()
-        # if the config field is missing, a message that was sent earlier has to be removed from the broker
+        # if `discovery` is not configured, a message that was sent earlier has to be removed from the broker
         if config["discovery"] or "discovery.sent" in files or "discovery.new" in files:
             from ..discovery import Discovery
 
             sent = reset_cause == "deep sleep" and "discovery.new" not in files
-            # a device that sleeps publishes all values each time it wakes up
+            # a device that sleeps need not publish its values again: it publishes them at each wake
             values = (self._telemetry, self._health) if config["power"]["mode"] == "on" else None
             self._discovery = Discovery(client, self._name, config["discovery"], args, sent, values)
 
@@ -119,7 +119,7 @@ class Node:
             from ..ntp import NtpClient
 
             self._ntp = NtpClient(config["ntp"], pins.set_clock)
-            if config["broker"]["tls"]:  # checking a certificate requires the time
+            if config["broker"]["tls"]:  # a certificate can be checked only if the clock is set
                 self._needs_time = True
         if config["watchdog"] and hasattr(pins, "watchdog"):
             from ..watchdog import Watchdog
@@ -179,7 +179,7 @@ class Node:
         return 0
 
     def _publish_status(self):
-        """Publish the status once per connection, and the crash log once."""
+        """Publish the status once per connection and the crash log once per start."""
         if not self._status_published:
             text = b"safe mode" if self._safe_mode else b"online"
             self._status_published = self._client.publish(self._status, text, qos=1, retain=True) > 0
@@ -189,7 +189,7 @@ class Node:
                 self._crash_packet_id = packet_id
 
     def enter_safe_state(self):
-        """Switch actuators to their safe states, save counts and backlog; call it before the program ends."""
+        """Switch actuators to safe states; save counts and backlog. Call this before the program ends."""
         self._commands.enter_safe_state(ticks_ms())
         self._telemetry.save()
 
@@ -237,7 +237,7 @@ class Node:
 
 
 def _release_reason_codes():
-    """Unload the names of the reason codes: they take 2 KB and are rarely needed."""
+    """Unload the names of the reason codes, which take 2 KB of heap and are rarely needed."""
     if sys.modules.pop("umqtt5.reason_codes", None):
         del sys.modules["umqtt5"].reason_codes
 
@@ -258,12 +258,12 @@ def _create_client(config, pins, max_absence):
 
 
 def _configure_sleep(config):
-    """Set QoS and expiry of sensors for a sleeping device; returns its maximum normal offline time in s."""
+    """Set QoS and expiry of sensors for a device that sleeps; returns the result of `max_absence`."""
     from ..power import max_absence
 
     absence = max_absence(config["power"])
     for sensor in config["sensors"]:
-        sensor["qos"] = 1  # the device does not sleep until the broker has acknowledged all readings
+        sensor["qos"] = 1  # the device waits for acknowledgements before it sleeps, for at most `awake` s
         sensor["expiry"] = sensor["expiry"] or absence
     return absence
 

@@ -2,7 +2,8 @@
 
 A sensor with one quantity publishes to `<base>/sensor/<name>`. A sensor with several quantities publishes
 each to `<base>/sensor/<name>/<key>`, so that every payload is a plain number. If a sensor fails, its error is
-published to `<base>/sensor/<name>/error`, retained; when the sensor works again, an empty payload removes it.
+published to `<base>/sensor/<name>/error`, retained; when the sensor works again, an empty payload
+removes the error.
 """
 
 from time import ticks_add, ticks_diff, ticks_ms
@@ -21,8 +22,8 @@ _MAX_PAUSE = const(300000)  # ms, longest pause after failures, unless the perio
 class Telemetry:
     """All sensors of the device.
 
-    `sensors` is the list of checked config entries, `pins` the board's module. If `timestamps` is set, each
-    reading carries its time in the user property `time`.
+    `sensors` is the list of checked config entries, `pins` the board's module. If `timestamps` is True, each
+    message has the time of the reading in the user property `time`.
     """
 
     def __init__(self, client, base, sensors, pins, timestamps=False):
@@ -34,8 +35,9 @@ class Telemetry:
     def attach_backlog(self, make, deep):
         """Enable the backlog, which stores readings while the device is offline.
 
-        `make(topics)` creates it; `topics` are the topics of all quantities. If the device uses deep sleep
-        (`deep`), readings stay in the client's outbox until it is time to sleep: see `store_unacknowledged`.
+        `make(topics)` creates the backlog; `topics` are the topics of all quantities. `deep` is True if the
+        device uses deep sleep. Its readings are then kept in the client's outbox, and only those that are not
+        acknowledged before the sleep are stored in the backlog: see `store_unacknowledged`.
         """
         topics: list = []
         for sensor in self.sensors:
@@ -70,7 +72,7 @@ class Telemetry:
             sensor.measure_now(now)
 
     def on_connected(self, now):
-        """Measure and publish again the sensors whose last readings could not be published."""
+        """Measure the sensors whose last readings could not be published, and publish the new readings."""
         for sensor in self.sensors:
             if sensor._has_unpublished:
                 sensor.publish_now(now)
@@ -84,7 +86,7 @@ class Telemetry:
         return False
 
     def save(self):
-        """Save the data to flash that would be lost in a reset: counts of sensors and the backlog."""
+        """Save to flash what a reset would lose: the counts of sensors and the backlog."""
         for sensor in self.sensors:
             sensor.save()
         if self.backlog is not None:
@@ -93,8 +95,8 @@ class Telemetry:
     def list_quantities(self):
         """Yield a tuple for each quantity, with the data for Home Assistant discovery.
 
-        It is (sensor name, key, topic, unit, device class, state class, decimals, expiry); `expiry` is in
-        seconds, None if readings do not expire.
+        The tuple is (sensor name, key, topic, unit, device class, state class, decimals, expiry). `expiry` is
+        in seconds, None if readings do not expire.
         """
         for sensor in self.sensors:
             for i, (key, unit, device_class, _, state_class) in enumerate(sensor.driver.quantities):
@@ -104,11 +106,11 @@ class Telemetry:
 
 
 class _Sensor:
-    """A driver with schedule, smoothing, dead band and topics. `config` is the checked config entry."""
+    """A sensor: driver, schedule, smoothing, dead band and topics. `config` is its checked config entry."""
 
     # defaults are class attributes: instance attributes would enlarge the dict of each instance
     expiry = None
-    _unacknowledged = None  # packet identifiers by quantity, if unacknowledged readings go to the backlog
+    _unacknowledged = None  # packet identifier per quantity, 0 if acknowledged; None: not recorded
     _smoothing = 0
     _dead_band = None
     _retain = False
@@ -155,7 +157,7 @@ class _Sensor:
             self.topics = [client.topic("%s/%s" % (topic, quantity[0])) for quantity in quantities]
 
     def attach_backlog(self, number, deep):
-        """Use the backlog; `number` is the number of the first quantity of this sensor in it."""
+        """Use the backlog; `number` is this sensor's first quantity number in the backlog."""
         self._first_quantity = number
         if deep:
             self._unacknowledged = [0] * len(self.topics)
@@ -198,7 +200,7 @@ class _Sensor:
                     self._telemetry.backlog.add(self._first_quantity + i, text, now)
 
     def save(self):
-        """Let the driver save the data that would be lost in a reset."""
+        """Make the driver save the data that a reset would lose."""
         if hasattr(self.driver, "save"):
             try:
                 self.driver.save()
@@ -236,7 +238,7 @@ class _Sensor:
         self._is_read = True
 
     def _smooth_value(self, i):
-        """Apply smoothing to a new value. Raises ValueError for inf and nan."""
+        """Apply smoothing to the new value of quantity `i`. Raises ValueError for inf and nan."""
         value = self._values[i]
         if value is None or isinstance(value, str):
             self._smooth[i] = value
@@ -280,7 +282,7 @@ class _Sensor:
         if len(self.topics) > 1:
             name = name[: name.rfind("/")]
         topic = self._telemetry.client.topic(name + "/error")
-        topic.alias = -1  # it is published too rarely to be worth a topic alias
+        topic.alias = -1  # errors are too rare to be worth a topic alias
         try:
             return self._telemetry.client.publish(topic, text, retain=True)
         except (MQTTError, ValueError):  # the broker does not support retained messages
@@ -318,7 +320,7 @@ class _Sensor:
             self.driver.has_changed = False
 
     def _should_publish(self, i, value, now):
-        """Return True if `dead_band` is None or exceeded, for a first value, and after `max_silence`."""
+        """Return True for a first value, if `dead_band` is None or exceeded, or after `max_silence`."""
         band, sent = self._dead_band, self._sent[i]
         if band is None or sent is None or ticks_diff(now, self._sent_at[i]) >= self._max_silence:
             return True
@@ -337,7 +339,7 @@ def _format_value(value, decimals):
 
 
 def _add_time(properties, now):
-    """Return encoded PUBLISH properties with the user property `time`; unchanged if `now` is 0.
+    """Return encoded PUBLISH properties with the user property `time` added, unless `now` is 0.
 
     `now` is in seconds since 1970.
     """

@@ -8,7 +8,7 @@ _RETRY = const(20000)  # ms after which an attempt to join has failed
 
 
 class Wifi:
-    """The Wi-Fi station of the board. `wifi` is the `wifi` config, None if the board has no Wi-Fi."""
+    """The Wi-Fi station of the board. `wifi` is the `wifi` object of the config, None without Wi-Fi."""
 
     def __init__(self, wifi):
         self._config = wifi
@@ -17,7 +17,7 @@ class Wifi:
         self._was_up = wifi is None
 
     def connect(self):
-        """Return True if the network is up; otherwise start joining, at most every 20 s."""
+        """Return True if the network is up; otherwise start to join it, at most once every 20 s."""
         if self._config is None:
             return True
         if self._wlan is None:

@@ -1,4 +1,4 @@
-"""The asyncio client: coroutines to publish, subscribe, receive and request. It reconnects by itself.
+"""The asyncio client: coroutines to publish, subscribe, receive and request. It reconnects automatically.
 
     async with Client("broker.local", client_id="greenhouse-1") as client:
         async for message in client.messages("greenhouse-1/+/set", qos=1):
@@ -179,13 +179,13 @@ class Client:
     async def publish(self, topic, payload, qos=0, retain=False, properties=b"", timeout=None):
         """Publish a message and wait for the acknowledgement; returns it as a `messages.Ack`.
 
-        If there is no room, or at QoS 0 no connection, the call waits. Waiting calls continue in the order in
-        which they were made. At QoS 0 the call returns None when the message is in the transmit buffer. At
-        QoS 1 and 2 it returns the PUBACK or PUBCOMP. A refusal (PUBACK or PUBREC with an error) raises
-        MQTTError.
+        The call waits if there is no room. At QoS 0 it also waits if there is no connection. Waiting calls
+        continue in the order in which they were made. At QoS 0 the call returns None when the message is in
+        the transmit buffer. At QoS 1 and 2 it returns the PUBACK or PUBCOMP. A refusal (PUBACK or PUBREC with
+        an error) raises MQTTError.
 
         Raises MQTTError if the broker refuses the message or a limit of the broker forbids it, ValueError if
-        it can never fit, OSError(ETIMEDOUT) after `timeout` ms, OSError(ENOTCONN) without `connect` and after
+        it can never fit, OSError(ETIMEDOUT) after `timeout` ms, OSError(ENOTCONN) before `connect` and after
         `disconnect`. After an OSError an accepted message of QoS 1 or 2 stays in the outbox. A payload that
         is neither str nor bytes must not change during the wait.
         """
@@ -310,7 +310,7 @@ class Client:
 
     def _on_unsubscribed(self, subscription, packet):
         finish_waiters(self, subscription.topic_filter, packet)
-        finish_waiters(self, subscription, packet)  # a `subscribe` whose SUBACK never came
+        finish_waiters(self, subscription, packet)  # a `subscribe` that still waits for SUBACK
         if self.on_unsubscribed:
             self.on_unsubscribed(subscription, packet)
 
@@ -347,7 +347,7 @@ class Client:
             scheduler.schedule(client.next_timeout())
 
     def _on_unexpected_error(self, error):
-        """Handle an unexpected error, which no transport should raise, as a lost connection."""
+        """Report an unexpected exception, and treat the connection as lost."""
         self.sync_client.session._report_error(error)
         self.sync_client._on_link_lost(error)
 

@@ -60,8 +60,8 @@ class MessageIterator:
       for it. A new message of QoS 0 is dropped. The broker sends at most `inflight` unacknowledged messages
       (Receive Maximum) and keeps the others. Acknowledgements are sent in the order of arrival
       [MQTT-4.6.0-2], so those of other subscriptions wait too, and after `inflight` messages no message of
-      QoS 1 or 2 arrives for any subscription. QoS 0 messages, publishing and keep-alive continue. A broker
-      that far exceeds Receive Maximum is disconnected with 0x93.
+      QoS 1 or 2 arrives for any subscription. QoS 0 messages, publishing and keep-alive continue. If a broker
+      exceeds Receive Maximum by far, the client disconnects with 0x93.
 
     `dropped` is the number of dropped messages.
 
@@ -120,8 +120,8 @@ class MessageIterator:
     async def __aenter__(self):
         good = False
         try:
-            # A message proves that the subscription exists. More messages than the queue holds may arrive
-            # before SUBACK.
+            # A message proves that the subscription exists, so this loop does not wait for SUBACK any longer:
+            # the queue could overflow before SUBACK arrives.
             while self.subscription.reason is None and not self._queue and not self._ended:
                 self._event.clear()
                 await self._event.wait()
@@ -164,7 +164,7 @@ class MessageIterator:
         """Drop the unacknowledged messages: the broker sends them again in the resumed session."""
         while self._queue and self._queue[-1].token >= 0:
             message = self._queue.pop()
-            if message.qos == 2:  # otherwise it would be a duplicate when it is sent again
+            if message.qos == 2:  # else the message sent again would count as a duplicate
                 replace_received_id(self._client.sync_client.session, message.packet_id, 0)
 
     def forget_tokens(self):
@@ -192,7 +192,7 @@ class MessageIterator:
                 or not packet.qos
                 or len(queue) >= self._size + self._client.deferred_acks.capacity
             ):
-                self._client.sync_client.session._handler_failed = True  # so it is acknowledged with 0x80
+                self._client.sync_client.session._handler_failed = True  # acknowledge with 0x80
                 self.dropped += 1
                 return
         message = Message(packet)

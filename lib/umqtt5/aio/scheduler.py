@@ -1,9 +1,10 @@
-"""Scheduler of the asyncio client on MicroPython: runs it if its stream is ready or a timeout is due.
+"""Scheduler of the asyncio client on MicroPython: runs the client if the stream is ready or a timeout is due.
 
-It has three tasks, which are generators that asyncio resumes: one waits for a time, one to read, one to
-write. They use the queues below asyncio's streams directly, because that allocates nothing. A task that waits
-for nothing is in no queue; it is put into asyncio's task queue when it must wait again. Tasks are never
-cancelled. `cpython.aio_scheduler` is the counterpart for CPython.
+The scheduler has three tasks, which are generators that asyncio resumes: one waits for a time, one waits to
+read, and one waits to write. The tasks use asyncio's internal queues instead of its streams, because waiting
+in these queues allocates nothing. A task that waits for nothing is in no queue; it is put into asyncio's task
+queue when it must wait again. Tasks are never cancelled. `cpython.aio_scheduler` is the counterpart for
+CPython.
 """
 
 from asyncio import core  # type: ignore[attr-defined]
@@ -51,7 +52,7 @@ def _get_keeper():
 
 
 class Scheduler:
-    """Calls `on_ready()` if the watched stream is ready, and when it is scheduled."""
+    """Calls `on_ready()` when the watched stream is ready, and at the scheduled time."""
 
     def __init__(self, on_ready):
         self._on_ready = on_ready
@@ -59,7 +60,7 @@ class Scheduler:
         self._keeper = _get_keeper()
         self._stream = None
         self._events = 0
-        self._parked = 0  # event bits of the reader and the writer, if they are in no queue
+        self._parked = 0  # event bits of those of the reader and writer tasks that are in no queue
         self._ms = 0
 
     def start(self):

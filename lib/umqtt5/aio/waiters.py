@@ -21,7 +21,7 @@ QUEUE_REQUEST = const(2)
 
 
 class Waiter:
-    """A coroutine that waits for `key`, for at most `timeout` ms; None for no limit."""
+    """A coroutine that waits for `key`, for at most `timeout` ms. None means that there is no limit."""
 
     def __init__(self, key, timeout, now):
         self.key = key
@@ -74,7 +74,7 @@ async def wait_for(client, key, timeout=None):
 
 
 async def wait_in_queue(client, queue, waiter, send, arguments):
-    """Wait until `send(*arguments)` returns a true result. Each run of the client wakes one waiter."""
+    """Wait until `send(*arguments)` returns a true result. Each run of the client wakes the first waiter."""
     session = client.sync_client.session
     queue.append(waiter)
     try:

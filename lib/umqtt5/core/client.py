@@ -35,7 +35,8 @@ class Client:
 
     - `host` is the broker's name or address, or a list of brokers: see `broker_failover`. `port` is 1883 by
       default, or 8883 if `ssl` is set. `ssl` is an SSLContext: see `tls`.
-    - `client_id`: the broker assigns one if it is empty. `user` is a str, `password` a str or bytes.
+    - `client_id` is a str. If it is empty, the broker assigns one. `user` is a str, `password` a str or
+      bytes.
     - `keep_alive` and `session_expiry` are in seconds.
     - `rx` is the size in bytes of the largest packet that can be received. The client announces this limit to
       the broker (Maximum Packet Size).
@@ -44,7 +45,8 @@ class Client:
     - `inflight` is the maximum number of messages in the outbox. It is also the maximum number of
       unacknowledged QoS 1 and 2 messages from the broker (Receive Maximum).
     - `aliases` is the maximum number of topic aliases for our messages; the broker may allow fewer.
-      `topic_alias_maximum` is the maximum number of aliases that the broker may use. Each takes 64 bytes.
+      `topic_alias_maximum` is the maximum number of aliases that the broker may use. Each of these needs a
+      buffer of 64 bytes.
     - `properties` (bytes, see `properties.pack`) are added to CONNECT: user properties, request response
       information, request problem information.
     - `strict` enables additional checks of received messages: see `strict`.
@@ -57,9 +59,9 @@ class Client:
 
     Each callback is None or a function. If it raises, `on_error` gets the exception.
 
-    - `on_state(client, connected, error)`: the connection is up or down. `error` is the MQTTError or OSError
-      that ended the connection, None if the client ended it. `client.packet` is the broker's CONNACK, or its
-      DISCONNECT.
+    - `on_state(client, connected, error)`: the connection was established or has ended. `error` is the
+      MQTTError or OSError that ended the connection, None if the client ended it. `client.packet` is the
+      broker's CONNACK, or its DISCONNECT.
     - `on_ack(answer)`: a message of QoS 1 or 2 was acknowledged, refused or dropped. `answer.packet_id`
       identifies the message. `answer.reason` is the reason code, 0x80 or more if the message was refused or
       dropped. `answer.property(0x1F)` is the reason string.
@@ -71,7 +73,7 @@ class Client:
     `answer` and `client.packet` are valid until the callback returns.
     """
 
-    # These take no room in the instance until they are set: see `session.Session`.
+    # These class attributes take no space in the instance until they are set: see `session.Session`.
     on_state = on_ack = on_subscribed = on_unsubscribed = on_error = None
     # True to follow a Server Reference of the broker (4.11), None to ignore it, or a function (reference)
     # that returns (host, port): see `server_reference`
@@ -150,9 +152,9 @@ class Client:
         self.timeout = timeout  # ms to open the stream, and to write the DISCONNECT
         self._transport = transport
         self._topics = {}  # handles of str topics
-        # Optional features add functions to these lists. A poll hook (now) runs in each round and returns in
-        # how many ms the next round is due. A disconnect hook (client, uptime_ms) runs when a connection has
-        # ended.
+        # Optional features add functions to these lists. A poll hook (now) runs in each round and returns the
+        # number of ms until the next round is due. A disconnect hook (client, uptime_ms) runs when a
+        # connection has ended.
         self._poll_hooks: list = []
         self._disconnect_hooks: list = []
         self._ticks_ms = init_connection(self)
@@ -184,8 +186,8 @@ class Client:
         """Set the message that the broker publishes if this client disappears without a DISCONNECT (3.1.2.5).
 
         The broker waits `delay` seconds for the client to reconnect (3.1.3.2.2). `properties` (bytes, see
-        `properties.pack`) are those of the message: content type, message expiry and others. The will takes
-        effect with the next connection. Raises ValueError for invalid arguments.
+        `properties.pack`) are the properties of this message: content type, message expiry and others. The
+        will takes effect with the next connection. Raises ValueError for invalid arguments.
         """
         if not 0 <= qos <= 2:
             raise ValueError("qos must be 0, 1 or 2")
@@ -216,13 +218,13 @@ class Client:
     ):
         """Subscribe: `handler(message)` is called for each message that matches, also after reconnects.
 
-        The message is a `packet.Packet`, which is valid until the handler returns. Then it is acknowledged.
-        With `ack="manual"` the handler is called as `handler(message, token)`, and `client.ack(token)`
-        acknowledges the message: see `manual_ack`.
+        The message is a `packet.Packet`, which is valid until the handler returns. At QoS 1 and 2 the client
+        acknowledges the message when the handler has returned. With `ack="manual"` the handler is called as
+        `handler(message, token)`, and `client.ack(token)` acknowledges the message: see `manual_ack`.
 
         `no_local` excludes messages that this client publishes. `retain_as_published` keeps the retain flag
-        as the publisher set it. With `retain_handling` 1 the broker sends retained messages only for a new
-        subscription, with 2 never (3.8.3.1).
+        as the publisher set it. If `retain_handling` is 0, the broker sends retained messages for each
+        subscription; if it is 1, only for a new subscription; if it is 2, never (3.8.3.1).
 
         Returns a `Subscription`, whose `reason` is None until the broker has answered. `subscribe` may be
         called before `connect`. Raises ValueError for invalid arguments.
@@ -303,7 +305,7 @@ class Client:
             if len(self._topics) < len(self.session._alias_topics):
                 self._topics[name] = topic
             else:
-                topic.alias = -1  # the handle is used once: it would waste an alias
+                topic.alias = -1  # this handle is used only once, so an alias would be wasted on it
         return topic
 
     def request(self, topic, payload, **options):
@@ -331,7 +333,7 @@ class Client:
 
         Returns True if the broker has resumed the session. With `wait=False` it returns False at once, and
         `poll` connects. Raises OSError, or MQTTError with the broker's reason code and string, if this first
-        try fails. After that `poll` does not try again.
+        try fails. After a failed first try `poll` does not try again.
         """
         if self.auth or self.session.auth:
             from ..optional.enhanced_auth import attach
@@ -354,10 +356,10 @@ class Client:
     def reauthenticate(self, wait=True):
         """Authenticate again during the connection, with the method `auth` (4.12.1).
 
-        Returns False if there is no connection, or if an authentication is under way. While it waits, other
-        packets are sent and received. If the authentication fails, the connection is closed, and
-        `reauthenticate` raises the error that `on_state` gets. With `wait=False`, and in a handler, it
-        returns at once and `poll` continues.
+        Returns False if there is no connection, or if an authentication is in progress. While this method
+        waits, other packets are sent and received. If the authentication fails, the connection is closed, and
+        `reauthenticate` raises the error that `on_state` gets. With `wait=False`, and in a handler,
+        `reauthenticate` returns at once, and `poll` continues the authentication.
         """
         from ..optional.enhanced_auth import reauthenticate
 
@@ -366,8 +368,8 @@ class Client:
     def disconnect(self, reason=0, properties=b""):
         """End the connection with a DISCONNECT, so the broker drops the will. `connect` connects again.
 
-        With `reason` 0x04 the broker publishes the will. `properties` may have session expiry, reason string
-        and user properties. See `optional.disconnect` for the limits and the exceptions.
+        With `reason` 0x04 the broker publishes the will. `properties` may contain session expiry, reason
+        string and user properties. See `optional.disconnect` for the limits and the exceptions.
         """
         if reason or properties:
             from ..optional.disconnect import send_disconnect
@@ -387,7 +389,7 @@ class Client:
     def poll(self, timeout=0):
         """Receive, acknowledge, ping and reconnect for `timeout` ms; with 0, run one round.
 
-        Returns True if the client is connected. Handlers and callbacks are called from here. In a handler,
+        Returns True if the client is connected. This method calls the handlers and callbacks. In a handler,
         `poll` returns at once.
         """
         start = self._ticks_ms()
@@ -399,10 +401,10 @@ class Client:
             self._wait(min(idle, left))
 
     def next_timeout(self):
-        """Return in how many ms `poll` must be called again, if the stream does not become ready earlier.
+        """Return the number of ms after which `poll` must be called, if the stream is not ready earlier.
 
-        If you write your own event loop, wait at most this long for the `poll_events()` of `stream`, then
-        call `poll`.
+        If you write your own event loop, wait at most this long until `stream` is ready for one of the events
+        `poll_events()`, then call `poll`. If the stream has an attribute `pollable`, wait for that object.
         """
         return max(0, self._idle - ((self._ticks_ms() - self._idle_since) & TICKS_MASK))
 

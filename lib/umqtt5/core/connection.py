@@ -38,7 +38,7 @@ def init_connection(client):
     client.stream = None  # stream from the transport, None without a connection
     client._catch_errors = CatchErrors(OSError, client._on_link_lost)
     client._poller = poll()
-    client._pollable = client._do_handshake = None  # object to poll; the stream's `do_handshake`, or None
+    client._pollable = client._do_handshake = None  # object to poll, handshake method or None
     client._watched_events = client._handshake_events = 0
     client._link = LINK_DOWN
     client._link_since = 0  # ticks when the last try began, CONNACK arrived, or the connection ended
@@ -51,7 +51,7 @@ def init_connection(client):
     client.connection_count = 0
     client.max_reconnect_delay = 60000  # ms
     client.error = None  # exception that ended the last connection
-    client.has_permanent_error = False  # retrying cannot fix `error`: wrong password, not authorized, banned
+    client.has_permanent_error = False  # retrying cannot fix `error`, for example a wrong password
     return ticks_ms
 
 
@@ -129,7 +129,7 @@ def _exchange(client, session):
         if n and session.state != CLOSING:
             session.receive_data(n, ticks_ms())
     _flush(client)
-    if client._link == LINK_UP:  # no handler has ended the connection
+    if client._link == LINK_UP:  # unless a handler has ended the connection
         client._idle_since = ticks_ms()
         client._idle = session.tick(client._idle_since)
         _flush(client)
@@ -190,7 +190,7 @@ def on_connected(client):
 
 
 def on_link_lost(client, error):
-    """Close the stream, choose the delay before the next try, and report `error` (None if we ended it)."""
+    """Close the stream, choose the reconnect delay, and report `error` (None if the client disconnected)."""
     now = ticks_ms()
     session = client.session
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0

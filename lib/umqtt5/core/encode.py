@@ -15,7 +15,7 @@ def prefix_varint_length(data, first=b""):
 
 
 def encode_connect(session):
-    """Return the CONNECT of a session (3.1). It announces the true limits of our buffers."""
+    """Return the CONNECT of a session (3.1). The packet announces the real sizes of the session's buffers."""
     flags = 2 if session.clean_start else 0
     will = session.will
     if will:
@@ -53,8 +53,8 @@ def encode_connect(session):
 def encode_subscribe(s, packet_id, identifier):
     """Return SUBSCRIBE (3.8), or UNSUBSCRIBE (3.10) if the subscription `s` is not wanted any more.
 
-    The packet has one filter, so each filter can have its own Subscription Identifier. `identifier` is 0 for
-    none.
+    The packet has one filter, so each filter can have its own Subscription Identifier. If `identifier` is 0,
+    the packet contains none.
     """
     body = bytes((packet_id >> 8, packet_id & 0xFF))
     if not s.is_wanted:

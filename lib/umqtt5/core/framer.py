@@ -19,7 +19,7 @@ class Framer:
         self.reset()
 
     def reset(self):
-        """Drop all received bytes, because a new connection begins."""
+        """Drop all received bytes, at the beginning of a connection or while it is being closed."""
         self._at = self._have = 0
         self.first_byte = self.at = self.end = 0  # first byte and bounds of the packet found last
         self.prepare_read()
@@ -35,10 +35,11 @@ class Framer:
         self._have += n
 
     def next_packet(self):
-        """Find the next complete packet; set `first_byte`, and `at` and `end` of the rest of it in `rx`.
+        """Find and consume the next complete packet; set `first_byte`, `at` and `end`.
 
-        Returns 1 if there is a packet, and consumes it. Returns 0 if there is none, and a reason code on an
-        error: 0x81 if the length is malformed, 0x95 if the packet is larger than `rx`.
+        What follows the fixed header of the packet is `rx[at:end]`. Returns 1 if there is a complete packet,
+        0 if there is none, and a reason code on an error: 0x81 if the length is malformed, 0x95 if the packet
+        is larger than `rx`.
         """
         rx = self.rx
         at = self._at + 2

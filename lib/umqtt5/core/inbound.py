@@ -1,7 +1,7 @@
 """Incoming packets: CONNACK, PUBLISH, acknowledgements, AUTH and DISCONNECT from the broker (section 3).
 
-The functions take a `session.Session`. A function that handles a packet returns 0, or the reason code of the
-DISCONNECT that ends the connection.
+The functions take a `session.Session`. A function that handles a packet returns 0, the reason code of the
+DISCONNECT that must end the connection, or -1 if the connection is already being closed.
 """
 
 from micropython import const
@@ -21,9 +21,9 @@ from .subscriptions import handle_suback, report_subscribed
 
 _FROM_SERVER = const(0xEAFC)  # a bit for each packet type that a server may send
 _HAS_ALIAS = const(0x80000)  # bits of `Packet.property_bits`
-_HAS_AUTHENTICATION = const(0x600)  # method or data
+_HAS_AUTHENTICATION = const(0x600)  # Authentication Method or Authentication Data
 
-# Values of `Session.broker_limits` for properties that CONNACK does not have.
+# Values of `Session.broker_limits` for properties that CONNACK does not contain.
 LIMIT_DEFAULTS = (65535, 0, 0, 2, 1, 0, TICKS_MASK, 1, 1, 1)
 
 
@@ -86,7 +86,7 @@ def _handle_connack(session, packet):
     session._offered_alias = 0
     session.outbox.rewind(session.resumed)
     session.subscriptions.rewind(session.resumed)
-    session._has_pubrels = session._has_unreported = True  # so both are checked once
+    session._has_pubrels = session._has_unreported = True  # check both after each CONNACK
     session.clean_start = False
     session.state = CONNECTED
     if session.on_connected:
@@ -119,7 +119,7 @@ def handle_publish(session, packet):
     packet_id = packet.packet_id
     if packet.qos == 2:
         if replace_received_id(session, packet_id, packet_id):
-            session.ack(0x50, packet_id, 0)  # do not deliver it again [MQTT-4.3.3-10]
+            session.ack(0x50, packet_id, 0)  # do not deliver the message again [MQTT-4.3.3-10]
             return 0
         if not replace_received_id(session, 0, 0):
             return 0x93
@@ -138,7 +138,7 @@ def handle_publish(session, packet):
             # The message is handled, even if the connection is lost now. If its handler failed, a later
             # PUBLISH with this packet identifier is a new message [MQTT-4.3.3-9].
             replace_received_id(session, 0, packet_id)
-        if session.state == CONNECTED:  # [MQTT-4.3.2-4], in order [MQTT-4.6.0-2]
+        if session.state == CONNECTED:  # [MQTT-4.3.2-4], in the order of arrival [MQTT-4.6.0-2]
             session.ack(0x30 + 0x10 * packet.qos, packet_id, reason)
     return 0
 
@@ -170,7 +170,7 @@ def _handle_publish_ack(session, packet, kind):
             outbox.states[slot] = RELEASED
             state = RELEASED
         else:
-            # an error ends the message, too [MQTT-4.4.0-2]
+            # an error code ends the message as well [MQTT-4.4.0-2]
             outbox.free(slot)
             session._send_quota += 1
             session.pending_acks -= 1
@@ -193,7 +193,8 @@ def _report_ack(session):
 def report_ended(session):
     """Report subscriptions and messages that have ended without an answer from the broker.
 
-    `tick` calls it, because a callback must not publish while `prepare_write` chooses a packet.
+    `Session.tick` calls this function. `prepare_write` does not, because a callback must not publish while a
+    packet is being chosen.
     """
     session._has_unreported = False
     for s in session.subscriptions.entries:

@@ -1,7 +1,7 @@
 """Outgoing messages: PUBLISH at QoS 0, 1 and 2, the broker's limits, topic aliases, PUBREL after a reconnect.
 
 The functions take a `session.Session`. A PUBLISH is written in two steps: `plan_publish` chooses its form and
-returns its size, `write_publish_header` writes all of it up to the user's properties.
+returns its size, then `write_publish_header` writes the packet up to the user's properties.
 """
 
 from .errors import MQTTError
@@ -25,8 +25,8 @@ def init_outbound(session, aliases):
     session._block_slot = -1  # outbox slot of the block
     session._has_pubrels = False  # PUBRELs of a resumed session are due
     session._send_quota = 0  # number of QoS 1 and 2 messages that may be sent now (4.9)
-    session._max_short_payload = 0  # bytes of payload that the fast path of `Session.publish` allows
-    session._alias_topics = [None] * aliases  # topics by alias
+    session._max_short_payload = 0  # maximum payload in bytes for the fast path of `Session.publish`
+    session._alias_topics = [None] * aliases  # topic of each alias, at index alias - 1
     session._offered_alias = 0  # alias that was offered last
     # form of the PUBLISH that `plan_publish` has chosen
     session._planned_topic = None
@@ -100,7 +100,7 @@ def load_next_message(session):
         reason = exceeded_limit(session, outbox.first_bytes[slot], size)
         if not reason:
             break
-        # accepted in an earlier connection; it exceeds a limit of this one
+        # the message was accepted before this connection began, and it exceeds a limit of this broker
         outbox.states[slot] = ENDED
         outbox.first_bytes[slot] = reason
         session._has_unreported = True
@@ -119,7 +119,7 @@ def load_next_message(session):
 
 
 def send_pubrels(session):
-    """Write the PUBRELs that a resumed session owes; the send quota does not limit them [MQTT-4.4.0-1]."""
+    """Write the PUBRELs that are due in a resumed session, whatever the send quota is [MQTT-4.4.0-1]."""
     while session._tx_end + TX_RESERVE <= len(session.tx):
         slot = session.outbox.oldest(RELEASING)
         if slot < 0:
@@ -182,7 +182,7 @@ def _choose_alias(session, topic):
 
     As long as an alias is free, each new topic gets one. After that the aliases are offered in turn, and a
     topic takes over the offered alias if it was published more often than the topic that has it. So the
-    busiest topics get the aliases, and the aliases stay where they are if all topics are equally busy.
+    busiest topics get the aliases, and the topics keep their aliases if all topics are equally busy.
     """
     limit = min(len(session._alias_topics), session.broker_limits[TOPIC_ALIAS_MAXIMUM])
     if topic.alias < 0 or not limit:
@@ -193,7 +193,7 @@ def _choose_alias(session, topic):
 
 
 def _set_alias(session, topic, alias):
-    """Assign `alias` to this topic; from its next PUBLISH on the alias replaces the topic."""
+    """Assign `alias` to this topic. From the next PUBLISH on, the alias replaces the topic name."""
     holder = session._alias_topics[alias - 1]
     if holder:
         holder.generation = 0

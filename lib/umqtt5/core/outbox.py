@@ -3,7 +3,8 @@
 Each message is a record in `arena`, a ring buffer. A record has room for the longest header that its PUBLISH
 can have, followed by the body: the user's properties and the payload. The header is written in front of the
 body each time the record is sent. So a message can be sent with a topic alias first, and with its full topic
-after a reconnect. Both take one write and no second copy of the payload.
+after a reconnect. In both cases the packet is contiguous, so it needs one write and no second copy of the
+payload.
 
 The packet identifier of a message is its slot plus one, so the message of an acknowledgement is found by
 index [MQTT-2.2.1-3].
@@ -30,8 +31,8 @@ class Outbox:
 
     `slot_order` is a ring with the slots of the `count` messages, oldest first, from `head` on. Lists indexed
     by slot: `states`, `topics`, `body_offsets` in the arena, `body_sizes`, `property_sizes` (the part of the
-    body that is properties), and `first_bytes` of the PUBLISH, with DUP, QoS and RETAIN. If the state is
-    ENDED, `first_bytes` has the reason code instead.
+    body that is properties), and `first_bytes` (first byte of the PUBLISH, with DUP, QoS and RETAIN). If the
+    state is ENDED, `first_bytes` has the reason code instead.
     """
 
     def __init__(self, size, slots):
@@ -67,9 +68,10 @@ class Outbox:
         return True
 
     def add(self, topic, payload, first_byte, properties):
-        """Add a message, with the first byte of its PUBLISH.
+        """Add a message; `first_byte` is the first byte of its PUBLISH.
 
-        Returns its slot, -1 if slots or arena are full, -2 if the arena is too small for it.
+        Returns the slot of the message, -1 if there is no free slot or not enough free space in the arena, -2
+        if the message is larger than the arena.
         """
         size = len(properties) + len(payload)
         slot = MAX_HEADER + len(topic.name) + size
@@ -93,7 +95,7 @@ class Outbox:
         self.arena[self.body_offsets[slot] : size] = properties
         self.arena[size : self.arena_end] = payload
         self.states[slot] = QUEUED
-        self.count += 1  # last, when the record is complete
+        self.count += 1  # counted last, because now the record is complete
         return slot
 
     def oldest(self, state):
@@ -129,7 +131,7 @@ class Outbox:
 
         If the broker has kept the session (`resumed`), they are sent with DUP [MQTT-3.3.1-1]; after PUBREC
         only PUBREL is sent again. Otherwise they are sent as new messages, except those for which PUBREC was
-        received: they have arrived.
+        received: the broker has those already, so they end.
         """
         self._passed = 0
         for slot in range(len(self.states)):

@@ -10,9 +10,9 @@ _VARINT = const(4)
 _BINARY = const(6)
 _PAIR = const(7)
 
-# One byte for each property identifier (2.2.2.2): its bit number in a set of 27 bits << 3 | its data type, or
-# 0 if there is no such property. Types 1 to 3 are integers of 1, 2 and 4 bytes, 4 is the Variable Byte
-# Integer, 5 the UTF-8 string, 6 Binary Data, 7 the pair of strings.
+# One byte for each property identifier (2.2.2.2): bit number << 3 | data type, or 0 if there is no such
+# property. The bit number is the position of the property in a set of 27 bits. Types 1 to 3 are integers of
+# 1, 2 and 4 bytes, 4 is the Variable Byte Integer, 5 the UTF-8 string, 6 Binary Data, 7 the pair of strings.
 PROPERTY_TABLE = (
     b"\x00\x01\x0b\x15\x00\x00\x00\x00\x1d\x26\x00\x2c\x00\x00\x00\x00\x00\x33\x3d\x42\x00\x4d"
     b"\x56\x59\x63\x69\x75\x00\x7d\x00\x00\x85\x00\x8a\x92\x9a\xa1\xa9\xb7\xbb\xc1\xc9\xd1"
@@ -52,12 +52,12 @@ _ALLOWED = (
 
 # Packet types that have a certain part: one bit for each packet type.
 _HAS_ID = const(0x0AF0)
-_REASON_FIRST = const(0xC0F4)  # except in CONNACK it may be omitted, with everything after it
-_REASON_LAST = const(0x0A00)  # SUBACK, UNSUBACK
+_REASON_FIRST = const(0xC0F4)  # may be omitted, with all that follows, except in CONNACK
+_REASON_LAST = const(0x0A00)  # reason code after the properties: SUBACK, UNSUBACK
 _HAS_PROPERTIES = const(0x0A0C)  # the property length must be present, even if it is 0
 
-# `_CODES` has one byte for each reason code, 0x00 to 0x19 and then 0x80 to 0xA2. Its bits are the packets
-# that may have the reason code. `_CODES_OF` has the bit of each packet type.
+# `_CODES` has one byte for each reason code, 0x00 to 0x19 and then 0x80 to 0xA2. Each bit stands for packet
+# types that may have the reason code. `_CODES_OF` has the bit of each packet type.
 _CODES = (
     b"\xff\x08\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x10\x00\x00\x00\x00"
     b"\x00\x00\x40\x40\x3b\x21\x21\x3b\x01\x01\x01\x3b\x01\x21\x01\x20\x01\x20\x20\x38\x23\x1a"
@@ -84,7 +84,7 @@ class Packet:
         self.property_bits = 0  # set of the properties in the packet
         self.value = 0  # number in the property that was read last
         self.subscription_id = 0  # Subscription Identifier, the last one if there are several
-        self.topic_buf = buf  # buffer with the topic; for an alias a buffer of the alias table
+        self.topic_buf = buf  # buffer with the topic; if an alias is used, a buffer of the alias table
         self.topic_start = self.topic_end = 0
         self.properties_start = self.properties_end = 0
         self.payload_start = self.payload_end = 0
@@ -118,7 +118,7 @@ class Packet:
     def copy_into(self, buf, at=0):
         """Copy the payload into `buf` at offset `at` and return its size; allocates nothing.
 
-        Raises ValueError if it does not fit.
+        Raises ValueError if the payload does not fit.
         """
         if len(self) > len(buf) - at:
             raise ValueError("buffer too small for %d bytes" % len(self))
@@ -130,8 +130,8 @@ class Packet:
     def property(self, identifier, nth=0):
         """Return the `nth` property with this identifier, None if there is none (2.2.2).
 
-        It is an int (at most 0x3FFFFFFF), a str, bytes for Binary Data, or a tuple (str, str) for a User
-        Property. `umqtt5.properties` has names for the identifiers.
+        The value is an int (at most 0x3FFFFFFF), a str, bytes for Binary Data, or a tuple (str, str) for a
+        User Property. `umqtt5.properties` has names for the identifiers.
         """
         at = self.find_property(identifier, nth)
         if at < 0:
@@ -181,8 +181,8 @@ class Packet:
     def _walk(self, at):
         """Return the offset after the property at `at`, or an offset past the end if it is malformed.
 
-        Sets `value` to its number, or to 1 if it is not a number. Numbers are at most 0x3FFFFFFF, because a
-        32-bit board allocates larger ones.
+        Sets `value` to the number in the property, or to 1 if the property is not a number. The value is at
+        most 0x3FFFFFFF, because a larger int is allocated on the heap of a 32-bit board.
         """
         buf = self._buf
         end = self.properties_end
@@ -223,7 +223,8 @@ class Packet:
                 return 0x81
             mask = 1 << (mask >> 3)
             if not mask & allowed:
-                # 2.2.2.2; [MQTT-3.1.2-29] if we have requested no problem information
+                # 0x81 if the packet type does not allow the property (2.2.2.2), 0x82 for a Reason String or
+                # User Property although CONNECT has Request Problem Information 0 [MQTT-3.1.2-29]
                 return 0x82 if mask & _RESPONSE and allowed != _PUBLISH else 0x81
             # [MQTT-3.3.4-4]
             if mask & self.property_bits:
@@ -331,7 +332,7 @@ class Packet:
             self.reason = self._buf[at]
             at += 1
         if at != end:
-            # more than one reason code, though we send one filter at a time
+            # more than one reason code in the answer, although we send one filter in each packet
             return 0x82 if _REASON_LAST >> kind & 1 else 0x81
         at = self.reason
         if at > 0x7F:

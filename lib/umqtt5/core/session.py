@@ -1,7 +1,7 @@
 """State machine of an MQTT 5.0 session: bytes and ticks come in, bytes go out. It does no I/O.
 
-Its driver (`client`, or a test) has the stream and the clock. The functions that handle and build packets are
-in `inbound`, `outbound`, `subscriptions` and `timers`; they take the session as an argument.
+Its driver (`connection`, or a test) has the stream and the clock. The functions that handle and build packets
+are in `inbound`, `outbound`, `subscriptions` and `timers`; they take the session as an argument.
 
 States:
 
@@ -9,8 +9,8 @@ States:
 - CONNECTING: CONNECT is sent. The broker may send only CONNACK, or AUTH with enhanced authentication. A
   successful CONNACK leads to CONNECTED.
 - CONNECTED: the broker may send all packets of a server except a second CONNACK.
-- CLOSING: the session has ended the connection. Received bytes are ignored. The rest of the output is
-  written, then the driver closes the stream.
+- CLOSING: the session or the broker has ended the connection. Received bytes are ignored. If the session has
+  ended it, the remaining output is written. Then the driver closes the stream.
 
 `connection_lost` leads to CLOSED from every state.
 
@@ -32,14 +32,15 @@ Rules:
 - If the peer breaks the protocol, `error` is set and the state becomes CLOSING. The last packet is a
   DISCONNECT with the reason code.
 - Messages are acknowledged in the order of arrival, each when its handlers have returned.
-- Nothing is allocated for a message. Only CONNECT, SUBSCRIBE and UNSUBSCRIBE are created as new bytes.
+- Nothing is allocated for a message. Packets that are sent rarely are created as new bytes: CONNECT,
+  SUBSCRIBE, UNSUBSCRIBE, AUTH and DISCONNECT.
 - There are two sources of output: `tx`, which contains small packets, and a block. A block is a CONNECT, one
   record of the outbox, or a piece of a streamed payload. Once a block is begun, it is written completely.
   Then `tx` is written before the next block, so acknowledgements do not wait for the send quota
   [MQTT-3.3.4-8].
-- The first packet that uses a topic alias must contain the topic as well. So whether a PUBLISH contains the
-  topic, the alias or both is decided only when it becomes output, which can be later than the user's call of
-  `publish`.
+- The first packet that uses a topic alias must contain the topic as well. Therefore the form of a PUBLISH
+  (with the topic, the alias or both) is chosen when the packet becomes output. This can be later than the
+  user's call of `publish`.
 - The last TX_RESERVE bytes of `tx` are kept for one acknowledgement and one DISCONNECT.
 """
 
@@ -78,14 +79,14 @@ else:
 class Session:
     """State of the session of one client, and its buffers.
 
-    Sizes are in bytes: `rx` is the size of the largest packet that can be received, `tx` of the buffer for
-    small packets, and `outbox` of the buffer for QoS 1 and 2 messages. `inflight` is the maximum number of
-    messages in the outbox, and also our Receive Maximum. `aliases` is the number of topics that can have an
-    alias. `keep_alive` is in seconds, `timeout` in ms.
+    Sizes are in bytes: `rx` is the size of the largest packet that can be received, `tx` is the size of the
+    buffer for small packets, and `outbox` is the size of the buffer for QoS 1 and 2 messages. `inflight` is
+    the maximum number of messages in the outbox, and also our Receive Maximum. `aliases` is the number of
+    topics that can have an alias. `keep_alive` is in seconds, `timeout` in ms.
     """
 
-    # Most programs do not change these. As class attributes they take no space in the instance's dict, which
-    # grows in large steps.
+    # Most programs do not set these attributes. As class attributes they take no space in the instance's
+    # dict, which grows in large steps.
     user = password = None
     will = None  # (connect flags, encoded fields of the will for CONNECT)
     properties = b""  # encoded properties to add to CONNECT

@@ -1,6 +1,6 @@
 """Constants of a session: its states, what it waits for, and the broker's limits by their position.
 
-In the files for a board the names are replaced by their numbers.
+In the files for a board the names of these constants are replaced by their values.
 """
 
 from micropython import const

@@ -1,7 +1,7 @@
 """Subscription table, SUBSCRIBE and UNSUBSCRIBE with their answers, and dispatch of messages to handlers.
 
-The Subscription Identifier of a subscription is its position in the table plus one. A message with an
-identifier finds its handler by this number, any other message by its topic.
+The Subscription Identifier of a subscription is its position in the table plus one. If a message contains an
+identifier, its handler is found by this number, otherwise by the topic.
 """
 
 from micropython import const
@@ -87,7 +87,7 @@ class Subscriptions:
         return -1
 
     def handle_ack(self, s, reason):
-        """Store the reason code of SUBACK or UNSUBACK, or our own one if SUBSCRIBE was not sent."""
+        """Record SUBACK or UNSUBACK; `reason` is our own reason code if SUBSCRIBE was not sent."""
         if s.expected_ack == 0xB0:
             s.is_removed = not s.needs_send
         else:
@@ -97,7 +97,10 @@ class Subscriptions:
         self.has_pending = True
 
     def rewind(self, resumed):
-        """Begin a new connection: unanswered packets are sent again; in a new session, all subscriptions."""
+        """Begin a new connection: mark the packets that must be sent.
+
+        In a resumed session these are the packets without an answer, in a new session all subscriptions.
+        """
         for s in self.entries:
             if s.expected_ack or not resumed:
                 s.needs_send = True
@@ -150,7 +153,7 @@ def send_subscriptions(session):
             session.subscriptions.handle_ack(s, reason)
             session._has_unreported = True
         elif reason == 0x95:
-            s.is_removed = True  # though the broker keeps the subscription [MQTT-3.2.2-15]
+            s.is_removed = True  # not sent: the broker keeps the subscription [MQTT-3.2.2-15]
         elif not session.put(data):
             return
         else:

@@ -1,4 +1,4 @@
-"""Timeouts and keep-alive of a session: limits each wait, and pings an idle connection.
+"""Timeouts and keep-alive of a session: limit the time of each wait, send PINGREQ if idle.
 
 The functions take a `session.Session`. `Session.tick` calls them.
 """
@@ -11,7 +11,7 @@ _MESSAGES = ("the broker reads no more bytes", "no CONNACK", "no PUBACK or SUBAC
 
 
 def check_wait(session, kind, is_waiting):
-    """Limit the wait `kind`. It starts when `is_waiting` becomes true, and ends when it is false.
+    """Limit the time of a wait. The wait starts when `is_waiting` becomes true, and ends when it is false.
 
     Shortens the time until the next tick. Raises OSError(ETIMEDOUT) if the wait has lasted too long.
     """

@@ -18,7 +18,7 @@ class Topic:
             raise ValueError("not a topic name: %r" % name)  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]
         self.alias = 0
         self.generation = 0
-        self.publish_count = 0  # number of messages published to it
+        self.publish_count = 0  # number of messages published to this topic
         # part of a QoS 0 PUBLISH with the alias: an empty topic name, three bytes of properties, the alias
         self.alias_header = bytearray(b"\x00\x00\x03\x23\x00\x00")
 
@@ -48,7 +48,7 @@ def matches(topic_filter, buf, at, end):
     """
     size = len(topic_filter)
     if at < end:
-        # quick check: most filters without a final wildcard differ from a topic in the last character
+        # quick check: if the filter does not end with a wildcard, the last characters must be equal
         if topic_filter[-1] > 0x2B and topic_filter[-1] != buf[end - 1]:
             return False
         if buf[at] == 0x24 and topic_filter[0] != 0x24:

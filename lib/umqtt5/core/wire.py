@@ -42,7 +42,7 @@ def get_varint(buf, at, end):
     while at < end:
         value |= (buf[at] & 0x7F) << shift
         if buf[at] < 0x80:
-            # the last byte is 0, so this is not the shortest form
+            # a last byte of 0 means that the value has a shorter form
             return -2 if shift and not buf[at] else value
         if shift == 21:
             return -2

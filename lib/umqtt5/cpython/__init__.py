@@ -1,1 +1,1 @@
-"""Replacements on CPython for features that only MicroPython has. Never on a board."""
+"""Replacements on CPython for features that only MicroPython has. This package is never used on a board."""

@@ -1,4 +1,4 @@
-"""Scheduler of the asyncio client on CPython, the counterpart of `aio.scheduler`. Never on a board."""
+"""Scheduler of the asyncio client on CPython, the counterpart of `aio.scheduler`. Not used on a board."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ _OUT = 4
 
 
 class Scheduler:
-    """Calls `on_ready()` if the watched stream is ready and when it is scheduled.
+    """Calls `on_ready()` when the watched stream is ready, and at the time given to `schedule`.
 
     It has the methods of `aio.scheduler.Scheduler`. It needs an event loop with `add_reader`, which the
     default loop of Windows does not have.
@@ -38,7 +38,7 @@ class Scheduler:
         if self._timer:
             self._timer.cancel()
         if self._alive:
-            # one ms more, because the current tick may be nearly over
+            # one ms more: the current ms is partly over, and a call before the deadline would be useless
             self._timer = self._loop.call_later((ms + 1) / 1000, self._run) if ms else self._soon()
 
     def _soon(self):

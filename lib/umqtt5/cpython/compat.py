@@ -1,4 +1,4 @@
-"""MicroPython API on CPython: `const`, ticks_ms, sleep_ms, stream methods, `ipoll`. Never on a board."""
+"""MicroPython API on CPython: `const`, ticks_ms, sleep_ms, stream methods, `ipoll`. Not used on a board."""
 
 import os
 import selectors

@@ -1,11 +1,11 @@
-"""TLS on CPython: the SSLContext and the stream behind `umqtt5.tls`. Never on a board."""
+"""TLS on CPython: the SSLContext and the stream behind `umqtt5.tls`. Not used on a board."""
 
 import os
 import socket
 import ssl
 import tempfile
 
-# alerts that mean that the broker refuses the client; corrupted data can cause the other alerts
+# alerts by which a broker refuses a client; alerts that are not listed can be caused by corrupted data
 _REFUSALS = (
     "_CERTIFICATE",
     "_CERTIFICATE_REVOKED",
@@ -49,7 +49,7 @@ def _read(source):
 
 
 def _load(context, cert, key):
-    """Load certificate and key through a temporary file that only this user can read: `ssl` needs a file."""
+    """Load certificate and key from a temporary file that only this user can read: `ssl` reads files only."""
     if b"-----BEGIN " not in cert or b"-----BEGIN " not in key:
         raise ValueError("cert and key must be PEM")
     handle, path = tempfile.mkstemp()
@@ -76,7 +76,7 @@ class Stream:
         self._host = host
 
     def do_handshake(self):
-        """Continue the handshakes, first the one of the stream below; see `umqtt5.tcp`."""
+        """Continue the handshakes, beginning with that of the stream below; see `umqtt5.tcp`."""
         if self._do_handshake:
             events = self._do_handshake()
             if events:
@@ -106,7 +106,7 @@ class Stream:
         try:
             n = self._sock.recv_into(buf, n)
             if n:
-                # not earlier, because with TLS 1.3 a refusal can follow the handshake
+                # not at the end of the handshake: with TLS 1.3 the broker can refuse the client after it
                 self._transport.refusals = 0
             return n
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -135,7 +135,7 @@ class Stream:
         return self._sock.fileno()
 
     def _raise_error(self, error):
-        """Raise an SSLError as the error that the client understands."""
+        """Convert an SSLError to an error that the client understands, and raise it."""
         if isinstance(error, ssl.SSLCertVerificationError):
             self._transport.raise_refusal(error.errno, error.verify_message)
         if "_ALERT_" in (error.reason or "") and error.reason.endswith(_REFUSALS):

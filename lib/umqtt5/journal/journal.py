@@ -13,10 +13,10 @@ The kind of a record in the log is the first byte of an MQTT packet:
     PUBCOMP  this packet identifier is free again
     CONNECT  a session of this client identifier has begun; packet identifiers in earlier records are void
 
-Client and broker must agree on the meaning of each packet identifier. Therefore a record is synced before
-the packet is sent: PUBLISH before a PUBLISH of QoS 2, PUBREL before PUBREL, PUBREC before PUBREC, PUBCOMP
-before PUBCOMP, CONNECT before any packet in a new session. A PUBACK record may be lost: then the message
-is sent again, with DUP and the same packet identifier.
+Client and broker must agree on the meaning of each packet identifier. Therefore a record of the kind PUBLISH
+(at QoS 2), PUBREL, PUBREC or PUBCOMP is synced before the packet of the same name is sent. A CONNECT record
+is synced before any packet is sent in a new session after CONNACK. A PUBACK record may be lost. In that case
+the message is sent again, with DUP and the same packet identifier.
 """
 
 from array import array
@@ -71,13 +71,13 @@ class Journal:
         self._catch_errors = CatchErrors(OSError, self._set_error)
         self._is_stored = True  # whether the last record was written
         self._unsynced = 0  # number of records that must be synced before packets are sent
-        self._unsynced_since = 0  # ticks of the first of them
+        self._unsynced_since = 0  # ticks when the first of these records was written
         self._body = bytearray(BODY_HEADER)
         self._received_ids = array("H", [0] * len(session.received_ids))  # packet identifiers in the log
         self._has_session = False  # whether the log has a session of this client identifier
         self._is_session_lost = False  # whether the broker has begun a new session that is not in the log yet
         self.record_log = RecordLog(path, size, _MAGIC, self._dump)
-        self.outbox, self._old_ids = recover(self)  # `_old_ids` were received before the restart
+        self.outbox, self._old_ids = recover(self)  # `_old_ids`: identifiers from before the restart
         self.restored_count = self.outbox.count
         self._check_size(size)
         # ring of acknowledgements that wait for a sync
@@ -101,7 +101,7 @@ class Journal:
 
     def _hook(self, session, deferred_acks):
         """Replace the outbox and some methods of the session by those of the journal."""
-        # a deferred acknowledgement comes to the journal when it is released
+        # a deferred acknowledgement is passed to the journal when it is released
         self._ack = deferred_acks._ack if deferred_acks else session.ack
         if deferred_acks:
             deferred_acks._ack = self.ack
@@ -147,7 +147,7 @@ class Journal:
     def ack(self, first_byte, packet_id, reason):
         """Store an acknowledgement, then send it when the record is synced. Replaces `Session.ack`."""
         if first_byte == _PUBCOMP:
-            self._remove_received_id(packet_id)  # with any reason code, the broker considers it free
+            self._remove_received_id(packet_id)  # whatever the reason code, the identifier is free
         elif not reason and first_byte == _PUBREC:
             self._add_received_id(packet_id)
         elif not reason and first_byte == _PUBREL:
@@ -158,7 +158,7 @@ class Journal:
         if self._ack_count == len(self._ack_ids):
             self.sync()
             if self._ack_count == len(self._ack_ids):
-                self._send_next_ack()  # `tx` has room for one, otherwise the session would not run this
+                self._send_next_ack()  # `tx` has room for one acknowledgement: see `Session.parse`
         i = (self._first_ack + self._ack_count) % len(self._ack_ids)
         self._ack_ids[i] = packet_id
         self._ack_kinds[i] = first_byte
@@ -169,8 +169,8 @@ class Journal:
     def _check_publish(self, packet):
         """Handle a PUBLISH while packet identifiers from before the restart are not released.
 
-        Power may have failed after the broker has begun a new session and before the journal has stored
-        that. In the new session such a packet identifier belongs to a new message, which has no DUP
+        Power may have failed after the broker began a new session and before the journal stored the CONNECT
+        record. In the new session such a packet identifier belongs to a new message, which has no DUP
         [MQTT-3.3.1-1]. Replaces `Session._handle_publish`.
         """
         if packet.qos == 2 and not packet.dup:
@@ -302,7 +302,7 @@ class Journal:
         self._unsynced += 1
 
     def _store(self, kind, number):
-        """Write a record that must be synced. If the flash fails, the next file of the log includes it."""
+        """Write a record that must be synced. If the flash fails, the next file of the log has the record."""
         self._count_unsynced()
         self._write_note(kind << 16 | number)
 

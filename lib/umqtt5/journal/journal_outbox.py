@@ -35,7 +35,7 @@ class JournalOutbox(Outbox):
 
     def add(self, topic, payload, first_byte, properties):
         """Add a message as `Outbox.add` does, and store it. Returns -1 also if the flash fails."""
-        topic = self._add(topic, payload, first_byte, properties)  # no new local: the frame is full
+        topic = self._add(topic, payload, first_byte, properties)  # one more local needs a heap frame
         return self._store(topic)
 
     def _store(self, slot):
@@ -58,7 +58,7 @@ class JournalOutbox(Outbox):
         """Return the slot of the oldest message in this state that may be sent, -1 if there is none."""
         state = Outbox.oldest(self, state)
         if state >= 0 and self.record_flags[state] & UNSYNCED and self.first_bytes[state] & 4:
-            return -1  # it waits for a sync, and the messages after it must not overtake it
+            return -1  # this message waits for a sync, and later messages must not overtake it
         return state
 
     def free(self, slot):

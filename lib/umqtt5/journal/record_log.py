@@ -10,15 +10,15 @@
     log.sync()
 
 Records are appended to one file. When the file is full, `dump()` writes the records that are still needed to
-the other file. The other file is synced before the first is removed, so one of them is always complete. The
-fields of a record, with their sizes in bytes; numbers are big-endian:
+the other file. The other file is synced before the first is removed, so one of them is always complete. A
+record has these fields (sizes in bytes, numbers big-endian):
 
     kind 1, number 2, size of the body 3, body, Adler-32 (RFC 1950) 4
 
 The checksum starts with the generation of the file and the offset of the record instead of 1 and 0, so stale
 data of an older file is not a valid record. A power failure can leave an incomplete record at the end, which
 is dropped. Bodies are written in pieces and not copied, so a record of any size below 16 MiB needs no heap,
-unless the file system does.
+except what the file system may allocate.
 """
 
 import sys
@@ -260,7 +260,7 @@ class RecordLog:
         return magic == self._magic
 
     def _body_size(self, at, end):
-        """Return the body size of the record at this offset, -1 for none; its header is in `_head`."""
+        """Return the body size of the record at this offset, -1 if there is none; its head is in `_head`."""
         try:
             return self._read_record(at, end)
         except OSError:

@@ -10,7 +10,7 @@ _MASK = const(0x3FFFFFFF)
 
 
 class _AckListener:
-    """Replacement of `on_ack` that waits for one acknowledgement, and calls the user's `on_ack` for each."""
+    """Replaces `on_ack`: records one acknowledgement, and calls the user's `on_ack` for each of them."""
 
     def __init__(self, client):
         self._client = client
@@ -32,16 +32,16 @@ class _AckListener:
 
 
 def publish_and_wait(client, topic, payload, timeout):
-    """Publish with QoS, RETAIN and properties of the session, and wait up to `timeout` ms.
+    """Publish with the QoS, RETAIN and properties that are set in the session; wait up to `timeout` ms.
 
-    Returns True when the message is written (QoS 0) or the broker has acknowledged it (QoS 1 and 2). While it
-    waits, handlers are called and the client reconnects. If there is no connection or no room, the message
-    waits.
+    Returns True when the message is written (QoS 0) or the broker has acknowledged it (QoS 1 and 2). While
+    the call waits, handlers are called and the client reconnects. As long as the message is not accepted,
+    because there is no connection or no room, each poll tries to publish it again.
 
     Raises MQTTError if the broker refuses the message, OSError(ECONNRESET) if the connection was lost while a
     QoS 0 message was being written, OSError(ETIMEDOUT) after `timeout` ms. After a timeout an accepted
-    message of QoS 1 or 2 stays in the outbox and is still sent. Raises ValueError in a handler, which can't
-    wait.
+    message of QoS 1 or 2 stays in the outbox and is still sent. Raises ValueError if a handler makes the
+    call, because a handler can't wait.
     """
     if client._is_polling:
         raise ValueError("a handler can't wait")

@@ -1,15 +1,15 @@
 """Broker failover: several brokers, tried in turn, `Client([host, ...])`.
 
 Each broker is a host name, "host:port" or (host, port). If a broker fails, the next is tried at once. When
-all have failed, the client waits as usual before the next try. After an established connection is lost, the
-client begins with the first broker again.
+all brokers have failed, the client waits as usual before the next try. After an established connection is
+lost, the client begins with the first broker again.
 """
 
 from .server_reference import parse_reference
 
 
 class BrokerFailover:
-    """The brokers of one client, and which of them it uses."""
+    """The brokers of one client, and the number of the one in use."""
 
     def __init__(self, client, hosts):
         self.brokers = [self._parse(host, client.port) for host in hosts]

@@ -9,12 +9,12 @@ _REASONS = b"\x00\x04\x80\x81\x82\x83\x90\x93\x94\x95\x96\x97\x98\x99"  # reason
 
 
 def send_disconnect(client, reason, properties):
-    """Send DISCONNECT as the last packet. Without a connection it only checks its arguments.
+    """Send DISCONNECT as the last packet. Without a connection, only check the arguments.
 
-    Raises ValueError if a client must not send the reason code or one of the properties, if it sets a session
-    expiry although CONNECT had none [MQTT-3.1.2-23], or if the packet does not fit into `tx`. Raises
-    MQTTError if the packet exceeds the broker's Maximum Packet Size [MQTT-3.14.2-3]. If `tx` has no room at
-    the moment, because the broker reads nothing, the properties are omitted.
+    Raises ValueError if a client must not send the reason code or one of the properties, if the properties
+    set a session expiry although it was 0 at CONNECT [MQTT-3.1.2-23], or if the packet is larger than `tx`.
+    Raises MQTTError if the packet exceeds the broker's Maximum Packet Size [MQTT-3.14.2-3]. If `tx` has no
+    room at the moment, because the broker reads nothing, the properties are omitted.
     """
     session = client.session
     if reason not in _REASONS:

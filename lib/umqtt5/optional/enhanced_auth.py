@@ -1,13 +1,15 @@
 """Enhanced authentication (section 4.12): AUTH packets at CONNECT, and re-authentication.
 
-Used if `client.auth` is set to a method, for example `scram.Scram`. A method is an object with
+The client uses this module if `client.auth` is set to a method, for example an object of `scram.Scram`. A
+method is an object with these members:
 
 - `method`: its name, a str that does not change.
-- `start()`: begins an exchange; returns the first data (bytes), b"" if the broker sends first.
+- `start()`: begins an exchange; returns the first data (bytes), or b"" if the broker sends the first data.
 - `challenge(data)`: returns the response (bytes) to the broker's data, or None if the response takes long to
   compute. In that case each poll calls `work()`, which does a part of the work and returns None until it has
   the response.
-- `finish(data)`: receives the broker's data at success; it may still raise an exception to refuse the broker.
+- `finish(data)`: receives the broker's data when the broker reports success. To refuse the broker, this
+  method raises an exception.
 
 If one of these methods raises an exception, the connection ends with 0x80, Unspecified error, and
 `client.error` has the text of the exception.
@@ -42,13 +44,13 @@ class EnhancedAuth:
     def __init__(self, client, method):
         self.method = method
         self.is_running = False  # whether an exchange has begun and not ended
-        self.properties = client.session.properties  # properties of CONNECT, without those of the method
+        self.properties = client.session.properties  # properties of CONNECT, without those of the auth method
         self._client = client
         self._session = client.session
         self._catch_errors = CatchErrors(MQTTError, self._refuse)
         self._name = b"\x15" + prefix_u16_length(encode_text(method.method))
         self._is_working = False  # whether `work` has to be called
-        self._waiting = None  # an AUTH packet for which `tx` has had no room
+        self._waiting = None  # an AUTH packet that waits for room in `tx`
 
     def _refuse(self, error):
         """End the connection with this MQTTError."""
@@ -66,10 +68,10 @@ class EnhancedAuth:
             self._session.properties = self.properties + self._begin()
         except MQTTError as error:
             self._session.error = error
-            self._session.state = CLOSING  # so nothing is written
+            self._session.state = CLOSING  # so that nothing is written
 
     def connack(self, packet):
-        """End the exchange at a successful CONNACK; return True if the connection must end."""
+        """Finish the exchange at a successful CONNACK; return True if the connection must end."""
         with self._catch_errors:
             if not self.is_running or self._is_working or self._waiting:
                 raise MQTTError(0x82, "CONNACK before the end of the authentication")
@@ -110,7 +112,7 @@ class EnhancedAuth:
             raise MQTTError(0x82, "unexpected AUTH 0x%02X" % packet.reason)
 
     def poll(self, now):
-        """Continue work, and send a waiting packet; return the ms until there is more to do."""
+        """Continue the work, or send the waiting packet; return the ms until there is more to do."""
         if self._is_working or self._waiting:
             if self._session.state == CONNECTING or self._session.state == CONNECTED:
                 return self._go_on()
@@ -120,7 +122,7 @@ class EnhancedAuth:
         session = self._session
         with self._catch_errors:
             if session.state == CONNECTING:
-                session.wait_started[WAIT_CONNACK] = -1  # this timeout does not run: the broker waits for us
+                session.wait_started[WAIT_CONNACK] = -1  # no timeout while the broker waits for the client
             if self._is_working:
                 self._respond(self._call("work"))
             elif session.put(self._waiting):
@@ -134,7 +136,7 @@ class EnhancedAuth:
         return self._name + b"\x16" + prefix_u16_length(self._call("start"))
 
     def _call(self, name, *data):
-        """Call `name` of the auth method; return bytes or None. Raises its exceptions as MQTTError."""
+        """Call the function `name` of the auth method; return bytes or None. Raises MQTTError if it fails."""
         try:
             result = getattr(self.method, name)(*data)
             return result if result is None or name == "finish" else bytes(result)
@@ -174,7 +176,7 @@ class EnhancedAuth:
 
 
 def attach(client, method):
-    """Let a client use this authentication method from its next connection on; None for none.
+    """Let a client use this authentication method from its next connection on; None removes the method.
 
     Raises ValueError if the client is connected.
     """

@@ -1,6 +1,6 @@
 """Journal recovery after a restart: reads the records of the log and restores the outbox, once.
 
-A program that is short of heap may unload this module when the `Journal` exists.
+A program that is short of heap may unload this module after it has created the `Journal`.
 """
 
 from array import array
@@ -32,7 +32,7 @@ class JournalRecovery:
                 self.client_id = bytes(client_id)
                 self.start_session()
             elif kind == 0x50 or kind == 0x70:
-                # the records of `dump` at the beginning of a file may already include the effect of this one
+                # records that `dump` wrote at the beginning of a file may already include this identifier
                 self.received_ids = without(self.received_ids, number)
                 if kind == 0x50:
                     self.received_ids.append(number)
@@ -53,7 +53,7 @@ class JournalRecovery:
                 self.messages[number] = kind, at, size
 
     def start_session(self):
-        """Drop packet identifiers, because in a new session the messages are sent as new messages."""
+        """Drop packet identifiers: in a new session, the stored messages are sent as new messages."""
         self.received_ids = []
         self.released = []
         self.order = [slot for slot in self.order if slot in self.messages]
@@ -67,7 +67,8 @@ def without(numbers, number):
 def recover(journal):
     """Read the log of a journal and set its state.
 
-    Returns its `JournalOutbox`, and an array of the QoS 2 packet identifiers that are not released.
+    Returns the `JournalOutbox` of the journal, and an array of the packet identifiers of received QoS 2
+    messages that the broker has not released yet.
     """
     session, log = journal._session, journal.record_log
     found = JournalRecovery(log)
@@ -75,7 +76,7 @@ def recover(journal):
         session.client_id = found.client_id
     journal._has_session = found.client_id == session.client_id and not log.damaged_bytes
     if not journal._has_session:
-        found.start_session()  # another session, or records may be missing
+        found.start_session()  # the log is of another session, or records may be missing
     received_ids = found.received_ids
     while len(session.received_ids) < len(received_ids):
         session.received_ids.append(0)
@@ -87,7 +88,7 @@ def recover(journal):
 
 
 def _restore_outbox(journal, found):
-    """Return an outbox with the messages of the log, larger than configured if they need it."""
+    """Return an outbox with the messages of the log. It is larger than configured if they need more room."""
     size = 0
     for slot in found.order:
         size += MAX_HEADER + 1 + (found.messages[slot][2] if slot in found.messages else 0)

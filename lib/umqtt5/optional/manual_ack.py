@@ -26,8 +26,8 @@ _MIN_CAPACITY = const(32)  # mosquitto 2.0 ignores Receive Maximum and sends abo
 class DeferredAcks:
     """The deferred acknowledgements of a client, in a ring buffer.
 
-    Messages are numbered, and the token of a message is its number. Tokens below `_first` belong to
-    acknowledged messages or to an earlier connection and are ignored.
+    Messages are numbered, and the token of a message is its number. A token below `_first` belongs to an
+    acknowledged message or to an earlier connection, and is ignored.
     """
 
     def __init__(self, client):
@@ -51,18 +51,18 @@ class DeferredAcks:
         return self._next
 
     def release(self, token):
-        """End one deferral.
+        """End one deferral of the acknowledgement with this token.
 
-        The acknowledgement is sent when no handler defers it or an earlier one any more.
+        The acknowledgement is sent when no handler defers it any more and all earlier ones are sent.
         """
         if token >= self._first:
             self._holders[token % self.capacity] -= 1
             self._flush()
 
     def ack(self, first_byte, packet_id, reason):
-        """Send an acknowledgement, or store it if it or an earlier one is deferred.
+        """Send an acknowledgement. If it or an earlier one is deferred, store it instead.
 
-        Replaces `Session.ack`.
+        This method replaces `Session.ack`.
         """
         i = self._next % self.capacity
         if first_byte > 0x50 or (self._first == self._next and not self._holders[i]):

@@ -1,11 +1,12 @@
-"""Overflow policy of the outbox, `Client(when_full=)`: which message is dropped if the outbox is full.
+"""Overflow policy of the outbox, `Client(when_full=)`: which messages are dropped if the outbox is full.
 
-- `"oldest"`: the oldest message that was not sent yet, then the next, until the new one fits.
-- `"topic"`: the oldest message of the same topic that was not sent yet, so the newest values of each topic
-  are kept. If there is none, the new message is refused.
+- `"oldest"`: the oldest message that was not sent yet, then the next oldest, until the new message fits.
+- `"topic"`: the same, but only messages with the topic of the new message are dropped. So the newest values
+  of each topic are kept.
 
-`on_ack` reports a dropped message with 0x97, Quota exceeded, and it counts as refused. A message that was
-sent is never dropped, because the broker may have it.
+If there is no message left to drop, the new message is refused. `on_ack` reports a dropped message with 0x97,
+Quota exceeded. A dropped message counts as refused. A message that was sent is never dropped, because the
+broker may have it.
 """
 
 from ..core.outbox import MAX_HEADER, QUEUED
@@ -23,7 +24,7 @@ class OverflowPolicy:
             raise ValueError('when_full must be "oldest" or "topic"')
         self._session = session
         self._by_topic = when_full == "topic"
-        self._ack = Packet(b"")  # not `session.packet`, which a publishing handler may be using
+        self._ack = Packet(b"")  # not `session.packet`: a handler that publishes may still be reading it
 
     def add(self, topic, payload, first_byte):
         """Drop messages until the new one fits, and add it; returns what `Outbox.add` returns."""
@@ -57,9 +58,9 @@ class OverflowPolicy:
     def _close_gap(self, outbox, dropped):
         """Close the gap of a dropped message in the arena, so that its bytes can be used at once.
 
-        The messages lie in the arena in their order, and may continue at its start after its end. The
-        messages after the dropped one move down. If the end of the arena lies between the dropped and the
-        newest message, the messages before the dropped one move up instead.
+        The messages lie in the arena in order. After the end of the arena they may continue at its start.
+        Normally the messages after the dropped one move down. If the end of the arena lies between the
+        dropped and the newest message, the messages before the dropped one move up instead.
         """
         arena = outbox.arena
         end = outbox.body_offsets[dropped] + outbox.body_sizes[dropped]

@@ -1,4 +1,4 @@
-"""Property rules (section 2.2.2): properties that a user may add to CONNECT, request, will, DISCONNECT."""
+"""Property rules (2.2.2): which properties a user may add to a CONNECT, request, will or DISCONNECT."""
 
 from ..core.packet import Packet
 
@@ -13,7 +13,7 @@ _PROBLEM = 0x410000  # Reason String, User Property
 def check_properties(block, allowed):
     """Check encoded properties (bytes), and return a Packet from which they can be read.
 
-    Raises ValueError if one is malformed or not in `allowed`, TypeError if `block` is not bytes.
+    Raises ValueError if a property is malformed or not in `allowed`, TypeError if `block` is not bytes.
     """
     if not isinstance(block, (bytes, bytearray)):
         raise TypeError("properties must be bytes, see umqtt5.properties.pack")
@@ -30,7 +30,7 @@ def attach(session, block):
     packet = check_properties(block, CONNECT)
     session.properties = bytes(block)
     if not packet.int_property(0x17, 1):
-        # then only CONNACK, PUBLISH and DISCONNECT may have Reason String and User Property [MQTT-3.1.2-29]
+        # at 0 only CONNACK, PUBLISH and DISCONNECT may have Reason String and User Property [MQTT-3.1.2-29]
         packet = session.packet
         packet.allowed_properties = [
             packet.allowed_properties[i] if i in (2, 3, 14) else packet.allowed_properties[i] & ~_PROBLEM

@@ -1,16 +1,16 @@
 """Server Reference, redirection to another broker (section 4.11): 0x9C Use another server, 0x9D Server moved.
 
-Used if `client.follow_redirects` is set. True selects the first of the broker's references: `name`,
-`name:port` or `[address]:port`. A function gets all references as one str, and returns (host, port), or None
-to ignore them. The client sends user name and password to the other server as well.
+The client uses this module if `client.follow_redirects` is set. True selects the first of the broker's
+references: `name`, `name:port` or `[address]:port`. A function gets all references as one str, and returns
+(host, port), or None to ignore them. The client sends user name and password to the other server as well.
 
-With 0x9C the redirection applies to one connection, with 0x9D permanently.
+With 0x9C the redirection applies to one connection, with 0x9D to all later connections.
 """
 
 from micropython import const
 
 _MAX_REDIRECTS = const(4)  # maximum number of redirections in a row without a pause
-_STABLE = const(30000)  # ms; a longer connection ends such a row
+_STABLE = const(30000)  # ms; a connection that lasts longer ends the row
 
 
 def parse_reference(reference, port):
@@ -29,7 +29,7 @@ def parse_reference(reference, port):
 
 
 def _choose(client, reference):
-    """Return the (host, port) to use, None for none."""
+    """Return the (host, port) to connect to, or None to ignore the references."""
     found = None
     with client.session.catch_errors:
         found = (
@@ -54,7 +54,7 @@ def redirect(client, uptime_ms):
         found = _choose(client, reference)
     if not found:
         redirects[0] = 0
-        if redirects[1]:  # 0x9C was for one connection
+        if redirects[1]:  # a redirection by 0x9C was for one connection
             client.host, client.port = redirects[1]
             redirects[1] = None
         return
@@ -64,5 +64,5 @@ def redirect(client, uptime_ms):
     elif not redirects[1]:
         redirects[1] = (client.host, client.port)
     client.host, client.port = found
-    client.error = None  # so a waiting `connect` continues
+    client.error = None  # so that a `connect` that waits does not raise it
     client._reconnect_delay = 0

@@ -1,8 +1,8 @@
-"""Strict mode, `Client(strict=True)`: check payload format (UTF-8) and Receive Maximum of received messages.
+"""Strict mode, `Client(strict=True)`: check received messages: payload format (UTF-8) and Receive Maximum.
 
 - A message whose Payload Format Indicator is 1 but whose payload is not UTF-8 (3.3.2.3.2) is not delivered.
   At QoS 1 and 2 it is acknowledged with 0x99, Payload format invalid. `on_error` gets an MQTTError.
-- If the broker sends more unacknowledged QoS 1 and 2 messages than Receive Maximum, the connection ends with
+- If there are more unacknowledged QoS 1 and 2 messages than Receive Maximum allows, the connection ends with
   0x93. Without `strict`, any number of QoS 1 messages is accepted, because some brokers do not count them.
 """
 
@@ -28,7 +28,7 @@ class Strict:
     def __init__(self, session):
         self._session = session
         self._unwritten = 0  # number of PUBACKs that are certainly not written yet
-        self._written = 0  # `session.bytes_sent` when they were counted
+        self._written = 0  # `session.bytes_sent` at the last check
 
     def check(self, packet):
         """Return 0, or the reason code: 0x99 if the payload is not UTF-8, 0x93 above Receive Maximum."""
@@ -45,8 +45,8 @@ class Strict:
     def _exceeds_receive_maximum(self, qos):
         """Return True if more messages than Receive Maximum are certainly unacknowledged.
 
-        After the session has written any bytes, all earlier PUBACKs may be among them, so they no longer
-        count.
+        When the session has written any bytes, all earlier PUBACKs may be among these bytes, so those PUBACKs
+        no longer count.
         """
         session = self._session
         if self._written != session.bytes_sent:

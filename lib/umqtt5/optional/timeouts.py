@@ -1,10 +1,11 @@
 """Separate timeouts for connect, CONNACK, acknowledgements, writing and PINGRESP: `Client(timeout={...})`.
 
-For example `{"connect": 20000, "ping": 3000}`, in ms. A timeout that is not in the dict is 10 s.
+For example `{"connect": 20000, "ping": 3000}`, in ms. A timeout that is missing in the dict is 10 s.
 
 - `connect`: until the transport is open, including the WebSocket handshake.
 - `connack`: until CONNACK; with enhanced authentication until the next packet of the exchange. On MicroPython
-  it includes the TLS handshake, which takes place in the first reads and writes, except below a WebSocket.
+  this time includes the TLS handshake, which takes place in the first reads and writes. With a WebSocket over
+  TLS, the handshake is part of `connect` instead.
 - `ack`: until the next PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK.
 - `write`: until the stream accepts a byte.
 - `ping`: until PINGRESP; limited to about 55 % of the Keep Alive.

@@ -6,7 +6,7 @@ _TOPIC_SIZE = 64  # bytes that are allocated for each topic in advance
 
 
 class AliasTable:
-    """Topic names by alias, 1 to `slots`; they are valid for one connection.
+    """Topic names by alias (1 to `slots`). The aliases are valid for one connection.
 
     A topic of up to 64 bytes allocates nothing. For a longer topic a larger buffer is allocated once and
     kept.
@@ -20,12 +20,12 @@ class AliasTable:
         return len(self._topics)
 
     def clear(self):
-        """Forget all aliases, because a connection begins [MQTT-3.3.2-7]."""
+        """Forget all aliases, because a new connection begins [MQTT-3.3.2-7]."""
         for i in range(len(self._sizes)):
             self._sizes[i] = 0
 
     def resolve(self, packet, alias):
-        """Store the topic of `packet` under its alias, or set the stored topic if the packet has none.
+        """Store the topic of `packet` under its alias. If the packet has no topic, set it to the stored one.
 
         Returns 0, or a reason code: 0x94 for an alias above Topic Alias Maximum, 0x82 for an unknown alias.
         """

@@ -1,4 +1,4 @@
-"""WebSocket transport, RFC 6455 and section 6 of MQTT 5.0: one file on a board, `websocket.mpy`."""
+"""WebSocket transport, RFC 6455 and section 6 of MQTT 5.0: on a board it is one file, `websocket.mpy`."""
 
 from .transport import WebSocket, wrap
 

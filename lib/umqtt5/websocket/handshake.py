@@ -8,7 +8,7 @@ from micropython import const
 from ..optional.permanent_error import PermanentError
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_MAX_RESPONSE = const(4096)  # bytes of status line and headers
+_MAX_RESPONSE = const(4096)  # bytes, maximum for status line and headers
 
 
 def _random(n):
@@ -47,10 +47,11 @@ def begin_handshake(websocket, host, port):
 
 
 def advance_handshake(websocket, stream):
-    """Write and read what is possible now on the stream below.
+    """Write to and read from the stream below, as much as is possible without waiting.
 
     Returns 0 if the handshake is complete, otherwise the event to wait for: 1 to read, 4 to write. Raises
-    OSError if the server refuses or closes, PermanentError for a status 4xx except 408 and 429.
+    OSError if the server refuses the WebSocket or closes the connection. For a status 4xx other than 408 and
+    429 the error is a PermanentError.
     """
     request = websocket._request
     while websocket._request_at < len(request):

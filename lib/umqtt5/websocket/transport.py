@@ -7,9 +7,9 @@
 
 Rules:
 
-- One `write` is one binary frame. A frame longer than `buffer` is masked and written piece by piece. `write`
-  returns the number of bytes of a piece after that piece is written completely, and None before that. After
-  None the caller repeats the call with the same bytes.
+- `write` begins a binary frame for its `n` bytes, at most 65535. A frame longer than `buffer` is masked and
+  written piece by piece, one piece per call. `write` returns None until the piece is written completely, and
+  then the number of payload bytes in the piece. After None the caller repeats the call with the same bytes.
 - `readinto` returns the payload of binary frames. It reads from the stream below directly into the caller's
   buffer, and never past the end of a frame.
 - Pong and Close frames have a buffer of their own and are written between two binary frames. A Ping that
@@ -25,7 +25,7 @@ from micropython import const
 
 from .handshake import _random, advance_handshake, begin_handshake
 
-_MAX_FRAMES = const(16)  # maximum number of frames without payload in one `readinto`
+_MAX_FRAMES = const(16)  # maximum number of control frames and empty frames in one `readinto`
 
 _BINARY = const(2)
 _CLOSE = const(8)
@@ -42,7 +42,7 @@ def wrap(transport, path="/mqtt", headers=(), buffer=512):
     WebSocket.
 
     Raises ValueError for a path or a header that HTTP does not allow. If the server refuses, opening the
-    connection fails with OSError and the server's status line. For a status 4xx the error is a
+    connection fails with an OSError whose text has the server's status line. For a status 4xx the error is a
     PermanentError, except for 408 Request Timeout and 429 Too Many Requests.
     """
     if not path.startswith("/") or not 64 <= buffer <= 65535:
@@ -62,7 +62,7 @@ def _checked(text, forbidden):
 
 
 class WebSocket:
-    """The transport. It is its own stream, because only one connection exists at a time."""
+    """The transport. It is also its stream, because only one connection exists at a time."""
 
     def __init__(self, transport, path, headers, buffer):
         self._transport = transport
@@ -80,15 +80,15 @@ class WebSocket:
             raise ValueError("a WebSocket transport serves one client")
         begin_handshake(self, host, port)
         self._seed = _random(4)
-        self._frame_at = self._frame_end = 0  # bytes of `_frame` to write
+        self._frame_at = self._frame_end = 0  # start and end of the bytes in `_frame` to write
         self._taken = 0  # payload bytes in `_frame`
         self._unframed = 0  # payload bytes of the frame that are not in `_frame` yet
-        self._control_at = self._control_end = 0  # bytes of `_control` to write
+        self._control_at = self._control_end = 0  # start and end of the bytes in `_control` to write
         self._is_control_started = False  # whether `_control` is partly written, so it can't be replaced
-        self._filled = 0  # offset in `_control` for the next byte of a payload, 0 to drop it
+        self._filled = 0  # offset in `_control` for the next byte of a payload, 0 to drop the payload
         self._missing = 2  # bytes of the received frame header that are still to come
-        self._header_bytes = 0  # bytes of that header received, at most 2
-        self._first = self._size = 0  # first byte of the received frame, bytes of its payload to come
+        self._header_bytes = 0  # bytes received of that header; stays at 2 in the extended length
+        self._first = self._size = 0  # first byte of the received frame; bytes of its payload still to come
         self._is_fragmented = False  # whether the received message has not ended
         self._can_close = False  # whether a Close frame may be sent
         self._below = below = self._transport(host, port)
@@ -194,7 +194,7 @@ class WebSocket:
         self._is_fragmented = first < 0x80
 
     def _take_control(self, buf, n):
-        """Read a control frame; return True when it is complete, 0 for a Close, or the stream's None or 0."""
+        """Read a control frame; return True if it is complete, 0 after a Close, or the stream's None or 0."""
         while self._size:
             got = self._below.readinto(buf, min(n, self._size))
             if not got:
@@ -211,7 +211,7 @@ class WebSocket:
         return 0
 
     def _copy(self, buf, n):
-        """Append `n` bytes, masked, to the control frame to write."""
+        """Mask `n` bytes and append them to the frame in `_control`."""
         i = 0
         while i < n:
             self._control[self._filled] = buf[i] ^ self._control[2 + (self._filled + 2 & 3)]
@@ -236,9 +236,9 @@ class WebSocket:
         return self._taken
 
     def _fill_frame(self, buf, at, n):
-        """Put as much as possible of a new frame, or of the next piece of a frame, into `_frame`."""
+        """Fill `_frame` with the header and first piece of a new frame, or with the next piece of a frame."""
         if self._unframed:
-            self._frame_at = to = self._frame_end & 3  # keeps the position in the mask
+            self._frame_at = to = self._frame_end & 3  # an offset that keeps the position in the mask
         else:
             self._frame_at = 0
             self._unframed = n = min(n, 65535)
@@ -261,7 +261,7 @@ class WebSocket:
             to = 8
         self._new_mask(frame, to - 4)
         for i in range(to - 4, to):
-            self._key[i & 3] = frame[i]  # `_frame` is overwritten by the next piece
+            self._key[i & 3] = frame[i]  # a copy, because the next piece overwrites `_frame`
         return to
 
     def _new_mask(self, out, at):
@@ -277,7 +277,7 @@ class WebSocket:
             at += 1
 
     def _send_control(self, first):
-        """Complete the Pong or Close in `_control`, the answer to a frame with this first byte; write it."""
+        """Complete and write the frame in `_control`: a Pong if `first` is of a Ping, otherwise a Close."""
         self._control[0] = 0x80 | (_PONG if first & 0xF == _PING else _CLOSE)
         self._control[1] = 0x80 | self._filled - 6
         self._control_at = 0
@@ -285,7 +285,7 @@ class WebSocket:
         self._flush_control()
 
     def _flush_control(self):
-        """Write the control frame unless a binary frame is partly written; return True if all is written."""
+        """Write the control frame unless a binary frame is partly written; return True if it is complete."""
         if self._frame_at < self._frame_end or self._unframed:
             return False
         self._is_control_started = True
