@@ -13,7 +13,7 @@ from time import sleep, ticks_ms
 import slot
 
 _started_at = ticks_ms()
-_CTRL_C_SECONDS = 2  # delay in seconds before the watchdog starts; Ctrl-C stops the program
+_CTRL_C_SECONDS = 2  # delay in seconds before the watchdog starts; Ctrl-C during it stops the program
 
 
 def _load_config():

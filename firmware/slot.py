@@ -54,8 +54,10 @@ def read_version(folder):
 
 
 def select():
-    """Put the current folder first in sys.path. Count the starts of an unconfirmed version; roll it
-    back at the start after the third one."""
+    """Put the current folder first in sys.path.
+
+    Counts the starts of an unconfirmed version; after three unsuccessful starts, rolls it back.
+    """
     current, previous, tries = read()
     try:
         if tries >= _MAX_TRIES:

@@ -10,8 +10,7 @@ readings are sent first.
 
 If the backlog is full, the policy determines which readings are dropped: `oldest` drops the oldest reading;
 `thin` drops every second reading of each quantity, so that the remaining readings still cover the whole
-period offline. The
-policy `newest` keeps only the newest reading of each quantity.
+period offline. The policy `newest` keeps only the newest reading of each quantity.
 """
 
 import json

@@ -97,7 +97,7 @@ def prepare(topic, device, status, *entity_args):
     sent, new = read_topic(SENT_FILE), read_topic(PENDING_FILE)
     if new and new != topic:
         if sent and sent != new:
-            os.remove(PENDING_FILE)  # was never sent: the message in SENT_FILE has to be removed first
+            os.remove(PENDING_FILE)  # never sent: the message in SENT_FILE has to be removed first
         else:
             replace_file(PENDING_FILE, SENT_FILE)
         new = None

@@ -5,8 +5,8 @@ accepts offers of a new version, which `update_download` then downloads in chunk
 
     {"version": 8, "board": "esp32", "size": 2900, "sha256": "...", "signature": "..."}
 
-`size` and `sha256` describe the manifest. `signature` is, in hexadecimal, the HMAC-SHA256 (RFC 2104) of
-the following line with the key of this device:
+`size` and `sha256` describe the manifest. `signature` is, in hexadecimal, the HMAC-SHA256 (RFC 2104) of the
+following line with the key of this device:
 
     umqtt5 update <device> <board> <version> <size> <sha256>
 

@@ -1,6 +1,6 @@
 """Hardware watchdog: resets the board if the program hangs or the device is offline for too long.
 
-The main loop feeds the watchdog once per iteration; a sleeping device feeds it during the sleep.
+The main loop feeds the watchdog once per iteration.
 """
 
 from time import ticks_diff

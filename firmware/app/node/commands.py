@@ -2,9 +2,12 @@
 
 `<base>/<platform>/<name>/set` accepts commands; the state is published to `<base>/<platform>/<name>` as a
 retained message. The response is published to the Response Topic of the command, with its Correlation Data,
-or to `<base>/answer` if the command has no Response Topic. The response is {"ok": true, "name": ..., "state":
-...}; after an error, "ok" is false and "error" is added. When the device has been offline for `safe_after`
-seconds, an actuator switches to its safe state.
+or to `<base>/answer` if the command has no Response Topic:
+
+    {"ok": true, "name": ..., "state": ...}
+
+After an error, "ok" is false and "error" is added. When the device has been offline for `safe_after` seconds,
+an actuator switches to its safe state.
 
 Duplicate commands are not executed. Two commands to the same actuator are duplicates if they have the same
 Response Topic and Correlation Data, or the same user property `id`. A command is not executed after the time

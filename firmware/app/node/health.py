@@ -68,5 +68,5 @@ class Health:
                 metrics["drops_" + cause] = self._statistics.drops[cause]
         if self.add_metrics:
             self.add_metrics(metrics)
-        self._statistics.max_poll_gap = 0  # `stall` is the longest gap since the last report
+        self._statistics.max_poll_gap = 0  # `stall` is the longest time between polls since the last report
         return metrics

@@ -54,7 +54,7 @@ class Node:
             will = make_will(self._name)  # replaces the other will: MQTT has only one per connection
         client.will(*will, qos=1, retain=True, delay=delay)
         self._status = client.topic(base + "/status")
-        self._status_published = False  # whether it was published in this connection
+        self._status_published = False  # whether the status was published in this connection
         self._crash = client.topic(base + "/crash")
         self._crash_packet_id = 0  # packet identifier of the crash log; 0: not sent yet, -1: none to send
         self._is_stable = False
@@ -77,7 +77,7 @@ class Node:
         actuators = _make_actuators(config.pop("actuators"), pins)
         reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
-        if not self._safe_mode:  # in safe mode, it would remove the entities of all sensors
+        if not self._safe_mode:  # in safe mode, discovery would remove the entities of all sensors
             self._create_discovery(client, config, reset_cause, topic, base, self._telemetry, actuators)
         if config["backlog"]["keep"] and self._telemetry.sensors:
             self._telemetry.attach_backlog(

@@ -2,8 +2,8 @@
 
 A sensor with one quantity publishes to `<base>/sensor/<name>`. A sensor with several quantities publishes
 each to `<base>/sensor/<name>/<key>`, so that every payload is a plain number. If a sensor fails, its error is
-published to `<base>/sensor/<name>/error`, retained; when the sensor works again, an empty payload
-removes the error.
+published to `<base>/sensor/<name>/error`, retained; when the sensor works again, an empty payload removes the
+error.
 """
 
 from time import ticks_add, ticks_diff, ticks_ms
@@ -36,8 +36,8 @@ class Telemetry:
         """Enable the backlog, which stores readings while the device is offline.
 
         `make(topics)` creates the backlog; `topics` are the topics of all quantities. `deep` is True if the
-        device uses deep sleep. Its readings are then kept in the client's outbox, and only those that are not
-        acknowledged before the sleep are stored in the backlog: see `store_unacknowledged`.
+        device uses deep sleep: readings are then kept in the client's outbox while the device is awake, and
+        `store_unacknowledged` moves them to the backlog before it sleeps.
         """
         topics: list = []
         for sensor in self.sensors:
@@ -110,7 +110,7 @@ class _Sensor:
 
     # defaults are class attributes: instance attributes would enlarge the dict of each instance
     expiry = None
-    _unacknowledged = None  # packet identifier per quantity, 0 if acknowledged; None: not recorded
+    _unacknowledged = None  # packet identifier per quantity, 0 if acknowledged; None without deep sleep
     _smoothing = 0
     _dead_band = None
     _retain = False
