@@ -218,6 +218,18 @@ def test_robust_reconnects_automatically():
     assert (b"a", b"2") in heard and len(sim.streams) == 2
 
 
+def test_robust_sends_a_message_that_is_published_after_the_connection_was_lost():
+    sim, mqtt, heard = connected(robust.MQTTClient)
+    mqtt.subscribe(b"a")
+    mqtt.publish(b"a", b"1", qos=1)
+    sim.stream.closed_by_broker = True
+    mqtt._client.poll(0)  # the client notices that the connection is lost
+    mqtt.publish(b"a", b"2", qos=1)
+    for _ in range(2):
+        mqtt.wait_msg()
+    assert (b"a", b"2") in heard
+
+
 def test_robust_retries_after_each_delay_until_it_connects():
     sim, mqtt, _ = connected(robust.MQTTClient)
     sim.now = 5000

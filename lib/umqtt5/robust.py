@@ -31,7 +31,7 @@ class MQTTClient(simple.MQTTClient):
 
     def publish(self, topic, msg, retain=False, qos=0):
         """Publish like `simple.MQTTClient.publish`; reconnect if the connection is lost."""
-        taken = 0
+        taken = self._packet_id = 0  # no message of this call is in the outbox yet
         while True:
             try:
                 if not taken:
