@@ -12,6 +12,7 @@ The text between them is replaced. Rates and everything else that depends on the
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from functools import cache
@@ -58,13 +59,16 @@ def feature_sizes() -> str:
 
 def decoded_line() -> str:
     """An example of `decode-traceback`: the first statement of a function of the device application."""
-    for number, line in source_lines.map_source_lines(package_tree.APPLICATION, "node").items():
-        shown = decode_traceback.find_source_line("node", number)
-        if line.module == "node/node" and shown and shown.endswith("in step"):
-            return f"```\n$ python -m tools decode-traceback node {number}\n{shown}\n```\n"
-    raise UserError(
-        "firmware/app/node/node.py has no function `step`: choose another example in tools/docs_figures.py"
+    lines = source_lines.map_source_lines(package_tree.APPLICATION, "node")
+    node = next(
+        node
+        for node in ast.walk(package_tree.APPLICATION.modules["node/node"])
+        if isinstance(node, ast.FunctionDef) and node.name == "step"
     )
+    body = range(node.body[1].lineno, (node.end_lineno or 0) + 1)
+    number = next(n for n, line in lines.items() if line.module == "node/node" and line.line in body)
+    shown = decode_traceback.find_source_line("node", number)
+    return f"```\n$ python -m tools decode-traceback node {number}\n{shown}\n```\n"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
