@@ -48,7 +48,7 @@ EXPECTED_WORDS = "expected ON, OFF or TOGGLE"
     "word, error",
     [(word, EXPECTED_WORDS) for word in ("", "ONE", "{}", "é", "-1")]
     + [
-        ("ON" * 300, "600 bytes, expected 256 at most"),
+        ("ON" * 300, "600 bytes, expected at most 256"),
         ('{"state": "ON"', "not JSON; check commas, quotes and brackets"),
         ('{"state": "OFF", "speed": 9}', "speed: not a field of lamp"),
         ('{"state": "OFF", "for": -1}', "for: expected a number, 0.1 to 86400"),
