@@ -37,8 +37,8 @@ def collect_sources(board: str) -> dict[str, str]:
     return files
 
 
-def compile_image(files: Mapping[str, str], folder: Path) -> None:
-    """Shorten the private names of the sources of a board and compile them into `folder`."""
+def compile_image(files: Mapping[str, str], folder: Path, short_names: bool = True) -> None:
+    """Compile the sources of a board into `folder`; `short_names`: with short private names."""
 
     def put(name: str, source: str) -> None:
         path = folder / name
@@ -48,9 +48,10 @@ def compile_image(files: Mapping[str, str], folder: Path) -> None:
         else:
             path.with_suffix(".mpy").write_bytes(_compiled(path.stem, source))
 
-    short = minifier.shorten_names(files, minifier.internal_names())
+    if short_names:
+        files = minifier.shorten_names(files, minifier.internal_names())
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda item: put(*item), short.items()))
+        list(pool.map(lambda item: put(*item), files.items()))
 
 
 def minify_source(board: str, source: str) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.bundle.compiler import cross_compile
 from tools.bundle.image import collect_sources, compile_image
 from tools.bundle.package_tree import APPLICATION, LIBRARY
 from tools.vm import process
@@ -85,23 +84,10 @@ def _cost(files: Mapping[str, str], short_names: bool = True) -> tuple[int, int,
     with tempfile.TemporaryDirectory() as name:
         image, flash = Path(name) / "image", Path(name) / "flash"
         flash.mkdir()
-        if short_names:
-            compile_image(files, image)
-        else:
-            _compile_plain(files, image)
+        compile_image(files, image, short_names)
         (flash / "config.json").write_text(json.dumps(_CONFIG))
         size = sum(path.stat().st_size for path in image.rglob("*.mpy"))
         return _heap(image, flash, _IMPORT_LIBRARY), _heap(image, flash, _RUN_DEVICE), size
-
-
-def _compile_plain(files: Mapping[str, str], folder: Path) -> None:
-    for name, source in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if name in ("boot.py", "main.py"):
-            path.write_text(source)
-        else:
-            path.with_suffix(".mpy").write_bytes(cross_compile(path.stem, source))
 
 
 def _heap(image: Path, flash: Path, code: str) -> int:
