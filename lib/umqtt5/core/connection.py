@@ -165,9 +165,14 @@ def flush_now(client):
     """Write output now, not at the next poll."""
     was_busy = client.session.is_busy
     client.session.is_busy = True
+    flush(client)
+    client.session.is_busy = was_busy
+
+
+def flush(client):
+    """Write output while `is_busy` is set; an error ends the connection."""
     with client._catch_errors:
         _flush(client)
-    client.session.is_busy = was_busy
 
 
 def _flush(client):
@@ -230,7 +235,7 @@ def on_link_lost(client, error):
             client._failures = 0
         client._received_before = session.messages_received
     elif uptime_ms and (old or (isinstance(error, OSError) and error.errno in (ECONNRESET, EPIPE))):
-        _blame_message(session, old)
+        _blame_message(session, old and old.code, old and old.from_broker)
     if client.stream is not None:
         client._poller.unregister(client._pollable)
         client.stream.close()
@@ -258,14 +263,15 @@ def on_link_lost(client, error):
         hook(client, uptime_ms)
 
 
-def _blame_message(session, error):
-    """Give up a message if several connections have ended over it; `error` is an MQTTError or None."""
-    weight = _CLOSED
-    if error and not (error.from_broker and error.code in _NOT_A_MESSAGE):
-        weight = _REFUSED
-    slot = session.outbox.blame_oldest(weight)
+def _blame_message(session, code, from_broker):
+    """Give up a message if several connections have ended over it. `code` is the reason code, or None."""
+    if from_broker and code in _NOT_A_MESSAGE:
+        return
+    if not code or code < 0x80:
+        code = 0
+    slot = session.outbox.blame_oldest(_REFUSED if code else _CLOSED)
     if slot >= 0:
-        session.outbox.give_up(slot, error.code if error else 0x80)
+        session.outbox.give_up(slot, code or 0x80)
 
 
 def _notify_state(client, is_connected):

@@ -137,8 +137,7 @@ def handle_publish(session, packet):
     session._handler_failed = False
     if not reason:
         if not session.subscriptions.dispatch(packet) and session.callbacks.on_unhandled:
-            with session.catch_errors:
-                session.callbacks.on_unhandled(packet)
+            _report_unhandled(session)
         reason = 0x80 if session._handler_failed else packet.reason  # 0x80 Unspecified error
     if packet.qos:
         if packet.qos == 2 and not reason:
@@ -148,6 +147,11 @@ def handle_publish(session, packet):
         if session.state == CONNECTED:  # [MQTT-4.3.2-4], in the order of arrival [MQTT-4.6.0-2]
             session.ack(0x30 + 0x10 * packet.qos, packet_id, reason)
     return 0
+
+
+def _report_unhandled(session):
+    with session.catch_errors:
+        session.callbacks.on_unhandled(session.packet)
 
 
 def replace_received_id(session, old, new):
@@ -173,7 +177,9 @@ def _handle_publish_ack(session, packet, kind):
         if (kind == 4) != (outbox.first_bytes[slot] & 6 == 2):
             return 0x82  # the message has another QoS
         outbox.suspect_count = 0
-        if slot == outbox.slot_order[outbox.head]:  # the oldest: a later answer says nothing about an earlier one
+        if (
+            slot == outbox.slot_order[outbox.head]
+        ):  # the oldest: a later answer says nothing about an earlier one
             session.wait_started[WAIT_ACK] = -1
         if kind == 5 and packet.reason < 0x80:
             outbox.states[slot] = RELEASED

@@ -161,7 +161,7 @@ class EnhancedAuth:
 
     def _send(self, packet):
         if self._session.state == CONNECTED:
-            self.is_due = True
+            self.is_due = self._session._is_waiting = True
         if not self._session.put(packet):
             self._waiting = packet
 
