@@ -204,8 +204,11 @@ def wait_for_stream(client, timeout):
         return
     wanted = client.poll_events()
     if wanted != client._watched_events:
-        client._poller.modify(client._pollable, wanted)
-        client._watched_events = wanted
+        client.session.is_busy = True  # a scheduled `disconnect` would unregister the stream
+        if client._link != LINK_DOWN:
+            client._poller.modify(client._pollable, wanted)
+            client._watched_events = wanted
+        client.session.is_busy = False
     for _ in client._poller.ipoll(timeout):
         pass
 
