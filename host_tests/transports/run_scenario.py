@@ -26,11 +26,14 @@ def start(
     pass_fds: tuple[int, ...] = (),
     **options: object,
 ) -> subprocess.Popen[str]:
-    """Start a scenario with these options; its output is in the `stdout` of the process."""
+    """Start a scenario with these options; its output is in the `stdout` of the process.
+
+    `interpreter` is "cpython", "vm", or the path of another Python.
+    """
     if address:
         options.setdefault("host", address.host)
         options.setdefault("port", address.port)
-    command = [sys.executable, "-u"]
+    command = [sys.executable if interpreter == "cpython" else interpreter, "-u"]
     environment = dict(os.environ, PYTHONPATH=str(LIB), MICROPYPATH=f"{LIB}{os.pathsep}.frozen")
     if interpreter == "vm":
         command = [process.find_executable(), "-X", "heapsize=2m"]

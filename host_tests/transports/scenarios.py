@@ -31,8 +31,7 @@ def transport(settings):
     if kind in ("tls", "mutual", "wss"):
         from umqtt5 import tls
 
-        cert = settings.get("cert")
-        connect = tls.wrap(connect, tls.context(settings.get("ca"), cert, cert, settings.get("verify", True)))
+        connect = tls.wrap(connect, tls_context(settings), settings.get("server_hostname"))
     if kind in ("ws", "wss"):
         from umqtt5 import websocket
 
@@ -50,6 +49,27 @@ def transport(settings):
 
             connect = tls.wrap(connect, tls.context(settings["ca"]))
     return connect
+
+
+def tls_context(settings):
+    """Return the SSLContext of the settings `ca`, `cert`, `verify`, `psk` and so on."""
+    from umqtt5 import tls
+
+    cert = settings.get("cert")
+    context = tls.context(
+        settings.get("ca"),
+        cert,
+        cert,
+        settings.get("verify", True),
+        psk=settings.get("psk"),
+        psk_identity=settings.get("psk_identity"),
+        alpn=settings.get("alpn"),
+    )
+    if settings.get("tls_1_2") and sys.implementation.name == "cpython":
+        import ssl
+
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def connected_socket(settings):

@@ -126,7 +126,7 @@ class Client:
     ):
         if transport is None:
             from ..tcp import connect as transport
-        if ssl:
+        if ssl is not None and ssl is not False:  # so that an empty dict or str does not mean: no TLS
             from ..tls import wrap
 
             transport = wrap(transport, ssl)
