@@ -219,7 +219,9 @@ class Stream:
         """Convert an SSLError to an error that the client understands, and raise it."""
         if isinstance(error, ssl.SSLCertVerificationError):
             raise_certificate_error(self._transport, error.errno, error.verify_message, self._host)
-        reason = error.reason or ""
+        # OpenSSL 3.0 has names only for some alerts: "[SSL] tlsv1 alert unknown psk identity (_ssl.c:1020)"
+        words = error.args[-1].replace("[SSL] ", "").split(" (")[0]
+        reason = error.reason or words.replace(" ", "_").upper()
         if reason in _NOT_TLS and not self._has_read:
             raise OSError(error.errno, NOT_TLS) from error
         if reason.startswith(("SSLV3_ALERT_", "TLSV1_", "TLSV13_")) and not self._has_read:

@@ -80,7 +80,8 @@ def load_chain(context, ders, key):
 
 
 def _pem(der):
-    return b"-----BEGIN CERTIFICATE-----\n" + b2a_base64(der) + b"-----END CERTIFICATE-----\n"
+    lines = b"".join([b2a_base64(der[i : i + 48]) for i in range(0, len(der), 48)])
+    return b"-----BEGIN CERTIFICATE-----\n" + lines + b"-----END CERTIFICATE-----\n"
 
 
 def _reads_pem(der):
