@@ -37,8 +37,11 @@ def start(
     environment = dict(os.environ, PYTHONPATH=str(LIB), MICROPYPATH=f"{LIB}{os.pathsep}.frozen")
     if interpreter == "vm":
         command = [process.find_executable(), "-X", "heapsize=2m"]
+    settings = json.dumps(options)
+    # the VM does not start with an argument of more than 255 characters
+    parts = [settings[i : i + 200] for i in range(0, len(settings), 200)]
     return subprocess.Popen(
-        [*command, str(SCENARIOS), name, json.dumps(options)],
+        [*command, str(SCENARIOS), name, *parts],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

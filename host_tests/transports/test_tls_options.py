@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+import umqtt5.tls
 from host_tests.conftest import NO_MOSQUITTO
 from host_tests.transports.conftest import Certificates, tls_lines
 from host_tests.transports.run_scenario import on_each_interpreter, run_scenario
 from host_tests.transports.test_tls_refusals import connection_errors
 from tools import broker
-from umqtt5 import tls
 
 KEY = "00112233445566778899aabbccddeeff"
 
@@ -129,7 +129,7 @@ def test_alpn_is_offered_to_the_broker(certificates: Certificates) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.server)
     context.set_alpn_protocols(["x-amzn-mqtt-ca"])
-    made = tls.context(ca=certificates.ca, alpn="x-amzn-mqtt-ca")
+    made = umqtt5.tls.context(ca=certificates.ca, alpn="x-amzn-mqtt-ca")
     with socket.create_connection(listener.getsockname()) as client, listener.accept()[0] as server:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         speaker = made.wrap_bio(incoming, outgoing, server_hostname="localhost")
@@ -146,8 +146,39 @@ def test_alpn_is_offered_to_the_broker(certificates: Certificates) -> None:
     listener.close()
 
 
-def test_a_port_without_alpn_says_so(certificates: Certificates, listeners: dict[str, broker.Address]) -> None:
+def test_a_port_without_alpn_says_so(
+    certificates: Certificates, listeners: dict[str, broker.Address]
+) -> None:
     with pytest.raises(AssertionError, match="alpn: the ssl module of this port has no ALPN"):
         run_scenario(
             "vm", "connection_errors", listeners["tls"], kind="tls", ca=certificates.ca, alpn="x-amzn-mqtt-ca"
         )
+
+
+@on_each_interpreter
+def test_ssl_params_of_umqtt5_simple_are_used(interpreter: str, certificates: Certificates) -> None:
+    """The broker's certificate is for elsewhere.example; the broker requires a client certificate."""
+    required = int(ssl.CERT_REQUIRED)
+    both = {"certfile": certificates.client, "keyfile": certificates.client}
+    verified = {"ca_certs": certificates.ca, "cert_reqs": required, "server_hostname": "elsewhere.example"}
+    outcomes: list[tuple[dict[str, object], str]] = [
+        ({**both, **verified}, "connected"),
+        ({"cert": certificates.client, **verified}, "connected"),
+        ({**both, "server_hostname": "elsewhere.example"}, "is not authenticated.*connected"),
+        ({**both, **verified, "ca_certs": certificates.other_ca}, "Pass the certificate of the authority"),
+        ({**both, **verified, "server_hostname": "other.example"}, "The name was other.example"),
+        ({**both, "cadata": certificates.ca}, "The name was 127.0.0.1"),
+        (verified, "the broker refuses the connection"),
+    ]
+    lines = [
+        *tls_lines(certificates, "wrong_host"),
+        f"cafile {certificates.ca}",
+        "require_certificate true",
+    ]
+    with broker.Mosquitto(*lines) as running:
+        for ssl_params, words in outcomes:
+            output = run_scenario(
+                interpreter, "connection_errors", running.address, kind="tls", ssl_params=ssl_params
+            )
+            assert re.search(words, output, re.DOTALL), (ssl_params, output)
+            assert ("connected\n" in output) == ("connected" in words), output

@@ -111,7 +111,9 @@ def test_an_mqtt_port_without_tls_gets_words_and_is_not_permanent(
 @pytest.mark.parametrize(
     "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x20\x02\x00\x01", b""]
 )
-def test_an_answer_that_is_not_tls_gets_words(answer: bytes, interpreter: str, certificates: Certificates) -> None:
+def test_an_answer_that_is_not_tls_gets_words(
+    answer: bytes, interpreter: str, certificates: Certificates
+) -> None:
     def serve(connection: socket.socket) -> None:
         connection.recv(2000)
         connection.sendall(answer)

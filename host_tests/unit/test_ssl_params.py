@@ -81,7 +81,12 @@ def test_the_client_certificate_has_two_names_for_each_part():
         assert made.arguments == (None, "c.pem", "k.pem")
     assert make(True, {"certfile": "both.pem"})[0].arguments == (None, "both.pem", "both.pem")
     assert "key" in refused({"key": b"k"}) and "keyfile" in refused({"keyfile": "k"})
-    for one, other in (("cert", "certfile"), ("key", "keyfile"), ("cadata", "ca_certs"), ("cafile", "ca_certs")):
+    for one, other in (
+        ("cert", "certfile"),
+        ("key", "keyfile"),
+        ("cadata", "ca_certs"),
+        ("cafile", "ca_certs"),
+    ):
         words = refused({one: b"1", other: b"2"})
         assert one in words and other in words and "not both" in words
 

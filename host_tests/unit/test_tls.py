@@ -71,7 +71,9 @@ def test_wrap_requires_a_context():
     assert "umqtt5.tls.context" in str(raises(TypeError, tls.wrap, print, True))
     for odd in (True, {}, {"cadata": b""}, "ca.pem", "", b"", 1, sys, Context, print):
         assert "ssl must be an SSLContext" in str(raises(TypeError, tls.wrap, print, odd))
-        assert "ssl must be an SSLContext" in str(raises(TypeError, lambda odd=odd: Client("broker", ssl=odd, transport=print)))
+        assert "ssl must be an SSLContext" in str(
+            raises(TypeError, lambda odd=odd: Client("broker", ssl=odd, transport=print))
+        )
     for name in (b"broker", "", 5):
         assert "server_hostname" in str(raises(TypeError, tls.wrap, print, Context(2), name))
 
@@ -171,7 +173,7 @@ def test_alerts_of_corrupted_data_are_not_permanent():
         return str(error)
 
     for alert in (40, 42, 43, 44, 45, 46, 48, 49, 70, 71, 112, 115, 116, 120):
-        assert "(alert %d, " % alert in check(alert, True)
+        assert "(alert %d " % alert in check(alert, True)
     for alert in (0, 10, 20, 22, 47, 50, 51, 80, 90):
         check(alert, False)
     assert "client certificate" in check(None, True)
@@ -261,10 +263,10 @@ if sys.implementation.name != "cpython":
             assert one.errno == (error.errno if isinstance(error, OSError) else -0x2700)
         # in TLS 1.3 the broker can refuse the client after the handshake, so only a received byte counts
         below.error, below.taken = None, 1
-        refusals = stream.transport.refusals
-        assert stream.write(b"a", 0, 1) == 1 and stream.transport.refusals == refusals
+        refusals = stream._transport.refusals
+        assert stream.write(b"a", 0, 1) == 1 and stream._transport.refusals == refusals
         below.received = 1
-        assert stream.readinto(bytearray(1), 1) == 1 and not stream.transport.refusals
+        assert stream.readinto(bytearray(1), 1) == 1 and not stream._transport.refusals
         assert stream.readinto == below.readinto
 
     def test_a_refusal_after_the_handshake_is_permanent_at_the_third_try():

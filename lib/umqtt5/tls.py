@@ -150,7 +150,7 @@ def check_context(context):
     """
     # the module `ssl` and the class `SSLContext` have a function `wrap_socket`, too
     if not hasattr(context, "wrap_socket") or isinstance(context, (type, type(sys))):
-        raise TypeError("ssl must be an SSLContext, see umqtt5.tls.context; it is a " + type(context).__name__)
+        raise TypeError("ssl must be an SSLContext, see umqtt5.tls.context")
     mode = getattr(context, "verify_mode", None)
     if mode == _CERT_OPTIONAL:  # mbedTLS verifies and then ignores the result
         raise ValueError("ssl: verify_mode must be ssl.CERT_REQUIRED; CERT_OPTIONAL accepts any broker")
@@ -185,9 +185,9 @@ class Stream:
     """
 
     def __init__(self, transport, below, host):
-        self.transport = transport
-        self.below = below
-        self.host = host  # the name that the certificate must contain
+        self._transport = transport
+        self._below = below
+        self._host = host  # the name that the certificate must contain
         if hasattr(below, "do_handshake"):
             self.do_handshake = below.do_handshake
         # poll the TLS socket, not the one below: TLS may have buffered bytes that the caller has not read yet
@@ -205,7 +205,7 @@ class Stream:
         with self._catch_errors:
             n = self.pollable.readinto(buf, n)
         if n:
-            self.transport.refusals = 0
+            self._transport.refusals = 0
             self.readinto = self.pollable.readinto  # type: ignore[method-assign]
         return n
 
@@ -230,13 +230,13 @@ class Stream:
 
     def close(self):
         self.pollable.close()
-        self.below.close()
+        self._below.close()
 
     def _raise_error(self, error):
         """Convert an error of the handshake to an OSError that says what to do, and raise it."""
         try:
             from .optional.tls_errors import raise_error
-        except (ImportError, MemoryError):
+        except MemoryError:
             raise OSError(error.args[0])
         raise_error(self, error)
 

@@ -157,9 +157,7 @@ class Stream:
 
     def _wrap(self, sock):
         try:
-            return self._context.wrap_socket(
-                sock, server_hostname=self._host, do_handshake_on_connect=False
-            )
+            return self._context.wrap_socket(sock, server_hostname=self._host, do_handshake_on_connect=False)
         except (ValueError, ssl.SSLError) as error:
             # a name that is none, or a context for servers
             raise PermanentError(EINVAL, f"TLS to {self._host!r}: {error}") from error

@@ -1,4 +1,4 @@
-"""Arguments `ssl` and `ssl_params` of `umqtt5.simple.MQTTClient`. Each key is used or refused, none is ignored."""
+"""Arguments `ssl` and `ssl_params` of `umqtt5.simple.MQTTClient`: each key is used or refused."""
 
 import sys
 
@@ -44,7 +44,9 @@ def make_context(ssl, ssl_params, server=None):
     if hostname is not None and not (isinstance(hostname, str) and hostname):
         raise ValueError("ssl_params: server_hostname must be a name (str)")
     if params.pop("server_side", False):
-        raise ValueError("ssl_params: server_side must be False, because the program is a client of the broker")
+        raise ValueError(
+            "ssl_params: server_side must be False, because the program is a client of the broker"
+        )
     # The handshake is over when `connect` returns. So both values of these have the same effect.
     params.pop("do_handshake", None)
     params.pop("do_handshake_on_connect", None)
@@ -66,7 +68,7 @@ def _make_context(params, server):
     mode = params.pop("cert_reqs", 0)
     if mode not in (0, 1, 2):  # ssl.CERT_NONE, CERT_OPTIONAL, CERT_REQUIRED
         raise ValueError("ssl_params: cert_reqs must be ssl.CERT_NONE or ssl.CERT_REQUIRED")
-    names = {}
+    names: dict = {}  # argument of `tls.context`: key of `ssl_params`
     for name in params:
         argument = _ARGUMENTS.get(name)
         if argument is None:
@@ -85,7 +87,9 @@ def _make_context(params, server):
         raise ValueError("ssl_params: %s has no effect with cert_reqs=ssl.CERT_NONE" % names["ca"])
     if "key" in names and "cert" not in names:
         raise ValueError("ssl_params: %s needs cert or certfile" % names["key"])
-    ca, cert, key = [params[names[argument]] if argument in names else None for argument in ("ca", "cert", "key")]
+    ca, cert, key = [
+        params[names[argument]] if argument in names else None for argument in ("ca", "cert", "key")
+    ]
     if cert is not None and key is None:
         key = cert  # a PEM file may contain both
     made = context(ca, cert, key, verify=ca is not None)

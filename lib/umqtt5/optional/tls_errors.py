@@ -25,25 +25,24 @@ CLOSED = (
 )
 NOT_TLS = "TLS: the answer is not TLS. Does this port speak TLS?"
 
-_ANOTHER_CERTIFICATE = "pass a client certificate that the broker accepts as cert, and its key"
-
-# alerts by which a broker refuses a client (RFC 8446, section 6.2); other alerts can be caused by corrupted data
-_ALERTS = {
-    40: ("handshake failure", "does the broker require a client certificate (cert and key)?"),
-    42: ("bad certificate", _ANOTHER_CERTIFICATE),
-    43: ("unsupported certificate", _ANOTHER_CERTIFICATE),
-    44: ("certificate revoked", _ANOTHER_CERTIFICATE),
-    45: ("certificate expired", "renew the client certificate (cert)"),
-    46: ("certificate unknown", _ANOTHER_CERTIFICATE),
-    48: ("unknown CA", "cert must be signed by an authority that the broker knows"),
-    49: ("access denied", _ANOTHER_CERTIFICATE),
-    70: ("protocol version", "the broker and this port have no TLS version in common"),
-    71: ("insufficient security", "the broker and this port have no cipher in common"),
-    112: ("unrecognized name", "pass the name of the broker as host or server_hostname"),
-    115: ("unknown PSK identity", "psk_identity must be in the psk_file of the broker"),
-    116: ("certificate required", "pass a client certificate (cert and key)"),
-    120: ("no application protocol", "the broker does not know the protocol in alpn"),
-}
+# Alerts by which a broker refuses a client (RFC 8446, section 6.2). Corrupted data can cause other alerts.
+# One str needs a third of the memory of a dict.
+_ALERTS = """
+40 handshake failure: does the broker require a client certificate (cert and key)?
+42 bad certificate: pass another cert and its key
+43 unsupported certificate: pass another cert and its key
+44 certificate revoked: pass another cert and its key
+45 certificate expired: renew cert
+46 certificate unknown: pass another cert and its key
+48 unknown CA: cert must be signed by an authority that the broker knows
+49 access denied: pass another cert and its key
+70 protocol version: no TLS version in common
+71 insufficient security: no cipher in common
+112 unrecognized name: pass the broker's name as host or server_hostname
+115 unknown PSK identity: psk_identity must be in the psk_file of the broker
+116 certificate required: pass a client certificate (cert and key)
+120 no application protocol: the broker does not know alpn
+"""
 # with a pre-shared key, these are sent if the broker has another key: bad record MAC, decrypt error
 _WRONG_KEY = (20, 51)
 
@@ -78,25 +77,22 @@ def raise_certificate_error(transport, number, words, host):
 def raise_alert(transport, number, alert):
     """Report that the broker has ended the handshake with an alert; `alert` is None if not known."""
     uses_psk = getattr(transport.context, "psk_identity", None) is not None
+    at = _ALERTS.find("\n%s " % alert)
     words = "the broker refuses the connection"
-    if alert in _ALERTS:
-        name, advice = _ALERTS[alert]
-        words += " (alert %d, %s): " % (alert, name)
-        if alert != 40 or not uses_psk:
-            raise_refusal(transport, number, words + advice)
-    elif alert is not None:
+    if alert is None:
+        words += " with an alert"
+    elif at < 0:
         words += " (alert %d)" % alert
         if not uses_psk or alert not in _WRONG_KEY:
             raise_refusal(transport, number, words + ", perhaps after corrupted data", False)
-        words += ": "
     else:
-        words += " with an alert: "
+        words += " (alert " + _ALERTS[at + 1 : _ALERTS.find("\n", at + 1)] + ")"
     if uses_psk:
-        words += "psk_identity and psk must be those in the psk_file of the broker"
-    else:
+        words += ". psk_identity and psk must be those in the psk_file of the broker"
+    elif alert is None:
         words += (
-            "it may require a client certificate (cert and key), or not accept this one, "
-            "because it has expired, was revoked, or is signed by an authority that the broker does not know"
+            ". Does it require a client certificate (cert and key)? "
+            "Or is cert expired, revoked, or signed by an authority that the broker does not know?"
         )
     raise_refusal(transport, number, words)
 
@@ -109,18 +105,18 @@ def find_alert(record):
 
 def raise_error(stream, error):
     """Convert an error of MicroPython's `ssl` during the handshake on `stream`, and raise it."""
-    transport = stream.transport
+    transport = stream._transport
     if isinstance(error, ValueError):
         words = ". ".join(str(error).strip().split("\n"))
-        raise_certificate_error(transport, _VERIFY_FAILED, words, stream.host)
+        raise_certificate_error(transport, _VERIFY_FAILED, words, stream._host)
     number = error.errno if isinstance(error, OSError) else 0
     if number == _VERIFY_FAILED:  # mbedTLS was built without words
-        raise_certificate_error(transport, number, "it is not valid for " + stream.host, stream.host)
+        raise_certificate_error(transport, number, "it is not valid for " + stream._host, stream._host)
     if number == _FATAL_ALERT:
         raise_alert(transport, number, None)
     if number in _CLOSED:
         # mbedTLS fails at once if a write fails, although the alert that explains it may have arrived
-        alert = find_alert(_read_record(stream.below))
+        alert = find_alert(_read_record(stream._below))
         if alert is not None:
             raise_alert(transport, number, alert)
         raise OSError(number, CLOSED)

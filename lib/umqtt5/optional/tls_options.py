@@ -26,8 +26,8 @@ def make_psk_context(has_other_arguments, psk, psk_identity):
         return _make_psk_context(bytes(psk), bytes(psk_identity))
     except (ImportError, AttributeError):
         raise ValueError(
-            "psk: the ssl module of this port has no pre-shared keys. MicroPython 1.29 has them on most ports, "
-            "CPython 3.13 too. Use a newer firmware, or ca"
+            "psk: the ssl module of this port has no pre-shared keys. Use a firmware that has them, such as "
+            "MicroPython 1.29 on most ports, or CPython 3.13. Otherwise pass ca"
         )
 
 
@@ -37,8 +37,8 @@ def _make_psk_context(psk, psk_identity):
 
     made = SSLContext(PROTOCOL_TLS_CLIENT)
     try:
-        made.psk_identity = psk_identity
-        made.psk_key = psk
+        made.psk_identity = psk_identity  # type: ignore[attr-defined]
+        made.psk_key = psk  # type: ignore[attr-defined]
     except OSError as error:
         raise ValueError("psk: not valid, perhaps longer than this port allows: " + str(error))
     return made
@@ -85,7 +85,7 @@ def _pem(der):
 
 
 def _reads_pem(der):
-    """Return True if a context reads this certificate as PEM. Raises ValueError if it can't read it as DER."""
+    """Return True if a context reads this certificate as PEM. Raises ValueError if it is not valid."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
