@@ -182,3 +182,14 @@ def test_ssl_params_of_umqtt5_simple_are_used(interpreter: str, certificates: Ce
             )
             assert re.search(words, output, re.DOTALL), (ssl_params, output)
             assert ("connected\n" in output) == ("connected" in words), output
+
+
+def test_certificates_may_be_text_pem_or_der(certificates: Certificates) -> None:
+    """On CPython; MicroPython's `ssl` reads DER."""
+    pem = Path(certificates.client).read_bytes()
+    cert, key = umqtt5.tls._ders(pem, b"CERTIFICATE")[0], umqtt5.tls._ders(pem, b"PRIVATE KEY")[0]
+    for pair in ((cert, key), (pem, pem), (pem.decode(), pem.decode()), (bytearray(cert), key)):
+        umqtt5.tls.context(Path(certificates.ca).read_text(), *pair)
+    for odd in ((cert, cert), (key, key), (cert, b"")):
+        with pytest.raises(ValueError, match="cert"):
+            umqtt5.tls.context(certificates.ca, *odd)

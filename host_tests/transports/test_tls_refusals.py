@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import struct
 
 import pytest
@@ -12,6 +13,9 @@ from host_tests.transports.conftest import Certificates, tls_lines
 from host_tests.transports.run_scenario import on_each_interpreter, run_scenario
 from host_tests.transports.scripted_servers import serve_connections
 from tools import broker
+from umqtt5.cpython.tls import Stream
+from umqtt5.optional.permanent_error import PermanentError
+from umqtt5.tls import TLSTransport
 
 Listeners = dict[str, broker.Address]
 # the VM has TLS 1.2 only. In TLS 1.3 the alert arrives after the handshake
@@ -142,3 +146,37 @@ def test_an_alert_is_found_although_the_connection_was_reset(
         assert all("the broker refuses" in error for error in errors), errors
     if interpreter == "cpython":
         assert permanent == [False, False, is_refusal], errors
+
+
+class Below:
+    """The stream below TLS, on CPython."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+
+def test_an_alert_that_openssl_did_not_read_is_read_from_the_socket() -> None:
+    transport = TLSTransport(None, None, None)
+    for is_permanent in (False, False, True):
+        near, far = socket.socketpair()
+        with near, far:
+            near.setblocking(False)
+            far.sendall(b"\x15\x03\x03\x00\x02\x02\x2d")
+            with pytest.raises(OSError, match="certificate expired") as caught:
+                Stream(transport, Below(near), "broker")._raise_closed(BrokenPipeError(32, "Broken pipe"))
+            assert isinstance(caught.value, PermanentError) is is_permanent
+            with pytest.raises(OSError, match="Does this port speak TLS"):
+                Stream(transport, Below(near), "broker")._raise_closed(BrokenPipeError(32, "Broken pipe"))
+
+
+def test_a_context_for_servers_and_a_name_that_is_none_are_permanent_errors() -> None:
+    for context, host in (
+        (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "broker"),
+        (ssl.create_default_context(), ""),
+        (ssl.create_default_context(), "a" * 70),
+    ):
+        near, far = socket.socketpair()
+        with near, far:
+            stream = Stream(TLSTransport(None, context, None), Below(near), host)
+            with pytest.raises(PermanentError, match="TLS to "):
+                stream.do_handshake()
