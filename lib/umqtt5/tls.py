@@ -150,7 +150,7 @@ def check_context(context):
     """
     # the module `ssl` and the class `SSLContext` have a function `wrap_socket`, too
     if not hasattr(context, "wrap_socket") or isinstance(context, (type, type(sys))):
-        raise TypeError("ssl must be an SSLContext, see umqtt5.tls.context")
+        raise TypeError("ssl must be an SSLContext, such as umqtt5.tls.context(ca='ca.pem')")
     mode = getattr(context, "verify_mode", None)
     if mode == _CERT_OPTIONAL:  # mbedTLS verifies and then ignores the result
         raise ValueError("ssl: verify_mode must be ssl.CERT_REQUIRED; CERT_OPTIONAL accepts any broker")
