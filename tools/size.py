@@ -50,6 +50,9 @@ FEATURES = {
     "streaming_send": "streaming: sending",
     "optional/strict": "strict protocol checks (strict=True)",
     "tls": "TLS transport",
+    "optional/tls_errors": "TLS: words of errors, permanent errors",
+    "optional/tls_options": "TLS: pre-shared keys, chains, ALPN",
+    "optional/ssl_params": "umqtt5.simple: ssl_params",
     "optional/timeouts": "separate timeouts for each kind of wait",
     "websocket": "WebSocket transport",
 }

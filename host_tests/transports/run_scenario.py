@@ -26,16 +26,22 @@ def start(
     pass_fds: tuple[int, ...] = (),
     **options: object,
 ) -> subprocess.Popen[str]:
-    """Start a scenario with these options; its output is in the `stdout` of the process."""
+    """Start a scenario with these options; its output is in the `stdout` of the process.
+
+    `interpreter` is "cpython", "vm", or the path of another Python.
+    """
     if address:
         options.setdefault("host", address.host)
         options.setdefault("port", address.port)
-    command = [sys.executable, "-u"]
+    command = [sys.executable if interpreter == "cpython" else interpreter, "-u"]
     environment = dict(os.environ, PYTHONPATH=str(LIB), MICROPYPATH=f"{LIB}{os.pathsep}.frozen")
     if interpreter == "vm":
         command = [process.find_executable(), "-X", "heapsize=2m"]
+    settings = json.dumps(options)
+    # the VM does not start with an argument of more than 255 characters
+    parts = [settings[i : i + 200] for i in range(0, len(settings), 200)]
     return subprocess.Popen(
-        [*command, str(SCENARIOS), name, json.dumps(options)],
+        [*command, str(SCENARIOS), name, *parts],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
