@@ -18,23 +18,31 @@ stream may also have:
 - `pollable`: the object that `poll` watches instead of the stream.
 - `sock`: the socket below the stream, which TLS may wrap.
 
+A transport may raise `dns.LookupPending` instead of returning a stream. When the name is looked up, the
+client calls the transport again. So a transport over `tcp.connect` must allow this, and must not catch it.
+
 docs/transports.md shows how to write a transport.
 """
 
 import socket
 from errno import EINPROGRESS
 
-from micropython import const
-
-_IPPROTO_TCP = const(6)
-_TCP_NODELAY = const(1)
+# The numbers are not the same on all ports of MicroPython: TCP_NODELAY is 64 where lwIP is used without an
+# operating system. The unix port has no such constant. Any other port without it does not have the option.
+_IPPROTO_TCP = getattr(socket, "IPPROTO_TCP", 6)
+_TCP_NODELAY = getattr(socket, "TCP_NODELAY", 1 if hasattr(socket, "AF_UNIX") else 0)
 
 
 def connect(host, port):
     """Begin a TCP connection; returns the stream. Raises OSError.
 
-    The call blocks while the system's resolver looks up the host name.
+    Does not wait. If `host` is a name whose address is not known yet, raises `dns.LookupPending`: the client
+    looks up the name, then calls `connect` again.
     """
+    if not _is_ipv4(host):
+        from .dns import resolve
+
+        host = resolve(host)
     found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     for info in found:
         if info[0] == socket.AF_INET:  # prefer IPv4, because every broker has an IPv4 address
@@ -46,7 +54,8 @@ def connect(host, port):
         stream.setblocking(False)
         try:
             # switch off Nagle's algorithm: it delays a packet until the previous one is acknowledged
-            stream.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
+            if _TCP_NODELAY:
+                stream.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
         except OSError:
             pass  # this port of MicroPython has no such option
         try:
@@ -62,3 +71,12 @@ def connect(host, port):
     from .cpython.compat import Stream
 
     return Stream(stream)
+
+
+def _is_ipv4(host):
+    """Return True if `host` is an IPv4 address."""
+    parts = host.split(".")
+    for part in parts:
+        if not part.isdigit() or len(part) > 3 or int(part) > 255:
+            return False
+    return len(parts) == 4
