@@ -10,6 +10,7 @@ if sys.platform == "webassembly" and "socket" not in sys.modules:
     sys.modules["socket"] = os  # this VM has no socket module; the simulation replaces it
 
 from simulation import Simulation
+
 from umqtt5 import dns
 
 _REAL = dns.socket, dns.ticks_ms, dns.SystemQuery, dns.mdns_server
@@ -92,7 +93,7 @@ class UdpSocket:
         address = self.sim.unpack(address)
         self.sim.queries.append((self.sim.now, address, bytes(data)))
         if self.sim.send_error:
-            raise OSError(self.sim.send_error)
+            raise OSError(self.sim.send_error, "unreachable")
         server = self.sim.servers.get(address)
         answers = server(bytes(data)) if server else None
         for data in [answers] if isinstance(answers, bytes) else answers or ():

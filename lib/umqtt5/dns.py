@@ -83,10 +83,10 @@ class _Entry:
         self.since = ticks_ms()
         self.ms = self.uses = 0
 
-    def set_fresh(self, now, ttl, uses):
+    def set_fresh(self, now, ttl):
         self.since = now
         self.ms = min(max(ttl, _MIN_TTL), _MAX_TTL) * 1000
-        self.uses = uses * len(self.addresses)
+        self.uses = _MAX_USES * len(self.addresses)
 
     def is_fresh(self, now):
         return self.uses > 0 and (now - self.since) & _TICKS_MASK < self.ms
@@ -369,7 +369,7 @@ class Lookup:
     def _finish(self, addresses, ttl, now):
         """Store the addresses and return one of them."""
         entry = _store(self._key, addresses)
-        entry.set_fresh(now, ttl, _MAX_USES)
+        entry.set_fresh(now, ttl)
         self.address = entry.get_address(self.is_use)
 
     def _fail(self, now, number, text):
@@ -377,7 +377,7 @@ class Lookup:
         entry = _cache.get(self._key)
         if not entry:
             raise OSError(number, "%s: %s" % (self.name, text))
-        entry.set_fresh(now, 0, 1)
+        entry.set_fresh(now, 0)
         self.address = entry.get_address(self.is_use)
 
 
