@@ -5,6 +5,7 @@
 
 import os
 import sys
+from random import getrandbits
 
 if sys.platform == "webassembly" and "socket" not in sys.modules:
     sys.modules["socket"] = os  # this VM has no socket module; the simulation replaces it
@@ -12,6 +13,10 @@ if sys.platform == "webassembly" and "socket" not in sys.modules:
 from simulation import Simulation
 
 from umqtt5 import dns
+from umqtt5.optional import system_names
+
+if sys.platform == "webassembly":  # it has no `os.urandom`
+    dns._random = lambda n: bytes([getrandbits(8) for _ in range(n)])
 
 _REAL = dns.socket, dns.ticks_ms, dns.SystemQuery, dns.mdns_server
 
@@ -19,6 +24,7 @@ _REAL = dns.socket, dns.ticks_ms, dns.SystemQuery, dns.mdns_server
 def restore_real_network():
     """Restore the attributes of `dns` that a `SimulatedNetwork` replaced."""
     dns.socket, dns.ticks_ms, dns.SystemQuery, dns.mdns_server = _REAL
+    system_names.socket = dns.socket
     dns.servers = None
     dns._cache.clear()
     sys.modules.pop("network", None)
@@ -85,7 +91,7 @@ class UdpSocket:
 
     def bind(self, address):
         ip, self.port = self.sim.unpack(address)
-        assert ip == ("::" if self.family == self.sim.AF_INET6 else "0.0.0.0")
+        assert ip == "0.0.0.0" and self.family == self.sim.AF_INET
         if self.port in self.sim.used_ports:
             raise OSError(98)
 
@@ -118,7 +124,7 @@ class SimulatedNetwork:
     or None. A response is bytes, or (bytes, source).
     """
 
-    AF_INET, AF_INET6, SOCK_STREAM, SOCK_DGRAM = 2, 10, 1, 2
+    AF_INET, SOCK_STREAM, SOCK_DGRAM = 2, 1, 2
     is_writable = True
 
     def __init__(self, servers=None, is_packed=False):
@@ -131,7 +137,7 @@ class SimulatedNetwork:
         self.send_error = 0
         self.system = None  # addresses by name that `getaddrinfo` knows; None: it must not be called
         self.system_calls = []
-        dns.socket = self
+        dns.socket = system_names.socket = self
         dns.ticks_ms = lambda: self.now & 0x3FFFFFFF
         dns.SystemQuery = None
         dns.servers = ["10.0.0.1"]

@@ -18,6 +18,7 @@ from simulated_dns import (
 from helper import raises
 from umqtt5 import dns
 from umqtt5.core.states import LINK_DOWN, LINK_OPENING
+from umqtt5.optional import system_names
 
 A = ("10.0.0.1", 53)
 B = ("10.0.0.2", 53)
@@ -468,6 +469,10 @@ def test_getaddrinfo_is_called_if_the_system_does_not_report_its_servers():
     network = SimulatedNetwork()
     network.system = {"a.example": "192.0.2.7"}
     dns.servers = None
+    sys.modules["network"] = Interface("fd00::1", True)  # a server that can't be used
+    assert dns.Lookup("a.example").address == "192.0.2.7"
+    dns._cache.clear()
+    network.system_calls.clear()
     sys.modules["network"] = object()  # it has neither `ipconfig` nor `WLAN`
     assert network.look_up("a.example") == "192.0.2.7" and network.system_calls == ["a.example"]
     assert "b.example: unknown host" in str(raises(OSError, network.look_up, "b.example"))
@@ -489,7 +494,10 @@ def test_the_unix_port_reads_hosts_and_resolv_conf():
         with open("test_hosts", "w") as file:
             file.write("# comment\n\n::1 both Six\n192.0.2.9 here both alias # name\nx\n")
         with open("test_resolv.conf", "w") as file:
-            file.write("search lan\nnameserver 10.0.0.1 # first\noptions ndots:1\nnameserver 10.0.0.2\n")
+            file.write(
+                "search lan\nnameserver fd00::1\nnameserver 10.0.0.1 # first\noptions ndots:1\n"
+                "nameserver 10.0.0.2\n"
+            )
         network = SimulatedNetwork({B: answer("192.0.2.7")})
         dns.servers = None
         assert network.look_up("Alias") == network.look_up("both") == "192.0.2.9"
@@ -511,16 +519,16 @@ def test_the_unix_port_asks_the_system_if_a_server_has_just_said_that_there_is_n
         raises(OSError, network.look_up, "broker")  # the program has set the servers
         assert not network.system_calls
         dns.servers = None
-        read, dns._read_system = dns._read_system, lambda name: (["10.0.0.1"], None)
+        read, system_names.read_system = system_names.read_system, lambda name: (["10.0.0.1"], None)
         try:
             assert network.look_up("broker") == "192.0.2.7"
             raises(OSError, network.look_up, "broker2")
         finally:
-            dns._read_system = read
+            system_names.read_system = read
 
 
 def test_servers_must_be_addresses():
-    for server in ("dns.example", ("dns.example", 53), ""):
+    for server in ("dns.example", ("dns.example", 53), "", "fd00::1"):
         SimulatedNetwork()
         dns.servers = [server]
         assert "dns.servers" in str(raises(ValueError, dns.Lookup, "a.example"))

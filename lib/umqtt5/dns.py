@@ -40,13 +40,14 @@ if sys.implementation.name == "cpython":
 else:
     from time import ticks_ms
 
-    SystemQuery = None
+    SystemQuery = None  # type: ignore[assignment,misc]
 
-# DNS servers: a list of addresses, or of pairs (address, port). None means those of the network interface, or
-# of /etc/resolv.conf on the unix port. MicroPython reports only the first server that it got by DHCP.
+# DNS servers: a list of IPv4 addresses, or of pairs (address, port). None means the server of the network
+# interface (MicroPython reports only the first), or those in /etc/resolv.conf on the unix port.
 servers = None
 mdns_server = ("224.0.0.251", 5353)  # address and port of multicast queries
 
+_PORT = const(53)
 _INTERVAL = const(1000)  # ms between two queries
 _LAST_ADDRESS_DELAY = const(2000)  # ms after which a lookup returns the last known address
 _MAX_RESPONSE = const(512)  # bytes; longer responses are ignored (RFC 1035, section 4.2.1)
@@ -79,7 +80,7 @@ class _Entry:
 
     def __init__(self, addresses):
         self.addresses = addresses
-        self.at = 0  # number of addresses returned
+        self.at = 0  # index of the next address
         self.since = ticks_ms()
         self.ms = self.uses = 0
 
@@ -88,29 +89,25 @@ class _Entry:
         self.ms = min(max(ttl, _MIN_TTL), _MAX_TTL) * 1000
         self.uses = _MAX_USES * len(self.addresses)
 
-    def is_fresh(self, now):
-        return self.uses > 0 and (now - self.since) & _TICKS_MASK < self.ms
-
     def get_address(self, is_use):
         """Return the next address. Unless `is_use`, the next call returns the same one."""
-        address = self.addresses[self.at % len(self.addresses)]
+        address = self.addresses[self.at]
         if is_use:
-            self.at += 1
+            self.at = (self.at + 1) % len(self.addresses)
             self.uses -= 1
         return address
 
 
 def _store(key, addresses):
     """Return a new entry of the cache."""
-    old = _cache.get(key)
     entry = _Entry(addresses)
-    if old is None and len(_cache) >= _MAX_NAMES:
+    old = _cache.get(key)
+    if old:  # begin with the address that would be next, because the last one may not be reachable
+        if old.addresses[old.at] in addresses:
+            entry.at = addresses.index(old.addresses[old.at])
+    elif len(_cache) >= _MAX_NAMES:
         del _cache[max(_cache, key=lambda key: (entry.since - _cache[key].since) & _TICKS_MASK)]
     _cache[key] = entry
-    if old:  # do not begin with the address that was used last, because it may not be reachable
-        last = old.addresses[(old.at - 1) % len(old.addresses)]
-        if last in addresses:
-            entry.at = addresses.index(last) + 1
     return entry
 
 
@@ -140,24 +137,6 @@ def resolve(host):
     return lookup.address
 
 
-class _Server:
-    """A server to ask, from an address or a pair (address, port)."""
-
-    def __init__(self, server, is_multicast=False):
-        self.text, port = (server, 53) if isinstance(server, str) else server
-        if not is_ipv4(self.text) and not _is_ipv6(self.text):
-            raise ValueError("dns.servers: %s is not an IP address" % repr(self.text))
-        self.address = _socket_address(self.text, port)
-        self.source = _split_address(self.address)
-        self.is_multicast = is_multicast
-
-    def is_source(self, source):
-        """Return True if a datagram from `source` may be from this server."""
-        if self.is_multicast:  # a device answers from its own address
-            return source[1] == self.source[1]
-        return source == self.source
-
-
 class Lookup:
     """A lookup of the address of a name.
 
@@ -183,8 +162,8 @@ class Lookup:
     def __init__(self, name, timeout=10000):
         self.name = name
         self.timeout = timeout
-        if is_ipv4(name) or _is_ipv6(name):
-            self.address = name
+        if is_ipv4(name) or (name.count(":") > 1 and "/" not in name):
+            self.address = name  # IPv4 or IPv6
             return
         self._key = self._question = encode_name(name)
         self._is_local = self._key.endswith(b"\5local\0")
@@ -193,7 +172,7 @@ class Lookup:
             return
         entry = _cache.get(self._key)
         now = ticks_ms()
-        if entry and entry.is_fresh(now):
+        if entry and entry.uses > 0 and (now - entry.since) & _TICKS_MASK < entry.ms:
             self.address = entry.get_address(True)
             return
         self._is_system = servers is None
@@ -204,14 +183,18 @@ class Lookup:
         """Set the servers to ask. If the system does not report any, call `getaddrinfo`."""
         found = servers
         if self._is_system:
-            found, self.address = _read_system(self.name.lower())
+            from .optional.system_names import read_system
+
+            found, self.address = read_system(self.name.lower())
             if self.address:
                 return
-        self._servers = [_Server(server) for server in found or ()]
+        self._servers = [_parse_server(server) for server in found or ()]
+        self._mdns = None
         if self._is_local:
             # multicast names have two labels as a rule, and others may be known to a DNS server
             at = 0 if self._key[self._key[0] + 1 :] == b"\5local\0" else len(self._servers)
-            self._servers.insert(at, _Server(mdns_server, True))
+            self._mdns = _parse_server(mdns_server)
+            self._servers.insert(at, self._mdns)
         elif found is None:
             self._ask_system(now)
         elif not found:
@@ -252,16 +235,13 @@ class Lookup:
             self._system_query = SystemQuery(self.name)
             self.pollable = self._system_query.pollable
             return
-        # one socket serves all servers, so all must have the same family
-        is_ipv6 = ":" in self._servers[0].text
-        self._servers = [server for server in self._servers if (":" in server.text) == is_ipv6]
-        self.pollable = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_DGRAM)
+        self.pollable = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.pollable.setblocking(False)
         self._query_id = _random(2)
         for _ in range(_MAX_READS):
             port = 0xC000 | int.from_bytes(_random(2), "big")
             try:
-                self.pollable.bind(_socket_address("::" if is_ipv6 else "0.0.0.0", port))
+                self.pollable.bind(_socket_address("0.0.0.0", port))
                 return
             except OSError:
                 pass  # the port is in use. If all are, the system chooses one
@@ -290,9 +270,9 @@ class Lookup:
         server = self._servers[self._turn % len(self._servers)]
         self._turn += 1
         self._due = ((now - self._start) & _TICKS_MASK) + _INTERVAL
-        query = make_query(self._question, self._query_id, server.is_multicast)
+        query = make_query(self._question, self._query_id, server is self._mdns)
         try:
-            self.pollable.sendto(query, server.address)
+            self.pollable.sendto(query, server[1])
         except OSError as error:
             self._reason = error.errno, "no DNS query could be sent. Is the network up?"
 
@@ -321,17 +301,18 @@ class Lookup:
     def _check(self, data, source, now):
         """Check a response, and use it if it is valid."""
         for server in self._servers:
-            if server.is_source(source):
+            # a device answers a multicast query from its own address and the port of multicast DNS
+            if source == server[2] or (server is self._mdns and source[1] == server[2][1]):
                 break
         else:
             return
-        response = parse_response(data, self._question, self._query_id, server.is_multicast)
+        response = parse_response(data, self._question, self._query_id, server is self._mdns)
         if response is None:
             return
         code, addresses, ttl, alias = response
         if addresses:
             self._finish(addresses, ttl, now)
-        elif server.is_multicast:
+        elif server is self._mdns:
             return
         elif not code and alias != self._question and self._questions < _MAX_QUESTIONS:
             self._questions += 1
@@ -349,7 +330,7 @@ class Lookup:
     def _skip_server(self, server, code, now):
         """Ask the other servers, because this one has failed."""
         if not self._is_local:
-            text = "DNS server %s answers %s" % (server.text, _CODES.get(code, "with error %d" % code))
+            text = "DNS server %s answers %s" % (server[0], _CODES.get(code, "with error %d" % code))
             self._reason = EHOSTUNREACH, text
         self._servers.remove(server)
         if self._servers:
@@ -359,8 +340,10 @@ class Lookup:
 
     def _ask_system(self, now):
         """Use the addresses that `getaddrinfo` returns."""
+        from .optional.system_names import call_getaddrinfo
+
         try:
-            addresses = _call_getaddrinfo(self.name)
+            addresses = call_getaddrinfo(self.name)
         except OSError as error:
             self._fail(now, EHOSTUNREACH, "unknown host (getaddrinfo error %s)" % error.errno)
         else:
@@ -381,13 +364,13 @@ class Lookup:
         self.address = entry.get_address(self.is_use)
 
 
-def _is_ipv6(host):
-    """Return True if a host consists of the characters of an IPv6 address, perhaps with a zone."""
-    address = host.partition("%")[0]
-    for character in address:
-        if character not in "0123456789abcdefABCDEF:.":
-            return False
-    return ":" in address
+def _parse_server(server):
+    """Return (IP address, socket address, `_split_address` of it). Raises ValueError if it is a name."""
+    address, port = (server, _PORT) if isinstance(server, str) else server
+    if not is_ipv4(address):
+        raise ValueError("dns.servers: %s is not an IPv4 address" % repr(address))
+    found = _socket_address(address, port)
+    return address, found, _split_address(found)
 
 
 def _socket_address(address, port):
@@ -399,52 +382,11 @@ def _split_address(address):
     """Return (IP address, port) of a socket address, in a format that only serves to compare them."""
     if isinstance(address, tuple):
         return address[:2]
-    address = bytes(address)  # on the unix port: a sockaddr_in or a sockaddr_in6
-    return (address[4:8] if len(address) == 16 else address[8:24]), address[2:4]
-
-
-def _read_system(name):
-    """Return the DNS servers of the system (None if it does not report them), and the address of the name.
-
-    The address is None if the name is not in /etc/hosts.
-    """
-    try:
-        import network
-    except ImportError:
-        from .optional.unix_names import find_host, read_servers
-
-        return read_servers(), find_host(name)
-    try:
-        if hasattr(network, "ipconfig"):
-            server = network.ipconfig("dns")
-        else:
-            server = network.WLAN(network.STA_IF).ifconfig()[3]
-    except (AttributeError, OSError, ValueError):
-        return None, None
-    return [] if server in ("0.0.0.0", "::", "") else [server], None
-
-
-def _call_getaddrinfo(name):
-    """Return the addresses of a name that the system finds, IPv4 first. Raises OSError."""
-    found = []
-    for info in socket.getaddrinfo(name, 1, 0, socket.SOCK_STREAM):
-        address = info[-1]
-        if isinstance(address, tuple):
-            address = address[0]
-        else:
-            from .optional.unix_names import format_address
-
-            address = format_address(address)
-        found.insert(0 if is_ipv4(address) else len(found), address)
-    return found
+    return bytes(address[4:8]), bytes(address[2:4])  # on the unix port: a sockaddr_in
 
 
 def _random(n):
     """Return `n` random bytes."""
-    try:
-        from os import urandom
-    except ImportError:
-        from random import getrandbits
+    from os import urandom
 
-        return bytes([getrandbits(8) for _ in range(n)])
     return urandom(n)

@@ -16,8 +16,9 @@ def _read_fields(path):
 
 
 def read_servers():
-    """Return the addresses of the DNS servers, None if none is configured."""
-    found = [f[1] for f in _read_fields(RESOLV_CONF) if len(f) > 1 and f[0] == "nameserver"]
+    """Return the IPv4 addresses of the DNS servers, None if none is configured."""
+    fields = [f for f in _read_fields(RESOLV_CONF) if len(f) > 1 and f[0] == "nameserver"]
+    found = [f[1] for f in fields if ":" not in f[1]]
     return found or None
 
 
@@ -35,4 +36,4 @@ def find_host(name):
 def format_address(address):
     """Return the IP address in a socket address of the unix port, which is a bytearray."""
     found = socket.sockaddr(address)  # type: ignore[attr-defined]
-    return socket.inet_ntop(found[0], found[1])
+    return socket.inet_ntop(found[0], found[1])  # type: ignore[attr-defined]
