@@ -6,6 +6,7 @@ import re
 import select
 import shutil
 import socket
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from host_tests.transports.test_serial import Bridge
 from tools import broker
 from tools.paths import ROOT
 from umqtt5 import dns
+from umqtt5.cpython import compat
 
 PAGE = (ROOT / "docs" / "transports.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -45,6 +47,7 @@ def test_each_example_prints_what_its_comments_say(
 
     def getaddrinfo(host: str, port: int, *rest: Any) -> Any:
         """Find each host on this computer, with the port of the listener."""
+        host = "192.168.1.5" if host == "ntp.local" else host
         address = "127.0.0.1" if host.endswith(".local") else host
         return real_getaddrinfo(address, ports.get(port, port), *rest)
 
@@ -73,6 +76,8 @@ def test_each_example_prints_what_its_comments_say(
         with serve_connections(proxy) as address:
             ports[3128] = address.port
             monkeypatch.setattr(dns, "_cache", {})
+            for name in ("sleep_ms", "ticks_ms"):
+                monkeypatch.setattr(time, name, getattr(compat, name), raising=False)
             monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
             exec(compile(block, "docs/transports.md", "exec"), {})
             monkeypatch.undo()
