@@ -12,7 +12,7 @@ if sys.platform == "webassembly" and "socket" not in sys.modules:
 
 from simulation import Simulation
 
-from umqtt5 import dns
+from umqtt5 import dns, tcp
 from umqtt5.optional import system_names
 
 if sys.platform == "webassembly":  # it has no `os.urandom`
@@ -24,7 +24,7 @@ _REAL = dns.socket, dns.ticks_ms, dns.SystemQuery, dns.mdns_server
 def restore_real_network():
     """Restore the attributes of `dns` that a `SimulatedNetwork` replaced."""
     dns.socket, dns.ticks_ms, dns.SystemQuery, dns.mdns_server = _REAL
-    system_names.socket = dns.socket
+    system_names.socket = tcp.socket = dns.socket
     dns.servers = None
     dns._cache.clear()
     sys.modules.pop("network", None)

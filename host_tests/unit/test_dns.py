@@ -16,7 +16,7 @@ from simulated_dns import (
 )
 
 from helper import raises
-from umqtt5 import dns
+from umqtt5 import dns, tcp
 from umqtt5.core.states import LINK_DOWN, LINK_OPENING
 from umqtt5.optional import system_names
 
@@ -358,6 +358,18 @@ def test_addresses_can_be_remembered_across_a_restart():
     raises(dns.LookupPending, dns.resolve, "a.example")  # the servers are asked nevertheless
     assert network.look_up("a.example") == "192.0.2.7" and len(network.queries) == 2
     raises(ValueError, dns.remember, "a..b", ["192.0.2.7"])
+    for addresses in ([], [""], ["192.0.2.7", "x"], None):
+        raises(ValueError, dns.remember, "b.example", addresses)
+
+
+def test_the_first_step_never_ends_a_lookup():
+    """The client needs `pollable` after the first step."""
+    network = SimulatedNetwork()
+    dns.remember("a.example", ["192.0.2.7"])
+    lookup = dns.Lookup("a.example", 1)
+    assert lookup.step(network.now) == 1 and lookup.pollable and not lookup.address
+    network.now += 1
+    assert lookup.step(network.now) == 0 and lookup.address == "192.0.2.7"
 
 
 def test_the_cache_keeps_a_limited_number_of_names():
@@ -532,6 +544,82 @@ def test_servers_must_be_addresses():
         SimulatedNetwork()
         dns.servers = [server]
         assert "dns.servers" in str(raises(ValueError, dns.Lookup, "a.example"))
+
+
+# ---- the TCP transport
+
+
+class TcpNetwork(SimulatedNetwork):
+    """A `socket` module for `tcp`. It records the options that are set."""
+
+    def __init__(self, **constants):
+        SimulatedNetwork.__init__(self)
+        self.options = []
+        self.connected = []
+        for name in constants:
+            setattr(self, name, constants[name])
+
+    def socket(self, *arguments):
+        if arguments[1] == self.SOCK_DGRAM:
+            return SimulatedNetwork.socket(self, *arguments)
+        return self
+
+    def setblocking(self, on):
+        assert on is False
+
+    def setsockopt(self, *option):
+        self.options.append(option)
+
+    def connect(self, address):
+        self.connected.append(address)
+
+    def readinto(self, buf, n):
+        return None
+
+
+def tcp_on(network):
+    tcp.socket = network
+    return tcp
+
+
+def test_tcp_uses_the_port_s_own_number_of_the_option_that_switches_off_nagle():
+    for constants, options in (
+        ({"TCP_NODELAY": 64, "IPPROTO_TCP": 6}, [(6, 64, 1)]),  # lwIP without an operating system
+        ({"TCP_NODELAY": 1, "IPPROTO_TCP": 6}, [(6, 1, 1)]),
+        ({"AF_UNIX": 1}, [(6, 1, 1)]),  # the unix port
+        ({}, []),  # `setsockopt` would print a warning
+    ):
+        network = TcpNetwork(**constants)
+        tcp_on(network).connect("192.0.2.7", 1883)
+        assert network.options == options and network.connected == [("192.0.2.7", 1883)]
+
+
+def test_tcp_asks_the_system_only_for_addresses():
+    """With a name, `getaddrinfo` would block."""
+    network = TcpNetwork()
+    tcp_on(network)
+    for host in ("1.2.3.999", "1.2.3", "", "broker..local"):
+        assert raises(OSError, tcp.connect, host, 1883).is_permanent
+    pending = raises(dns.LookupPending, tcp.connect, "broker.example", 1883)
+    network.servers = {A: answer("192.0.2.7")}
+    network.run(pending.lookup)
+    tcp.connect("broker.example", 1883)
+    assert network.connected == [("192.0.2.7", 1883)] and not network.system_calls
+
+
+def test_a_transport_over_another_one_is_called_again_after_the_lookup():
+    from umqtt5 import websocket
+
+    network = TcpNetwork()
+    transport = websocket.wrap(tcp_on(network).connect)
+    if sys.platform == "webassembly":  # it has neither SHA-1 nor `os.urandom`
+        websocket.handshake._accept = lambda key: b""
+        websocket.handshake._random = websocket.transport._random = bytes
+    for _ in range(2):
+        pending = raises(dns.LookupPending, transport, "broker.example", 80)
+    network.servers = {A: answer("192.0.2.7")}
+    network.run(pending.lookup)
+    assert transport("broker.example", 80).pollable is network
 
 
 # ---- the client

@@ -214,9 +214,11 @@ def test_compression_loops_and_pointers_that_do_not_point_backwards_are_invalid(
         b"\xc0",
         b"\x40a\0",  # reserved label types
         b"\x80a\0",
+        b"\x40" + b"a" * 64 + b"\0",
         b"\x3f" + b"a" * 10,  # longer than the message
     ):
         assert parse(response(QUERY, record(owner, 1, ipv4("192.0.2.7")))) is None, owner
+        assert parse(response(QUERY, record(owner, 1, ipv4("192.0.2.7")), ADDRESS)) is None, owner
     # two pointers at each other: the first one points forward
     data = response(QUERY, b"\xc0" + bytes((at + 2,)) + b"\xc0" + bytes((at,)) + bytes(20))
     assert parse(data) is None

@@ -59,7 +59,15 @@ _MIN_TTL = const(2)  # s; after the lookup, the transport must find the address 
 _MAX_TTL = const(86400)  # s
 _TICKS_MASK = const(0x3FFFFFFF)
 _NAME_ERROR = const(3)
-_CODES = {-1: "incompletely", 1: "FORMERR", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED"}
+_CODES = (
+    "",
+    "FORMERR",
+    "SERVFAIL",
+    "",
+    "NOTIMP",
+    "REFUSED",
+    "incompletely",
+)  # by response code; the last is -1
 
 _cache: dict = {}  # `_Entry` by encoded name
 
@@ -112,10 +120,13 @@ def _store(key, addresses):
 
 
 def remember(name, addresses):
-    """Store the last known addresses of a name, a list of str, for example after a restart.
+    """Store the last known addresses of a name, a list of IPv4 addresses (str), for example after a restart.
 
-    They are used if no DNS server answers. Raises ValueError if the name is not valid.
+    They are used if no DNS server answers. Raises ValueError if the name or an address is not valid.
     """
+    for address in addresses or ("",):
+        if not is_ipv4(address):
+            raise ValueError("addresses: %s is not an IPv4 address" % repr(address))
     _store(encode_name(name), list(addresses))
 
 
@@ -249,7 +260,7 @@ class Lookup:
     def _send_if_due(self, now):
         """Send a query if it is due. Returns the ms until the next step, 0 if the lookup has ended."""
         elapsed = (now - self._start) & _TICKS_MASK
-        limit = self.timeout
+        limit = int(self.timeout)
         if self._key in _cache:
             limit = min(_LAST_ADDRESS_DELAY, limit >> 1)
         limit = max(1, limit)  # the first step must not end the lookup, because `pollable` is None then
@@ -330,8 +341,8 @@ class Lookup:
     def _skip_server(self, server, code, now):
         """Ask the other servers, because this one has failed."""
         if not self._is_local:
-            text = "DNS server %s answers %s" % (server[0], _CODES.get(code, "with error %d" % code))
-            self._reason = EHOSTUNREACH, text
+            words = _CODES[code] if code < 6 else "with error %d" % code
+            self._reason = EHOSTUNREACH, "DNS server %s answers %s" % (server[0], words)
         self._servers.remove(server)
         if self._servers:
             self._send(now)

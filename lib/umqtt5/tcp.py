@@ -27,11 +27,6 @@ docs/transports.md shows how to write a transport.
 import socket
 from errno import EINPROGRESS
 
-# The numbers are not the same on all ports of MicroPython: TCP_NODELAY is 64 where lwIP is used without an
-# operating system. The unix port has no such constant. Any other port without it does not have the option.
-_IPPROTO_TCP = getattr(socket, "IPPROTO_TCP", 6)
-_TCP_NODELAY = getattr(socket, "TCP_NODELAY", 1 if hasattr(socket, "AF_UNIX") else 0)
-
 
 def connect(host, port):
     """Begin a TCP connection; returns the stream. Raises OSError.
@@ -52,12 +47,7 @@ def connect(host, port):
     stream = socket.socket(info[0], info[1], info[2])
     try:
         stream.setblocking(False)
-        try:
-            # switch off Nagle's algorithm: it delays a packet until the previous one is acknowledged
-            if _TCP_NODELAY:
-                stream.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
-        except OSError:
-            pass  # this port of MicroPython has no such option
+        _switch_off_nagle(stream)
         try:
             stream.connect(info[4])
         except OSError as error:
@@ -80,3 +70,15 @@ def _is_ipv4(host):
         if not part.isdigit() or len(part) > 3 or int(part) > 255:
             return False
     return len(parts) == 4
+
+
+def _switch_off_nagle(sock):
+    """Switch off Nagle's algorithm, which delays a packet until the previous one is acknowledged."""
+    # The option is 64 on ports that use lwIP without an operating system, and 1 elsewhere. The unix port has
+    # the option, but no constant. On other ports without the constant, `setsockopt` would print a warning.
+    option = getattr(socket, "TCP_NODELAY", 1 if hasattr(socket, "AF_UNIX") else 0)
+    if option:
+        try:
+            sock.setsockopt(getattr(socket, "IPPROTO_TCP", 6), option, 1)
+        except OSError:
+            pass  # this port of MicroPython does not have the option

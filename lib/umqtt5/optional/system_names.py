@@ -1,6 +1,9 @@
 """Names that the system knows: the DNS servers of the network interface, and the system's `getaddrinfo`."""
 
 import socket
+from errno import EHOSTUNREACH
+
+from .dns_message import is_ipv4
 
 
 def read_system(name):
@@ -13,17 +16,18 @@ def read_system(name):
     except ImportError:
         from .unix_names import find_host, read_servers
 
-        return read_servers(), find_host(name)
+        found = [server for server in read_servers() if is_ipv4(server)]
+        return found or None, find_host(name)
     try:
         if hasattr(network, "ipconfig"):
             server = network.ipconfig("dns")
         else:
             server = network.WLAN(network.STA_IF).ifconfig()[3]
+        if not is_ipv4(server):
+            return None, None
     except (AttributeError, OSError, ValueError):
         return None, None
-    if server == "0.0.0.0":
-        return [], None
-    return [server] if ":" not in server else None, None
+    return [server] if server != "0.0.0.0" else [], None
 
 
 def call_getaddrinfo(name):
@@ -38,4 +42,6 @@ def call_getaddrinfo(name):
 
             address = format_address(address)
         found.insert(0 if ":" not in address else len(found), address)
+    if not found:
+        raise OSError(EHOSTUNREACH, "no address")
     return found

@@ -16,10 +16,8 @@ def _read_fields(path):
 
 
 def read_servers():
-    """Return the IPv4 addresses of the DNS servers, None if none is configured."""
-    fields = [f for f in _read_fields(RESOLV_CONF) if len(f) > 1 and f[0] == "nameserver"]
-    found = [f[1] for f in fields if ":" not in f[1]]
-    return found or None
+    """Return the addresses of the DNS servers."""
+    return [f[1] for f in _read_fields(RESOLV_CONF) if len(f) > 1 and f[0] == "nameserver"]
 
 
 def find_host(name):
