@@ -534,7 +534,8 @@ def test_the_unix_port_asks_the_system_if_a_server_has_just_said_that_there_is_n
         read, system_names.read_system = system_names.read_system, lambda name: (["10.0.0.1"], None)
         try:
             assert network.look_up("broker") == "192.0.2.7"
-            raises(OSError, network.look_up, "broker2")
+            dns.remember("broker2", ["192.0.2.8"])
+            assert "broker2: unknown host" in str(raises(OSError, network.look_up, "broker2"))
         finally:
             system_names.read_system = read
 

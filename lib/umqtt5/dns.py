@@ -355,8 +355,11 @@ class Lookup:
 
         try:
             addresses = call_getaddrinfo(self.name)
-        except OSError as error:
-            self._fail(now, EHOSTUNREACH, "unknown host (getaddrinfo error %s)" % error.errno)
+        except OSError:
+            if self._start is None:  # no server has answered that there is no address
+                self._fail(now, EHOSTUNREACH, "unknown host")
+            else:
+                raise OSError(EHOSTUNREACH, self.name + ": unknown host (NXDOMAIN)")
         else:
             self._finish(addresses, 0, now)
 
