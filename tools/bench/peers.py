@@ -61,7 +61,7 @@ def _download(requirement: str, target: Path) -> None:
             return
         for path in unpacked.glob("pip-download-*/*"):
             if any(path.rglob("*.py")):
-                shutil.copytree(path, target, dirs_exist_ok=True)
+                shutil.copytree(path, target, dirs_exist_ok=True, ignore_dangling_symlinks=True)
                 return
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise PeerUnavailable((errors or ["pip downloaded no files"])[-1].removeprefix("ERROR: ")[:200])
