@@ -12,7 +12,7 @@ if sys.implementation.name == "cpython":
     from .cpython import compat  # noqa: F401  adds the MicroPython features that CPython lacks
 
 
-_OFTEN = 8192  # bytes allocated between two garbage collections while modules load
+_OFTEN = 4096  # bytes allocated between two garbage collections while modules load
 _threshold = -1  # value of `gc.threshold` to restore when they are loaded
 _depth = 0  # number of calls of `loading` without `loaded`
 
