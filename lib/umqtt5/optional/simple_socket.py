@@ -23,7 +23,7 @@ if sys.implementation.name == "cpython":
 else:
     from select import poll as _poll
 
-    _Stream = io.IOBase  # `select.poll` calls `ioctl`
+    _Stream = io.IOBase  # type: ignore[misc]  # `select.poll` calls `ioctl`
 
 
 class Socket(_Stream):
