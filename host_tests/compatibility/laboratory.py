@@ -7,6 +7,7 @@ events with `lab.reached`. The actions for its events are in `SCENARIOS`.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import subprocess
@@ -162,8 +163,13 @@ class Laboratory:
         self.messages: list[str] = []
         self.program: subprocess.Popen[str]
 
-    def run(self, name: str, interpreter: str, library: Path, package: str) -> str:
-        """Run a program with a library, `umqtt` or `umqtt5`, and return the record."""
+    def run(
+        self, name: str, interpreter: str, library: Path, package: str, expected: str | None = None
+    ) -> str:
+        """Run a program with a library, `umqtt` or `umqtt5`, and return the record.
+
+        At the end it waits for as many messages as there are in `expected`.
+        """
         source = (PROGRAMS / f"{name}.py").read_text()
         source = re.sub(r"^(from|import) umqtt\.", rf"\1 {package}.", source, flags=re.MULTILINE)
         source = re.sub(r"\bumqtt\.robust\.", f"{package}.robust.", source)
@@ -174,6 +180,7 @@ class Laboratory:
             self.program = self._start(interpreter, library)
             try:
                 output = self._accompany(SCENARIOS[name])
+                self._wait_for_rest(expected)
             finally:
                 self.program.kill()
                 self.program.wait()
@@ -217,8 +224,10 @@ class Laboratory:
         deadline = time.monotonic() + _TIMEOUT
         while self.program.poll() is None and time.monotonic() < deadline:
             for name, actions in scenario.events.items():
-                if (self.folder / f"{name}.reached").exists():
-                    (self.folder / f"{name}.reached").unlink()
+                reached = self.folder / f"{name}.reached"
+                if reached.exists() and (text := reached.read_text()).endswith("\n"):
+                    reached.unlink()
+                    self._wait_until(lambda sent=int(text): len(self.messages) >= sent)  # type: ignore[misc]
                     for action in actions:
                         action(self)
                     (self.folder / f"{name}.done").write_text("")
@@ -227,7 +236,6 @@ class Laboratory:
         self.program.kill()
         assert self.program.stdout
         output = self.program.stdout.read()
-        self.observer.poll(100)  # for what is still on the way
         return output + ("the program hangs\n" if hangs else "")
 
     def _connect_observer(self) -> None:
@@ -257,7 +265,6 @@ class Laboratory:
 
     def restart(self) -> None:
         """Restart the broker, and go on when the observer is subscribed again."""
-        self.observer.poll(100)  # Nagle's algorithm holds the last bytes of umqtt.simple back for 40 ms
         self.observer.disconnect()
         self.mosquitto.stop(graceful=True)
         self.mosquitto.start()
@@ -266,7 +273,17 @@ class Laboratory:
 
     def wait_for(self, payload: str) -> None:
         """Wait until a message with this payload arrives."""
+        self._wait_until(lambda: any(repr(payload.encode()) in line for line in self.messages))
+
+    def _wait_for_rest(self, expected: str | None) -> None:
+        """Wait for the messages that are still on the way when the program has ended."""
+        count = expected.count("\nbroker: ") if expected else 0
+        with contextlib.suppress(AssertionError):  # the comparison shows what is missing
+            self._wait_until(lambda: len(self.messages) >= count)
+        self.observer.poll(50 if expected else 1000)
+
+    def _wait_until(self, is_done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 10
-        while not any(repr(payload.encode()) in line for line in self.messages):
+        while not is_done():
             self.observer.poll(5)
             assert time.monotonic() < deadline, self.messages

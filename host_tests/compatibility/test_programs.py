@@ -16,6 +16,7 @@ import pytest
 from host_tests.compatibility.laboratory import HERE, PROGRAMS, SCENARIOS, Laboratory
 from tools import broker
 from tools.bench import peers
+from tools.bundle.compiler import compile_package
 from tools.paths import LIB
 
 EXPECTED = HERE / "expected"
@@ -35,15 +36,25 @@ def test_each_program_has_a_scenario_and_a_record() -> None:
     assert {path.stem for path in EXPECTED.glob("*.txt")} == set(SCENARIOS)
 
 
-@pytest.mark.parametrize("interpreter", ["vm", "cpython"])
+@pytest.fixture(scope="session")
+def board_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the library as it is on a board: compiled, with short private names."""
+    folder = tmp_path_factory.mktemp("mpy")
+    compile_package(folder, 3)
+    return folder
+
+
+@pytest.mark.parametrize("form", ["vm", "mpy", "cpython"])
 @each_program
 def test_with_umqtt5_a_program_does_what_it_does_with_the_original(
-    name: str, interpreter: str, laboratory: Laboratory
+    name: str, form: str, laboratory: Laboratory, board_image: Path
 ) -> None:
-    if interpreter == "cpython" and SCENARIOS[name].needs_vm:
+    if form == "cpython" and SCENARIOS[name].needs_vm:
         pytest.skip("the program runs on MicroPython only")
     expected = (EXPECTED / f"{name}.txt").read_text()
-    assert laboratory.run(name, interpreter, LIB, "umqtt5") == expected
+    library = board_image if form == "mpy" else LIB
+    record = laboratory.run(name, "cpython" if form == "cpython" else "vm", library, "umqtt5", expected)
+    assert record == expected
 
 
 @each_program
@@ -55,4 +66,5 @@ def test_the_original_does_what_is_recorded(name: str, laboratory: Laboratory) -
         library = Path(folder) if folder else peers.fetch("umqtt.robust")
     except peers.PeerUnavailable as missing:
         pytest.skip(f"umqtt.robust could not be fetched: {missing}")
-    assert laboratory.run(name, "vm", library, "umqtt") == (EXPECTED / f"{name}.txt").read_text()
+    expected = (EXPECTED / f"{name}.txt").read_text()
+    assert laboratory.run(name, "vm", library, "umqtt", expected) == expected

@@ -112,6 +112,7 @@ def test_sock_can_be_set_to_none_and_closed():
 def test_robust_reconnects_after_the_program_has_closed_the_socket():
     for close in (lambda m: setattr(m, "sock", None), lambda m: m.sock.close()):
         sim, mqtt, heard = connected(robust.MQTTClient)
+        mqtt.delay = sim.sleep
         mqtt.subscribe(b"a")
         close(mqtt)
         mqtt.publish(b"a", b"1")

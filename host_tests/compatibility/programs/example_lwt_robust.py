@@ -29,7 +29,7 @@ client.set_callback(on_message)
 client.connect(clean_session=False)
 client.subscribe(b"tele/test/#", 1)
 print(client.wait_msg(), online)
-reached("online")
+reached("online", sent=1)
 while len(online) < 2:
     client.wait_msg()
 print(online)

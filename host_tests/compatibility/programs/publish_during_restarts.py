@@ -9,7 +9,7 @@ client = MQTTClient("logger", SERVER, PORT)
 client.connect()
 for i in range(8):
     if i % 2:
-        reached("restart")
+        reached("restart", sent=i)
     client.publish(b"log", b"line %d" % i)
 print("published")
 client.disconnect()

@@ -18,9 +18,9 @@ client.unsubscribe(b"a")
 reached("unsubscribed")
 print(client.wait_msg(), heard[-1])
 print(client.check_msg())
-client.connect(timeout=0.1)
+client.connect(timeout=0.5)
 client.subscribe(b"c")
-client.connect(timeout=0.1)
+client.connect(timeout=0.5)
 try:
     client.wait_msg()
 except OSError as error:

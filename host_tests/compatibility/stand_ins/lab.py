@@ -18,9 +18,13 @@ if sys.implementation.name == "cpython":  # functions of MicroPython that the pr
     time.ticks_diff = lambda a, b: a - b
 
 
-def reached(name):
-    """Report an event, and return when the test has reacted to it."""
-    open(name + ".reached", "w").close()
+def reached(name, sent=0):
+    """Report an event, and return when the test has reacted to it.
+
+    The test first waits until the broker has passed on `sent` messages.
+    """
+    with open(name + ".reached", "w") as file:
+        file.write("%d\n" % sent)
     while True:
         try:
             os.stat(name + ".done")
