@@ -105,6 +105,12 @@ def test_options_of_the_client_can_be_set():
     assert 690 <= sim.now - start <= 800
 
 
+def test_ssl_params_without_ssl_are_refused():
+    sim, mqtt = made(simple.MQTTClient, "c", "h", ssl_params={"cadata": b"ca"})
+    raises(ValueError, mqtt.connect)
+    assert not sim.streams
+
+
 class Crowded(robust.MQTTClient):
     """A subclass with the names that programs use, and with those of our own attributes."""
 

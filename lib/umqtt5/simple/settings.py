@@ -35,11 +35,12 @@ def make_transport(mqtt, transport):
     """Return the transport for the attributes `ssl` and `ssl_params`, over `transport` if it is not None."""
     if transport is None:
         from ..tcp import connect as transport
-    if not mqtt.ssl:
+    if not (mqtt.ssl or mqtt.ssl_params):
         return transport
     from ..tls import wrap
 
-    return wrap(transport, _context(mqtt.ssl, mqtt.ssl_params))
+    context, hostname = make_context(mqtt.ssl, mqtt.ssl_params, mqtt.server)
+    return wrap(transport, context, hostname)
 
 
 def connack_code(reason):
@@ -63,11 +64,13 @@ def _encode_client_id(text):
         return hexlify(text)
 
 
-def _context(ssl, params):
-    """Return the SSLContext for the arguments `ssl` and `ssl_params`."""
+def make_context(ssl, ssl_params, server):
+    """Return the SSLContext for the arguments of an MQTTClient, and the name to check, None for the host."""
+    if not ssl:
+        raise ValueError("ssl_params needs ssl=True: without it the connection is not encrypted")
     if ssl is not True:
-        return ssl
+        return ssl, None
     from ..tls import context
 
-    ca = params.get("cadata")
-    return context(ca, params.get("cert"), params.get("key"), verify=ca is not None)
+    ca = ssl_params.get("cadata")
+    return context(ca, ssl_params.get("cert"), ssl_params.get("key"), verify=ca is not None), None
