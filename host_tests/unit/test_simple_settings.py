@@ -111,6 +111,16 @@ def test_ssl_params_without_ssl_are_refused():
     assert not sim.streams
 
 
+def test_ssl_takes_effect_at_the_next_connect():
+    for clean in (True, False):
+        sim, mqtt = made(simple.MQTTClient)
+        mqtt.connect(clean)
+        mqtt.ssl = object()
+        raises(TypeError, lambda: mqtt.connect(clean))  # noqa: B023  no SSLContext
+        mqtt.ssl = None
+        mqtt.connect(clean)
+
+
 class Crowded(robust.MQTTClient):
     """A subclass with the names that programs use, and with those of our own attributes."""
 

@@ -166,3 +166,31 @@ def test_no_byte_behind_the_handled_packet_is_read():
     for i in range(len(packets)):
         assert mqtt.wait_msg() == 0x30 and len(heard) == i + 1
         assert sim.stream.inbox == b"".join(packets[i + 1 :])  # `select.poll` sees the next message
+
+
+def test_poll_reports_a_message_whose_first_bytes_were_read():
+    sim, mqtt, heard = connected()
+    if not hasattr(mqtt.sock, "ioctl"):
+        return
+    sim.stream.inbox = publish_packet(b"a", b"1")
+    mqtt.publish(b"b", b"2")  # reads the first two bytes
+    assert mqtt.sock.ioctl(3, 1) & 1
+    assert mqtt.check_msg() == 0x30 and heard == [b"1"]
+    mqtt.disconnect()
+    assert mqtt.sock.ioctl(3, 1) == 0x11 and mqtt.sock.ioctl(10, 0) == -1
+
+
+def test_a_call_that_interrupts_a_round_raises_an_error_or_returns():
+    sim, mqtt, heard = connected()
+    readinto = sim.stream.readinto
+    errors = []
+
+    def interrupted(buf, n):
+        for call in (mqtt.wait_msg, mqtt.check_msg):
+            errors.append(raises(RuntimeError, call))
+        return readinto(buf, n)
+
+    sim.stream.readinto = interrupted
+    mqtt.check_msg()
+    sim.stream.readinto = readinto
+    assert errors and is_alive(sim, mqtt, heard)

@@ -74,8 +74,10 @@ class Socket(_Stream):
         client = self._link.client
         if client is None or client.stream is None:
             return argument & _READABLE | _HANG_UP
-        if client.session.rx_paused:
-            return argument  # a received packet waits until the client can write its acknowledgement
+        framer = client.session.framer
+        if client.session.rx_paused or framer.read_buffer is not framer.rx:
+            # the client has begun to read a packet; TLS may have the rest, which the port does not see
+            return argument
         if self._polled is not client._pollable:
             self._polled = client._pollable
             self._poller = _poll()
