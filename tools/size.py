@@ -49,6 +49,7 @@ FEATURES = {
     "robust": "API of umqtt.robust",
     "scram": "SCRAM-SHA-256",
     "simple": "API of umqtt.simple",
+    "optional/simple_socket": "API of umqtt.simple: socket",
     "streaming": "streaming of large payloads",
     "streaming_receive": "streaming: receiving",
     "streaming_send": "streaming: sending",

@@ -493,8 +493,7 @@ class Client:
         while self._link == LINK_UP and (self._ticks_ms() - start) & TICKS_MASK < self.timeout:
             self._wait(self._poll_once())
         if self._link != LINK_DOWN:
-            with self._guard:
-                self._on_link_lost(None)
+            self._on_link_lost(None)
 
     def poll(self, timeout=0):
         """Receive, acknowledge, ping and reconnect for `timeout` ms; with 0, run one round.

@@ -249,8 +249,14 @@ def on_connected(client):
 
 def on_link_lost(client, error):
     """Close the stream, choose the reconnect delay, and report `error` (None if the client disconnected)."""
+    was_busy = client.session.is_busy
+    client.session.is_busy = True
+    _lose_link(client, client.session, error)
+    client.session.is_busy = was_busy
+
+
+def _lose_link(client, session, error):
     now = ticks_ms()
-    session = client.session
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error

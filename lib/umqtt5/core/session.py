@@ -362,7 +362,13 @@ class Session:
         self._timeout = TICKS_MASK
         if self.state == CONNECTED and self._has_unreported:
             report_ended(self)
-        if self._is_waiting or self.pending_acks or self.pending_subacks or self.has_output():
+        if (
+            self._is_waiting
+            or self.pending_acks
+            or self.pending_subacks
+            or self.ping_pending
+            or self.has_output()
+        ):
             check_waits(self)
         if self.state == CONNECTED and self._ping_interval and not self.has_output():
             ping_if_idle(self, now)
