@@ -1,8 +1,27 @@
-"""MQTTError with its reason code, permanent or not; CatchErrors, a `with` block that allocates nothing."""
+"""Errors with a text for people: MQTTError, LinkError; CatchErrors, a `with` block that allocates nothing.
 
-# reason codes of permanent refusals, which retrying cannot fix: malformed packet, wrong password, not
-# authorized, banned ...
-_PERMANENT = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x9d"
+The texts are in `optional.error_texts`, which is loaded when an error is printed.
+"""
+
+# reason codes of permanent refusals, which retrying cannot fix: docs/errors.md lists all codes of CONNACK
+_PERMANENT = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x90\x95\x99\x9a\x9b\x9d"
+
+
+def _describe(error, has_name=False):
+    """Return the text of an error, with the name of its class if `has_name` is true."""
+    try:
+        from ..optional.error_texts import describe
+
+        return describe(error, has_name)
+    except Exception:
+        # There is no memory to load or build the text. MicroPython prints any object that is returned here,
+        # and returning this one allocates nothing.
+        return error.args
+
+
+def _describe_with_name(error):
+    """Return the text of an error for a traceback. MicroPython prints only this text, no class name."""
+    return _describe(error, True)
 
 
 class MQTTError(Exception):
@@ -17,6 +36,8 @@ class MQTTError(Exception):
     """
 
     from_broker = False  # whether the error is from the broker's CONNACK or DISCONNECT
+    is_refusal = False  # whether it is from the CONNACK
+    host = port = None  # address of the broker if the error has ended a connection
     server_reference = None  # the broker's Server Reference (str), or None: see `server_reference`
 
     def __init__(self, code, detail=""):
@@ -27,13 +48,42 @@ class MQTTError(Exception):
     @property
     def is_permanent(self):
         """True if the broker has refused the connection for a reason that a retry cannot change."""
-        return self.from_broker and self.code in _PERMANENT
+        return self.is_refusal and self.code in _PERMANENT
 
-    def __str__(self):
-        from ..reason_codes import reason_name
+    __str__ = _describe
+    __repr__ = _describe_with_name
 
-        text = reason_name(self.code)
-        return text + ": " + self.detail if self.detail else text
+
+class LinkError(OSError):
+    """An OSError that has ended a connection; its text contains words and the address of the broker.
+
+    `errno` and `args` are those of the original error. `phase` is the progress of the connection: 0 name
+    lookup, 1 opening the stream, 2 CONNECT is sent, 3 connected.
+    """
+
+    is_permanent = False
+    host = port = None
+    phase = 0
+
+    __str__ = _describe
+    __repr__ = _describe_with_name
+
+
+def add_address(error, host, port, phase):
+    """Return `error` with the broker's address; a plain OSError becomes a LinkError.
+
+    The error of a user's class is returned unchanged, and so is any error if there is no memory.
+    """
+    try:
+        if type(error) is OSError:
+            error = LinkError(*error.args)
+        if isinstance(error, (MQTTError, LinkError)):
+            error.host = host
+            error.port = port
+            error.phase = phase
+    except MemoryError:
+        pass
+    return error
 
 
 class CatchErrors:

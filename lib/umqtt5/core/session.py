@@ -75,6 +75,8 @@ if sys.implementation.name == "cpython":
 else:
     from sys import print_exception
 
+_CONNACK_OR_AUTH = b"\x20\xf0"  # first bytes of the packets that may come before or as CONNACK
+
 
 class Session:
     """State of the session of one client, and its buffers.
@@ -193,6 +195,32 @@ class Session:
             self.generation += 1
             self.state = CLOSING
 
+    def close_by_broker(self, error):
+        """End the connection because the broker has ended or refused it. Nothing more is written."""
+        self.connection_lost()
+        self.state = CLOSING
+        self.error = error
+
+    def _end(self, reason):
+        """End the connection because of a packet that the broker has sent. `reason` is the reason code.
+
+        Returns False if the decision needs more bytes of this packet.
+        """
+        try:
+            from ..optional.protocol_error import explain
+
+            error = explain(self, reason)
+        except MemoryError:
+            error = MQTTError(reason)
+        if not error:
+            return False
+        if error.from_broker:
+            self.close_by_broker(error)
+        else:
+            self.error = error
+            self.close(reason)
+        return True
+
     def _report_error(self, error):
         """Report an exception that a handler or a callback of the user has raised."""
         self._handler_failed = True
@@ -217,13 +245,14 @@ class Session:
             if self._tx_end + TX_RESERVE > len(self.tx):
                 return
             reason = self.framer.next_packet()
-            if not reason:
-                break
             if reason == 1:
                 reason = handle_packet(self, self.packet, self.framer.first_byte)
-            if reason > 0:
-                self.error = MQTTError(reason, "packet type %d" % (self.framer.first_byte >> 4))
-                self.close(reason)
+            elif not reason:
+                if self.state == CONNECTED or self.framer.rx[0] in _CONNACK_OR_AUTH:
+                    break
+                reason = 0x82  # the other end does not speak MQTT, so do not wait for a complete packet
+            if reason > 0 and not self._end(reason):
+                break
         self.rx_paused = False
         self.framer.prepare_read()
 

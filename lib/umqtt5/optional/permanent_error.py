@@ -1,7 +1,9 @@
 """Permanent error of a transport: retrying cannot fix it, for example a wrong certificate."""
 
+from ..core.errors import LinkError
 
-class PermanentError(OSError):
+
+class PermanentError(LinkError):
     """An OSError that retrying cannot fix, such as a wrong certificate or a path that the broker refuses.
 
     If a try to connect fails with an error whose attribute `is_permanent` is True, the client waits 10 to 18
