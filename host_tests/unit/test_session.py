@@ -78,7 +78,9 @@ def test_a_refused_connect_reports_reason_code_and_reason_string():
     assert out == b""  # the broker closes the connection, so nothing is sent
     assert peer.session.error.code == 0x86
     assert peer.session.error.detail == "who"
-    assert str(peer.session.error) == "Bad User Name or Password (0x86): who"
+    assert str(peer.session.error) == (
+        "Bad User Name or Password (0x86): who; permanent: retrying cannot fix it. Check user and password."
+    )
 
 
 def test_any_other_packet_before_connack_ends_with_0x82():  # [MQTT-3.2.0-1]
@@ -95,7 +97,7 @@ def test_a_second_connack_is_a_protocol_error():  # [MQTT-3.2.0-2]
 
 def test_malformed_connacks_end_with_a_reason_code():
     for data, code in (
-        (b"\x20\x02\x00\x00", 0x81),  # no property length
+        (b"\x20\x02\x00\x06", 0x81),  # no property length
         (b"\x20\x03\x02\x00\x00", 0x81),  # [MQTT-3.2.2-1]
         (b"\x20\x03\x00\x01\x00", 0x82),  # no such reason code [MQTT-3.2.2-8]
         (b"\x20\x03\x01\x87\x00", 0x82),  # [MQTT-3.2.2-6]

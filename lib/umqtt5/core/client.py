@@ -19,15 +19,16 @@ from .encode import prefix_varint_length
 from .session import Session
 from .states import CONNECTED, LINK_DOWN, LINK_UP, TICKS_MASK
 from .topics import Topic, encode_filter
-from .wire import encode_text, prefix_u16_length
-
-_BYTES = (bytes, bytearray, memoryview)
+from .wire import BYTES as _BYTES
+from .wire import check_int, encode_text, prefix_u16_length
 
 # Minimum room for received QoS 2 packet identifiers. mosquitto 2.0 ignores our Receive Maximum: by default it
 # has about 20 messages in flight, and it sends all stored messages at once when it resumes a session. If more
 # messages than this wait for PUBREL, the client ends the connection with 0x93, and the next connection
 # continues from there.
 _MIN_RECEIVED_IDS = const(64)
+
+_USUAL = const(0x20000000)  # sizes in bytes and times in ms are usually smaller
 
 
 class Client:
@@ -126,16 +127,38 @@ class Client:
     ):
         if transport is None:
             from ..tcp import connect as transport
+
+            if isinstance(host, str) and (":" in host or "/" in host or host.split() != [host]):
+                from ..optional.argument_errors import check_host
+
+                host = check_host(host)
+        elif not callable(transport):
+            raise TypeError("transport must be a function (host, port), such as umqtt5.tcp.connect")
+        port = port or (8883 if ssl else 1883)
+        _check_numbers(
+            port,
+            1 if isinstance(timeout, dict) else timeout,
+            rx,
+            tx,
+            outbox,
+            inflight,
+            aliases,
+            topic_alias_maximum,
+            keep_alive,
+            session_expiry if session_expiry != 0xFFFFFFFF else 0,  # a usual value: the session never expires
+        )
         if ssl:
             from ..tls import wrap
 
             transport = wrap(transport, ssl)
-        session = Session(encode_text(client_id), rx, tx, outbox, inflight, aliases, keep_alive, timeout)
+        session = Session(
+            encode_text(client_id, "client_id"), rx, tx, outbox, inflight, aliases, keep_alive, timeout
+        )
         session.session_expiry = session_expiry
         if user is not None:
-            session.user = encode_text(user)
+            session.user = encode_text(user, "user")
         if password is not None:
-            session.password = password.encode() if isinstance(password, str) else password
+            session.password = _to_bytes(password, "password")
         for _ in range(inflight, _MIN_RECEIVED_IDS):
             session.received_ids.append(0)
         _load_features(session, topic_alias_maximum, properties, strict, when_full)
@@ -148,7 +171,7 @@ class Client:
         self.session = session
         self.packet = session.packet
         self.host = host
-        self.port = port or (8883 if ssl else 1883)
+        self.port = port
         self.timeout = timeout  # ms to open the stream, and to write the DISCONNECT
         self._transport = transport
         self._topics = {}  # handles of str topics
@@ -189,8 +212,8 @@ class Client:
         `properties.pack`) are the properties of this message: content type, message expiry and others. The
         will takes effect with the next connection. Raises ValueError for invalid arguments.
         """
-        if not 0 <= qos <= 2:
-            raise ValueError("qos must be 0, 1 or 2")
+        check_int("qos", qos, 2)
+        check_int("delay", delay, 0xFFFFFFFF)
         wait = b""
         if delay:
             wait = bytes((0x18, delay >> 24, delay >> 16 & 0xFF, delay >> 8 & 0xFF, delay & 0xFF))
@@ -219,7 +242,8 @@ class Client:
         """Subscribe: `handler(message)` is called for each message that matches, also after reconnects.
 
         The message is a `packet.Packet`, which is valid until the handler returns. At QoS 1 and 2 the client
-        acknowledges the message when the handler has returned. With `ack="manual"` the handler is called as
+        acknowledges the message when the handler has returned. If `handler` is None, messages are
+        acknowledged and ignored. With `ack="manual"` the handler is called as
         `handler(message, token)`, and `client.ack(token)` acknowledges the message: see `manual_ack`.
 
         `no_local` excludes messages that this client publishes. `retain_as_published` keeps the retain flag
@@ -230,12 +254,18 @@ class Client:
         called before `connect`. Raises ValueError for invalid arguments.
         """
         data = encode_filter(topic_filter)
-        if not (0 <= qos <= 2 and 0 <= retain_handling <= 2):
-            raise ValueError("qos and retain_handling must be 0, 1 or 2")
+        check_int("qos", qos, 2)
+        check_int("retain_handling", retain_handling, 2)
+        if handler is None and not ack:
+            handler = _ignore
+        if not callable(handler):
+            raise TypeError("handler must be a function (message), or None to ignore the messages")
         if no_local and data.startswith(b"$share/"):  # [MQTT-3.8.3-4]
             raise ValueError("shared subscriptions do not allow no_local")
         if len(data) + 24 > len(self.session.tx):
-            raise ValueError("tx: %d bytes needed" % (len(data) + 24))
+            from ..optional.argument_errors import size_error
+
+            raise size_error("tx", len(data) + 13, len(self.session.tx), len(data) + 24)
         if ack:
             from ..optional.manual_ack import attach
 
@@ -283,7 +313,9 @@ class Client:
         if not isinstance(properties, _BYTES):
             raise TypeError("properties must be bytes, see umqtt5.properties.pack")
         self.session.message_properties = properties
-        self.session.first_byte = qos << 1 | (0x31 if retain else 0x30)
+        if qos:
+            check_int("qos", qos, 2)
+        self.session.first_byte = (qos << 1 if qos else 0) | (0x31 if retain else 0x30)
         if wait:
             self._wait_limit = self.timeout if wait is True else wait
             return self._publish_and_wait(topic, payload)
@@ -429,10 +461,29 @@ def _load_features(session, topic_alias_maximum, properties, strict, when_full):
         attach(session, when_full)
 
 
-def _to_bytes(payload):
-    """Return a payload as bytes; a str becomes UTF-8."""
+def _ignore(message):
+    """Handler of a subscription without a handler."""
+
+
+def _to_bytes(payload, name="payload"):
+    """Return a payload or password as bytes; a str becomes UTF-8. `name` is the argument, for the error."""
     if isinstance(payload, str):
         return payload.encode()
     if isinstance(payload, _BYTES):
         return bytes(payload)
-    raise TypeError("bytes or str expected")
+    from ..optional.argument_errors import payload_error
+
+    raise payload_error(name, payload)
+
+
+def _check_numbers(*numbers):
+    """Check the port, the timeout, and the sizes that `Client` got. Raises TypeError, ValueError."""
+    for n in numbers:
+        if not isinstance(n, int) or not 0 <= n < _USUAL:
+            break
+    else:
+        if numbers[0] < 65536 and numbers[1]:
+            return
+    from ..optional.argument_errors import check_numbers  # they are wrong, or just unusual
+
+    check_numbers(*numbers)

@@ -9,7 +9,6 @@ from micropython import const
 from .errors import MQTTError
 from .outbox import ENDED, RELEASED, SENT
 from .states import (
-    CLOSING,
     CONNECTED,
     CONNECTING,
     MAXIMUM_PACKET_SIZE,

@@ -5,7 +5,7 @@ returns its size, then `write_publish_header` writes the packet up to the user's
 """
 
 from .errors import MQTTError
-from .outbox import ENDED, QUEUED, RELEASED, RELEASING, SENT
+from .outbox import ENDED, MAX_HEADER, QUEUED, RELEASED, RELEASING, SENT
 from .states import (
     CONNECTED,
     MAXIMUM_PACKET_SIZE,
@@ -42,7 +42,7 @@ def publish_at_qos_0(session, topic, payload, first_byte):
     at = plan_publish(session, topic, len(session.message_properties), at)
     check_limits(session, first_byte, at)
     if at + TX_RESERVE > len(session.tx):
-        raise ValueError("tx: %d bytes needed" % (at + TX_RESERVE))
+        _raise_too_large("tx", at, session.tx, TX_RESERVE)
     if session._tx_end + at + TX_RESERVE > len(session.tx):
         return False
     at = write_publish_header(session, session.tx, session._tx_end, first_byte)
@@ -63,8 +63,15 @@ def publish_with_ack(session, topic, payload, first_byte):
     if size == -1 and session.overflow_policy:
         size = session.overflow_policy.add(topic, payload, first_byte)
     if size == -2:
-        raise ValueError("outbox smaller than the message")
+        size = MAX_HEADER + len(topic.name) + len(session.message_properties) + len(payload)
+        _raise_too_large("outbox", size, session.outbox.arena, 0)
     return size + 1
+
+
+def _raise_too_large(name, size, buffer, reserve):
+    from ..optional.argument_errors import size_error
+
+    raise size_error(name, size, len(buffer), size + reserve)
 
 
 def check_limits(session, first_byte, size):

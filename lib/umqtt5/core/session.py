@@ -75,8 +75,6 @@ if sys.implementation.name == "cpython":
 else:
     from sys import print_exception
 
-_CONNACK_OR_AUTH = b"\x20\xf0"  # first bytes of the packets that may come before or as CONNACK
-
 
 class Session:
     """State of the session of one client, and its buffers.
@@ -248,7 +246,7 @@ class Session:
             if reason == 1:
                 reason = handle_packet(self, self.packet, self.framer.first_byte)
             elif not reason:
-                if self.state == CONNECTED or self.framer.rx[0] in _CONNACK_OR_AUTH:
+                if self.state == CONNECTED or self.framer.rx[0] >> 4 in (2, 15):  # CONNACK or AUTH
                     break
                 reason = 0x82  # the other end does not speak MQTT, so do not wait for a complete packet
             if reason > 0 and not self._end(reason):

@@ -12,10 +12,12 @@ class Topic:
     """
 
     def __init__(self, name):
-        """Encode `name` (str, or UTF-8 bytes). Raises ValueError if it is not a topic name."""
-        self.name = encode_text(name)
-        if not self.name or b"+" in self.name or b"#" in self.name:
-            raise ValueError("not a topic name: %r" % name)  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]
+        """Encode `name` (str, or UTF-8 bytes). Raises ValueError, TypeError."""
+        self.name = encode_text(name, "topic")
+        if not self.name or b"+" in self.name or b"#" in self.name:  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]
+            from ..optional.argument_errors import topic_error
+
+            raise topic_error(name)
         self.alias = 0
         self.generation = 0
         self.publish_count = 0  # number of messages published to this topic
@@ -25,7 +27,7 @@ class Topic:
 
 def encode_filter(text):
     """Return a topic filter as bytes. Raises ValueError if it is not a topic filter (4.7.1, 4.8.2)."""
-    data = encode_text(text)
+    data = encode_text(text, "topic_filter")
     levels = data.split(b"/")
     if levels[0] == b"$share":
         # a share name and a filter [MQTT-4.8.2-1], [MQTT-4.8.2-2]
@@ -37,7 +39,9 @@ def encode_filter(text):
         if len(level) > 1 and (b"+" in level or b"#" in level):
             good = False
     if not good or b"#" in levels[:-1]:
-        raise ValueError("not a topic filter: %r" % text)
+        from ..optional.argument_errors import filter_error
+
+        raise filter_error(text)
     return data
 
 

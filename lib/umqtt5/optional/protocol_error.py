@@ -8,8 +8,8 @@ from ..core.states import CONNECTED, CONNECTING
 from ..core.wire import is_valid_utf8
 
 _NAMES = (
-    "packet type 0|CONNECT|CONNACK|PUBLISH|PUBACK|PUBREC|PUBREL|PUBCOMP|SUBSCRIBE|SUBACK|UNSUBSCRIBE|UNSUBACK|"
-    "PINGREQ|PINGRESP|DISCONNECT|AUTH"
+    "packet type 0|CONNECT|CONNACK|PUBLISH|PUBACK|PUBREC|PUBREL|PUBCOMP|SUBSCRIBE|SUBACK|UNSUBSCRIBE|"
+    "UNSUBACK|PINGREQ|PINGRESP|DISCONNECT|AUTH"
 )
 _FOR_SERVERS = 0x1502  # a bit for each packet type that only a client sends
 
@@ -25,6 +25,9 @@ _OTHER_PROTOCOLS = (
     (b"\x16\x03", "TLS", "pass ssl=, see umqtt5.tls.context; or is it the wrong port?"),
     (b"SSH-", "SSH", "wrong port?"),
     (b"220", "SMTP or FTP", "wrong port?"),
+    (b"* OK", "IMAP", "wrong port?"),
+    (b"+OK", "POP3", "wrong port?"),
+    (b"-ERR", "Redis", "wrong port?"),
     (b"AMQP", "AMQP", "wrong port? MQTT has 1883, or 8883 with TLS"),
 )
 _ENOUGH = 8  # bytes from which another protocol can be told
@@ -37,7 +40,7 @@ def explain(session, reason):
     are needed.
     """
     framer = session.framer
-    if session.state == CONNECTING and framer.rx[0] not in b"\x20\xf0":
+    if session.state == CONNECTING and (framer.rx[0] >> 4 not in (2, 15) or framer.rx[0] in b"*+-"):
         return _explain_other_protocol(framer, reason)
     kind = framer.first_byte >> 4
     size = framer.end - framer._at  # of a packet that is not consumed
@@ -58,7 +61,7 @@ def _explain_other_protocol(framer, reason):
     """Return the error for an answer that does not begin with CONNACK or AUTH."""
     have = framer._have
     # a packet that is complete was consumed; otherwise wait for enough bytes to recognize the protocol
-    if not framer._at and have < _ENOUGH:
+    if not framer._at and have < _ENOUGH and reason != 0x81:
         return None
     start = bytes(memoryview(framer.rx)[: min(have, 48)])
     for prefix, name, advice in _OTHER_PROTOCOLS:
@@ -75,8 +78,7 @@ def _explain_large_refusal(session, kind, size):
     """Return the error for a CONNACK or DISCONNECT larger than `rx`: its reason code comes first."""
     framer = session.framer
     at = framer.at + (kind == 2)
-    # A part of the reason string is useful, too. The packet is larger than the buffer, so more bytes follow.
-    if framer._have < min(at + 32, len(framer.rx)):
+    if framer._have <= at:
         return None
     code = framer.rx[at]
     if code < 0x80 and kind == 2:
@@ -113,7 +115,8 @@ def _refusal(code, detail, is_refusal):
 def _too_large(framer, kind, size):
     return MQTTError(
         0x95,
-        "%s of %d bytes from the broker: rx is %d, pass rx=%d or more. The broker has ignored our Maximum Packet Size"
+        "%s of %d bytes from the broker: rx is %d, pass rx=%d or more. "
+        "CONNECT told the broker this Maximum Packet Size"
         % (_NAMES.split("|")[kind], size, len(framer.rx), size),
     )
 
