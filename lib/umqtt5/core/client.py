@@ -20,15 +20,13 @@ from .session import Session
 from .states import CONNECTED, LINK_DOWN, LINK_UP, TICKS_MASK
 from .topics import Topic, encode_filter
 from .wire import BYTES as _BYTES
-from .wire import check_int, encode_text, prefix_u16_length
+from .wire import check_int, encode_text, prefix_u16_length, reject
 
 # Minimum room for received QoS 2 packet identifiers. mosquitto 2.0 ignores our Receive Maximum: by default it
 # has about 20 messages in flight, and it sends all stored messages at once when it resumes a session. If more
 # messages than this wait for PUBREL, the client ends the connection with 0x93, and the next connection
 # continues from there.
 _MIN_RECEIVED_IDS = const(64)
-
-_USUAL = const(0x20000000)  # sizes in bytes and times in ms are usually smaller
 
 
 class Client:
@@ -125,28 +123,12 @@ class Client:
         ssl=None,
         transport=None,
     ):
+        port = port or (8883 if ssl else 1883)
+        sizes = (port, timeout or -1, rx, tx, outbox, inflight, aliases, topic_alias_maximum, keep_alive)
+        host = _check_arguments(host, transport, sizes)
+        check_int("session_expiry", session_expiry, 0xFFFFFFFF)
         if transport is None:
             from ..tcp import connect as transport
-
-            if isinstance(host, str) and (":" in host or "/" in host or host.split() != [host]):
-                from ..optional.argument_errors import check_host
-
-                host = check_host(host)
-        elif not callable(transport):
-            raise TypeError("transport must be a function (host, port), such as umqtt5.tcp.connect")
-        port = port or (8883 if ssl else 1883)
-        _check_numbers(
-            port,
-            1 if isinstance(timeout, dict) else timeout,
-            rx,
-            tx,
-            outbox,
-            inflight,
-            aliases,
-            topic_alias_maximum,
-            keep_alive,
-            session_expiry if session_expiry != 0xFFFFFFFF else 0,  # a usual value: the session never expires
-        )
         if ssl:
             from ..tls import wrap
 
@@ -257,15 +239,13 @@ class Client:
         check_int("qos", qos, 2)
         check_int("retain_handling", retain_handling, 2)
         if handler is None and not ack:
-            handler = _ignore
+            handler = len  # it does nothing
         if not callable(handler):
-            raise TypeError("handler must be a function (message), or None to ignore the messages")
+            reject("callable", "handler", handler)
         if no_local and data.startswith(b"$share/"):  # [MQTT-3.8.3-4]
             raise ValueError("shared subscriptions do not allow no_local")
         if len(data) + 24 > len(self.session.tx):
-            from ..optional.argument_errors import size_error
-
-            raise size_error("tx", len(data) + 13, len(self.session.tx), len(data) + 24)
+            reject("size", "tx", len(data) + 13, self.session.tx, 11)
         if ack:
             from ..optional.manual_ack import attach
 
@@ -311,7 +291,7 @@ class Client:
         if not isinstance(payload, _BYTES):
             payload = _to_bytes(payload)
         if not isinstance(properties, _BYTES):
-            raise TypeError("properties must be bytes, see umqtt5.properties.pack")
+            reject("properties", "properties", properties)
         self.session.message_properties = properties
         if qos:
             check_int("qos", qos, 2)
@@ -441,6 +421,21 @@ class Client:
         return max(0, self._idle - ((self._ticks_ms() - self._idle_since) & TICKS_MASK))
 
 
+def _check_arguments(host, transport, sizes):
+    """Check arguments of `Client`; returns the host. Raises TypeError, ValueError."""
+    is_odd = not callable(transport)
+    if transport is None:
+        is_odd = isinstance(host, str) and (":" in host or "/" in host or host.split() != [host])
+    for n in sizes:
+        if not isinstance(n, dict) and (not isinstance(n, int) or not 0 <= n < 65536):
+            is_odd = True
+    if is_odd:  # wrong, or just unusual
+        from ..optional.argument_errors import check_arguments
+
+        host = check_arguments(host, transport, sizes)
+    return host
+
+
 def _load_features(session, topic_alias_maximum, properties, strict, when_full):
     """Load the optional features of a session that the arguments ask for."""
     if topic_alias_maximum:
@@ -461,29 +456,10 @@ def _load_features(session, topic_alias_maximum, properties, strict, when_full):
         attach(session, when_full)
 
 
-def _ignore(message):
-    """Handler of a subscription without a handler."""
-
-
 def _to_bytes(payload, name="payload"):
     """Return a payload or password as bytes; a str becomes UTF-8. `name` is the argument, for the error."""
     if isinstance(payload, str):
         return payload.encode()
     if isinstance(payload, _BYTES):
         return bytes(payload)
-    from ..optional.argument_errors import payload_error
-
-    raise payload_error(name, payload)
-
-
-def _check_numbers(*numbers):
-    """Check the port, the timeout, and the sizes that `Client` got. Raises TypeError, ValueError."""
-    for n in numbers:
-        if not isinstance(n, int) or not 0 <= n < _USUAL:
-            break
-    else:
-        if numbers[0] < 65536 and numbers[1]:
-            return
-    from ..optional.argument_errors import check_numbers  # they are wrong, or just unusual
-
-    check_numbers(*numbers)
+    reject("payload", name, payload)

@@ -14,12 +14,9 @@ from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 
 if sys.implementation.name == "cpython":
     from ..cpython.compat import poll, sleep_ms, ticks_ms
-    from ..cpython.link_error import add_address
 else:
     from select import poll
     from time import sleep_ms, ticks_ms
-
-    from .errors import add_address
 
 _POLLIN = const(1)  # as in `select`
 _POLLOUT = const(4)
@@ -199,7 +196,13 @@ def on_link_lost(client, error):
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error
-    error = add_address(old or error, client.host, client.port, 3 if uptime_ms else client._link)
+    client.error = old or error
+    try:
+        from ..optional.link_error import add_address
+
+        add_address(client, 3 if uptime_ms else client._link)
+    except MemoryError:
+        pass  # the error has no address
     # If the connection ended because the broker exceeded our Receive Maximum (0x93), it still made progress,
     # so the bound is reset as well: see `client._MIN_RECEIVED_IDS`.
     if uptime_ms > _STABLE or (old and old.code == 0x93 and not old.from_broker):
@@ -209,7 +212,6 @@ def on_link_lost(client, error):
         client.stream.close()
         client.stream = None
     session.connection_lost()
-    client.error = error
     client.has_permanent_error = not uptime_ms and getattr(client.error, "is_permanent", False)
     delay = min(client.max_reconnect_delay, _FIRST_DELAY << client._failures)
     delay = (delay + (getrandbits(15) * delay >> 14)) // 3

@@ -1,27 +1,27 @@
-"""Errors with a text for people: MQTTError, LinkError; CatchErrors, a `with` block that allocates nothing.
+"""MQTTError with its reason code, permanent or not; CatchErrors, a `with` block that allocates nothing.
 
-The texts are in `optional.error_texts`, which is loaded when an error is printed.
+The text of an error is in `optional.error_texts`, which is loaded when the error is printed.
 """
 
 # reason codes of permanent refusals, which retrying cannot fix: docs/errors.md lists all codes of CONNACK
 _PERMANENT = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x90\x95\x99\x9a\x9b\x9d"
 
 
-def _describe(error, has_name=False):
+def describe(error, has_name=False):
     """Return the text of an error, with the name of its class if `has_name` is true."""
     try:
-        from ..optional.error_texts import describe
+        from ..optional.error_texts import error_text
 
-        return describe(error, has_name)
+        return error_text(error, has_name)
     except Exception:
         # There is no memory to load or build the text. MicroPython prints any object that is returned here,
         # and returning this one allocates nothing.
         return error.args
 
 
-def _describe_with_name(error):
+def describe_with_name(error):
     """Return the text of an error for a traceback. MicroPython prints only this text, no class name."""
-    return _describe(error, True)
+    return describe(error, True)
 
 
 class MQTTError(Exception):
@@ -50,40 +50,8 @@ class MQTTError(Exception):
         """True if the broker has refused the connection for a reason that a retry cannot change."""
         return self.is_refusal and self.code in _PERMANENT
 
-    __str__ = _describe
-    __repr__ = _describe_with_name
-
-
-class LinkError(OSError):
-    """An OSError that has ended a connection; its text contains words and the address of the broker.
-
-    `errno` and `args` are those of the original error. `phase` is the progress of the connection: 0 name
-    lookup, 1 opening the stream, 2 CONNECT is sent, 3 connected.
-    """
-
-    is_permanent = False
-    host = port = None
-    phase = 0
-
-    __str__ = _describe
-    __repr__ = _describe_with_name
-
-
-def add_address(error, host, port, phase):
-    """Return `error` with the broker's address; a plain OSError becomes a LinkError.
-
-    The error of a user's class is returned unchanged, and so is any error if there is no memory.
-    """
-    try:
-        if type(error) is OSError:
-            error = LinkError(*error.args)
-        if isinstance(error, (MQTTError, LinkError)):
-            error.host = host
-            error.port = port
-            error.phase = phase
-    except MemoryError:
-        pass
-    return error
+    __str__ = describe
+    __repr__ = describe_with_name
 
 
 class CatchErrors:

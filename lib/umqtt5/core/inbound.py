@@ -9,6 +9,7 @@ from micropython import const
 from .errors import MQTTError
 from .outbox import ENDED, RELEASED, SENT
 from .states import (
+    CLOSING,
     CONNECTED,
     CONNECTING,
     MAXIMUM_PACKET_SIZE,
@@ -95,11 +96,12 @@ def _handle_connack(session, packet):
 
 def _close_by_broker(session):
     """End the session, because the broker has ended or refused the connection. Nothing more is written."""
-    error = MQTTError(session.packet.reason, session.packet.property(0x1F) or "")
+    error = session.error = MQTTError(session.packet.reason, session.packet.property(0x1F) or "")
     error.from_broker = True
     error.is_refusal = session.state == CONNECTING
     error.server_reference = session.packet.property(0x1C)
-    session.close_by_broker(error)
+    session.connection_lost()
+    session.state = CLOSING
 
 
 def resolve_topic(session, packet):

@@ -15,7 +15,7 @@ from .states import (
     TOPIC_ALIAS_MAXIMUM,
     TX_RESERVE,
 )
-from .wire import put_u16, put_varint, varint_size
+from .wire import put_u16, put_varint, reject, varint_size
 
 
 def init_outbound(session, aliases):
@@ -42,7 +42,7 @@ def publish_at_qos_0(session, topic, payload, first_byte):
     at = plan_publish(session, topic, len(session.message_properties), at)
     check_limits(session, first_byte, at)
     if at + TX_RESERVE > len(session.tx):
-        _raise_too_large("tx", at, session.tx, TX_RESERVE)
+        reject("size", "tx", at, session.tx, TX_RESERVE)
     if session._tx_end + at + TX_RESERVE > len(session.tx):
         return False
     at = write_publish_header(session, session.tx, session._tx_end, first_byte)
@@ -64,14 +64,8 @@ def publish_with_ack(session, topic, payload, first_byte):
         size = session.overflow_policy.add(topic, payload, first_byte)
     if size == -2:
         size = MAX_HEADER + len(topic.name) + len(session.message_properties) + len(payload)
-        _raise_too_large("outbox", size, session.outbox.arena, 0)
+        reject("size", "outbox", size, session.outbox.arena, 0)
     return size + 1
-
-
-def _raise_too_large(name, size, buffer, reserve):
-    from ..optional.argument_errors import size_error
-
-    raise size_error(name, size, len(buffer), size + reserve)
 
 
 def check_limits(session, first_byte, size):

@@ -68,7 +68,7 @@ from .states import (
 )
 from .subscriptions import Subscriptions, send_subscriptions
 from .timers import check_wait, ping_if_idle
-from .wire import put_u16
+from .wire import put_u16, reject
 
 if sys.implementation.name == "cpython":
     from ..cpython.compat import print_exception
@@ -107,7 +107,7 @@ class Session:
 
     def __init__(self, client_id, rx, tx, outbox, inflight, aliases, keep_alive, timeout):
         if not 0 < inflight < 32768 or not 0 <= keep_alive < 65536 or min(rx, tx) < 64:
-            raise ValueError("inflight must be 1 to 32767, keep_alive 0 to 65535, rx and tx at least 64")
+            reject("sizes", "", rx, tx, inflight, keep_alive)
         self.client_id = client_id
         self.keep_alive = keep_alive
         self.session_expiry = 0  # seconds
@@ -193,31 +193,19 @@ class Session:
             self.generation += 1
             self.state = CLOSING
 
-    def close_by_broker(self, error):
-        """End the connection because the broker has ended or refused it. Nothing more is written."""
-        self.connection_lost()
-        self.state = CLOSING
-        self.error = error
-
     def _end(self, reason):
-        """End the connection because of a packet that the broker has sent. `reason` is the reason code.
+        """End the connection because of the packet that `framer` has examined; `reason` is the reason code.
 
         Returns False if the decision needs more bytes of this packet.
         """
         try:
-            from ..optional.protocol_error import explain
+            from ..optional.protocol_error import end_session
 
-            error = explain(self, reason)
+            return end_session(self, reason)
         except MemoryError:
-            error = MQTTError(reason)
-        if not error:
-            return False
-        if error.from_broker:
-            self.close_by_broker(error)
-        else:
-            self.error = error
+            self.error = MQTTError(reason)
             self.close(reason)
-        return True
+            return True
 
     def _report_error(self, error):
         """Report an exception that a handler or a callback of the user has raised."""

@@ -1,6 +1,6 @@
 """Topic names and topic filters: check and encode them, match a topic against a filter (section 4.7)."""
 
-from .wire import encode_text
+from .wire import encode_text, reject
 
 
 class Topic:
@@ -15,9 +15,7 @@ class Topic:
         """Encode `name` (str, or UTF-8 bytes). Raises ValueError, TypeError."""
         self.name = encode_text(name, "topic")
         if not self.name or b"+" in self.name or b"#" in self.name:  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]
-            from ..optional.argument_errors import topic_error
-
-            raise topic_error(name)
+            reject("topic", "topic", name)
         self.alias = 0
         self.generation = 0
         self.publish_count = 0  # number of messages published to this topic
@@ -39,9 +37,7 @@ def encode_filter(text):
         if len(level) > 1 and (b"+" in level or b"#" in level):
             good = False
     if not good or b"#" in levels[:-1]:
-        from ..optional.argument_errors import filter_error
-
-        raise filter_error(text)
+        reject("filter", "topic_filter", text)
     return data
 
 

@@ -59,7 +59,7 @@ def prefix_u16_length(data):
     Raises ValueError above 65535 bytes.
     """
     if len(data) > 65535:
-        raise ValueError("%d bytes of text or data exceed the maximum of 65535" % len(data))
+        reject("length", "text", data)
     return bytes((len(data) >> 8, len(data) & 0xFF)) + data
 
 
@@ -94,15 +94,18 @@ def encode_text(text, name="text"):
     """
     data = text.encode() if isinstance(text, str) else text
     if not isinstance(data, BYTES) or len(data) > 65535 or not is_valid_utf8(data, 0, len(data)):
-        from ..optional.argument_errors import text_error
-
-        raise text_error(name, text)
+        reject("text", name, text)
     return bytes(data)
 
 
-def check_int(name, value, high, low=0):
-    """Raise TypeError or ValueError unless the argument `name` is an int from `low` to `high`."""
-    if not isinstance(value, int) or not low <= value <= high:
-        from ..optional.argument_errors import int_error
+def check_int(name, value, high):
+    """Raise TypeError or ValueError unless the argument `name` is an int from 0 to `high`."""
+    if not isinstance(value, int) or not 0 <= value <= high:
+        reject("int", name, value, high)
 
-        raise int_error(name, value, low, high)
+
+def reject(*args):
+    """Raise the error for a wrong argument: see `optional.argument_errors.make_error`."""
+    from ..optional.argument_errors import make_error
+
+    raise make_error(*args)

@@ -1,23 +1,17 @@
-"""The text of network errors on CPython, where an OSError keeps its class: see `core.errors.LinkError`."""
+"""The text of network errors on CPython: see `optional.link_error`."""
 
-from ..core.errors import LinkError, MQTTError
-from ..optional.error_texts import describe_os_error
+from ..optional.error_texts import os_error_text
 
-_OWN = (MQTTError, LinkError)  # classes whose text is built when they are printed
+_MODULES = ("builtins", "socket", "ssl", "umqtt5.optional.permanent_error")
 
 
-def add_address(error, host, port, phase):
-    """Add the broker's address to an error; an error of Python's own also gets the text of a LinkError.
-
-    The error of a user's class is returned unchanged.
-    """
-    if isinstance(error, _OWN):
-        error.host, error.port, error.phase = host, port, phase
-    elif isinstance(error, OSError) and type(error).__module__ in ("builtins", "socket", "ssl"):
-        text = describe_os_error(error, host, port, phase)
-        if error.errno is None:
-            error.args = (text,)
-        else:
-            error.args = (error.errno, text)
-            error.strerror = text
-    return error
+def add_text(error, host, port, phase):
+    """Give an OSError of Python or this library the text of a LinkError; a user's class is left unchanged."""
+    if type(error).__module__ not in _MODULES:
+        return
+    text = os_error_text(error, host, port, phase)
+    if error.errno is None:
+        error.args = (text,)
+    else:
+        error.args = (error.errno, text)
+        error.strerror = text

@@ -1,26 +1,28 @@
 """Errors for wrong arguments: which argument, its value, and what to pass instead.
 
-The client loads this module when an argument looks wrong. Functions called `..._error` return the exception,
-functions called `check_...` raise it.
+The client loads this module when an argument looks wrong.
 """
 
-from ..core.wire import BYTES as _BYTES
-from ..core.wire import check_int
+import sys
 
-_SIZES = ("rx", "tx", "outbox", "inflight", "aliases", "topic_alias_maximum", "keep_alive", "session_expiry")
+from ..core.wire import BYTES as _BYTES
+
+_SIZES = ("port", "timeout", "rx", "tx", "outbox", "inflight", "aliases", "topic_alias_maximum", "keep_alive")
+_MAX_SIZE = 0x0FFFFFFF
+_MAX_TIMEOUT = 0x1FFFFFFF  # ms, half of the range of the ticks
 # smallest and largest value of each argument in `_SIZES`
 _LIMITS = (
-    (64, 0x0FFFFFFF),
-    (64, 0x0FFFFFFF),
-    (0, 0x0FFFFFFF),
+    (1, 65535),
+    (1, _MAX_TIMEOUT),
+    (64, _MAX_SIZE),
+    (64, _MAX_SIZE),
+    (0, _MAX_SIZE),
     (1, 32767),
     (0, 65535),
     (0, 65535),
     (0, 65535),
-    (0, 0xFFFFFFFF),
 )
 _UNITS = {"keep_alive": " seconds", "session_expiry": " seconds", "delay": " seconds"}
-_MAX_TIMEOUT = 0x1FFFFFFF  # ms, half of the range of the ticks
 
 
 def _show(value):
@@ -29,10 +31,32 @@ def _show(value):
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def int_error(name, value, low, high):
+def make_error(kind, name, *args):
+    """Return the error for the argument `name`; `kind` selects one of the functions below."""
+    return {
+        "int": _int_error,
+        "text": _text_error,
+        "length": _length_error,
+        "topic": _topic_error,
+        "filter": _filter_error,
+        "payload": _payload_error,
+        "callable": _callable_error,
+        "size": _size_error,
+        "sizes": _sizes_error,
+        "properties": _properties_error,
+    }[kind](name, *args)
+
+
+def _int_error(name, value, high, low=0):
     """Return the error for an argument that must be an int from `low` to `high`."""
-    unit = " ms" if name.startswith("timeout") else _UNITS.get(name, "")
-    text = "%s must be an int from %d to %d%s, not %s" % (name, low, high, unit, _show(value))
+    unit = _UNITS.get(name, "")
+    shown = _show(value)
+    if name.startswith("timeout"):
+        low = 1
+        unit = " ms"
+        if value == -1:  # the caller passes -1 for 0
+            shown = "0"
+    text = "%s must be an int from %d to %d%s, not %s" % (name, low, high, unit, shown)
     if isinstance(value, int):
         return ValueError(text)
     if isinstance(value, (str, float)):
@@ -45,13 +69,24 @@ def int_error(name, value, low, high):
     return TypeError(text)
 
 
-def check_numbers(port, timeout, *sizes):
-    """Check the numbers that `Client` got: `sizes` in the order of `_SIZES`. Raises TypeError, ValueError."""
-    check_int("port", port, 65535, 1)
-    check_int("timeout", timeout, _MAX_TIMEOUT, 1)
+def check_arguments(host, transport, sizes):
+    """Check arguments of `Client`; returns the host. `sizes` is in the order of `_SIZES`.
+
+    The host is checked only for TCP, that is without another transport. Raises TypeError, ValueError.
+    """
+    if transport is not None and not callable(transport):
+        raise _callable_error("transport", transport)
     for i in range(len(sizes)):
-        low, high = _LIMITS[i]
-        check_int(_SIZES[i], sizes[i], high, low)
+        if not isinstance(sizes[i], dict):
+            low, high = _LIMITS[i]
+            if not isinstance(sizes[i], int) or not low <= sizes[i] <= high:
+                raise _int_error(_SIZES[i], sizes[i], high, low)
+    if transport is None and isinstance(host, str):
+        host = check_host(host)
+    # All of them are valid, only unusual: unload this module, which is not needed any more.
+    if sys.modules.pop(__name__, None):
+        del sys.modules["umqtt5.optional"].argument_errors
+    return host
 
 
 def check_host(host):
@@ -101,18 +136,25 @@ def _split_port(host):
     return name, port
 
 
-def check_callable(name, value):
-    """Raise TypeError unless `value` can be called."""
-    if not callable(value):
-        raise TypeError("%s must be a function, not %s" % (name, _show(value)))
+def _callable_error(name, value):
+    """Return the error for a handler or a transport that cannot be called."""
+    text = "a function (message), or None to ignore the messages"
+    if name == "transport":
+        text = "a function (host, port), such as umqtt5.tcp.connect"
+    return TypeError("%s must be %s, not %s" % (name, text, _show(value)))
 
 
-def text_error(name, value):
+def _length_error(name, value):
+    """Return the error for text or data that is too long for its length field of two bytes."""
+    return ValueError("%s has %d bytes, the maximum is 65535" % (name, len(value)))
+
+
+def _text_error(name, value):
     """Return the error for an argument that must be text: str, or bytes in UTF-8."""
     if isinstance(value, str) or isinstance(value, _BYTES):
         size = len(value.encode()) if isinstance(value, str) else len(value)
         if size > 65535:
-            return ValueError("%s has %d bytes, the maximum is 65535" % (name, size))
+            return _length_error(name, value.encode() if isinstance(value, str) else value)
         text = "%s must be UTF-8 without U+0000, not %s" % (name, _show(value))
         if not isinstance(value, str):
             text += ": pass %s=binascii.hexlify(...)" % name
@@ -126,24 +168,24 @@ def text_error(name, value):
     return TypeError(text)
 
 
-def topic_error(name):
+def _topic_error(name, value):
     """Return the error for a topic name that `publish` and `will` must not use."""
-    if not name:
+    if not value:
         return ValueError("topic must not be empty")
-    return ValueError("topic must not contain + or #, which are for topic filters: %s" % _show(name))
+    return ValueError("topic must not contain + or #, which are for topic filters: %s" % _show(value))
 
 
-def filter_error(text):
+def _filter_error(name, value):
     """Return the error for a topic filter that is not valid."""
-    if not text:
+    if not value:
         return ValueError("topic_filter must not be empty")
     return ValueError(
         "topic_filter is not valid: %s. + and # are whole levels, # is the last level; "
-        "a shared subscription is $share/GROUP/FILTER" % _show(text)
+        "a shared subscription is $share/GROUP/FILTER" % _show(value)
     )
 
 
-def payload_error(name, value):
+def _payload_error(name, value):
     """Return the error for a payload or password that is neither str nor bytes."""
     text = "%s must be bytes or str, not %s" % (name, _show(value))
     if isinstance(value, (dict, list, tuple)):
@@ -156,6 +198,22 @@ def payload_error(name, value):
     return TypeError(text)
 
 
-def size_error(name, size, limit, needed):
-    """Return the error for a packet of `size` bytes that does not fit in the buffer `name` of `Client`."""
-    return ValueError("packet of %d bytes: %s is %d, pass %s=%d or more" % (size, name, limit, name, needed))
+def _size_error(name, size, buffer, reserve):
+    """Return the error for a packet of `size` bytes that never fits in the buffer `name` of `Client`."""
+    text = "packet of %d bytes: %s is %d, pass %s=%d or more"
+    return ValueError(text % (size, name, len(buffer), name, size + reserve))
+
+
+def _sizes_error(name, rx, tx, inflight, keep_alive):
+    """Return the error for the first of these arguments of `Client` that is out of range."""
+    values = {"rx": rx, "tx": tx, "inflight": inflight, "keep_alive": keep_alive}
+    for i in range(len(_SIZES)):
+        name = _SIZES[i]
+        low, high = _LIMITS[i]
+        if name in values and not low <= values[name] <= high:
+            return _int_error(name, values[name], high, low)
+
+
+def _properties_error(name, value):
+    """Return the error for properties that are not bytes."""
+    return TypeError("properties must be bytes, see umqtt5.properties.pack, not %s" % _show(value))

@@ -30,7 +30,7 @@ class BrokerFailover:
             _raise_host_error(host)
         if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
             _raise_host_error(pair)
-        check_int("port", pair[1], 65535, 1)
+        check_int("port", pair[1], 65535)
         return pair
 
     def _choose_next(self, client, uptime_ms):

@@ -80,17 +80,17 @@ _REFUSAL_ADVICE = {
 }
 
 
-def describe(error, has_name):
+def error_text(error, has_name):
     """Return the text of an MQTTError or a LinkError, with the name of its class if `has_name` is true."""
     if not isinstance(error, OSError):
-        return ("MQTTError: " if has_name else "") + _describe_mqtt_error(error)
-    text = describe_os_error(error, error.host, error.port, error.phase)
+        return ("MQTTError: " if has_name else "") + _mqtt_error_text(error)
+    text = os_error_text(error, error.host, error.port, error.phase)
     if isinstance(error.errno, int):
         text = "[Errno %d] %s" % (error.errno, text)
     return "OSError: " + text if has_name else text
 
 
-def _describe_mqtt_error(error):
+def _mqtt_error_text(error):
     from ..reason_codes import reason_name
 
     text = reason_name(error.code)
@@ -105,7 +105,7 @@ def _describe_mqtt_error(error):
     return _finish(text, error.is_permanent, advice)
 
 
-def describe_os_error(error, host, port, phase):
+def os_error_text(error, host, port, phase):
     """Return the text of a network error: the address, words, and what to do. `phase` as in LinkError."""
     number = error.args[0] if error.args else None
     words = error.args[1] if len(error.args) > 1 else ""

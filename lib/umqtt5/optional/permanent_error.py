@@ -1,9 +1,7 @@
 """Permanent error of a transport: retrying cannot fix it, for example a wrong certificate."""
 
-from ..core.errors import LinkError
 
-
-class PermanentError(LinkError):
+class PermanentError(OSError):
     """An OSError that retrying cannot fix, such as a wrong certificate or a path that the broker refuses.
 
     If a try to connect fails with an error whose attribute `is_permanent` is True, the client waits 10 to 18

@@ -4,7 +4,7 @@ The session loads this module when such an error ends the connection.
 """
 
 from ..core.errors import MQTTError
-from ..core.states import CONNECTED, CONNECTING
+from ..core.states import CLOSING, CONNECTED, CONNECTING
 from ..core.wire import is_valid_utf8
 
 _NAMES = (
@@ -33,12 +33,25 @@ _OTHER_PROTOCOLS = (
 _ENOUGH = 8  # bytes from which another protocol can be told
 
 
-def explain(session, reason):
-    """Return the MQTTError for a packet that ends the connection; `reason` is our reason code.
+def end_session(session, reason):
+    """End a session because of the packet that its framer has examined last; `reason` is our reason code.
 
-    The packet is the one that `session.framer` has examined last. Returns None if more bytes of the packet
-    are needed.
+    Returns False if more bytes of the packet are needed.
     """
+    error = _explain(session, reason)
+    if not error:
+        return False
+    if error.from_broker:
+        session.connection_lost()  # the broker ends the connection, so nothing more is written
+        session.state = CLOSING
+    else:
+        session.close(reason)
+    session.error = error
+    return True
+
+
+def _explain(session, reason):
+    """Return the MQTTError, or None if more bytes are needed."""
     framer = session.framer
     if session.state == CONNECTING and (framer.rx[0] >> 4 not in (2, 15) or framer.rx[0] in b"*+-"):
         return _explain_other_protocol(framer, reason)

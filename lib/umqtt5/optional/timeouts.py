@@ -23,6 +23,6 @@ def attach(session, timeouts):
     for name in timeouts:
         if name != "connect" and name not in _NAMES:
             raise ValueError("timeout: %s is not one of connect, %s" % (name, ", ".join(_NAMES)))
-        check_int("timeout: " + name, timeouts[name], _MAX_TIMEOUT, 1)
+        check_int("timeout: " + name, timeouts[name] or -1, _MAX_TIMEOUT)
     session.timeouts = [timeouts.get(name, _DEFAULT) for name in _NAMES]
     return timeouts.get("connect", _DEFAULT)
