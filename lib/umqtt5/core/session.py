@@ -234,7 +234,7 @@ class Session:
             if reason == 1:
                 reason = handle_packet(self, self.packet, self.framer.first_byte)
             elif not reason:
-                if self.state == CONNECTED or self.framer.rx[0] >> 4 in (2, 15):  # CONNACK or AUTH
+                if self.state == CONNECTED or self.framer.rx[0] in b"\x20\xf0":  # CONNACK, AUTH
                     break
                 reason = 0x82  # the other end does not speak MQTT, so do not wait for a complete packet
             if reason > 0 and not self._end(reason):

@@ -163,7 +163,7 @@ def _text_error(name, value):
     if value is None:
         if name == "client_id":
             text += ': pass "" and the broker chooses one'
-    elif isinstance(value, (int, float)):
+    elif isinstance(value, (bool, int, float)):
         text += ": use str(%s)" % _show(value)
     return TypeError(text)
 
@@ -194,7 +194,7 @@ def _payload_error(name, value):
         if name == "payload":
             text += ': use b"" for an empty payload'
     else:
-        text += ": use str(%s)" % (_show(value) if isinstance(value, (int, float)) else name)
+        text += ": use str(%s)" % (_show(value) if isinstance(value, (bool, int, float)) else name)
     return TypeError(text)
 
 

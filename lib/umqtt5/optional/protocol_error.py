@@ -45,7 +45,7 @@ def end_session(session, reason):
         session.connection_lost()  # the broker ends the connection, so nothing more is written
         session.state = CLOSING
     else:
-        session.close(reason)
+        session.close(error.code)
     session.error = error
     return True
 
@@ -53,8 +53,11 @@ def end_session(session, reason):
 def _explain(session, reason):
     """Return the MQTTError, or None if more bytes are needed."""
     framer = session.framer
-    if session.state == CONNECTING and (framer.rx[0] >> 4 not in (2, 15) or framer.rx[0] in b"*+-"):
-        return _explain_other_protocol(framer, reason)
+    if session.state == CONNECTING and framer.rx[0] not in b"\x20\xf0":
+        # a packet that is complete was consumed; otherwise wait for enough bytes to recognize the protocol
+        if not framer._at and framer._have < _ENOUGH and reason != 0x81:
+            return None
+        return _explain_other_protocol(framer, 0x81 if framer.rx[0] >> 4 in (2, 15) else reason)
     kind = framer.first_byte >> 4
     size = framer.end - framer._at  # of a packet that is not consumed
     if reason == 0x95 and size > len(framer.rx):
@@ -72,18 +75,15 @@ def _explain(session, reason):
 
 def _explain_other_protocol(framer, reason):
     """Return the error for an answer that does not begin with CONNACK or AUTH."""
-    have = framer._have
-    # a packet that is complete was consumed; otherwise wait for enough bytes to recognize the protocol
-    if not framer._at and have < _ENOUGH and reason != 0x81:
-        return None
-    start = bytes(memoryview(framer.rx)[: min(have, 48)])
+    start = bytes(memoryview(framer.rx)[: min(framer._have, 48)])
     for prefix, name, advice in _OTHER_PROTOCOLS:
         if start.startswith(prefix):
             shown = "" if name == "TLS" else " " + repr(start.split(b"\r")[0].split(b"\n")[0])[1:]
             return MQTTError(reason, "the other end speaks %s, not MQTT:%s %s" % (name, shown, advice))
     kind = framer.first_byte >> 4
     if framer._at and kind:
-        return MQTTError(reason, "%s instead of CONNACK" % _NAMES.split("|")[kind])
+        text = "%s with reserved flags" if kind in (2, 15) else "%s instead of CONNACK"
+        return MQTTError(reason, text % _NAMES.split("|")[kind])
     return MQTTError(reason, "the other end does not speak MQTT, its answer begins with %s" % repr(start)[1:])
 
 
