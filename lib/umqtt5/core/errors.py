@@ -38,6 +38,7 @@ class MQTTError(Exception):
     from_broker = False  # whether the error is from the broker's CONNACK or DISCONNECT
     is_refusal = False  # whether it is from the CONNACK
     host = port = None  # address of the broker if the error has ended a connection
+    phase: int  # see `link_error.LinkError`
     server_reference = None  # the broker's Server Reference (str), or None: see `server_reference`
 
     def __init__(self, code, detail=""):

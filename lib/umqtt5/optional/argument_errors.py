@@ -5,7 +5,7 @@ The client loads this module when an argument looks wrong.
 
 import sys
 
-from ..core.wire import BYTES as _BYTES
+_BYTES = (bytes, bytearray, memoryview)
 
 _SIZES = ("port", "timeout", "rx", "tx", "outbox", "inflight", "aliases", "topic_alias_maximum", "keep_alive")
 _MAX_SIZE = 0x0FFFFFFF
@@ -33,7 +33,7 @@ def _show(value):
 
 def make_error(kind, name, *args):
     """Return the error for the argument `name`; `kind` selects one of the functions below."""
-    return {
+    errors: dict = {
         "int": _int_error,
         "text": _text_error,
         "length": _length_error,
@@ -44,7 +44,8 @@ def make_error(kind, name, *args):
         "size": _size_error,
         "sizes": _sizes_error,
         "properties": _properties_error,
-    }[kind](name, *args)
+    }
+    return errors[kind](name, *args)
 
 
 def _int_error(name, value, high, low=0):

@@ -82,7 +82,7 @@ _REFUSAL_ADVICE = {
 
 def error_text(error, has_name):
     """Return the text of an MQTTError or a LinkError, with the name of its class if `has_name` is true."""
-    if not isinstance(error, OSError):
+    if hasattr(error, "code"):
         return ("MQTTError: " if has_name else "") + _mqtt_error_text(error)
     text = os_error_text(error, error.host, error.port, error.phase)
     if isinstance(error.errno, int):

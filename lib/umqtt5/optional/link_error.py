@@ -16,6 +16,11 @@ class LinkError(OSError):
     was a PermanentError. The text is built when it is printed.
     """
 
+    host: object
+    port: object
+    phase: int
+    is_permanent: bool
+
     __str__ = describe
     __repr__ = describe_with_name
 
