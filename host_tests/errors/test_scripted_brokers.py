@@ -64,11 +64,11 @@ def test_a_broker_for_mqtt_3_1_1_is_recognized(return_code: int, code: int, inte
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html></html>", "speaks HTTP, not MQTT"),
-        (b"\x15\x03\x01\x00\x02\x02\x46", "speaks TLS, not MQTT: pass ssl="),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "speaks SSH, not MQTT"),
-        (b"220 ready\r\n", "speaks SMTP or FTP, not MQTT"),
-        (b"<html>login</html>", "speaks HTML, not MQTT"),
+        (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html></html>", "the other end speaks HTTP"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "the other end speaks TLS, not MQTT. Pass ssl="),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the other end speaks SSH"),
+        (b"220 ready\r\n", "the other end speaks SMTP or FTP"),
+        (b"<html>login</html>", "the other end speaks HTML"),
         (b"\x01\x02\x03\x04\x05\x06\x07\x08", "does not speak MQTT"),
     ],
     ids=["http", "tls", "ssh", "smtp", "html", "unknown"],

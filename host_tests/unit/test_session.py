@@ -78,9 +78,7 @@ def test_a_refused_connect_reports_reason_code_and_reason_string():
     assert out == b""  # the broker closes the connection, so nothing is sent
     assert peer.session.error.code == 0x86
     assert peer.session.error.detail == "who"
-    assert str(peer.session.error) == (
-        "Bad User Name or Password (0x86): who; permanent: retrying cannot fix it. Check user and password."
-    )
+    assert str(peer.session.error) == "Bad User Name or Password (0x86): who"
 
 
 def test_any_other_packet_before_connack_ends_with_0x82():  # [MQTT-3.2.0-1]

@@ -56,7 +56,8 @@ _ADVICE = {
 }
 _LOOKUP_ADVICE = "Is the name right, and is the device in the network (Wi-Fi)? An IP address needs no lookup."
 _NO_CONNACK_ADVICE = (
-    "Is it the port of an MQTT 5 broker? A port for TLS (8883) needs ssl=, another port must not have it."
+    "Is it the port of an MQTT broker, and does the broker speak MQTT 5, not only 3.1.1? "
+    "A port for TLS (8883) needs ssl=, another port must not have it."
 )
 
 # what to do, by the reason code of a CONNACK
@@ -94,15 +95,14 @@ def _mqtt_error_text(error):
     from ..reason_codes import reason_name
 
     text = reason_name(error.code)
-    address = _address(error.host, error.port)
-    if address:
-        text += " from " + address
     if error.detail:
         text += ": " + _printable(error.detail)
     if error.server_reference:
         text += "; server reference: " + _printable(error.server_reference)
+    if error.host is None:  # the error of a call, such as `publish`
+        return text
     advice = _REFUSAL_ADVICE.get(error.code) if error.is_refusal else None
-    return _finish(text, error.is_permanent, advice)
+    return _address(error.host, error.port) + _finish(text, error.is_permanent, advice)
 
 
 def os_error_text(error, host, port, phase):
@@ -131,11 +131,7 @@ def os_error_text(error, host, port, phase):
         words = _WORDS.get(name) or name
     if not words:
         words = number if isinstance(number, str) else "error"
-    address = _address(host, port)
-    text = _printable(words)
-    if address:
-        text = address + ": " + text
-    return _finish(text, getattr(error, "is_permanent", False), advice)
+    return _address(host, port) + _finish(_printable(words), getattr(error, "is_permanent", False), advice)
 
 
 def _is_lookup_error(error, number):
@@ -147,10 +143,10 @@ def _is_lookup_error(error, number):
 
 
 def _address(host, port):
-    """Return "host:port", "" if there is no host: a serial line."""
+    """Return "host:port: ", "" if there is no host: a serial line."""
     if not isinstance(host, str) or not host:
         return ""
-    return ("[%s]:%s" if ":" in host else "%s:%s") % (host, port)
+    return ("[%s]:%s: " if ":" in host else "%s:%s: ") % (host, port)
 
 
 def _finish(text, is_permanent, advice):

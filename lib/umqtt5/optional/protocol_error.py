@@ -17,18 +17,21 @@ _FOR_SERVERS = 0x1502  # a bit for each packet type that only a client sends
 # that the broker does not know MQTT 5
 _RETURN_CODES = b"\x84\x84\x85\x88\x86\x87"
 
+_WEB = "Is it a web server, a port for WebSocket (pass transport=), or a login page of the Wi-Fi?"
+_TLS = "Pass ssl=, see umqtt5.tls.context, or the port without TLS."
+_WRONG_PORT = "Is the port right? MQTT has 1883, with TLS 8883."
 # first bytes of other protocols, their names, and what to do
 _OTHER_PROTOCOLS = (
-    (b"HTTP/", "HTTP", "a web server, a port for WebSocket (pass transport=), or a login page of the Wi-Fi?"),
-    (b"<", "HTML", "a web server or a login page of the Wi-Fi?"),
-    (b"\x15\x03", "TLS", "pass ssl=, see umqtt5.tls.context; or is it the wrong port?"),
-    (b"\x16\x03", "TLS", "pass ssl=, see umqtt5.tls.context; or is it the wrong port?"),
-    (b"SSH-", "SSH", "wrong port?"),
-    (b"220", "SMTP or FTP", "wrong port?"),
-    (b"* OK", "IMAP", "wrong port?"),
-    (b"+OK", "POP3", "wrong port?"),
-    (b"-ERR", "Redis", "wrong port?"),
-    (b"AMQP", "AMQP", "wrong port? MQTT has 1883, or 8883 with TLS"),
+    (b"HTTP/", "HTTP", _WEB),
+    (b"<", "HTML", _WEB),
+    (b"\x15\x03", "TLS", _TLS),
+    (b"\x16\x03", "TLS", _TLS),
+    (b"SSH-", "SSH", ""),
+    (b"220", "SMTP or FTP", ""),
+    (b"* OK", "IMAP", ""),
+    (b"+OK", "POP3", ""),
+    (b"-ERR", "Redis", ""),
+    (b"AMQP", "AMQP", ""),
 )
 _ENOUGH = 8  # bytes from which another protocol can be told
 
@@ -67,7 +70,7 @@ def _explain(session, reason):
     if kind == 2 and session.state == CONNECTING and framer.end - framer.at == 2 and framer.rx[framer.at] < 2:
         code = framer.rx[framer.at + 1]
         if code < len(_RETURN_CODES):
-            return _refusal(_RETURN_CODES[code], "the broker has answered in MQTT 3.1.1", True)
+            return _refusal(_RETURN_CODES[code], "the broker has answered in MQTT 3.1.1 or older", True)
         if code >= 0x80:
             return _refusal(code, "", True)
     return MQTTError(reason, _describe_packet(session, kind))
@@ -78,8 +81,9 @@ def _explain_other_protocol(framer, reason):
     start = bytes(memoryview(framer.rx)[: min(framer._have, 48)])
     for prefix, name, advice in _OTHER_PROTOCOLS:
         if start.startswith(prefix):
-            shown = "" if name == "TLS" else " " + repr(start.split(b"\r")[0].split(b"\n")[0])[1:]
-            return MQTTError(reason, "the other end speaks %s, not MQTT:%s %s" % (name, shown, advice))
+            if name != "TLS":
+                name += " (%s)" % repr(start.split(b"\r")[0].split(b"\n")[0])[1:]
+            return MQTTError(reason, "the other end speaks %s, not MQTT. %s" % (name, advice or _WRONG_PORT))
     kind = framer.first_byte >> 4
     if framer._at and kind:
         text = "%s with reserved flags" if kind in (2, 15) else "%s instead of CONNACK"
