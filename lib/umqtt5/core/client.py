@@ -19,8 +19,7 @@ from .encode import prefix_varint_length
 from .session import Session
 from .states import CONNECTED, LINK_DOWN, LINK_UP, TICKS_MASK
 from .topics import Topic, encode_filter
-from .wire import BYTES as _BYTES
-from .wire import check_int, encode_text, prefix_u16_length, reject
+from .wire import BYTES, check_int, encode_text, prefix_u16_length, reject
 
 # Minimum room for received QoS 2 packet identifiers. mosquitto 2.0 ignores our Receive Maximum: by default it
 # has about 20 messages in flight, and it sends all stored messages at once when it resumes a session. If more
@@ -288,9 +287,9 @@ class Client:
         """
         if not isinstance(topic, Topic):
             topic = self._find_topic(topic)
-        if not isinstance(payload, _BYTES):
+        if not isinstance(payload, BYTES):
             payload = _to_bytes(payload)
-        if not isinstance(properties, _BYTES):
+        if not isinstance(properties, BYTES):
             reject("properties", "properties", properties)
         self.session.message_properties = properties
         if qos:
@@ -460,6 +459,6 @@ def _to_bytes(payload, name="payload"):
     """Return a payload or password as bytes; a str becomes UTF-8. `name` is the argument, for the error."""
     if isinstance(payload, str):
         return payload.encode()
-    if isinstance(payload, _BYTES):
+    if isinstance(payload, BYTES):
         return bytes(payload)
     reject("payload", name, payload)
