@@ -388,7 +388,7 @@ def ended(peer, data, size=100000):
 
 def test_a_protocol_error_names_the_packet_and_its_size():
     for data, code, words in (
-        (b"\x90\x04\x80\x00\x00\x00", 0x82, "SUBACK of 6 bytes"),
+        (b"\x90\x03\x80\x00\x00", 0x81, "SUBACK of 5 bytes"),
         (b"\x40\x01\x00", 0x81, "PUBACK of 3 bytes"),
         (b"\xd1\x00", 0x81, "PINGRESP of 2 bytes"),
         (b"\x82\x00", 0x82, "SUBSCRIBE of 2 bytes, which only a client sends"),
