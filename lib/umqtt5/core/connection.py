@@ -9,7 +9,7 @@ from random import getrandbits
 
 from micropython import const
 
-from .errors import CatchErrors
+from .errors import CatchErrors, explain
 from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 
 if sys.implementation.name == "cpython":
@@ -17,6 +17,8 @@ if sys.implementation.name == "cpython":
 else:
     from select import poll
     from time import sleep_ms, ticks_ms
+
+_ADD_ADDRESS = const(0)  # see `errors.explain`
 
 _POLLIN = const(1)  # as in `select`
 _POLLOUT = const(4)
@@ -242,8 +244,7 @@ def on_link_lost(client, error):
         client.stream = None
     session.connection_lost()
     client.error = old or error
-    if client.error:
-        _add_address(client, 3 if uptime_ms else client._link)
+    explain(_ADD_ADDRESS, client, 3 if uptime_ms else client._link)
     client.has_permanent_error = not uptime_ms and getattr(client.error, "is_permanent", False)
     delay = min(client.max_reconnect_delay, _FIRST_DELAY << client._failures)
     delay = (delay + (getrandbits(15) * delay >> 14)) // 3
@@ -274,16 +275,6 @@ def _blame_message(session, code, from_broker):
     slot = session.outbox.blame_oldest(_REFUSED if code else _CLOSED)
     if slot >= 0:
         session.outbox.give_up(slot, code or 0x80)
-
-
-def _add_address(client, phase):
-    """Add the broker's address to `client.error`; if there is no memory, the error stays as it is."""
-    try:
-        from ..optional.link_error import add_address
-
-        add_address(client, phase)
-    except MemoryError:
-        pass
 
 
 def _notify_state(client, is_connected):

@@ -3,25 +3,37 @@
 The text of an error is in `optional.error_texts`, which is loaded when the error is printed.
 """
 
+from micropython import const
+
 # reason codes of permanent refusals, which retrying cannot fix: docs/errors.md lists all codes of CONNACK
 _PERMANENT = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x90\x95\x99\x9a\x9b\x9d"
 
 
-def describe(error, has_name=False):
-    """Return the text of an error, with the name of its class if `has_name` is true."""
-    try:
-        from ..optional.error_texts import error_text
+_ERROR_TEXT = const(2)  # see `explain`
 
-        return error_text(error, has_name)
-    except Exception:
-        # There is no memory to load or build the text. MicroPython prints any object that is returned here,
-        # and returning this one allocates nothing.
-        return error.args
+
+def explain(function, *args):
+    """Call a function by its number in `optional.link_error`; returns None if there is no memory."""
+    try:
+        from ..optional.link_error import call
+
+        return call(function, args)
+    except MemoryError:
+        pass
+
+
+def describe(error):
+    """Return the text of an error.
+
+    If there is no memory for the text, MicroPython prints `args`: it prints any object that is returned here,
+    and `args` allocates nothing.
+    """
+    return explain(_ERROR_TEXT, error, False) or error.args
 
 
 def describe_with_name(error):
     """Return the text of an error for a traceback. MicroPython prints only this text, no class name."""
-    return describe(error, True)
+    return explain(_ERROR_TEXT, error, True) or error.args
 
 
 class MQTTError(Exception):

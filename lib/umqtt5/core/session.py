@@ -47,8 +47,10 @@ Rules:
 import sys
 from array import array
 
+from micropython import const
+
 from .encode import encode_connect
-from .errors import MQTTError
+from .errors import MQTTError, explain
 from .framer import Framer
 from .inbound import LIMIT_DEFAULTS, handle_packet, handle_publish, report_ended
 from .outbound import init_outbound, load_next_message, publish_at_qos_0, publish_with_ack, send_pubrels
@@ -66,6 +68,8 @@ from .states import (
 from .subscriptions import Subscriptions, send_subscriptions
 from .timers import check_waits, ping_if_idle
 from .wire import put_u16, reject
+
+_END_SESSION = const(1)  # see `errors.explain`
 
 if sys.implementation.name == "cpython":
     from ..cpython.compat import print_exception
@@ -216,20 +220,6 @@ class Session:
             self.generation += 1
             self.state = CLOSING
 
-    def _end(self, reason):
-        """End the connection because of the packet that `framer` has examined; `reason` is the reason code.
-
-        Returns False if the decision needs more bytes of this packet.
-        """
-        try:
-            from ..optional.protocol_error import end_session
-
-            return end_session(self, reason)
-        except MemoryError:
-            self.error = MQTTError(reason)
-            self.close(reason)
-            return True
-
     def cancel(self, slot):
         """Remove a message from the outbox: see `Client.cancel`."""
         outbox = self.outbox
@@ -273,8 +263,12 @@ class Session:
                 if self.state == CONNECTED or self.framer.rx[0] in b"\x20\xf0":  # CONNACK, AUTH
                     break
                 reason = 0x82  # the other end does not speak MQTT, so do not wait for a complete packet
-            if reason > 0 and not self._end(reason):
-                break
+            if reason > 0:
+                self.error = MQTTError(reason)
+                explain(_END_SESSION, self, reason)  # it replaces `error`
+                if not self.error:
+                    break  # more bytes of this packet are needed
+                self.close(self.error.code)
         self.rx_paused = False
         self.framer.prepare_read()
 

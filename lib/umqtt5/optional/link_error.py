@@ -1,11 +1,30 @@
 """LinkError: an OSError that has ended a connection, with words and the address of the broker.
 
-The client loads this module when a connection, or a try to connect, ends with an error.
+The client loads this module when a connection, or a try to connect, ends with an error, and when an error is
+printed.
 """
 
 import sys
 
+from micropython import const
+
 from ..core.errors import MQTTError, describe, describe_with_name
+
+_ADD_ADDRESS = const(0)
+_END_SESSION = const(1)
+
+
+def call(function, args):
+    """Call the function with this number, as `errors.explain` does; returns its result."""
+    if function == _ADD_ADDRESS:
+        return _add_address(*args)
+    if function == _END_SESSION:
+        from .protocol_error import end_session
+
+        return end_session(*args)
+    from .error_texts import error_text
+
+    return error_text(*args)
 
 
 class LinkError(OSError):
@@ -25,13 +44,15 @@ class LinkError(OSError):
     __repr__ = describe_with_name
 
 
-def add_address(client, phase):
+def _add_address(client, phase):
     """Add the broker's address to `client.error`, the error that has ended a connection.
 
     A plain OSError becomes a LinkError. On CPython, where an OSError has one of many classes, it keeps its
     class and gets the text. An error of a user's class is left unchanged.
     """
     error = client.error
+    if error is None:
+        return
     if _add_text and isinstance(error, OSError):
         _add_text(error, client.host, client.port, phase)
         return

@@ -37,20 +37,16 @@ _ENOUGH = 8  # bytes from which another protocol can be told
 
 
 def end_session(session, reason):
-    """End a session because of the packet that its framer has examined last; `reason` is our reason code.
+    """Set `session.error` to the error of the packet that its framer has examined last.
 
-    Returns False if more bytes of the packet are needed.
+    `reason` is our reason code. If more bytes of the packet are needed, `session.error` is None. Otherwise the
+    caller closes the session. If the broker ends the connection, the session already is in the state CLOSING,
+    so nothing more is written.
     """
-    error = _explain(session, reason)
-    if not error:
-        return False
-    if error.from_broker:
-        session.connection_lost()  # the broker ends the connection, so nothing more is written
+    session.error = error = _explain(session, reason)
+    if error and error.from_broker:
+        session.connection_lost()
         session.state = CLOSING
-    else:
-        session.close(error.code)
-    session.error = error
-    return True
 
 
 def _explain(session, reason):
