@@ -97,7 +97,8 @@ def test_a_refused_connection_has_the_address(interpreter: str) -> None:
 @on_each_interpreter
 def test_an_unknown_name_has_words(interpreter: str) -> None:
     line, text, *_ = run(interpreter, "no-such-name.invalid", 1883)
-    assert "no-such-name.invalid:1883: the name cannot be resolved" in line and text in line
+    assert "no-such-name.invalid:1883: " in line and text in line
+    assert "unknown host" in text and "Is the name right" in text
 
 
 @on_each_interpreter

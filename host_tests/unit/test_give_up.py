@@ -163,7 +163,7 @@ def test_invalid_properties_raise_value_error_and_send_nothing():
     ):
         for kind in (bytes, bytearray, memoryview):
             for qos in (0, 1, 2):
-                raises(ValueError, lambda: sim.client.publish("a", b"x", qos, False, kind(block)))
+                raises(ValueError, sim.client.publish, "a", b"x", qos, False, kind(block))
     raises(TypeError, lambda: sim.client.publish("a", b"x", 0, False, "text"))
     sim.client.poll(10)
     assert sim.stream.written == before and sim.client.session.outbox.count == 0

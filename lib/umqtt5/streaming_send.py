@@ -24,13 +24,18 @@ def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
     exception or has too few bytes, the connection ends as well, because a packet that has begun can't be
     cancelled. The buffer has 256 bytes, or more if topic and properties need more.
 
-    Raises what `Client.publish` raises.
+    Raises what `Client.publish` raises, and RuntimeError if a scheduled function interrupts the client.
     """
-    session = client.session
     if not isinstance(topic, Topic):
         topic = client.topic(topic)
     check_int("qos", qos, 2)
     check_int("size", size, 268435455)
+    with client._guard:
+        return _send(client, topic, reader, size, qos, retain, properties)
+
+
+def _send(client, topic, reader, size, qos, retain, properties):
+    session = client.session
     if session.stream_source or (not qos and not client.is_connected):
         return 0
     first_byte = 0x30 | qos << 1 | (1 if retain else 0)

@@ -127,7 +127,8 @@ class Outbox:
     def blame_oldest(self, weight):
         """Blame the oldest unanswered message for the end of a connection.
 
-        Returns its slot if the message has to be given up, -1 if not. Any answer to a message resets the count.
+        Returns its slot if the message has to be given up, -1 if not. Each answer to a message resets the
+        count.
         """
         for i in range(self.count):
             slot = self.slot_order[(self.head + i) % len(self.states)]

@@ -363,6 +363,6 @@ class Packet:
                 at += 1
         if at != end:
             return 0x81
-        # In an answer each code is accepted, because some brokers use codes that are not in the standard's list
-        # for the packet. If the connection ended instead, the message would be sent again, without end.
+        # In an answer each code is accepted, because some brokers use codes that the standard does not list
+        # there. If the connection ended instead, the message would be sent again, without end.
         return 0 if _IS_ANSWER >> kind & 1 or self.reason in _REASONS.get(kind, b"\x00") else 0x82

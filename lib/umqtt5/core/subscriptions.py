@@ -1,7 +1,7 @@
 """Subscription table, SUBSCRIBE and UNSUBSCRIBE with their answers, and dispatch of messages to handlers.
 
-The Subscription Identifier of a subscription is a hash of its filter. So an identifier has the same meaning in
-every program that uses a session, also if their subscriptions differ. A message with identifiers finds its
+The Subscription Identifier of a subscription is a hash of its filter. So an identifier has the same meaning
+in every program that uses a session, also if their subscriptions differ. A message with identifiers finds its
 handlers by these numbers. Its topic is compared as well, because the session may contain identifiers that
 another program or library has chosen. If no handler is found by identifier, each filter is compared.
 """
@@ -44,8 +44,8 @@ class Subscription:
         self.is_shared = topic_filter.startswith(b"$share/")
         if self.is_shared:
             self.match_filter = topic_filter.split(b"/", 2)[2]  # the part that topics are compared with
-        # Parts of the filter: a topic matches if it consists of `pieces` with one level between two pieces, and
-        # `multi_level` allows more levels after them: b"/#", b"#" for the filter "#", or b"" if there is no "#"
+        # Parts of the filter: a topic matches if it consists of `pieces` with one level between two pieces.
+        # `multi_level` allows more levels after them: b"/#", b"#" for the filter "#", b"" if there is no "#"
         self.multi_level = b"#" if self.match_filter == b"#" else b""
         if self.match_filter.endswith(b"/#"):
             self.multi_level = b"/#"

@@ -111,6 +111,9 @@ def os_error_text(error, host, port, phase):
     words = error.args[1] if len(error.args) > 1 else ""
     if not isinstance(words, str):
         words = ""
+    is_lookup = isinstance(host, str) and words.startswith(host + ": ")  # an error of `dns`
+    if is_lookup:
+        words = words[len(host) + 2 :]
     advice = ""
     name = ""
     if isinstance(number, int):
@@ -120,9 +123,12 @@ def os_error_text(error, host, port, phase):
         if isinstance(number, str):
             words += " " + number
         advice = _LOOKUP_ADVICE
+    elif is_lookup:
+        advice = _LOOKUP_ADVICE
+    elif ":" in words:
+        pass  # TLS and WebSocket say what to do
     elif phase == 2 and (name in _CLOSED or (name == "ETIMEDOUT" and words)):
-        # not TLS or WebSocket, whose words tell more
-        if name != "ETIMEDOUT" and ":" not in words:
+        if name != "ETIMEDOUT":
             words = "the other end has closed the connection before CONNACK"
         advice = _NO_CONNACK_ADVICE
     elif phase < 3:

@@ -39,9 +39,9 @@ _ENOUGH = 8  # bytes from which another protocol can be told
 def end_session(session, reason):
     """Set `session.error` to the error of the packet that its framer has examined last.
 
-    `reason` is our reason code. If more bytes of the packet are needed, `session.error` is None. Otherwise the
-    caller closes the session. If the broker ends the connection, the session already is in the state CLOSING,
-    so nothing more is written.
+    `reason` is our reason code. If more bytes of the packet are needed, `session.error` is None. Otherwise
+    the caller closes the session. If the broker ends the connection, the session already is in the state
+    CLOSING, so nothing more is written.
     """
     session.error = error = _explain(session, reason)
     if error and error.from_broker:

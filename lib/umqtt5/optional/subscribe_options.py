@@ -1,11 +1,11 @@
-"""SUBSCRIBE and UNSUBSCRIBE with several filters, user properties, or a chosen Subscription Identifier (3.8, 3.10).
+"""Subscribe options (3.8, 3.10): several filters, user properties, a chosen Subscription Identifier.
 
     client.subscribe(["lamp/set", "relay/+"], handle, qos=1)
     client.subscribe("log/#", handle, identifier=0, properties=pack(user_properties=[("app", "logger")]))
 
-The filters of a list are one subscription: they have one handler, the same options, and one packet. `reason` is
-the highest of the broker's reason codes, so 0x80 or more if it refuses one of the filters. In `on_subscribed`
-`answer.payload` has the reason code of each filter. The list is also the argument for `unsubscribe`.
+The filters of a list are one subscription: they have one handler, the same options, and one packet. `reason`
+is the highest of the broker's reason codes, so 0x80 or more if it refuses one of the filters. In
+`on_subscribed`, `answer.payload` has the reason code of each filter. `unsubscribe` takes the same list.
 
 With `identifier=0` the broker sends no identifier with the messages of this subscription, and they are
 matched by topic. If they match another subscription that has an identifier, a broker that sends one copy of
@@ -39,7 +39,7 @@ class SubscriptionGroup(Subscription):
 
 
 def make_subscription(subscriptions, filters, identifier, properties):
-    """Return the Subscription for `Client.subscribe` and `Client.unsubscribe`. Raises ValueError, TypeError."""
+    """Return the Subscription for `subscribe` and `unsubscribe`. Raises ValueError, TypeError."""
     if identifier is not None:
         check_int("identifier", identifier, _MAX_IDENTIFIER)
     check_properties(properties, USER)
