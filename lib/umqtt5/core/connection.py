@@ -9,7 +9,7 @@ from random import getrandbits
 
 from micropython import const
 
-from .errors import CatchErrors
+from .errors import CatchErrors, explain
 from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 
 if sys.implementation.name == "cpython":
@@ -17,6 +17,8 @@ if sys.implementation.name == "cpython":
 else:
     from select import poll
     from time import sleep_ms, ticks_ms
+
+_ADD_ADDRESS = const(0)  # see `errors.explain`
 
 _POLLIN = const(1)  # as in `select`
 _POLLOUT = const(4)
@@ -276,6 +278,7 @@ def _lose_link(client, session, error):
         client.stream = None
     session.connection_lost()
     client.error = old or error
+    explain(_ADD_ADDRESS, client, 3 if uptime_ms else client._link)
     client.has_permanent_error = not uptime_ms and getattr(client.error, "is_permanent", False)
     delay = min(client.max_reconnect_delay, _FIRST_DELAY << client._failures)
     delay = (delay + (getrandbits(15) * delay >> 14)) // 3

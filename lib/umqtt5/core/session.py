@@ -47,8 +47,10 @@ Rules:
 import sys
 from array import array
 
+from micropython import const
+
 from .encode import encode_connect
-from .errors import MQTTError
+from .errors import MQTTError, explain
 from .framer import Framer
 from .inbound import LIMIT_DEFAULTS, handle_packet, handle_publish, report_ended
 from .outbound import init_outbound, load_next_message, publish_at_qos_0, publish_with_ack, send_pubrels
@@ -65,7 +67,9 @@ from .states import (
 )
 from .subscriptions import Subscriptions, send_subscriptions
 from .timers import check_waits, ping_if_idle
-from .wire import put_u16
+from .wire import put_u16, reject
+
+_END_SESSION = const(1)  # see `errors.explain`
 
 if sys.implementation.name == "cpython":
     from ..cpython.compat import print_exception
@@ -122,7 +126,7 @@ class Session:
 
     def __init__(self, client_id, rx, tx, outbox, inflight, aliases, keep_alive, timeout):
         if not 0 < inflight < 32768 or not 0 <= keep_alive < 65536 or min(rx, tx) < 64:
-            raise ValueError("inflight must be 1 to 32767, keep_alive 0 to 65535, rx and tx at least 64")
+            reject("sizes", "", rx, tx, inflight, keep_alive)
         self.client_id = client_id
         self.keep_alive = keep_alive
         self.session_expiry = 0  # seconds
@@ -253,13 +257,18 @@ class Session:
             if self._tx_end + TX_RESERVE > len(self.tx):
                 return
             reason = self.framer.next_packet()
-            if not reason:
-                break
             if reason == 1:
                 reason = handle_packet(self, self.packet, self.framer.first_byte)
+            elif not reason:
+                if self.state == CONNECTED or self.framer.rx[0] in b"\x20\xf0":  # CONNACK, AUTH
+                    break
+                reason = 0x82  # the other end does not speak MQTT, so do not wait for a complete packet
             if reason > 0:
-                self.error = MQTTError(reason, "packet type %d" % (self.framer.first_byte >> 4))
-                self.close(reason)
+                self.error = MQTTError(reason)
+                explain(_END_SESSION, self, reason)  # it replaces `error`
+                if not self.error:
+                    break  # more bytes of this packet are needed
+                self.close(self.error.code)
         self.rx_paused = False
         self.framer.prepare_read()
 

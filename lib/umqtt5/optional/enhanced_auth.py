@@ -156,7 +156,9 @@ class EnhancedAuth:
         if session.state == CONNECTED and len(packet) > session.broker_limits[MAXIMUM_PACKET_SIZE]:
             raise MQTTError(0x95, "AUTH of %d bytes" % len(packet))
         if len(packet) + TX_RESERVE > len(session.tx):
-            raise MQTTError(0x83, "tx: %d bytes needed" % (len(packet) + TX_RESERVE))
+            needed = len(packet) + TX_RESERVE
+            text = "AUTH of %d bytes: tx is %d, pass tx=%d or more"
+            raise MQTTError(0x83, text % (len(packet), len(session.tx), needed))
         return packet
 
     def _send(self, packet):
