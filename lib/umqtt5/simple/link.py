@@ -44,6 +44,7 @@ class SimpleLink:
         self.acks = {}  # reason codes by packet identifier of what `publish` sent, -1 before the answer
         self._message = None  # message that was received and not passed to the callback
         self._unacked = []  # messages whose callback runs
+        self._packet = 0  # first byte of the packet that the last round has handled
         self._pings = 0  # number of answers to `ping` that are due
 
     # ---- connect and disconnect
@@ -82,11 +83,12 @@ class SimpleLink:
         gc.collect()  # the buffers of the previous client are free now
         mqtt = self._mqtt
         server = mqtt.server if isinstance(mqtt.server, (list, tuple)) else ""  # see `apply_settings`
-        client = self.client = Client(server, mqtt.port, transport=print, **options)
+        client = self.client = Client(server, int(mqtt.port), transport=print, **options)
         self.acks = {}
         session = client.session
         client.on_ack = self._on_ack
         session.framer.prepare_read = self._prepare_read
+        session.framer.next_packet = self._next_packet
         session.tick = self._tick
         # all messages go to the callback, including those of a session that an earlier program began
         session.subscriptions.dispatch = self._on_message
@@ -278,10 +280,9 @@ class SimpleLink:
         if self._message:  # `publish` has received it
             self._deliver()
             return 0x30
-        framer = client.session.framer
-        framer.first_byte = 0
+        self._packet = 0
         client._poll_once()
-        packet = framer.first_byte
+        packet = self._packet
         if packet == 0xD0 and self._pings:
             self._pings -= 1
         elif packet & 0xF0 != 0x30:
@@ -346,6 +347,13 @@ class SimpleLink:
         Framer.prepare_read(framer)
         if framer.read_buffer is framer.rx:
             framer.max_read = _BETWEEN_PACKETS
+
+    def _next_packet(self):
+        framer = self.client.session.framer
+        result = Framer.next_packet(framer)
+        if result == 1:
+            self._packet = framer.first_byte
+        return result
 
     def _tick(self, now):
         """Check the timeouts, but do not expect PINGRESP while the packets before it are being read."""
