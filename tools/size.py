@@ -62,6 +62,10 @@ FEATURES = {
     "optional/tls_errors": "TLS: words of errors, permanent errors",
     "optional/tls_options": "TLS: pre-shared keys, chains, ALPN",
     "optional/ssl_params": "umqtt5.simple: ssl_params",
+    "optional/subscribe_options": "lists of filters, user properties of SUBSCRIBE, chosen identifiers",
+    "optional/credentials": "user name and password from functions",
+    "optional/packet_text": "print(message)",
+    "optional/give_up": "messages that are given up or cancelled",
     "optional/timeouts": "separate timeouts for each kind of wait",
     "websocket": "WebSocket transport",
 }

@@ -30,7 +30,7 @@ def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
         topic = client.topic(topic)
     check_int("qos", qos, 2)
     check_int("size", size, 268435455)
-    with client._guard:
+    with client.session:
         return _send(client, topic, reader, size, qos, retain, properties)
 
 

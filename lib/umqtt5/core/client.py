@@ -162,7 +162,6 @@ class Client:
         session.callbacks = self
         self.session = session
         self.packet = session.packet
-        self._guard = _Guard(session)
         self.set_credentials(user, password)
         self.host = host
         self.port = port
@@ -194,15 +193,6 @@ class Client:
         self.disconnect()
 
     # ---- set up
-
-    @property
-    def clean_start(self):
-        """Whether the next connection begins a new session (3.1.2.4). CONNACK sets it to False."""
-        return self.session.clean_start
-
-    @clean_start.setter
-    def clean_start(self, value):
-        self.session.clean_start = value
 
     def set_credentials(self, user, password):
         """Set user name and password for the next connection.
@@ -301,7 +291,7 @@ class Client:
             qos |= 4
         if retain_as_published:
             qos |= 8
-        with self._guard:
+        with self.session:
             return self.session.subscriptions.add(data, handler, qos | retain_handling << 4)
 
     def on(self, topic_filter, qos=0, **options):
@@ -325,7 +315,7 @@ class Client:
             data = make_subscription(self.session.subscriptions, topic_filter, None, properties)
         else:
             data = encode_filter(topic_filter)
-        with self._guard:
+        with self.session:
             return self.session.subscriptions.remove(data)
 
     # ---- messages
@@ -386,7 +376,7 @@ class Client:
             topic = self.session.publish(topic, payload)
             if topic:
                 self._flush()
-        except BaseException:  # `finally` would move the frame to the heap
+        except:  # noqa: E722  `finally` or a type would move the frame to the heap
             self.session.is_busy = False
             raise
         self.session.is_busy = False
@@ -411,8 +401,9 @@ class Client:
         such message. The broker may have a message that was sent before the connection was lost. `on_ack` is
         called for the removed message with the reason code 0x80, at the earliest after the next CONNACK.
         """
-        with self._guard:
-            return self.session.cancel(packet_id - 1)
+        from ..optional.give_up import cancel
+
+        return cancel(self.session, packet_id - 1)
 
     def _find_topic(self, name):
         """Return the handle for a str topic. The client keeps as many handles as there are aliases."""
@@ -452,7 +443,7 @@ class Client:
         `poll` connects. Raises OSError, or MQTTError with the broker's reason code and string, if this first
         try fails. After a failed first try `poll` does not try again.
         """
-        with self._guard:  # not while the client works
+        with self.session:  # not while the client works
             pass
         if self.auth or self.session.auth:
             from ..optional.enhanced_auth import attach
@@ -493,7 +484,7 @@ class Client:
         In a handler or a callback the connection ends when the handler has returned and its message is
         acknowledged. No more messages are handled then.
         """
-        with self._guard:
+        with self.session:
             packet = b""
             if reason or properties:
                 from ..optional.disconnect import encode_disconnect
@@ -546,21 +537,6 @@ def _check_arguments(host, transport, sizes):
 
         host = check_arguments(host, transport, sizes)
     return host
-
-
-class _Guard:
-    """Context manager around a change of the session. Raises RuntimeError if it is being changed already."""
-
-    def __init__(self, session):
-        self._session = session
-
-    def __enter__(self):
-        if self._session.is_busy:
-            raise RuntimeError("the client is busy: call it from the main program or a handler, or try again")
-        self._session.is_busy = True
-
-    def __exit__(self, kind, error, traceback):
-        self._session.is_busy = False
 
 
 def _load_features(session, topic_alias_maximum, properties, strict, when_full):

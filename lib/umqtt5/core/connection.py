@@ -32,14 +32,6 @@ _FIRST_DELAY = const(1000)  # ms
 # Only a connection that lasts this long resets the bound. Otherwise the client would reconnect without a
 # pause to a broker that accepts connections and drops them.
 _STABLE = const(30000)  # ms
-# How much a connection's end counts against the oldest unanswered message: see `outbox.Outbox.blame_oldest`.
-# The broker may close the connection for many reasons, so 21 times in a row are needed. An error code in
-# DISCONNECT, or an answer that the client does not understand, ends the message after 3 times.
-_CLOSED = const(1)
-_REFUSED = const(7)
-# reason codes of DISCONNECT that do not concern a message: server busy, shutting down, keep alive timeout,
-# session taken over, receive maximum exceeded ...
-_NOT_A_MESSAGE = b"\x89\x8b\x8d\x8e\x93\x96\x97\x98\x9c\x9d\x9f\xa0"
 # After a permanent error, which retrying cannot fix, the delay is 10 to 18 minutes.
 _PERMANENT_ERROR_DELAY = const(600000)  # ms
 
@@ -251,14 +243,10 @@ def on_connected(client):
 
 def on_link_lost(client, error):
     """Close the stream, choose the reconnect delay, and report `error` (None if the client disconnected)."""
-    was_busy = client.session.is_busy
-    client.session.is_busy = True
-    _lose_link(client, client.session, error)
-    client.session.is_busy = was_busy
-
-
-def _lose_link(client, session, error):
     now = ticks_ms()
+    session = client.session
+    was_busy = session.is_busy
+    session.is_busy = True
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error
@@ -271,7 +259,10 @@ def _lose_link(client, session, error):
             client._failures = 0
         client._received_before = session.messages_received
     elif uptime_ms and (old or (isinstance(error, OSError) and error.errno in (ECONNRESET, EPIPE))):
-        _blame_message(session, old and old.code, old and old.from_broker)
+        if session.outbox.count:
+            from ..optional.give_up import count_failure
+
+            count_failure(session, old)
     if client.stream is not None:
         client._poller.unregister(client._pollable)
         client.stream.close()
@@ -298,17 +289,7 @@ def _lose_link(client, session, error):
         redirect(client, uptime_ms)
     for hook in client._disconnect_hooks:
         hook(client, uptime_ms)
-
-
-def _blame_message(session, code, from_broker):
-    """Give up a message if several connections have ended over it. `code` is the reason code, or None."""
-    if from_broker and code in _NOT_A_MESSAGE:
-        return
-    if not code or code < 0x80:
-        code = 0
-    slot = session.outbox.blame_oldest(_REFUSED if code else _CLOSED)
-    if slot >= 0:
-        session.outbox.give_up(slot, code or 0x80)
+    session.is_busy = was_busy
 
 
 def _notify_state(client, is_connected):

@@ -54,7 +54,7 @@ from .errors import MQTTError, explain
 from .framer import Framer
 from .inbound import LIMIT_DEFAULTS, handle_packet, handle_publish, report_ended
 from .outbound import init_outbound, load_next_message, publish_at_qos_0, publish_with_ack, send_pubrels
-from .outbox import QUEUED, SENT, Outbox
+from .outbox import Outbox
 from .packet import Packet
 from .states import (
     CLOSED,
@@ -220,18 +220,14 @@ class Session:
             self.generation += 1
             self.state = CLOSING
 
-    def cancel(self, slot):
-        """Remove a message from the outbox: see `Client.cancel`."""
-        outbox = self.outbox
-        if (
-            not 0 <= slot < len(outbox.states)
-            or not (outbox.states[slot] == QUEUED or outbox.states[slot] == SENT)
-            or (outbox.states[slot] == SENT and self.state == CONNECTED)
-        ):
-            return False
-        outbox.give_up(slot, 0x80)
-        self._has_pubrels = self._has_unreported = True
-        return True
+    def __enter__(self):
+        """Begin to change the session: `with session:`. Raises RuntimeError if it is being changed already."""
+        if self.is_busy:
+            raise RuntimeError("the client is busy: try again")
+        self.is_busy = True
+
+    def __exit__(self, kind, error, traceback):
+        self.is_busy = False
 
     def _report_error(self, error):
         """Report an exception that a handler or a callback of the user has raised."""
@@ -290,7 +286,7 @@ class Session:
                 self.write_buffer = self.tx
                 self.write_start = self._tx_at
                 return self._tx_end - self._tx_at
-            if self.state != CONNECTED or self._send_quota < 1 or not self.outbox.has_queued():
+            if self.state != CONNECTED or self._send_quota < 1 or self.outbox.passed >= self.outbox.count:
                 return 0
             if not load_next_message(self):
                 return 0

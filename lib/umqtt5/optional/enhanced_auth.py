@@ -204,7 +204,7 @@ def reauthenticate(client, wait):
     if session.state != CONNECTED or not session.auth or session.auth.is_running:
         return False
     connects = client.connection_count
-    with client._guard:
+    with client.session:
         session.auth.reauthenticate()
     if wait and not client._is_polling:
         while session.auth.is_running and client.is_connected and client.connection_count == connects:

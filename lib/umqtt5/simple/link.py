@@ -194,7 +194,7 @@ class SimpleLink:
     def ping(self):
         """Send PINGREQ."""
         client = self.require()
-        with client._guard:
+        with client.session:
             if client.session.put(b"\xc0\x00"):
                 self._pings += 1
                 client.session.ping_pending = True
@@ -250,7 +250,7 @@ class SimpleLink:
         if qos == 2 and not reason:
             replace_received_id(session, 0, packet_id)
         packet = bytes((0x30 + 0x10 * qos, 3 if reason else 2, packet_id >> 8, packet_id & 0xFF))
-        with self.client._guard:
+        with self.client.session:
             session.put(packet + (bytes((reason,)) if reason else b""), 3)
             self.client._flush_now()
 
