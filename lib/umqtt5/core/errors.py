@@ -12,12 +12,12 @@ _PERMANENT = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x90\x95\x99\x9a\x9b\x9d"
 _ERROR_TEXT = const(2)  # see `explain`
 
 
-def explain(function, *args):
+def explain(function, subject, detail):
     """Call a function by its number in `optional.link_error`; returns None if there is no memory."""
     try:
         from ..optional.link_error import call
 
-        return call(function, args)
+        return call(function, subject, detail)
     except MemoryError:
         pass
 

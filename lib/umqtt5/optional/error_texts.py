@@ -111,33 +111,31 @@ def os_error_text(error, host, port, phase):
     words = error.args[1] if len(error.args) > 1 else ""
     if not isinstance(words, str):
         words = ""
-    is_lookup = isinstance(host, str) and words.startswith(host + ": ")  # an error of `dns`
-    if is_lookup:
-        words = words[len(host) + 2 :]
-    advice = ""
     name = ""
     if isinstance(number, int):
         name = errorcode.get(number) or _NAMES.get(number) or ""
+    advice = ""
     if phase == 0 and _is_lookup_error(error, number):
         words = "the name cannot be resolved"
         if isinstance(number, str):
             words += " " + number
         advice = _LOOKUP_ADVICE
-    elif is_lookup:
+    elif isinstance(host, str) and words.startswith(host + ": "):  # an error of `dns`
         advice = _LOOKUP_ADVICE
-    elif ":" in words:
-        pass  # TLS and WebSocket say what to do
-    elif phase == 2 and (name in _CLOSED or (name == "ETIMEDOUT" and words)):
-        if name != "ETIMEDOUT":
-            words = "the other end has closed the connection before CONNACK"
-        advice = _NO_CONNACK_ADVICE
-    elif phase < 3:
-        advice = _ADVICE.get(name) or ""
+    elif ":" not in words:  # otherwise it is an error of TLS or WebSocket, whose words say what to do
+        words, advice = _add_advice(words, name, phase)
     if not words:
-        words = _WORDS.get(name) or name
-    if not words:
-        words = number if isinstance(number, str) else "error"
+        words = _WORDS.get(name) or name or (number if isinstance(number, str) else "error")
     return _address(host, port) + _finish(_printable(words), getattr(error, "is_permanent", False), advice)
+
+
+def _add_advice(words, name, phase):
+    """Return the words and what to do for a network error with this name."""
+    if phase == 2 and name in _CLOSED:
+        return "the other end has closed the connection before CONNACK", _NO_CONNACK_ADVICE
+    if phase == 2 and name == "ETIMEDOUT" and words:
+        return words, _NO_CONNACK_ADVICE
+    return words, _ADVICE.get(name, "") if phase < 3 else ""
 
 
 def _is_lookup_error(error, number):

@@ -14,17 +14,17 @@ _ADD_ADDRESS = const(0)
 _END_SESSION = const(1)
 
 
-def call(function, args):
+def call(function, subject, detail):
     """Call the function with this number, as `errors.explain` does; returns its result."""
     if function == _ADD_ADDRESS:
-        return _add_address(*args)
+        return _add_address(subject, detail)
     if function == _END_SESSION:
         from .protocol_error import end_session
 
-        return end_session(*args)
+        return end_session(subject, detail)
     from .error_texts import error_text
 
-    return error_text(*args)
+    return error_text(subject, detail)
 
 
 class LinkError(OSError):
