@@ -101,6 +101,8 @@ class SessionBroker:
 
     def _publish(self, stream, pkt):
         qos = pkt[0] >> 1 & 3
+        if not qos:
+            return
         at = 4 + pkt[3]
         packet_id = pkt[at + 1]
         payload = int(pkt[at + 3 :].split(b" ")[0])

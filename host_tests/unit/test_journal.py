@@ -178,18 +178,6 @@ def test_a_message_is_not_accepted_if_flash_cannot_store_it():
     assert hist.now.journal.restored_count == 2
 
 
-def test_a_device_connects_once_flash_can_be_written_again():
-    hist = history()
-    hist.flash.errors = 1000
-    hist.power_on()
-    hist.step(20)
-    assert isinstance(hist.now.journal.error, OSError)
-    assert not hist.now.client.is_connected  # it retries
-    hist.flash.errors = 0
-    hist.step(5000)
-    assert hist.now.client.is_connected and hist.publish()
-
-
 def test_random_file_contents_do_not_stop_the_device():
     rng = SeededRandom(5)
     for _ in range(40):
