@@ -388,7 +388,7 @@ def random_records(rng):
 
 def test_mutated_and_forged_logs_raise_nothing():
     rng = SeededRandom(20)
-    for round_ in range(1500 if FAST else 60):
+    for round_ in range(600 if FAST else 60):
         content = log_file(random_records(rng), (None, b"c", b"", b"d")[rng.below(4)])
         other = None
         if round_ % 3 == 0:

@@ -188,8 +188,9 @@ class RecordLog:
             self._open(which)
             if self._has_header(sizes[which]):
                 complete = False
-                for record in self._scan(sizes[which]):
-                    complete = complete or record[0] == _COMPLETE
+                if sizes[1 - which]:  # only needed to choose between two files
+                    for record in self._scan(sizes[which]):
+                        complete = complete or record[0] == _COMPLETE
                 found.append((complete, self._generation))
             else:
                 found.append(None)
@@ -200,14 +201,15 @@ class RecordLog:
         if found[self._at]:
             self._open(self._at)
             self._generation = self._complete_generation = found[self._at][1]
+            complete = False
             for record in self._scan(sizes[self._at]):
+                complete = complete or record[0] == _COMPLETE
                 if 0 < record[0] < _COMPLETE:
                     yield record
-            if not found[self._at][0] and sizes[self._at] > empty:
+            if not complete and sizes[self._at] > empty:
                 self.damaged_bytes += sizes[other]
             # append only to a valid file, and only if it is the only file; otherwise begin a new one
-            bad = sizes[other] or self.torn_bytes or self.damaged_bytes
-            self._is_complete = found[self._at][0] and not bad
+            self._is_complete = complete and not (sizes[other] or self.torn_bytes or self.damaged_bytes)
         elif max(sizes) > empty:
             self.damaged_bytes = sum(sizes)
         else:
