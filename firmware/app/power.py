@@ -114,9 +114,8 @@ class SleepCycle:
         """
         session = self._client.session
         received = session.messages_received
-        idle = (
-            self._client.is_connected and all_sent and not session.outbox.count and not session.pending_acks
-        )
+        waiting = session.outbox.count + session.pending_acks + session.pending_subacks
+        idle = self._client.is_connected and all_sent and not waiting
         if not idle or session.subscriptions.has_pending or received != self._received:
             self._received = received
             self._busy_at = now

@@ -92,7 +92,7 @@ def a_retained_message_arrives_and_unsubscribe_stops_messages(host, port, unique
     wait_until(lambda: got == [(unique + "/r", b"kept", True)], client)
     client.unsubscribe(unique + "/r")
     wait_until(
-        lambda: client.session.subscriptions.next_to_send() < 0 and not client.session.pending_acks, client
+        lambda: client.session.subscriptions.next_to_send() < 0 and not client.session.pending_subacks, client
     )
     client.publish(unique + "/r", b"", qos=1, retain=True)
     wait_until(acknowledged(client), client)

@@ -94,7 +94,8 @@ class Poll:
         if wait <= 0 or not client:
             return self._poll.ipoll(0)
         session = client.session
-        if client._link == 1 or session.state == 1 or session.pending_acks or session.ping_pending:
+        pending = session.pending_acks + session.pending_subacks
+        if client._link == 1 or session.state == 1 or pending or session.ping_pending:
             before = time.ticks_ms()
             events = self._poll.ipoll(max(1, min(wait, 200) // _WAIT_SPEED))
             advance(max(1, time.ticks_diff(time.ticks_ms(), before) * _WAIT_SPEED))

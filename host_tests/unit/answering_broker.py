@@ -110,7 +110,7 @@ class BrokerSimulation(Simulation):
         self.connack_properties = b""  # without the property length
         self.scram = ScramServer()
         self.packets = []  # (first byte, body) of every received packet
-        self.subscription_ids = {}  # Subscription Identifier by topic filter
+        self.subscription_ids = {}  # property Subscription Identifier by topic filter
         self._accepted = None  # the stream on which CONNACK was sent
         self._packet_id = 0
         self.replies = {
@@ -160,7 +160,7 @@ class BrokerSimulation(Simulation):
 
     def on_subscribe(self, stream, first, body):
         topic, at = read_string(body, 3 + body[2])
-        self.subscription_ids[topic] = body[4]
+        self.subscription_ids[topic] = body[3 : 3 + body[2]]
         return make_packet(0x90, body[:2], b"\x00", bytes((body[at] & 3,)))
 
     def on_unsubscribe(self, stream, first, body):
@@ -177,7 +177,7 @@ class BrokerSimulation(Simulation):
         size = body[at]
         block, payload = body[at + 1 : at + 1 + size], body[at + 1 + size :]
         if topic in self.subscription_ids:
-            block += b"\x0b" + bytes((self.subscription_ids[topic],))
+            block += self.subscription_ids[topic]
             self._packet_id += 1
             out += publish_packet(topic, payload, min(qos, 1), self._packet_id, block)
         return out

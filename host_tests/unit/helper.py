@@ -39,6 +39,15 @@ def publish_packet(topic, payload, qos=0, packet_id=0, properties=b"", flags=0):
     return make_packet(0x30 | qos << 1 | flags, utf8_string(topic), identifier, block, payload)
 
 
+def identifier_of(topic_filter):
+    """Return the Subscription Identifier property that SUBSCRIBE has for a filter (bytes)."""
+    value = 0
+    for byte in topic_filter:
+        value = (value * 31 + byte) % 16381
+    value += 1
+    return b"\x0b" + (bytes((value,)) if value < 128 else bytes((value & 127 | 128, value >> 7)))
+
+
 class Peer:
     """A `Session` without I/O: tests read its output, feed it bytes and advance its clock."""
 

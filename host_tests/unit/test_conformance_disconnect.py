@@ -25,8 +25,8 @@ WRONG = (
     b"\x10\x00",
     b"\xf0\x00",
     b"\xe1\x00",
-    b"\x40\x03\x00\x01\x77",
-    make_packet(0x90, b"\x80\x00\x00\x00"),
+    b"\xe0\x01\x77",
+    make_packet(0x90, b"\x00\x00\x00\x00"),
 )
 
 

@@ -11,7 +11,7 @@ from packet_reader import (
 )
 from simulation import Simulation
 
-from helper import make_packet, publish_packet, raises, utf8_string
+from helper import identifier_of, make_packet, publish_packet, raises, utf8_string
 from umqtt5.optional.topic_aliases import AliasTable
 from umqtt5.properties import CONTENT_TYPE, RESPONSE_TOPIC, pack
 
@@ -192,8 +192,8 @@ def test_a_sent_publish_has_no_subscription_identifier():  # [MQTT-3.3.4-6]
     sim.connect_reply = make_connack(b"\x22\x00\x05")
     client.connect()
     client.poll(10)
-    assert b"\x02\x0b\x01" in bodies_of_type(sim.stream.written, 0x80)[0]
-    sim.stream.inbox = b"".join([publish_packet(b"in", b"x", i, i, b"\x0b\x01") for i in (0, 1, 2)])
+    assert b"\x03" + identifier_of(b"in") in bodies_of_type(sim.stream.written, 0x80)[0]
+    sim.stream.inbox = b"".join([publish_packet(b"in", b"x", i, i, identifier_of(b"in")) for i in (0, 1, 2)])
     client.poll(10)
     sent = read_publishes(sim.stream.written)
     assert [m.properties for m in sent] == [b"\x23\x00\x01"] * 3

@@ -114,7 +114,7 @@ def exchange(cuts):
     peer.read_output()
     peer.session.subscriptions.entries[0].needs_send = False
     peer.session.subscriptions.handle_ack(peer.session.subscriptions.entries[0], 2)
-    peer.session.pending_acks = 0
+    peer.session.pending_acks = peer.session.pending_subacks = 0
     ended = []
     peer.session.on_ack = lambda answer: ended.append((answer.packet_id, answer.reason))
     for payload in (b"x", b"y", b"z"):

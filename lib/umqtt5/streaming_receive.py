@@ -150,7 +150,7 @@ class _StreamFramer(Framer):
 
     def _find_sink(self, packet):
         for subscription, begin in self.sinks:
-            if not subscription.is_removed and packet.matches(subscription.match_filter):
+            if not subscription.is_removed and subscription.matches(packet):
                 with self._session.catch_errors:
                     self._take = begin(packet, self._left)
                 return

@@ -36,7 +36,10 @@ class Client:
     - `host` is the broker's name or address, or a list of brokers: see `broker_failover`. `port` is 1883 by
       default, or 8883 if `ssl` is set. `ssl` is an SSLContext: see `tls`.
     - `client_id` is a str. If it is empty, the broker assigns one. `user` is a str, `password` a str or
-      bytes.
+      bytes. Both may be functions that are called at each connect, for example if a token expires: see
+      `set_credentials`.
+    - `clean_start=False` resumes the session that the broker has kept for this `client_id`, for example after
+      deep sleep. By default the first connection begins a new session, and reconnects resume it.
     - `keep_alive` and `session_expiry` are in seconds.
     - `rx` is the size in bytes of the largest packet that can be received. The client announces this limit to
       the broker (Maximum Packet Size).
@@ -67,14 +70,22 @@ class Client:
       dropped. `answer.property(0x1F)` is the reason string.
     - `on_subscribed(subscription, answer)`: the broker has answered, or one of its limits forbids the
       subscription. `on_unsubscribed(subscription, answer)`: the broker has answered.
+    - `on_unhandled(message)`: no handler matches this message, for example because an earlier program that
+      used the session has subscribed to it. `unsubscribe` ends such a subscription.
     - `on_error(exception)`: a handler or a callback has raised this exception. If `on_error` is None, the
       exception is printed. A message whose handler raises is acknowledged with 0x80, Unspecified error.
 
     `answer` and `client.packet` are valid until the callback returns.
+
+    All methods may be called in a handler, in a callback, and in a function that `micropython.schedule` or a
+    Timer calls. If such a function interrupts the client while it works, `publish` returns False, `poll`
+    returns at once, and the other methods raise RuntimeError. In all these cases nothing has changed.
     """
 
     # These class attributes take no space in the instance until they are set: see `session.Session`.
-    on_state = on_ack = on_subscribed = on_unsubscribed = on_error = None
+    on_state = on_ack = on_subscribed = on_unsubscribed = on_unhandled = on_error = None
+    # properties that `publish` has checked last: a program often passes the same bytes
+    _checked_properties = b""
     # True to follow a Server Reference of the broker (4.11), None to ignore it, or a function (reference)
     # that returns (host, port): see `server_reference`
     follow_redirects = None
@@ -111,6 +122,7 @@ class Client:
         password=None,
         keep_alive=60,
         session_expiry=3600,
+        clean_start=True,
         rx=1024,
         tx=1024,
         outbox=2048,
@@ -126,16 +138,13 @@ class Client:
     ):
         if transport is None:
             from ..tcp import connect as transport
-        if ssl:
+        if ssl is not None and ssl is not False:  # so that an empty dict or str does not mean: no TLS
             from ..tls import wrap
 
             transport = wrap(transport, ssl)
         session = Session(encode_text(client_id), rx, tx, outbox, inflight, aliases, keep_alive, timeout)
         session.session_expiry = session_expiry
-        if user is not None:
-            session.user = encode_text(user)
-        if password is not None:
-            session.password = password.encode() if isinstance(password, str) else password
+        session.clean_start = clean_start
         for _ in range(inflight, _MIN_RECEIVED_IDS):
             session.received_ids.append(0)
         _load_features(session, topic_alias_maximum, properties, strict, when_full)
@@ -147,6 +156,8 @@ class Client:
         session.callbacks = self
         self.session = session
         self.packet = session.packet
+        self._guard = _Guard(session)
+        self.set_credentials(user, password)
         self.host = host
         self.port = port or (8883 if ssl else 1883)
         self.timeout = timeout  # ms to open the stream, and to write the DISCONNECT
@@ -177,6 +188,26 @@ class Client:
         self.disconnect()
 
     # ---- set up
+
+    @property
+    def clean_start(self):
+        """Whether the next connection begins a new session (3.1.2.4). CONNACK sets it to False."""
+        return self.session.clean_start
+
+    @clean_start.setter
+    def clean_start(self, value):
+        self.session.clean_start = value
+
+    def set_credentials(self, user, password):
+        """Set user name and password for the next connection.
+
+        Each is a str, None, or a function without arguments that returns one of these; the password may also
+        be bytes. A function is called at each connect. If it raises an exception, `on_error` gets it, and the
+        client tries again later. Raises ValueError for text that MQTT does not allow.
+        """
+        session = self.session
+        session.user = user if user is None or callable(user) else encode_text(user)
+        session.password = password.encode() if isinstance(password, str) else password
 
     def topic(self, name):
         """Return a handle for a topic name. With a handle `publish` allocates nothing. Raises ValueError."""
@@ -215,6 +246,8 @@ class Client:
         retain_as_published=False,
         retain_handling=0,
         ack=None,
+        identifier=None,
+        properties=b"",
     ):
         """Subscribe: `handler(message)` is called for each message that matches, also after reconnects.
 
@@ -226,16 +259,26 @@ class Client:
         as the publisher set it. If `retain_handling` is 0, the broker sends retained messages for each
         subscription; if it is 1, only for a new subscription; if it is 2, never (3.8.3.1).
 
+        `topic_filter` may be a list of filters, for one SUBSCRIBE. `identifier` is the Subscription
+        Identifier (1 to 268435455), 0 for none; by default it is a hash of the filter. `properties` (bytes,
+        see `properties.pack`) are user properties of SUBSCRIBE: see `subscribe_options`.
+
         Returns a `Subscription`, whose `reason` is None until the broker has answered. `subscribe` may be
         called before `connect`. Raises ValueError for invalid arguments.
         """
-        data = encode_filter(topic_filter)
+        if identifier is not None or properties or not isinstance(topic_filter, (str, bytes)):
+            from ..optional.subscribe_options import make_subscription
+
+            data = make_subscription(self.session.subscriptions, topic_filter, identifier, properties)
+            topic_filter = data.topic_filter
+        else:
+            topic_filter = data = encode_filter(topic_filter)
         if not (0 <= qos <= 2 and 0 <= retain_handling <= 2):
             raise ValueError("qos and retain_handling must be 0, 1 or 2")
-        if no_local and data.startswith(b"$share/"):  # [MQTT-3.8.3-4]
+        if no_local and b"$share/" in topic_filter:  # [MQTT-3.8.3-4]
             raise ValueError("shared subscriptions do not allow no_local")
-        if len(data) + 24 > len(self.session.tx):
-            raise ValueError("tx: %d bytes needed" % (len(data) + 24))
+        if len(topic_filter) + len(properties) + 24 > len(self.session.tx):
+            raise ValueError("tx: %d bytes needed" % (len(topic_filter) + len(properties) + 24))
         if ack:
             from ..optional.manual_ack import attach
 
@@ -244,7 +287,8 @@ class Client:
             qos |= 4
         if retain_as_published:
             qos |= 8
-        return self.session.subscriptions.add(data, handler, qos | retain_handling << 4)
+        with self._guard:
+            return self.session.subscriptions.add(data, handler, qos | retain_handling << 4)
 
     def on(self, topic_filter, qos=0, **options):
         """Return a decorator that subscribes its function: see `subscribe`."""
@@ -255,9 +299,20 @@ class Client:
 
         return decorate
 
-    def unsubscribe(self, topic_filter):
-        """End a subscription. Raises ValueError if there is none with this filter."""
-        self.session.subscriptions.remove(encode_filter(topic_filter))
+    def unsubscribe(self, topic_filter, properties=b""):
+        """End a subscription; returns the `Subscription`. The handler is called until UNSUBACK arrives.
+
+        The filter may be one to which an earlier program with this session has subscribed. `topic_filter` may
+        be a list, as in `subscribe`. `properties` are user properties of UNSUBSCRIBE.
+        """
+        if properties or not isinstance(topic_filter, (str, bytes)):
+            from ..optional.subscribe_options import make_subscription
+
+            data = make_subscription(self.session.subscriptions, topic_filter, None, properties)
+        else:
+            data = encode_filter(topic_filter)
+        with self._guard:
+            return self.session.subscriptions.remove(data)
 
     # ---- messages
 
@@ -268,34 +323,74 @@ class Client:
           no room.
         - QoS 1 and 2: returns the packet identifier, which `on_ack` receives when the message is
           acknowledged. Returns 0 if the outbox is full: poll, and try again. The message stays in the outbox
-          until it is acknowledged, even across reconnects.
+          until it is acknowledged, even across reconnects. If the connection ends three times because the
+          broker reports an error about this message, or 21 times without an error, the message is given up:
+          `on_ack` gets a reason code of 0x80 or more.
+
+        If there is no connection or no room, `publish` runs one round of `poll` and tries once more. So a
+        program that only publishes reconnects, too. Handlers may be called in this round.
 
         `properties` are bytes from `properties.pack`. With `wait=True`, or a number of ms, `publish` waits
         until the message has arrived: see `blocking_publish`.
 
         Raises MQTTError if the message exceeds a limit of the broker, ValueError if it can never fit into
-        `tx` or `outbox`. In both cases nothing is sent, and the connection stays open.
+        `tx` or `outbox`, or if a property is invalid or not allowed in a message. In these cases nothing is
+        sent, and the connection stays open.
         """
         if not isinstance(topic, Topic):
             topic = self._find_topic(topic)
         if not isinstance(payload, _BYTES):
             payload = _to_bytes(payload)
-        if not isinstance(properties, _BYTES):
-            raise TypeError("properties must be bytes, see umqtt5.properties.pack")
-        self.session.message_properties = properties
-        self.session.first_byte = qos << 1 | (0x31 if retain else 0x30)
+        if properties is not self._checked_properties:
+            self._check_properties(properties)
         if wait:
-            self._wait_limit = self.timeout if wait is True else wait
-            return self._publish_and_wait(topic, payload)
-        qos = self.session.publish(topic, payload)
-        if qos:
-            self._flush_now()
+            return self._publish_and_wait(topic, payload, qos, retain, properties, wait)
+        if self.session.is_busy:
+            return False
+        retain = qos << 1 | (0x31 if retain else 0x30)
+        qos = self._publish(topic, payload, retain, properties)
+        if self.session.state != CONNECTED or not qos:
+            if self._should_connect and not self._is_polling:
+                self._poll_once()
+                qos = qos or self._publish(topic, payload, retain, properties)
         return qos
 
-    def _publish_and_wait(self, topic, payload):
+    def _publish(self, topic, payload, first_byte, properties):
+        """Publish, and write what the stream accepts now."""
+        session = self.session
+        session.is_busy = True
+        try:
+            session.message_properties = properties
+            session.first_byte = first_byte
+            properties = session.publish(topic, payload)
+            if properties:
+                self._flush_now()
+        finally:
+            session.is_busy = False
+        return properties
+
+    def _check_properties(self, properties):
+        from ..optional.property_rules import MESSAGE, check_properties
+
+        check_properties(properties, MESSAGE)
+        if isinstance(properties, bytes):
+            self._checked_properties = properties
+
+    def _publish_and_wait(self, topic, payload, qos, retain, properties, limit):
         from ..optional.blocking_publish import publish_and_wait
 
-        return publish_and_wait(self, topic, payload, self._wait_limit)
+        limit = self.timeout if limit is True else limit
+        return publish_and_wait(self, topic, payload, qos, retain, properties, limit)
+
+    def cancel(self, packet_id):
+        """Remove a message of QoS 1 or 2 from the outbox; `packet_id` is the result of `publish`.
+
+        Returns True if the message is removed. Returns False if the broker's answer is due, or if there is no
+        such message. The broker may have a message that was sent before the connection was lost. `on_ack` is
+        called for the removed message with the reason code 0x80, at the earliest after the next CONNACK.
+        """
+        with self._guard:
+            return self.session.cancel(packet_id - 1)
 
     def _find_topic(self, name):
         """Return the handle for a str topic. The client keeps as many handles as there are aliases."""
@@ -335,6 +430,8 @@ class Client:
         `poll` connects. Raises OSError, or MQTTError with the broker's reason code and string, if this first
         try fails. After a failed first try `poll` does not try again.
         """
+        with self._guard:  # not while the client works
+            pass
         if self.auth or self.session.auth:
             from ..optional.enhanced_auth import attach
 
@@ -370,21 +467,27 @@ class Client:
 
         With `reason` 0x04 the broker publishes the will. `properties` may contain session expiry, reason
         string and user properties. See `optional.disconnect` for the limits and the exceptions.
-        """
-        if reason or properties:
-            from ..optional.disconnect import send_disconnect
 
-            send_disconnect(self, reason, properties)
-        self._should_connect = False
-        self.session.close(0)
+        In a handler or a callback the connection ends when the handler has returned and its message is
+        acknowledged. No more messages are handled then.
+        """
+        with self._guard:
+            packet = b""
+            if reason or properties:
+                from ..optional.disconnect import encode_disconnect
+
+                packet = encode_disconnect(self, reason, properties)
+            self._should_connect = False
+            if self._is_polling:
+                self.session.close_request = (reason, packet)
+                return
+            self.session.close(reason, packet)
         start = self._ticks_ms()
         while self._link == LINK_UP and (self._ticks_ms() - start) & TICKS_MASK < self.timeout:
-            if self._is_polling:  # called by a handler: write only what the stream accepts now
-                self._flush_now()
-                break
             self._wait(self._poll_once())
         if self._link != LINK_DOWN:
-            self._on_link_lost(None)
+            with self._guard:
+                self._on_link_lost(None)
 
     def poll(self, timeout=0):
         """Receive, acknowledge, ping and reconnect for `timeout` ms; with 0, run one round.
@@ -396,7 +499,7 @@ class Client:
         while True:
             idle = self._poll_once()
             left = timeout - ((self._ticks_ms() - start) & TICKS_MASK)
-            if left <= 0 or self._is_polling:
+            if left <= 0 or self._is_polling or self.session.is_busy:
                 return self.session.state == CONNECTED
             self._wait(min(idle, left))
 
@@ -407,6 +510,21 @@ class Client:
         `poll_events()`, then call `poll`. If the stream has an attribute `pollable`, wait for that object.
         """
         return max(0, self._idle - ((self._ticks_ms() - self._idle_since) & TICKS_MASK))
+
+
+class _Guard:
+    """Context manager around a change of the session. Raises RuntimeError if it is being changed already."""
+
+    def __init__(self, session):
+        self._session = session
+
+    def __enter__(self):
+        if self._session.is_busy:
+            raise RuntimeError("the client is busy: call it from the main program or a handler, or try again")
+        self._session.is_busy = True
+
+    def __exit__(self, kind, error, traceback):
+        self._session.is_busy = False
 
 
 def _load_features(session, topic_alias_maximum, properties, strict, when_full):

@@ -20,15 +20,24 @@ else:
 
 _POLLIN = const(1)  # as in `select`
 _POLLOUT = const(4)
+EPIPE = const(32)  # not in MicroPython's `errno`
 
 # The delay before a reconnect is random (jitter), from a third of a bound to the bound. The bound starts at
-# this value and doubles with each failure, up to `max_reconnect_delay`, and at most to 64 s. After a restart
-# of the broker, the busiest second has up to four times the average number of reconnects. With delays from 0
-# to the bound, it would have up to nine times the average.
+# this value and doubles with each failure, up to `max_reconnect_delay`. After a restart of the broker, the
+# busiest second has up to four times the average number of reconnects. With delays from 0 to the bound, it
+# would have up to nine times the average.
 _FIRST_DELAY = const(1000)  # ms
 # Only a connection that lasts this long resets the bound. Otherwise the client would reconnect without a
 # pause to a broker that accepts connections and drops them.
 _STABLE = const(30000)  # ms
+# How much a connection's end counts against the oldest unanswered message: see `outbox.Outbox.blame_oldest`.
+# The broker may close the connection for many reasons, so 21 times in a row are needed. An error code in
+# DISCONNECT, or an answer that the client does not understand, ends the message after 3 times.
+_CLOSED = const(1)
+_REFUSED = const(7)
+# reason codes of DISCONNECT that do not concern a message: server busy, shutting down, keep alive timeout,
+# session taken over, receive maximum exceeded ...
+_NOT_A_MESSAGE = b"\x89\x8b\x8d\x8e\x93\x96\x97\x98\x9c\x9d\x9f\xa0"
 # After a permanent error, which retrying cannot fix, the delay is 10 to 18 minutes.
 _PERMANENT_ERROR_DELAY = const(600000)  # ms
 
@@ -45,6 +54,7 @@ def init_connection(client):
     client._was_connected = False  # whether CONNACK was received on this stream
     client._should_connect = False
     client._is_polling = False  # whether a round is running: handlers must not start another
+    client._received_before = -1  # number of messages received when the broker last exceeded Receive Maximum
     client._idle = client._idle_since = 0  # the next round is due `_idle` ms after the ticks `_idle_since`
     client._reconnect_delay = 0  # ms from `_link_since` to the next try
     client._failures = 0  # number of doublings of the delay's bound
@@ -57,14 +67,14 @@ def init_connection(client):
 
 def poll_once(client):
     """Run one round of work; returns the ms until the next round is due, 0 if there is more to do."""
-    if client._is_polling:
+    if client._is_polling or client.session.is_busy:
         return 0
-    client._is_polling = True
+    client._is_polling = client.session.is_busy = True
     client._idle = 0
     try:
         _run_round(client)
     finally:
-        client._is_polling = False
+        client._is_polling = client.session.is_busy = False
     return client._idle
 
 
@@ -76,6 +86,18 @@ def _run_round(client):
             _open(client, ticks_ms())
     if client._poll_hooks:
         _run_poll_hooks(client)
+    if client.session.close_request:
+        _close(client, client.session)
+
+
+def _close(client, session):
+    """Carry out the `disconnect` of a handler, after the message that it has handled was acknowledged."""
+    with client._catch_errors:
+        session.close(*session.close_request)
+        _flush(client)  # only what the stream accepts now
+    session.close_request = None
+    if client._link != LINK_DOWN:
+        client._on_link_lost(None)
 
 
 def _run_poll_hooks(client):
@@ -141,8 +163,11 @@ def _exchange(client, session):
 
 def flush_now(client):
     """Write output now, not at the next poll."""
+    was_busy = client.session.is_busy
+    client.session.is_busy = True
     with client._catch_errors:
         _flush(client)
+    client.session.is_busy = was_busy
 
 
 def _flush(client):
@@ -196,10 +221,16 @@ def on_link_lost(client, error):
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error
-    # If the connection ended because the broker exceeded our Receive Maximum (0x93), it still made progress,
-    # so the bound is reset as well: see `client._MIN_RECEIVED_IDS`.
-    if uptime_ms > _STABLE or (old and old.code == 0x93 and not old.from_broker):
+    if uptime_ms > _STABLE:
         client._failures = 0
+    if old and old.code == 0x93 and not old.from_broker:
+        # The broker exceeded our Receive Maximum. If it made progress, the bound is reset as well: see
+        # `client._MIN_RECEIVED_IDS`.
+        if client._received_before != session.messages_received:
+            client._failures = 0
+        client._received_before = session.messages_received
+    elif uptime_ms and (old or (isinstance(error, OSError) and error.errno in (ECONNRESET, EPIPE))):
+        _blame_message(session, old)
     if client.stream is not None:
         client._poller.unregister(client._pollable)
         client.stream.close()
@@ -212,7 +243,7 @@ def on_link_lost(client, error):
     if client.has_permanent_error:
         delay = _PERMANENT_ERROR_DELAY + 8 * delay
     client._reconnect_delay = delay
-    if client._failures < 6:
+    if client._failures < 16:
         client._failures += 1
     client._link = LINK_DOWN
     client._idle = 0
@@ -225,6 +256,16 @@ def on_link_lost(client, error):
         redirect(client, uptime_ms)
     for hook in client._disconnect_hooks:
         hook(client, uptime_ms)
+
+
+def _blame_message(session, error):
+    """Give up a message if several connections have ended over it; `error` is an MQTTError or None."""
+    weight = _CLOSED
+    if error and not (error.from_broker and error.code in _NOT_A_MESSAGE):
+        weight = _REFUSED
+    slot = session.outbox.blame_oldest(weight)
+    if slot >= 0:
+        session.outbox.give_up(slot, error.code if error else 0x80)
 
 
 def _notify_state(client, is_connected):

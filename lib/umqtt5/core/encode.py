@@ -20,9 +20,14 @@ def encode_connect(session):
     will = session.will
     if will:
         flags |= will[0]
-    if session.user is not None:
+    credentials = session.user, session.password
+    if callable(session.user) or callable(session.password):
+        from ..optional.credentials import call_credentials
+
+        credentials = call_credentials(session)
+    if credentials[0] is not None:
         flags |= 0x80
-    if session.password is not None:
+    if credentials[1] is not None:
         flags |= 0x40
     # Maximum Packet Size, Receive Maximum, Session Expiry Interval, Topic Alias Maximum
     properties = session.properties + pack(
@@ -44,7 +49,7 @@ def encode_connect(session):
     body += prefix_u16_length(session.client_id)  # this order [MQTT-3.1.3-1]
     if will:
         body += will[1]
-    for part in (session.user, session.password):
+    for part in credentials:
         if part is not None:
             body += prefix_u16_length(part)
     return prefix_varint_length(body, b"\x10")
@@ -53,12 +58,14 @@ def encode_connect(session):
 def encode_subscribe(s, packet_id, identifier):
     """Return SUBSCRIBE (3.8), or UNSUBSCRIBE (3.10) if the subscription `s` is not wanted any more.
 
-    The packet has one filter, so each filter can have its own Subscription Identifier. If `identifier` is 0,
-    the packet contains none.
+    By default a subscription has one filter, so each filter can have its own Subscription Identifier. If
+    `identifier` is 0, the packet contains none.
     """
-    body = bytes((packet_id >> 8, packet_id & 0xFF))
-    if not s.is_wanted:
-        return prefix_varint_length(body + b"\x00" + prefix_u16_length(s.topic_filter), b"\xa2")
     properties = bytearray(b"\x0b\0\0\0\0")
-    body += prefix_varint_length(properties[: put_varint(properties, 1, identifier) if identifier else 0])
-    return prefix_varint_length(body + prefix_u16_length(s.topic_filter) + bytes((s.options,)), b"\x82")
+    properties = properties[: put_varint(properties, 1, identifier) if identifier and s.is_wanted else 0]
+    body = bytes((packet_id >> 8, packet_id & 0xFF)) + prefix_varint_length(properties + s.properties)
+    for topic_filter in s.filters or (s.topic_filter,):
+        body += prefix_u16_length(topic_filter)
+        if s.is_wanted:
+            body += bytes((s.options,))
+    return prefix_varint_length(body, b"\x82" if s.is_wanted else b"\xa2")

@@ -7,7 +7,7 @@ DISCONNECT that must end the connection, or -1 if the connection is already bein
 from micropython import const
 
 from .errors import MQTTError
-from .outbox import ENDED, RELEASED, SENT
+from .outbox import ENDED, GIVEN_UP, RELEASED, SENT
 from .states import (
     CLOSING,
     CONNECTED,
@@ -21,6 +21,7 @@ from .subscriptions import handle_suback, report_subscribed
 
 _FROM_SERVER = const(0xEAFC)  # a bit for each packet type that a server may send
 _HAS_ALIAS = const(0x80000)  # bits of `Packet.property_bits`
+_MIN_PACKET_SIZE = const(5)  # bytes: an acknowledgement with a reason code
 _HAS_AUTHENTICATION = const(0x600)  # Authentication Method or Authentication Data
 
 # Values of `Session.broker_limits` for properties that CONNACK does not contain.
@@ -81,6 +82,11 @@ def _handle_connack(session, packet):
             session.received_ids[i] = 0
     for i in range(len(session._alias_topics)):
         session._alias_topics[i] = None
+    if session.broker_limits[MAXIMUM_PACKET_SIZE] < _MIN_PACKET_SIZE:
+        session.error = MQTTError(0x95, "the broker accepts packets of %d bytes" % session.broker_limits[6])
+        session.error.from_broker = True
+        session.close(0)
+        return -1
     session._send_quota = session.broker_limits[RECEIVE_MAXIMUM]
     session._max_short_payload = min(121, session.broker_limits[MAXIMUM_PACKET_SIZE] - 8)
     session._offered_alias = 0
@@ -130,9 +136,10 @@ def handle_publish(session, packet):
     session.messages_received = (session.messages_received + 1) & TICKS_MASK
     session._handler_failed = False
     if not reason:
-        session.subscriptions.dispatch(packet)
-    if session._handler_failed:
-        reason = 0x80  # Unspecified error
+        if not session.subscriptions.dispatch(packet) and session.callbacks.on_unhandled:
+            with session.catch_errors:
+                session.callbacks.on_unhandled(packet)
+        reason = 0x80 if session._handler_failed else packet.reason  # 0x80 Unspecified error
     if packet.qos:
         if packet.qos == 2 and not reason:
             # The message is handled, even if the connection is lost now. If its handler failed, a later
@@ -165,12 +172,16 @@ def _handle_publish_ack(session, packet, kind):
     if state == (RELEASED if kind == 7 else SENT):
         if (kind == 4) != (outbox.first_bytes[slot] & 6 == 2):
             return 0x82  # the message has another QoS
-        session.wait_started[WAIT_ACK] = -1
+        outbox.suspect_count = 0
+        if slot == outbox.slot_order[outbox.head]:  # the oldest: a later answer says nothing about an earlier one
+            session.wait_started[WAIT_ACK] = -1
         if kind == 5 and packet.reason < 0x80:
             outbox.states[slot] = RELEASED
             state = RELEASED
         else:
             # an error code ends the message as well [MQTT-4.4.0-2]
+            if outbox.first_bytes[slot] & GIVEN_UP:
+                packet.reason = 0x80
             outbox.free(slot)
             session._send_quota += 1
             session.pending_acks -= 1

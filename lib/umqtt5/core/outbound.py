@@ -93,7 +93,7 @@ def load_next_message(session):
     outbox = session.outbox
     while True:
         slot = outbox.oldest(QUEUED)
-        if slot < 0:
+        if slot < 0 or (session.pending_acks + session.pending_subacks and outbox.is_probing()):
             return False
         size = outbox.body_sizes[slot] + 2
         size = plan_publish(session, outbox.topics[slot], outbox.property_sizes[slot], size)

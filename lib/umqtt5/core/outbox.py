@@ -22,6 +22,12 @@ RELEASING = const(3)  # PUBREC was received, PUBREL is due
 RELEASED = const(4)  # PUBREL is sent
 ENDED = const(5)  # the message ended without an acknowledgement; `on_ack` is due
 
+GIVEN_UP = const(0x80)  # bit of `first_bytes`
+# If connections end over the same message, it is given up when the sum of their weights reaches this number.
+_MAX_BLAME = const(21)
+# From this number on, only one message is sent at a time, to find out which one ends the connections.
+_PROBE_BLAME = const(7)
+
 # bytes: first byte 1, remaining length 4, topic length 2, packet identifier 2, properties length 2, alias 3
 MAX_HEADER = const(14)
 
@@ -32,8 +38,12 @@ class Outbox:
     `slot_order` is a ring with the slots of the `count` messages, oldest first, from `head` on. Lists indexed
     by slot: `states`, `topics`, `body_offsets` in the arena, `body_sizes`, `property_sizes` (the part of the
     body that is properties), and `first_bytes` (first byte of the PUBLISH, with DUP, QoS and RETAIN). If the
-    state is ENDED, `first_bytes` has the reason code instead.
+    state is ENDED, `first_bytes` has the reason code instead. If the client has given up a message of QoS 2
+    and has to send PUBREL for it, `first_bytes` has the bit GIVEN_UP.
     """
+
+    suspect_slot = -1  # slot of the message over which the last connections have ended: see `blame_oldest`
+    suspect_count = 0
 
     def __init__(self, size, slots):
         self.arena = bytearray(size)
@@ -110,6 +120,42 @@ class Outbox:
             self._passed = self.count
         return -1
 
+    def is_probing(self):
+        """Return True if only one message may be unanswered at a time."""
+        return self.suspect_count >= _PROBE_BLAME
+
+    def blame_oldest(self, weight):
+        """Blame the oldest unanswered message for the end of a connection.
+
+        Returns its slot if the message has to be given up, -1 if not. Any answer to a message resets the count.
+        """
+        for i in range(self.count):
+            slot = self.slot_order[(self.head + i) % len(self.states)]
+            if self.states[slot] == SENT or self.states[slot] == RELEASED:
+                if slot != self.suspect_slot:
+                    self.suspect_slot = slot
+                    self.suspect_count = 0
+                self.suspect_count += weight
+                if self.suspect_count < _MAX_BLAME:
+                    return -1
+                self.suspect_count = 0
+                return slot
+        return -1
+
+    def give_up(self, slot, reason):
+        """End a message without an answer of the broker. `on_ack` is due with this reason code.
+
+        If the broker may have received a message of QoS 2, the client has to send PUBREL first. Otherwise the
+        broker could take the next message with the same packet identifier for a repetition [MQTT-4.3.3-4].
+        """
+        was_sent = self.states[slot] == SENT or self.first_bytes[slot] & 8
+        if self.first_bytes[slot] & 4 and was_sent and self.states[slot] < RELEASING:
+            self.states[slot] = RELEASING
+            self.first_bytes[slot] |= GIVEN_UP
+        else:
+            self.states[slot] = ENDED
+            self.first_bytes[slot] = reason
+
     def free(self, slot):
         """Free the slot of a message. Its bytes become free when all older messages are freed as well."""
         self.states[slot] = FREE
@@ -143,7 +189,7 @@ class Outbox:
                 self.states[slot] = RELEASING
                 if not resumed:
                     self.states[slot] = ENDED
-                    self.first_bytes[slot] = 0
+                    self.first_bytes[slot] &= GIVEN_UP  # 0x80, Unspecified error, or 0
             elif (state == SENT or state == QUEUED) and not resumed:
                 self.states[slot] = QUEUED
                 self.first_bytes[slot] &= ~8

@@ -22,6 +22,7 @@ _FLAGS = const(0x7302801)  # properties of one byte, which is 0 or 1
 _NOT_ZERO = const(0x8A0020)  # Receive Maximum, Topic Alias, Maximum Packet Size, Subscription Identifier
 _USER = const(0x400000)  # User Property, which may occur more than once
 _SUBSCRIPTION_IDENTIFIER = const(0x20)
+_RESPONSE_TOPIC = const(0x08)
 _REPEATED = const(0x8000000)  # a property occurs more than once: the bit after those 27
 
 # Properties that a server may send, by packet type. A server's DISCONNECT has no Session Expiry Interval
@@ -52,18 +53,21 @@ _ALLOWED = (
 
 # Packet types that have a certain part: one bit for each packet type.
 _HAS_ID = const(0x0AF0)
+_IS_ANSWER = const(0x0AB0)  # PUBACK, PUBREC, PUBCOMP, SUBACK, UNSUBACK
 _REASON_FIRST = const(0xC0F4)  # may be omitted, with all that follows, except in CONNACK
 _REASON_LAST = const(0x0A00)  # reason code after the properties: SUBACK, UNSUBACK
 _HAS_PROPERTIES = const(0x0A0C)  # the property length must be present, even if it is 0
 
-# `_CODES` has one byte for each reason code, 0x00 to 0x19 and then 0x80 to 0xA2. Each bit stands for packet
-# types that may have the reason code. `_CODES_OF` has the bit of each packet type.
-_CODES = (
-    b"\xff\x08\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x10\x00\x00\x00\x00"
-    b"\x00\x00\x40\x40\x3b\x21\x21\x3b\x01\x01\x01\x3b\x01\x21\x01\x20\x01\x20\x20\x38\x23\x1a"
-    b"\x04\x20\x20\x21\x20\x2b\x20\x23\x21\x21\x21\x21\x28\x21\x20\x28\x28"
-)
-_CODES_OF = b"\x00\x00\x01\x80\x02\x02\x04\x04\x00\x08\x00\x10\x00\x80\x20\x40"
+# reason codes that a server may send in CONNACK, PUBREL, DISCONNECT and AUTH; 0 in the packets that have none
+_REASONS = {
+    6: b"\x00\x92",
+    2: b"\x00\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8c\x90\x95\x97\x99\x9a\x9b\x9c\x9d\x9f",
+    14: (
+        b"\x00\x80\x81\x82\x83\x87\x89\x8b\x8d\x8e\x8f\x90\x93\x94\x95\x96\x97\x98\x99\x9a\x9b\x9c"
+        b"\x9d\x9e\x9f\xa0\xa1\xa2"
+    ),
+    15: b"\x00\x18\x19",
+}
 
 
 class Packet:
@@ -127,6 +131,22 @@ class Packet:
             at += 1
         return len(self)
 
+    def refuse(self, reason=0x80):
+        """Refuse the message that is being handled: it is acknowledged with this reason code (3.4.2.1).
+
+        The code is 0x80 Unspecified error, 0x83 Implementation specific error, 0x87 Not authorized, 0x90
+        Topic Name invalid, 0x97 Quota exceeded or 0x99 Payload format invalid. At QoS 0 nothing is sent.
+        Raises ValueError for other codes.
+        """
+        if reason not in b"\x80\x83\x87\x90\x97\x99":
+            raise ValueError("reason must be 0x80, 0x83, 0x87, 0x90, 0x97 or 0x99")
+        self.reason = reason
+
+    def __repr__(self):
+        from ..optional.packet_text import describe
+
+        return describe(self)
+
     def property(self, identifier, nth=0):
         """Return the `nth` property with this identifier, None if there is none (2.2.2).
 
@@ -172,7 +192,7 @@ class Packet:
         """Set the fields of an answer that the broker has not sent: our reason code, no properties."""
         self.packet_id = packet_id
         self.reason = reason
-        self.properties_end = self.property_bits = 0
+        self.properties_end = self.property_bits = self.topic_end = 0
 
     def _binary(self, at):
         size = get_u16(self._buf, at)
@@ -239,7 +259,14 @@ class Packet:
             self.property_bits |= mask
             if kind == 0x0B:
                 self.subscription_id = self.value
-        return 0
+        return self._check_response_topic() if self.property_bits & _RESPONSE_TOPIC else 0
+
+    def _check_response_topic(self):
+        """Return 0 if the Response Topic is a topic name, otherwise the reason code of the error."""
+        at = self.find_property(0x08) + 3
+        end = at + get_u16(self._buf, at - 2)
+        good = at < end and self._buf.find(b"#", at, end) < 0 and self._buf.find(b"+", at, end) < 0
+        return 0 if good else 0x82  # [MQTT-3.3.2-14], [MQTT-4.7.3-1]
 
     def _parse_publish_header(self, first, at, end):
         """Parse flags and topic name of a PUBLISH; returns 0, or the reason code of the error."""
@@ -316,7 +343,7 @@ class Packet:
         """
         kind = first >> 4
         self.packet_id = self.reason = self.property_bits = self.qos = 0
-        self.properties_start = self.properties_end = 0
+        self.properties_start = self.properties_end = self.topic_end = 0
         at = self._parse_start(kind, first, at, end)
         if at >= 0 and (_HAS_PROPERTIES >> kind & 1 or (at < end and kind != 13)):
             at = self._parse_properties(kind, at, end)
@@ -329,14 +356,13 @@ class Packet:
         if _REASON_LAST >> kind & 1:
             if at == end:
                 return 0x81
-            self.reason = self._buf[at]
-            at += 1
+            self.payload_start = at
+            self.payload_end = end
+            while at < end:  # the highest reason code: an error, if one of the filters has failed
+                self.reason = max(self.reason, self._buf[at])
+                at += 1
         if at != end:
-            # more than one reason code in the answer, although we send one filter in each packet
-            return 0x82 if _REASON_LAST >> kind & 1 else 0x81
-        at = self.reason
-        if at > 0x7F:
-            at -= 102
-        elif at > 0x19:
-            return 0x82
-        return 0 if at < 61 and _CODES[at] & _CODES_OF[kind] else 0x82
+            return 0x81
+        # In an answer each code is accepted, because some brokers use codes that are not in the standard's list
+        # for the packet. If the connection ended instead, the message would be sent again, without end.
+        return 0 if _IS_ANSWER >> kind & 1 or self.reason in _REASONS.get(kind, b"\x00") else 0x82

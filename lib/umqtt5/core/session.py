@@ -52,7 +52,7 @@ from .errors import CatchErrors, MQTTError
 from .framer import Framer
 from .inbound import LIMIT_DEFAULTS, handle_packet, handle_publish, report_ended
 from .outbound import init_outbound, load_next_message, publish_at_qos_0, publish_with_ack, send_pubrels
-from .outbox import Outbox
+from .outbox import QUEUED, SENT, Outbox
 from .packet import Packet
 from .states import (
     CLOSED,
@@ -62,8 +62,10 @@ from .states import (
     TICKS_MASK,
     TX_RESERVE,
     WAIT_ACK,
+    WAIT_AUTH,
     WAIT_CONNACK,
     WAIT_PING,
+    WAIT_SUBACK,
     WAIT_WRITE,
 )
 from .subscriptions import Subscriptions, send_subscriptions
@@ -74,6 +76,21 @@ if sys.implementation.name == "cpython":
     from ..cpython.compat import print_exception
 else:
     from sys import print_exception
+
+
+class _UserCode(CatchErrors):
+    """Context manager around each handler and callback of the user. Enter it only while `is_busy` is set."""
+
+    def __init__(self, session):
+        super().__init__(Exception, session._report_error)
+        self._session = session
+
+    def __enter__(self):
+        self._session.is_busy = False
+
+    def __exit__(self, kind, error, traceback):
+        self._session.is_busy = True
+        return CatchErrors.__exit__(self, kind, error, traceback)
 
 
 class Session:
@@ -95,7 +112,8 @@ class Session:
     strict = None  # strict.Strict, if `Client(strict=True)`
     overflow_policy = None  # overflow_policy.OverflowPolicy, if `Client(when_full=...)`
     stream_source = None  # streaming_send: payload that is written in pieces
-    on_ack = on_subscribed = on_unsubscribed = on_error = None  # see `callbacks`
+    on_ack = on_subscribed = on_unsubscribed = on_unhandled = on_error = None  # see `callbacks`
+    close_request = None  # arguments for `close`, if a handler or a callback has ended the connection
 
     _handle_publish = handle_publish  # a method, so that `journal` can replace it
 
@@ -112,7 +130,7 @@ class Session:
         self.keep_alive = keep_alive
         self.session_expiry = 0  # seconds
         self.receive_maximum = inflight
-        self.timeouts = [timeout] * 4  # ms, by kind of wait
+        self.timeouts = [timeout] * 6  # ms, by kind of wait
         self.clean_start = True
 
         self.framer = Framer(rx)
@@ -123,7 +141,11 @@ class Session:
         self.received_ids = array("H", [0] * inflight)  # QoS 2 packet identifiers received and not released
         self.subscriptions = Subscriptions()
         # context manager around each handler and callback of the user
-        self.catch_errors = self.subscriptions.catch_errors = CatchErrors(Exception, self._report_error)
+        self.catch_errors = self.subscriptions.catch_errors = _UserCode(self)
+        # Whether the session is being changed. A function that `micropython.schedule` calls can interrupt the
+        # client at any point, and must not use the session then. While a handler runs, the session is
+        # consistent, and this attribute is False.
+        self.is_busy = False
         self.broker_limits = list(LIMIT_DEFAULTS)
 
         self.callbacks = self  # object with `on_ack` and so on: the client, if there is one
@@ -144,7 +166,7 @@ class Session:
 
         # ticks in ms, modulo 2**30
         self._now = self._timeout = self._last_read = self._last_write = 0
-        self.wait_started = [-1, -1, -1, -1]  # ticks when each kind of wait began, -1 if there is none
+        self.wait_started = [-1] * 6  # ticks when each kind of wait began, -1 if there is none
         self._ping_interval = 0  # ms without output, or without input, before a PINGREQ is sent
         self.ping_pending = False
 
@@ -166,7 +188,7 @@ class Session:
         if self.aliases:
             self.aliases.clear()
         self._last_read = self._last_write = now
-        for i in range(4):
+        for i in range(6):
             self.wait_started[i] = -1
         if self.auth:
             self.auth.handle_open()
@@ -179,19 +201,34 @@ class Session:
         """Handle the end of the connection."""
         self.state = CLOSED
         self.generation += 1
-        self.pending_acks = 0  # number of PUBACK, PUBCOMP, SUBACK, UNSUBACK and AUTH still to be received
+        # number of answers still to be received: PUBACK or PUBCOMP, and SUBACK or UNSUBACK
+        self.pending_acks = self.pending_subacks = 0
         self._tx_at = self._tx_end = self._block_at = self._block_end = 0
 
-    def close(self, reason, packet=b"\xe0\x00"):
+    def close(self, reason, packet=b""):
         """End the connection with a DISCONNECT (3.14). After it is written, the driver closes the stream.
 
-        `packet` is the DISCONNECT to send if `reason` is 0.
+        `packet` is the DISCONNECT to send if `tx` has room for it, b"" for one without properties.
         """
         if self.state == CONNECTED or (self.state == CONNECTING and reason):
-            self.put(bytes((0xE0, 1, reason)) if reason else packet, 0)
+            if not packet or not self.put(packet, 0):
+                self.put(bytes((0xE0, 1, reason)) if reason else b"\xe0\x00", 0)
         if self.state != CLOSED:
             self.generation += 1
             self.state = CLOSING
+
+    def cancel(self, slot):
+        """Remove a message from the outbox: see `Client.cancel`."""
+        outbox = self.outbox
+        if (
+            not 0 <= slot < len(outbox.states)
+            or not (outbox.states[slot] == QUEUED or outbox.states[slot] == SENT)
+            or (outbox.states[slot] == SENT and self.state == CONNECTED)
+        ):
+            return False
+        outbox.give_up(slot, 0x80)
+        self._has_pubrels = self._has_unreported = True
+        return True
 
     def _report_error(self, error):
         """Report an exception that a handler or a callback of the user has raised."""
@@ -213,7 +250,7 @@ class Session:
     def parse(self):
         """Handle the complete packets that were received."""
         self.rx_paused = True  # stays True if an exception ends this method, so the driver calls it again
-        while self.state == CONNECTED or self.state == CONNECTING:
+        while (self.state == CONNECTED or self.state == CONNECTING) and not self.close_request:
             if self._tx_end + TX_RESERVE > len(self.tx):
                 return
             reason = self.framer.next_packet()
@@ -328,6 +365,9 @@ class Session:
             if self._has_unreported:
                 report_ended(self)
             check_wait(self, WAIT_ACK, self.pending_acks)
+            check_wait(self, WAIT_SUBACK, self.pending_subacks)
+            if self.auth:
+                check_wait(self, WAIT_AUTH, self.auth.is_due)
             check_wait(self, WAIT_PING, self.ping_pending)
             if self._ping_interval and not self.has_output():
                 ping_if_idle(self, now)

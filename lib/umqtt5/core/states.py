@@ -19,8 +19,10 @@ LINK_UP = const(2)
 # kinds of waits that have a timeout: positions in `Session.timeouts` and `Session.wait_started`
 WAIT_WRITE = const(0)
 WAIT_CONNACK = const(1)
-WAIT_ACK = const(2)
+WAIT_ACK = const(2)  # PUBACK, PUBREC, PUBCOMP: of the oldest message
 WAIT_PING = const(3)
+WAIT_SUBACK = const(4)  # SUBACK, UNSUBACK: of the first subscription that waits
+WAIT_AUTH = const(5)
 
 # limits of the broker (3.2.2.3): position in `Session.broker_limits`, the property identifier minus 0x21
 RECEIVE_MAXIMUM = const(0)

@@ -1,15 +1,20 @@
 """Subscription table, SUBSCRIBE and UNSUBSCRIBE with their answers, and dispatch of messages to handlers.
 
-The Subscription Identifier of a subscription is its position in the table plus one. If a message contains an
-identifier, its handler is found by this number, otherwise by the topic.
+The Subscription Identifier of a subscription is a hash of its filter. So an identifier has the same meaning in
+every program that uses a session, also if their subscriptions differ. A message with identifiers finds its
+handlers by these numbers. Its topic is compared as well, because the session may contain identifiers that
+another program or library has chosen. If no handler is found by identifier, each filter is compared.
 """
 
 from micropython import const
 
 from .encode import encode_subscribe
-from .states import IDENTIFIERS_AVAILABLE, MAXIMUM_PACKET_SIZE, SHARED_AVAILABLE, WAIT_ACK, WILDCARD_AVAILABLE
+from .states import IDENTIFIERS_AVAILABLE, MAXIMUM_PACKET_SIZE, SHARED_AVAILABLE, WAIT_SUBACK, WILDCARD_AVAILABLE
+from .topics import find_wildcard, matches
 
 _FIRST_PACKET_ID = const(0x8000)  # first packet identifier of SUBSCRIBE and UNSUBSCRIBE
+# The hash is 1 to 16381, so the identifier has two bytes. It is the remainder of a division by this prime.
+_HASH_PRIME = const(16381)
 # bits of `Packet.property_bits`
 _IDENTIFIER = const(0x20)
 _IDENTIFIER_OR_REPEATED = const(0x8000020)  # the bits `_IDENTIFIER` and `packet._REPEATED`
@@ -19,13 +24,27 @@ class Subscription:
     """A topic filter with its handler.
 
     `reason` is the broker's answer: the granted QoS, a reason code of 0x80 or more if the broker refuses the
-    subscription, None before the answer.
+    subscription, None before the answer. `identifier` is the Subscription Identifier, 0 if there is none.
     """
+
+    # These class attributes take no space in the instance.
+    same_identifier = None  # the next subscription with this identifier
+    filters = None  # list of filters if there are several: see `optional.subscribe_options`
+    filter_count = 1
+    properties = b""  # user properties of SUBSCRIBE or UNSUBSCRIBE
+    encode = encode_subscribe
 
     def __init__(self, topic_filter):
         self.topic_filter = self.match_filter = topic_filter
-        if topic_filter.startswith(b"$share/"):
+        self.is_shared = topic_filter.startswith(b"$share/")
+        if self.is_shared:
             self.match_filter = topic_filter.split(b"/", 2)[2]  # the part that topics are compared with
+        # number of bytes before the first wildcard, -1 if there is no wildcard
+        self.wildcard = find_wildcard(self.match_filter)
+        self.identifier = 0
+        for byte in topic_filter:
+            self.identifier = (self.identifier * 31 + byte) % _HASH_PRIME
+        self.identifier += 1
         self.handler = None
         self.options = 0  # QoS, No Local, Retain As Published, Retain Handling (3.8.3.1)
         self.reason = None
@@ -34,7 +53,17 @@ class Subscription:
         self.expected_ack = 0  # first byte of the SUBACK or UNSUBACK that is due
         self.is_removed = False  # whether UNSUBACK has arrived, so the position in the table is free
         self.needs_report = False  # `on_subscribed` is due
-        self.slot_reused = False  # late messages may belong to the previous subscription at this position
+
+    def matches(self, packet):
+        """Return True if the topic of a message matches the filter; allocates nothing."""
+        at = packet.topic_start
+        if self.wildcard < 0:
+            # with these bounds `find` compares once
+            return (
+                packet.topic_end - at == len(self.match_filter)
+                and packet.topic_buf.find(self.match_filter, at, packet.topic_end) == at
+            )
+        return matches(self.match_filter, packet.topic_buf, at, packet.topic_end)
 
 
 class Subscriptions:
@@ -42,8 +71,10 @@ class Subscriptions:
 
     def __init__(self):
         self.entries = []
+        self._by_identifier = {}
         self.has_pending = False  # a packet may have to be sent
         self.catch_errors = None  # context manager around each handler
+        self._was_handled = False  # whether a subscription has matched the current message
 
     def find(self, topic_filter):
         """Return the subscription with this filter (bytes), None if there is none."""
@@ -52,31 +83,44 @@ class Subscriptions:
                 return s
         return None
 
-    def add(self, topic_filter, handler, options):
-        """Subscribe to a filter (bytes), or change its handler and options; returns the Subscription."""
-        s = self.find(topic_filter)
-        if not s:
-            s = Subscription(topic_filter)
-            for i in range(len(self.entries)):
-                if self.entries[i].is_removed:
-                    s.slot_reused = True
-                    self.entries[i] = s
-                    break
-            else:
-                self.entries.append(s)
+    def add(self, s, handler, options):
+        """Subscribe, or change handler and options of the subscription with this filter; returns it.
+
+        `s` is the filter (bytes) or a Subscription.
+        """
+        s = self._insert(s)
         s.handler = handler
         s.options = options
         s.reason = None
         s.is_wanted = s.needs_send = self.has_pending = True
         return s
 
-    def remove(self, topic_filter):
-        """Unsubscribe; the handler is called until UNSUBACK arrives. Raises ValueError if not subscribed."""
-        s = self.find(topic_filter)
-        if not s or not s.is_wanted:
-            raise ValueError("not subscribed: %r" % topic_filter)
+    def _insert(self, s):
+        """Put a subscription into the table, unless it is already there; returns it."""
+        if isinstance(s, bytes):
+            s = self.find(s) or Subscription(s)
+        if s not in self.entries:
+            for i in range(len(self.entries)):
+                if self.entries[i].is_removed:
+                    self.entries[i] = s
+                    break
+            else:
+                self.entries.append(s)
+        self._by_identifier = {}
+        for entry in self.entries:
+            entry.same_identifier = self._by_identifier.get(entry.identifier)
+            self._by_identifier[entry.identifier] = entry
+        return s
+
+    def remove(self, s):
+        """Unsubscribe; the handler is called until UNSUBACK arrives. Returns the Subscription.
+
+        `s` is the filter (bytes) or a Subscription. An earlier program may have left it in the session.
+        """
+        s = self._insert(s)
         s.is_wanted = False
         s.needs_send = self.has_pending = True
+        return s
 
     def next_to_send(self):
         """Return the position of the next subscription for which a packet is due, -1 if there is none."""
@@ -85,6 +129,13 @@ class Subscriptions:
                 return i
         self.has_pending = False
         return -1
+
+    def first_unanswered(self):
+        """Return the first subscription for which SUBACK or UNSUBACK is due, None if there is none."""
+        for s in self.entries:
+            if s.expected_ack:
+                return s
+        return None
 
     def handle_ack(self, s, reason):
         """Record SUBACK or UNSUBACK; `reason` is our own reason code if SUBSCRIBE was not sent."""
@@ -112,23 +163,37 @@ class Subscriptions:
         self.has_pending = True
 
     def dispatch(self, packet):
-        """Call the handlers of a message. If one raises an exception, the others are still called."""
+        """Call the handlers of a message; returns False if there is none.
+
+        If a handler raises an exception, the others are still called.
+        """
+        self._was_handled = False
         if packet.property_bits & _IDENTIFIER_OR_REPEATED == _IDENTIFIER:
-            self._call(packet.subscription_id - 1, packet)
-            return
-        numbered = packet.property_bits & _IDENTIFIER
-        i = 0
-        while packet.find_property(0x0B, i) >= 0 if numbered else i < len(self.entries):
-            self._call(packet.value - 1 if numbered else i, packet)
+            self._call_identified(packet.subscription_id, packet)
+        elif packet.property_bits & _IDENTIFIER:
+            i = 0
+            while packet.find_property(0x0B, i) >= 0:
+                self._call_identified(packet.value, packet)
+                i += 1
+        i = 0 if not self._was_handled else len(self.entries)
+        while i < len(self.entries):
+            if not self.entries[i].is_removed and self.entries[i].matches(packet):
+                self._call(self.entries[i], packet)
             i += 1
+        return self._was_handled
+
+    def _call_identified(self, s, packet):
+        """Call the handlers of the subscriptions with the identifier `s`, if the message is for them."""
+        s = self._by_identifier.get(s)  # one more local variable would move the frame to the heap
+        while s:
+            if s.matches(packet):
+                self._call(s, packet)
+            s = s.same_identifier
 
     def _call(self, s, packet):
-        """Call the handler of the subscription at position `s`, if the message is for it."""
-        if s < len(self.entries):
-            s = self.entries[s]  # one more local variable would move the frame to the heap
-            if not s.is_removed and (
-                packet.property_bits & _IDENTIFIER and not s.slot_reused or packet.matches(s.match_filter)
-            ):
+        if s.handler:  # else the filter is one of an earlier program
+            self._was_handled = True
+            if not s.is_removed:  # else the broker has sent the message before it received UNSUBSCRIBE
                 with self.catch_errors:
                     s.handler(packet)
 
@@ -141,13 +206,13 @@ def send_subscriptions(session):
         if i < 0:
             return
         s = session.subscriptions.entries[i]
-        data = encode_subscribe(s, _FIRST_PACKET_ID + i, i + 1 if limits[IDENTIFIERS_AVAILABLE] else 0)
+        data = s.encode(_FIRST_PACKET_ID + i, s.identifier if limits[IDENTIFIERS_AVAILABLE] else 0)
         reason = 0
         if len(data) > limits[MAXIMUM_PACKET_SIZE]:
             reason = 0x95
-        elif s.match_filter is not s.topic_filter and not limits[SHARED_AVAILABLE]:
+        elif s.is_shared and not limits[SHARED_AVAILABLE]:
             reason = 0x9E
-        elif (b"+" in s.match_filter or b"#" in s.match_filter) and not limits[WILDCARD_AVAILABLE]:
+        elif s.wildcard >= 0 and not limits[WILDCARD_AVAILABLE]:
             reason = 0xA2
         if reason and s.is_wanted:
             session.subscriptions.handle_ack(s, reason)
@@ -158,20 +223,27 @@ def send_subscriptions(session):
             return
         else:
             s.expected_ack = data[0] + 0x0E  # SUBACK or UNSUBACK
-            session.pending_acks += 1
+            session.pending_subacks += 1
         s.needs_send = False
 
 
 def handle_suback(session, packet, first):
-    """Handle SUBACK or UNSUBACK, whose first byte is `first`; returns 0 or a reason code to close with."""
+    """Handle SUBACK or UNSUBACK, whose first byte is `first`; returns 0 or a reason code to close with.
+
+    An answer that is not due is ignored, as a PUBACK is: a broker may answer late or twice, and a new
+    connection would not change that.
+    """
     position = packet.packet_id - _FIRST_PACKET_ID
     if not 0 <= position < len(session.subscriptions.entries):
-        return 0x82
+        return 0
     s = session.subscriptions.entries[position]
     if s.expected_ack != first:
+        return 0
+    if len(packet) != s.filter_count:
         return 0x82
-    session.wait_started[WAIT_ACK] = -1
-    session.pending_acks -= 1
+    session.pending_subacks -= 1
+    if session.subscriptions.first_unanswered() is s:  # a later answer says nothing about an earlier one
+        session.wait_started[WAIT_SUBACK] = -1
     session.subscriptions.handle_ack(s, packet.reason)
     if first == 0xB0 and session.callbacks.on_unsubscribed:
         with session.catch_errors:

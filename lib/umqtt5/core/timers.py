@@ -7,7 +7,15 @@ from errno import ETIMEDOUT
 
 from .states import TICKS_MASK, WAIT_PING
 
-_MESSAGES = ("the broker reads no more bytes", "no CONNACK", "no PUBACK or SUBACK", "no PINGRESP")
+# by kind of wait
+_MESSAGES = (
+    "the broker reads no more bytes",
+    "no CONNACK",
+    "no PUBACK, PUBREC or PUBCOMP",
+    "no PINGRESP",
+    "no SUBACK or UNSUBACK",
+    "no AUTH",
+)
 
 
 def check_wait(session, kind, is_waiting):

@@ -41,6 +41,13 @@ def encode_filter(text):
     return data
 
 
+def find_wildcard(topic_filter):
+    """Return the offset of the first wildcard in a filter (bytes), -1 if there is none."""
+    plus = topic_filter.find(b"+")
+    hash_sign = topic_filter.find(b"#")
+    return hash_sign if plus < 0 or 0 <= hash_sign < plus else plus
+
+
 def matches(topic_filter, buf, at, end):
     """Return True if the topic name in buf[at:end] matches the filter (bytes); allocates nothing.
 

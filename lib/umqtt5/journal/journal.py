@@ -274,8 +274,9 @@ class Journal:
         self._body[2] = outbox.property_sizes[slot] >> 16
         put_u16(self._body, 0, n)
         put_u16(self._body, 3, outbox.property_sizes[slot] & 0xFFFF)
+        # without DUP and GIVEN_UP
         self.record_log.begin_record(
-            outbox.first_bytes[slot] & ~8, slot, BODY_HEADER + n + outbox.body_sizes[slot]
+            outbox.first_bytes[slot] & 0x37, slot, BODY_HEADER + n + outbox.body_sizes[slot]
         )
         self.record_log.write(self._body, 0, BODY_HEADER)
         self.record_log.write(outbox.topics[slot].name, 0, n)

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from ..core.outbox import MAX_HEADER, RELEASED, RELEASING, SENT, Outbox
+from ..core.outbox import GIVEN_UP, MAX_HEADER, RELEASED, RELEASING, SENT, Outbox
 
 # bits of `record_flags`: records of a message in the log
 MESSAGE = const(1)  # PUBLISH
@@ -79,7 +79,7 @@ class JournalOutbox(Outbox):
         A streamed message ends instead, because its payload may not be available.
         """
         for slot in range(len(self.states)):
-            if self.body_sizes[slot] == STREAMED:
+            if self.body_sizes[slot] == STREAMED or self.first_bytes[slot] & GIVEN_UP:
                 continue
             if self.states[slot] == RELEASED or self.states[slot] == RELEASING:
                 self.states[slot] = SENT

@@ -31,8 +31,8 @@ class _AckListener:
         self._client.on_ack = self._user_on_ack
 
 
-def publish_and_wait(client, topic, payload, timeout):
-    """Publish with the QoS, RETAIN and properties that are set in the session; wait up to `timeout` ms.
+def publish_and_wait(client, topic, payload, qos, retain, properties, timeout):
+    """Publish, and wait up to `timeout` ms.
 
     Returns True when the message is written (QoS 0) or the broker has acknowledged it (QoS 1 and 2). While
     the call waits, handlers are called and the client reconnects. As long as the message is not accepted,
@@ -45,23 +45,21 @@ def publish_and_wait(client, topic, payload, timeout):
     """
     if client._is_polling:
         raise ValueError("a handler can't wait")
+    if client.session.is_busy:
+        raise RuntimeError("the client is busy: a scheduled function can't wait")
     session = client.session
-    first_byte, properties = session.first_byte, session.message_properties
     start = client._ticks_ms()
     ack = _AckListener(client)
     try:
         left = timeout
         while left > 0:
             if not ack.packet_id:
-                # a handler may have published another message since the last try
-                session.first_byte, session.message_properties = first_byte, properties
-                ack.packet_id = session.publish(topic, payload)
-                client._flush_now()
+                ack.packet_id = client.publish(topic, payload, qos, retain, properties)
                 connects = client.connection_count
             idle = client._poll_once()
             if not ack.packet_id:
                 pass
-            elif first_byte & 6 == 0:
+            elif not qos:
                 if not client.is_connected or client.connection_count != connects:
                     raise OSError(ECONNRESET, "connection lost")
                 if not session.has_output():

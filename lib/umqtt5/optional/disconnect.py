@@ -9,7 +9,12 @@ _REASONS = b"\x00\x04\x80\x81\x82\x83\x90\x93\x94\x95\x96\x97\x98\x99"  # reason
 
 
 def send_disconnect(client, reason, properties):
-    """Send DISCONNECT as the last packet. Without a connection, only check the arguments.
+    """Send DISCONNECT as the last packet; see `encode_disconnect` for the exceptions."""
+    client.session.close(reason, encode_disconnect(client, reason, properties))
+
+
+def encode_disconnect(client, reason, properties):
+    """Return a DISCONNECT as bytes; b"" without a connection.
 
     Raises ValueError if a client must not send the reason code or one of the properties, if the properties
     set a session expiry although it was 0 at CONNECT [MQTT-3.1.2-23], or if the packet is larger than `tx`.
@@ -28,7 +33,7 @@ def send_disconnect(client, reason, properties):
     if len(packet) > len(session.tx):
         raise ValueError("tx: %d bytes needed" % len(packet))
     if session.state != CONNECTED:
-        return
+        return b""
     if len(packet) > session.broker_limits[MAXIMUM_PACKET_SIZE]:
         raise MQTTError(0x95, "DISCONNECT of %d bytes" % len(packet))
-    session.close(0 if session.put(packet, 0) else reason, b"")
+    return packet

@@ -27,7 +27,7 @@ from ..core.states import (
     CONNECTING,
     MAXIMUM_PACKET_SIZE,
     TX_RESERVE,
-    WAIT_ACK,
+    WAIT_AUTH,
     WAIT_CONNACK,
 )
 from ..core.wire import encode_text, prefix_u16_length
@@ -50,6 +50,7 @@ class EnhancedAuth:
         self._catch_errors = CatchErrors(MQTTError, self._refuse)
         self._name = b"\x15" + prefix_u16_length(encode_text(method.method))
         self._is_working = False  # whether `work` has to be called
+        self.is_due = False  # whether an answer to a re-authentication is due
         self._waiting = None  # an AUTH packet that waits for room in `tx`
 
     def _refuse(self, error):
@@ -61,7 +62,7 @@ class EnhancedAuth:
 
     def handle_open(self):
         """Begin the exchange, before CONNECT is encoded."""
-        self._is_working = False
+        self._is_working = self.is_due = False
         self._waiting = None
         self.is_running = True
         try:
@@ -100,9 +101,8 @@ class EnhancedAuth:
         if not self.is_running or self._is_working or self._waiting:
             raise MQTTError(0x82, "unexpected AUTH")
         live = session.state == CONNECTED
-        session.wait_started[WAIT_ACK if live else WAIT_CONNACK] = -1
-        if live:
-            session.pending_acks -= 1
+        session.wait_started[WAIT_AUTH if live else WAIT_CONNACK] = -1
+        self.is_due = False
         if packet.reason == _CONTINUE:
             self._check_method(packet)
             self._respond(self._call("challenge", packet.property(0x16) or b""))
@@ -161,7 +161,7 @@ class EnhancedAuth:
 
     def _send(self, packet):
         if self._session.state == CONNECTED:
-            self._session.pending_acks += 1
+            self.is_due = True
         if not self._session.put(packet):
             self._waiting = packet
 

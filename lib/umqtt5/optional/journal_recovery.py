@@ -16,7 +16,7 @@ from ..core.wire import encode_text, get_u16
 from ..journal.journal_outbox import BODY_HEADER, MESSAGE, RELEASE, STREAMED, JournalOutbox
 from ..journal.record_log import RECORD_OVERHEAD
 
-_MESSAGE_PROPERTIES = 0x40001F  # properties that a client may send in a PUBLISH, except the Topic Alias
+_MESSAGE_PROPERTIES = 0x40001F  # as `property_rules.MESSAGE`, which is not loaded for this
 _RESPONSE_TOPIC = 0x08
 
 

@@ -1,12 +1,14 @@
-"""Property rules (2.2.2): which properties a user may add to a CONNECT, request, will or DISCONNECT."""
+"""Property rules (2.2.2): which properties a user may add to a packet."""
 
 from ..core.packet import Packet
 
 # sets of properties, as bits of `Packet.property_bits`
 CONNECT = 0x402800  # Request Problem Information, Request Response Information, User Property
+MESSAGE = 0x40001F  # all properties of a message that a client may send
 REQUEST = 0x400007  # all properties of a message except Response Topic and Correlation Data
-WILL = 0x40101F  # all properties of a message, and Will Delay Interval
+WILL = 0x40101F  # MESSAGE and Will Delay Interval
 DISCONNECT = 0x410040  # Session Expiry Interval, Reason String, User Property
+USER = 0x400000  # User Property, the only one that SUBSCRIBE and UNSUBSCRIBE may have besides the identifier
 _PROBLEM = 0x410000  # Reason String, User Property
 
 
@@ -15,9 +17,9 @@ def check_properties(block, allowed):
 
     Raises ValueError if a property is malformed or not in `allowed`, TypeError if `block` is not bytes.
     """
-    if not isinstance(block, (bytes, bytearray)):
+    if not isinstance(block, (bytes, bytearray, memoryview)):
         raise TypeError("properties must be bytes, see umqtt5.properties.pack")
-    packet = Packet(block)
+    packet = Packet(bytes(block))
     packet.properties_end = len(block)
     reason = packet._check_properties(allowed)
     if reason:

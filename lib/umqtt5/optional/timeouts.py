@@ -6,7 +6,8 @@ For example `{"connect": 20000, "ping": 3000}`, in ms. A timeout that is missing
 - `connack`: until CONNACK; with enhanced authentication until the next packet of the exchange. On MicroPython
   this time includes the TLS handshake, which takes place in the first reads and writes. With a WebSocket over
   TLS, the handshake is part of `connect` instead.
-- `ack`: until the next PUBACK, PUBREC, PUBCOMP, SUBACK or UNSUBACK.
+- `ack`: until the PUBACK, PUBREC or PUBCOMP of the oldest message, until SUBACK or UNSUBACK, and until the
+  broker's AUTH in a re-authentication. Each of these three waits has its own time.
 - `write`: until the stream accepts a byte.
 - `ping`: until PINGRESP; limited to about 55 % of the Keep Alive.
 """
@@ -22,5 +23,5 @@ def attach(session, timeouts):
             raise ValueError("timeout: %s is not one of connect, %s" % (name, ", ".join(_NAMES)))
         if timeouts[name] <= 0:
             raise ValueError("timeout: %s must be above 0 ms" % name)
-    session.timeouts = [timeouts.get(name, _DEFAULT) for name in _NAMES]
+    session.timeouts = [timeouts.get(name, _DEFAULT) for name in _NAMES + ("ack", "ack")]
     return timeouts.get("connect", _DEFAULT)
