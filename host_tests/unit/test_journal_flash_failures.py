@@ -1,4 +1,4 @@
-"""Journal on a flash that is full, read-only or removed: the link stays, `publish` returns 0, and it recovers."""
+"""Journal on a flash that is full, read-only or removed: the link stays, `publish` returns 0."""
 
 from power_cycles import DeviceBoot, DeviceHistory
 from simulated_flash import SeededRandom, SimulatedFlash

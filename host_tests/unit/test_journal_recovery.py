@@ -221,7 +221,9 @@ def test_valid_messages_are_not_dropped():
     properties = b"\x01\x01\x02\x00\x00\x00\x09\x03\x00\x01t\x08\x00\x03a/b\x09\x00\x02\xff\x00"
     properties += b"\x26\x00\x01a\x00\x01b\x26\x00\x01a\x00\x01b"
     for kind in (0x32, 0x33, 0x34, 0x35):
-        hist = restored([(kind, 0, message(b"\xc3\xa9/$", b"1 ", properties)), (kind, 2, message(payload=b""))])
+        hist = restored(
+            [(kind, 0, message(b"\xc3\xa9/$", b"1 ", properties)), (kind, 2, message(payload=b""))]
+        )
         assert hist.first.restored_count == 2 and not hist.first.error, kind
 
 

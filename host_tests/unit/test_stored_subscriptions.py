@@ -343,7 +343,9 @@ def test_garbage_and_forged_files_are_ignored():
             program = Program(broker, files, ("new",), 100)
             assert program.stored.leftovers == [], content
             program.run(500)
-            assert program.client.is_connected and program.in_file() == [b"new"] and not program.unsubscribed()
+            assert (
+                program.client.is_connected and program.in_file() == [b"new"] and not program.unsubscribed()
+            )
     files.content = {"/subs": b"garbage", "/subs.new": good}
     program = Program(broker, files, (), 100).run(500)
     assert program.unsubscribed() == [b"a", b"b"]

@@ -213,7 +213,10 @@ def test_a_wrong_upgrade_response_is_refused_with_a_reason():
         ({"status": b"200 OK"}, "200 OK: a web server without WebSocket at /mqtt: check port and path"),
         ({"status": b"401 Unauthorized"}, "401 Unauthorized: check the Authorization in headers="),
         ({"status": b"400"}, "400: does the server expect TLS"),
-        ({"status": b"302 Found", "more": b"Location: wss://b.example/ws\r\n"}, "connect to wss://b.example/ws"),
+        (
+            {"status": b"302 Found", "more": b"Location: wss://b.example/ws\r\n"},
+            "connect to wss://b.example/ws",
+        ),
         ({"status": b"301 Moved", "more": b"LOCATION:/x\r\n"}, "301 Moved: connect to /x"),
         ({"status": b"307 Temporary Redirect"}, "redirects"),
         ({"answer": b"HTTP/1.1 308 Permanent Redirect\r\nA: b\r\n", "gone": True}, "308 Permanent Redirect"),
@@ -249,7 +252,13 @@ def test_a_wrong_upgrade_response_is_refused_with_a_reason():
         assert words in str(error), (error, words)
         assert not error.args[1].endswith((" ", ":")) and len(str(error)) < 250, error
         status = changes.get("status", changes.get("answer", b"")[9:])[:3]
-        is_permanent = b"404" in changes.get("answer", b"") or status in (b"301", b"308", b"400", b"401", b"404")
+        is_permanent = b"404" in changes.get("answer", b"") or status in (
+            b"301",
+            b"308",
+            b"400",
+            b"401",
+            b"404",
+        )
         assert getattr(error, "is_permanent", False) == is_permanent, words
 
 

@@ -5,10 +5,10 @@
     client.subscribe("pump-1/set", on_set, qos=1)
     client.connect()
 
-A broker keeps the subscriptions of a session. If the session is resumed by a program that no longer subscribes
-to a filter, the broker still sends its messages. Therefore the filters are stored on flash, at most 64 and at
-most 4 KB with the client identifier. After a restart that resumes the session, the client unsubscribes from
-those that the program does not use. Messages that arrive before that go to `client.on_unhandled`.
+A broker keeps the subscriptions of a session. If a program resumes the session and no longer subscribes to a
+filter, the broker still sends its messages. Therefore the filters are stored on flash, at most 64 and at most
+4 KB with the client identifier. After a restart that resumes the session, the client unsubscribes from those
+that the program does not use. Messages that arrive before that go to `client.on_unhandled`.
 
 A filter is stored before its SUBSCRIBE is sent, and leaves the file after UNSUBACK. A new session clears the
 file. Nothing is written if nothing has changed. If the flash fails, the client works without the file.
@@ -69,7 +69,7 @@ class StoredSubscriptions:
         self._catch_errors = CatchErrors((OSError, MemoryError), self._set_error)
         self._must_rename = False  # whether the new file is complete, and not renamed yet
         self._stored_id = b""  # client identifier in the file
-        self.leftovers = []
+        self.leftovers: list = []
         self._load()
         self._stored = list(self.leftovers)  # filters in the file
         self._is_due = False  # whether `leftovers` have to be unsubscribed
@@ -150,7 +150,7 @@ class StoredSubscriptions:
 
     def _used_filters(self):
         """Return the filters (bytes) that the broker has, or may get, from this program."""
-        used = []
+        used: list = []
         for s in self._subscriptions.entries:
             if not s.is_removed:
                 used.extend(s.filters or (s.topic_filter,))
@@ -181,7 +181,7 @@ class StoredSubscriptions:
 
     def _store(self):
         """Write the file if its content has changed."""
-        filters = []
+        filters: list = []
         size = len(_MAGIC) + 2 + len(self._session.client_id) + _CHECKSUM
         self.skipped_count = 0
         for f in self.leftovers + self._used_filters():

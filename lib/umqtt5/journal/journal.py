@@ -18,9 +18,10 @@ Client and broker must agree on the meaning of each packet identifier. Therefore
 is synced before any packet is sent in a new session after CONNACK. A PUBACK record may be lost. In that case
 the message is sent again, with DUP and the same packet identifier.
 
-A failure of the flash never ends the connection. Until the flash works again, `publish` accepts no message, and
-packets that wait for a record are held back. If the flash has failed for some seconds, they are sent without
-their records, because the peer would time out. Then a message of QoS 2 may be repeated after a power failure.
+A failure of the flash never ends the connection. Until the flash works again, `publish` accepts no message,
+and packets that wait for a record are held back. If the flash has failed for some seconds, they are sent
+without their records, because the peer would time out. Then a message of QoS 2 may be repeated after a power
+failure.
 """
 
 from array import array

@@ -1,8 +1,9 @@
 """Journal recovery after a restart: reads the records of the log and restores the outbox, once.
 
-Records are data of unknown origin: a valid checksum does not mean that this library has written them. A record
-that the journal would not write, or for which there is no room, is dropped and counted in `damaged_bytes`.
-Then the client begins a new session, because client and broker may not agree on packet identifiers any more.
+Records are data of unknown origin: a valid checksum does not mean that this library has written them. A
+record that the journal would not write, or for which there is no room, is dropped and counted in
+`damaged_bytes`. Then the client begins a new session, because client and broker may not agree on packet
+identifiers any more.
 
 A program that is short of heap may unload this module and `record_search` after it has created the `Journal`.
 """
@@ -122,7 +123,7 @@ def without(numbers, number):
 
 
 def is_valid_message(log, at, size):
-    """Return True if a record is a message that a broker accepts; its body has `size` bytes at this offset."""
+    """Return True if a record is a message that a broker accepts; its body has `size` bytes at `at`."""
     try:
         header = bytearray(BODY_HEADER)
         log.read(at, header, BODY_HEADER)

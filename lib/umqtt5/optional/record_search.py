@@ -1,8 +1,8 @@
 """Search for the valid records of a damaged log, in a time that is proportional to the size of the file.
 
-Each offset of damaged bytes may be the start of a record of any size. To read all of these bodies would take a
-time that grows with the square of the size. Therefore the search reads the file once and stores the state of
-one running checksum at the beginning of each block. The checksum of a record is the difference between the
+Each offset of damaged bytes may be the start of a record of any size. To read all of these bodies would take
+a time that grows with the square of the size. Therefore the search reads the file once and stores the state
+of one running checksum at the beginning of each block. The checksum of a record is the difference between the
 states at its end and at its start, so the check of a record reads less than two blocks.
 """
 

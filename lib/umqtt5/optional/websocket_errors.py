@@ -55,9 +55,7 @@ def refused(line, path, location):
     status = line[9:12]
     is_permanent = status[:1] == b"4" and status not in (b"408", b"429")
     kind = PermanentError if is_permanent or status in (b"301", b"308") else OSError
-    for start, advice in _STATUS_ADVICE:
-        if status.startswith(start):
-            break
+    advice = [text for start, text in _STATUS_ADVICE if status.startswith(start)][0]
     if "%s" in advice:
         advice = advice % path
     if location:

@@ -1,8 +1,8 @@
 """Opening handshake of a WebSocket (RFC 6455, section 4): the HTTP Upgrade request and its response.
 
 The response is handled line by line and not stored. Its size, the number of its lines and the part of a line
-that is examined have limits, so a server can't make the client use more memory or read without end. The client
-limits the time.
+that is examined have limits, so a server can't make the client use more memory or read without end. The
+client limits the time.
 """
 
 from binascii import b2a_base64
