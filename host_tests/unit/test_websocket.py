@@ -210,7 +210,7 @@ def test_a_wrong_upgrade_response_is_refused_with_a_reason():
     for changes, words in (
         ({"status": b"404 Not Found"}, "404 Not Found"),
         ({"status": b"503 Busy"}, "503 Busy"),
-        ({"status": b"200 OK"}, "200 OK: a web server without WebSocket at /mqtt: check port and path"),
+        ({"status": b"200 OK"}, "200 OK: a web server without WebSocket: check port and path /mqtt"),
         ({"status": b"401 Unauthorized"}, "401 Unauthorized: check the Authorization in headers="),
         ({"status": b"400"}, "400: does the server expect TLS"),
         (
@@ -239,6 +239,8 @@ def test_a_wrong_upgrade_response_is_refused_with_a_reason():
         ({"answer": b"HTTP/1.1 100 Continue\r\n\r\n" * 330}, "100 lines"),
         ({"answer": b"\n"}, "not HTTP"),
         ({"answer": b"HTTP/1.1 1\r\n"}, "not HTTP"),
+        ({"answer": b"HTTP/1.1 \xff\xff\xff\r\n"}, "not HTTP"),
+        ({"answer": b"HTTP/1.1 999\r\n"}, "999: a web server without WebSocket"),
         ({"answer": b"HTTP/2 200\r\n"}, "not HTTP"),
         ({"answer": b"\x00\xff\x1b[31m\r\n"}, "not HTTP: '\\x00\\xff\\x1b[31m'"),
         ({"answer": b"\x20\x03\x00\x00\x00\r\n"}, "MQTT port without WebSocket"),
@@ -610,3 +612,19 @@ def test_protocol_errors_close_the_connection_with_a_status_code():
             assert [(f, p) for f, p, _ in decoded(below.written)] == [(0x88, close)], data
             stream.close()
             assert below.closes == 1 and len(decoded(below.written)) == 1
+
+
+def test_an_error_without_heap_for_its_text_is_an_oserror():
+    from umqtt5.optional import websocket_errors
+
+    make_error = websocket_errors.make_error
+
+    def no_heap(kind, details):
+        raise MemoryError
+
+    websocket_errors.make_error = no_heap
+    try:
+        stream, below = opened(b"\x82\x81")
+        assert "WebSocket" in str(raises(OSError, read, stream))
+    finally:
+        websocket_errors.make_error = make_error

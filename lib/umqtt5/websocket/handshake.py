@@ -6,6 +6,7 @@ client limits the time.
 """
 
 from binascii import b2a_base64
+from errno import ECONNABORTED
 
 from micropython import const
 
@@ -19,6 +20,15 @@ _STATUS = const(0)
 _HEADER = const(1)
 _INTERIM = const(2)
 _REDIRECT = const(3)
+
+# kinds of errors: positions in `websocket_errors.make_error`
+REFUSED = const(0)
+CLOSED_IN_HANDSHAKE = const(1)
+NOT_HTTP = const(2)
+WRONG_HEADER = const(3)
+CLOSED = const(4)
+WRONG_FRAME = const(5)
+TOO_LONG = const(6)
 
 # bits of the headers that are required (section 4.1)
 _UPGRADE = const(1)
@@ -39,6 +49,17 @@ def _accept(key):
     from hashlib import sha1
 
     return b2a_base64(sha1(key + _GUID).digest()).strip()
+
+
+def fail(kind, *details):
+    """Raise OSError or PermanentError. The module with the texts is loaded on first use."""
+    try:
+        from ..optional.websocket_errors import make_error
+
+        error = make_error(kind, details)
+    except MemoryError:
+        error = OSError(ECONNABORTED, "WebSocket")
+    raise error
 
 
 def begin_handshake(websocket, host, port):
@@ -87,9 +108,7 @@ def advance_handshake(websocket, stream):
     if n == 0:
         if websocket._expected == _REDIRECT:
             _refuse(websocket)
-        from ..optional.websocket_errors import closed_in_handshake
-
-        raise closed_in_handshake(websocket._status, websocket._frame[: websocket._line_size])
+        fail(CLOSED_IN_HANDSHAKE, websocket._status, websocket._frame[: websocket._line_size])
     return 1
 
 
@@ -103,9 +122,7 @@ def _take(websocket, byte):
         return False
     websocket._lines += 1
     if websocket._lines > _MAX_LINES or websocket._response_size > _MAX_RESPONSE:
-        from ..optional.websocket_errors import too_long
-
-        raise too_long(_MAX_LINES, _MAX_RESPONSE)
+        fail(TOO_LONG, _MAX_LINES, _MAX_RESPONSE)
     line = bytes(websocket._frame[: websocket._line_size]).rstrip()
     websocket._line_size = 0
     if websocket._expected == _STATUS:
@@ -115,7 +132,7 @@ def _take(websocket, byte):
         _take_header(websocket, name.lower(), value.strip())
     elif websocket._expected == _HEADER:
         if websocket._valid != _REQUIRED:
-            _fail(websocket)
+            fail(WRONG_HEADER, websocket._valid)
         return True
     elif websocket._expected == _REDIRECT:
         _refuse(websocket)
@@ -128,10 +145,8 @@ def _take_status(websocket, line):
     """Handle a status line. Raises OSError or PermanentError if the server refuses."""
     websocket._status = line
     status = line[9:12]
-    if not line.startswith(b"HTTP/1.") or line[8:9] != b" " or len(status) < 3:
-        from ..optional.websocket_errors import not_http
-
-        raise not_http(line)
+    if not line.startswith(b"HTTP/1.") or line[8:9] != b" " or len(status) < 3 or not status.isdigit():
+        fail(NOT_HTTP, line)
     if status == b"101":
         websocket._expected = _HEADER
     elif status[:1] == b"1":
@@ -165,19 +180,9 @@ def _check(websocket, bit, is_valid):
     """Record a valid header. Raises OSError if it is not valid."""
     websocket._valid |= bit
     if not is_valid:
-        websocket._valid = ~bit if bit else _REQUIRED
-        _fail(websocket)
-
-
-def _fail(websocket):
-    """Raise OSError for the first required header that is not valid."""
-    from ..optional.websocket_errors import wrong_header
-
-    raise wrong_header(websocket._valid)
+        fail(WRONG_HEADER, ~bit if bit else _REQUIRED)
 
 
 def _refuse(websocket, location=b""):
     """Raise OSError or PermanentError for a status of 200 or more."""
-    from ..optional.websocket_errors import refused
-
-    raise refused(websocket._status, websocket._path, location)
+    fail(REFUSED, websocket._status, websocket._path, location)

@@ -23,7 +23,7 @@ from random import getrandbits
 
 from micropython import const
 
-from .handshake import _random, advance_handshake, begin_handshake
+from .handshake import CLOSED, WRONG_FRAME, _random, advance_handshake, begin_handshake, fail
 
 _MAX_FRAMES = const(16)  # maximum number of control frames and empty frames in one `readinto`
 
@@ -223,13 +223,11 @@ class WebSocket:
                 self._close_bytes += 1
 
     def _report_close(self):
-        from ..optional.websocket_errors import closed
-
         # `_control` has the masked answer: header 2, mask 4, code 2, reason
         reason = bytearray(max(0, self._filled - 8))
         for i in range(len(reason)):
             reason[i] = self._control[8 + i] ^ self._control[2 + (i + 2 & 3)]
-        raise closed(self._close_code, reason)
+        fail(CLOSED, self._close_code, reason)
 
     def _copy(self, buf, n):
         """Mask `n` bytes and append them to the frame in `_control`."""
@@ -332,6 +330,4 @@ class WebSocket:
 
     def _fail(self, code, received):
         self._send_close(code)
-        from ..optional.websocket_errors import wrong_frame
-
-        raise wrong_frame(code, received)
+        fail(WRONG_FRAME, code, received)
