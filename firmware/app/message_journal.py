@@ -44,7 +44,7 @@ class MessageJournal:
         self._name = name
         try:
             self._journal = journal = Journal(client, _PATH, size)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, MemoryError) as error:
             self._print_error(error)
             return
         finally:

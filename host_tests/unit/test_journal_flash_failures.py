@@ -4,7 +4,9 @@ from power_cycles import DeviceBoot, DeviceHistory
 from simulated_flash import SeededRandom, SimulatedFlash
 
 from helper import publish_packet
+from umqtt5.core.outbox import QUEUED, RELEASED, SENT
 from umqtt5.journal import record_log
+from umqtt5.journal.journal_outbox import RELEASE
 
 FOREVER = 1 << 20
 
@@ -105,6 +107,60 @@ def test_messages_in_flight_end_although_their_records_cannot_be_written():
     hist.step(50)
     hist.step(50)
     assert hist.now.client.session.outbox.count == 0
+
+
+def test_an_accepted_message_that_is_not_synced_is_sent_after_some_seconds():
+    hist = history(sync_every=1000, sync_ms=200)
+    hist.power_on()
+    hist.step(400)
+    assert hist.publish() and hist.publish()
+    hist.flash.errors = FOREVER
+    hist.step(3000)
+    assert hist.broker.delivered == {1: [0], 2: []}
+    hist.step(10000)
+    assert hist.broker.delivered == {1: [0], 2: [1]} and not hist.now.client.session.outbox.count
+
+
+def test_a_failed_flash_is_tried_each_second_whatever_sync_ms_is():
+    hist = history(sync_ms=60000)
+    hist.power_on()
+    hist.step(50)
+    hist.flash.errors = FOREVER
+    assert not hist.publish()
+    hist.step(500)
+    hist.flash.errors = 0
+    hist.step(1000)
+    assert not hist.now.journal.unsynced
+
+
+def test_more_acknowledgements_than_can_wait_are_sent_without_their_records():
+    hist = history()
+    hist.power_on()
+    hist.step(50)
+    hist.flash.errors = FOREVER
+    for _ in range(30):
+        for _ in range(10):
+            hist.now.streams[-1].send_to_client(publish_packet(b"down", b"1", 2, 1, flags=8))
+        hist.step(5)
+    assert hist.now.client.connection_count == 1 and hist.handled == [1]
+
+
+def test_a_released_message_of_a_lost_session_waits_for_its_record():
+    hist = history()
+    hist.power_on()
+    hist.step(50)
+    hist.disconnect_network()
+    assert hist.publish() and hist.publish()
+    outbox = hist.now.client.session.outbox
+    outbox.states[1] = RELEASED
+    outbox.record_flags[1] = RELEASE
+    hist.flash.errors = FOREVER
+    outbox.rewind(False)
+    outbox.states[0] = SENT
+    assert outbox.states[1] == QUEUED and outbox.oldest(QUEUED) == -1
+    hist.flash.errors = 0
+    hist.now.journal.sync()
+    assert outbox.oldest(QUEUED) == 1
 
 
 def test_received_messages_are_handled_and_acknowledged_while_flash_fails():

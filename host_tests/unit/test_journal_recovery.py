@@ -239,6 +239,11 @@ def test_unknown_kinds_and_first_bytes_are_counted():
         assert hist.first.restored_count == 1 and hist.first.damaged_bytes == 14, kind
 
 
+def test_the_header_of_a_file_is_not_valid_elsewhere():
+    hist = restored([(0x32, 0, message()), (0, 7, b""), (0x32, 1, message(b"also"))])
+    assert hist.restored == [b"up", b"also"] and hist.first.damaged_bytes == 10
+
+
 def test_slots_beyond_the_limit_are_renumbered_in_a_new_session():
     for number in (LIMIT, 1000, 0x7FFF, 0x8000, 65534):
         hist = restored([(0x32, number, message(b"one")), (0x34, 1, message(b"two")), (0x62, 1, b"")])

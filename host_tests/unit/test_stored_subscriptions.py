@@ -25,6 +25,7 @@ class Files:
         self.steps_left = 1 << 30
         self.writes = 0  # number of files that were written
         self.is_failing = False
+        self.failures = 0
         module.open, module.rename, module.remove = self.open, self.rename, self.remove
 
     @staticmethod
@@ -34,6 +35,7 @@ class Files:
     def step(self, n=1):
         """Take `n` steps; returns how many were taken. Raises PowerCut if there is none, OSError."""
         if self.is_failing:
+            self.failures += 1
             raise OSError(5, "flash")
         if not self.steps_left:
             raise PowerCut
@@ -315,6 +317,28 @@ def test_repeated_power_cuts_keep_the_only_valid_file():
         assert sorted(broker.filters) == [b"c"]
 
 
+def test_a_failed_rename_is_repeated_before_the_next_write():
+    """Without this, the write would overwrite the only valid file."""
+    files, broker = Files(False), Broker()
+    program = Program(broker, files, ("a",)).run()
+
+    def no_rename(old, new):
+        raise OSError(5, "flash")
+
+    module.rename = no_rename
+    program.subscribe("b")
+    assert list(files.content) == ["/subs.new"] and program.stored.error
+    module.rename = files.rename
+    files.steps_left = 10
+    try:
+        program.subscribe("c")
+        raise AssertionError("no power cut")
+    except PowerCut:
+        files.steps_left = 1 << 30
+    program = Program(broker, files, ())
+    assert sorted(program.stored.leftovers) == [b"a", b"b"]
+
+
 def valid_file(filters, client_id=b"c"):
     """Return a file with a valid checksum."""
     data = module._MAGIC + utf8_string(client_id)
@@ -383,6 +407,7 @@ def test_a_failing_flash_neither_prevents_the_start_nor_ends_the_link():
     program.subscribe("c")
     program.client.unsubscribe("a")
     program.poll(1000)
+    assert files.failures < 8  # two at the connection and the changes, then one each 30 s
     files.is_failing = False
     program.poll(40000)
     assert program.client.connection_count == 1 and program.in_file() == [b"b", b"c"]
