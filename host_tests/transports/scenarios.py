@@ -1,7 +1,7 @@
 """Scenarios of a client over each transport, on CPython and in the VM: `scenarios.py NAME JSON`.
 
-The JSON object has the options `kind` (tcp, tls, mutual, ws, wss, serial or socket), `host`, `port`, `ca`,
-`cert`, `path` and so on.
+The JSON object may be divided into several arguments. It has the options `kind` (tcp, tls, mutual, ws, wss,
+serial or socket), `host`, `port`, `ca`, `cert`, `path` and so on.
 """
 
 import json
@@ -31,8 +31,12 @@ def transport(settings):
     if kind in ("tls", "mutual", "wss"):
         from umqtt5 import tls
 
-        cert = settings.get("cert")
-        connect = tls.wrap(connect, tls.context(settings.get("ca"), cert, cert, settings.get("verify", True)))
+        if "ssl_params" in settings:
+            from umqtt5.optional.ssl_params import make_context
+
+            connect = tls.wrap(connect, *make_context(True, settings["ssl_params"], settings["host"]))
+        else:
+            connect = tls.wrap(connect, tls_context(settings), settings.get("server_hostname"))
     if kind in ("ws", "wss"):
         from umqtt5 import websocket
 
@@ -50,6 +54,27 @@ def transport(settings):
 
             connect = tls.wrap(connect, tls.context(settings["ca"]))
     return connect
+
+
+def tls_context(settings):
+    """Return the SSLContext of the settings `ca`, `cert`, `verify`, `psk` and so on."""
+    from umqtt5 import tls
+
+    cert = settings.get("cert")
+    context = tls.context(
+        settings.get("ca"),
+        cert,
+        cert,
+        settings.get("verify", True),
+        psk=settings.get("psk"),
+        psk_identity=settings.get("psk_identity"),
+        alpn=settings.get("alpn"),
+    )
+    if settings.get("tls_1_2") and sys.implementation.name == "cpython":
+        import ssl
+
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def connected_socket(settings):
@@ -310,5 +335,5 @@ def asyncio_client_reconnects(settings):
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]](json.loads(sys.argv[2]))
+    globals()[sys.argv[1]](json.loads("".join(sys.argv[2:])))
     print("done", sys.argv[1])

@@ -51,10 +51,12 @@ class SimulatedStream:
 class Poller:
     """Replacement for `select.poll` that waits on the simulated clock."""
 
-    def __init__(self):
+    def __init__(self, sim):
+        self.sim = sim
         self.stream = None
 
     def register(self, stream, events):
+        assert self.stream is None, "the client polls one stream at a time"
         self.stream = stream
         self.events = events
 
@@ -66,6 +68,9 @@ class Poller:
 
     def ipoll(self, ms):
         stream = self.stream
+        if stream is None:
+            self.sim.sleep(ms)
+            return []
         readable = self.events & 1 and (stream.inbox or stream.closed_by_broker)
         writable = self.events & 4 and stream.sim.is_writable and not stream.is_stalled
         if readable or writable:
@@ -90,7 +95,7 @@ class Simulation:
         self.connect_times = []  # times of all connection attempts, in ms
         module.ticks_ms = lambda: self.now & 0x3FFFFFFF
         module.sleep_ms = self.sleep
-        module.poll = Poller
+        module.poll = lambda: Poller(self)
         options.setdefault("client_id", "c")
         self.client = Client("broker", transport=self.connect, **options)
 

@@ -24,6 +24,7 @@ def subscribed(**options):
 
 # ---- reason codes and properties of acknowledgements
 
+
 def acknowledgements(limit=b""):
     """Return all acknowledgements that a session can send, with and without errors."""
     peer, got = subscribed(properties=limit) if limit else subscribed()

@@ -1,13 +1,16 @@
 """Topic names and topic filters: matching, wildcards, shared subscriptions, checks."""
 
 from helper import raises
+from umqtt5.core.packet import Packet
 from umqtt5.core.subscriptions import Subscription
-from umqtt5.core.topics import Topic, encode_filter, matches
+from umqtt5.core.topics import Topic, encode_filter
 
 
 def match(topic_filter, topic):
-    data = b"<" + topic.encode() + b">"  # `matches` must not read beyond its range
-    return matches(topic_filter.encode(), data, 1, len(data) - 1)
+    packet = Packet(bytearray(b"/" + topic.encode() + b"/b"))  # `matches` must not read beyond the topic
+    packet.topic_start = 1
+    packet.topic_end = len(packet.topic_buf) - 2
+    return Subscription(topic_filter.encode()).matches(packet)
 
 
 def test_filters_match_their_topics():  # 4.7.1

@@ -35,6 +35,7 @@ class PendingRequests:
         self._client = client
         self._now = 0  # ticks (ms) when the last poll began
         self._open = []
+        self._is_sending = False  # a scheduled function must not interrupt `send` with another request
         self._count = 0
         # prefix of the correlation data: responses to requests of an earlier run of the program are dropped
         self._salt = b"%08x" % getrandbits(30)
@@ -50,6 +51,8 @@ class PendingRequests:
             raise ValueError("a handler can't wait: pass on_response")
         if not client._should_connect:
             raise OSError(ENOTCONN, "not connected")
+        if client.session.is_busy:
+            raise RuntimeError("the client is busy: a scheduled function can't wait")
         client._poll_once()  # calls `poll`, which sets `_now`
         start = self._now
         request = None
@@ -70,6 +73,15 @@ class PendingRequests:
 
     def send(self, topic, payload, timeout, on_response, qos, properties):
         """Publish a request; return it, or None if it can't be sent now."""
+        if self._is_sending or self._client.session.is_busy:
+            return None
+        self._is_sending = True
+        try:
+            return self._send(topic, payload, timeout, on_response, qos, properties)
+        finally:
+            self._is_sending = False
+
+    def _send(self, topic, payload, timeout, on_response, qos, properties):
         client = self._client
         if not client.is_connected or len(self._open) >= client.session.receive_maximum:
             return None

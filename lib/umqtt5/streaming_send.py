@@ -23,11 +23,16 @@ def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
     exception or has too few bytes, the connection ends as well, because a packet that has begun can't be
     cancelled. The buffer has 256 bytes, or more if topic and properties need more.
 
-    Raises what `Client.publish` raises.
+    Raises what `Client.publish` raises, and RuntimeError if a scheduled function interrupts the client.
     """
-    session = client.session
     if not isinstance(topic, Topic):
         topic = client.topic(topic)
+    with client._guard:
+        return _send(client, topic, reader, size, qos, retain, properties)
+
+
+def _send(client, topic, reader, size, qos, retain, properties):
+    session = client.session
     if not 0 <= qos <= 2 or size < 0:
         raise ValueError("qos must be 0 to 2, size >= 0")
     if session.stream_source or (not qos and not client.is_connected):

@@ -13,41 +13,71 @@ from binascii import a2b_base64
 from micropython import const
 
 from .core.errors import CatchErrors
-from .optional.permanent_error import PermanentError
 
-_VERIFY_FAILED = const(-0x2700)  # error numbers of mbedTLS
-_FATAL_ALERT = const(-0x7780)
+_CERT_NONE = const(0)  # values of `verify_mode`
+_CERT_OPTIONAL = const(1)
 
-_MAX_REFUSALS = const(3)  # from this number of refusals in a row on, the error is a PermanentError
+_unverified_id = None  # id of the last context that `context` made with verify=False
 
 
-def context(ca=None, cert=None, key=None, verify=True):
+def context(ca=None, cert=None, key=None, verify=True, psk=None, psk_identity=None, alpn=None):
     """Return an SSLContext for `Client(ssl=)`.
 
     `ca` contains the certificates of the authorities that may sign the broker's certificate. The host name in
     that certificate is checked as well. `cert` and `key` are a client certificate and its private key, for a
-    broker that asks for them. Each of the three is a path (str) or the content of a file (bytes), in PEM or
-    DER format. MicroPython sends a single certificate, without a chain. CPython accepts `cert` and `key` as
-    PEM only.
+    broker that asks for them. `cert` may be followed by the certificates of intermediate authorities. Each of
+    the three is a path, or the content of a file in PEM (str or bytes) or DER format (bytes).
 
     Without `ca`, `verify=False` is required: the connection is encrypted, but the other end is not
-    authenticated. Raises ValueError, or OSError if a file can't be read.
+    authenticated.
+
+    `psk` is a pre-shared key and `psk_identity` its name at the broker, for a broker with a `psk_file`. They
+    replace all other arguments except `alpn`. The key is bytes, or a str of hexadecimal digits. `alpn` is a
+    protocol name or a list of them (Application-Layer Protocol Negotiation).
+
+    Raises ValueError if the arguments contradict each other or the `ssl` module of this port lacks a
+    feature, OSError if a file can't be read.
     """
-    _check_arguments(ca, cert, key, verify)
+    global _unverified_id
+    if psk is not None or psk_identity is not None:
+        from .optional.tls_options import make_psk_context
+
+        made = make_psk_context(ca or cert or key or not verify, psk, psk_identity)
+    else:
+        _check_arguments(ca, cert, key, verify)
+        made = _make_context(ca, cert, key)
+        if not verify:
+            _unverified_id = id(made)
+    if alpn is not None:
+        from .optional.tls_options import set_alpn
+
+        set_alpn(made, alpn)
+    return made
+
+
+def _make_context(ca, cert, key):
+    """Return an SSLContext with these certificates; without `ca` it accepts any broker."""
     import ssl
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if verify:
-        for der in _ders(ca, b"CERTIFICATE"):
-            made.load_verify_locations(cadata=der)
-        made.verify_mode = ssl.CERT_REQUIRED  # type: ignore[attr-defined]
-    else:
-        made.verify_mode = ssl.CERT_NONE  # type: ignore[attr-defined]
-    if cert:
-        ders = _ders(cert, b"CERTIFICATE")
-        if len(ders) > 1:
-            raise ValueError("cert must be one certificate: MicroPython sends no chain")
-        made.load_cert_chain(ders[0], _ders(key, b"PRIVATE KEY")[0])
+    made.verify_mode = ssl.CERT_NONE if ca is None else ssl.CERT_REQUIRED  # type: ignore[attr-defined]
+    name = "ca: "
+    try:
+        if ca is not None:
+            for der in _ders(ca, b"CERTIFICATE"):
+                made.load_verify_locations(cadata=der)
+        if cert is not None:
+            name = "cert or key: "
+            ders = _ders(cert, b"CERTIFICATE")
+            key = _ders(key, b"PRIVATE KEY")[0]
+            if len(ders) > 1:
+                from .optional.tls_options import load_chain
+
+                load_chain(made, ders, key)
+            else:
+                made.load_cert_chain(ders[0], key)
+    except ValueError as error:  # of mbedTLS: "invalid cert"
+        raise ValueError(name + str(error))
     return made
 
 
@@ -64,12 +94,21 @@ def _check_arguments(ca, cert, key, verify):
 def _ders(data, label):
     """Return, in a list, the parts of PEM data that have this label, converted to DER.
 
-    DER is the only format that all ports can read. `data` is a path (str) or the content (bytes). If it is
-    already DER, it is returned unchanged.
+    DER is the only format that all ports can read. `data` is a path (str) or the content (bytes, or str for
+    PEM). If it is already DER, it is returned unchanged.
     """
     if isinstance(data, str):
-        with open(data, "rb") as file:
-            data = file.read()
+        if "-----BEGIN " in data:
+            data = data.encode()
+        else:
+            try:
+                with open(data, "rb") as file:
+                    data = file.read()
+            except OSError as error:
+                raise OSError(error.errno, "cannot read " + data)
+    elif not isinstance(data, (bytes, bytearray)):
+        raise TypeError("ca, cert and key must be paths (str) or contents of files (bytes)")
+    data = bytes(data)
     if b"-----BEGIN " not in data:
         return [data]
     found = []
@@ -94,12 +133,29 @@ def wrap(transport, context, server_hostname=None):
 
     If the certificate is not valid, or the broker refuses the client with an alert, the connection fails with
     OSError. From the third failure in a row on, it fails with PermanentError. The first two failures may be
-    due to a transmission error or a clock that is not set yet. Raises TypeError if `context` is not an
-    SSLContext.
+    due to a transmission error or a clock that is not set yet. Raises TypeError or ValueError if `context` is
+    not an SSLContext that can be used, or `server_hostname` is not a str.
     """
-    if not hasattr(context, "wrap_socket"):
-        raise TypeError("ssl must be an SSLContext, see umqtt5.tls.context")
+    check_context(context)
+    if server_hostname is not None and not (isinstance(server_hostname, str) and server_hostname):
+        raise TypeError("server_hostname must be a str with at least one character")
     return TLSTransport(transport, context, server_hostname)
+
+
+def check_context(context):
+    """Raise TypeError or ValueError if this is not an SSLContext that can be used.
+
+    Prints a warning if it does not verify the broker's certificate, unless `tls.context` has made it.
+    MicroPython's `ssl.SSLContext` does not verify by default, even after `load_verify_locations`.
+    """
+    # the module `ssl` and the class `SSLContext` have a function `wrap_socket`, too
+    if not hasattr(context, "wrap_socket") or isinstance(context, (type, type(sys))):
+        raise TypeError("ssl must be an SSLContext, such as umqtt5.tls.context(ca='ca.pem')")
+    mode = getattr(context, "verify_mode", None)
+    if mode == _CERT_OPTIONAL:  # mbedTLS verifies and then ignores the result
+        raise ValueError("ssl: verify_mode must be ssl.CERT_REQUIRED; CERT_OPTIONAL accepts any broker")
+    if mode == _CERT_NONE and id(context) != _unverified_id:
+        print("umqtt5.tls: the broker is not authenticated, because verify_mode is ssl.CERT_NONE")
 
 
 class TLSTransport:
@@ -120,22 +176,18 @@ class TLSTransport:
             below.close()
             raise
 
-    def raise_refusal(self, number, words):
-        """Raise OSError, or PermanentError after several refusals in a row."""
-        self.refusals += 1
-        raise (OSError if self.refusals < _MAX_REFUSALS else PermanentError)(number, words)
-
 
 class Stream:
     """A stream over MicroPython's `ssl`; see `tcp` for its methods.
 
-    The first reads and writes perform the handshake. No port of MicroPython reports the end of the handshake,
-    so it counts as complete when the first byte is written.
+    The first reads and writes perform the handshake. No port of MicroPython reports the end of the handshake.
+    In TLS 1.3 the broker can refuse the client after it. So errors are examined until the first byte arrives.
     """
 
     def __init__(self, transport, below, host):
         self._transport = transport
         self._below = below
+        self._host = host  # the name that the certificate must contain
         if hasattr(below, "do_handshake"):
             self.do_handshake = below.do_handshake
         # poll the TLS socket, not the one below: TLS may have buffered bytes that the caller has not read yet
@@ -149,18 +201,19 @@ class Stream:
         self._catch_errors = CatchErrors(Exception, self._raise_error)
 
     def readinto(self, buf, n):
-        """Read during the handshake; `write` replaces this method when the handshake is complete."""
+        """Read until the first byte has arrived; then the method of the TLS socket replaces this one."""
         with self._catch_errors:
             n = self.pollable.readinto(buf, n)
-        return n
-
-    def write(self, buf, at, n):
-        """Write during the handshake, which counts as complete when the stream accepts a byte."""
-        with self._catch_errors:
-            n = self._write_on(buf, at, n)
         if n:
             self._transport.refusals = 0
             self.readinto = self.pollable.readinto  # type: ignore[method-assign]
+        return n
+
+    def write(self, buf, at, n):
+        """Write during the handshake, which is over when the stream accepts a byte."""
+        with self._catch_errors:
+            n = self._write_on(buf, at, n)
+        if n:
             self.write = self._write_on  # type: ignore[method-assign]
         return n
 
@@ -180,17 +233,14 @@ class Stream:
         self._below.close()
 
     def _raise_error(self, error):
-        """Convert an error of the handshake to one that the client understands, and raise it."""
-        if isinstance(error, ValueError):
-            self._transport.raise_refusal(_VERIFY_FAILED, str(error).strip())
-        if isinstance(error, OSError) and error.errno == _FATAL_ALERT:
-            self._transport.raise_refusal(_FATAL_ALERT, "TLS: the broker refuses the connection")
-        raise error
+        """Convert an error of the handshake to an OSError that says what to do, and raise it."""
+        try:
+            from .optional.tls_errors import raise_error
+        except MemoryError:
+            raise OSError(error.args[0])
+        raise_error(self, error)
 
 
 if sys.implementation.name == "cpython":
-    from .cpython.tls import Stream, make_context
-
-    def context(ca=None, cert=None, key=None, verify=True):  # noqa: F811
-        _check_arguments(ca, cert, key, verify)
-        return make_context(ca, cert, key)
+    from .cpython.tls import Stream
+    from .cpython.tls import make_context as _make_context  # noqa: F811

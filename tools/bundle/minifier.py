@@ -41,7 +41,7 @@ PUBLIC_CLASSES = {"Client", "MQTTError", "Journal", "Ack", "Message", "MessageIt
 # public members of classes that are otherwise internal: Packet, Subscription, Topic
 _PUBLIC_MEMBERS = set(
     "topic payload property equals copy_into qos retain dup packet_id reason "
-    "topic_filter handler name int_property matches".split()
+    "topic_filter handler name int_property refuse identifier filters".split()
 )
 # arguments and variables with these names always hold an object of this class
 _RECEIVERS = {"session": "Session", "client": "Client"}

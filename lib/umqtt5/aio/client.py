@@ -77,7 +77,7 @@ class Client:
     plain functions.
 
     `sync_client` is the `umqtt5.Client` itself, for functions that need one, such as `streaming.send`. Call
-    `wake()` after using it. Looking up a host name blocks the event loop.
+    `wake()` after using it.
     """
 
     auth = _shared("auth")

@@ -7,6 +7,7 @@ This module contains the methods that applications call. The loop that drives th
 from micropython import const
 
 from .connection import (
+    flush,
     flush_now,
     init_connection,
     on_connected,
@@ -106,6 +107,7 @@ class Client:
 
     # functions of `connection` that work as methods
     poll_events = poll_events
+    _flush = flush
     _flush_now = flush_now
     _on_connected = on_connected
     _on_link_lost = on_link_lost
@@ -344,30 +346,36 @@ class Client:
         if properties is not self._checked_properties:
             self._check_properties(properties)
         if wait:
-            return self._publish_and_wait(topic, payload, qos, retain, properties, wait)
+            self._wait_arguments = (qos, retain, properties, wait)
+            return self._publish_and_wait(topic, payload)
+        retain = qos << 1 | (0x31 if retain else 0x30)  # these names are used again: see `tools stack-frames`
         if self.session.is_busy:
             return False
-        retain = qos << 1 | (0x31 if retain else 0x30)
-        qos = self._publish(topic, payload, retain, properties)
-        if self.session.state != CONNECTED or not qos:
-            if self._should_connect and not self._is_polling:
-                self._poll_once()
-                qos = qos or self._publish(topic, payload, retain, properties)
-        return qos
+        self.session.is_busy = True
+        self.session.message_properties = properties
+        self.session.first_byte = retain
+        qos = self._publish(topic, payload)
+        if (self.session.state == CONNECTED and qos) or self._is_polling or not self._should_connect:
+            return qos
+        self._poll_once()
+        if qos or self.session.is_busy:
+            return qos
+        self.session.is_busy = True
+        self.session.message_properties = properties
+        self.session.first_byte = retain
+        return self._publish(topic, payload)
 
-    def _publish(self, topic, payload, first_byte, properties):
-        """Publish, and write what the stream accepts now."""
-        session = self.session
-        session.is_busy = True
+    def _publish(self, topic, payload):
+        """Publish, and write what the stream accepts now; `is_busy` is set, and this method resets it."""
         try:
-            session.message_properties = properties
-            session.first_byte = first_byte
-            properties = session.publish(topic, payload)
-            if properties:
-                self._flush_now()
-        finally:
-            session.is_busy = False
-        return properties
+            topic = self.session.publish(topic, payload)
+            if topic:
+                self._flush()
+        except BaseException:  # `finally` would move the frame to the heap
+            self.session.is_busy = False
+            raise
+        self.session.is_busy = False
+        return topic
 
     def _check_properties(self, properties):
         from ..optional.property_rules import MESSAGE, check_properties
@@ -376,11 +384,10 @@ class Client:
         if isinstance(properties, bytes):
             self._checked_properties = properties
 
-    def _publish_and_wait(self, topic, payload, qos, retain, properties, limit):
+    def _publish_and_wait(self, topic, payload):
         from ..optional.blocking_publish import publish_and_wait
 
-        limit = self.timeout if limit is True else limit
-        return publish_and_wait(self, topic, payload, qos, retain, properties, limit)
+        return publish_and_wait(self, topic, payload, *self._wait_arguments)
 
     def cancel(self, packet_id):
         """Remove a message of QoS 1 or 2 from the outbox; `packet_id` is the result of `publish`.

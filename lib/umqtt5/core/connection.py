@@ -48,6 +48,7 @@ def init_connection(client):
     client._catch_errors = CatchErrors(OSError, client._on_link_lost)
     client._poller = poll()
     client._pollable = client._do_handshake = None  # object to poll, handshake method or None
+    client._lookup = None  # the `dns.Lookup` that takes the place of the stream until it has ended
     client._watched_events = client._handshake_events = 0
     client._link = LINK_DOWN
     client._link_since = 0  # ticks when the last try began, CONNACK arrived, or the connection ended
@@ -110,6 +111,9 @@ def _open(client, now):
     client._idle_since = now
     waited = (now - client._link_since) & TICKS_MASK
     if client._link == LINK_OPENING:
+        if client.stream is client._lookup:
+            _look_up(client, now, waited)
+            return
         for _ in client._poller.ipoll(0):
             client._handshake_events = client._do_handshake() if client._do_handshake else 0
             if not client._handshake_events:
@@ -124,15 +128,36 @@ def _open(client, now):
     client._idle = max(0, client._reconnect_delay - waited) if client._should_connect else TICKS_MASK
     if not client._idle:
         client._link_since = now
-        client.stream = client._transport(client.host, client.port)
-        if hasattr(client.stream, "pollable"):
-            client._pollable = client.stream.pollable
-        else:
-            client._pollable = client.stream
-        client._do_handshake = client.stream.do_handshake if hasattr(client.stream, "do_handshake") else None
-        client._poller.register(client._pollable, _POLLOUT)
-        client._watched_events = client._handshake_events = _POLLOUT
-        client._link = LINK_OPENING
+        _call_transport(client, now, 0)
+
+
+def _call_transport(client, now, waited):
+    """Begin to open the stream. If the transport needs a name to be looked up, begin the lookup instead."""
+    events = _POLLOUT
+    try:
+        stream = client._transport(client.host, client.port)
+    except OSError as error:
+        if not hasattr(error, "lookup"):
+            raise
+        stream = client._lookup = error.lookup
+        stream.timeout = max(1, client.timeout - waited)
+        client._idle = stream.step(now)
+        events = _POLLIN
+    client.stream = stream
+    client._pollable = stream.pollable if hasattr(stream, "pollable") else stream
+    client._do_handshake = stream.do_handshake if hasattr(stream, "do_handshake") else None
+    client._poller.register(client._pollable, events)
+    client._watched_events = client._handshake_events = events
+    client._link = LINK_OPENING
+
+
+def _look_up(client, now, waited):
+    """Continue the lookup. When the address is known, call the transport again, which will find it."""
+    client._idle = client._lookup.step(now)
+    if client._lookup.address:
+        client._poller.unregister(client._pollable)
+        client.stream = client._lookup = None
+        _call_transport(client, now, waited)
 
 
 def _exchange(client, session):
@@ -165,9 +190,14 @@ def flush_now(client):
     """Write output now, not at the next poll."""
     was_busy = client.session.is_busy
     client.session.is_busy = True
+    flush(client)
+    client.session.is_busy = was_busy
+
+
+def flush(client):
+    """Write output while `is_busy` is set; an error ends the connection."""
     with client._catch_errors:
         _flush(client)
-    client.session.is_busy = was_busy
 
 
 def _flush(client):
@@ -199,8 +229,11 @@ def wait_for_stream(client, timeout):
         return
     wanted = client.poll_events()
     if wanted != client._watched_events:
-        client._poller.modify(client._pollable, wanted)
-        client._watched_events = wanted
+        client.session.is_busy = True  # a scheduled `disconnect` would unregister the stream
+        if client._link != LINK_DOWN:
+            client._poller.modify(client._pollable, wanted)
+            client._watched_events = wanted
+        client.session.is_busy = False
     for _ in client._poller.ipoll(timeout):
         pass
 
@@ -230,7 +263,7 @@ def on_link_lost(client, error):
             client._failures = 0
         client._received_before = session.messages_received
     elif uptime_ms and (old or (isinstance(error, OSError) and error.errno in (ECONNRESET, EPIPE))):
-        _blame_message(session, old)
+        _blame_message(session, old and old.code, old and old.from_broker)
     if client.stream is not None:
         client._poller.unregister(client._pollable)
         client.stream.close()
@@ -258,14 +291,15 @@ def on_link_lost(client, error):
         hook(client, uptime_ms)
 
 
-def _blame_message(session, error):
-    """Give up a message if several connections have ended over it; `error` is an MQTTError or None."""
-    weight = _CLOSED
-    if error and not (error.from_broker and error.code in _NOT_A_MESSAGE):
-        weight = _REFUSED
-    slot = session.outbox.blame_oldest(weight)
+def _blame_message(session, code, from_broker):
+    """Give up a message if several connections have ended over it. `code` is the reason code, or None."""
+    if from_broker and code in _NOT_A_MESSAGE:
+        return
+    if not code or code < 0x80:
+        code = 0
+    slot = session.outbox.blame_oldest(_REFUSED if code else _CLOSED)
     if slot >= 0:
-        session.outbox.give_up(slot, error.code if error else 0x80)
+        session.outbox.give_up(slot, code or 0x80)
 
 
 def _notify_state(client, is_connected):

@@ -77,16 +77,12 @@ def _handle_connack(session, packet):
         session.client_id = (packet.property(0x12) or "").encode()
     # an eighth of the Keep Alive is left for the ping to arrive [MQTT-3.2.2-21]
     session._ping_interval = packet.int_property(0x13, session.keep_alive) * 875
-    if not session.resumed:
-        for i in range(len(session.received_ids)):
-            session.received_ids[i] = 0
+    for i in range(0 if session.resumed else len(session.received_ids)):
+        session.received_ids[i] = 0
     for i in range(len(session._alias_topics)):
         session._alias_topics[i] = None
     if session.broker_limits[MAXIMUM_PACKET_SIZE] < _MIN_PACKET_SIZE:
-        session.error = MQTTError(0x95, "the broker accepts packets of %d bytes" % session.broker_limits[6])
-        session.error.from_broker = True
-        session.close(0)
-        return -1
+        return _refuse_packet_size(session)
     session._send_quota = session.broker_limits[RECEIVE_MAXIMUM]
     session._max_short_payload = min(121, session.broker_limits[MAXIMUM_PACKET_SIZE] - 8)
     session._offered_alias = 0
@@ -98,6 +94,14 @@ def _handle_connack(session, packet):
     if session.on_connected:
         session.on_connected()
     return 0
+
+
+def _refuse_packet_size(session):
+    """End the connection, because the broker accepts no acknowledgement with a reason code."""
+    session.error = MQTTError(0x95, "the broker's Maximum Packet Size is %d" % session.broker_limits[6])
+    session.error.from_broker = True
+    session.close(0)
+    return -1
 
 
 def _close_by_broker(session):
@@ -137,8 +141,7 @@ def handle_publish(session, packet):
     session._handler_failed = False
     if not reason:
         if not session.subscriptions.dispatch(packet) and session.callbacks.on_unhandled:
-            with session.catch_errors:
-                session.callbacks.on_unhandled(packet)
+            _report_unhandled(session)
         reason = 0x80 if session._handler_failed else packet.reason  # 0x80 Unspecified error
     if packet.qos:
         if packet.qos == 2 and not reason:
@@ -148,6 +151,11 @@ def handle_publish(session, packet):
         if session.state == CONNECTED:  # [MQTT-4.3.2-4], in the order of arrival [MQTT-4.6.0-2]
             session.ack(0x30 + 0x10 * packet.qos, packet_id, reason)
     return 0
+
+
+def _report_unhandled(session):
+    with session.catch_errors:
+        session.callbacks.on_unhandled(session.packet)
 
 
 def replace_received_id(session, old, new):
@@ -173,7 +181,9 @@ def _handle_publish_ack(session, packet, kind):
         if (kind == 4) != (outbox.first_bytes[slot] & 6 == 2):
             return 0x82  # the message has another QoS
         outbox.suspect_count = 0
-        if slot == outbox.slot_order[outbox.head]:  # the oldest: a later answer says nothing about an earlier one
+        if (
+            slot == outbox.slot_order[outbox.head]
+        ):  # the oldest: a later answer says nothing about an earlier one
             session.wait_started[WAIT_ACK] = -1
         if kind == 5 and packet.reason < 0x80:
             outbox.states[slot] = RELEASED

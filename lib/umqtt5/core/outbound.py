@@ -5,7 +5,7 @@ returns its size, then `write_publish_header` writes the packet up to the user's
 """
 
 from .errors import MQTTError
-from .outbox import ENDED, QUEUED, RELEASED, RELEASING, SENT
+from .outbox import ENDED, PROBE_BLAME, QUEUED, RELEASED, RELEASING, SENT
 from .states import (
     CONNECTED,
     MAXIMUM_PACKET_SIZE,
@@ -93,7 +93,9 @@ def load_next_message(session):
     outbox = session.outbox
     while True:
         slot = outbox.oldest(QUEUED)
-        if slot < 0 or (session.pending_acks + session.pending_subacks and outbox.is_probing()):
+        if slot < 0 or (
+            outbox.suspect_count >= PROBE_BLAME and session.pending_acks + session.pending_subacks
+        ):
             return False
         size = outbox.body_sizes[slot] + 2
         size = plan_publish(session, outbox.topics[slot], outbox.property_sizes[slot], size)

@@ -26,7 +26,7 @@ GIVEN_UP = const(0x80)  # bit of `first_bytes`
 # If connections end over the same message, it is given up when the sum of their weights reaches this number.
 _MAX_BLAME = const(21)
 # From this number on, only one message is sent at a time, to find out which one ends the connections.
-_PROBE_BLAME = const(7)
+PROBE_BLAME = const(7)
 
 # bytes: first byte 1, remaining length 4, topic length 2, packet identifier 2, properties length 2, alias 3
 MAX_HEADER = const(14)
@@ -120,14 +120,15 @@ class Outbox:
             self._passed = self.count
         return -1
 
-    def is_probing(self):
-        """Return True if only one message may be unanswered at a time."""
-        return self.suspect_count >= _PROBE_BLAME
+    def has_queued(self):
+        """Return True if a message may be in the state QUEUED."""
+        return self._passed < self.count
 
     def blame_oldest(self, weight):
         """Blame the oldest unanswered message for the end of a connection.
 
-        Returns its slot if the message has to be given up, -1 if not. Any answer to a message resets the count.
+        Returns its slot if the message has to be given up, -1 if not. Each answer to a message resets the
+        count.
         """
         for i in range(self.count):
             slot = self.slot_order[(self.head + i) % len(self.states)]

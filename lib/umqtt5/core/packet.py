@@ -2,7 +2,6 @@
 
 from micropython import const
 
-from .topics import matches
 from .wire import get_u16, get_varint, is_valid_utf8, varint_size
 
 _U32 = const(3)
@@ -172,10 +171,6 @@ class Packet:
 
     # ---- for the library
 
-    def matches(self, topic_filter):
-        """Return True if the topic matches a filter (bytes); allocates nothing."""
-        return matches(topic_filter, self.topic_buf, self.topic_start, self.topic_end)
-
     def find_property(self, identifier, nth=0):
         """Return the offset of the `nth` property with this identifier, -1 if there is none; sets `value`."""
         at = self.properties_start
@@ -221,6 +216,11 @@ class Packet:
             if at < end and buf[at] < 0x80:
                 self.value = buf[at]
                 return at + 1
+            if (
+                at + 1 < end and 0 < buf[at + 1] < 0x80
+            ):  # two bytes: a Subscription Identifier of this library
+                self.value = buf[at] & 0x7F | buf[at + 1] << 7
+                return at + 2
             self.value = get_varint(buf, at, end)
             return at + varint_size(self.value) if self.value >= 0 else end + 1
         while at + 2 <= end:
@@ -363,6 +363,6 @@ class Packet:
                 at += 1
         if at != end:
             return 0x81
-        # In an answer each code is accepted, because some brokers use codes that are not in the standard's list
-        # for the packet. If the connection ended instead, the message would be sent again, without end.
+        # In an answer each code is accepted, because some brokers use codes that the standard does not list
+        # there. If the connection ended instead, the message would be sent again, without end.
         return 0 if _IS_ANSWER >> kind & 1 or self.reason in _REASONS.get(kind, b"\x00") else 0x82

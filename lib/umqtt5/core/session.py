@@ -48,7 +48,7 @@ import sys
 from array import array
 
 from .encode import encode_connect
-from .errors import CatchErrors, MQTTError
+from .errors import MQTTError
 from .framer import Framer
 from .inbound import LIMIT_DEFAULTS, handle_packet, handle_publish, report_ended
 from .outbound import init_outbound, load_next_message, publish_at_qos_0, publish_with_ack, send_pubrels
@@ -61,15 +61,10 @@ from .states import (
     CONNECTING,
     TICKS_MASK,
     TX_RESERVE,
-    WAIT_ACK,
-    WAIT_AUTH,
-    WAIT_CONNACK,
-    WAIT_PING,
-    WAIT_SUBACK,
     WAIT_WRITE,
 )
 from .subscriptions import Subscriptions, send_subscriptions
-from .timers import check_wait, ping_if_idle
+from .timers import check_waits, ping_if_idle
 from .wire import put_u16
 
 if sys.implementation.name == "cpython":
@@ -78,11 +73,10 @@ else:
     from sys import print_exception
 
 
-class _UserCode(CatchErrors):
+class _UserCode:
     """Context manager around each handler and callback of the user. Enter it only while `is_busy` is set."""
 
     def __init__(self, session):
-        super().__init__(Exception, session._report_error)
         self._session = session
 
     def __enter__(self):
@@ -90,7 +84,10 @@ class _UserCode(CatchErrors):
 
     def __exit__(self, kind, error, traceback):
         self._session.is_busy = True
-        return CatchErrors.__exit__(self, kind, error, traceback)
+        if isinstance(error, Exception):
+            self._session._report_error(error)
+            return True
+        return False
 
 
 class Session:
@@ -167,6 +164,7 @@ class Session:
         # ticks in ms, modulo 2**30
         self._now = self._timeout = self._last_read = self._last_write = 0
         self.wait_started = [-1] * 6  # ticks when each kind of wait began, -1 if there is none
+        self._is_waiting = False  # whether the last tick has found a wait that can end by a timeout
         self._ping_interval = 0  # ms without output, or without input, before a PINGREQ is sent
         self.ping_pending = False
 
@@ -190,6 +188,7 @@ class Session:
         self._last_read = self._last_write = now
         for i in range(6):
             self.wait_started[i] = -1
+        self._is_waiting = True
         if self.auth:
             self.auth.handle_open()
         if self.state == CONNECTING:
@@ -282,7 +281,9 @@ class Session:
                 self.write_buffer = self.tx
                 self.write_start = self._tx_at
                 return self._tx_end - self._tx_at
-            if self.state != CONNECTED or self._send_quota < 1 or not load_next_message(self):
+            if self.state != CONNECTED or self._send_quota < 1 or not self.outbox.has_queued():
+                return 0
+            if not load_next_message(self):
                 return 0
         self.write_buffer = self._block
         self.write_start = self._block_at
@@ -359,16 +360,10 @@ class Session:
             return TICKS_MASK
         self._now = now
         self._timeout = TICKS_MASK
-        check_wait(self, WAIT_WRITE, self.has_output())
-        check_wait(self, WAIT_CONNACK, self.state == CONNECTING)
-        if self.state == CONNECTED:
-            if self._has_unreported:
-                report_ended(self)
-            check_wait(self, WAIT_ACK, self.pending_acks)
-            check_wait(self, WAIT_SUBACK, self.pending_subacks)
-            if self.auth:
-                check_wait(self, WAIT_AUTH, self.auth.is_due)
-            check_wait(self, WAIT_PING, self.ping_pending)
-            if self._ping_interval and not self.has_output():
-                ping_if_idle(self, now)
+        if self.state == CONNECTED and self._has_unreported:
+            report_ended(self)
+        if self._is_waiting or self.pending_acks or self.pending_subacks or self.has_output():
+            check_waits(self)
+        if self.state == CONNECTED and self._ping_interval and not self.has_output():
+            ping_if_idle(self, now)
         return self._timeout

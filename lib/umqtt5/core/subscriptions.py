@@ -1,7 +1,7 @@
 """Subscription table, SUBSCRIBE and UNSUBSCRIBE with their answers, and dispatch of messages to handlers.
 
-The Subscription Identifier of a subscription is a hash of its filter. So an identifier has the same meaning in
-every program that uses a session, also if their subscriptions differ. A message with identifiers finds its
+The Subscription Identifier of a subscription is a hash of its filter. So an identifier has the same meaning
+in every program that uses a session, also if their subscriptions differ. A message with identifiers finds its
 handlers by these numbers. Its topic is compared as well, because the session may contain identifiers that
 another program or library has chosen. If no handler is found by identifier, each filter is compared.
 """
@@ -9,8 +9,13 @@ another program or library has chosen. If no handler is found by identifier, eac
 from micropython import const
 
 from .encode import encode_subscribe
-from .states import IDENTIFIERS_AVAILABLE, MAXIMUM_PACKET_SIZE, SHARED_AVAILABLE, WAIT_SUBACK, WILDCARD_AVAILABLE
-from .topics import find_wildcard, matches
+from .states import (
+    IDENTIFIERS_AVAILABLE,
+    MAXIMUM_PACKET_SIZE,
+    SHARED_AVAILABLE,
+    WAIT_SUBACK,
+    WILDCARD_AVAILABLE,
+)
 
 _FIRST_PACKET_ID = const(0x8000)  # first packet identifier of SUBSCRIBE and UNSUBSCRIBE
 # The hash is 1 to 16381, so the identifier has two bytes. It is the remainder of a division by this prime.
@@ -39,8 +44,12 @@ class Subscription:
         self.is_shared = topic_filter.startswith(b"$share/")
         if self.is_shared:
             self.match_filter = topic_filter.split(b"/", 2)[2]  # the part that topics are compared with
-        # number of bytes before the first wildcard, -1 if there is no wildcard
-        self.wildcard = find_wildcard(self.match_filter)
+        # Parts of the filter: a topic matches if it consists of `pieces` with one level between two pieces.
+        # `multi_level` allows more levels after them: b"/#", b"#" for the filter "#", b"" if there is no "#"
+        self.multi_level = b"#" if self.match_filter == b"#" else b""
+        if self.match_filter.endswith(b"/#"):
+            self.multi_level = b"/#"
+        self.pieces = self.match_filter[: len(self.match_filter) - len(self.multi_level)].split(b"+")
         self.identifier = 0
         for byte in topic_filter:
             self.identifier = (self.identifier * 31 + byte) % _HASH_PRIME
@@ -55,15 +64,28 @@ class Subscription:
         self.needs_report = False  # `on_subscribed` is due
 
     def matches(self, packet):
-        """Return True if the topic of a message matches the filter; allocates nothing."""
+        """Return True if the topic of a message matches the filter (4.7); allocates nothing.
+
+        A filter that begins with a wildcard does not match a topic that begins with `$` (4.7.2).
+        """
+        buf = packet.topic_buf
         at = packet.topic_start
-        if self.wildcard < 0:
+        i = 0
+        while i < len(self.pieces):
+            if i:  # a plus sign
+                at = buf.find(b"/", at, packet.topic_end)
+                if at < 0:
+                    at = packet.topic_end
+            elif not self.pieces[0] and at < packet.topic_end and buf[at] == 0x24:
+                return False
             # with these bounds `find` compares once
-            return (
-                packet.topic_end - at == len(self.match_filter)
-                and packet.topic_buf.find(self.match_filter, at, packet.topic_end) == at
-            )
-        return matches(self.match_filter, packet.topic_buf, at, packet.topic_end)
+            at += len(self.pieces[i])
+            if at > packet.topic_end or buf.find(self.pieces[i], at - len(self.pieces[i]), at) < 0:
+                return False
+            i += 1
+        if at == packet.topic_end:
+            return True
+        return len(self.multi_level) == 1 or (self.multi_level == b"/#" and buf[at] == 0x2F)
 
 
 class Subscriptions:
@@ -212,7 +234,7 @@ def send_subscriptions(session):
             reason = 0x95
         elif s.is_shared and not limits[SHARED_AVAILABLE]:
             reason = 0x9E
-        elif s.wildcard >= 0 and not limits[WILDCARD_AVAILABLE]:
+        elif (len(s.pieces) > 1 or s.multi_level) and not limits[WILDCARD_AVAILABLE]:
             reason = 0xA2
         if reason and s.is_wanted:
             session.subscriptions.handle_ack(s, reason)

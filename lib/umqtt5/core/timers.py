@@ -5,7 +5,17 @@ The functions take a `session.Session`. `Session.tick` calls them.
 
 from errno import ETIMEDOUT
 
-from .states import TICKS_MASK, WAIT_PING
+from .states import (
+    CONNECTED,
+    CONNECTING,
+    TICKS_MASK,
+    WAIT_ACK,
+    WAIT_AUTH,
+    WAIT_CONNACK,
+    WAIT_PING,
+    WAIT_SUBACK,
+    WAIT_WRITE,
+)
 
 # by kind of wait
 _MESSAGES = (
@@ -18,6 +28,18 @@ _MESSAGES = (
 )
 
 
+def check_waits(session):
+    """Limit the time of all waits. Raises OSError(ETIMEDOUT) if one has lasted too long."""
+    session._is_waiting = False
+    check_wait(session, WAIT_WRITE, session.has_output())
+    check_wait(session, WAIT_CONNACK, session.state == CONNECTING)
+    if session.state == CONNECTED:
+        check_wait(session, WAIT_ACK, session.pending_acks)
+        check_wait(session, WAIT_SUBACK, session.pending_subacks)
+        check_wait(session, WAIT_AUTH, session.auth and session.auth.is_due)
+        check_wait(session, WAIT_PING, session.ping_pending)
+
+
 def check_wait(session, kind, is_waiting):
     """Limit the time of a wait. The wait starts when `is_waiting` becomes true, and ends when it is false.
 
@@ -26,6 +48,7 @@ def check_wait(session, kind, is_waiting):
     if not is_waiting:
         session.wait_started[kind] = -1
         return
+    session._is_waiting = True
     if session.wait_started[kind] < 0:
         session.wait_started[kind] = session._now & TICKS_MASK
     left = session.timeouts[kind]

@@ -1,4 +1,4 @@
-"""Topic names and topic filters: check and encode them, match a topic against a filter (section 4.7)."""
+"""Topic names and topic filters: check and encode them (section 4.7). `subscriptions` matches them."""
 
 from .wire import encode_text
 
@@ -39,39 +39,3 @@ def encode_filter(text):
     if not good or b"#" in levels[:-1]:
         raise ValueError("not a topic filter: %r" % text)
     return data
-
-
-def find_wildcard(topic_filter):
-    """Return the offset of the first wildcard in a filter (bytes), -1 if there is none."""
-    plus = topic_filter.find(b"+")
-    hash_sign = topic_filter.find(b"#")
-    return hash_sign if plus < 0 or 0 <= hash_sign < plus else plus
-
-
-def matches(topic_filter, buf, at, end):
-    """Return True if the topic name in buf[at:end] matches the filter (bytes); allocates nothing.
-
-    A filter that begins with a wildcard does not match a topic that begins with `$` (4.7.2).
-    """
-    size = len(topic_filter)
-    if at < end:
-        # quick check: if the filter does not end with a wildcard, the last characters must be equal
-        if topic_filter[-1] > 0x2B and topic_filter[-1] != buf[end - 1]:
-            return False
-        if buf[at] == 0x24 and topic_filter[0] != 0x24:
-            return False
-    i = 0
-    while i < size:
-        c = topic_filter[i]
-        if c == 0x23:  # '#'
-            return True
-        if c == 0x2B:  # '+'
-            while at < end and buf[at] != 0x2F:
-                at += 1
-        elif at < end and buf[at] == c:
-            at += 1
-        else:
-            # "a/#" matches "a", too
-            return at == end and c == 0x2F and i + 2 == size and topic_filter[i + 1] == 0x23
-        i += 1
-    return at == end

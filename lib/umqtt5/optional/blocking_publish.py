@@ -32,7 +32,7 @@ class _AckListener:
 
 
 def publish_and_wait(client, topic, payload, qos, retain, properties, timeout):
-    """Publish, and wait up to `timeout` ms.
+    """Publish, and wait up to `timeout` ms; True stands for `client.timeout`.
 
     Returns True when the message is written (QoS 0) or the broker has acknowledged it (QoS 1 and 2). While
     the call waits, handlers are called and the client reconnects. As long as the message is not accepted,
@@ -47,6 +47,8 @@ def publish_and_wait(client, topic, payload, qos, retain, properties, timeout):
         raise ValueError("a handler can't wait")
     if client.session.is_busy:
         raise RuntimeError("the client is busy: a scheduled function can't wait")
+    if timeout is True:
+        timeout = client.timeout
     session = client.session
     start = client._ticks_ms()
     ack = _AckListener(client)

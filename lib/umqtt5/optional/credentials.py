@@ -1,6 +1,6 @@
 """User name and password from functions, which are called at each connect, for example if a token expires.
 
-    client = Client("broker.example", user="device-7", password=fetch_token)
+client = Client("broker.example", user="device-7", password=fetch_token)
 """
 
 from errno import EINVAL

@@ -161,7 +161,7 @@ class EnhancedAuth:
 
     def _send(self, packet):
         if self._session.state == CONNECTED:
-            self.is_due = True
+            self.is_due = self._session._is_waiting = True
         if not self._session.put(packet):
             self._waiting = packet
 
@@ -202,7 +202,8 @@ def reauthenticate(client, wait):
     if session.state != CONNECTED or not session.auth or session.auth.is_running:
         return False
     connects = client.connection_count
-    session.auth.reauthenticate()
+    with client._guard:
+        session.auth.reauthenticate()
     if wait and not client._is_polling:
         while session.auth.is_running and client.is_connected and client.connection_count == connects:
             client._wait(client._poll_once())

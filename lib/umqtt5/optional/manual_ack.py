@@ -122,12 +122,13 @@ class ManualAcks(DeferredAcks):
         Returns False if the token is invalid: the message is already acknowledged, or its connection has
         ended. In the second case the broker sends the message again.
         """
-        if not self._first <= token <= self._next or not self._holders[token % self.capacity]:
-            return False
-        self.release(token)
-        if self._session.has_output():
-            self._client._flush_now()
-        return True
+        with self._client._guard:
+            if not self._first <= token <= self._next or not self._holders[token % self.capacity]:
+                return False
+            self.release(token)
+            if self._session.has_output():
+                self._client._flush_now()
+            return True
 
     def ack(self, first_byte, packet_id, reason):
         if reason:

@@ -1,11 +1,11 @@
-"""SUBSCRIBE and UNSUBSCRIBE with several filters, user properties, or a chosen Subscription Identifier (3.8, 3.10).
+"""Subscribe options (3.8, 3.10): several filters, user properties, a chosen Subscription Identifier.
 
     client.subscribe(["lamp/set", "relay/+"], handle, qos=1)
-    client.subscribe("log/#", handle, identifier=0, properties=pack(user=[("app", "logger")]))
+    client.subscribe("log/#", handle, identifier=0, properties=pack(user_properties=[("app", "logger")]))
 
-The filters of a list are one subscription: they have one handler, the same options, and one packet. `reason` is
-the highest of the broker's reason codes, so 0x80 or more if it refuses one of the filters. In `on_subscribed`
-`answer.payload` has the reason code of each filter. The list is also the argument for `unsubscribe`.
+The filters of a list are one subscription: they have one handler, the same options, and one packet. `reason`
+is the highest of the broker's reason codes, so 0x80 or more if it refuses one of the filters. In
+`on_subscribed`, `answer.payload` has the reason code of each filter. `unsubscribe` takes the same list.
 
 With `identifier=0` the broker sends no identifier with the messages of this subscription, and they are
 matched by topic. If they match another subscription that has an identifier, a broker that sends one copy of
@@ -13,7 +13,7 @@ the message names only the other one. So choose 0 for all subscriptions or for n
 """
 
 from ..core.subscriptions import Subscription
-from ..core.topics import encode_filter, matches
+from ..core.topics import encode_filter
 from .property_rules import USER, check_properties
 
 _MAX_IDENTIFIER = 268435455
@@ -27,20 +27,18 @@ class SubscriptionGroup(Subscription):
         self.filters = filters
         self.filter_count = len(filters)
         self.is_shared = any([f.startswith(b"$share/") for f in filters])
-        self._match_filters = [Subscription(f).match_filter for f in filters]
+        self._members = [Subscription(f) for f in filters]
 
     def matches(self, packet):
         """Return True if the topic of a message matches one of the filters; allocates nothing."""
-        i = 0
-        while i < len(self._match_filters):
-            if matches(self._match_filters[i], packet.topic_buf, packet.topic_start, packet.topic_end):
+        for member in self._members:
+            if member.matches(packet):
                 return True
-            i += 1
         return False
 
 
 def make_subscription(subscriptions, filters, identifier, properties):
-    """Return the Subscription for `Client.subscribe` and `Client.unsubscribe`. Raises ValueError, TypeError."""
+    """Return the Subscription for `subscribe` and `unsubscribe`. Raises ValueError, TypeError."""
     if identifier is not None and not 0 <= identifier <= _MAX_IDENTIFIER:
         raise ValueError("identifier must be 0 to 268435455")
     check_properties(properties, USER)
