@@ -345,6 +345,7 @@ def test_a_folder_in_place_of_a_file_is_an_error_of_the_flash():
         SimulatedFlash.restore()
         device = DeviceBoot(hist, {"path": path})
         assert isinstance(device.journal.error, OSError) and device.journal.restored_count == 0
+        assert device.journal.damaged_bytes == 0
         device.client.poll(50)
         assert device.client.is_connected and not device.client.publish("up", b"1", qos=1)
         assert device.client.publish("up", b"1")

@@ -242,7 +242,8 @@ class RecordLog:
         self._close_file()
         try:
             self._file = open(self._paths[which], "rb")
-            return self._file.seek(0, 2)
+            size = self._file.seek(0, 2)
+            return size if size <= _MASK else 0  # the unix port opens folders, which have a huge size
         except OSError:
             return 0
 
