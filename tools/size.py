@@ -48,12 +48,14 @@ FEATURES = {
     "properties": "MQTT properties by name",
     "reason_codes": "names of reason codes",
     "optional/journal_recovery": "recovery of a journal",
+    "optional/record_search": "search for records in a damaged journal",
     "request": "request/response: client that requests",
     "respond": "request/response: client that responds",
     "robust": "API of umqtt.robust",
     "scram": "SCRAM-SHA-256",
     "simple": "API of umqtt.simple",
     "optional/simple_socket": "API of umqtt.simple: socket",
+    "stored_subscriptions": "subscriptions of an earlier program",
     "streaming": "streaming of large payloads",
     "streaming_receive": "streaming: receiving",
     "streaming_send": "streaming: sending",
@@ -68,6 +70,7 @@ FEATURES = {
     "optional/give_up": "messages that are given up or cancelled",
     "optional/timeouts": "separate timeouts for each kind of wait",
     "websocket": "WebSocket transport",
+    "optional/websocket_errors": "error messages of the WebSocket transport",
 }
 
 _MEASURE_64 = """

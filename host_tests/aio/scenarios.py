@@ -66,6 +66,31 @@ async def many_tasks_publish_at_once(host, port, unique):
         assert client.connection_count == 1
 
 
+async def subscriptions_of_an_earlier_program_are_removed(host, port, unique):
+    """Program 2 resumes the session of program 1 and has one filter less."""
+    from umqtt5 import stored_subscriptions
+
+    async def run(filters):
+        client = Client(host, port, client_id=unique, clean_start=False)
+        stored = stored_subscriptions.attach(client, "subscriptions", 300)
+        unhandled = []
+        client.sync_client.on_unhandled = lambda m: unhandled.append(m.topic)
+        async with client:
+            for f in filters:
+                await client.subscribe(f, print, qos=1)
+            await asyncio.sleep(1)
+            return client.session.resumed, stored, unhandled
+
+    await run((unique + "/keep", unique + "/gone"))
+    async with Client(host, port, client_id=unique + "-other") as other:
+        await other.publish(unique + "/gone", b"queued", qos=1)
+        resumed, stored, unhandled = await run((unique + "/keep",))
+        assert resumed and unhandled == [unique + "/gone"] and not stored.leftovers and not stored.error
+        await other.publish(unique + "/gone", b"lost", qos=1)
+        _, _, unhandled = await run((unique + "/keep",))
+        assert unhandled == []
+
+
 async def a_slow_consumer_loses_nothing_with_overflow_wait(host, port, unique):
     async with Client(host, port, client_id=unique, inflight=8, keep_alive=5) as client:
         other = Client(host, port, client_id=unique + "o")

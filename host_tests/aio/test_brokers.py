@@ -113,6 +113,14 @@ def test_a_loop_continues_after_a_broker_restart(interpreter: str, mosquitto: ob
 
 
 @on_each_interpreter
+def test_subscriptions_of_an_earlier_program_are_removed(
+    interpreter: str, mosquitto: broker.Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # for the file of the scenario
+    run_scenario(interpreter, "subscriptions_of_an_earlier_program_are_removed", mosquitto)
+
+
+@on_each_interpreter
 def test_a_hanging_connect_attempt_times_out(interpreter: str, mosquitto: broker.Address) -> None:
     with contextlib.ExitStack() as stack:
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))

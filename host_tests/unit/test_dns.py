@@ -1,5 +1,6 @@
 """Name lookups: servers, retransmission, cache, last known address, and the client that waits for them."""
 
+import os
 import sys
 from errno import EHOSTUNREACH, EINVAL, ETIMEDOUT
 
@@ -519,6 +520,8 @@ def test_the_unix_port_reads_hosts_and_resolv_conf():
         network.system = {"other": "192.0.2.8"}
         assert network.look_up("other") == "192.0.2.8"
     finally:
+        for name in (unix_names.HOSTS, "test_resolv.conf"):
+            os.remove(name)
         unix_names.HOSTS, unix_names.RESOLV_CONF = before
 
 

@@ -250,19 +250,7 @@ def on_link_lost(client, error):
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error
-    if uptime_ms > _STABLE:
-        client._failures = 0
-    if old and old.code == 0x93 and not old.from_broker:
-        # The broker exceeded our Receive Maximum. If it made progress, the bound is reset as well: see
-        # `client._MIN_RECEIVED_IDS`.
-        if client._received_before != session.messages_received:
-            client._failures = 0
-        client._received_before = session.messages_received
-    elif uptime_ms and (old or (isinstance(error, OSError) and error.errno in (ECONNRESET, EPIPE))):
-        if session.outbox.count:
-            from ..optional.give_up import count_failure
-
-            count_failure(session, old)
+    _count_failure(client, session, error, uptime_ms)
     if client.stream is not None:
         client._poller.unregister(client._pollable)
         client.stream.close()
@@ -290,6 +278,24 @@ def on_link_lost(client, error):
     for hook in client._disconnect_hooks:
         hook(client, uptime_ms)
     session.is_busy = was_busy
+
+
+def _count_failure(client, session, error, uptime_ms):
+    """Reset the bound of the reconnect delay after progress, or blame a message for the end."""
+    old = session.error
+    if uptime_ms > _STABLE:
+        client._failures = 0
+    if old and old.code == 0x93 and not old.from_broker:
+        # The broker exceeded our Receive Maximum. If it made progress, the bound is reset as well: see
+        # `client._MIN_RECEIVED_IDS`.
+        if client._received_before != session.messages_received:
+            client._failures = 0
+        client._received_before = session.messages_received
+    elif uptime_ms and (old or (isinstance(error, OSError) and error.errno in (ECONNRESET, EPIPE))):
+        if session.outbox.count:
+            from ..optional.give_up import count_failure
+
+            count_failure(session, old)
 
 
 def _notify_state(client, is_connected):

@@ -221,7 +221,7 @@ class Session:
             self.state = CLOSING
 
     def __enter__(self):
-        """Begin to change the session: `with session:`. Raises RuntimeError if it is being changed already."""
+        """Begin to change the session (`with session:`). Raises RuntimeError if it is being changed."""
         if self.is_busy:
             raise RuntimeError("the client is busy: try again")
         self.is_busy = True

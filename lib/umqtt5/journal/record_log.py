@@ -61,6 +61,7 @@ class RecordLog:
         self._dump = dump
         self._at = 0  # index of the file in use
         self._generation = 0  # generation of the file in use: number of rotations, modulo 2**16
+        self._complete_generation = 0  # generation of the last complete file
         self._file = None
         self._is_complete = False  # the file is open for appending and ends with a complete record
         self._is_rotating = False
@@ -109,6 +110,9 @@ class RecordLog:
         """Continue in the other file, which begins with the records of `dump()`. Raises OSError."""
         self._close_file()
         self._generation = (self._generation + 1) & 0xFFFF
+        if (self._generation - self._complete_generation) & 0xFFFF > 0x7FFF:
+            # the flash has failed so often that the new file would seem to be older than the complete one
+            self._generation = (self._complete_generation + 1) & 0xFFFF
         self._is_rotating = True
         done = False
         try:
@@ -126,6 +130,7 @@ class RecordLog:
             self._is_rotating = False
             self._is_complete = done
         self._at = 1 - self._at
+        self._complete_generation = self._generation
         self._remove_file(1 - self._at)
         self.rotations = (self.rotations + 1) & _MASK
 
@@ -183,8 +188,9 @@ class RecordLog:
             self._open(which)
             if self._has_header(sizes[which]):
                 complete = False
-                for record in self._scan(sizes[which]):
-                    complete = complete or record[0] == _COMPLETE
+                if sizes[1 - which]:  # only needed to choose between two files
+                    for record in self._scan(sizes[which]):
+                        complete = complete or record[0] == _COMPLETE
                 found.append((complete, self._generation))
             else:
                 found.append(None)
@@ -194,15 +200,16 @@ class RecordLog:
         self.torn_bytes = self.damaged_bytes = 0
         if found[self._at]:
             self._open(self._at)
-            self._generation = found[self._at][1]
+            self._generation = self._complete_generation = found[self._at][1]
+            complete = False
             for record in self._scan(sizes[self._at]):
+                complete = complete or record[0] == _COMPLETE
                 if 0 < record[0] < _COMPLETE:
                     yield record
-            if not found[self._at][0] and sizes[self._at] > empty:
+            if not complete and sizes[self._at] > empty:
                 self.damaged_bytes += sizes[other]
             # append only to a valid file, and only if it is the only file; otherwise begin a new one
-            bad = sizes[other] or self.torn_bytes or self.damaged_bytes
-            self._is_complete = found[self._at][0] and not bad
+            self._is_complete = complete and not (sizes[other] or self.torn_bytes or self.damaged_bytes)
         elif max(sizes) > empty:
             self.damaged_bytes = sum(sizes)
         else:
@@ -233,12 +240,17 @@ class RecordLog:
         except OSError as error:  # MicroPython does not name the file
             raise OSError(error.errno, "cannot write " + path)
 
+    def rewrite(self):
+        """Let `open_for_append` begin a new file, because the owner does not keep all records."""
+        self._is_complete = False
+
     def _open(self, which):
         """Open one of the files for reading; return its size, 0 if it does not exist."""
         self._close_file()
         try:
             self._file = open(self._paths[which], "rb")
-            return self._file.seek(0, 2)
+            size = self._file.seek(0, 2)
+            return size if size <= _MASK else 0  # the unix port opens folders, which have a huge size
         except OSError:
             return 0
 
@@ -277,7 +289,7 @@ class RecordLog:
         head = self._head
         self.read(at, head, _HEAD)
         size = head[3] << 16 | get_u16(head, 4)
-        if at + size + RECORD_OVERHEAD > end:
+        if at + size + RECORD_OVERHEAD > end or (at and not head[0]):
             return -1
         self._begin_checksum(at)
         self._add_to_checksum(head, 0, _HEAD)
@@ -292,15 +304,34 @@ class RecordLog:
         return size if get_u16(piece, 0) == self._sum_a and get_u16(piece, 2) == self._sum_b else -1
 
     def _scan(self, size):
+        """Iterate over the valid records of the open file, whose size is `size`."""
         self.torn_bytes = self.damaged_bytes = self.end = at = 0
+        search = None
         while at + RECORD_OVERHEAD <= size:
-            n = self._body_size(at, size)
+            n = -1
+            if not search:
+                n = self._body_size(at, size)
             if n < 0:
-                at += 1
-                continue
+                try:
+                    search = search or _begin_search(self, at, size)
+                except MemoryError:
+                    self.damaged_bytes += size - at
+                    self.end = size
+                    break
+                at = search.find(at)
+                if at == size:
+                    break
+                n = self._head[3] << 16 | get_u16(self._head, 4)
             self.damaged_bytes += at - self.end
             record = (self._head[0], get_u16(self._head, 1), at + _HEAD, n)
             at += n + RECORD_OVERHEAD
             self.end = at
             yield record
         self.torn_bytes = size - self.end
+
+
+def _begin_search(log, at, size):
+    """Return a search for valid records in a damaged file: see `optional.record_search`."""
+    from ..optional.record_search import RecordSearch
+
+    return RecordSearch(log, at, size)

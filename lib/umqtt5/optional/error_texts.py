@@ -121,6 +121,7 @@ def os_error_text(error, host, port, phase):
             words += " " + number
         advice = _LOOKUP_ADVICE
     elif isinstance(host, str) and words.startswith(host + ": "):  # an error of `dns`
+        words = words[len(host) + 2 :]
         advice = _LOOKUP_ADVICE
     elif ":" not in words:  # otherwise it is an error of TLS or WebSocket, whose words say what to do
         words, advice = _add_advice(words, name, phase)

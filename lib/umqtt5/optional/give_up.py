@@ -1,4 +1,4 @@
-"""Giving up messages of QoS 1 and 2: those over which each connection ends, and those that the program cancels.
+"""Giving up messages of QoS 1 and 2: each connection ends over a message, or the program cancels it.
 
 The client loads this module when a connection has ended while a message was unanswered, and for `cancel`.
 """
@@ -8,10 +8,10 @@ from micropython import const
 from ..core.outbox import ENDED, GIVEN_UP, QUEUED, RELEASED, RELEASING, SENT
 from ..core.states import CONNECTED
 
-# Each end of a connection counts against the oldest unanswered message. At this sum it is given up. Any answer
-# to a message resets the sum.
+# Each end of a connection counts against the oldest unanswered message. At this sum it is given up. Any
+# answer to a message resets the sum.
 _LIMIT = const(21)
-# The connection was closed without a reason code. There may be many causes, so 21 of these in a row are needed.
+# The connection was closed without a reason code. This has many causes, so 21 in a row are needed.
 _CLOSED = const(1)
 # The broker has sent an error code in DISCONNECT, or an answer that is not valid: 3 in a row are needed.
 _REFUSED = const(7)
