@@ -360,7 +360,9 @@ class Client:
         self.session.message_properties = properties
         self.session.first_byte = retain
         qos = self._publish(topic, payload)
-        if (self.session.state == CONNECTED and qos) or self._is_polling or not self._should_connect:
+        if qos is True or (qos and self.session.state == CONNECTED):
+            return qos
+        if self._is_polling or not self._should_connect:
             return qos
         self._poll_once()
         if qos or self.session.is_busy:
