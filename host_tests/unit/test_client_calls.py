@@ -262,11 +262,11 @@ def test_clean_start_can_be_chosen():
     sim.connect_reply = make_connack(present=1)
     assert sim.client.connect() is True and not read_connect(sim).flags & 2
     sim = Simulation()
-    assert sim.client.clean_start is True
+    assert sim.client.session.clean_start is True
     sim.client.connect()
-    assert read_connect(sim).flags & 2 and sim.client.clean_start is False
+    assert read_connect(sim).flags & 2 and sim.client.session.clean_start is False
     sim.client.disconnect()
-    sim.client.clean_start = True
+    sim.client.session.clean_start = True
     sim.client.connect()
     assert read_connect(sim).flags & 2
 

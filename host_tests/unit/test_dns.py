@@ -1,5 +1,6 @@
 """Name lookups: servers, retransmission, cache, last known address, and the client that waits for them."""
 
+import os
 import sys
 from errno import EHOSTUNREACH, EINVAL, ETIMEDOUT
 
@@ -519,6 +520,8 @@ def test_the_unix_port_reads_hosts_and_resolv_conf():
         network.system = {"other": "192.0.2.8"}
         assert network.look_up("other") == "192.0.2.8"
     finally:
+        for name in (unix_names.HOSTS, "test_resolv.conf"):
+            os.remove(name)
         unix_names.HOSTS, unix_names.RESOLV_CONF = before
 
 
@@ -647,7 +650,7 @@ def test_poll_returns_in_time_while_no_dns_server_answers():
         start = sim.now
         assert sim.client.poll(50) is False
         assert 50 <= sim.now - start <= 52
-    assert len(lost) > 3 and lost[0][0] == 10000 and "broker: no DNS server answered" in lost[0][1]
+    assert len(lost) > 3 and lost[0][0] == 10000 and "broker:1883: no DNS server answered" in lost[0][1]
     assert len(network.queries) < 65 and all(sock.closed for sock in network.sockets[:-1])
     network.servers = {A: answer("192.0.2.7")}
     sim.client.poll(2000)
@@ -660,7 +663,7 @@ def test_a_lookup_and_the_connection_share_the_connect_timeout():
     network = SimulatedNetwork()
     sim = NamedBroker(network, timeout=3000)
     error = raises(OSError, sim.client.connect)
-    assert error.errno == ETIMEDOUT and "broker: " in str(error) and sim.now == 3000
+    assert error.errno == ETIMEDOUT and "broker:1883: " in str(error) and sim.now == 3000
     dns.remember("broker", ["192.0.2.7"])
     sim.is_writable = False
     start = sim.now

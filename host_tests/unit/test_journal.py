@@ -200,8 +200,7 @@ def test_the_record_of_a_message_that_was_given_up_is_valid():
     hist.disconnect_network()
     hist.publish(), hist.publish()
     outbox = hist.now.client.session.outbox
-    outbox.give_up(1, 0x80)  # QoS 2, as if it was sent
-    outbox.first_bytes[1] |= 0x80
+    outbox.first_bytes[1] |= 0x80  # QoS 2, as if it was sent
     hist.now.journal.record_log.rotate()
     power_off(hist)
     hist.power_on()

@@ -37,7 +37,7 @@ from tools.paths import FIRMWARE
 _POOL = 62  # number of short names that is enough for most; the instructions per message depend on it by 10 %
 _ASYNCIO_PRIVATE = {"_dequeue", "_io_queue", "_task_queue"}  # used by umqtt5.aio.scheduler
 # public classes in the folders of the library
-PUBLIC_CLASSES = {"Client", "MQTTError", "Journal", "Ack", "Message", "MessageIterator"}
+PUBLIC_CLASSES = set("Client MQTTClient MQTTError MQTTException Journal Ack Message MessageIterator".split())
 # public members of classes that are otherwise internal: Packet, Subscription, Topic
 _PUBLIC_MEMBERS = set(
     "topic payload property equals copy_into qos retain dup packet_id reason "

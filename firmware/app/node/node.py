@@ -211,7 +211,8 @@ class Node:
                 if self._discovery:
                     self._discovery.publish_now()
         else:
-            why = "closed" if error is None else error
+            # the text of the error begins with the broker, too
+            why = "closed" if error is None else str(error).replace(self._broker + ": ", "")
             print("%s: no connection to %s: %s" % (self._name, self._broker, why))
             _release_reason_codes()
 
@@ -237,9 +238,15 @@ class Node:
 
 
 def _release_reason_codes():
-    """Unload the names of the reason codes, which take 2 KB of heap and are rarely needed."""
-    if sys.modules.pop("umqtt5.reason_codes", None):
-        del sys.modules["umqtt5"].reason_codes
+    """Unload the texts of errors, which take several KB of heap and are rarely needed."""
+    for name in (
+        "umqtt5.reason_codes",
+        "umqtt5.optional.error_texts",
+        "umqtt5.optional.protocol_error",
+    ):
+        package, module = name.rsplit(".", 1)
+        if sys.modules.pop(name, None) and hasattr(sys.modules[package], module):
+            delattr(sys.modules[package], module)
 
 
 def _create_client(config, pins, max_absence):

@@ -9,7 +9,7 @@ from random import getrandbits
 
 from micropython import const
 
-from .errors import CatchErrors
+from .errors import CatchErrors, explain
 from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 
 if sys.implementation.name == "cpython":
@@ -17,6 +17,8 @@ if sys.implementation.name == "cpython":
 else:
     from select import poll
     from time import sleep_ms, ticks_ms
+
+_ADD_ADDRESS = const(0)  # see `errors.explain`
 
 _POLLIN = const(1)  # as in `select`
 _POLLOUT = const(4)
@@ -30,14 +32,6 @@ _FIRST_DELAY = const(1000)  # ms
 # Only a connection that lasts this long resets the bound. Otherwise the client would reconnect without a
 # pause to a broker that accepts connections and drops them.
 _STABLE = const(30000)  # ms
-# How much a connection's end counts against the oldest unanswered message: see `outbox.Outbox.blame_oldest`.
-# The broker may close the connection for many reasons, so 21 times in a row are needed. An error code in
-# DISCONNECT, or an answer that the client does not understand, ends the message after 3 times.
-_CLOSED = const(1)
-_REFUSED = const(7)
-# reason codes of DISCONNECT that do not concern a message: server busy, shutting down, keep alive timeout,
-# session taken over, receive maximum exceeded ...
-_NOT_A_MESSAGE = b"\x89\x8b\x8d\x8e\x93\x96\x97\x98\x9c\x9d\x9f\xa0"
 # After a permanent error, which retrying cannot fix, the delay is 10 to 18 minutes.
 _PERMANENT_ERROR_DELAY = const(600000)  # ms
 
@@ -251,25 +245,19 @@ def on_link_lost(client, error):
     """Close the stream, choose the reconnect delay, and report `error` (None if the client disconnected)."""
     now = ticks_ms()
     session = client.session
+    was_busy = session.is_busy
+    session.is_busy = True
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error
-    if uptime_ms > _STABLE:
-        client._failures = 0
-    if old and old.code == 0x93 and not old.from_broker:
-        # The broker exceeded our Receive Maximum. If it made progress, the bound is reset as well: see
-        # `client._MIN_RECEIVED_IDS`.
-        if client._received_before != session.messages_received:
-            client._failures = 0
-        client._received_before = session.messages_received
-    elif uptime_ms and (old or (isinstance(error, OSError) and error.errno in (ECONNRESET, EPIPE))):
-        _blame_message(session, old and old.code, old and old.from_broker)
+    _count_failure(client, session, error, uptime_ms)
     if client.stream is not None:
         client._poller.unregister(client._pollable)
         client.stream.close()
         client.stream = None
     session.connection_lost()
     client.error = old or error
+    explain(_ADD_ADDRESS, client, 3 if uptime_ms else client._link)
     client.has_permanent_error = not uptime_ms and getattr(client.error, "is_permanent", False)
     delay = min(client.max_reconnect_delay, _FIRST_DELAY << client._failures)
     delay = (delay + (getrandbits(15) * delay >> 14)) // 3
@@ -289,17 +277,25 @@ def on_link_lost(client, error):
         redirect(client, uptime_ms)
     for hook in client._disconnect_hooks:
         hook(client, uptime_ms)
+    session.is_busy = was_busy
 
 
-def _blame_message(session, code, from_broker):
-    """Give up a message if several connections have ended over it. `code` is the reason code, or None."""
-    if from_broker and code in _NOT_A_MESSAGE:
-        return
-    if not code or code < 0x80:
-        code = 0
-    slot = session.outbox.blame_oldest(_REFUSED if code else _CLOSED)
-    if slot >= 0:
-        session.outbox.give_up(slot, code or 0x80)
+def _count_failure(client, session, error, uptime_ms):
+    """Reset the bound of the reconnect delay after progress, or blame a message for the end."""
+    old = session.error
+    if uptime_ms > _STABLE:
+        client._failures = 0
+    if old and old.code == 0x93 and not old.from_broker:
+        # The broker exceeded our Receive Maximum. If it made progress, the bound is reset as well: see
+        # `client._MIN_RECEIVED_IDS`.
+        if client._received_before != session.messages_received:
+            client._failures = 0
+        client._received_before = session.messages_received
+    elif uptime_ms and (old or (isinstance(error, OSError) and error.errno in (ECONNRESET, EPIPE))):
+        if session.outbox.count:
+            from ..optional.give_up import count_failure
+
+            count_failure(session, old)
 
 
 def _notify_state(client, is_connected):

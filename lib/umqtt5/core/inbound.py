@@ -106,11 +106,12 @@ def _refuse_packet_size(session):
 
 def _close_by_broker(session):
     """End the session, because the broker has ended or refused the connection. Nothing more is written."""
+    error = session.error = MQTTError(session.packet.reason, session.packet.property(0x1F) or "")
+    error.from_broker = True
+    error.is_refusal = session.state == CONNECTING
+    error.server_reference = session.packet.property(0x1C)
     session.connection_lost()
     session.state = CLOSING
-    session.error = MQTTError(session.packet.reason, session.packet.property(0x1F) or "")
-    session.error.from_broker = True
-    session.error.server_reference = session.packet.property(0x1C)
 
 
 def resolve_topic(session, packet):

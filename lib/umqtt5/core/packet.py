@@ -138,7 +138,7 @@ class Packet:
         Raises ValueError for other codes.
         """
         if reason not in b"\x80\x83\x87\x90\x97\x99":
-            raise ValueError("reason must be 0x80, 0x83, 0x87, 0x90, 0x97 or 0x99")
+            raise ValueError("reason code not allowed in PUBACK")
         self.reason = reason
 
     def __repr__(self):

@@ -68,24 +68,25 @@ class Subscription:
 
         A filter that begins with a wildcard does not match a topic that begins with `$` (4.7.2).
         """
-        buf = packet.topic_buf
         at = packet.topic_start
         i = 0
         while i < len(self.pieces):
             if i:  # a plus sign
-                at = buf.find(b"/", at, packet.topic_end)
+                at = packet.topic_buf.find(b"/", at, packet.topic_end)
                 if at < 0:
                     at = packet.topic_end
-            elif not self.pieces[0] and at < packet.topic_end and buf[at] == 0x24:
+            elif not self.pieces[0] and at < packet.topic_end and packet.topic_buf[at] == 0x24:
+                return False
+            at += len(self.pieces[i])
+            if at > packet.topic_end:
                 return False
             # with these bounds `find` compares once
-            at += len(self.pieces[i])
-            if at > packet.topic_end or buf.find(self.pieces[i], at - len(self.pieces[i]), at) < 0:
+            if packet.topic_buf.find(self.pieces[i], at - len(self.pieces[i]), at) < 0:
                 return False
             i += 1
         if at == packet.topic_end:
             return True
-        return len(self.multi_level) == 1 or (self.multi_level == b"/#" and buf[at] == 0x2F)
+        return len(self.multi_level) == 1 or (self.multi_level == b"/#" and packet.topic_buf[at] == 0x2F)
 
 
 class Subscriptions:
@@ -151,13 +152,6 @@ class Subscriptions:
                 return i
         self.has_pending = False
         return -1
-
-    def first_unanswered(self):
-        """Return the first subscription for which SUBACK or UNSUBACK is due, None if there is none."""
-        for s in self.entries:
-            if s.expected_ack:
-                return s
-        return None
 
     def handle_ack(self, s, reason):
         """Record SUBACK or UNSUBACK; `reason` is our own reason code if SUBSCRIBE was not sent."""
@@ -264,8 +258,11 @@ def handle_suback(session, packet, first):
     if len(packet) != s.filter_count:
         return 0x82
     session.pending_subacks -= 1
-    if session.subscriptions.first_unanswered() is s:  # a later answer says nothing about an earlier one
-        session.wait_started[WAIT_SUBACK] = -1
+    for first_due in session.subscriptions.entries:
+        if first_due.expected_ack:
+            if first_due is s:  # otherwise the answer says nothing about the earlier one
+                session.wait_started[WAIT_SUBACK] = -1
+            break
     session.subscriptions.handle_ack(s, packet.reason)
     if first == 0xB0 and session.callbacks.on_unsubscribed:
         with session.catch_errors:

@@ -29,7 +29,7 @@ class JournalOutbox(Outbox):
         self.body_sizes = outbox.body_sizes
         self.property_sizes = outbox.property_sizes
         self.slot_order = outbox.slot_order
-        self.head = self.count = self.arena_end = self._passed = 0
+        self.head = self.count = self.arena_end = self.passed = 0
         self._newest = len(self.states) - 1
         self.record_flags = bytearray(len(self.states))
 

@@ -117,7 +117,7 @@ class RecordLog:
         done = False
         try:
             self.end = 0
-            self._file = open(self._paths[1 - self._at], "wb")
+            self._open_to_write(1 - self._at, "wb")
             self.begin_record(_HEADER, self._generation, len(self._magic))
             self.write(self._magic, 0, len(self._magic))
             self.end_record()
@@ -230,8 +230,15 @@ class RecordLog:
         if not is_complete:
             self.rotate()
             return
-        self._file = open(self._paths[self._at], "ab")
+        self._open_to_write(self._at, "ab")
         self._is_complete = True
+
+    def _open_to_write(self, which, mode):
+        path = self._paths[which]
+        try:
+            self._file = open(path, mode)
+        except OSError as error:  # MicroPython does not name the file
+            raise OSError(error.errno, "cannot write " + path)
 
     def rewrite(self):
         """Let `open_for_append` begin a new file, because the owner does not keep all records."""

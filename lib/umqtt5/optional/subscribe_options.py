@@ -14,6 +14,7 @@ the message names only the other one. So choose 0 for all subscriptions or for n
 
 from ..core.subscriptions import Subscription
 from ..core.topics import encode_filter
+from ..core.wire import check_int
 from .property_rules import USER, check_properties
 
 _MAX_IDENTIFIER = 268435455
@@ -39,10 +40,10 @@ class SubscriptionGroup(Subscription):
 
 def make_subscription(subscriptions, filters, identifier, properties):
     """Return the Subscription for `subscribe` and `unsubscribe`. Raises ValueError, TypeError."""
-    if identifier is not None and not 0 <= identifier <= _MAX_IDENTIFIER:
-        raise ValueError("identifier must be 0 to 268435455")
+    if identifier is not None:
+        check_int("identifier", identifier, _MAX_IDENTIFIER)
     check_properties(properties, USER)
-    filters = [encode_filter(f) for f in ([filters] if isinstance(filters, (str, bytes)) else filters)]
+    filters = [encode_filter(f) for f in ([filters] if not isinstance(filters, (list, tuple)) else filters)]
     if not filters:
         raise ValueError("topic_filter must not be an empty list")  # [MQTT-3.8.3-2]
     s = subscriptions.find(b"\0".join(filters))
