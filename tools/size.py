@@ -48,6 +48,7 @@ FEATURES = {
     "properties": "MQTT properties by name",
     "reason_codes": "names of reason codes",
     "optional/journal_recovery": "recovery of a journal",
+    "optional/record_reader": "reading of a journal at the start",
     "optional/record_search": "search for records in a damaged journal",
     "request": "request/response: client that requests",
     "respond": "request/response: client that responds",
