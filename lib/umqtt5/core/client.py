@@ -6,6 +6,7 @@ This module contains the methods that applications call. The loop that drives th
 
 from micropython import const
 
+from .callbacks import check_function
 from .connection import (
     flush_now,
     init_connection,
@@ -227,8 +228,9 @@ class Client:
         subscription; if it is 1, only for a new subscription; if it is 2, never (3.8.3.1).
 
         Returns a `Subscription`, whose `reason` is None until the broker has answered. `subscribe` may be
-        called before `connect`. Raises ValueError for invalid arguments.
+        called before `connect`. Raises ValueError for invalid arguments, TypeError for a coroutine function.
         """
+        check_function(handler)
         data = encode_filter(topic_filter)
         if not (0 <= qos <= 2 and 0 <= retain_handling <= 2):
             raise ValueError("qos and retain_handling must be 0, 1 or 2")

@@ -9,6 +9,7 @@ from random import getrandbits
 
 from micropython import const
 
+from .callbacks import check_result
 from .errors import CatchErrors
 from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 
@@ -230,4 +231,4 @@ def on_link_lost(client, error):
 def _notify_state(client, is_connected):
     if client.on_state:
         with client.session.catch_errors:
-            client.on_state(client, is_connected, client.error)
+            check_result(client.on_state(client, is_connected, client.error))

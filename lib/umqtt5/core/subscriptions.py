@@ -6,6 +6,7 @@ identifier, its handler is found by this number, otherwise by the topic.
 
 from micropython import const
 
+from .callbacks import check_result
 from .encode import encode_subscribe
 from .states import IDENTIFIERS_AVAILABLE, MAXIMUM_PACKET_SIZE, SHARED_AVAILABLE, WAIT_ACK, WILDCARD_AVAILABLE
 
@@ -130,7 +131,9 @@ class Subscriptions:
                 packet.property_bits & _IDENTIFIER and not s.slot_reused or packet.matches(s.match_filter)
             ):
                 with self.catch_errors:
-                    s.handler(packet)
+                    s = s.handler(packet)
+                    if s is not None:
+                        check_result(s)
 
 
 def send_subscriptions(session):
@@ -175,7 +178,7 @@ def handle_suback(session, packet, first):
     session.subscriptions.handle_ack(s, packet.reason)
     if first == 0xB0 and session.callbacks.on_unsubscribed:
         with session.catch_errors:
-            session.callbacks.on_unsubscribed(s, packet)
+            check_result(session.callbacks.on_unsubscribed(s, packet))
     report_subscribed(session, s)
     return 0
 
@@ -186,4 +189,4 @@ def report_subscribed(session, s):
         s.needs_report = False
         if session.callbacks.on_subscribed:
             with session.catch_errors:
-                session.callbacks.on_subscribed(s, session.packet)
+                check_result(session.callbacks.on_subscribed(s, session.packet))
