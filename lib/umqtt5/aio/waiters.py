@@ -90,14 +90,16 @@ async def wait_for(client, key, timeout=None):
 
 async def wait_in_queue(client, queue, waiter, send, arguments):
     """Wait until `send(*arguments)` returns a true result. Each run of the client wakes the first waiter."""
-    session = client.sync_client.session
+    sync_client = client.sync_client
+    session = sync_client.session
     queue.append(waiter)
     try:
         while True:
-            if session.subscriptions.has_pending and not session.has_output():
+            # without a connection this would be a busy loop
+            if sync_client.is_connected and session.subscriptions.has_pending and not session.has_output():
                 client.wake()  # a request waits until its response topic is subscribed
             await waiter.wait()
-            result = send_only(client.sync_client, send, arguments)
+            result = send_only(sync_client, send, arguments)
             if result:
                 return result
     finally:
