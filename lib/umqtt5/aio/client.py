@@ -239,7 +239,7 @@ class Client:
         finally:
             waiters.remove(waiter)
             forget_request(client, on_response)
-            if queue:
+            if queue and waiters is self._waiters:
                 queue[0].event.set()  # a place for a request may have become free
         return waiter.answer
 

@@ -9,7 +9,7 @@ from ..core.states import LINK_DOWN, TICKS_MASK
 from .messages import WAIT_MESSAGE, Ack
 
 # Keys of a waiter: one of these constants or WAIT_MESSAGE, a packet identifier, a Subscription, or the topic
-# filter (bytes) of a subscription that is being removed.
+# filter (bytes) of a subscription that is being removed. None if the wait has ended.
 WAIT_ROOM = const(0)
 WAIT_LINK_UP = const(-1)
 WAIT_LINK_DOWN = const(-2)
@@ -31,12 +31,13 @@ class Waiter:
         self.answer = self.error = None
 
     def end(self, answer, error=None):
-        """End the wait with a result or an error."""
-        self.key = WAIT_ROOM  # another message may get the packet identifier now
-        self.timeout = None
-        self.answer = answer
-        self.error = error
-        self.event.set()
+        """End the wait with a result or an error, unless it has ended before."""
+        if self.key is not None:
+            self.key = None  # another message may get the packet identifier now
+            self.timeout = None
+            self.answer = answer
+            self.error = error
+            self.event.set()
 
     def time_left(self, now):
         """Return the ms until the timeout."""
@@ -92,6 +93,7 @@ async def wait_in_queue(client, queue, waiter, send, arguments):
     """Wait until `send(*arguments)` returns a true result. Each run of the client wakes the first waiter."""
     sync_client = client.sync_client
     session = sync_client.session
+    waiters = client._waiters
     queue.append(waiter)
     try:
         while True:
@@ -104,7 +106,7 @@ async def wait_in_queue(client, queue, waiter, send, arguments):
                 return result
     finally:
         queue.remove(waiter)
-        if queue:
+        if queue and waiters is client._waiters:  # else the event loop of the others has ended
             queue[0].event.set()
 
 
@@ -143,7 +145,7 @@ def finish_removed(client):
     subscriptions = client.sync_client.session.subscriptions
     for waiter in client._waiters:
         key = waiter.key
-        if not isinstance(key, int) and not subscriptions.find(getattr(key, "topic_filter", key)):
+        if key and not isinstance(key, int) and not subscriptions.find(getattr(key, "topic_filter", key)):
             waiter.end(None)
 
 
