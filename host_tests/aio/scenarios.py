@@ -354,6 +354,167 @@ async def an_idle_client_allocates_nothing(host, port, unique):
                 print("idle", keep_alive, total, held, rounds[0])
 
 
+async def coroutine_handlers_get_copies(host, port, unique):
+    """Handlers that are coroutine functions: methods, closures and a responder."""
+
+    class Counter:
+        async def count(self, message):
+            await asyncio.sleep(0.05)
+            numbers.append(int(message.payload))
+
+    numbers, states = [], []
+
+    async def on_state(client, connected, error):
+        states.append(connected)
+
+    async def respond(message):
+        await asyncio.sleep(0.01)
+        return message.payload + b"!"
+
+    client = Client(host, port, client_id=unique, inflight=4)
+    client.on_state = on_state
+    async with client:
+        await client.subscribe(unique + "/0", Counter().count)
+        await client.subscribe(unique + "/1", lambda message: Counter().count(message), qos=1)
+        await client.responder(unique + "/ask", respond)
+        for i in range(0, 40, 2):
+            await client.publish(unique + "/1", b"%d" % i, qos=1)
+        await wait_until(lambda: len(numbers) == 20)
+        for i in range(1, 4, 2):
+            await client.publish(unique + "/0", b"%d" % i)
+        assert await client.request(unique + "/ask", b"a", timeout=9000) == b"a!"
+        await wait_until(lambda: len(numbers) == 22)
+        assert sorted(numbers) == sorted(list(range(0, 40, 2)) + [1, 3]) and states == [True]
+        client.on_state = None
+
+
+async def a_generator_function_runs_on_micropython(host, port, unique):
+    """MicroPython can't tell it from a coroutine function. CPython refuses it."""
+    got, errors = [], []
+
+    def handler(message):
+        yield from asyncio.sleep_ms(1)
+        got.append(message.payload)
+
+    async with Client(host, port, client_id=unique) as client:
+        client.on_error = errors.append
+        await client.subscribe(unique, handler)
+        await client.publish(unique, b"x")
+        await wait_until(lambda: got or errors)
+        if sys.implementation.name == "cpython":
+            assert isinstance(errors[0], TypeError)
+        else:
+            assert got == [b"x"] and not errors
+
+
+async def connects_cancelled_at_any_step_leave_nothing_behind(host, port, unique):
+    client = Client(host, port, client_id=unique)
+
+    async def use(held):
+        async with client:
+            await client.publish(unique, b"x", qos=1)
+            await held.wait()
+
+    for steps in range(60):
+        held = asyncio.Event()
+        task = asyncio.create_task(use(held))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for _ in range(1 + steps % 2):
+            task.cancel()
+            await asyncio.sleep(0)
+        try:
+            await task
+            raise AssertionError("not cancelled")
+        except asyncio.CancelledError:
+            pass
+        assert not client.is_connected and client.stream_is_gone() and client._scheduler is None
+        assert not client._waiters and not client._connecting and not client.sync_client._should_connect
+    async with client:
+        assert (await client.publish(unique, b"y", qos=1)).reason in (0, 0x10)
+
+
+async def timeouts_hold(host, port, unique, state):
+    """The server of the test brings the client into `state`. Each call must end in time."""
+    client = Client(host, port, client_id=unique, tx=256, outbox=1024, inflight=4)
+    ticks = client.sync_client._ticks_ms
+    client.sync_client.subscribe("u", print)
+    await client.connect(wait=False)
+    fill = []
+    if state == "silent":
+        await wait_until(lambda: client.is_connected)
+    elif state == "stalled":
+        await wait_until(lambda: client.is_connected)
+        full = 0
+        while full < 10:  # the system makes its buffers larger for some time
+            full += 1
+            while client.sync_client.publish("fill", bytes(200)):
+                full = 0
+            await asyncio.sleep(0.02)
+    elif state == "refusing" or state == "closed":
+        await wait_until(lambda: client.error)
+        if state == "closed":
+            client.sync_client._reconnect_delay = 60000
+            fill = [asyncio.create_task(client.publish("a", bytes(100), qos=1)) for _ in range(9)]
+    await asyncio.sleep(0.1)
+
+    async def next_message(**timeout):
+        messages = client.messages("n", **timeout)
+        try:
+            await messages.__anext__()
+        finally:
+            messages.close()
+
+    async def enter_messages(**timeout):
+        async with client.messages("m", **timeout):
+            pass
+
+    calls = {
+        "publish 0": lambda **t: client.publish("a", bytes(200), **t),
+        "publish 1": lambda **t: client.publish("a", b"x", qos=1, **t),
+        "publish 2": lambda **t: client.publish("a", b"x", qos=2, **t),
+        "subscribe": lambda **t: client.subscribe("s", print, **t),
+        "unsubscribe": lambda **t: client.unsubscribe("u", **t),
+        "request": lambda **t: client.request("r", b"", **t),
+        "responder": lambda **t: client.responder("q", print, **t),
+        "messages": enter_messages,
+        "next message": next_message,
+    }
+
+    async def measure(name):
+        start = ticks()
+        try:
+            await calls[name](timeout=300)
+            # the system may make its buffers larger, so a stalled stream accepts some bytes from time to time
+            assert state in ("silent", "stalled") and name == "publish 0", name
+        except OSError as error:
+            assert error.errno == ETIMEDOUT, (name, error)
+            assert 300 <= (ticks() - start) & 0x3FFFFFFF < 3000, (name, ticks() - start)
+
+    # one after the other, so that no call can rely on the wake-ups of another
+    for name in calls:
+        await measure(name)
+    await asyncio.gather(*[measure(name) for name in calls if name != "unsubscribe"])
+    if state in ("opening", "no_connack"):
+        start = ticks()
+        try:
+            await client.connect(timeout=300)
+            raise AssertionError("connected")
+        except OSError as error:
+            assert error.errno == ETIMEDOUT
+        assert 300 <= (ticks() - start) & 0x3FFFFFFF < 3000
+    start = ticks()
+    await client.disconnect(timeout=300)
+    assert (ticks() - start) & 0x3FFFFFFF < 3000
+    for task in fill:
+        try:
+            await task
+            raise AssertionError("published")
+        except OSError:
+            pass
+    assert not client._waiters and client.stream_is_gone() and client._scheduler is None
+
+
 async def main(host, port, name, *more):
     from os import urandom
 

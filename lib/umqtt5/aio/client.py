@@ -315,7 +315,9 @@ class Client:
                 self.coroutines.handle_connected(client.session.resumed)
             finish_removed(self)
         if self.on_state:
-            finish_callback(self, self.on_state(self, connected, error), self.on_state, self, connected, error)
+            finish_callback(
+                self, self.on_state(self, connected, error), self.on_state, self, connected, error
+            )
 
     def _check_waiters(self, now):
         """Poll hook of the sync client; returns the ms until it must run again."""

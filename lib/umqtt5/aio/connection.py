@@ -143,8 +143,11 @@ def stop(client):
 
 def run_once(client):
     """Run the sync client once, and schedule the next run."""
-    client._is_running = True
     sync_client = client.sync_client
+    if client._is_running and not sync_client._is_polling:
+        enter_loop(client)  # an exception has ended one of the tasks of the scheduler, but not this one
+        return
+    client._is_running = True
     with client._catch_errors:
         sync_client._poll_once()
     scheduler = client._scheduler
