@@ -135,11 +135,8 @@ def serve(stack: contextlib.ExitStack, state: str) -> int:
         return port
 
     def answer() -> None:
-        connack = {
-            "silent": b"\x20\x03\x00\x00\x00",
-            "stalled": b"\x20\x03\x00\x00\x00",
-            "refusing": b"\x20\x03\x00\x87\x00",
-        }
+        success, refusal = b"\x20\x03\x00\x00\x00", b"\x20\x03\x00\x87\x00"
+        connack = {"silent": success, "stalled": success, "refusing": refusal}
         while True:
             try:
                 connection = stack.enter_context(server.accept()[0])
@@ -159,7 +156,7 @@ def serve(stack: contextlib.ExitStack, state: str) -> int:
 def test_timeouts_hold_on_real_sockets(state: str, interpreter: str) -> None:
     with contextlib.ExitStack() as stack:
         address = broker.Address("127.0.0.1", serve(stack, state))
-        run_scenario(interpreter, f"timeouts_hold {state}", address)
+        run_scenario(interpreter, state, address, program=SCENARIOS.with_name("real_timeouts.py"))
 
 
 @on_each_interpreter

@@ -16,7 +16,6 @@ from umqtt5.aio import Client
 from umqtt5.core.errors import MQTTError
 from umqtt5.properties import CONTENT_TYPE, pack
 
-
 # ---- connection
 
 

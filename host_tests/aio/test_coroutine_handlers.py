@@ -10,7 +10,7 @@ import pytest
 
 from helper import publish_packet
 from host_tests.aio.async_broker import AsyncBrokerSimulation, to_c
-from host_tests.aio.simulated_loop import run
+from host_tests.aio.simulated_loop import run, run_and_abandon
 from umqtt5.aio import Client
 from umqtt5.properties import CONTENT_TYPE, pack
 
@@ -261,7 +261,8 @@ def test_a_generator_function_is_refused_and_its_message_does_not_block_later_on
     assert sim.acknowledged() == [(1, 0x80), (2, 0x80)]
 
 
-def test_a_coroutine_of_an_ended_loop_takes_no_place() -> None:
+@pytest.mark.parametrize("cancel", [True, False])
+def test_coroutines_of_an_ended_loop_take_no_place_and_hold_no_acknowledgement(cancel: bool) -> None:
     sim = AsyncBrokerSimulation(inflight=1)
     got = []
 
@@ -271,21 +272,20 @@ def test_a_coroutine_of_an_ended_loop_takes_no_place() -> None:
 
     async def first() -> None:
         await sim.mqtt.connect()
-        await sim.mqtt.subscribe("c", handler)
-        sim.send(publish_packet(b"c", b"1"))
+        await sim.mqtt.subscribe("c", handler, qos=1)
+        sim.send(to_c(1), to_c(2))
         await asyncio.sleep(0.5)
 
     async def second() -> None:
         await sim.mqtt.connect()
-        sim.send(publish_packet(b"c", b"2"))
+        sim.send(to_c(3))
         await asyncio.sleep(2)
         await sim.mqtt.disconnect()
 
-    from host_tests.aio.test_lifecycle import run_and_abandon
-
-    run_and_abandon(sim, first(), cancel=False)
+    run_and_abandon(sim, first(), cancel)
     run(sim, second())
-    assert got == [2]
+    assert got == [3]
+    assert sim.acknowledged() == [(1, 0x80), (2, 0x80), (3, 0)]
 
 
 def test_a_plain_handler_is_called_once_with_the_message_in_the_receive_buffer() -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from errno import ENOTCONN
 from typing import Any
 
 import pytest
 
-from helper import make_packet
+from helper import make_packet, publish_packet
 from host_tests.aio.async_broker import AsyncBrokerSimulation
-from host_tests.aio.simulated_loop import SimulatedLoop, run
+from host_tests.aio.simulated_loop import SimulatedLoop, run, run_and_abandon
 from umqtt5.aio import Client
 
 
@@ -20,26 +19,6 @@ def assert_closed(sim: AsyncBrokerSimulation) -> None:
     assert not sim.open_streams() and not client.is_connected and client.sync_client.stream is None
     assert client._scheduler is None and not client.sync_client._should_connect
     assert not client._waiters and not client._connecting and not client._is_owned
-
-
-def run_and_abandon(sim: AsyncBrokerSimulation, main: Coroutine[Any, Any, Any], cancel: bool = True) -> Any:
-    """Run `main` as `asyncio.run` does, in a new event loop, whatever it leaves behind.
-
-    Without `cancel` the tasks that are left are not cancelled. Instead they never run again.
-    """
-    loop = SimulatedLoop(sim)
-    try:
-        return loop.run_until_complete(main)
-    finally:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            if cancel:
-                task.cancel()
-            else:
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-        if cancel and left:
-            loop.run_until_complete(asyncio.wait(left))
-        loop.close()
 
 
 # ---- cancellation
@@ -377,19 +356,27 @@ def test_the_client_continues_after_a_keyboard_interrupt_in_a_handler() -> None:
     async def first() -> None:
         await sim.mqtt.connect()
         await sim.mqtt.subscribe("c", interrupt)
-        await sim.mqtt.publish("c", b"x")
+        sim.withholds_acks = True
+        waiting.append(asyncio.create_task(sim.mqtt.publish("a", b"x", qos=1)))
+        await asyncio.sleep(0.1)
+        sim.send(publish_packet(b"c", b"x"))
         await asyncio.sleep(1)
 
     async def second() -> None:
+        sim.withholds_acks = False
+        sim.send(b"\x40\x02\x00\x01")
         assert (await sim.mqtt.publish("a", b"x", qos=1)).reason == 0
+        assert (await waiting[0]).reason == 0  # it continues, because it is in the same loop
         await sim.mqtt.disconnect()
 
+    waiting: list[asyncio.Task[Any]] = []
     loop = SimulatedLoop(sim)
     with pytest.raises(KeyboardInterrupt):
         loop.run_until_complete(first())
+    loop.run_until_complete(asyncio.wait_for(second(), 100))
     for task in asyncio.all_tasks(loop):
         task.cancel()
-    loop.run_until_complete(asyncio.wait_for(second(), 100))
+    loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     assert_closed(sim)
 

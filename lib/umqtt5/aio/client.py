@@ -98,6 +98,8 @@ class Client:
         self._next_ms = 0  # ms until the next timeout of a waiter
         # a callback that raises CancelledError must not end the task of the scheduler
         self._catch_errors = CatchErrors((Exception, CancelledError), self._on_unexpected_error)
+        self._scheduler = None
+        self._is_running = False  # whether a run has begun and not ended: see `connection.enter_loop`
         reset_loop(self, None)
         client.on_state = self._on_state
         client.on_ack = self._on_ack

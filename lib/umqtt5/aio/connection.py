@@ -20,11 +20,9 @@ else:
 def reset_loop(client, loop):
     """Begin with no coroutine: those of an earlier event loop will never continue."""
     client._loop = loop
-    client._is_running = False
     client._waiters = []
     client._queues = ([], [], [])  # lists of waiters for room, indexed by QUEUE_QOS_0 etc.
     client._connecting = []  # one entry per coroutine in `connect`
-    client._scheduler = None
     if client.coroutines:
         client.coroutines.reset()
     for messages in client.iterators:
@@ -43,8 +41,11 @@ def enter_loop(client):
     scheduler = client._scheduler
     if scheduler:
         scheduler.stop()
-    reset_loop(client, loop)
-    if client._is_owned:
+    client._is_running = False
+    client._scheduler = None
+    if loop is not client._loop:
+        reset_loop(client, loop)
+    if client._is_owned or client._connecting:
         _start(client)
     elif scheduler:
         stop(client)

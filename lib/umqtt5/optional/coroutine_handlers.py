@@ -6,24 +6,25 @@
 
     await client.subscribe("pump/set", switch_pump, qos=1)
 
-A task runs the coroutine with a copy of the message, a `aio.messages.Message`. The coroutine of a callback gets
-copies of answers, too. The coroutines of a client run at the same time, at most `inflight` of them, in the
-order in which the messages arrived:
+A task runs the coroutine with a copy of the message, a `aio.messages.Message`. The coroutine of a callback
+gets copies of answers, too. At most `inflight` coroutines of a client run at the same time. They start in the
+order in which the messages arrived.
 
-- If more messages of QoS 1 and 2 arrive, they wait for a coroutine to end. A message of QoS 0 is dropped, and a
-  callback is not run. `on_error` gets a RuntimeError in this case.
-- A message of QoS 1 or 2 is acknowledged when its coroutines have ended, and with 0x80 if one of them has raised
-  an exception. So the broker holds back further messages (Receive Maximum). Acknowledgements are sent in the
-  order of arrival [MQTT-4.6.0-2], so later messages are acknowledged later, those for other handlers as well.
-- If the connection is lost while a coroutine runs, it continues. A message of QoS 1 that was not acknowledged is
-  sent again by the broker, so its coroutine runs twice. A message of QoS 2 is not delivered again.
+- If more messages of QoS 1 and 2 arrive, they wait for a coroutine to end. A message of QoS 0 is dropped, and
+  a callback is not run. `on_error` gets a RuntimeError in this case.
+- A message of QoS 1 or 2 is acknowledged when its coroutines have ended, and with 0x80 if one of them has
+  raised an exception or its event loop has ended. Until then the broker holds back further messages (Receive
+  Maximum). Acknowledgements are sent in the order of arrival [MQTT-4.6.0-2], so later messages are
+  acknowledged later, those for other handlers as well.
+- If the connection is lost while a coroutine runs, it continues. A message of QoS 1 that was not acknowledged
+  is sent again by the broker, so its coroutine runs twice. A message of QoS 2 is not delivered again.
 
-The client calls the function to find out that it is a coroutine function, because MicroPython can't know before.
-For this reason a plain function that returns a coroutine is called twice for its first message.
+The client calls the function to find out whether it is a coroutine function, because MicroPython can't know
+before. For this reason a plain function that returns a coroutine is called twice for its first message.
 """
 
 import sys
-from asyncio import create_task
+from asyncio import CancelledError, create_task
 
 from ..aio.messages import Ack, Message
 from ..core.inbound import replace_received_id
@@ -37,12 +38,16 @@ class CoroutineHandlers:
     def __init__(self, client):
         self._client = client
         self._session = client.sync_client.session
-        self.reset()
+        self.running: list = []  # for each running coroutine a list: its message or None, its task
+        self._waiting: list = []  # (function, message, token of the user, responds)
 
     def reset(self):
-        """Forget all coroutines, because their event loop has ended."""
-        self.running: list = []  # a list with the task for each running coroutine
-        self._waiting: list = []  # (function, message, token of the user, responds)
+        """Forget all coroutines, because their event loop has ended. Their messages count as failed."""
+        ended = [entry[0] for entry in self.running] + [call[1] for call in self._waiting]
+        self.running = []
+        self._waiting = []
+        for message in ended:
+            self._end(message, True)
 
     def wrap(self, function, responds):
         """Return a handler that lets a task run the coroutine function `function(message)`."""
@@ -78,7 +83,7 @@ class CoroutineHandlers:
             self._refuse("a message was dropped")
 
     def start_callback(self, coroutine, function, arguments):
-        """Run the coroutine of a callback. If an argument is valid only now, the callback gets a copy of it."""
+        """Run the coroutine of a callback. The callback gets copies of packets."""
         for argument in arguments:
             if isinstance(argument, Packet):
                 coroutine.close()
@@ -118,7 +123,7 @@ class CoroutineHandlers:
         if sys.implementation.name == "cpython" and not hasattr(coroutine, "__await__"):
             coroutine.close()
             raise TypeError("a handler must be a plain function or `async def`, not a generator function")
-        entry: list = []
+        entry = [message]
         self.running.append(entry)
         run = self._execute(entry, coroutine, message, responds)
         try:
@@ -131,19 +136,24 @@ class CoroutineHandlers:
 
     async def _execute(self, entry, coroutine, message, responds):
         failed = True
+        cancelled = False
         running = self.running
         try:
             result = await coroutine
             if responds and result is not None:
                 self._client.respond(message, result)
             failed = False
+        except CancelledError:  # by `asyncio.run` at its end
+            cancelled = True
+            raise
         except Exception as error:
             self._session._report_error(error)
         finally:
-            self._end(message, failed)
             if running is self.running:
                 running.remove(entry)
-                self._start_next()
+                self._end(message, failed)
+                if not cancelled:
+                    self._start_next()
 
     def _end(self, message, failed):
         """Acknowledge a message."""
