@@ -13,12 +13,12 @@ from umqtt5.aio import Client
 
 
 async def wait_until(condition):
-    """Wait until `condition()` is true. Raises AssertionError after 10 s."""
-    for _ in range(500):
+    """Wait until `condition()` is true. Raises AssertionError after 40 s, which is enough on a loaded machine."""
+    for _ in range(2000):
         if condition():
             return
         await asyncio.sleep(0.02)
-    raise AssertionError("the condition was not met within 10 s")
+    raise AssertionError("the condition was not met within 40 s")
 
 
 async def messages_of_each_qos_arrive(host, port, unique):
@@ -183,7 +183,7 @@ async def an_exception_ends_only_its_task(host, port, unique):
 
 
 async def a_cancelled_task_disconnects_and_leaves_nothing_behind(host, port, unique):
-    client = Client(host, port, client_id=unique, keep_alive=1)
+    client = Client(host, port, client_id=unique)
 
     async def forever():
         async with client:
@@ -209,9 +209,12 @@ Client.stream_is_gone = lambda self: self.sync_client.stream is None
 
 
 async def pings_keep_an_idle_link_open(host, port, unique):
-    async with Client(host, port, client_id=unique, keep_alive=1) as client:
-        await asyncio.sleep(3)
+    # PINGRESP has to arrive within 55 % of the Keep Alive, also on a loaded machine
+    async with Client(host, port, client_id=unique, keep_alive=4) as client:
+        received = client.session.bytes_received
+        await asyncio.sleep(8)
         assert client.is_connected and client.connection_count == 1
+        assert client.session.bytes_received - received >= 4  # two PINGRESPs
 
 
 async def a_loop_continues_after_a_broker_restart(host, port, unique):
@@ -319,14 +322,14 @@ async def connect_raises_the_brokers_refusal(host, port, unique):
 async def an_idle_client_allocates_nothing(host, port, unique):
     """Runs in the VM only. Prints the bytes allocated, the bytes still in use and the number of wake-ups.
 
-    Measures 10 s without a ping, then 3 s with a ping each second.
+    Measures 10 s without a ping, then 12 s with a ping every 4 s.
     The bytes that asyncio itself allocates for one sleep are subtracted.
     """
     import gc
 
     from micropython import mem_total
 
-    for keep_alive, ms in ((60, 10000), (1, 3000)):
+    for keep_alive, ms in ((60, 10000), (4, 12000)):
         async with Client(host, port, client_id=unique, keep_alive=keep_alive) as client:
             async with client.messages(unique, qos=1) as messages:
                 await client.publish(unique, b"x", qos=1)
