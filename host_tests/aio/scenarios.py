@@ -13,7 +13,7 @@ from umqtt5.aio import Client
 
 
 async def wait_until(condition):
-    """Wait until `condition()` is true. Raises AssertionError after 40 s, which is enough on a loaded machine."""
+    """Wait until `condition()` is true. Raises AssertionError after 40 s: the machine may be loaded."""
     for _ in range(2000):
         if condition():
             return

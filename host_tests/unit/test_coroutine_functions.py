@@ -1,6 +1,7 @@
 """The plain client refuses coroutine functions as handlers and callbacks, because it does not run them."""
 
 from answering_broker import BrokerSimulation
+
 from helper import publish_packet, raises
 
 
