@@ -151,8 +151,13 @@ class Client:
         self._require_connected()
         client = self.sync_client
         queue = self._queues[QUEUE_OUTBOX if qos else QUEUE_QOS_0]
-        arguments = (topic, payload, qos, retain, properties)
-        packet_id = 0 if queue else send_only(client, client.publish, arguments)
+        packet_id = 0
+        if not queue:
+            self._begin_send()
+            try:
+                packet_id = client.publish(topic, payload, qos, retain, properties)
+            finally:
+                client._is_polling = self._was_polling
         if not qos and packet_id:
             if client.session.has_output():
                 self.wake()
@@ -161,6 +166,7 @@ class Client:
         waiter = add_waiter(self, WAIT_ROOM, timeout)
         try:
             if not packet_id:
+                arguments = (topic, payload, qos, retain, properties)
                 packet_id = await wait_in_queue(self, queue, waiter, client.publish, arguments)
                 self.wake()
             if qos:
@@ -264,6 +270,11 @@ class Client:
     def _add_timeout(self, timeout):
         """Return a waiter for a wait of an iterator, None if its time is not limited."""
         return None if timeout is None else add_waiter(self, WAIT_MESSAGE, timeout)
+
+    def _begin_send(self):
+        """Keep the sync client from receiving while it sends; see `waiters.send_only`."""
+        self._was_polling = self.sync_client._is_polling
+        self.sync_client._is_polling = True
 
     def _require_connected(self):
         enter_loop(self)

@@ -116,10 +116,15 @@ class MessageIterator:
         return self
 
     async def __anext__(self):
-        if not self._queue:
-            await self._wait_until(self._is_ready)
-        if not self._queue:
-            raise self._error or StopAsyncIteration
+        while not self._queue:
+            if self._error or self._ended:
+                raise self._error or StopAsyncIteration
+            if self._timeout is None:
+                self._client._enter_loop()
+                self._event.clear()
+                await self._event.wait()
+            else:
+                await self._wait_until(self._is_ready)
         message = self._queue.pop(0)
         if len(self._queue) >= self._size:
             self._release(self._queue[self._size - 1])
