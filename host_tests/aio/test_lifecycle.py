@@ -212,6 +212,23 @@ def test_connect_during_a_disconnect_waits_for_its_end() -> None:
     run(sim, main())
 
 
+def test_a_connect_after_one_of_two_disconnects_is_not_ended_by_the_other() -> None:
+    sim = AsyncBrokerSimulation()
+
+    async def end_and_connect() -> None:
+        await sim.mqtt.disconnect()
+        await sim.mqtt.connect()
+
+    async def main() -> None:
+        await sim.mqtt.connect()
+        await asyncio.gather(end_and_connect(), sim.mqtt.disconnect())
+        assert sim.mqtt.is_connected and len(sim.streams) == 2
+        await sim.mqtt.disconnect()
+        assert_closed(sim)
+
+    run(sim, main())
+
+
 def test_async_with_can_be_used_twice() -> None:
     sim = AsyncBrokerSimulation()
 
