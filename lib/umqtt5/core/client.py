@@ -6,6 +6,7 @@ This module contains the methods that applications call. The loop that drives th
 
 from micropython import const
 
+from .callbacks import check_function
 from .connection import (
     flush,
     flush_now,
@@ -263,8 +264,9 @@ class Client:
         see `properties.pack`) are user properties of SUBSCRIBE: see `subscribe_options`.
 
         Returns a `Subscription`, whose `reason` is None until the broker has answered. `subscribe` may be
-        called before `connect`. Raises ValueError for invalid arguments.
+        called before `connect`. Raises ValueError for invalid arguments, TypeError for a coroutine function.
         """
+        check_function(handler)
         if identifier is not None or properties or isinstance(topic_filter, (list, tuple)):
             from ..optional.subscribe_options import make_subscription
 

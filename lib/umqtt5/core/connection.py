@@ -9,6 +9,7 @@ from random import getrandbits
 
 from micropython import const
 
+from .callbacks import check_result
 from .errors import CatchErrors, explain
 from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 
@@ -301,4 +302,4 @@ def _count_failure(client, session, error, uptime_ms):
 def _notify_state(client, is_connected):
     if client.on_state:
         with client.session.catch_errors:
-            client.on_state(client, is_connected, client.error)
+            check_result(client.on_state(client, is_connected, client.error))

@@ -6,6 +6,7 @@ DISCONNECT that must end the connection, or -1 if the connection is already bein
 
 from micropython import const
 
+from .callbacks import check_result
 from .errors import MQTTError
 from .outbox import ENDED, GIVEN_UP, RELEASED, SENT
 from .states import (
@@ -209,7 +210,7 @@ def _report_ack(session):
         session.messages_refused += 1
     if session.callbacks.on_ack:
         with session.catch_errors:
-            session.callbacks.on_ack(session.packet)
+            check_result(session.callbacks.on_ack(session.packet))
 
 
 def report_ended(session):

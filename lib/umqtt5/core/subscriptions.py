@@ -8,6 +8,7 @@ another program or library has chosen. If no handler is found by identifier, eac
 
 from micropython import const
 
+from .callbacks import check_result
 from .encode import encode_subscribe
 from .states import (
     IDENTIFIERS_AVAILABLE,
@@ -211,7 +212,9 @@ class Subscriptions:
             self._was_handled = True
             if not s.is_removed:  # else the broker has sent the message before it received UNSUBSCRIBE
                 with self.catch_errors:
-                    s.handler(packet)
+                    s = s.handler(packet)
+                    if s is not None:
+                        check_result(s)
 
 
 def send_subscriptions(session):
@@ -266,7 +269,7 @@ def handle_suback(session, packet, first):
     session.subscriptions.handle_ack(s, packet.reason)
     if first == 0xB0 and session.callbacks.on_unsubscribed:
         with session.catch_errors:
-            session.callbacks.on_unsubscribed(s, packet)
+            check_result(session.callbacks.on_unsubscribed(s, packet))
     report_subscribed(session, s)
     return 0
 
@@ -277,4 +280,4 @@ def report_subscribed(session, s):
         s.needs_report = False
         if session.callbacks.on_subscribed:
             with session.catch_errors:
-                session.callbacks.on_subscribed(s, session.packet)
+                check_result(session.callbacks.on_subscribed(s, session.packet))
