@@ -132,7 +132,8 @@ def stop(client):
     try:
         if sync_client.is_connected:
             sync_client.session.close(0)
-            sync_client._flush_now()  # DISCONNECT, so that the broker does not publish the will
+            with sync_client.session:
+                sync_client._flush_now()  # DISCONNECT, so that the broker does not publish the will
         if sync_client._link != LINK_DOWN:
             sync_client._on_link_lost(None)
     finally:
