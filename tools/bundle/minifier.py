@@ -34,7 +34,7 @@ from itertools import chain, count
 from tools.bundle.package_tree import LIBRARY
 from tools.paths import FIRMWARE
 
-_POOL = 62  # number of short names that is enough for most; the instructions per message depend on it by 10 %
+_POOL = 74  # number of short names that is enough for most; the instructions per message depend on it by 10 %
 _ASYNCIO_PRIVATE = {"_dequeue", "_io_queue", "_task_queue"}  # used by umqtt5.aio.scheduler
 # public classes in the folders of the library
 PUBLIC_CLASSES = set("Client MQTTClient MQTTError MQTTException Journal Ack Message MessageIterator".split())
