@@ -40,6 +40,8 @@ class MQTTException(Exception):
 class _Connected(Exception):
     """Ends a poll at CONNACK, so that `wait_msg` handles the packets that follow CONNACK."""
 
+    keeps_link = True  # see `connection._EndLink`
+
 
 class MQTTClient:
     """Client with the API of umqtt.simple. `ssl` is an SSLContext, see `tls.context`.

@@ -208,8 +208,9 @@ class Client:
         client tries again later. Raises ValueError for text that MQTT does not allow.
         """
         session = self.session
-        session.user = user if user is None or callable(user) else encode_text(user)
-        session.password = password.encode() if isinstance(password, str) else password
+        user = user if user is None or callable(user) else encode_text(user)
+        # both at once, because a scheduled function may connect
+        session.user, session.password = user, password.encode() if isinstance(password, str) else password
 
     def topic(self, name):
         """Return a handle for a topic name. With a handle `publish` allocates nothing. Raises ValueError."""
@@ -228,8 +229,8 @@ class Client:
         if delay:
             wait = bytes((0x18, delay >> 24, delay >> 16 & 0xFF, delay >> 8 & 0xFF, delay & 0xFF))
         if properties:
-            from ..optional.property_rules import WILL, check_properties
-
+            with self._guard:
+                from ..optional.property_rules import WILL, check_properties
             check_properties(properties + wait, WILL)
         self.session.will = (
             0x04 | qos << 3 | (0x20 if retain else 0),
@@ -269,8 +270,8 @@ class Client:
         called before `connect`. Raises ValueError for invalid arguments.
         """
         if identifier is not None or properties or not isinstance(topic_filter, (str, bytes)):
-            from ..optional.subscribe_options import make_subscription
-
+            with self._guard:
+                from ..optional.subscribe_options import make_subscription
             data = make_subscription(self.session.subscriptions, topic_filter, identifier, properties)
             topic_filter = data.topic_filter
         else:
@@ -308,8 +309,8 @@ class Client:
         be a list, as in `subscribe`. `properties` are user properties of UNSUBSCRIBE.
         """
         if properties or not isinstance(topic_filter, (str, bytes)):
-            from ..optional.subscribe_options import make_subscription
-
+            with self._guard:
+                from ..optional.subscribe_options import make_subscription
             data = make_subscription(self.session.subscriptions, topic_filter, None, properties)
         else:
             data = encode_filter(topic_filter)
@@ -339,6 +340,8 @@ class Client:
         `tx` or `outbox`, or if a property is invalid or not allowed in a message. In these cases nothing is
         sent, and the connection stays open.
         """
+        if self.session.is_busy:
+            return False
         if not isinstance(topic, Topic):
             topic = self._find_topic(topic)
         if not isinstance(payload, _BYTES):
@@ -346,11 +349,9 @@ class Client:
         if properties is not self._checked_properties:
             self._check_properties(properties)
         if wait:
-            self._wait_arguments = (qos, retain, properties, wait)
-            return self._publish_and_wait(topic, payload)
+            payload = (topic, payload)  # with more arguments the frame would be on the heap
+            return self._publish_and_wait(payload, (qos, retain, properties, wait))
         retain = qos << 1 | (0x31 if retain else 0x30)  # these names are used again: see `tools stack-frames`
-        if self.session.is_busy:
-            return False
         self.session.is_busy = True
         self.session.message_properties = properties
         self.session.first_byte = retain
@@ -378,16 +379,16 @@ class Client:
         return topic
 
     def _check_properties(self, properties):
-        from ..optional.property_rules import MESSAGE, check_properties
-
+        with self._guard:  # a scheduled function must not import a module that is being imported
+            from ..optional.property_rules import MESSAGE, check_properties
         check_properties(properties, MESSAGE)
         if isinstance(properties, bytes):
             self._checked_properties = properties
 
-    def _publish_and_wait(self, topic, payload):
-        from ..optional.blocking_publish import publish_and_wait
-
-        return publish_and_wait(self, topic, payload, *self._wait_arguments)
+    def _publish_and_wait(self, message, options):
+        with self._guard:
+            from ..optional.blocking_publish import publish_and_wait
+        return publish_and_wait(self, *message, *options)
 
     def cancel(self, packet_id):
         """Remove a message of QoS 1 or 2 from the outbox; `packet_id` is the result of `publish`.
@@ -412,20 +413,20 @@ class Client:
 
     def request(self, topic, payload, **options):
         """Publish a request and return the payload of its response: see `request.request`."""
-        from ..request import request
-
+        with self._guard:
+            from ..request import request
         return request(self, topic, payload, **options)
 
     def respond(self, message, payload, **options):
         """Respond to a request: see `respond.respond`."""
-        from ..respond import respond
-
+        with self._guard:
+            from ..respond import respond
         return respond(self, message, payload, **options)
 
     def responder(self, topic_filter, function, **options):
         """Respond to each request with the result of `function(message)`: see `respond.responder`."""
-        from ..respond import responder
-
+        with self._guard:
+            from ..respond import responder
         return responder(self, topic_filter, function, **options)
 
     # ---- the connection
@@ -438,24 +439,26 @@ class Client:
         try fails. After a failed first try `poll` does not try again.
         """
         with self._guard:  # not while the client works
-            pass
-        if self.auth or self.session.auth:
-            from ..optional.enhanced_auth import attach
+            if self.auth or self.session.auth:
+                from ..optional.enhanced_auth import attach
 
-            attach(self, self.auth)
+                attach(self, self.auth)
         if wait or not self._should_connect:
             self._should_connect = True
             self._reconnect_delay = self._failures = 0
         if not wait or self._is_polling:
             return False
         self.error = None
-        while self._should_connect and not self.is_connected:
-            idle = self._poll_once()
-            if self._link == LINK_DOWN and self.error:
-                self._should_connect = False
-                raise self.error
-            self._wait(idle)
-        return self.session.resumed
+        try:
+            while self._should_connect and not self.is_connected:
+                idle = self._poll_once()
+                if self._link == LINK_DOWN and self.error:
+                    raise self.error
+                self._wait(idle)
+        except BaseException:
+            self._should_connect = self.is_connected
+            raise
+        return self.is_connected and self.session.resumed
 
     def reauthenticate(self, wait=True):
         """Authenticate again during the connection, with the method `auth` (4.12.1).
@@ -465,8 +468,8 @@ class Client:
         `reauthenticate` raises the error that `on_state` gets. With `wait=False`, and in a handler,
         `reauthenticate` returns at once, and `poll` continues the authentication.
         """
-        from ..optional.enhanced_auth import reauthenticate
-
+        with self._guard:
+            from ..optional.enhanced_auth import reauthenticate
         return reauthenticate(self, wait)
 
     def disconnect(self, reason=0, properties=b""):

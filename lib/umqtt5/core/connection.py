@@ -4,12 +4,11 @@ The functions take a `client.Client`. They do not handle packets: `session` pars
 """
 
 import sys
-from errno import ECONNRESET, ETIMEDOUT
+from errno import ECONNABORTED, ECONNRESET, ETIMEDOUT
 from random import getrandbits
 
 from micropython import const
 
-from .errors import CatchErrors
 from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 
 if sys.implementation.name == "cpython":
@@ -42,10 +41,34 @@ _NOT_A_MESSAGE = b"\x89\x8b\x8d\x8e\x93\x96\x97\x98\x9c\x9d\x9f\xa0"
 _PERMANENT_ERROR_DELAY = const(600000)  # ms
 
 
+class _EndLink:
+    """Context manager: an error ends the connection. OSError is caught, other exceptions are not.
+
+    After another exception, for example KeyboardInterrupt, a packet may be written twice, or not processed
+    completely. A new connection resumes the session. If the exception is from a handler, the connection stays
+    for a `disconnect`: see `Session.was_interrupted`.
+    """
+
+    def __init__(self, client):
+        self._client = client
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, kind, error, traceback):
+        if error is None:
+            return False
+        is_network_error = isinstance(error, OSError)
+        keeps_link = self._client.session.was_interrupted or hasattr(error, "keeps_link")
+        if is_network_error or not keeps_link:
+            self._client._on_link_lost(error)
+        return is_network_error
+
+
 def init_connection(client):
     """Set the connection attributes of a client; returns the function `ticks_ms`."""
     client.stream = None  # stream from the transport, None without a connection
-    client._catch_errors = CatchErrors(OSError, client._on_link_lost)
+    client._catch_errors = _EndLink(client)
     client._poller = poll()
     client._pollable = client._do_handshake = None  # object to poll, handshake method or None
     client._watched_events = client._handshake_events = 0
@@ -111,7 +134,9 @@ def _open(client, now):
     waited = (now - client._link_since) & TICKS_MASK
     if client._link == LINK_OPENING:
         for _ in client._poller.ipoll(0):
-            client._handshake_events = client._do_handshake() if client._do_handshake else 0
+            client._handshake_events = 0
+            if client._do_handshake:
+                client._handshake_events = _call_transport(client, client._do_handshake)
             if not client._handshake_events:
                 client.session.open(now)
                 client._link = LINK_UP
@@ -124,7 +149,7 @@ def _open(client, now):
     client._idle = max(0, client._reconnect_delay - waited) if client._should_connect else TICKS_MASK
     if not client._idle:
         client._link_since = now
-        client.stream = client._transport(client.host, client.port)
+        client.stream = _call_transport(client, client._transport, client.host, client.port)
         if hasattr(client.stream, "pollable"):
             client._pollable = client.stream.pollable
         else:
@@ -135,6 +160,15 @@ def _open(client, now):
         client._link = LINK_OPENING
 
 
+def _call_transport(client, function, *arguments):
+    """Call a function of the transport. A scheduled function may publish meanwhile, because it can last."""
+    client.session.is_busy = False
+    try:
+        return function(*arguments)
+    finally:
+        client.session.is_busy = True
+
+
 def _exchange(client, session):
     """Read once, write the waiting output, and check the timeouts."""
     framer = session.framer
@@ -142,6 +176,8 @@ def _exchange(client, session):
         framer.reset()  # discard the bytes that still arrive
     n = None
     if session.rx_paused:
+        if session.was_interrupted:
+            raise OSError(ECONNABORTED, "a handler was interrupted")
         session.parse()
         n = not session.rx_paused  # read again soon: on some ports poll ignores bytes that TLS has buffered
     else:
@@ -204,11 +240,10 @@ def wait_for_stream(client, timeout):
         return
     wanted = client.poll_events()
     if wanted != client._watched_events:
-        client.session.is_busy = True  # a scheduled `disconnect` would unregister the stream
-        if client._link != LINK_DOWN:
-            client._poller.modify(client._pollable, wanted)
-            client._watched_events = wanted
-        client.session.is_busy = False
+        with client._guard:  # a scheduled `disconnect` would unregister the stream
+            if client._link != LINK_DOWN:
+                client._poller.modify(client._pollable, wanted)
+                client._watched_events = wanted
     for _ in client._poller.ipoll(timeout):
         pass
 
@@ -223,7 +258,24 @@ def on_connected(client):
 
 
 def on_link_lost(client, error):
-    """Close the stream, choose the reconnect delay, and report `error` (None if the client disconnected)."""
+    """Close the stream, choose the reconnect delay, and report `error` (None if the client disconnected).
+
+    The callbacks must not start a round, also if this happens in `publish` or `disconnect`.
+    """
+    session = client.session
+    was_polling = client._is_polling
+    was_busy = session.is_busy
+    client._is_polling = session.is_busy = True
+    try:
+        _end_link(client, error)
+    finally:
+        client._is_polling = was_polling
+        session.is_busy = was_busy
+        if not was_polling:
+            session.close_request = None  # a callback has called `disconnect`
+
+
+def _end_link(client, error):
     now = ticks_ms()
     session = client.session
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
@@ -256,7 +308,7 @@ def on_link_lost(client, error):
     client._link = LINK_DOWN
     client._idle = 0
     client._link_since = now
-    session.error = None
+    session.error = session.close_request = None
     _notify_state(client, False)
     if client.follow_redirects:
         from ..optional.server_reference import redirect

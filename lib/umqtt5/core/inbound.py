@@ -60,7 +60,7 @@ def handle_packet(session, packet, first):
 def _handle_connack(session, packet):
     session.resumed = packet.session_present
     # [MQTT-3.2.2-4], [MQTT-3.2.2-6]
-    if session.resumed and (session.clean_start or packet.reason):
+    if session.resumed and (session.sent_clean_start or packet.reason):
         return 0x82
     if packet.reason:
         _close_by_broker(session)
@@ -93,7 +93,8 @@ def _handle_connack(session, packet):
     session.outbox.rewind(session.resumed)
     session.subscriptions.rewind(session.resumed)
     session._has_pubrels = session._has_unreported = True  # check both after each CONNACK
-    session.clean_start = False
+    if session.sent_clean_start:  # else the program may have set `clean_start` since CONNECT
+        session.clean_start = False
     session.state = CONNECTED
     if session.on_connected:
         session.on_connected()

@@ -83,11 +83,12 @@ class _UserCode:
         self._session.is_busy = False
 
     def __exit__(self, kind, error, traceback):
-        self._session.is_busy = True
         if isinstance(error, Exception):
             self._session._report_error(error)
-            return True
-        return False
+        elif kind:  # KeyboardInterrupt or SystemExit
+            self._session.was_interrupted = True
+        self._session.is_busy = True
+        return isinstance(error, Exception)
 
 
 class Session:
@@ -110,6 +111,9 @@ class Session:
     overflow_policy = None  # overflow_policy.OverflowPolicy, if `Client(when_full=...)`
     stream_source = None  # streaming_send: payload that is written in pieces
     on_ack = on_subscribed = on_unsubscribed = on_unhandled = on_error = None  # see `callbacks`
+    # whether a KeyboardInterrupt has ended a handler, so its message is not acknowledged in this connection
+    was_interrupted = False
+    sent_clean_start = True  # Clean Start of the last CONNECT; `clean_start` is that of the next one
     close_request = None  # arguments for `close`, if a handler or a callback has ended the connection
 
     _handle_publish = handle_publish  # a method, so that `journal` can replace it
@@ -181,7 +185,7 @@ class Session:
         self.connection_lost()
         self.state = CONNECTING
         self.error = None
-        self.rx_paused = self.ping_pending = False
+        self.rx_paused = self.ping_pending = self.was_interrupted = False
         self.framer.reset()
         if self.aliases:
             self.aliases.clear()
@@ -192,6 +196,7 @@ class Session:
         if self.auth:
             self.auth.handle_open()
         if self.state == CONNECTING:
+            self.sent_clean_start = self.clean_start
             self._block = encode_connect(self)
             self._block_end = len(self._block)
             self._block_slot = -1
@@ -233,9 +238,12 @@ class Session:
         """Report an exception that a handler or a callback of the user has raised."""
         self._handler_failed = True
         if self.callbacks.on_error:
-            self.callbacks.on_error(error)
-        else:
-            print_exception(error)
+            try:
+                self.callbacks.on_error(error)
+                return
+            except Exception as raised:
+                error = raised
+        print_exception(error)
 
     # ---- bytes in
 

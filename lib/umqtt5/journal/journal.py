@@ -53,18 +53,25 @@ class Journal:
     of the flash: if a message can't be written, it is not accepted, and `publish` returns 0. `record_log` is
     the `RecordLog`.
 
-    Raises ValueError if `size` is too small for the outbox or the client is connected.
+    Raises ValueError if `size` is too small for the outbox, the client is connected, or it has published.
+    Raises RuntimeError if a scheduled function interrupts the client.
     """
 
     def __init__(self, client, path="/outbox", size=16384, sync_every=1, sync_ms=1000):
-        from ..optional.journal_recovery import recover  # used only here: a program may unload it
-
         deferred_acks = getattr(client, "deferred_acks", None)
         client = getattr(client, "sync_client", client)  # `client` may be an asyncio client
         self._client = client
         self._session = session = client.session
-        if session.state:
-            raise ValueError("make the journal before the client connects")
+        if session.state or session.outbox.count:
+            raise ValueError("make the journal before the client connects or publishes")
+        with client._guard:
+            self._open(path, size, sync_every, sync_ms, deferred_acks)
+        client._poll_hooks.append(self._poll)
+
+    def _open(self, path, size, sync_every, sync_ms, deferred_acks):
+        from ..optional.journal_recovery import recover  # used only here: a program may unload it
+
+        session = self._session
         self._sync_every = sync_every
         self._sync_ms = sync_ms
         self.error = None
@@ -89,7 +96,6 @@ class Journal:
         with self._catch_errors:
             self.record_log.open_for_append()
         self._hook(session, deferred_acks)
-        client._poll_hooks.append(self._poll)
 
     def _check_size(self, size):
         outbox, overhead = self.outbox, RECORD_OVERHEAD
@@ -130,6 +136,10 @@ class Journal:
 
     def sync(self):
         """Write everything that was accepted to flash. Raises OSError."""
+        with self._client._guard:
+            self._sync()
+
+    def _sync(self):
         self.record_log.sync()
         self._unsynced = 0
         record_flags = self.outbox.record_flags
@@ -139,8 +149,9 @@ class Journal:
 
     def close(self):
         """Sync and close the files. The client can't be used after it. Raises OSError."""
-        self.sync()
-        self.record_log.close()
+        with self._client._guard:
+            self._sync()
+            self.record_log.close()
 
     # ---- called by the session
 
@@ -156,7 +167,7 @@ class Journal:
             self._ack(first_byte, packet_id, reason)
             return
         if self._ack_count == len(self._ack_ids):
-            self.sync()
+            self._sync()
             if self._ack_count == len(self._ack_ids):
                 self._send_next_ack()  # `tx` has room for one acknowledgement: see `Session.parse`
         i = (self._first_ack + self._ack_count) % len(self._ack_ids)
@@ -249,7 +260,7 @@ class Journal:
         for i in range(len(self._old_ids)):
             self._old_ids[i] = 0
         self._write_session()
-        self.sync()
+        self._sync()
         self._is_session_lost = False
 
     # ---- writing records
@@ -317,7 +328,7 @@ class Journal:
 
     def _sync_if_due(self):
         if self._unsynced >= self._sync_every:
-            self.sync()
+            self._sync()
         self._is_stored = True
 
     def _poll(self, now):
@@ -327,7 +338,7 @@ class Journal:
             left = self._sync_ms - ((now - self._unsynced_since) & TICKS_MASK)
             if left <= 0:
                 with self._catch_errors:
-                    self.sync()
+                    self._sync()
                 self._unsynced_since = now
                 left = self._sync_ms if self._unsynced else 0
                 self._client._flush_now()
