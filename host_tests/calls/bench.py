@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,10 @@ from umqtt5.core.client import Client
 
 WORKS = "works"
 AT_ONCE = "returns at once"
+# states of a client
+CONNECTED = "connected"
+CONNECTING = "while connecting"
+STOPPED = "without `connect`"
 BIG = bytes(range(1, 251)) * 2  # a payload that is larger than the buffer of streaming.send
 
 
@@ -24,7 +28,8 @@ class NotHere(Exception):
 class Call:
     """A public call. `function(bench)` makes it; its result is False or 0 only if the call does nothing.
 
-    `prepare(bench)` runs when the client is connected for the first time, before the place is entered.
+    `set_up(bench)` runs at once, `prepare(bench)`
+    when the client is connected for the first time, before the place is entered.
     `check(bench)` runs after the place, if the call works.
     """
 
@@ -32,7 +37,7 @@ class Call:
     function: Callable[[Bench], Any]
     prepare: Callable[[Bench], Any] | None = None
     check: Callable[[Bench], Any] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    set_up: Callable[[Bench], Any] | None = None
 
 
 class AuthMethod:
@@ -84,6 +89,7 @@ class Bench:
         self.folder = folder
         self.outcome: str | None = None
         self.is_entered = False
+        self.state = CONNECTED  # state of the client when the call was made
         self.message: Any = None  # the message of the handler that is running
         self.accepted: list[bytes] = []  # payloads that must arrive once
         self.possible: list[bytes] = []  # payloads that may arrive once
@@ -94,16 +100,20 @@ class Bench:
         self.tokens: list[int] = []
         self.identifiers: dict[int, bytes] = {}  # payload by packet identifier
         self.auth = AuthMethod()
+        self.journal: Any = None
         self._numbers = 0
         self._ended: set[int] = set()  # packet identifiers that have ended in a running `publish`
         self._is_prepared = False
-        self.broker = SessionBroker(aliases=4, topic_alias_maximum=4, **{**options, **call.options})
+        self.broker = SessionBroker(aliases=4, topic_alias_maximum=4, **options)
         self.client: Client = self.broker.client
         self.client.auth = self.auth
         self.client.on_error = self.errors.append
         self.client.subscribe("in/#", self.handle, 2)
         self.client.subscribe("here", self.handle_and_enter, 2)
         self.client.subscribe("manual", self.handle_manually, 1, ack="manual")
+
+        if call.set_up:
+            call.set_up(self)
 
     # ---- parts of the program
 
@@ -175,16 +185,22 @@ class Bench:
         if self.is_entered:
             return
         self.is_entered = True
+        if not self.client._should_connect:
+            self.state = STOPPED
+        elif not self.client.is_connected:
+            self.state = CONNECTING
         before = self.broker.now
         try:
             value = self.call.function(self)
         except NotHere:
             return
         except Exception as error:
-            self.outcome = type(error).__name__ + ": " + str(error)
+            # on CPython a subclass of OSError may be raised
+            self.outcome = "`OSError`" if isinstance(error, OSError) else "`%s`" % type(error).__name__
+            assert str(error), "an error without words"
             return
         if value is False or value == 0:
-            self.outcome = str(value)
+            self.outcome = "`%s`" % value
         elif value == "waited":
             self.outcome = WORKS if self.broker.now >= before + 30 else AT_ONCE
         else:

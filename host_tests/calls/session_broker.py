@@ -116,6 +116,7 @@ class SessionBroker(Simulation):  # type: ignore[misc]
         if self.on_sleep:
             call, self.on_sleep = self.on_sleep, None
             call()
+            ms = min(ms, 30)  # what the call has caused ends the wait
         super().sleep(ms)
         if self.now > MAX_MS:
             raise Hang("%d ms" % self.now)

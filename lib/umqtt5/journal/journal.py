@@ -62,7 +62,7 @@ class Journal:
         client = getattr(client, "sync_client", client)  # `client` may be an asyncio client
         self._client = client
         self._session = session = client.session
-        if session.state or session.outbox.count:
+        if client._should_connect or session.state or session.outbox.count:
             raise ValueError("make the journal before the client connects or publishes")
         with client._guard:
             self._open(path, size, sync_every, sync_ms, deferred_acks)
