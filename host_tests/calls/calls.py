@@ -188,7 +188,7 @@ def journal(b: Bench) -> Any:
 
 
 def add_journal(b: Bench) -> None:
-    b.journal = Journal(b.client, str(b.folder / "journal"), 32768, sync_every=100)
+    b.journal = Journal(b.client, str(b.folder / "journal"), 32768)
 
 
 def check_publish(b: Bench) -> None:

@@ -1,4 +1,7 @@
-"""The places where a program can call the library. Each function brings a client there and calls `Bench.enter`."""
+"""The places where a program can call the library.
+
+Each function brings a client there, and calls `Bench.enter`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated broker with a session: it checks every packet, records what arrives once, and sends messages."""
+"""A simulated broker with a session: it checks every packet, records messages once, and sends messages."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def read_properties(body: bytes, at: int) -> tuple[dict[int, Any], int]:
 
 
 class BrokerStream(SimulatedStream):  # type: ignore[misc]
-    """One connection to the broker. `on_read` and `on_write` are called once, inside the next read or write."""
+    """One connection. `on_read` and `on_write` are called once, inside the next read or write."""
 
     def __init__(self, sim: SessionBroker) -> None:
         super().__init__(sim)

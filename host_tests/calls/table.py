@@ -1,4 +1,7 @@
-"""The table of docs/calls.md: which call works in which place. `python -m host_tests.calls.table` writes it."""
+"""The table of docs/calls.md: which call works in which place.
+
+`python -m host_tests.calls.table` writes it.
+"""
 
 from __future__ import annotations
 

@@ -340,7 +340,7 @@ class Client:
         `tx` or `outbox`, or if a property is invalid or not allowed in a message. In these cases nothing is
         sent, and the connection stays open.
         """
-        if self.session.is_busy:
+        if self.session.is_busy and not wait:
             return False
         if not isinstance(topic, Topic):
             topic = self._find_topic(topic)

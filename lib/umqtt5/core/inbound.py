@@ -93,8 +93,8 @@ def _handle_connack(session, packet):
     session.outbox.rewind(session.resumed)
     session.subscriptions.rewind(session.resumed)
     session._has_pubrels = session._has_unreported = True  # check both after each CONNACK
-    if session.sent_clean_start:  # else the program may have set `clean_start` since CONNECT
-        session.clean_start = False
+    # if it was not sent, the program may have set it since CONNECT
+    session.clean_start = session.clean_start and not session.sent_clean_start
     session.state = CONNECTED
     if session.on_connected:
         session.on_connected()
