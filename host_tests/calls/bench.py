@@ -175,9 +175,11 @@ class Bench:
             self.possible.append(payload)
 
     def send_stream(self, qos: int, on_read: Callable[[], Any] | None = None) -> Any:
+        self.possible.append(BIG)
         result = streaming.send(self.client, "big", Reader(BIG, on_read), len(BIG), qos)
-        if result:
-            (self.accepted if qos else self.possible).append(BIG)
+        if result and qos:
+            self.possible.remove(BIG)
+            self.accepted.append(BIG)
         return result
 
     def enter(self, *_: Any) -> None:

@@ -42,7 +42,9 @@ def test_a_program_continues_after_a_keyboard_interrupt_in_any_place(place: Plac
     b.finish()
 
 
-@pytest.mark.parametrize("place", [place for place in PLACES if place.group == CALLBACK and "handler" in place.name])
+@pytest.mark.parametrize(
+    "place", [place for place in PLACES if place.group == CALLBACK and "handler" in place.name]
+)
 def test_disconnect_after_an_interrupted_handler_sends_disconnect(place: Place, tmp_path: Path) -> None:
     b = Bench(Call("interrupt", interrupt), tmp_path)
     with pytest.raises(KeyboardInterrupt):
@@ -68,7 +70,10 @@ class KeyPress:
         sys.settrace(None)
 
     def _trace(self, frame: FrameType, event: str, _: object) -> Any:
-        if not frame.f_code.co_filename.startswith(str(LIB / "umqtt5")) or "cpython" in frame.f_code.co_filename:
+        if (
+            not frame.f_code.co_filename.startswith(str(LIB / "umqtt5"))
+            or "cpython" in frame.f_code.co_filename
+        ):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
@@ -213,7 +218,9 @@ def test_on_state_cannot_start_a_second_round_when_publish_notices_a_lost_link()
     broker = SessionBroker()
     broker.client.connect()
     results = []
-    broker.client.on_state = lambda client, up, error: results.append((up, client.connect(), client.poll(1000)))
+    broker.client.on_state = lambda client, up, error: results.append(
+        (up, client.connect(), client.poll(1000))
+    )
     broker.cut()
     before = broker.now
     broker.client.publish("a", b"x", 1)
@@ -283,8 +290,15 @@ FIRST_CALLS: dict[str, Callable[[Bench], Any]] = {
     "disconnect with a reason": lambda b: b.client.disconnect(4),
     "reauthenticate": lambda b: b.client.reauthenticate(wait=False),
 }
-LAZY_MODULES = ("request", "respond", "optional.property_rules", "optional.blocking_publish",
-                "optional.subscribe_options", "optional.disconnect", "optional.enhanced_auth")
+LAZY_MODULES = (
+    "request",
+    "respond",
+    "optional.property_rules",
+    "optional.blocking_publish",
+    "optional.subscribe_options",
+    "optional.disconnect",
+    "optional.enhanced_auth",
+)
 
 
 @pytest.mark.parametrize("name", FIRST_CALLS)

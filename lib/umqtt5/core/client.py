@@ -372,10 +372,10 @@ class Client:
             topic = self.session.publish(topic, payload)
             if topic:
                 self._flush()
+            self.session.is_busy = False  # not after the block, because a KeyboardInterrupt may be raised there
         except BaseException:  # `finally` would move the frame to the heap
             self.session.is_busy = False
             raise
-        self.session.is_busy = False
         return topic
 
     def _check_properties(self, properties):
@@ -453,8 +453,11 @@ class Client:
             while self._should_connect and not self.is_connected:
                 idle = self._poll_once()
                 if self._link == LINK_DOWN and self.error:
-                    raise self.error
-                self._wait(idle)
+                    break
+                # without the limit it could wait for ever after the `disconnect` of a scheduled function
+                self._wait(min(idle, self.timeout))
+            if self.error and not self.is_connected:
+                raise self.error
         except BaseException:
             self._should_connect = self.is_connected
             raise
@@ -494,7 +497,9 @@ class Client:
             self.session.close(reason, packet)
         start = self._ticks_ms()
         while self._link == LINK_UP and (self._ticks_ms() - start) & TICKS_MASK < self.timeout:
-            self._wait(self._poll_once())
+            idle = self._poll_once()
+            if self._link != LINK_DOWN:
+                self._wait(min(idle, self.timeout))
         if self._link != LINK_DOWN:
             with self._guard:
                 self._on_link_lost(None)

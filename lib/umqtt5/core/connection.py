@@ -176,7 +176,7 @@ def _exchange(client, session):
         framer.reset()  # discard the bytes that still arrive
     n = None
     if session.rx_paused:
-        if session.was_interrupted:
+        if session.was_interrupted and session.state != CLOSING:
             raise OSError(ECONNABORTED, "a handler was interrupted")
         session.parse()
         n = not session.rx_paused  # read again soon: on some ports poll ignores bytes that TLS has buffered
