@@ -349,8 +349,9 @@ class Client:
         if properties is not self._checked_properties:
             self._check_properties(properties)
         if wait:
-            payload = (topic, payload)  # with more arguments the frame would be on the heap
-            return self._publish_and_wait(payload, (qos, retain, properties, wait))
+            payload = (topic, payload)  # with more arguments at once the frame would be on the heap
+            retain = (qos, retain, properties, wait)
+            return self._publish_and_wait(payload, retain)
         retain = qos << 1 | (0x31 if retain else 0x30)  # these names are used again: see `tools stack-frames`
         self.session.is_busy = True
         self.session.message_properties = properties
@@ -373,7 +374,7 @@ class Client:
             if topic:
                 self._flush()
             self.session.is_busy = False  # not after the block, because a KeyboardInterrupt may be raised there
-        except BaseException:  # `finally` would move the frame to the heap
+        except:  # noqa: E722  `finally` or `except BaseException` would move the frame to the heap
             self.session.is_busy = False
             raise
         return topic

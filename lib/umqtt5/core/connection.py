@@ -240,12 +240,16 @@ def wait_for_stream(client, timeout):
         return
     wanted = client.poll_events()
     if wanted != client._watched_events:
-        with client._guard:  # a scheduled `disconnect` would unregister the stream
-            if client._link != LINK_DOWN:
-                client._poller.modify(client._pollable, wanted)
-                client._watched_events = wanted
+        _watch(client, wanted)
     for _ in client._poller.ipoll(timeout):
         pass
+
+
+def _watch(client, events):
+    with client._guard:  # a scheduled `disconnect` would unregister the stream
+        if client._link != LINK_DOWN:
+            client._poller.modify(client._pollable, events)
+            client._watched_events = events
 
 
 def on_connected(client):
