@@ -44,21 +44,24 @@ class MessageJournal:
         self._name = name
         try:
             self._journal = journal = Journal(client, _PATH, size)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, MemoryError) as error:
             self._print_error(error)
             return
         finally:
-            # unload the module that has read the files, because it is not needed again
-            sys.modules.pop("umqtt5.optional.journal_recovery", None)
+            # unload the modules that have read the files, because they are not needed again
             package = sys.modules.get("umqtt5.optional")
-            if hasattr(package, "journal_recovery"):
-                del package.journal_recovery
+            for module in ("journal_recovery", "record_reader", "record_search"):
+                sys.modules.pop("umqtt5.optional." + module, None)
+                if hasattr(package, module):
+                    delattr(package, module)
             gc.collect()
         client._poll_hooks.append(self._check)
         if journal.restored_count:
             print("%s: journal: %d messages restored" % (name, journal.restored_count))
         if journal.damaged_bytes:
             print("%s: journal: %d damaged bytes skipped" % (name, journal.damaged_bytes))
+            if isinstance(journal.error, ValueError):
+                journal.error = None  # the files were damaged, but the flash works
 
     def _print_error(self, error):
         print("%s: journal: %s; unsent messages are lost at a restart" % (self._name, error))

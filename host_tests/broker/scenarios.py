@@ -207,6 +207,43 @@ def qos_2_messages_arrive_once_and_in_order(host, port, unique):
     client.disconnect()
 
 
+def subscriptions_of_an_earlier_program_are_removed(host, port, unique):
+    """Program 2 resumes the session of program 1 and has one filter less."""
+    from umqtt5 import stored_subscriptions
+
+    def run(filters, wait):
+        client = Client(host, port, client_id=unique, clean_start=False)
+        stored = stored_subscriptions.attach(client, "subscriptions", 500)
+        got = []
+        client.on_unhandled = lambda m: got.append((None, m.topic, m.payload))
+        for f in filters:
+            client.subscribe(f, lambda m, f=f: got.append((f, m.topic, m.payload)), 1)
+        resumed = client.connect()
+        wait_until(lambda: not client.session.pending_subacks and wait(got), client)
+        for _ in range(20):
+            client.poll(50)
+        client.disconnect()
+        return resumed, stored, got
+
+    keep, gone, new = unique + "/keep", unique + "/gone/+", unique + "/new"
+    run((keep, gone), lambda got: True)
+    other = Client(host, port, client_id=unique + "-other")
+    other.connect()
+    assert other.publish(unique + "/gone/1", b"queued", qos=1, wait=True)
+    assert other.publish(unique + "/keep", b"queued", qos=1, wait=True)
+    resumed, stored, got = run((new, keep), lambda got: len(got) == 2)
+    assert resumed and stored.leftovers == [] and stored.error is None
+    assert sorted(got, key=repr) == sorted(
+        [(None, unique + "/gone/1", b"queued"), (keep, unique + "/keep", b"queued")], key=repr
+    ), got
+    # the leftover is gone: its messages are not queued any more
+    assert other.publish(unique + "/gone/1", b"lost", qos=1, wait=True)
+    assert other.publish(unique + "/new", b"last", qos=1, wait=True)
+    resumed, stored, got = run((new, keep), lambda got: got)
+    assert resumed and got == [(new, unique + "/new", b"last")], got
+    other.disconnect()
+
+
 def qos_2_is_exactly_once_across_lost_links(host, port, unique):
     """Needs a broker that stores sessions."""
     reader = Client(host, port, client_id=unique + "r")

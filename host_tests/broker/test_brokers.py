@@ -68,12 +68,19 @@ def test_scenario(name: str, interpreter: str, any_broker_with_ejabberd: broker.
     [
         "qos_2_is_exactly_once_across_lost_links",
         "subscription_options_take_effect",
+        "subscriptions_of_an_earlier_program_are_removed",
         "disconnect_with_reason_0x04_publishes_the_will",
     ],
 )
 def test_scenario_that_needs_stored_sessions(
-    name: str, choice: str, interpreter: str, request: pytest.FixtureRequest
+    name: str,
+    choice: str,
+    interpreter: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # for the files of the scenario
     run_scenario(interpreter, name, request.getfixturevalue(choice))
 
 

@@ -49,9 +49,8 @@ class AckingBroker(Simulation):  # type: ignore[misc]
             packet_id = int.from_bytes(body[2 + size : 4 + size], "big")
             return make_ack(0x40 if first & 6 == 2 else 0x50, packet_id)
         if kind in (0x50, 0x60):
-            return (
-                b"" if body[2:] else make_ack(0x62 if kind == 0x50 else 0x70, int.from_bytes(body[:2], "big"))
-            )
+            packet_id = int.from_bytes(body[:2], "big")
+            return b"" if body[2:] else make_ack(0x62 if kind == 0x50 else 0x70, packet_id)
         if kind in (0x80, 0xA0):
             return make_packet(kind + 0x10, body[:2], b"\x00\x00")
         return b""

@@ -56,11 +56,6 @@ def use_with(b: Bench) -> Any:
     return WORKS
 
 
-def set_clean_start(b: Bench) -> Any:
-    b.client.clean_start = b.client.clean_start
-    return WORKS
-
-
 # ---- messages
 
 
@@ -223,7 +218,6 @@ CALLS = (
     Call("`reauthenticate(wait=False)`", lambda b: b.client.reauthenticate(wait=False)),
     Call("`will(...)`", lambda b: _ok(b.client.will("will", b"x", properties=_USER))),
     Call("`set_credentials(...)`", lambda b: _ok(b.client.set_credentials("u", "p"))),
-    Call("`clean_start`", set_clean_start),
     Call("`topic(name)`", lambda b: b.client.topic("name")),
     Call("`is_connected`", lambda b: _ok(b.client.is_connected)),
     Call("`next_timeout()`", lambda b: _ok(b.client.next_timeout())),

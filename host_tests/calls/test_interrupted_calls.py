@@ -229,22 +229,6 @@ def test_on_state_cannot_start_a_second_round_when_publish_notices_a_lost_link()
     assert broker.client.is_connected and broker.received == [b"x"]
 
 
-def test_clean_start_set_while_connecting_is_used_for_the_next_connection() -> None:
-    broker = SessionBroker()
-    broker.client.connect()
-    broker.cut()
-    broker.client.poll(10)
-    broker.is_silent = True
-    broker.client.poll(2000)
-    broker.client.clean_start = True
-    broker.answer_late()
-    broker.client.poll(100)
-    assert broker.client.is_connected and broker.client.session.resumed and len(broker.connects) == 2
-    assert broker.client.clean_start
-    broker.client.disconnect()
-    assert broker.client.connect() is False and broker.connects[-1].flags & 2
-
-
 def test_a_journal_is_refused_if_messages_would_be_lost(tmp_path: Path) -> None:
     broker = SessionBroker()
     broker.client.publish("a", b"x", 1)

@@ -1,9 +1,9 @@
-"""Each public call is made at every instruction of the library, as a function of `micropython.schedule` may do it.
+"""Each public call is made between instructions of the library, as a scheduled function may do it.
 
-MicroPython runs a scheduled function between any two instructions. CPython's tracing reproduces that: a tracer
-counts the instructions that run in the library, and makes the call in between. The call must work, return a
-false value, or raise RuntimeError. In all cases the packets that the client writes are valid and complete, and
-each message that a call has accepted reaches the broker once.
+MicroPython runs a function of `micropython.schedule` between any two instructions. CPython's tracing
+reproduces that: a tracer counts the instructions that run in the library, and makes the call in between. The
+call must work, return a false value, or raise RuntimeError. In all cases the packets that the client writes
+are valid and complete, and each message that a call has accepted reaches the broker once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LIBRARY = str(LIB / "umqtt5")
 
 
 class Interrupter:
-    """Calls `function` between instructions of the library, at random distances: 1 to `distance` instructions.
+    """Calls `function` between instructions of the library, 1 to `distance` instructions apart.
 
     After `limit` calls it stops. Otherwise a program whose calls cause more work would never end.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench import aliases, command, peers
+from tools.bench import aliases, command, peers, table
 from tools.bench.clients import CLIENTS
 from tools.bench.measure import RESULT_KEYS
 from tools.bench.peers import PeerUnavailable
@@ -127,3 +127,12 @@ def test_only_the_tables_between_the_markers_of_the_page_are_replaced(tmp_path: 
     command.write_docs("new\n", page)
     command.write_docs("new\n", page)
     assert page.read_text() == "before\n" + command.BEGIN + "\nnew\n\n" + command.END + "after\n"
+
+
+def test_the_output_names_the_version_of_each_other_client() -> None:
+    for client in CLIENTS:
+        if client.packages:
+            assert peers.version(client.name)[0].isdigit()
+    assert peers.version("umqtt.simple") == "1.3.4"
+    line = table._versions({"versions": {"a": "a 1.0 (old)", "b": "b 2"}})
+    assert line == "Versions: a 1.0 (old), b 2."

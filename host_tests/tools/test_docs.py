@@ -62,7 +62,7 @@ def test_the_example_for_umqtt_simple_receives_its_message(
 
     from umqtt5 import simple
 
-    monkeypatch.setattr(simple.MQTTClient, "TRANSPORT", staticmethod(BrokerSimulation().connect))
+    monkeypatch.setattr(simple.MQTTClient, "umqtt5_options", {"transport": BrokerSimulation().connect})
     (block,) = examples("from-umqtt-simple.md")
     exec(compile(block, "docs/from-umqtt-simple.md", "exec"), {})
     assert capsys.readouterr().out == "(b'foo_topic', b'hello')\n"

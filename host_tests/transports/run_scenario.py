@@ -1,4 +1,4 @@
-"""Run a function of `scenarios.py` in a process of its own, on CPython or in the MicroPython VM."""
+"""Run a function of a program of scenarios in a process of its own, on CPython or in the MicroPython VM."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def start(
     name: str,
     address: broker.Address | None,
     pass_fds: tuple[int, ...] = (),
+    program: Path = SCENARIOS,
     **options: object,
 ) -> subprocess.Popen[str]:
-    """Start a scenario with these options; its output is in the `stdout` of the process.
+    """Start a scenario of `program` with these options; its output is in the `stdout` of the process.
 
     `interpreter` is "cpython", "vm", or the path of another Python.
     """
@@ -41,7 +42,7 @@ def start(
     # the VM does not start with an argument of more than 255 characters
     parts = [settings[i : i + 200] for i in range(0, len(settings), 200)]
     return subprocess.Popen(
-        [*command, str(SCENARIOS), name, *parts],
+        [*command, str(program), name, *parts],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -63,6 +64,12 @@ def finish(child: subprocess.Popen[str], name: str) -> str:
     return output
 
 
-def run_scenario(interpreter: str, name: str, address: broker.Address | None, **options: object) -> str:
+def run_scenario(
+    interpreter: str,
+    name: str,
+    address: broker.Address | None,
+    program: Path = SCENARIOS,
+    **options: object,
+) -> str:
     """Run a scenario to its end and return its output."""
-    return finish(start(interpreter, name, address, **options), name)
+    return finish(start(interpreter, name, address, program=program, **options), name)

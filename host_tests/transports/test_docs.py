@@ -6,6 +6,7 @@ import re
 import select
 import shutil
 import socket
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from host_tests.transports.scripted_servers import read_exactly, serve_connectio
 from host_tests.transports.test_serial import Bridge
 from tools import broker
 from tools.paths import ROOT
+from umqtt5 import dns
+from umqtt5.cpython import compat
 
 PAGE = (ROOT / "docs" / "transports.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -39,14 +42,14 @@ def test_each_example_prints_what_its_comments_say(
     shutil.copy(certificates.client, tmp_path / "device.pem")
     monkeypatch.chdir(tmp_path)
     names = {8883: "tls", 8884: "mutual", 8080: "ws", 8443: "wss"}
-    addresses = {("broker.local", port): listeners[kind] for port, kind in names.items()}
+    ports = {port: listeners[kind].port for port, kind in names.items()}
     real_getaddrinfo = socket.getaddrinfo
 
     def getaddrinfo(host: str, port: int, *rest: Any) -> Any:
-        local = addresses.get((host, port))
-        return (
-            real_getaddrinfo(local.host, local.port, *rest) if local else real_getaddrinfo(host, port, *rest)
-        )
+        """Find each host on this computer, with the port of the listener."""
+        host = "192.168.1.5" if host == "ntp.local" else host
+        address = "127.0.0.1" if host.endswith(".local") else host
+        return real_getaddrinfo(address, ports.get(port, port), *rest)
 
     def proxy(connection: socket.socket) -> None:
         request = b""
@@ -71,7 +74,10 @@ def test_each_example_prints_what_its_comments_say(
     expected = re.findall(r"print\(.*\) {2}# (.+)$", block, re.MULTILINE)
     try:
         with serve_connections(proxy) as address:
-            addresses["proxy.local", 3128] = address
+            ports[3128] = address.port
+            monkeypatch.setattr(dns, "_cache", {})
+            for name in ("sleep_ms", "ticks_ms"):
+                monkeypatch.setattr(time, name, getattr(compat, name), raising=False)
             monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
             exec(compile(block, "docs/transports.md", "exec"), {})
             monkeypatch.undo()

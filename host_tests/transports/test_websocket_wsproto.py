@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from wsproto import ConnectionType, WSConnection, events
 
 from umqtt5 import websocket
@@ -104,8 +105,9 @@ def test_a_close_frame_from_wsproto_is_answered_with_its_code() -> None:
         pass
     server.send(events.CloseConnection(1012, "restart"))
     buf = bytearray(10)
-    while stream.readinto(buf, 10) != 0:
-        pass
+    with pytest.raises(ConnectionResetError, match="1012 service restart .restart"):
+        for _ in range(100):
+            assert stream.readinto(buf, 10) is None
     while stream._control_end:
         stream._flush_control()
     assert server.closed == 1012

@@ -159,13 +159,22 @@ class BrokerSimulation(Simulation):
         return self.make_connack(stream, auth_properties(final)[1:] + self.connack_properties)
 
     def on_subscribe(self, stream, first, body):
-        topic, at = read_string(body, 3 + body[2])
-        self.subscription_ids[topic] = body[3 : 3 + body[2]]
-        return make_packet(0x90, body[:2], b"\x00", bytes((body[at] & 3,)))
+        at = 3 + body[2]
+        reasons = b""
+        while at < len(body):
+            topic, at = read_string(body, at)
+            self.subscription_ids[topic] = body[3 : 3 + body[2]]
+            reasons += bytes((body[at] & 3,))
+            at += 1
+        return make_packet(0x90, body[:2], b"\x00", reasons)
 
     def on_unsubscribe(self, stream, first, body):
-        known = self.subscription_ids.pop(read_string(body, 3)[0], None)
-        return make_packet(0xB0, body[:2], b"\x00", b"\x11" if known is None else b"\x00")
+        at = 3 + body[2]
+        reasons = b""
+        while at < len(body):
+            topic, at = read_string(body, at)
+            reasons += b"\x11" if self.subscription_ids.pop(topic, None) is None else b"\x00"
+        return make_packet(0xB0, body[:2], b"\x00", reasons)
 
     def on_publish(self, stream, first, body):
         topic, at = read_string(body, 0)

@@ -101,9 +101,11 @@ class SessionBroker:
 
     def _publish(self, stream, pkt):
         qos = pkt[0] >> 1 & 3
+        if not qos:
+            return
         at = 4 + pkt[3]
         packet_id = pkt[at + 1]
-        payload = int(pkt[at + 3 :].split(b" ")[0])
+        payload = number_in(pkt[at + 3 + pkt[at + 2] :])
         if qos == 1:
             self.delivered[1].append(payload)
         elif packet_id not in self.unreleased:
@@ -130,6 +132,24 @@ class SessionBroker:
                 self.acknowledged.append(entry[1])
         if kind != 5:
             self.pending = [entry for entry in self.pending if entry[0] != pkt[3]]
+
+
+def number_in(payload):
+    """Return the number at the start of a payload, -1 if there is none."""
+    try:
+        return int(payload.split(b" ")[0])
+    except ValueError:
+        return -1
+
+
+def remaining_length(packet):
+    """Return (remaining length of a packet, offset after it); the offset is 0 if the packet is incomplete."""
+    value = 0
+    for i in range(1, min(5, len(packet))):
+        value |= (packet[i] & 127) << 7 * (i - 1)
+        if packet[i] < 128:
+            return value, i + 1
+    return 0, 0
 
 
 class CuttableStream(SimulatedStream):
@@ -164,11 +184,14 @@ class CuttableStream(SimulatedStream):
         data = self._through(data)
         self.written += data
         self.buffer += data
-        while len(self.buffer) > 1 and len(self.buffer) >= 2 + self.buffer[1]:
-            size = 2 + self.buffer[1]
-            pkt, self.buffer = self.buffer[:size], self.buffer[size:]
+        while True:
+            size, start = remaining_length(self.buffer)
+            if not start or len(self.buffer) < start + size:
+                return n
+            # the broker sees a length of one byte, so that its offsets are constant
+            pkt = self.buffer[:1] + b"?" + self.buffer[start : start + size]
+            self.buffer = self.buffer[start + size :]
             self.broker.handle(self, pkt)
-        return n
 
 
 class DeviceBoot(Simulation):

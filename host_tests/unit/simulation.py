@@ -56,6 +56,7 @@ class Poller:
         self.stream = None
 
     def register(self, stream, events):
+        assert self.stream is None, "the client polls one stream at a time"
         self.stream = stream
         self.events = events
 

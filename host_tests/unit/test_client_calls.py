@@ -1,4 +1,4 @@
-"""Calls that programs make: disconnect in a handler, publish without poll, waits, credentials, subscribe options."""
+"""Client calls: disconnect in a handler, publish without poll, waits, credentials, subscribe options."""
 
 from errno import ETIMEDOUT
 
@@ -17,7 +17,7 @@ def test_disconnect_in_a_handler_acknowledges_the_message_first():
         sim = Simulation()
         got = []
 
-        def handle(message):
+        def handle(message, sim=sim, got=got):
             got.append(message.payload)
             sim.client.disconnect()
 
@@ -58,7 +58,7 @@ def test_disconnect_in_each_callback_ends_the_connection_in_the_same_poll():
         if name == "on_state":
             sim.client.on_state = lambda client, up, error: up and client.disconnect()
         else:
-            setattr(sim.client, name, lambda *_: sim.client.disconnect())
+            setattr(sim.client, name, lambda *_, client=sim.client: client.disconnect())
         sim.client.subscribe("a", lambda m: None)
         sim.client.connect(wait=False)
         sim.client.poll(10)
@@ -116,7 +116,7 @@ def test_a_program_that_only_publishes_at_qos_1_reads_its_acknowledgements():
     sim = Simulation(inflight=2)
     sim.client.connect()
     sent = 0
-    for i in range(20):
+    for _ in range(20):
         packet_id = sim.client.publish("a", b"x", 1)
         if packet_id:
             sent += 1
@@ -151,7 +151,7 @@ def test_publish_after_disconnect_does_not_connect():
 
 
 def answered_in_time(peer, ms):
-    """Advance the clock in steps of 100 ms; returns the time of OSError, None if there is none within `ms`."""
+    """Advance the clock by up to `ms`; returns the time until OSError is raised, None if it is not."""
     start = peer.now
     while peer.now - start < ms:
         try:
@@ -262,11 +262,11 @@ def test_clean_start_can_be_chosen():
     sim.connect_reply = make_connack(present=1)
     assert sim.client.connect() is True and not read_connect(sim).flags & 2
     sim = Simulation()
-    assert sim.client.clean_start is True
+    assert sim.client.session.clean_start is True
     sim.client.connect()
-    assert read_connect(sim).flags & 2 and sim.client.clean_start is False
+    assert read_connect(sim).flags & 2 and sim.client.session.clean_start is False
     sim.client.disconnect()
-    sim.client.clean_start = True
+    sim.client.session.clean_start = True
     sim.client.connect()
     assert read_connect(sim).flags & 2
 
@@ -352,7 +352,7 @@ def test_invalid_subscribe_options_raise_value_error():
         (("a", None), {"properties": b"garbage"}),
         ((["a", "$share/g/b"], None), {"no_local": True}),
     ):
-        raises(ValueError, lambda: client.subscribe(*arguments, **options))
+        raises(ValueError, lambda a=arguments, o=options: client.subscribe(*a, **o))
     raises(ValueError, lambda: client.unsubscribe([]))
     raises(TypeError, lambda: client.subscribe("a", None, properties="text"))
 

@@ -1,4 +1,4 @@
-"""Dispatch: each message reaches the handlers of the filters that match it, also in an earlier program's session."""
+"""Dispatch: each message reaches the handlers whose filters match it, also in another program's session."""
 
 from random import choice, getrandbits, seed
 
@@ -22,7 +22,7 @@ TOPICS = (
 
 
 def program(filters, resume=True):
-    """Return a peer that resumes a session, with these subscriptions, and the (filter, topic) pairs it handles."""
+    """Return a peer that resumes a session with these subscriptions, and the (filter, topic) it handles."""
     peer = Peer()
     peer.session.clean_start = not resume
     got = []

@@ -141,7 +141,7 @@ def test_invalid_packets_before_connack_end_with_a_reason_code():  # [MQTT-3.2.0
         ("AUTH without a method", b"\xf0\x00", PROTOCOL),
         ("no reason code", b"\x20\x01\x00", MALFORMED),
         ("empty", b"\x20\x00", MALFORMED),
-        ("no properties", b"\x20\x02\x00\x00", MALFORMED),
+        ("no properties", b"\x20\x02\x00\x06", MALFORMED),
         ("reserved acknowledge flags", b"\x20\x03\x02\x00\x00", MALFORMED),  # [MQTT-3.2.2-1]
         ("all acknowledge flags", b"\x20\x03\xff\x00\x00", MALFORMED),
         ("session present without a session", b"\x20\x03\x01\x00\x00", PROTOCOL),  # [MQTT-3.2.2-4]
@@ -151,7 +151,7 @@ def test_invalid_packets_before_connack_end_with_a_reason_code():  # [MQTT-3.2.0
         ("properties longer than the packet", b"\x20\x04\x00\x00\x02\x24", MALFORMED),
         ("length of the properties in five bytes", b"\x20\x07\x00\x00\x80\x80\x80\x80\x01", MALFORMED),
         ("length of the properties not the shortest", b"\x20\x04\x00\x00\x80\x00", MALFORMED),
-        ("larger than the announced maximum", b"\x20\xff\x01", TOO_LARGE),
+        ("larger than the announced maximum", b"\x20\xff\x01\x00\x00", TOO_LARGE),
         ("Receive Maximum 0", b"\x20\x06\x00\x00\x03\x21\x00\x00", PROTOCOL),
         ("Maximum Packet Size 0", b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x00", PROTOCOL),
         ("a method without authentication", b"\x20\x07\x00\x00\x04\x15\x00\x01a", PROTOCOL),

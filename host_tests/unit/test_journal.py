@@ -178,18 +178,6 @@ def test_a_message_is_not_accepted_if_flash_cannot_store_it():
     assert hist.now.journal.restored_count == 2
 
 
-def test_a_device_connects_once_flash_can_be_written_again():
-    hist = history()
-    hist.flash.errors = 1000
-    hist.power_on()
-    hist.step(20)
-    assert isinstance(hist.now.journal.error, OSError)
-    assert not hist.now.client.is_connected  # it retries
-    hist.flash.errors = 0
-    hist.step(5000)
-    assert hist.now.client.is_connected and hist.publish()
-
-
 def test_random_file_contents_do_not_stop_the_device():
     rng = SeededRandom(5)
     for _ in range(40):
@@ -203,6 +191,20 @@ def test_random_file_contents_do_not_stop_the_device():
         assert hist.publish() and hist.publish()
         hist.step(50)
         assert hist.broker.delivered == {1: [0], 2: [1]}
+
+
+def test_the_record_of_a_message_that_was_given_up_is_valid():
+    hist = history()
+    hist.power_on()
+    hist.step(50)
+    hist.disconnect_network()
+    hist.publish(), hist.publish()
+    outbox = hist.now.client.session.outbox
+    outbox.first_bytes[1] |= 0x80  # QoS 2, as if it was sent
+    hist.now.journal.record_log.rotate()
+    power_off(hist)
+    hist.power_on()
+    assert hist.now.journal.restored_count == 2 and not hist.now.journal.error
 
 
 def test_damage_is_reported_and_starts_a_new_session():

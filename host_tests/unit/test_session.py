@@ -95,7 +95,7 @@ def test_a_second_connack_is_a_protocol_error():  # [MQTT-3.2.0-2]
 
 def test_malformed_connacks_end_with_a_reason_code():
     for data, code in (
-        (b"\x20\x02\x00\x00", 0x81),  # no property length
+        (b"\x20\x02\x00\x06", 0x81),  # no property length
         (b"\x20\x03\x02\x00\x00", 0x81),  # [MQTT-3.2.2-1]
         (b"\x20\x03\x00\x01\x00", 0x82),  # no such reason code [MQTT-3.2.2-8]
         (b"\x20\x03\x01\x87\x00", 0x82),  # [MQTT-3.2.2-6]

@@ -15,7 +15,7 @@ EXPIRY_NEVER = b"\x11\xff\xff\xff\xff"
 def made(kind, sim, *arguments, **options):
     """Return an `MQTTClient` connected to the simulated broker."""
     mqtt = kind(*(arguments or ("umqtt_client", "localhost")), **options)
-    mqtt.TRANSPORT = sim.connect
+    mqtt.umqtt5_options = {"transport": sim.connect}
     mqtt.delay = lambda i: sim.sleep(2000)
     return mqtt
 
@@ -43,7 +43,7 @@ def test_connect_carries_the_arguments_of_the_constructor():
     sim = BrokerSimulation()
     mqtt = made(simple.MQTTClient, sim, b"id", "localhost", user="u", password="p", keepalive=7)
     mqtt.set_last_will(b"w", b"bye", retain=True, qos=1)
-    assert mqtt.connect() is False
+    assert mqtt.connect() == 0
     body = sim.received_bodies(0x10)[0]
     assert body[7] == 0xEE and body[8:10] == b"\x00\x07" and EXPIRY_0 in body
     assert (
@@ -68,10 +68,9 @@ def test_a_resumed_session_is_reported_and_delivers_its_messages():
     mqtt = made(simple.MQTTClient, sim)
     heard = []
     mqtt.set_callback(lambda topic, msg: heard.append((topic, msg)))
-    assert mqtt.connect(clean_session=False) is True
+    assert repr(mqtt.connect(clean_session=False)) == "1"  # programs print it
     mqtt.wait_msg()
     assert heard == [(b"old", b"1")]
-    mqtt.check_msg()
     assert sim.received_bodies(0x40) == [b"\x00\x05"]
 
 
@@ -114,7 +113,7 @@ def test_wait_msg_sends_pings():
 def test_publish_at_qos_1_waits_for_its_puback():
     sim, mqtt, _ = connected()
     mqtt.publish("a", "x", qos=1)
-    assert not mqtt._client.session.outbox.count
+    assert not mqtt.umqtt5_link.client.session.outbox.count
     sim.replies[0x30] = lambda stream, first, body: make_packet(0x40, body[3:5], b"\x87")
     assert raises(MQTTException, lambda: mqtt.publish("a", "x", qos=1)).args[0] == 0x87
 
@@ -123,12 +122,17 @@ def test_publish_and_subscribe_have_deadlines():
     sim, mqtt, _ = connected()
     sim.replies[0x30] = lambda stream, first, body: b""
     sim.replies[0x80] = lambda stream, first, body: b""
-    for call in (lambda: mqtt.publish("a", "x", qos=1), lambda: mqtt.subscribe(b"a")):
-        mqtt.reconnect()
+    sim.replies[0xA0] = lambda stream, first, body: b""
+    for call in (
+        lambda: mqtt.publish("a", "x", qos=1),
+        lambda: mqtt.subscribe(b"a"),
+        lambda: mqtt.unsubscribe(b"a"),
+    ):
+        mqtt.connect(False)
         start = sim.now
         assert raises(OSError, call).errno == ETIMEDOUT
         assert 9000 <= sim.now - start <= 11_000
-    mqtt.reconnect()
+    mqtt.connect(False)
     sim.stream.is_stalled = True
     error = raises(OSError, lambda: [mqtt.publish("a", b"x" * 1000) for _ in range(10)])
     assert error.errno == ETIMEDOUT
@@ -137,16 +141,20 @@ def test_publish_and_subscribe_have_deadlines():
 def test_a_refused_subscription_raises_mqttexception():
     sim, mqtt, _ = connected()
     sim.replies[0x80] = lambda stream, first, body: make_packet(0x90, body[:2], b"\x00\x87")
-    assert raises(MQTTException, lambda: mqtt.subscribe(b"secret")).args[0] == 0x87
+    error = raises(MQTTException, lambda: mqtt.subscribe(b"secret"))
+    assert error.args == (0x80,) and error.reason == 0x87
     raises(AssertionError, lambda: made(simple.MQTTClient, BrokerSimulation()).subscribe(b"a"))
 
 
 def test_a_refused_connection_raises_mqttexception():
     sim = BrokerSimulation()
-    sim.make_connack = lambda stream, properties: b"\x20\x03\x00\x86\x00"
-    mqtt = made(simple.MQTTClient, sim)
-    assert raises(MQTTException, mqtt.connect).args[0] == 0x86
-    raises(OSError, mqtt.check_msg)
+    for reason, code in ((0x84, 1), (0x85, 2), (0x88, 3), (0x86, 4), (0x87, 5), (0x8A, 0x8A)):
+        sim.make_connack = lambda stream, properties: b"\x20\x03\x00" + bytes((reason,)) + b"\x00"  # noqa: B023
+        mqtt = made(simple.MQTTClient, sim)
+        error = raises(MQTTException, mqtt.connect)
+        assert error.args == (code,) and error.reason == reason and str(error) == str(code)
+        raises(OSError, mqtt.check_msg)
+    assert repr(error) == "MQTTException(138): Banned (0x8A)"  # tracebacks of MicroPython print it
 
 
 def test_without_a_connection_calls_raise_oserror():
@@ -155,15 +163,15 @@ def test_without_a_connection_calls_raise_oserror():
         assert raises(OSError, call).errno == ENOTCONN
 
 
-def test_a_lost_connection_raises_oserror_and_reconnect_restores_subscriptions():
+def test_a_lost_connection_raises_oserror_and_connect_restores_subscriptions():
     sim, mqtt, heard = connected()
     mqtt.subscribe(b"a")
     sim.stream.closed_by_broker = True
     raises(OSError, mqtt.wait_msg)
     raises(OSError, lambda: mqtt.publish("a", "x"))
     streams = len(sim.streams)
-    assert mqtt._client._link == 0 and streams == 1  # no reconnect without a call
-    mqtt.reconnect()
+    assert mqtt.umqtt5_link.client._link == 0 and streams == 1  # no reconnect without a call
+    mqtt.connect(False)
     mqtt.publish(b"a", b"again")
     mqtt.wait_msg()  # the client has subscribed again
     assert heard == [(b"a", b"again")]
@@ -197,12 +205,15 @@ def test_the_callback_may_publish_and_subscribe():
     ) and sim.received_bodies(0x80)
 
 
-def test_ping_sends_pingreq_and_sock_is_the_stream():
-    sim, mqtt, _ = connected()
+def test_ping_sends_pingreq_and_wait_msg_returns_none_at_the_answer():
+    sim, mqtt, heard = connected()
     mqtt.ping()
-    assert sim.stream.written.endswith(b"\xc0\x00") and mqtt.sock is sim.stream
-    mqtt.disconnect()
-    assert mqtt.sock is None
+    assert sim.stream.written.endswith(b"\xc0\x00")
+    assert mqtt.wait_msg() is None and heard == []
+    mqtt.ping()
+    assert mqtt.check_msg() is None
+    sim.stream.inbox = publish_packet(b"a", b"1")
+    assert mqtt.wait_msg() == 0x30  # the answer to `ping` was handled
 
 
 # ---- robust
@@ -212,10 +223,11 @@ def test_robust_reconnects_automatically():
     sim, mqtt, heard = connected(robust.MQTTClient)
     mqtt.subscribe(b"a")
     sim.stream.closed_by_broker = True
-    mqtt.publish(b"a", b"1")  # may be lost, as in umqtt.robust
+    mqtt.publish(b"a", b"1")
     mqtt.publish(b"a", b"2")
     mqtt.wait_msg()
-    assert (b"a", b"2") in heard and len(sim.streams) == 2
+    mqtt.wait_msg()
+    assert heard == [(b"a", b"1"), (b"a", b"2")] and len(sim.streams) == 2
 
 
 def test_robust_sends_a_message_that_is_published_after_the_connection_was_lost():
@@ -223,10 +235,10 @@ def test_robust_sends_a_message_that_is_published_after_the_connection_was_lost(
     mqtt.subscribe(b"a")
     mqtt.publish(b"a", b"1", qos=1)
     sim.stream.closed_by_broker = True
-    mqtt._client.poll(0)  # the client notices that the connection is lost
+    while mqtt.umqtt5_link.client.poll(0):
+        pass  # the client notices that the connection is lost
     mqtt.publish(b"a", b"2", qos=1)
-    for _ in range(2):
-        mqtt.wait_msg()
+    mqtt.wait_msg()
     assert (b"a", b"2") in heard
 
 
@@ -293,3 +305,279 @@ def test_a_subclass_may_override_connect():
     mqtt.check_msg()
     assert len(sim.streams) == 2
     assert len([body for body in sim.received_bodies(0x30) if body.endswith(b"on")]) == 2
+
+
+# ---- a connection that the broker has closed
+
+
+def closed_without_notice(stream):
+    """Let the broker close its end; the network still accepts what the client writes."""
+    stream.inbox = b""
+    stream.readinto = lambda buf, n: 0
+
+
+def test_a_publish_at_qos_0_raises_the_error_that_happens_inside_it():
+    for close in (closed_without_notice, lambda stream: setattr(stream, "closed_by_broker", True)):
+        sim, mqtt, _ = connected()
+        close(sim.stream)
+        raises(OSError, lambda: mqtt.publish(b"a", b"1"))  # noqa: B023
+        mqtt.connect()
+        mqtt.publish(b"a", b"2")
+
+
+def test_robust_loses_no_message_of_qos_0_when_the_broker_restarts():
+    sim, mqtt, heard = connected(robust.MQTTClient)
+    mqtt.subscribe(b"a")
+    for i in range(9):
+        if i % 2:
+            closed_without_notice(sim.stream)
+        mqtt.publish(b"a", b"%d" % i)
+        assert mqtt.wait_msg() == 0x30
+    assert [int(msg) for _, msg in heard] == list(range(9))
+
+
+def test_robust_loses_nothing_while_an_unread_message_hides_the_end_of_the_connection():
+    sim, mqtt, heard = connected(robust.MQTTClient)
+    mqtt.delay = sim.sleep
+    mqtt.subscribe(b"a")
+    sim.stream.inbox = publish_packet(b"a", b"unread")
+    mqtt.publish(b"b", b"1")  # the first bytes of the message are read
+    assert heard == []
+    # the network has accepted the next message, and poll then reports POLLERR and POLLHUP
+    mqtt.umqtt5_link.client._poller.ipoll = lambda ms: [(None, 0x19)]
+    mqtt.publish(b"a", b"2")
+    assert len(sim.streams) == 2
+    mqtt.umqtt5_link.client._poller.ipoll = lambda ms: []
+    mqtt.wait_msg()
+    assert heard == [(b"a", b"2")]
+
+
+def test_a_publish_at_qos_0_calls_no_callback():
+    sim, mqtt, heard = connected()
+    for i in range(3):
+        sim.stream.inbox += publish_packet(b"a", b"%d" % i)
+    for _ in range(5):
+        mqtt.publish(b"b", b"x")
+    assert heard == []
+    for _ in range(3):
+        mqtt.wait_msg()
+    assert [msg for _, msg in heard] == [b"0", b"1", b"2"]
+
+
+def test_a_program_that_was_away_does_not_lose_a_link_whose_answer_waits_in_the_socket():
+    sim, mqtt, heard = connected(keepalive=10)
+    sim.now += 9_000
+    readinto = sim.stream.readinto
+    sim.stream.readinto = lambda buf, n: None  # the answer is still on its way
+    mqtt.check_msg()  # sends PINGREQ
+    assert sim.stream.written.endswith(b"\xc0\0") and sim.stream.inbox == b"\xd0\0"
+    sim.stream.inbox = publish_packet(b"a", b"1") * 20 + sim.stream.inbox
+    sim.stream.readinto = readinto
+    sim.now += 60_000
+    for _ in range(20):
+        assert mqtt.check_msg() == 0x30
+    mqtt.check_msg()
+    assert len(heard) == 20 and len(sim.streams) == 1
+
+
+def test_a_silent_broker_is_noticed():
+    sim, mqtt, _ = connected(keepalive=10)
+    sim.stream.write = lambda buf, at, n: n
+    raises(OSError, mqtt.wait_msg)
+    assert sim.now < 30_000
+    sim, mqtt, _ = connected(keepalive=0)
+    sim.stream.write = lambda buf, at, n: n
+    mqtt.ping()
+    raises(OSError, mqtt.wait_msg)
+    assert sim.now < 30_000
+
+
+# ---- the callback
+
+
+def test_one_wait_msg_calls_the_callback_once():
+    sim, mqtt, heard = connected()
+    sim.stream.inbox = b"".join(publish_packet(b"a", b"%d" % i, i % 2, i) for i in range(1, 6))
+    for i in range(1, 6):
+        assert mqtt.check_msg() == (0x32 if i % 2 else 0x30)
+        assert len(heard) == i and len(sim.received_bodies(0x40)) == (i + 1) // 2
+
+
+def test_wait_msg_returns_the_first_byte_of_the_packet():
+    sim, mqtt, _ = connected()
+    for flags in (0, 1, 2, 3, 10):
+        sim.stream.inbox = publish_packet(b"a", b"1", flags >> 1 & 3, 5, flags=flags & 9)
+        assert mqtt.wait_msg() == 0x30 | flags
+
+
+def test_a_message_is_acknowledged_after_the_callback():
+    for qos in (1, 2):
+        sim, mqtt, _ = connected()
+        seen = []
+        mqtt.set_callback(lambda topic, msg: seen.append(len(sim.packets)))  # noqa: B023
+        sim.stream.inbox = publish_packet(b"a", b"1", qos, 7)
+        before = len(sim.packets)
+        assert mqtt.wait_msg() is not None
+        assert seen == [before] and sim.packets[before:] == [(0x30 + 0x10 * qos, b"\x00\x07")]
+        sim.stream.inbox = publish_packet(b"a", b"1", qos, 7, flags=8) + publish_packet(b"a", b"2")
+        mqtt.wait_msg()
+        assert len(seen) == (2 if qos == 1 else 1)  # QoS 2: not delivered again
+
+
+def test_a_message_whose_callback_raises_is_refused():
+    sim, mqtt, _ = connected()
+
+    def callback(topic, msg):
+        raise KeyError("mine")
+
+    mqtt.set_callback(callback)
+    sim.stream.inbox = publish_packet(b"a", b"1", 1, 7)
+    raises(KeyError, mqtt.wait_msg)
+    assert sim.packets[-1] == (0x40, b"\x00\x07\x80")
+    assert mqtt.check_msg() is None
+
+
+def test_a_message_without_a_callback_raises():
+    sim, mqtt, _ = connected()
+    mqtt.set_callback(None)
+    sim.stream.inbox = publish_packet(b"a", b"1")
+    raises(TypeError, mqtt.wait_msg)
+
+
+def test_the_callback_may_wait_for_a_message():
+    sim, mqtt, _ = connected()
+    heard = []
+
+    def callback(topic, msg):
+        if topic == b"question":
+            heard.append((mqtt.wait_msg(), mqtt.check_msg()))
+        heard.append(msg)
+
+    mqtt.set_callback(callback)
+    sim.stream.inbox = publish_packet(b"question", b"1", 1, 7) + publish_packet(b"answer", b"2", 1, 8)
+    assert mqtt.wait_msg() == 0x32
+    assert heard == [b"2", (0x32, None), b"1"]
+    assert sim.received_bodies(0x40) == [b"\x00\x08", b"\x00\x07"]
+
+
+def test_the_callback_may_disconnect_and_connect():
+    for kind in (simple.MQTTClient, robust.MQTTClient):
+        for clean in (True, False):
+            sim, mqtt, _ = connected(kind)
+            heard = []
+
+            def callback(topic, msg):
+                mqtt.disconnect()  # noqa: B023
+                mqtt.connect(clean)  # noqa: B023
+                mqtt.publish(b"a", b"again", qos=1)  # noqa: B023
+                heard.append(msg)  # noqa: B023
+
+            mqtt.set_callback(callback)
+            sim.stream.inbox = publish_packet(b"a", b"restart", 1, 7)
+            assert mqtt.wait_msg() == 0x32 and heard == [b"restart"] and len(sim.streams) == 2
+            # the message is acknowledged before DISCONNECT, and not in the new connection
+            kinds = [first for first, _ in sim.packets]
+            assert kinds == [0x10, 0x40, 0xE0, 0x10, 0x32]
+            mqtt.publish(b"b", b"x")
+
+
+def test_robust_reconnects_inside_the_callback():
+    sim, mqtt, _ = connected(robust.MQTTClient)
+    heard = []
+
+    def callback(topic, msg):
+        closed_without_notice(sim.stream)
+        mqtt.publish(b"answer", b"0")
+        heard.append(msg)
+
+    mqtt.set_callback(callback)
+    sim.stream.inbox = publish_packet(b"a", b"1", 1, 7)
+    assert mqtt.wait_msg() == 0x32
+    assert len(sim.streams) == 2 and sim.streams[1].written.endswith(b"0") and heard == [b"1"]
+
+
+# ---- messages and subscriptions
+
+
+def test_topics_and_payloads_may_be_of_each_type():
+    sim, mqtt, _ = connected()
+    values = (b"a/b", "a/b", bytearray(b"a/b"), memoryview(b"a/b"))
+    for qos in (0, 1):
+        for topic in values:
+            for payload in values:
+                mqtt.publish(topic, payload, False, qos)
+    assert len(sim.received_bodies(0x30)) == 32
+    assert all(body.endswith(b"a/b") for body in sim.received_bodies(0x30))
+    for topic in values:
+        mqtt.subscribe(topic)
+        mqtt.unsubscribe(topic)
+        mqtt.set_last_will(topic, topic)
+        mqtt.connect()
+    raises(TypeError, lambda: mqtt.publish(b"a", 5))
+    raises(TypeError, lambda: mqtt.publish(b"a", None))
+
+
+def test_unsubscribe_waits_for_unsuback():
+    sim, mqtt, heard = connected()
+    mqtt.subscribe(b"a")
+    mqtt.unsubscribe(b"a")
+    assert len(sim.received_bodies(0xA0)) == 1 and not sim.subscription_ids
+    mqtt.unsubscribe(b"never")  # a session may have it from an earlier program
+    assert sim.received_bodies(0xA0)[1].endswith(utf8_string(b"never"))
+    assert len(sim.received_bodies(0x80)) == 1 and not sim.stream.inbox
+    for _ in range(20):
+        mqtt.subscribe(b"again")
+        mqtt.unsubscribe(b"again")
+    mqtt.subscribe(b"a")
+    mqtt.publish(b"a", b"1")
+    mqtt.wait_msg()
+    assert heard == [(b"a", b"1")] and mqtt.pid == 44
+
+
+def test_pid_counts_the_packets_with_a_packet_identifier():
+    sim, mqtt, _ = connected()
+    assert mqtt.pid == 0
+    mqtt.publish("a", "x")
+    assert mqtt.pid == 0
+    mqtt.publish("a", "x", qos=1)
+    mqtt.subscribe("a")
+    assert mqtt.pid == 2
+
+
+def test_log_prints_the_errors_of_robust_if_debug_is_set():
+    sim, mqtt, _ = connected(robust.MQTTClient)
+    lines = []
+    mqtt.log = lambda in_reconnect, e: lines.append((in_reconnect, isinstance(e, OSError)))
+    sim.stream.closed_by_broker = True
+    sim.broker_listens = False
+    slept = []
+
+    def delay(i):
+        slept.append(i)
+        sim.broker_listens = len(slept) == 4
+
+    mqtt.delay = delay
+    mqtt.publish(b"a", b"x")
+    assert slept == [0, 1, 2, 3] and lines == [(False, True)] + 3 * [(True, True)]
+
+
+def test_robust_publishes_again_if_the_program_connects_with_a_clean_session():
+    class Clean(robust.MQTTClient):
+        def connect(self, clean_session=True):
+            return super().connect(True)
+
+    sim = BrokerSimulation()
+    mqtt = made(Clean, sim)
+    mqtt.connect()
+    count = []
+
+    def on_publish(stream, first, body):
+        count.append(body)
+        if len(count) == 1:
+            stream.closed_by_broker = True
+            return b""
+        return make_packet(0x40, body[3:5])
+
+    sim.replies[0x30] = on_publish
+    mqtt.publish(b"a", b"x", qos=1)
+    assert len(count) == 2

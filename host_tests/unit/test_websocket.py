@@ -210,22 +210,67 @@ def test_a_wrong_upgrade_response_is_refused_with_a_reason():
     for changes, words in (
         ({"status": b"404 Not Found"}, "404 Not Found"),
         ({"status": b"503 Busy"}, "503 Busy"),
-        ({"status": b"200 OK"}, "200 OK"),
+        ({"status": b"200 OK"}, "200 OK: a web server without WebSocket: check port and path /mqtt"),
+        ({"status": b"401 Unauthorized"}, "401 Unauthorized: check the Authorization in headers="),
+        ({"status": b"400"}, "400: does the server expect TLS"),
+        (
+            {"status": b"302 Found", "more": b"Location: wss://b.example/ws\r\n"},
+            "connect to wss://b.example/ws",
+        ),
+        ({"status": b"301 Moved", "more": b"LOCATION:/x\r\n"}, "301 Moved: connect to /x"),
+        ({"status": b"307 Temporary Redirect"}, "redirects"),
+        ({"answer": b"HTTP/1.1 308 Permanent Redirect\r\nA: b\r\n", "gone": True}, "308 Permanent Redirect"),
+        ({"answer": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\n"}, "404 No: check the path /mqtt"),
+        ({"answer": b"HTTP/1.1 100 Continue\r\n\r\n", "gone": True}, "after 'HTTP/1.1 100 Continue'"),
         ({"upgrade": None}, "Upgrade"),
         ({"upgrade": b"h2c"}, "Upgrade"),
         ({"connection": b"close"}, "Connection"),
         ({"accept": b"s3pPLMBiTxaQ9kYGzzhZRbK+xOp="}, "Accept"),
         ({"accept": None}, "Accept"),
+        ({"more": b"Sec-WebSocket-Accept: twice\r\n"}, "Accept"),
+        ({"more": b"Upgrade: h2c\r\n"}, "Upgrade"),
         ({"protocol": None}, "mqtt"),
         ({"protocol": b"mqttv3.1"}, "mqtt"),
         ({"more": b"Sec-WebSocket-Extensions: permessage-deflate\r\n"}, "Extensions"),
         ({"more": b"X: " + b"x" * 5000 + b"\r\n"}, "4096"),
-        ({"answer": b"\x20\x03\x00\x00\x00\r\n"}, "not HTTP"),
+        ({"more": b"X: y\r\n" * 330}, "100 lines"),
+        ({"more": b"\r" * 5000}, "4096"),
+        ({"answer": b"HTTP/1.1 101 " + b"x" * 5000}, "4096"),
+        ({"answer": b"HTTP/1.1 100 Continue\r\n\r\n" * 330}, "100 lines"),
+        ({"answer": b"\n"}, "not HTTP"),
+        ({"answer": b"HTTP/1.1 1\r\n"}, "not HTTP"),
+        ({"answer": b"HTTP/1.1 \xff\xff\xff\r\n"}, "not HTTP"),
+        ({"answer": b"HTTP/1.1 999\r\n"}, "999: a web server without WebSocket"),
+        ({"answer": b"HTTP/2 200\r\n"}, "not HTTP"),
+        ({"answer": b"\x00\xff\x1b[31m\r\n"}, "not HTTP: '\\x00\\xff\\x1b[31m'"),
+        ({"answer": b"\x20\x03\x00\x00\x00\r\n"}, "MQTT port without WebSocket"),
+        ({"answer": b"\x20\x02\x00\x01", "gone": True}, "MQTT port without WebSocket"),
+        ({"answer": b"\x15\x03\x01\x00\x02\x02\x46", "gone": True}, "tls.wrap"),
+        ({"answer": b"SSH-2.0-OpenSSH_9.2\r\n"}, "SSH-2.0"),
+        ({"answer": b"", "gone": True}, "closed during the handshake: is this the port"),
         ({"answer": b"HTTP/1.1 101 Swi", "gone": True}, "closed"),
     ):
         error = refused(**changes)
         assert words in str(error), (error, words)
-        assert getattr(error, "is_permanent", False) == (words == "404 Not Found"), words
+        assert not error.args[1].endswith((" ", ":")) and len(str(error)) < 250, error
+        status = changes.get("status", changes.get("answer", b"")[9:])[:3]
+        is_permanent = b"404" in changes.get("answer", b"") or status in (
+            b"301",
+            b"308",
+            b"400",
+            b"401",
+            b"404",
+        )
+        assert getattr(error, "is_permanent", False) == is_permanent, words
+
+
+def test_interim_responses_are_skipped():
+    below = Below()
+    stream = websocket.wrap(lambda host, port: below)("broker", 80)
+    stream.do_handshake()
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nUpgrade: no\r\nLink: x\r\n\r\n"
+    below.inbox = interim + response(below.written) + frame(b"x")
+    assert stream.do_handshake() == 0 and read(stream) == (b"x", None)
 
 
 def test_other_spellings_and_long_headers_are_accepted():
@@ -465,7 +510,7 @@ def test_a_pong_waits_until_the_stream_accepts_data():
 
 
 def test_a_close_is_answered_and_ends_the_stream():
-    for payload in (b"", b"\x03\xe8", b"\x03\xf0" + b"r" * 123):
+    for payload in (b"", b"\x03\xe8", b"\x03\xe8" + b"r" * 123):
         stream, below = opened(frame(b"x") + frame(payload, 0x88), cut=3)
         buf = bytearray(10)
         assert stream.readinto(buf, 10) == 1
@@ -475,6 +520,39 @@ def test_a_close_is_answered_and_ends_the_stream():
         assert got == 0
         stream.close()
         assert [(first, payload) for first, payload, _ in decoded(below.written)] == [(0x88, payload)]
+
+
+def test_the_code_and_the_reason_of_a_close_are_in_the_error():
+    for code, reason, words in (
+        (1001, b"", "1001 going away"),
+        (1008, b"who are you", "1008 policy violation: check user, password and headers= (who are you)"),
+        (1009, b"", "1009 message too big"),
+        (1014, b"", "1014 bad gateway"),
+        (1015, b"", "1015"),
+        (4004, b"\x1b[31m\xff", "4004 (\\x1b[31m\\xff)"),
+        (0, b"", None),
+        (65535, b"r" * 123, "65535 (rrr"),
+    ):
+        for cut in (1, 100):
+            payload = bytes((code >> 8, code & 255)) + reason
+            stream, below = opened(frame(b"x") + frame(payload, 0x88), cut)
+            buf = bytearray(10)
+            assert stream.readinto(buf, 10) == 1
+            if words is None:
+                assert stream.readinto(buf, 10) == 0
+                continue
+            error = raises(OSError, stream.readinto, buf, 10)
+            assert error.errno == 104 and words in str(error), error
+            stream.close()
+            assert [(first, data) for first, data, _ in decoded(below.written)] == [(0x88, payload)]
+
+
+def test_the_code_of_a_close_is_reported_while_a_pong_is_partly_written():
+    stream, below = opened(frame(b"ping", 0x89))
+    below.room = 3
+    assert read(stream) == (b"", None)
+    below.inbox = frame(b"\x03\xf3internal", 0x88)
+    assert "1011 internal error" in str(raises(OSError, read, stream))
 
 
 def test_close_sends_a_close_frame():
@@ -518,6 +596,7 @@ def test_protocol_errors_close_the_connection_with_a_status_code():
         (b"\x09\x00", "control", 1002),
         (b"\x89\x7e", "control", 1002),
         (b"\x88\x7f", "control", 1002),
+        (b"\x88\x01", "control", 1002),
         (b"\x80\x01", "order", 1002),
         (b"\x02\x00\x02\x00", "order", 1002),
         (b"\x02\x00\x82\x00", "order", 1002),
@@ -533,3 +612,19 @@ def test_protocol_errors_close_the_connection_with_a_status_code():
             assert [(f, p) for f, p, _ in decoded(below.written)] == [(0x88, close)], data
             stream.close()
             assert below.closes == 1 and len(decoded(below.written)) == 1
+
+
+def test_an_error_without_heap_for_its_text_is_an_oserror():
+    from umqtt5.optional import websocket_errors
+
+    make_error = websocket_errors.make_error
+
+    def no_heap(kind, details):
+        raise MemoryError
+
+    websocket_errors.make_error = no_heap
+    try:
+        stream, below = opened(b"\x82\x81")
+        assert "WebSocket" in str(raises(OSError, read, stream))
+    finally:
+        websocket_errors.make_error = make_error

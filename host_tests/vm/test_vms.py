@@ -63,3 +63,16 @@ def test_the_journal_allocates_nothing_on_the_64_bit_vm(tmp_path: Path) -> None:
 
 def test_the_journal_allocates_nothing_on_the_32_bit_vm() -> None:
     check_no_allocation(parse_cases(run_32("import journal_alloc\njournal_alloc.main()", [LIB, HERE])), 5)
+
+
+def test_a_websocket_server_that_sends_without_end_needs_no_heap() -> None:
+    output = run_64([str(HERE / "websocket_small_heap.py")], [LIB], heap="80k")
+    rows = re.findall(r"^([\w ,]+): (-?\d+) bytes: (.*)$", output, re.MULTILINE)
+    errors = {name: error for name, _, error in rows}
+    assert len(rows) == 16, output
+    assert max(int(size) for _, size, _ in rows) < 1000, output  # the text of the error
+    endless = {name for name, error in errors.items() if "exceeds 100 lines or 4096 bytes" in error}
+    assert len(endless) == 10, output
+    assert "too long" in errors["a larger frame"] and "1008 policy" in errors["a close"], output
+    working = {name for name, error in errors.items() if error == "None"}
+    assert working == {"pings", "empty frames", "a message without end", "the largest frame"}, output

@@ -12,24 +12,37 @@ if sys.implementation.name == "cpython":
     from .cpython import compat  # noqa: F401  adds the MicroPython features that CPython lacks
 
 
-def _client():
-    """Load the client with frequent garbage collection.
+_OFTEN = 4096  # bytes allocated between two garbage collections while modules load
+_threshold = -1  # value of `gc.threshold` to restore when they are loaded
+_depth = 0  # number of calls of `loading` without `loaded`
+
+
+def loading():
+    """Collect garbage often until `loaded` is called.
 
     If the modules are source files, the compiler leaves garbage that would otherwise fragment the heap.
     """
-    before = gc.threshold()
-    gc.threshold(8192)
-    try:
-        from .core.client import Client
-    finally:
-        gc.threshold(before)
-    return Client
+    global _threshold, _depth
+    _depth += 1
+    if hasattr(gc, "threshold") and gc.threshold() != _OFTEN:
+        _threshold = gc.threshold()
+        gc.threshold(_OFTEN)
+
+
+def loaded():
+    """Restore the threshold of the program, at the end of the outermost `loading`."""
+    global _depth
+    _depth -= 1
+    if not _depth and hasattr(gc, "threshold") and gc.threshold() == _OFTEN:
+        gc.threshold(_threshold)
+
+
+# MicroPython runs this file before it compiles any other of the package. `core` calls `loaded`.
+loading()
 
 
 def __getattr__(name):
     if name == "Client":
-        if hasattr(gc, "threshold"):
-            return _client()
         from .core.client import Client
 
         return Client

@@ -185,7 +185,7 @@ def request(client, topic, payload, timeout=10000, on_response=None, qos=0, prop
     """
     check_properties(properties, REQUEST)
     if not hasattr(client, "_pending_requests"):
-        with client._guard:
+        with client.session:
             if not hasattr(client, "_pending_requests"):
                 client._pending_requests = PendingRequests(client)
     requests = client._pending_requests

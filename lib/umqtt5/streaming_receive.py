@@ -23,7 +23,7 @@ def receive(client, topic_filter, begin, qos=1, max_size=65536):
     Subscription.
     """
     session = client.session
-    with client._guard:
+    with client.session:
         if not isinstance(session.framer, _StreamFramer):
             session.framer = _StreamFramer(session)
         session.maximum_packet_size = max(session.maximum_packet_size, max_size)

@@ -8,6 +8,7 @@ from .core.outbound import check_limits, exceeded_limit, plan_publish, write_pub
 from .core.outbox import ENDED, QUEUED, SENT
 from .core.states import CONNECTED
 from .core.topics import Topic
+from .core.wire import check_int
 
 _PIECE = const(256)  # bytes to read at a time
 _STREAMED = const(0x3FFFFFFF)  # body size of a message whose payload is not in the outbox
@@ -27,14 +28,14 @@ def send(client, topic, reader, size, qos=0, retain=False, properties=b""):
     """
     if not isinstance(topic, Topic):
         topic = client.topic(topic)
-    with client._guard:
+    check_int("qos", qos, 2)
+    check_int("size", size, 268435455)
+    with client.session:
         return _send(client, topic, reader, size, qos, retain, properties)
 
 
 def _send(client, topic, reader, size, qos, retain, properties):
     session = client.session
-    if not 0 <= qos <= 2 or size < 0:
-        raise ValueError("qos must be 0 to 2, size >= 0")
     if session.stream_source or (not qos and not client.is_connected):
         return 0
     first_byte = 0x30 | qos << 1 | (1 if retain else 0)

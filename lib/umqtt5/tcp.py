@@ -18,23 +18,26 @@ stream may also have:
 - `pollable`: the object that `poll` watches instead of the stream.
 - `sock`: the socket below the stream, which TLS may wrap.
 
+A transport may raise `dns.LookupPending` instead of returning a stream. When the name is looked up, the
+client calls the transport again. So a transport over `tcp.connect` must allow this, and must not catch it.
+
 docs/transports.md shows how to write a transport.
 """
 
 import socket
 from errno import EINPROGRESS
 
-from micropython import const
-
-_IPPROTO_TCP = const(6)
-_TCP_NODELAY = const(1)
-
 
 def connect(host, port):
     """Begin a TCP connection; returns the stream. Raises OSError.
 
-    The call blocks while the system's resolver looks up the host name.
+    Does not wait. If `host` is a name whose address is not known yet, raises `dns.LookupPending`: the client
+    looks up the name, then calls `connect` again.
     """
+    if not _is_ipv4(host):
+        from .dns import resolve
+
+        host = resolve(host)
     found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     for info in found:
         if info[0] == socket.AF_INET:  # prefer IPv4, because every broker has an IPv4 address
@@ -44,11 +47,7 @@ def connect(host, port):
     stream = socket.socket(info[0], info[1], info[2])
     try:
         stream.setblocking(False)
-        try:
-            # switch off Nagle's algorithm: it delays a packet until the previous one is acknowledged
-            stream.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
-        except OSError:
-            pass  # this port of MicroPython has no such option
+        _switch_off_nagle(stream)
         try:
             stream.connect(info[4])
         except OSError as error:
@@ -62,3 +61,24 @@ def connect(host, port):
     from .cpython.compat import Stream
 
     return Stream(stream)
+
+
+def _is_ipv4(host):
+    """Return True if `host` is an IPv4 address."""
+    parts = host.split(".")
+    for part in parts:
+        if not part.isdigit() or len(part) > 3 or int(part) > 255:
+            return False
+    return len(parts) == 4
+
+
+def _switch_off_nagle(sock):
+    """Switch off Nagle's algorithm, which delays a packet until the previous one is acknowledged."""
+    # The option is 64 on ports that use lwIP without an operating system, and 1 elsewhere. The unix port has
+    # the option, but no constant. On other ports without the constant, `setsockopt` would print a warning.
+    option = getattr(socket, "TCP_NODELAY", 1 if hasattr(socket, "AF_UNIX") else 0)
+    if option:
+        try:
+            sock.setsockopt(getattr(socket, "IPPROTO_TCP", 6), option, 1)
+        except OSError:
+            pass  # this port of MicroPython does not have the option

@@ -21,6 +21,7 @@ class BenchClient:
     adapter: str  # the adapter is vm/client_<adapter>.py
     import_code: str  # Python code that imports all modules that the client needs on a board
     packages: tuple[str, ...] = ()  # packages and files to use from the download (PyPI)
+    remark: str = ""  # remark on its version
 
 
 OURS = "umqtt5"
@@ -30,7 +31,13 @@ SIMPLE = "umqtt.simple"
 CLIENTS = (
     BenchClient(OURS, "umqtt5", "from umqtt5 import Client, tcp"),
     BenchClient(BASELINE, "baseline", "import socket"),
-    BenchClient(SIMPLE, "simple", "import umqtt.simple", ("umqtt",)),
+    BenchClient(
+        SIMPLE,
+        "simple",
+        "import umqtt.simple",
+        ("umqtt",),
+        "of 2017, the newest on PyPI; mip installs a newer one",
+    ),
     BenchClient("umqtt.simple2", "simple2", "import umqtt.simple2", ("umqtt",)),
     BenchClient(
         "chumicro-mqtt",

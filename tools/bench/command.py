@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tools.bench import aliases, chart, heap, journal, measure, scaling, table
 from tools.bench.clients import CLIENTS, OURS, BenchClient, prepare_client
-from tools.bench.peers import PeerUnavailable
+from tools.bench.peers import PeerUnavailable, version
 from tools.bench.targets import evaluate_targets
 from tools.paths import BUILD, ROOT
 
@@ -37,7 +37,7 @@ class _Bench:
         self.progress = progress
         self.task = progress.add_task("", total=len(chosen) * (self.rounds + 3) + 4)
         self.folders: dict[str, Path] = {}
-        self.results: dict[str, Any] = {"clients": {}, "skipped": {}}
+        self.results: dict[str, Any] = {"clients": {}, "skipped": {}, "versions": {}}
 
     def step(self, description: str) -> None:
         """Advance the progress bar."""
@@ -79,6 +79,10 @@ class _Bench:
             folder.mkdir()
             try:
                 prepare_client(client, folder)
+                if client.packages:
+                    self.results["versions"][client.name] = f"{client.name} {version(client.name)}"
+                    if client.remark:
+                        self.results["versions"][client.name] += f" ({client.remark})"
             except PeerUnavailable as error:
                 self.skip(client, error)
             else:

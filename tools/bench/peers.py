@@ -38,6 +38,19 @@ def fetch(name: str) -> Path:
     return target
 
 
+def version(name: str) -> str:
+    """Return the pinned version of a peer."""
+    lines = (REQUIREMENTS / f"{name}.txt").read_text().splitlines()
+    for package, _, rest in (line.partition("==") for line in lines):
+        if _letters(package).endswith(_letters(name)):
+            return rest.split()[0]
+    raise ValueError(f"{name}.txt has no line for {name}")
+
+
+def _letters(name: str) -> str:
+    return name.lower().translate(str.maketrans("", "", "-._"))
+
+
 def _download(requirement: str, target: Path) -> None:
     """Download one pinned requirement and put its files into `target`."""
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +74,7 @@ def _download(requirement: str, target: Path) -> None:
             return
         for path in unpacked.glob("pip-download-*/*"):
             if any(path.rglob("*.py")):
-                shutil.copytree(path, target, dirs_exist_ok=True)
+                shutil.copytree(path, target, dirs_exist_ok=True, ignore_dangling_symlinks=True)
                 return
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         raise PeerUnavailable((errors or ["pip downloaded no files"])[-1].removeprefix("ERROR: ")[:200])

@@ -99,15 +99,19 @@ def show(results: dict[str, Any], console: Console) -> None:
             style = {"met": "green", "not met": "red"}.get(row[-1])
             table.add_row(*row, style=style)
         console.print(table)
-    for line in _skipped(results):
+    for line in [_versions(results), *_skipped(results)]:
         console.print(line, highlight=False, markup=False)
 
 
 def markdown(results: dict[str, Any]) -> str:
     """Return all tables as Markdown."""
     parts = ["\n".join(_markdown_lines(head, rows)) for head, rows in _tables(results)]
-    parts += _skipped(results)
+    parts += [_versions(results), *_skipped(results)]
     return "\n\n".join(parts) + "\n"
+
+
+def _versions(results: dict[str, Any]) -> str:
+    return "Versions: " + (", ".join(results["versions"].values()) or "no other clients") + "."
 
 
 def _skipped(results: dict[str, Any]) -> list[str]:

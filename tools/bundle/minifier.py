@@ -37,14 +37,30 @@ from tools.paths import FIRMWARE
 _POOL = 62  # number of short names that is enough for most; the instructions per message depend on it by 10 %
 _ASYNCIO_PRIVATE = {"_dequeue", "_io_queue", "_task_queue"}  # used by umqtt5.aio.scheduler
 # public classes in the folders of the library
-PUBLIC_CLASSES = {"Client", "MQTTError", "Journal", "Ack", "Message", "MessageIterator"}
+PUBLIC_CLASSES = set("Client MQTTClient MQTTError MQTTException Journal Ack Message MessageIterator".split())
 # public members of classes that are otherwise internal: Packet, Subscription, Topic
 _PUBLIC_MEMBERS = set(
     "topic payload property equals copy_into qos retain dup packet_id reason "
     "topic_filter handler name int_property refuse identifier filters".split()
 )
-# arguments and variables with these names always hold an object of this class
-_RECEIVERS = {"session": "Session", "client": "Client"}
+# arguments, variables and attributes with these names always hold an object of this class; an attribute may
+# begin with an underscore
+_RECEIVERS = {
+    "session": "Session",
+    "client": "Client",
+    "packet": "Packet",
+    "outbox": "Outbox",
+    "framer": "Framer",
+    "subscription": "Subscription",
+    "subscriptions": "Subscriptions",
+    "s": "Subscription",
+    "entry": "Subscription",
+    "topic": "Topic",
+    "sync_client": "Client",
+    "websocket": "WebSocket",
+    "journal": "Journal",
+    "log": "RecordLog",
+}
 # attributes of sockets, streams, polls and UARTs that CPython does not have
 _ONLY_MICROPYTHON = {"ioctl", "ipoll", "irq", "modify", "poll", "readinto", "register", "unregister", "write"}
 _PLAIN_BASES = {"Exception", "OSError", "ValueError"}  # base classes without private names
@@ -303,6 +319,8 @@ class _Scopes(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         owner = node.value.id if isinstance(node.value, ast.Name) else ""
         scope = self._scope if owner == "self" and self._class_stack else None
+        if isinstance(node.value, ast.Attribute):
+            owner = node.value.attr.lstrip("_")
         if owner in _RECEIVERS:
             scope = self._classes[_RECEIVERS[owner]]
         if scope is not None:

@@ -127,7 +127,10 @@ class Node:
             self._watchdog = Watchdog(pins.watchdog, int(config["reset_after"] * 1000), now)
 
     def _release_constructors(self):
-        """Free the code of all constructors, which are not called again; this saves 4 KB of heap."""
+        """Free the code of all constructors and of methods that are not called again.
+
+        This saves 5 KB of heap.
+        """
         client, session = self._client, self._client.session
         parts = (self, client, session, session.outbox, self._wifi)
         parts += (self._telemetry, self._telemetry.backlog, self._commands, self._health, self._watchdog)
@@ -137,6 +140,8 @@ class Node:
                 type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
         for part in self._telemetry.sensors:
             type(part).__init__ = type(part.driver).__init__ = None
+        for name in ("will", "on", "request", "respond", "responder", "set_credentials", "cancel"):
+            setattr(type(client), name, None)
         Node._create_parts = Node._create_discovery = Node._create_services = None
 
     def step(self):
@@ -211,7 +216,8 @@ class Node:
                 if self._discovery:
                     self._discovery.publish_now()
         else:
-            why = "closed" if error is None else error
+            # the text of the error begins with the broker, too
+            why = "closed" if error is None else str(error).replace(self._broker + ": ", "")
             print("%s: no connection to %s: %s" % (self._name, self._broker, why))
             _release_reason_codes()
 
@@ -237,9 +243,15 @@ class Node:
 
 
 def _release_reason_codes():
-    """Unload the names of the reason codes, which take 2 KB of heap and are rarely needed."""
-    if sys.modules.pop("umqtt5.reason_codes", None):
-        del sys.modules["umqtt5"].reason_codes
+    """Unload the texts of errors, which take several KB of heap and are rarely needed."""
+    for name in (
+        "umqtt5.reason_codes",
+        "umqtt5.optional.error_texts",
+        "umqtt5.optional.protocol_error",
+    ):
+        package, module = name.rsplit(".", 1)
+        if sys.modules.pop(name, None) and hasattr(sys.modules[package], module):
+            delattr(sys.modules[package], module)
 
 
 def _create_client(config, pins, max_absence):

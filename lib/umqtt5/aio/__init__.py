@@ -1,5 +1,10 @@
 """Client for asyncio: one file on a board, `aio.mpy`."""
 
-from .client import Client
+from .. import loaded, loading
+
+loading()  # see `umqtt5`
+from .client import Client  # noqa: E402
+
+loaded()
 
 __all__ = ("Client",)

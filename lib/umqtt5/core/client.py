@@ -6,9 +6,9 @@ This module contains the methods that applications call. The loop that drives th
 
 from micropython import const
 
+from .callbacks import is_coroutine_function
 from .connection import (
     flush,
-    flush_now,
     init_connection,
     on_connected,
     on_link_lost,
@@ -20,9 +20,7 @@ from .encode import prefix_varint_length
 from .session import Session
 from .states import CONNECTED, LINK_DOWN, LINK_UP, TICKS_MASK
 from .topics import Topic, encode_filter
-from .wire import encode_text, prefix_u16_length
-
-_BYTES = (bytes, bytearray, memoryview)
+from .wire import BYTES, check_int, encode_text, prefix_u16_length, reject
 
 # Minimum room for received QoS 2 packet identifiers. mosquitto 2.0 ignores our Receive Maximum: by default it
 # has about 20 messages in flight, and it sends all stored messages at once when it resumes a session. If more
@@ -107,8 +105,7 @@ class Client:
 
     # functions of `connection` that work as methods
     poll_events = poll_events
-    _flush = flush
-    _flush_now = flush_now
+    _flush_now = flush
     _on_connected = on_connected
     _on_link_lost = on_link_lost
     _poll_once = poll_once
@@ -138,13 +135,19 @@ class Client:
         ssl=None,
         transport=None,
     ):
+        port = port or (8883 if ssl else 1883)
+        values = (port, timeout or -1, rx, tx, outbox, inflight, aliases, topic_alias_maximum, keep_alive)
+        host = _check_arguments(host, transport, values)
+        check_int("session_expiry", session_expiry, 0xFFFFFFFF)
         if transport is None:
             from ..tcp import connect as transport
         if ssl is not None and ssl is not False:  # so that an empty dict or str does not mean: no TLS
             from ..tls import wrap
 
             transport = wrap(transport, ssl)
-        session = Session(encode_text(client_id), rx, tx, outbox, inflight, aliases, keep_alive, timeout)
+        session = Session(
+            encode_text(client_id, "client_id"), rx, tx, outbox, inflight, aliases, keep_alive, timeout
+        )
         session.session_expiry = session_expiry
         session.clean_start = clean_start
         for _ in range(inflight, _MIN_RECEIVED_IDS):
@@ -158,10 +161,9 @@ class Client:
         session.callbacks = self
         self.session = session
         self.packet = session.packet
-        self._guard = _Guard(session)
         self.set_credentials(user, password)
         self.host = host
-        self.port = port or (8883 if ssl else 1883)
+        self.port = port
         self.timeout = timeout  # ms to open the stream, and to write the DISCONNECT
         self._transport = transport
         self._topics = {}  # handles of str topics
@@ -191,15 +193,6 @@ class Client:
 
     # ---- set up
 
-    @property
-    def clean_start(self):
-        """Whether the next connection begins a new session (3.1.2.4). CONNACK sets it to False."""
-        return self.session.clean_start
-
-    @clean_start.setter
-    def clean_start(self, value):
-        self.session.clean_start = value
-
     def set_credentials(self, user, password):
         """Set user name and password for the next connection.
 
@@ -208,9 +201,10 @@ class Client:
         client tries again later. Raises ValueError for text that MQTT does not allow.
         """
         session = self.session
-        user = user if user is None or callable(user) else encode_text(user)
-        # both at once, because a scheduled function may connect
-        session.user, session.password = user, password.encode() if isinstance(password, str) else password
+        user = user if user is None or callable(user) else encode_text(user, "user")
+        if password is not None and not callable(password):
+            password = _to_bytes(password, "password")
+        session.user, session.password = user, password  # both at once: a scheduled function may connect
 
     def topic(self, name):
         """Return a handle for a topic name. With a handle `publish` allocates nothing. Raises ValueError."""
@@ -223,13 +217,13 @@ class Client:
         `properties.pack`) are the properties of this message: content type, message expiry and others. The
         will takes effect with the next connection. Raises ValueError for invalid arguments.
         """
-        if not 0 <= qos <= 2:
-            raise ValueError("qos must be 0, 1 or 2")
+        check_int("qos", qos, 2)
+        check_int("delay", delay, 0xFFFFFFFF)
         wait = b""
         if delay:
             wait = bytes((0x18, delay >> 24, delay >> 16 & 0xFF, delay >> 8 & 0xFF, delay & 0xFF))
         if properties:
-            with self._guard:
+            with self.session:
                 from ..optional.property_rules import WILL, check_properties
             check_properties(properties + wait, WILL)
         self.session.will = (
@@ -255,7 +249,8 @@ class Client:
         """Subscribe: `handler(message)` is called for each message that matches, also after reconnects.
 
         The message is a `packet.Packet`, which is valid until the handler returns. At QoS 1 and 2 the client
-        acknowledges the message when the handler has returned. With `ack="manual"` the handler is called as
+        acknowledges the message when the handler has returned. If `handler` is None, messages are
+        acknowledged and ignored. With `ack="manual"` the handler is called as
         `handler(message, token)`, and `client.ack(token)` acknowledges the message: see `manual_ack`.
 
         `no_local` excludes messages that this client publishes. `retain_as_published` keeps the retain flag
@@ -267,21 +262,26 @@ class Client:
         see `properties.pack`) are user properties of SUBSCRIBE: see `subscribe_options`.
 
         Returns a `Subscription`, whose `reason` is None until the broker has answered. `subscribe` may be
-        called before `connect`. Raises ValueError for invalid arguments.
+        called before `connect`. Raises ValueError for invalid arguments, TypeError for a coroutine function.
         """
-        if identifier is not None or properties or not isinstance(topic_filter, (str, bytes)):
-            with self._guard:
+        if identifier is not None or properties or isinstance(topic_filter, (list, tuple)):
+            with self.session:
                 from ..optional.subscribe_options import make_subscription
             data = make_subscription(self.session.subscriptions, topic_filter, identifier, properties)
             topic_filter = data.topic_filter
         else:
             topic_filter = data = encode_filter(topic_filter)
-        if not (0 <= qos <= 2 and 0 <= retain_handling <= 2):
-            raise ValueError("qos and retain_handling must be 0, 1 or 2")
+        check_int("qos", qos, 2)
+        check_int("retain_handling", retain_handling, 2)
+        if handler is None and not ack:
+            handler = len  # it does nothing
+        if not callable(handler) or is_coroutine_function(handler):
+            reject("callable", "handler", handler)
         if no_local and b"$share/" in topic_filter:  # [MQTT-3.8.3-4]
             raise ValueError("shared subscriptions do not allow no_local")
-        if len(topic_filter) + len(properties) + 24 > len(self.session.tx):
-            raise ValueError("tx: %d bytes needed" % (len(topic_filter) + len(properties) + 24))
+        size = len(topic_filter) + len(properties) + 13
+        if size + 11 > len(self.session.tx):
+            reject("size", "tx", size, self.session.tx, 11)
         if ack:
             from ..optional.manual_ack import attach
 
@@ -290,7 +290,7 @@ class Client:
             qos |= 4
         if retain_as_published:
             qos |= 8
-        with self._guard:
+        with self.session:
             return self.session.subscriptions.add(data, handler, qos | retain_handling << 4)
 
     def on(self, topic_filter, qos=0, **options):
@@ -309,12 +309,12 @@ class Client:
         be a list, as in `subscribe`. `properties` are user properties of UNSUBSCRIBE.
         """
         if properties or not isinstance(topic_filter, (str, bytes)):
-            with self._guard:
+            with self.session:
                 from ..optional.subscribe_options import make_subscription
             data = make_subscription(self.session.subscriptions, topic_filter, None, properties)
         else:
             data = encode_filter(topic_filter)
-        with self._guard:
+        with self.session:
             return self.session.subscriptions.remove(data)
 
     # ---- messages
@@ -344,20 +344,25 @@ class Client:
             return False
         if not isinstance(topic, Topic):
             topic = self._find_topic(topic)
-        if not isinstance(payload, _BYTES):
+        if not isinstance(payload, BYTES):
             payload = _to_bytes(payload)
+        if qos:
+            check_int("qos", qos, 2)
         if properties is not self._checked_properties:
             self._check_properties(properties)
         if wait:
             payload = (topic, payload)  # with more arguments at once the frame would be on the heap
             retain = (qos, retain, properties, wait)
             return self._publish_and_wait(payload, retain)
-        retain = qos << 1 | (0x31 if retain else 0x30)  # these names are used again: see `tools stack-frames`
+        # these names are used again: see `tools stack-frames`
+        retain = (qos << 1 if qos else 0) | (0x31 if retain else 0x30)
         self.session.is_busy = True
         self.session.message_properties = properties
         self.session.first_byte = retain
         qos = self._publish(topic, payload)
-        if (self.session.state == CONNECTED and qos) or self._is_polling or not self._should_connect:
+        if qos is True or (qos and self.session.state == CONNECTED):
+            return qos
+        if self._is_polling or not self._should_connect:
             return qos
         self._poll_once()
         if qos or self.session.is_busy:
@@ -372,22 +377,22 @@ class Client:
         try:
             topic = self.session.publish(topic, payload)
             if topic:
-                self._flush()
-            self.session.is_busy = False  # not after the block, because a KeyboardInterrupt may be raised there
-        except:  # noqa: E722  `finally` or `except BaseException` would move the frame to the heap
+                self._flush_now()
+            self.session.is_busy = False  # not after the block, where a KeyboardInterrupt may be raised
+        except:  # noqa: E722  `finally` or a type would move the frame to the heap
             self.session.is_busy = False
             raise
         return topic
 
     def _check_properties(self, properties):
-        with self._guard:  # a scheduled function must not import a module that is being imported
+        with self.session:  # a scheduled function must not import a module that is being imported
             from ..optional.property_rules import MESSAGE, check_properties
         check_properties(properties, MESSAGE)
         if isinstance(properties, bytes):
             self._checked_properties = properties
 
     def _publish_and_wait(self, message, options):
-        with self._guard:
+        with self.session:
             from ..optional.blocking_publish import publish_and_wait
         return publish_and_wait(self, *message, *options)
 
@@ -398,8 +403,9 @@ class Client:
         such message. The broker may have a message that was sent before the connection was lost. `on_ack` is
         called for the removed message with the reason code 0x80, at the earliest after the next CONNACK.
         """
-        with self._guard:
-            return self.session.cancel(packet_id - 1)
+        with self.session:
+            from ..optional.give_up import cancel
+        return cancel(self.session, packet_id - 1)
 
     def _find_topic(self, name):
         """Return the handle for a str topic. The client keeps as many handles as there are aliases."""
@@ -414,19 +420,19 @@ class Client:
 
     def request(self, topic, payload, **options):
         """Publish a request and return the payload of its response: see `request.request`."""
-        with self._guard:
+        with self.session:
             from ..request import request
         return request(self, topic, payload, **options)
 
     def respond(self, message, payload, **options):
         """Respond to a request: see `respond.respond`."""
-        with self._guard:
+        with self.session:
             from ..respond import respond
         return respond(self, message, payload, **options)
 
     def responder(self, topic_filter, function, **options):
         """Respond to each request with the result of `function(message)`: see `respond.responder`."""
-        with self._guard:
+        with self.session:
             from ..respond import responder
         return responder(self, topic_filter, function, **options)
 
@@ -439,7 +445,7 @@ class Client:
         `poll` connects. Raises OSError, or MQTTError with the broker's reason code and string, if this first
         try fails. After a failed first try `poll` does not try again.
         """
-        with self._guard:  # not while the client works
+        with self.session:  # not while the client works
             if self.auth or self.session.auth:
                 from ..optional.enhanced_auth import attach
 
@@ -472,7 +478,7 @@ class Client:
         `reauthenticate` raises the error that `on_state` gets. With `wait=False`, and in a handler,
         `reauthenticate` returns at once, and `poll` continues the authentication.
         """
-        with self._guard:
+        with self.session:
             from ..optional.enhanced_auth import reauthenticate
         return reauthenticate(self, wait)
 
@@ -485,7 +491,7 @@ class Client:
         In a handler or a callback the connection ends when the handler has returned and its message is
         acknowledged. No more messages are handled then.
         """
-        with self._guard:
+        with self.session:
             packet = b""
             if reason or properties:
                 from ..optional.disconnect import encode_disconnect
@@ -502,8 +508,7 @@ class Client:
             if self._link != LINK_DOWN:
                 self._wait(min(idle, self.timeout))
         if self._link != LINK_DOWN:
-            with self._guard:
-                self._on_link_lost(None)
+            self._on_link_lost(None)
 
     def poll(self, timeout=0):
         """Receive, acknowledge, ping and reconnect for `timeout` ms; with 0, run one round.
@@ -528,19 +533,19 @@ class Client:
         return max(0, self._idle - ((self._ticks_ms() - self._idle_since) & TICKS_MASK))
 
 
-class _Guard:
-    """Context manager around a change of the session. Raises RuntimeError if it is being changed already."""
+def _check_arguments(host, transport, values):
+    """Check arguments of `Client`; returns the host. Raises TypeError, ValueError."""
+    is_odd = not callable(transport)
+    if transport is None:
+        is_odd = isinstance(host, str) and (":" in host or "/" in host or host.split() != [host])
+    for n in values:
+        if not isinstance(n, dict) and (not isinstance(n, int) or not 0 <= n < 65536):
+            is_odd = True
+    if is_odd:  # wrong, or just unusual
+        from ..optional.argument_errors import check_arguments
 
-    def __init__(self, session):
-        self._session = session
-
-    def __enter__(self):
-        if self._session.is_busy:
-            raise RuntimeError("the client is busy: call it from the main program or a handler, or try again")
-        self._session.is_busy = True
-
-    def __exit__(self, kind, error, traceback):
-        self._session.is_busy = False
+        host = check_arguments(host, transport, values)
+    return host
 
 
 def _load_features(session, topic_alias_maximum, properties, strict, when_full):
@@ -563,10 +568,10 @@ def _load_features(session, topic_alias_maximum, properties, strict, when_full):
         attach(session, when_full)
 
 
-def _to_bytes(payload):
-    """Return a payload as bytes; a str becomes UTF-8."""
+def _to_bytes(payload, name="payload"):
+    """Return a payload or password as bytes; a str becomes UTF-8. `name` is the argument, for the error."""
     if isinstance(payload, str):
         return payload.encode()
-    if isinstance(payload, _BYTES):
+    if isinstance(payload, BYTES):
         return bytes(payload)
-    raise TypeError("bytes or str expected")
+    reject("payload", name, payload)

@@ -9,6 +9,8 @@ from random import getrandbits
 
 from micropython import const
 
+from .callbacks import check_result
+from .errors import explain
 from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 
 if sys.implementation.name == "cpython":
@@ -17,9 +19,10 @@ else:
     from select import poll
     from time import sleep_ms, ticks_ms
 
+_ADD_ADDRESS = const(0)  # see `errors.explain`
+
 _POLLIN = const(1)  # as in `select`
 _POLLOUT = const(4)
-EPIPE = const(32)  # not in MicroPython's `errno`
 
 # The delay before a reconnect is random (jitter), from a third of a bound to the bound. The bound starts at
 # this value and doubles with each failure, up to `max_reconnect_delay`. After a restart of the broker, the
@@ -29,14 +32,6 @@ _FIRST_DELAY = const(1000)  # ms
 # Only a connection that lasts this long resets the bound. Otherwise the client would reconnect without a
 # pause to a broker that accepts connections and drops them.
 _STABLE = const(30000)  # ms
-# How much a connection's end counts against the oldest unanswered message: see `outbox.Outbox.blame_oldest`.
-# The broker may close the connection for many reasons, so 21 times in a row are needed. An error code in
-# DISCONNECT, or an answer that the client does not understand, ends the message after 3 times.
-_CLOSED = const(1)
-_REFUSED = const(7)
-# reason codes of DISCONNECT that do not concern a message: server busy, shutting down, keep alive timeout,
-# session taken over, receive maximum exceeded ...
-_NOT_A_MESSAGE = b"\x89\x8b\x8d\x8e\x93\x96\x97\x98\x9c\x9d\x9f\xa0"
 # After a permanent error, which retrying cannot fix, the delay is 10 to 18 minutes.
 _PERMANENT_ERROR_DELAY = const(600000)  # ms
 
@@ -55,14 +50,13 @@ class _EndLink:
     def __enter__(self):
         pass
 
-    def __exit__(self, kind, error, traceback):
-        if error is None:
+    def __exit__(self, kind, error, _):
+        if not kind:
             return False
-        is_network_error = isinstance(error, OSError)
-        keeps_link = self._client.session.was_interrupted or hasattr(error, "keeps_link")
-        if is_network_error or not keeps_link:
+        kind = isinstance(error, OSError)
+        if kind or not self._client.session.was_interrupted:
             self._client._on_link_lost(error)
-        return is_network_error
+        return kind
 
 
 def init_connection(client):
@@ -71,13 +65,13 @@ def init_connection(client):
     client._catch_errors = _EndLink(client)
     client._poller = poll()
     client._pollable = client._do_handshake = None  # object to poll, handshake method or None
+    client._lookup = None  # the `dns.Lookup` that takes the place of the stream until it has ended
     client._watched_events = client._handshake_events = 0
     client._link = LINK_DOWN
     client._link_since = 0  # ticks when the last try began, CONNACK arrived, or the connection ended
     client._was_connected = False  # whether CONNACK was received on this stream
     client._should_connect = False
     client._is_polling = False  # whether a round is running: handlers must not start another
-    client._received_before = -1  # number of messages received when the broker last exceeded Receive Maximum
     client._idle = client._idle_since = 0  # the next round is due `_idle` ms after the ticks `_idle_since`
     client._reconnect_delay = 0  # ms from `_link_since` to the next try
     client._failures = 0  # number of doublings of the delay's bound
@@ -131,42 +125,54 @@ def _run_poll_hooks(client):
 def _open(client, now):
     """Begin to open the stream when the reconnect delay is over, or continue to open it."""
     client._idle_since = now
-    waited = (now - client._link_since) & TICKS_MASK
+    left = client.timeout - ((now - client._link_since) & TICKS_MASK)
     if client._link == LINK_OPENING:
+        if client.stream is client._lookup:
+            client._idle = client._lookup.step(now)
+            if client._lookup.address:  # the transport will find it
+                client._poller.unregister(client._pollable)
+                client.stream = client._lookup = None
+                _call_transport(client, now)
+            return
         for _ in client._poller.ipoll(0):
-            client._handshake_events = 0
-            if client._do_handshake:
-                client._handshake_events = _call_transport(client, client._do_handshake)
+            client._handshake_events = client._do_handshake() if client._do_handshake else 0
             if not client._handshake_events:
                 client.session.open(now)
                 client._link = LINK_UP
                 _flush(client)
                 return
-        client._idle = client.timeout - waited
-        if client._idle <= 0:
+        client._idle = left
+        if left <= 0:
             raise OSError(ETIMEDOUT, "no connection")
         return
-    client._idle = max(0, client._reconnect_delay - waited) if client._should_connect else TICKS_MASK
+    left += client._reconnect_delay - client.timeout
+    client._idle = max(0, left) if client._should_connect else TICKS_MASK
     if not client._idle:
         client._link_since = now
-        client.stream = _call_transport(client, client._transport, client.host, client.port)
-        if hasattr(client.stream, "pollable"):
-            client._pollable = client.stream.pollable
-        else:
-            client._pollable = client.stream
-        client._do_handshake = client.stream.do_handshake if hasattr(client.stream, "do_handshake") else None
-        client._poller.register(client._pollable, _POLLOUT)
-        client._watched_events = client._handshake_events = _POLLOUT
-        client._link = LINK_OPENING
+        _call_transport(client, now)
 
 
-def _call_transport(client, function, *arguments):
-    """Call a function of the transport. A scheduled function may publish meanwhile, because it can last."""
-    client.session.is_busy = False
+def _call_transport(client, now):
+    """Begin to open the stream. If the transport needs a name to be looked up, begin the lookup instead."""
+    events = _POLLOUT
+    client.session.is_busy = False  # a scheduled function may publish, because the transport may take long
     try:
-        return function(*arguments)
+        stream = client._transport(client.host, client.port)
+    except OSError as error:
+        if not hasattr(error, "lookup"):
+            raise
+        stream = client._lookup = error.lookup
+        stream.timeout = max(1, client.timeout - ((now - client._link_since) & TICKS_MASK))
+        client._idle = stream.step(now)
+        events = _POLLIN
     finally:
         client.session.is_busy = True
+    client.stream = stream
+    client._pollable = stream.pollable if hasattr(stream, "pollable") else stream
+    client._do_handshake = stream.do_handshake if hasattr(stream, "do_handshake") else None
+    client._poller.register(client._pollable, events)
+    client._watched_events = client._handshake_events = events
+    client._link = LINK_OPENING
 
 
 def _exchange(client, session):
@@ -197,16 +203,8 @@ def _exchange(client, session):
             client._on_link_lost(session.error)
 
 
-def flush_now(client):
-    """Write output now, not at the next poll."""
-    was_busy = client.session.is_busy
-    client.session.is_busy = True
-    flush(client)
-    client.session.is_busy = was_busy
-
-
 def flush(client):
-    """Write output while `is_busy` is set; an error ends the connection."""
+    """Write output now, not at the next poll; an error ends the connection. `session.is_busy` must be set."""
     with client._catch_errors:
         _flush(client)
 
@@ -246,7 +244,7 @@ def wait_for_stream(client, timeout):
 
 
 def _watch(client, events):
-    with client._guard:  # a scheduled `disconnect` would unregister the stream
+    with client.session:  # a scheduled `disconnect` would unregister the stream
         if client._link != LINK_DOWN:
             client._poller.modify(client._pollable, events)
             client._watched_events = events
@@ -271,7 +269,7 @@ def on_link_lost(client, error):
     was_busy = session.is_busy
     client._is_polling = session.is_busy = True
     try:
-        _end_link(client, error)
+        _end_link(client, session, error)
     finally:
         client._is_polling = was_polling
         session.is_busy = was_busy
@@ -279,28 +277,24 @@ def on_link_lost(client, error):
             session.close_request = None  # a callback has called `disconnect`
 
 
-def _end_link(client, error):
+def _end_link(client, session, error):
     now = ticks_ms()
-    session = client.session
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error
     if uptime_ms > _STABLE:
         client._failures = 0
-    if old and old.code == 0x93 and not old.from_broker:
-        # The broker exceeded our Receive Maximum. If it made progress, the bound is reset as well: see
-        # `client._MIN_RECEIVED_IDS`.
-        if client._received_before != session.messages_received:
-            client._failures = 0
-        client._received_before = session.messages_received
-    elif uptime_ms and (old or (isinstance(error, OSError) and error.errno in (ECONNRESET, EPIPE))):
-        _blame_message(session, old and old.code, old and old.from_broker)
+    if uptime_ms and (session.error or session.outbox.count):
+        from ..optional.give_up import count_failure
+
+        count_failure(client, error)
     if client.stream is not None:
         client._poller.unregister(client._pollable)
         client.stream.close()
         client.stream = None
     session.connection_lost()
     client.error = old or error
+    explain(_ADD_ADDRESS, client, 3 if uptime_ms else client._link)
     client.has_permanent_error = not uptime_ms and getattr(client.error, "is_permanent", False)
     delay = min(client.max_reconnect_delay, _FIRST_DELAY << client._failures)
     delay = (delay + (getrandbits(15) * delay >> 14)) // 3
@@ -322,18 +316,7 @@ def _end_link(client, error):
         hook(client, uptime_ms)
 
 
-def _blame_message(session, code, from_broker):
-    """Give up a message if several connections have ended over it. `code` is the reason code, or None."""
-    if from_broker and code in _NOT_A_MESSAGE:
-        return
-    if not code or code < 0x80:
-        code = 0
-    slot = session.outbox.blame_oldest(_REFUSED if code else _CLOSED)
-    if slot >= 0:
-        session.outbox.give_up(slot, code or 0x80)
-
-
 def _notify_state(client, is_connected):
     if client.on_state:
         with client.session.catch_errors:
-            client.on_state(client, is_connected, client.error)
+            check_result(client.on_state(client, is_connected, client.error))

@@ -16,7 +16,7 @@ def prefix_varint_length(data, first=b""):
 
 def encode_connect(session):
     """Return the CONNECT of a session (3.1). The packet announces the real sizes of the session's buffers."""
-    flags = 2 if session.sent_clean_start else 0
+    flags = 2 if session.clean_start else 0
     will = session.will
     if will:
         flags |= will[0]

@@ -1,8 +1,39 @@
-"""MQTTError with its reason code, permanent or not; CatchErrors, a `with` block that allocates nothing."""
+"""MQTTError with its reason code, permanent or not; CatchErrors, a `with` block that allocates nothing.
 
-# reason codes of permanent refusals, which retrying cannot fix: malformed packet, wrong password, not
-# authorized, banned ...
-_PERMANENT = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x9d"
+The text of an error is in `optional.error_texts`, which is loaded when the error is printed.
+"""
+
+from micropython import const
+
+# reason codes of permanent refusals, which retrying cannot fix: docs/errors.md lists all codes of CONNACK
+_PERMANENT = b"\x81\x82\x84\x85\x86\x87\x8a\x8c\x90\x95\x99\x9a\x9b\x9d"
+
+
+_ERROR_TEXT = const(2)  # see `explain`
+
+
+def explain(function, subject, detail):
+    """Call a function by its number in `optional.link_error`; returns None if there is no memory."""
+    try:
+        from ..optional.link_error import call
+
+        return call(function, subject, detail)
+    except MemoryError:
+        pass
+
+
+def describe(error):
+    """Return the text of an error.
+
+    If there is no memory for the text, MicroPython prints `args`: it prints any object that is returned here,
+    and `args` allocates nothing.
+    """
+    return explain(_ERROR_TEXT, error, False) or error.args
+
+
+def describe_with_name(error):
+    """Return the text of an error for a traceback. MicroPython prints only this text, no class name."""
+    return explain(_ERROR_TEXT, error, True) or error.args
 
 
 class MQTTError(Exception):
@@ -17,6 +48,9 @@ class MQTTError(Exception):
     """
 
     from_broker = False  # whether the error is from the broker's CONNACK or DISCONNECT
+    is_refusal = False  # whether it is from the CONNACK
+    host = port = None  # address of the broker if the error has ended a connection
+    phase: int  # see `link_error.LinkError`
     server_reference = None  # the broker's Server Reference (str), or None: see `server_reference`
 
     def __init__(self, code, detail=""):
@@ -27,13 +61,10 @@ class MQTTError(Exception):
     @property
     def is_permanent(self):
         """True if the broker has refused the connection for a reason that a retry cannot change."""
-        return self.from_broker and self.code in _PERMANENT
+        return self.is_refusal and self.code in _PERMANENT
 
-    def __str__(self):
-        from ..reason_codes import reason_name
-
-        text = reason_name(self.code)
-        return text + ": " + self.detail if self.detail else text
+    __str__ = describe
+    __repr__ = describe_with_name
 
 
 class CatchErrors:
@@ -42,15 +73,21 @@ class CatchErrors:
     With `except ... as error` the frame of the function would be allocated on the heap, at each call.
     """
 
-    def __init__(self, kind, handler):
+    def __init__(self, kind, handler, session=None):
         self._kind = kind
         self._handler = handler
+        self._session = session  # for a block that calls the user's code: see `session.Session.is_busy`
 
     def __enter__(self):
-        pass
+        if self._session:
+            self._session.is_busy = False
 
     def __exit__(self, kind, error, _):
-        if isinstance(error, self._kind):
+        is_caught = isinstance(error, self._kind)
+        if is_caught:
             self._handler(error)
-            return True
-        return False
+        if self._session:
+            self._session.is_busy = True
+            if kind and not is_caught:
+                self._session.was_interrupted = True
+        return is_caught

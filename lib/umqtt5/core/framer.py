@@ -21,7 +21,7 @@ class Framer:
     def reset(self):
         """Drop all received bytes, at the beginning of a connection or while it is being closed."""
         self._at = self._have = 0
-        self.first_byte = self.at = self.end = 0  # first byte and bounds of the packet found last
+        self.first_byte = self.at = self.end = 0  # first byte and bounds of the packet examined last
         self.prepare_read()
 
     def commit(self, n):
@@ -38,24 +38,26 @@ class Framer:
         """Find and consume the next complete packet; set `first_byte`, `at` and `end`.
 
         What follows the fixed header of the packet is `rx[at:end]`. Returns 1 if there is a complete packet,
-        0 if there is none, and a reason code on an error: 0x81 if the length is malformed, 0x95 if the packet
-        is larger than `rx`.
+        0 if there is none, and a reason code on an error: 0x81 if the length is malformed, then `end` is 0,
+        0x95 if the packet is larger than `rx`. A packet with an error is not consumed.
         """
         rx = self.rx
         at = self._at + 2
         if self._have < at:
             return 0
+        self.first_byte = rx[self._at]
         size = rx[at - 1]
         if size > 0x7F:
             size = get_varint(rx, at - 1, self._have)
             if size < 0:
+                self.end = 0
                 return 0x81 if size == -2 else 0
             at += varint_size(size) - 1
-        if at + size > self._have:
-            return 0x95 if at - self._at + size > len(rx) else 0
-        self.first_byte = rx[self._at]
         self.at = at
-        self._at = self.end = at + size
+        self.end = at + size
+        if self.end > self._have:
+            return 0x95 if self.end - self._at > len(rx) else 0
+        self._at = self.end
         return 1
 
     def prepare_read(self):

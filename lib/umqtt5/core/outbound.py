@@ -5,7 +5,7 @@ returns its size, then `write_publish_header` writes the packet up to the user's
 """
 
 from .errors import MQTTError
-from .outbox import ENDED, PROBE_BLAME, QUEUED, RELEASED, RELEASING, SENT
+from .outbox import ENDED, MAX_HEADER, PROBE_BLAME, QUEUED, RELEASED, RELEASING, SENT
 from .states import (
     CONNECTED,
     MAXIMUM_PACKET_SIZE,
@@ -15,7 +15,7 @@ from .states import (
     TOPIC_ALIAS_MAXIMUM,
     TX_RESERVE,
 )
-from .wire import put_u16, put_varint, varint_size
+from .wire import put_u16, put_varint, reject, varint_size
 
 
 def init_outbound(session, aliases):
@@ -42,7 +42,7 @@ def publish_at_qos_0(session, topic, payload, first_byte):
     at = plan_publish(session, topic, len(session.message_properties), at)
     check_limits(session, first_byte, at)
     if at + TX_RESERVE > len(session.tx):
-        raise ValueError("tx: %d bytes needed" % (at + TX_RESERVE))
+        reject("size", "tx", at, session.tx, TX_RESERVE)
     if session._tx_end + at + TX_RESERVE > len(session.tx):
         return False
     at = write_publish_header(session, session.tx, session._tx_end, first_byte)
@@ -63,7 +63,8 @@ def publish_with_ack(session, topic, payload, first_byte):
     if size == -1 and session.overflow_policy:
         size = session.overflow_policy.add(topic, payload, first_byte)
     if size == -2:
-        raise ValueError("outbox smaller than the message")
+        size = MAX_HEADER + len(topic.name) + len(session.message_properties) + len(payload)
+        reject("size", "outbox", size, session.outbox.arena, 0)
     return size + 1
 
 

@@ -23,8 +23,6 @@ RELEASED = const(4)  # PUBREL is sent
 ENDED = const(5)  # the message ended without an acknowledgement; `on_ack` is due
 
 GIVEN_UP = const(0x80)  # bit of `first_bytes`
-# If connections end over the same message, it is given up when the sum of their weights reaches this number.
-_MAX_BLAME = const(21)
 # From this number on, only one message is sent at a time, to find out which one ends the connections.
 PROBE_BLAME = const(7)
 
@@ -42,8 +40,7 @@ class Outbox:
     and has to send PUBREL for it, `first_bytes` has the bit GIVEN_UP.
     """
 
-    suspect_slot = -1  # slot of the message over which the last connections have ended: see `blame_oldest`
-    suspect_count = 0
+    suspect_count = 0  # see `optional.give_up`
 
     def __init__(self, size, slots):
         self.arena = bytearray(size)
@@ -57,7 +54,7 @@ class Outbox:
         self.head = self.count = 0
         self._newest = slots - 1
         self.arena_end = 0  # offset in the arena after the newest record
-        self._passed = 0  # this many of the oldest messages are no longer QUEUED in this connection
+        self.passed = 0  # number of the oldest messages that are no longer QUEUED in this connection
 
     def _reserve(self, size):
         """Reserve `size` contiguous bytes before the new `arena_end`; returns False if there is no room."""
@@ -110,51 +107,15 @@ class Outbox:
 
     def oldest(self, state):
         """Return the slot of the oldest message in this state, -1 if there is none."""
-        for i in range(self._passed if state == QUEUED else 0, self.count):
+        for i in range(self.passed if state == QUEUED else 0, self.count):
             slot = self.slot_order[(self.head + i) % len(self.states)]
             if self.states[slot] == state:
                 if state == QUEUED:
-                    self._passed = i
+                    self.passed = i
                 return slot
         if state == QUEUED:
-            self._passed = self.count
+            self.passed = self.count
         return -1
-
-    def has_queued(self):
-        """Return True if a message may be in the state QUEUED."""
-        return self._passed < self.count
-
-    def blame_oldest(self, weight):
-        """Blame the oldest unanswered message for the end of a connection.
-
-        Returns its slot if the message has to be given up, -1 if not. Any answer to a message resets the count.
-        """
-        for i in range(self.count):
-            slot = self.slot_order[(self.head + i) % len(self.states)]
-            if self.states[slot] == SENT or self.states[slot] == RELEASED:
-                if slot != self.suspect_slot:
-                    self.suspect_slot = slot
-                    self.suspect_count = 0
-                self.suspect_count += weight
-                if self.suspect_count < _MAX_BLAME:
-                    return -1
-                self.suspect_count = 0
-                return slot
-        return -1
-
-    def give_up(self, slot, reason):
-        """End a message without an answer of the broker. `on_ack` is due with this reason code.
-
-        If the broker may have received a message of QoS 2, the client has to send PUBREL first. Otherwise the
-        broker could take the next message with the same packet identifier for a repetition [MQTT-4.3.3-4].
-        """
-        was_sent = self.states[slot] == SENT or self.first_bytes[slot] & 8
-        if self.first_bytes[slot] & 4 and was_sent and self.states[slot] < RELEASING:
-            self.states[slot] = RELEASING
-            self.first_bytes[slot] |= GIVEN_UP
-        else:
-            self.states[slot] = ENDED
-            self.first_bytes[slot] = reason
 
     def free(self, slot):
         """Free the slot of a message. Its bytes become free when all older messages are freed as well.
@@ -165,8 +126,8 @@ class Outbox:
         i = 0
         while order[(self.head + i) % len(order)] != slot:
             i += 1
-        if i < self._passed:
-            self._passed -= 1
+        if i < self.passed:
+            self.passed -= 1
         while i:  # the slots of older messages move one place towards the newest
             i -= 1
             order[(self.head + i + 1) % len(order)] = order[(self.head + i) % len(order)]
@@ -183,7 +144,7 @@ class Outbox:
         only PUBREL is sent again. Otherwise they are sent as new messages, except those for which PUBREC was
         received: the broker has those already, so they end.
         """
-        self._passed = 0
+        self.passed = 0
         for slot in range(len(self.states)):
             state = self.states[slot]
             if state == SENT and resumed:

@@ -138,7 +138,7 @@ class Packet:
         Raises ValueError for other codes.
         """
         if reason not in b"\x80\x83\x87\x90\x97\x99":
-            raise ValueError("reason must be 0x80, 0x83, 0x87, 0x90, 0x97 or 0x99")
+            raise ValueError("reason code not allowed in PUBACK")
         self.reason = reason
 
     def __repr__(self):
@@ -259,14 +259,11 @@ class Packet:
             self.property_bits |= mask
             if kind == 0x0B:
                 self.subscription_id = self.value
-        return self._check_response_topic() if self.property_bits & _RESPONSE_TOPIC else 0
+        if self.property_bits & _RESPONSE_TOPIC:
+            from ..optional.property_rules import check_response_topic
 
-    def _check_response_topic(self):
-        """Return 0 if the Response Topic is a topic name, otherwise the reason code of the error."""
-        at = self.find_property(0x08) + 3
-        end = at + get_u16(self._buf, at - 2)
-        good = at < end and self._buf.find(b"#", at, end) < 0 and self._buf.find(b"+", at, end) < 0
-        return 0 if good else 0x82  # [MQTT-3.3.2-14], [MQTT-4.7.3-1]
+            return check_response_topic(self)
+        return 0
 
     def _parse_publish_header(self, first, at, end):
         """Parse flags and topic name of a PUBLISH; returns 0, or the reason code of the error."""
@@ -363,6 +360,6 @@ class Packet:
                 at += 1
         if at != end:
             return 0x81
-        # In an answer each code is accepted, because some brokers use codes that are not in the standard's list
-        # for the packet. If the connection ended instead, the message would be sent again, without end.
+        # In an answer each code is accepted, because some brokers use codes that the standard does not list
+        # there. If the connection ended instead, the message would be sent again, without end.
         return 0 if _IS_ANSWER >> kind & 1 or self.reason in _REASONS.get(kind, b"\x00") else 0x82

@@ -47,12 +47,14 @@ Rules:
 import sys
 from array import array
 
+from micropython import const
+
 from .encode import encode_connect
-from .errors import MQTTError
+from .errors import CatchErrors, MQTTError, explain
 from .framer import Framer
 from .inbound import LIMIT_DEFAULTS, handle_packet, handle_publish, report_ended
 from .outbound import init_outbound, load_next_message, publish_at_qos_0, publish_with_ack, send_pubrels
-from .outbox import QUEUED, SENT, Outbox
+from .outbox import Outbox
 from .packet import Packet
 from .states import (
     CLOSED,
@@ -65,30 +67,14 @@ from .states import (
 )
 from .subscriptions import Subscriptions, send_subscriptions
 from .timers import check_waits, ping_if_idle
-from .wire import put_u16
+from .wire import put_u16, reject
+
+_END_SESSION = const(1)  # see `errors.explain`
 
 if sys.implementation.name == "cpython":
     from ..cpython.compat import print_exception
 else:
     from sys import print_exception
-
-
-class _UserCode:
-    """Context manager around each handler and callback of the user. Enter it only while `is_busy` is set."""
-
-    def __init__(self, session):
-        self._session = session
-
-    def __enter__(self):
-        self._session.is_busy = False
-
-    def __exit__(self, kind, error, traceback):
-        if isinstance(error, Exception):
-            self._session._report_error(error)
-        elif kind:  # KeyboardInterrupt or SystemExit
-            self._session.was_interrupted = True
-        self._session.is_busy = True
-        return isinstance(error, Exception)
 
 
 class Session:
@@ -113,7 +99,6 @@ class Session:
     on_ack = on_subscribed = on_unsubscribed = on_unhandled = on_error = None  # see `callbacks`
     # whether a KeyboardInterrupt has ended a handler, so its message is not acknowledged in this connection
     was_interrupted = False
-    sent_clean_start = True  # Clean Start of the last CONNECT; `clean_start` is that of the next one
     close_request = None  # arguments for `close`, if a handler or a callback has ended the connection
 
     _handle_publish = handle_publish  # a method, so that `journal` can replace it
@@ -126,7 +111,7 @@ class Session:
 
     def __init__(self, client_id, rx, tx, outbox, inflight, aliases, keep_alive, timeout):
         if not 0 < inflight < 32768 or not 0 <= keep_alive < 65536 or min(rx, tx) < 64:
-            raise ValueError("inflight must be 1 to 32767, keep_alive 0 to 65535, rx and tx at least 64")
+            reject("sizes", "", rx, tx, inflight, keep_alive)
         self.client_id = client_id
         self.keep_alive = keep_alive
         self.session_expiry = 0  # seconds
@@ -140,9 +125,9 @@ class Session:
         self.tx = bytearray(tx)
         self.outbox = Outbox(outbox, inflight)
         self.received_ids = array("H", [0] * inflight)  # QoS 2 packet identifiers received and not released
-        self.subscriptions = Subscriptions()
+        self.subscriptions = Subscriptions(self)
         # context manager around each handler and callback of the user
-        self.catch_errors = self.subscriptions.catch_errors = _UserCode(self)
+        self.catch_errors = CatchErrors(Exception, self._report_error, self)
         # Whether the session is being changed. A function that `micropython.schedule` calls can interrupt the
         # client at any point, and must not use the session then. While a handler runs, the session is
         # consistent, and this attribute is False.
@@ -196,7 +181,6 @@ class Session:
         if self.auth:
             self.auth.handle_open()
         if self.state == CONNECTING:
-            self.sent_clean_start = self.clean_start
             self._block = encode_connect(self)
             self._block_end = len(self._block)
             self._block_slot = -1
@@ -221,18 +205,14 @@ class Session:
             self.generation += 1
             self.state = CLOSING
 
-    def cancel(self, slot):
-        """Remove a message from the outbox: see `Client.cancel`."""
-        outbox = self.outbox
-        if (
-            not 0 <= slot < len(outbox.states)
-            or not (outbox.states[slot] == QUEUED or outbox.states[slot] == SENT)
-            or (outbox.states[slot] == SENT and self.state == CONNECTED)
-        ):
-            return False
-        outbox.give_up(slot, 0x80)
-        self._has_pubrels = self._has_unreported = True
-        return True
+    def __enter__(self):
+        """Begin to change the session (`with session:`). Raises RuntimeError if it is being changed."""
+        if self.is_busy:
+            raise RuntimeError("the client is busy: try again")
+        self.is_busy = True
+
+    def __exit__(self, kind, error, _):
+        self.is_busy = False
 
     def _report_error(self, error):
         """Report an exception that a handler or a callback of the user has raised."""
@@ -261,13 +241,18 @@ class Session:
             if self._tx_end + TX_RESERVE > len(self.tx):
                 return
             reason = self.framer.next_packet()
-            if not reason:
-                break
             if reason == 1:
                 reason = handle_packet(self, self.packet, self.framer.first_byte)
+            elif not reason:
+                if self.state == CONNECTED or self.framer.rx[0] in b"\x20\xf0":  # CONNACK, AUTH
+                    break
+                reason = 0x82  # the other end does not speak MQTT, so do not wait for a complete packet
             if reason > 0:
-                self.error = MQTTError(reason, "packet type %d" % (self.framer.first_byte >> 4))
-                self.close(reason)
+                self.error = MQTTError(reason)
+                explain(_END_SESSION, self, reason)  # it replaces `error`
+                if not self.error:
+                    break  # more bytes of this packet are needed
+                self.close(self.error.code)
         self.rx_paused = False
         self.framer.prepare_read()
 
@@ -289,7 +274,7 @@ class Session:
                 self.write_buffer = self.tx
                 self.write_start = self._tx_at
                 return self._tx_end - self._tx_at
-            if self.state != CONNECTED or self._send_quota < 1 or not self.outbox.has_queued():
+            if self.state != CONNECTED or self._send_quota < 1 or self.outbox.passed >= self.outbox.count:
                 return 0
             if not load_next_message(self):
                 return 0
@@ -370,7 +355,13 @@ class Session:
         self._timeout = TICKS_MASK
         if self.state == CONNECTED and self._has_unreported:
             report_ended(self)
-        if self._is_waiting or self.pending_acks or self.pending_subacks or self.has_output():
+        if (
+            self._is_waiting
+            or self.pending_acks
+            or self.pending_subacks
+            or self.ping_pending
+            or self.has_output()
+        ):
             check_waits(self)
         if self.state == CONNECTED and self._ping_interval and not self.has_output():
             ping_if_idle(self, now)

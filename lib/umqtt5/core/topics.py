@@ -1,6 +1,6 @@
 """Topic names and topic filters: check and encode them (section 4.7). `subscriptions` matches them."""
 
-from .wire import encode_text
+from .wire import encode_text, reject
 
 
 class Topic:
@@ -12,10 +12,10 @@ class Topic:
     """
 
     def __init__(self, name):
-        """Encode `name` (str, or UTF-8 bytes). Raises ValueError if it is not a topic name."""
-        self.name = encode_text(name)
-        if not self.name or b"+" in self.name or b"#" in self.name:
-            raise ValueError("not a topic name: %r" % name)  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]
+        """Encode `name` (str, or UTF-8 bytes). Raises ValueError, TypeError."""
+        self.name = encode_text(name, "topic")
+        if not self.name or b"+" in self.name or b"#" in self.name:  # [MQTT-3.3.2-2], [MQTT-4.7.3-1]
+            reject("topic", "topic", name)
         self.alias = 0
         self.generation = 0
         self.publish_count = 0  # number of messages published to this topic
@@ -25,7 +25,7 @@ class Topic:
 
 def encode_filter(text):
     """Return a topic filter as bytes. Raises ValueError if it is not a topic filter (4.7.1, 4.8.2)."""
-    data = encode_text(text)
+    data = encode_text(text, "topic_filter")
     levels = data.split(b"/")
     if levels[0] == b"$share":
         # a share name and a filter [MQTT-4.8.2-1], [MQTT-4.8.2-2]
@@ -37,5 +37,5 @@ def encode_filter(text):
         if len(level) > 1 and (b"+" in level or b"#" in level):
             good = False
     if not good or b"#" in levels[:-1]:
-        raise ValueError("not a topic filter: %r" % text)
+        reject("filter", "topic_filter", text)
     return data

@@ -4,6 +4,8 @@ The `put_*` functions write at offset `at` and return the offset after the value
 there is room. Only `prefix_u16_length` and `encode_text` allocate.
 """
 
+BYTES = (bytes, bytearray, memoryview)
+
 
 def put_u16(buf, at, value):
     """Write a Two Byte Integer, most significant byte first (1.5.2)."""
@@ -52,7 +54,12 @@ def get_varint(buf, at, end):
 
 
 def prefix_u16_length(data):
-    """Return Binary Data or an encoded string with its length in front, as new bytes (1.5.4, 1.5.6)."""
+    """Return Binary Data or an encoded string with its length in front, as new bytes (1.5.4, 1.5.6).
+
+    Raises ValueError above 65535 bytes.
+    """
+    if len(data) > 65535:
+        reject("length", "text", data)
     return bytes((len(data) >> 8, len(data) & 0xFF)) + data
 
 
@@ -80,9 +87,26 @@ def is_valid_utf8(buf, at, end):
     return True
 
 
-def encode_text(text):
-    """Check a str or UTF-8 bytes and return it as bytes. Raises ValueError if MQTT does not allow it."""
-    data = text.encode() if isinstance(text, str) else bytes(text)
-    if len(data) > 65535 or not is_valid_utf8(data, 0, len(data)):
-        raise ValueError("text must be UTF-8 without U+0000, at most 65535 bytes")
-    return data
+def encode_text(text, name="text"):
+    """Check a str or UTF-8 bytes and return it as bytes; `name` is the argument, for the error.
+
+    Raises TypeError, or ValueError if MQTT does not allow the text.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    if not isinstance(data, BYTES) or len(data) > 65535 or not is_valid_utf8(data, 0, len(data)):
+        reject("text", name, text)
+    return bytes(data)
+
+
+def check_int(name, value, high):
+    """Raise TypeError or ValueError unless the argument `name` is an int from 0 to `high`."""
+    # on MicroPython a bool is not an int
+    if not isinstance(value, (int, bool)) or not 0 <= value <= high:
+        reject("int", name, value, high)
+
+
+def reject(*args):
+    """Raise the error for a wrong argument: see `optional.argument_errors.make_error`."""
+    from ..optional.argument_errors import make_error
+
+    raise make_error(*args)

@@ -17,6 +17,11 @@ Client and broker must agree on the meaning of each packet identifier. Therefore
 (at QoS 2), PUBREL, PUBREC or PUBCOMP is synced before the packet of the same name is sent. A CONNECT record
 is synced before any packet is sent in a new session after CONNACK. A PUBACK record may be lost. In that case
 the message is sent again, with DUP and the same packet identifier.
+
+A failure of the flash never ends the connection. Until the flash works again, `publish` accepts no message,
+and packets that wait for a record are held back. If the flash has failed for some seconds, they are sent
+without their records, because the peer would time out. Then a message of QoS 2 may be repeated after a power
+failure.
 """
 
 from array import array
@@ -40,6 +45,10 @@ _PUBREC = const(0x50)
 _PUBREL = const(0x62)
 _PUBCOMP = const(0x70)
 
+# ms without a working flash until packets are sent without their records, unless a timeout is shorter
+_MAX_FAILURE = const(4000)
+_RETRY = const(1000)  # ms between two tries to write to a flash that has failed
+
 
 class Journal:
     """Storage of the outbox of `client` in two files, `path`.0 and `path`.1, of at most `size` bytes each.
@@ -49,9 +58,10 @@ class Journal:
     synced, and in `poll` after the oldest of them has waited `sync_ms` milliseconds. With `sync_every` 1 the
     message is safe when `publish` returns.
 
-    `restored_count` is the number of messages that were restored from the files. `error` is the last OSError
-    of the flash: if a message can't be written, it is not accepted, and `publish` returns 0. `record_log` is
-    the `RecordLog`.
+    `restored_count` is the number of messages that were restored from the files. `error` is the last error of
+    the flash, an OSError, or MemoryError if there was no heap to open a file: if a message can't be written,
+    it is not accepted, and `publish` returns 0. If the files were damaged, `error` is a ValueError until the
+    flash fails. `record_log` is the `RecordLog`.
 
     Raises ValueError if `size` is too small for the outbox, the client is connected, or it has published.
     Raises RuntimeError if a scheduled function interrupts the client.
@@ -64,7 +74,7 @@ class Journal:
         self._session = session = client.session
         if client._should_connect or session.state or session.outbox.count:
             raise ValueError("make the journal before the client connects or publishes")
-        with client._guard:
+        with session:
             self._open(path, size, sync_every, sync_ms, deferred_acks)
         client._poll_hooks.append(self._poll)
 
@@ -75,18 +85,22 @@ class Journal:
         self._sync_every = sync_every
         self._sync_ms = sync_ms
         self.error = None
-        self._catch_errors = CatchErrors(OSError, self._set_error)
+        self._catch_errors = CatchErrors((OSError, MemoryError), self._set_error)
         self._is_stored = True  # whether the last record was written
+        self._failed_since = -1  # ticks when the flash failed first since the last sync, -1 if it works
+        self._is_failing = False  # whether packets are sent without their records
         self._unsynced = 0  # number of records that must be synced before packets are sent
         self._unsynced_since = 0  # ticks when the first of these records was written
         self._body = bytearray(BODY_HEADER)
         self._received_ids = array("H", [0] * len(session.received_ids))  # packet identifiers in the log
         self._has_session = False  # whether the log has a session of this client identifier
-        self._is_session_lost = False  # whether the broker has begun a new session that is not in the log yet
+        if self._needed_size(session.outbox) > size:
+            raise ValueError("size: %d bytes needed" % self._needed_size(session.outbox))
         self.record_log = RecordLog(path, size, _MAGIC, self._dump)
         self.outbox, self._old_ids = recover(self)  # `_old_ids`: identifiers from before the restart
         self.restored_count = self.outbox.count
-        self._check_size(size)
+        # a log of an earlier program with a larger outbox may need more
+        self.record_log.size = max(size, self._needed_size(self.outbox))
         # ring of acknowledgements that wait for a sync
         capacity = len(self._received_ids) + len(self.outbox.states)
         self._ack_ids = array("H", [0] * capacity)
@@ -97,13 +111,11 @@ class Journal:
             self.record_log.open_for_append()
         self._hook(session, deferred_acks)
 
-    def _check_size(self, size):
-        outbox, overhead = self.outbox, RECORD_OVERHEAD
-        records = len(self._received_ids) + len(outbox.states)
-        content = len(outbox.arena) + records * (overhead + 1) + len(self._session.client_id) + 4 * overhead
-        needed = 2 * (content + len(_MAGIC))
-        if needed > size:
-            raise ValueError("size: %d bytes needed" % needed)
+    def _needed_size(self, outbox):
+        """Return the size of a file in which the content of the outbox fits twice."""
+        records = max(len(self._received_ids), len(self._session.received_ids)) + len(outbox.states)
+        content = len(outbox.arena) + records * (RECORD_OVERHEAD + 1) + len(self._session.client_id)
+        return 2 * (content + 4 * RECORD_OVERHEAD + len(_MAGIC))
 
     def _hook(self, session, deferred_acks):
         """Replace the outbox and some methods of the session by those of the journal."""
@@ -136,12 +148,14 @@ class Journal:
 
     def sync(self):
         """Write everything that was accepted to flash. Raises OSError."""
-        with self._client._guard:
+        with self._session:
             self._sync()
 
     def _sync(self):
         self.record_log.sync()
         self._unsynced = 0
+        self._failed_since = -1
+        self._is_failing = False
         record_flags = self.outbox.record_flags
         for slot in range(len(record_flags)):
             record_flags[slot] &= ~UNSYNCED
@@ -149,7 +163,7 @@ class Journal:
 
     def close(self):
         """Sync and close the files. The client can't be used after it. Raises OSError."""
-        with self._client._guard:
+        with self._session:
             self._sync()
             self.record_log.close()
 
@@ -167,7 +181,7 @@ class Journal:
             self._ack(first_byte, packet_id, reason)
             return
         if self._ack_count == len(self._ack_ids):
-            self._sync()
+            self._try_sync()
             if self._ack_count == len(self._ack_ids):
                 self._send_next_ack()  # `tx` has room for one acknowledgement: see `Session.parse`
         i = (self._first_ack + self._ack_count) % len(self._ack_ids)
@@ -248,20 +262,21 @@ class Journal:
     def handle_connected(self, resumed):
         """Handle the beginning of a connection; `resumed` is Session Present."""
         self._ack_count = 0
-        if not resumed or self._is_session_lost:
+        if not resumed:
             self.outbox.start_session()
             self._start_session()
 
     def _start_session(self):
-        """Store that the broker has begun a new session. Raises OSError."""
-        self._is_session_lost = self._has_session = True
+        """Store that the broker has begun a new session. If the flash fails, `_poll` tries it again."""
+        self._has_session = True
         for i in range(len(self._received_ids)):
             self._received_ids[i] = 0
         for i in range(len(self._old_ids)):
             self._old_ids[i] = 0
-        self._write_session()
-        self._sync()
-        self._is_session_lost = False
+        self._count_unsynced()
+        with self._catch_errors:
+            self._write_session()
+            self._sync()
 
     # ---- writing records
 
@@ -271,8 +286,9 @@ class Journal:
         self._body[2] = outbox.property_sizes[slot] >> 16
         put_u16(self._body, 0, n)
         put_u16(self._body, 3, outbox.property_sizes[slot] & 0xFFFF)
+        # without DUP and GIVEN_UP
         self.record_log.begin_record(
-            outbox.first_bytes[slot] & ~8, slot, BODY_HEADER + n + outbox.body_sizes[slot]
+            outbox.first_bytes[slot] & 0x37, slot, BODY_HEADER + n + outbox.body_sizes[slot]
         )
         self.record_log.write(self._body, 0, BODY_HEADER)
         self.record_log.write(outbox.topics[slot].name, 0, n)
@@ -335,22 +351,38 @@ class Journal:
         """Poll hook of the client: sync after `sync_ms`; returns the ms until it has to run again."""
         left = TICKS_MASK
         if self._unsynced:
-            left = self._sync_ms - ((now - self._unsynced_since) & TICKS_MASK)
+            left = self._sync_ms if self._failed_since < 0 else min(self._sync_ms, _RETRY)
+            left -= (now - self._unsynced_since) & TICKS_MASK
             if left <= 0:
-                with self._catch_errors:
-                    self._sync()
-                self._unsynced_since = now
-                left = self._sync_ms if self._unsynced else 0
-                self._client._flush_now()
+                left = self._retry_sync(now)
         elif self._ack_count:
             self._flush_acks()
             self._client._flush_now()
         return left
 
+    def _try_sync(self):
+        with self._catch_errors:
+            self._sync()
+
+    def _retry_sync(self, now):
+        """Sync, and send the packets that have waited for it; returns the ms until the next try."""
+        self._unsynced_since = now
+        self._try_sync()
+        if not self._unsynced:
+            self._client._flush_now()
+            return 0
+        if (now - self._failed_since) & TICKS_MASK >= min(_MAX_FAILURE, min(self._session.timeouts) // 2):
+            self._is_failing = True
+            self._flush_acks()
+            self._client._flush_now()
+        return min(self._sync_ms, _RETRY)
+
     def _flush_acks(self):
         """Put the waiting acknowledgements into `tx`, as far as there is room."""
         session = self._session
-        while self._ack_count and not self._unsynced and session._tx_end + TX_RESERVE <= len(session.tx):
+        while self._ack_count and session._tx_end + TX_RESERVE <= len(session.tx):
+            if self._unsynced and not self._is_failing:
+                return
             self._send_next_ack()
 
     def _send_next_ack(self):
@@ -361,3 +393,5 @@ class Journal:
 
     def _set_error(self, error):
         self.error = error
+        if self._failed_since < 0:
+            self._failed_since = self._client._ticks_ms()

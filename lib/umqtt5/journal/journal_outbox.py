@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from ..core.outbox import GIVEN_UP, RELEASED, RELEASING, SENT, Outbox
+from ..core.outbox import GIVEN_UP, MAX_HEADER, RELEASED, RELEASING, SENT, Outbox
 
 # bits of `record_flags`: records of a message in the log
 MESSAGE = const(1)  # PUBLISH
@@ -29,7 +29,7 @@ class JournalOutbox(Outbox):
         self.body_sizes = outbox.body_sizes
         self.property_sizes = outbox.property_sizes
         self.slot_order = outbox.slot_order
-        self.head = self.count = self.arena_end = self._passed = 0
+        self.head = self.count = self.arena_end = self.passed = 0
         self._newest = len(self.states) - 1
         self.record_flags = bytearray(len(self.states))
 
@@ -40,25 +40,29 @@ class JournalOutbox(Outbox):
 
     def _store(self, slot):
         if slot >= 0 and not self._journal.store_message(slot):
-            self.record_flags[slot] = 0
-            Outbox.free(self, slot)
-            return -1
+            return self._take_back(slot)
         return slot
+
+    def _take_back(self, slot):
+        """Remove the newest message, because it could not be stored; its bytes are free again."""
+        self.record_flags[slot] = 0
+        self.arena_end = self.body_offsets[slot] - MAX_HEADER - len(self.topics[slot].name)
+        Outbox.free(self, slot)
+        return -1
 
     def add_streamed(self, topic, payload, first_byte, properties):
         """Add a message whose payload is streamed. It does not survive a restart; see `streaming_send`."""
         slot = self._add(topic, payload, first_byte, properties)
         if slot >= 0 and first_byte & 4 and not self._journal.store_streamed(slot):
-            self.record_flags[slot] = 0
-            Outbox.free(self, slot)
-            return -1
+            return self._take_back(slot)
         return slot
 
     def oldest(self, state):
         """Return the slot of the oldest message in this state that may be sent, -1 if there is none."""
         state = Outbox.oldest(self, state)
         if state >= 0 and self.record_flags[state] & UNSYNCED and self.first_bytes[state] & 4:
-            return -1  # this message waits for a sync, and later messages must not overtake it
+            # this message waits for a sync, and later messages must not overtake it
+            return state if self._journal._is_failing else -1
         return state
 
     def free(self, slot):
@@ -79,7 +83,7 @@ class JournalOutbox(Outbox):
                 continue
             if self.states[slot] == RELEASED or self.states[slot] == RELEASING:
                 self.states[slot] = SENT
-                self.record_flags[slot] = MESSAGE
+                self.record_flags[slot] = MESSAGE | UNSYNCED  # the log still has its PUBREL
 
     def rewind(self, resumed):
         """Handle the beginning of a connection; see `Outbox.rewind`."""

@@ -26,7 +26,7 @@ from os import remove
 
 from micropython import const
 
-from ..core.wire import get_u16, put_u16
+from ..core.wire import put_u16
 
 if sys.implementation.name == "cpython":
     from ..cpython.compat import open_file as open
@@ -61,6 +61,7 @@ class RecordLog:
         self._dump = dump
         self._at = 0  # index of the file in use
         self._generation = 0  # generation of the file in use: number of rotations, modulo 2**16
+        self._complete_generation = 0  # generation of the last complete file
         self._file = None
         self._is_complete = False  # the file is open for appending and ends with a complete record
         self._is_rotating = False
@@ -109,11 +110,14 @@ class RecordLog:
         """Continue in the other file, which begins with the records of `dump()`. Raises OSError."""
         self._close_file()
         self._generation = (self._generation + 1) & 0xFFFF
+        if (self._generation - self._complete_generation) & 0xFFFF > 0x7FFF:
+            # the flash has failed so often that the new file would seem to be older than the complete one
+            self._generation = (self._complete_generation + 1) & 0xFFFF
         self._is_rotating = True
         done = False
         try:
             self.end = 0
-            self._file = open(self._paths[1 - self._at], "wb")
+            self._open_to_write(1 - self._at, "wb")
             self.begin_record(_HEADER, self._generation, len(self._magic))
             self.write(self._magic, 0, len(self._magic))
             self.end_record()
@@ -126,6 +130,7 @@ class RecordLog:
             self._is_rotating = False
             self._is_complete = done
         self._at = 1 - self._at
+        self._complete_generation = self._generation
         self._remove_file(1 - self._at)
         self.rotations = (self.rotations + 1) & _MASK
 
@@ -175,38 +180,11 @@ class RecordLog:
         """Iterate over the complete records: (kind, number, offset of the body, size of the body).
 
         Call this method first, and exhaust the iterator before you call `open_for_append`. Read bodies with
-        `read`.
+        `read`. The code is in `optional.record_reader`, which may be unloaded afterwards.
         """
-        sizes = [self._open(0), self._open(1)]
-        found = []  # (complete, generation) of each file, None if it has no header
-        for which in (0, 1):
-            self._open(which)
-            if self._has_header(sizes[which]):
-                complete = False
-                for record in self._scan(sizes[which]):
-                    complete = complete or record[0] == _COMPLETE
-                found.append((complete, self._generation))
-            else:
-                found.append(None)
-        self._at = self._choose(found)
-        other = 1 - self._at
-        empty = 2 * RECORD_OVERHEAD + len(self._magic)  # size of a file in which `dump` wrote no records
-        self.torn_bytes = self.damaged_bytes = 0
-        if found[self._at]:
-            self._open(self._at)
-            self._generation = found[self._at][1]
-            for record in self._scan(sizes[self._at]):
-                if 0 < record[0] < _COMPLETE:
-                    yield record
-            if not found[self._at][0] and sizes[self._at] > empty:
-                self.damaged_bytes += sizes[other]
-            # append only to a valid file, and only if it is the only file; otherwise begin a new one
-            bad = sizes[other] or self.torn_bytes or self.damaged_bytes
-            self._is_complete = found[self._at][0] and not bad
-        elif max(sizes) > empty:
-            self.damaged_bytes = sum(sizes)
-        else:
-            self.torn_bytes = sum(sizes)
+        from ..optional.record_reader import read_records
+
+        return read_records(self)
 
     def read(self, at, buf, n):
         """Read `n` bytes at this offset into `buf`; returns the number of bytes read. Raises OSError."""
@@ -223,77 +201,26 @@ class RecordLog:
         if not is_complete:
             self.rotate()
             return
-        self._file = open(self._paths[self._at], "ab")
+        self._open_to_write(self._at, "ab")
         self._is_complete = True
+
+    def _open_to_write(self, which, mode):
+        path = self._paths[which]
+        try:
+            self._file = open(path, mode)
+        except OSError as error:  # MicroPython does not name the file
+            raise OSError(error.errno, "cannot write " + path)
+
+    def rewrite(self):
+        """Let `open_for_append` begin a new file, because the owner does not keep all records."""
+        self._is_complete = False
 
     def _open(self, which):
         """Open one of the files for reading; return its size, 0 if it does not exist."""
         self._close_file()
         try:
             self._file = open(self._paths[which], "rb")
-            return self._file.seek(0, 2)
+            size = self._file.seek(0, 2)
+            return size if size <= _MASK else 0  # the unix port opens folders, which have a huge size
         except OSError:
             return 0
-
-    @staticmethod
-    def _choose(found):
-        """Return the index of the file that has all records; `found` has (complete, generation) of each."""
-        if not (found[0] and found[1]):
-            return 1 if found[1] else 0
-        newer = 1 if (found[1][1] - found[0][1]) & 0xFFFF < 0x8000 else 0
-        return newer if found[newer][0] else 1 - newer
-
-    def _has_header(self, size):
-        """Return True if the file begins with a header of this type of log."""
-        n = len(self._magic)
-        magic = bytearray(n)
-        try:
-            if size < n + RECORD_OVERHEAD:
-                return False
-            self.read(0, self._head, _HEAD)
-            self._generation = get_u16(self._head, 1)
-            if self._head[0] != _HEADER or self._body_size(0, size) != n:
-                return False
-            self.read(_HEAD, magic, n)
-        except OSError:
-            pass
-        return magic == self._magic
-
-    def _body_size(self, at, end):
-        """Return the body size of the record at this offset, -1 if there is none; its head is in `_head`."""
-        try:
-            return self._read_record(at, end)
-        except OSError:
-            return -1
-
-    def _read_record(self, at, end):
-        head = self._head
-        self.read(at, head, _HEAD)
-        size = head[3] << 16 | get_u16(head, 4)
-        if at + size + RECORD_OVERHEAD > end:
-            return -1
-        self._begin_checksum(at)
-        self._add_to_checksum(head, 0, _HEAD)
-        piece = bytearray(64)
-        left = size
-        while left:
-            n = min(left, 64)
-            self._file.readinto(piece, n)
-            self._add_to_checksum(piece, 0, n)
-            left -= n
-        self._file.readinto(piece, 4)
-        return size if get_u16(piece, 0) == self._sum_a and get_u16(piece, 2) == self._sum_b else -1
-
-    def _scan(self, size):
-        self.torn_bytes = self.damaged_bytes = self.end = at = 0
-        while at + RECORD_OVERHEAD <= size:
-            n = self._body_size(at, size)
-            if n < 0:
-                at += 1
-                continue
-            self.damaged_bytes += at - self.end
-            record = (self._head[0], get_u16(self._head, 1), at + _HEAD, n)
-            at += n + RECORD_OVERHEAD
-            self.end = at
-            yield record
-        self.torn_bytes = size - self.end

@@ -5,7 +5,7 @@ client = Client("broker.example", user="device-7", password=fetch_token)
 
 from errno import EINVAL
 
-from ..core.wire import encode_text
+from ..core.wire import encode_text, reject
 
 
 def call_credentials(session):
@@ -16,7 +16,7 @@ def call_credentials(session):
     """
     found = None
     with session.catch_errors:
-        found = _call(session.user, encode_text), _call(session.password, _encode_password)
+        found = _call(session.user, _encode_user), _call(session.password, _encode_password)
     if not found:
         raise OSError(EINVAL, "the function for the user name or the password has failed")
     return found
@@ -29,7 +29,11 @@ def _call(value, encode):
     return None if value is None else encode(value)
 
 
+def _encode_user(value):
+    return encode_text(value, "user")
+
+
 def _encode_password(value):
     if not isinstance(value, (str, bytes)):
-        raise TypeError("the function for the password must return str, bytes or None")
+        reject("payload", "password", value)
     return value.encode() if isinstance(value, str) else value

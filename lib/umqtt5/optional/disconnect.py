@@ -3,6 +3,7 @@
 from ..core.encode import prefix_varint_length
 from ..core.errors import MQTTError
 from ..core.states import CONNECTED, MAXIMUM_PACKET_SIZE
+from ..core.wire import reject
 from .property_rules import DISCONNECT, check_properties
 
 _REASONS = b"\x00\x04\x80\x81\x82\x83\x90\x93\x94\x95\x96\x97\x98\x99"  # reason codes that a client may send
@@ -31,7 +32,7 @@ def encode_disconnect(client, reason, properties):
         body += prefix_varint_length(properties)
     packet = prefix_varint_length(body, b"\xe0")
     if len(packet) > len(session.tx):
-        raise ValueError("tx: %d bytes needed" % len(packet))
+        reject("size", "tx", len(packet), session.tx, 0)
     if session.state != CONNECTED:
         return b""
     if len(packet) > session.broker_limits[MAXIMUM_PACKET_SIZE]:

@@ -156,7 +156,9 @@ class EnhancedAuth:
         if session.state == CONNECTED and len(packet) > session.broker_limits[MAXIMUM_PACKET_SIZE]:
             raise MQTTError(0x95, "AUTH of %d bytes" % len(packet))
         if len(packet) + TX_RESERVE > len(session.tx):
-            raise MQTTError(0x83, "tx: %d bytes needed" % (len(packet) + TX_RESERVE))
+            needed = len(packet) + TX_RESERVE
+            text = "AUTH of %d bytes: tx is %d, pass tx=%d or more"
+            raise MQTTError(0x83, text % (len(packet), len(session.tx), needed))
         return packet
 
     def _send(self, packet):
@@ -202,7 +204,7 @@ def reauthenticate(client, wait):
     if session.state != CONNECTED or not session.auth or session.auth.is_running:
         return False
     connects = client.connection_count
-    with client._guard:
+    with client.session:
         session.auth.reauthenticate()
     if wait and not client._is_polling:
         while session.auth.is_running and client.is_connected and client.connection_count == connects:

@@ -122,7 +122,7 @@ class ManualAcks(DeferredAcks):
         Returns False if the token is invalid: the message is already acknowledged, or its connection has
         ended. In the second case the broker sends the message again.
         """
-        with self._client._guard:
+        with self._session:
             if not self._first <= token <= self._next or not self._holders[token % self.capacity]:
                 return False
             self.release(token)

@@ -1,11 +1,11 @@
-"""SUBSCRIBE and UNSUBSCRIBE with several filters, user properties, or a chosen Subscription Identifier (3.8, 3.10).
+"""Subscribe options (3.8, 3.10): several filters, user properties, a chosen Subscription Identifier.
 
     client.subscribe(["lamp/set", "relay/+"], handle, qos=1)
     client.subscribe("log/#", handle, identifier=0, properties=pack(user_properties=[("app", "logger")]))
 
-The filters of a list are one subscription: they have one handler, the same options, and one packet. `reason` is
-the highest of the broker's reason codes, so 0x80 or more if it refuses one of the filters. In `on_subscribed`
-`answer.payload` has the reason code of each filter. The list is also the argument for `unsubscribe`.
+The filters of a list are one subscription: they have one handler, the same options, and one packet. `reason`
+is the highest of the broker's reason codes, so 0x80 or more if it refuses one of the filters. In
+`on_subscribed`, `answer.payload` has the reason code of each filter. `unsubscribe` takes the same list.
 
 With `identifier=0` the broker sends no identifier with the messages of this subscription, and they are
 matched by topic. If they match another subscription that has an identifier, a broker that sends one copy of
@@ -14,6 +14,7 @@ the message names only the other one. So choose 0 for all subscriptions or for n
 
 from ..core.subscriptions import Subscription
 from ..core.topics import encode_filter
+from ..core.wire import check_int
 from .property_rules import USER, check_properties
 
 _MAX_IDENTIFIER = 268435455
@@ -26,7 +27,6 @@ class SubscriptionGroup(Subscription):
         super().__init__(b"\0".join(filters))  # a filter never contains U+0000
         self.filters = filters
         self.filter_count = len(filters)
-        self.is_shared = any([f.startswith(b"$share/") for f in filters])
         self._members = [Subscription(f) for f in filters]
 
     def matches(self, packet):
@@ -38,11 +38,11 @@ class SubscriptionGroup(Subscription):
 
 
 def make_subscription(subscriptions, filters, identifier, properties):
-    """Return the Subscription for `Client.subscribe` and `Client.unsubscribe`. Raises ValueError, TypeError."""
-    if identifier is not None and not 0 <= identifier <= _MAX_IDENTIFIER:
-        raise ValueError("identifier must be 0 to 268435455")
+    """Return the Subscription for `subscribe` and `unsubscribe`. Raises ValueError, TypeError."""
+    if identifier is not None:
+        check_int("identifier", identifier, _MAX_IDENTIFIER)
     check_properties(properties, USER)
-    filters = [encode_filter(f) for f in ([filters] if isinstance(filters, (str, bytes)) else filters)]
+    filters = [encode_filter(f) for f in ([filters] if not isinstance(filters, (list, tuple)) else filters)]
     if not filters:
         raise ValueError("topic_filter must not be an empty list")  # [MQTT-3.8.3-2]
     s = subscriptions.find(b"\0".join(filters))

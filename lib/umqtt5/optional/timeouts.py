@@ -12,8 +12,11 @@ For example `{"connect": 20000, "ping": 3000}`, in ms. A timeout that is missing
 - `ping`: until PINGRESP; limited to about 55 % of the Keep Alive.
 """
 
+from ..core.wire import check_int
+
 _NAMES = ("write", "connack", "ack", "ping")  # in the order of `Session.timeouts`
 _DEFAULT = 10000
+_MAX_TIMEOUT = 0x1FFFFFFF  # half of the range of the ticks
 
 
 def attach(session, timeouts):
@@ -21,7 +24,6 @@ def attach(session, timeouts):
     for name in timeouts:
         if name != "connect" and name not in _NAMES:
             raise ValueError("timeout: %s is not one of connect, %s" % (name, ", ".join(_NAMES)))
-        if timeouts[name] <= 0:
-            raise ValueError("timeout: %s must be above 0 ms" % name)
+        check_int("timeout: " + name, timeouts[name] or -1, _MAX_TIMEOUT)
     session.timeouts = [timeouts.get(name, _DEFAULT) for name in _NAMES + ("ack", "ack")]
     return timeouts.get("connect", _DEFAULT)

@@ -1,14 +1,41 @@
-"""Opening handshake of a WebSocket (RFC 6455, section 4): the HTTP Upgrade request and its response."""
+"""Opening handshake of a WebSocket (RFC 6455, section 4): the HTTP Upgrade request and its response.
+
+The response is handled line by line and not stored. Its size, the number of its lines and the part of a line
+that is examined have limits, so a server can't make the client use more memory or read without end. The
+client limits the time.
+"""
 
 from binascii import b2a_base64
-from errno import ECONNABORTED, ECONNRESET
+from errno import ECONNABORTED
 
 from micropython import const
 
-from ..optional.permanent_error import PermanentError
-
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_MAX_RESPONSE = const(4096)  # bytes, maximum for status line and headers
+_MAX_RESPONSE = const(4096)  # bytes, maximum for all status lines and headers
+_MAX_LINES = const(100)
+_MAX_LINE = const(256)  # bytes; the rest of a longer line is ignored
+
+# what the next line is: a status line, a header of status 101, of 1xx (ignored), or of 3xx (a redirect)
+_STATUS = const(0)
+_HEADER = const(1)
+_INTERIM = const(2)
+_REDIRECT = const(3)
+
+# kinds of errors: positions in `websocket_errors.make_error`
+REFUSED = const(0)
+CLOSED_IN_HANDSHAKE = const(1)
+NOT_HTTP = const(2)
+WRONG_HEADER = const(3)
+CLOSED = const(4)
+WRONG_FRAME = const(5)
+TOO_LONG = const(6)
+
+# bits of the headers that are required (section 4.1)
+_UPGRADE = const(1)
+_CONNECTION = const(2)
+_ACCEPT = const(4)
+_PROTOCOL = const(8)
+_REQUIRED = const(15)
 
 
 def _random(n):
@@ -22,6 +49,17 @@ def _accept(key):
     from hashlib import sha1
 
     return b2a_base64(sha1(key + _GUID).digest()).strip()
+
+
+def fail(kind, *details):
+    """Raise OSError or PermanentError. The module with the texts is loaded on first use."""
+    try:
+        from ..optional.websocket_errors import make_error
+
+        error = make_error(kind, details)
+    except MemoryError:
+        error = OSError(ECONNABORTED, "WebSocket")
+    raise error
 
 
 def begin_handshake(websocket, host, port):
@@ -41,17 +79,18 @@ def begin_handshake(websocket, host, port):
         )
     ).encode()
     websocket._request_at = 0  # number of bytes of the request that are written
-    websocket._response = None  # headers by name in lower case; None before the status line
-    websocket._response_size = 0  # bytes received
+    websocket._response_size = websocket._lines = 0  # bytes and lines received
     websocket._line_size = 0  # bytes of the line that is being received, in `_frame`
+    websocket._expected = _STATUS
+    websocket._status = b""  # the last status line
+    websocket._valid = 0  # bits of the required headers that were received
 
 
 def advance_handshake(websocket, stream):
     """Write to and read from the stream below, as much as is possible without waiting.
 
     Returns 0 if the handshake is complete, otherwise the event to wait for: 1 to read, 4 to write. Raises
-    OSError if the server refuses the WebSocket or closes the connection. For a status 4xx other than 408 and
-    429 the error is a PermanentError.
+    OSError if the server refuses the WebSocket or closes the connection: see `optional.websocket_errors`.
     """
     request = websocket._request
     while websocket._request_at < len(request):
@@ -63,64 +102,87 @@ def advance_handshake(websocket, stream):
     n = stream.readinto(byte, 1)  # one byte at a time: the bytes after the response are WebSocket frames
     while n:
         if _take(websocket, byte[0]):
-            websocket._request = websocket._response = None
+            websocket._request = None
             return 0
         n = stream.readinto(byte, 1)
     if n == 0:
-        raise OSError(ECONNRESET, "WebSocket: closed during the handshake")
+        if websocket._expected == _REDIRECT:
+            _refuse(websocket)
+        fail(CLOSED_IN_HANDSHAKE, websocket._status, websocket._frame[: websocket._line_size])
     return 1
 
 
 def _take(websocket, byte):
     """Handle one byte of the response; return True if it was the last one."""
     websocket._response_size += 1
-    if websocket._response_size > _MAX_RESPONSE:
-        raise OSError(ECONNABORTED, "WebSocket: the response exceeds %d bytes" % _MAX_RESPONSE)
-    if byte != 10:
-        # the rest of a line that is longer than the buffer is dropped
-        if websocket._line_size < len(websocket._frame):
+    if byte != 10 and websocket._response_size <= _MAX_RESPONSE:
+        if websocket._line_size < min(len(websocket._frame), _MAX_LINE):
             websocket._frame[websocket._line_size] = byte
             websocket._line_size += 1
         return False
-    line = bytes(websocket._frame[: websocket._line_size]).strip()
+    websocket._lines += 1
+    if websocket._lines > _MAX_LINES or websocket._response_size > _MAX_RESPONSE:
+        fail(TOO_LONG, _MAX_LINES, _MAX_RESPONSE)
+    line = bytes(websocket._frame[: websocket._line_size]).rstrip()
     websocket._line_size = 0
-    response = websocket._response
-    if response is None:
-        _check_status(line)
-        websocket._response = {}
-    elif not line:
-        _check_headers(websocket, response)
+    if websocket._expected == _STATUS:
+        _take_status(websocket, line)
+    elif line:
+        name, _, value = line.partition(b":")
+        _take_header(websocket, name.lower(), value.strip())
+    elif websocket._expected == _HEADER:
+        if websocket._valid != _REQUIRED:
+            fail(WRONG_HEADER, websocket._valid)
         return True
-    elif b":" in line:
-        name, value = line.split(b":", 1)
-        response[name.lower()] = value.strip()
+    elif websocket._expected == _REDIRECT:
+        _refuse(websocket)
+    else:
+        websocket._expected = _STATUS  # the response that counts follows (RFC 9110, section 15.2)
     return False
 
 
-def _check_headers(websocket, response):
-    """Raise OSError if a header of the response is wrong (RFC 6455, section 4.1)."""
-    if response.get(b"upgrade", b"").lower() != b"websocket":
-        wrong = "Upgrade"
-    elif b"upgrade" not in response.get(b"connection", b"").lower():
-        wrong = "Connection"
-    elif response.get(b"sec-websocket-accept") != websocket._accept:
-        wrong = "Sec-WebSocket-Accept"
-    elif response.get(b"sec-websocket-protocol") != b"mqtt":  # [MQTT-6.0.0-4]
-        wrong = "Sec-WebSocket-Protocol, mqtt"
-    elif b"sec-websocket-extensions" in response:
-        wrong = "Sec-WebSocket-Extensions"
+def _take_status(websocket, line):
+    """Handle a status line. Raises OSError or PermanentError if the server refuses."""
+    websocket._status = line
+    status = line[9:12]
+    if not line.startswith(b"HTTP/1.") or line[8:9] != b" " or len(status) < 3 or not status.isdigit():
+        fail(NOT_HTTP, line)
+    if status == b"101":
+        websocket._expected = _HEADER
+    elif status[:1] == b"1":
+        websocket._expected = _INTERIM
+    elif status[:1] == b"3":
+        websocket._expected = _REDIRECT  # the error has the new address
     else:
-        return
-    raise OSError(ECONNABORTED, "WebSocket: wrong response header: " + wrong)
+        _refuse(websocket)
 
 
-def _check_status(line):
-    """Raise OSError or PermanentError if the status line is not 101 Switching Protocols."""
-    words = line.split(b" ")
-    if not words[0].startswith(b"HTTP/1.") or len(words) < 2:
-        raise OSError(ECONNABORTED, "WebSocket: not HTTP: %s" % repr(line[:32]))
-    if words[1] != b"101":
-        kind = OSError
-        if words[1][:1] == b"4" and words[1] not in (b"408", b"429"):
-            kind = PermanentError
-        raise kind(ECONNABORTED, "WebSocket: " + repr(line)[2:-1])
+def _take_header(websocket, name, value):
+    """Handle a header. Raises OSError if it is wrong."""
+    if websocket._expected == _REDIRECT:
+        if name == b"location":
+            _refuse(websocket, value)
+    elif websocket._expected == _HEADER:
+        if name == b"upgrade":
+            _check(websocket, _UPGRADE, value.lower() == b"websocket")
+        elif name == b"connection":
+            if b"upgrade" in value.lower():  # there may be other ones
+                websocket._valid |= _CONNECTION
+        elif name == b"sec-websocket-accept":
+            _check(websocket, _ACCEPT, value == websocket._accept)
+        elif name == b"sec-websocket-protocol":
+            _check(websocket, _PROTOCOL, value == b"mqtt")  # [MQTT-6.0.0-4]
+        elif name == b"sec-websocket-extensions":
+            _check(websocket, 0, False)
+
+
+def _check(websocket, bit, is_valid):
+    """Record a valid header. Raises OSError if it is not valid."""
+    websocket._valid |= bit
+    if not is_valid:
+        fail(WRONG_HEADER, ~bit if bit else _REQUIRED)
+
+
+def _refuse(websocket, location=b""):
+    """Raise OSError or PermanentError for a status of 200 or more."""
+    fail(REFUSED, websocket._status, websocket._path, location)

@@ -14,16 +14,16 @@ Rules:
   buffer, and never past the end of a frame.
 - Pong and Close frames have a buffer of their own and are written between two binary frames. A Ping that
   arrives while a Pong is partly written does not get its own Pong.
-- A frame that a server must not send ends the connection with a Close frame and OSError.
+- A frame that a server must not send ends the connection with a Close frame and OSError. A Close frame of the
+  server ends it with its code in the text of an OSError, or with 0 if the code is 1000 or there is none.
 - No memory is allocated per frame.
 """
 
-from errno import ECONNABORTED
 from random import getrandbits
 
 from micropython import const
 
-from .handshake import _random, advance_handshake, begin_handshake
+from .handshake import CLOSED, WRONG_FRAME, _random, advance_handshake, begin_handshake, fail
 
 _MAX_FRAMES = const(16)  # maximum number of control frames and empty frames in one `readinto`
 
@@ -42,8 +42,8 @@ def wrap(transport, path="/mqtt", headers=(), buffer=512):
     WebSocket.
 
     Raises ValueError for a path or a header that HTTP does not allow. If the server refuses, opening the
-    connection fails with an OSError whose text has the server's status line. For a status 4xx the error is a
-    PermanentError, except for 408 Request Timeout and 429 Too Many Requests.
+    connection fails with an OSError whose text has the server's status line and says what to change. For the
+    status 301, 308 and 4xx it is a PermanentError, except for 408 Request Timeout and 429 Too Many Requests.
     """
     if not path.startswith("/") or not 64 <= buffer <= 65535:
         raise ValueError('path must begin with "/", buffer must be 64 to 65535')
@@ -90,6 +90,7 @@ class WebSocket:
         self._header_bytes = 0  # bytes received of that header; stays at 2 in the extended length
         self._first = self._size = 0  # first byte of the received frame; bytes of its payload still to come
         self._is_fragmented = False  # whether the received message has not ended
+        self._close_code = self._close_bytes = 0  # code of the server's Close, number of its bytes received
         self._can_close = False  # whether a Close frame may be sent
         self._below = below = self._transport(host, port)
         self.pollable = below.pollable if hasattr(below, "pollable") else below
@@ -179,7 +180,7 @@ class WebSocket:
         if second & 0x80:
             self._fail(1002, "a masked frame")
         if first & 8:
-            if first & 0xF > _PONG or first < 0x80 or second > 125:
+            if first & 0xF > _PONG or first < 0x80 or second > 125 or (first & 0xF == _CLOSE and second == 1):
                 self._fail(1002, "a wrong control frame")
             self._filled = 0
             if first & 0xF != _PONG and not self._is_control_started:
@@ -202,13 +203,31 @@ class WebSocket:
             self._size -= got
             if self._filled:
                 self._copy(buf, got)
+            if self._first & 0xF == _CLOSE:
+                self._take_close_code(buf, got)
         self._missing = 2
         if self._filled:
             self._send_control(self._first)
         if self._first & 0xF != _CLOSE:
             return True
         self._can_close = False
+        if self._close_code and self._close_code != 1000:
+            self._report_close()
         return 0
+
+    def _take_close_code(self, buf, n):
+        """Read the status code at the start of a Close frame from the `n` bytes that were received."""
+        for i in range(n):
+            if self._close_bytes < 2:
+                self._close_code = self._close_code << 8 | buf[i]
+                self._close_bytes += 1
+
+    def _report_close(self):
+        # `_control` has the masked answer: header 2, mask 4, code 2, reason
+        reason = bytearray(max(0, self._filled - 8))
+        for i in range(len(reason)):
+            reason[i] = self._control[8 + i] ^ self._control[2 + (i + 2 & 3)]
+        fail(CLOSED, self._close_code, reason)
 
     def _copy(self, buf, n):
         """Mask `n` bytes and append them to the frame in `_control`."""
@@ -311,4 +330,4 @@ class WebSocket:
 
     def _fail(self, code, received):
         self._send_close(code)
-        raise OSError(ECONNABORTED, "WebSocket: the broker has sent " + received)
+        fail(WRONG_FRAME, code, received)
