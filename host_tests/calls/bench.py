@@ -28,8 +28,8 @@ class NotHere(Exception):
 class Call:
     """A public call. `function(bench)` makes it; its result is False or 0 only if the call does nothing.
 
-    `set_up(bench)` runs at once. `prepare(bench)` runs before the place is entered, when the client is connected
-    for the first time. `check(bench)` runs after the place, if the call works.
+    `set_up(bench)` runs at once. `prepare(bench)` runs before the place is entered, when the client is
+    connected for the first time. `check(bench)` runs after the place, if the call works.
     """
 
     name: str

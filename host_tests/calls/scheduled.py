@@ -1,8 +1,8 @@
 """Functions of `micropython.schedule` publish while the client works. Runs in the 64-bit and the 32-bit VM.
 
 A scheduled function schedules itself again, so MicroPython runs it each time when it looks for scheduled
-functions: at each jump of the library. Prints the number of its calls, of accepted and of refused messages per
-QoS, and the bytes that were allocated.
+functions: at each jump of the library. Prints the number of its calls, of accepted and of refused messages
+per QoS, and the bytes that were allocated.
 """
 
 import gc

@@ -386,8 +386,7 @@ class Client:
 
     def _check_properties(self, properties):
         with self.session:  # a scheduled function must not import a module that is being imported
-            from ..optional.property_rules import MESSAGE, check_properties
-        check_properties(properties, MESSAGE)
+            _check_message_properties(properties)
         if isinstance(properties, bytes):
             self._checked_properties = properties
 
@@ -546,6 +545,12 @@ def _check_arguments(host, transport, values):
 
         host = check_arguments(host, transport, values)
     return host
+
+
+def _check_message_properties(properties):
+    from ..optional.property_rules import MESSAGE, check_properties
+
+    check_properties(properties, MESSAGE)
 
 
 def _load_features(session, topic_alias_maximum, properties, strict, when_full):
