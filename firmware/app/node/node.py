@@ -142,6 +142,7 @@ class Node:
             type(part).__init__ = type(part.driver).__init__ = None
         for name in ("will", "on", "request", "respond", "responder", "set_credentials", "cancel"):
             setattr(type(client), name, None)
+        type(client).reauthenticate = type(client).next_timeout = None
         Node._create_parts = Node._create_discovery = Node._create_services = None
 
     def step(self):

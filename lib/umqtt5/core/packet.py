@@ -259,11 +259,14 @@ class Packet:
             self.property_bits |= mask
             if kind == 0x0B:
                 self.subscription_id = self.value
-        if self.property_bits & _RESPONSE_TOPIC:
-            from ..optional.property_rules import check_response_topic
+        return self._check_response_topic() if self.property_bits & _RESPONSE_TOPIC else 0
 
-            return check_response_topic(self)
-        return 0
+    def _check_response_topic(self):
+        """Return 0 if the Response Topic is a topic name, otherwise the reason code of the error."""
+        at = self.find_property(0x08) + 3
+        end = at + get_u16(self._buf, at - 2)
+        good = at < end and self._buf.find(b"#", at, end) < 0 and self._buf.find(b"+", at, end) < 0
+        return 0 if good else 0x82  # [MQTT-3.3.2-14], [MQTT-4.7.3-1]
 
     def _parse_publish_header(self, first, at, end):
         """Parse flags and topic name of a PUBLISH; returns 0, or the reason code of the error."""

@@ -37,8 +37,8 @@ class Subscription:
     filters = None  # list of filters if there are several: see `optional.subscribe_options`
     filter_count = 1
     properties = b""  # user properties of SUBSCRIBE or UNSUBSCRIBE
-    # Parts of a filter with wildcards: a topic matches if it consists of `literals` with one level between two of
-    # them. `multi_level` allows more levels at the end: b"/#", b"#" for the filter "#", b"" if there is no "#".
+    # Parts of a filter with wildcards: a topic matches if it has `literals` with one level between two
+    # of them. `multi_level` allows more levels at the end: b"/#", b"#" for the filter "#", otherwise b"".
     literals = None
     multi_level = b""
     is_removed = False  # whether UNSUBACK has arrived, so the position in the table is free

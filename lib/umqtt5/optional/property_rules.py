@@ -1,7 +1,6 @@
 """Property rules (2.2.2): which properties a user may add to a packet."""
 
 from ..core.packet import Packet
-from ..core.wire import get_u16
 
 # sets of properties, as bits of `Packet.property_bits`
 CONNECT = 0x402800  # Request Problem Information, Request Response Information, User Property
@@ -26,14 +25,6 @@ def check_properties(block, allowed):
     if reason:
         raise ValueError("properties: malformed or not allowed here, reason 0x%02X" % reason)
     return packet
-
-
-def check_response_topic(packet):
-    """Return 0 if the Response Topic is a topic name, otherwise the reason code of the error."""
-    at = packet.find_property(0x08) + 3
-    end = at + get_u16(packet._buf, at - 2)
-    good = at < end and packet._buf.find(b"#", at, end) < 0 and packet._buf.find(b"+", at, end) < 0
-    return 0 if good else 0x82  # [MQTT-3.3.2-14], [MQTT-4.7.3-1]
 
 
 def attach(session, block):
