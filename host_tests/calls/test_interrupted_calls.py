@@ -56,10 +56,14 @@ def test_disconnect_after_an_interrupted_handler_sends_disconnect(place: Place, 
 
 
 class KeyPress:
-    """Raises KeyboardInterrupt in the library after `count` jumps, as MicroPython does."""
+    """Raises KeyboardInterrupt in the library after `count` jumps, as MicroPython does.
 
-    def __init__(self, count: int) -> None:
+    With `function` only the jumps of the function with this name count.
+    """
+
+    def __init__(self, count: int, function: str = "") -> None:
         self._left = count
+        self._function = function
         self._is_after_jump = False
 
     def __enter__(self) -> KeyPress:
@@ -76,7 +80,7 @@ class KeyPress:
         ):
             return None
         frame.f_trace_opcodes = True
-        if event == "opcode":
+        if event == "opcode" and self._function in ("", frame.f_code.co_name):
             if self._is_after_jump:
                 self._is_after_jump = False
                 self._left -= 1
@@ -96,15 +100,19 @@ def run_program(b: Bench) -> None:
         b.client.subscribe("more/%d" % i, b.handle)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_a_client_works_after_a_keyboard_interrupt_at_any_jump(seed: int, tmp_path: Path) -> None:
-    choose = random.Random(seed)
+# functions that change several things, and change them in a loop
+FUNCTIONS = ("", "free", "add", "_publish", "rewind", "load_next_message", "_flush", "poll_once")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_client_works_after_a_keyboard_interrupt_at_any_jump(function: str, tmp_path: Path) -> None:
+    choose = random.Random(1)
     reached = 0
-    for _ in range(40):
+    for number in range(1, 40 if not function else 12):
         b = Bench(IDLE, tmp_path)
         b.is_entered = True
         try:
-            with KeyPress(choose.randint(1, 3000)):
+            with KeyPress(number if function else choose.randint(1, 3000), function):
                 run_program(b)
         except KeyboardInterrupt:
             reached += 1
@@ -120,7 +128,7 @@ def test_a_client_works_after_a_keyboard_interrupt_at_any_jump(seed: int, tmp_pa
         b._exchange()
         assert set(b.accepted) <= set(b.broker.received), "the client publishes no more"
         assert set(b.sent) <= set(b.handled), "the client receives no more"
-    assert reached > 20
+    assert reached > 5
 
 
 # ---- exceptions of user code

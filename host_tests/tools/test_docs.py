@@ -20,7 +20,9 @@ def examples(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-BLOCKS = [(page, i, block) for page in (*PAGES, "journal.md", "calls.md") for i, block in enumerate(examples(page))]
+BLOCKS = [
+    (page, i, block) for page in (*PAGES, "journal.md", "calls.md") for i, block in enumerate(examples(page))
+]
 
 
 @pytest.fixture
