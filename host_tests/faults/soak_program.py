@@ -347,7 +347,8 @@ class Device:
             self.client.unsubscribe(topic_filter)
 
     def cancel(self):
-        self.messages.cancel(self.client, random.getrandbits(3))
+        if not random.getrandbits(2):
+            self.messages.cancel(self.client, random.getrandbits(3))
 
     def reconnect(self):
         self.client.connect(wait=False)

@@ -11,6 +11,8 @@ from host_tests.interop.reference_packets import Packet
 
 _FIRST_SUBSCRIBE_ID = 0x8000
 _NUMBERED = re.compile(rb"(\d+)/(\d+)/")
+POISON = 7  # number of the source of "poison" messages: for each, mosquitto ends the connection
+_EXPECTED_DISCONNECTS = (0x8B, 0x8D, 0x8E)  # server shutting down, keep alive timeout, session taken over
 Key = tuple[str, int, int]  # (folder of the topic: "up" or "down", stream, number)
 
 
@@ -83,7 +85,7 @@ class _Connection:
 
     def __init__(self) -> None:
         self.buffers = {True: bytearray(), False: bytearray()}
-        self.kinds: deque[str] = deque(maxlen=12)  # of the last packets, for messages
+        self.kinds: deque[str] = deque(maxlen=30)  # of the last packets, for messages
         self.is_connected = self.is_closed = False
         self.aliases: dict[int, str] = {}
         self.unanswered: dict[int, Key] = {}  # messages of the client, until PUBACK or PUBCOMP
@@ -172,7 +174,12 @@ class WireCheck:
         method = getattr(self, f"_{sender}_{packet.kind.lower()}", None)
         if method:
             method(packet, reader)
-        self._connection.kinds.append(f"{sender[0]}:{packet.kind}:{packet.fields.get('packet_id', '')}")
+        dup = "D" if packet.fields.get("dup") else ""
+        reason = packet.fields.get("reason") or ""
+        self._connection.kinds.append(
+            f"{sender[0]}:{packet.kind}{packet.fields.get('qos', '')}{dup}"
+            f":{packet.fields.get('packet_id', '')}:{reason}"
+        )
 
     def _check_order(self, packet: Packet) -> None:
         connection = self._connection
@@ -343,4 +350,8 @@ class WireCheck:
         self._connection.subscribes.pop(packet.fields["packet_id"], None)
 
     def _broker_disconnect(self, packet: Packet, reader: Reader) -> None:
-        self.disconnect_codes[f"broker 0x{packet.fields['reason']:02X}"] += 1
+        reason = packet.fields["reason"]
+        self.disconnect_codes[f"broker 0x{reason:02X}"] += 1
+        is_poisoned = any(key[1] // 3 == POISON for key in self._connection.unanswered.values())
+        if reason not in _EXPECTED_DISCONNECTS and not (is_poisoned and reason in (0x81, 0x82)):
+            self._fail(f"the broker ends the connection with 0x{reason:02X}")
