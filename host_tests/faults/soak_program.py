@@ -88,7 +88,7 @@ class Arrivals:
         """Report the missing numbers of byte `i` of the window, and clear it."""
         bits = self._bits[(i >> 3) % len(self._bits)]
         for bit in range(8):
-            if not bits >> bit & 1 and i + bit < self.end:
+            if self._qos and not bits >> bit & 1 and i + bit < self.end:
                 log("missing", self._qos, i + bit)
         self._bits[(i >> 3) % len(self._bits)] = 0
 

@@ -54,14 +54,15 @@ class _RandomFaults:
             + ("none", "latency", "jitter", "single_bytes", "pieces", "slow", "accept_only")
         )
         self.counts[kind] += 1
-        after = int(20 * 5000 ** numbers.random())  # 20 to 100,000 bytes, small numbers as often as large ones
+        # 20 to 200,000 bytes, small numbers as often as large ones; the handshake takes about 300 bytes
+        after = int(20 * 10000 ** numbers.random() if numbers.random() < 0.4 else 2000 * 100 ** numbers.random())
         if kind == "none":
             return HEALTHY
         if kind == "accept_only":
             return Fault(accept_only=True)
         if kind in ("reset", "close", "stall", "swallow", "half_open"):
             return Fault(after_bytes=after, then=kind, chunk_size=numbers.choice((1, 7, 65536)))
-        after = max(after, 2000)
+        after = max(after, 5000)
         return {
             "latency": Fault(delay=0.03, after_bytes=after, then="reset"),
             "jitter": Fault(jitter=0.05, after_bytes=after),

@@ -116,13 +116,13 @@ class WireCheck:
         self.refused: dict[Key, int] = {}
         self.handled: set[Key] = set()  # messages to the client that it has acknowledged
         self.handled_end = [0, 0, 0]  # by QoS: the highest number in `handled`, plus one
-        self.repeated_by_broker: set[Key] = set()  # PUBLISH after PUBCOMP
+        self.repeated_by_broker: set[Key] = set()  # PUBLISH after PUBREL [MQTT-4.3.3-6]
         self.is_subscribed = False  # whether the broker has the subscription to down/+ in this session
         self._number = -1
         self._connection = _Connection()
         self._sent: dict[int, Key] = {}  # in this session, by packet identifier
         self._released: set[Key] = set()
-        self._completed: set[Key] = set()
+        self._released_by_broker: set[Key] = set()
         self._received: dict[int, Key] = {}  # messages to the client, by packet identifier
         self._had_session = False
 
@@ -278,9 +278,6 @@ class WireCheck:
             self._fail(f"PUBCOMP {packet_id} without PUBREL")
             return
         self._connection.due_pubcomps.remove(packet_id)
-        key = self._received.get(packet_id)
-        if key and key in self.handled:
-            self._completed.add(key)
 
     def _client_subscribe(self, packet: Packet, reader: Reader) -> None:
         packet_id = packet.fields["packet_id"]
@@ -315,13 +312,16 @@ class WireCheck:
         match = _NUMBERED.match(fields["payload"])
         folder = fields["topic"][len(self._unique) + 1 :].partition("/")[0]
         key = (folder, int(match[1]), int(match[2])) if match else (folder, 0, 0)
-        if fields["qos"] == 2 and key in self._completed:
+        if fields["qos"] == 2 and key in self._released_by_broker:
             self.repeated_by_broker.add(key)
         self._received[packet_id] = key
         self._connection.due_acks.append(("PUBACK" if fields["qos"] == 1 else "PUBREC", packet_id))
 
     def _broker_pubrel(self, packet: Packet, reader: Reader) -> None:
-        self._connection.due_pubcomps.append(packet.fields["packet_id"])
+        packet_id = packet.fields["packet_id"]
+        self._connection.due_pubcomps.append(packet_id)
+        if packet_id in self._received:
+            self._released_by_broker.add(self._received[packet_id])
 
     def _acknowledged(self, packet: Packet) -> None:
         packet_id, reason = packet.fields["packet_id"], packet.fields["reason"]
