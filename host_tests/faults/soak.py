@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import os
+from pathlib import Path
+from typing import Annotated, Optional
 
 import typer
 from rich.progress import Progress
@@ -44,10 +46,11 @@ def main(
     seed: Annotated[int, typer.Option(help="seed of the random faults and calls")] = 1,
     longest_poll: Annotated[int, typer.Option(help="limit for each poll(50) in ms")] = 2000,
     with_plot: Annotated[bool, typer.Option("--plot/--no-plot", help="draw build/soak.png")] = True,
+    log: Annotated[Optional[Path], typer.Option(help="file to which each packet is written")] = None,
 ) -> None:
     """Run a device with faults of the network, name servers and broker. Writes build/soak.json and soak.png."""
-    run = SoakRun(seed, seconds, longest_poll)
-    with Progress() as progress:
+    with Progress() as progress, open(log or os.devnull, "w") as packets:
+        run = SoakRun(seed, seconds, longest_poll, packets)
         task = progress.add_task("seconds", total=seconds)
         run.run(lambda elapsed: progress.update(task, completed=elapsed))
     failures = run.failures()

@@ -184,6 +184,8 @@ class Messages:
         """Cancel the message with packet identifier i + 1, if there is one."""
         if self._waiting[i] <= 0 or self._next[i] or self._canceled[i]:
             return
+        if self._streams[i] >= BIG * 3 and random.getrandbits(4):
+            return  # rarely, so that the client finds out itself that the broker does not accept them
         self._canceled[i] = 1
         try:
             is_canceled = client.cancel(i + 1)

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from host_tests.faults.faulty_dns import TRAP, FaultyDns
 from host_tests.faults.proxy import HEALTHY, Fault, Proxy, fault_proxy
@@ -128,7 +128,9 @@ class _Peer:
 class SoakRun:
     """One soak run. `run` runs it, `failures` checks it, `figures` returns the numbers for a report."""
 
-    def __init__(self, seed: int, seconds: float, longest_poll_ms: int = 2000) -> None:
+    def __init__(
+        self, seed: int, seconds: float, longest_poll_ms: int = 2000, log: TextIO | None = None
+    ) -> None:
         self.seed = seed
         self.seconds = seconds
         self.longest_poll_ms = longest_poll_ms
@@ -138,7 +140,7 @@ class SoakRun:
         self.events: dict[str, list[list[str]]] = {}  # words of each line, by first word
         self.network = _RandomFaults(seed)
         self.incidents: Counter[str] = Counter()  # restarts, refusals, moves
-        self.wire = WireCheck(self.unique)
+        self.wire = WireCheck(self.unique, self._excuse_lost_messages, log)
         self._random = random.Random(seed)
         self._lost_up: set[tuple[int, int]] = set()  # messages that the broker has acknowledged and lost
         self._lost_down: set[tuple[int, int]] = set()
@@ -188,20 +190,24 @@ class SoakRun:
     def _kill(self) -> None:
         """Kill the broker, so it loses all sessions. The device may connect when the peer has subscribed again."""
         self._proxy.refuse()
-        self.wire.session_lost()
+        self.wire.is_subscribed = False
         self._broker.stop()
         (Path(self._folder) / "mosquitto.db").unlink(missing_ok=True)
         peer = self._peer
         while peer.client.is_connected:
             peer.client.poll(5)  # it receives what has arrived before the broker was killed
         self._lost_up |= {key[1:] for key in self.wire.answered if key[1:] not in peer.received}
-        for qos in (1, 2):
-            for number in range(peer.numbers[qos]):
-                if ("down", qos, number) not in self.wire.handled:
-                    self._lost_down.add((qos, number))
+        self._excuse_lost_messages()
         self._broker.start()
         peer.connect()
         self._proxy.accept()
+
+    def _excuse_lost_messages(self) -> None:
+        """Record that the broker has lost the messages to the device that have not been handled."""
+        for qos in (1, 2):
+            for number in range(self._peer.numbers[qos]):
+                if ("down", qos, number) not in self.wire.handled:
+                    self._lost_down.add((qos, number))
 
     # ---- the run
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter, deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TextIO
 
 from host_tests.interop.reference_decoder import Reader, _Stop, read_frame
 from host_tests.interop.reference_packets import Packet
@@ -104,11 +106,14 @@ class WireCheck:
     In a resumed session, a message is sent again with DUP and the same packet identifier. It is not sent again
     after PUBREL. A topic alias stands for the topic to which the message was published.
 
-    `observe` is called by the proxy. Payloads and topics are those of the soak test: `<stream>/<number>/...`.
+    `on_session_lost` is called when the broker begins a new session, and when it has the subscription again.
+    Each packet is written to `log`. `observe` is called by the proxy. Payloads and topics are those of the soak test: `<stream>/<number>/...`.
     """
 
-    def __init__(self, unique: str) -> None:
+    def __init__(self, unique: str, on_session_lost: Callable[[], None], log: TextIO | None = None) -> None:
         self._unique = unique
+        self._on_session_lost = on_session_lost
+        self._log = log
         self.violations: list[str] = []
         self.counts: Counter[str] = Counter()  # packets by sender and type
         self.disconnect_codes: Counter[str] = Counter()
@@ -145,10 +150,6 @@ class WireCheck:
             del buffer[: len(frame)]
             self._handle(is_from_client, frame)
 
-    def session_lost(self) -> None:
-        """The broker is about to lose all sessions."""
-        self.is_subscribed = False
-
     def _fail(self, text: str) -> None:
         if len(self.violations) < 50:
             self.violations.append(
@@ -180,6 +181,9 @@ class WireCheck:
             f"{sender[0]}:{packet.kind}{packet.fields.get('qos', '')}{dup}"
             f":{packet.fields.get('packet_id', '')}:{reason}"
         )
+        if self._log:
+            text = f"{time.time():.3f} {self._number} {self._connection.kinds[-1]} {frame[:60].hex()}"
+            print(text, file=self._log)
 
     def _check_order(self, packet: Packet) -> None:
         connection = self._connection
@@ -193,8 +197,8 @@ class WireCheck:
     # ---- packets of the client
 
     def _client_connect(self, packet: Packet, reader: Reader) -> None:
-        if packet.fields["clean_start"] and self._had_session:
-            self._fail("Clean Start in a later connection")
+        if self._had_session and (packet.fields["clean_start"] or packet.properties.get(0x11) != 3600):
+            self._fail("CONNECT would end the session")
 
     def _client_publish(self, packet: Packet, reader: Reader) -> None:
         connection, fields = self._connection, packet.fields
@@ -299,10 +303,14 @@ class WireCheck:
         self._connection.is_connected = not packet.fields["reason"]
         self._connection.limits = {k: v for k, v in packet.properties.items() if isinstance(v, int)}
         if self._connection.is_connected:
-            self._had_session = True
             if not packet.fields["session_present"]:
+                self.is_subscribed = False
                 self._sent.clear()
                 self._received.clear()
+                if self._had_session:
+                    self.counts["new sessions"] += 1
+                    self._on_session_lost()
+            self._had_session = True
 
     def _broker_publish(self, packet: Packet, reader: Reader) -> None:
         fields = packet.fields
@@ -343,7 +351,8 @@ class WireCheck:
 
     def _broker_suback(self, packet: Packet, reader: Reader) -> None:
         filters = self._connection.subscribes.pop(packet.fields["packet_id"], [])
-        if f"{self._unique}/down/+" in filters:
+        if f"{self._unique}/down/+" in filters and not self.is_subscribed:
+            self._on_session_lost()
             self.is_subscribed = True
 
     def _broker_unsuback(self, packet: Packet, reader: Reader) -> None:
