@@ -123,9 +123,7 @@ class FaultyDns:
         is_alias = query[12:14] == b"\1a"
         return {
             "right": [right],
-            "several addresses": [
-                _response(query, *[self._address_record(a) for a in (DEAD, self.address)])
-            ],
+            "several addresses": [_response(query, *[self._address_record(a) for a in (DEAD, self.address)])],
             "alias": [right if is_alias else _response(query, chain)],
             "alias with address": [with_address],
             "silent": [],
@@ -135,7 +133,9 @@ class FaultyDns:
             "old address": [_response(query, self._address_record(DEAD))],
             "truncated": [_response(query, flags=0x83)],
             "cut": [right[: self._random.randrange(1, len(right))]],
-            "compression loop": [_response(query, self._address_record(TRAP, b"\xc0" + bytes((len(query),))))],
+            "compression loop": [
+                _response(query, self._address_record(TRAP, b"\xc0" + bytes((len(query),))))
+            ],
             "noise": [secrets.token_bytes(self._random.randrange(1, 200)), right],
             "empty datagram": [b""],
             "oversized": [trap + bytes(600)],

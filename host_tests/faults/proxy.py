@@ -51,8 +51,8 @@ class Proxy:
     `choose_fault` gets the number of a connection, counted from 0, and returns its fault. `address` is the
     address of the proxy. `connections` is the number of connections accepted.
 
-    If `observe` is not None, it is called in the proxy's thread as `observe(number, is_from_client, data)`: for
-    all bytes that were read from the client, and for those bytes of the broker that are forwarded.
+    If `observe` is not None, it is called in the proxy's thread as `observe(number, is_from_client, data)`:
+    for all bytes that were read from the client, and for those bytes of the broker that are forwarded.
     """
 
     def __init__(
@@ -81,6 +81,8 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)  # type: ignore[arg-type]
 
     async def _listen(self) -> None:
+        if self._server and self._server.is_serving():
+            return
         self._server = await asyncio.start_server(self._serve, self.host, self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
@@ -149,7 +151,9 @@ class Proxy:
             forwarded = [0]  # number of bytes forwarded, both directions together
             tasks = (
                 asyncio.ensure_future(self._forward(fault, forwarded, reader, upstream_writer, number, True)),
-                asyncio.ensure_future(self._forward(fault, forwarded, upstream_reader, writer, number, False)),
+                asyncio.ensure_future(
+                    self._forward(fault, forwarded, upstream_reader, writer, number, False)
+                ),
             )
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:

@@ -48,7 +48,7 @@ def main(
     with_plot: Annotated[bool, typer.Option("--plot/--no-plot", help="draw build/soak.png")] = True,
     log: Annotated[Optional[Path], typer.Option(help="file to which each packet is written")] = None,
 ) -> None:
-    """Run a device with faults of the network, name servers and broker. Writes build/soak.json and soak.png."""
+    """Run a device while network, DNS servers and broker fail. Writes build/soak.json and soak.png."""
     with Progress() as progress, open(log or os.devnull, "w") as packets:
         run = SoakRun(seed, seconds, longest_poll, packets)
         task = progress.add_task("seconds", total=seconds)
@@ -61,7 +61,9 @@ def main(
         typer.echo(f"{name}: {json.dumps(value)}")
     free = [row[1] for row in run.samples()]
     if free:
-        typer.echo(f"free heap: {free[0]} bytes at the start, {min(free)} at the minimum, {free[-1]} at the end")
+        typer.echo(
+            f"free heap: {free[0]} bytes at the start, {min(free)} at the minimum, {free[-1]} at the end"
+        )
     typer.echo("written to build/soak.json" + (f" and {plot(run)}" if with_plot and run.report else ""))
     typer.echo(f"violations: {len(failures)}")
     if failures:

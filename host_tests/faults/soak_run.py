@@ -14,115 +14,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from host_tests.faults.faulty_dns import TRAP, FaultyDns
-from host_tests.faults.proxy import HEALTHY, Fault, Proxy, fault_proxy
+from host_tests.faults.faulty_dns import FaultyDns
+from host_tests.faults.proxy import Proxy, fault_proxy
+from host_tests.faults.soak_checks import BIG, SOURCES
+from host_tests.faults.soak_peer import Peer, RandomFaults, Trap
 from host_tests.faults.wire_check import WireCheck
 from tools.broker import Mosquitto
 from tools.bundle import image, minifier
 from tools.bundle.bundler import bundle_sources
 from tools.vm import process
-from umqtt5 import Client
 
 PROGRAM = Path(__file__).with_name("soak_program.py")
+MODULES = [PROGRAM, PROGRAM.with_name("soak_device.py"), PROGRAM.with_name("soak_checks.py")]
 NAME = "broker.soak.test"
 HEAP = "192k"
-SOURCES = ("main", "hook", "timer", "handler", "on_ack", "on_state", "big", "poison")
-_BIG = 6
-_FILLER = b"abcdefghijklmnopqrstuvwxyz" * 6
-_AHEAD = 30  # how far, per QoS, the messages to the device may run ahead of those that it has handled
 _HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")  # addresses of the broker
 _MESSAGE_SIZE_LIMIT = 400  # payload in bytes above which mosquitto answers 0x95
 DRAIN_SECONDS = 60
-
-
-def make_payload(stream: int, number: int) -> bytes:
-    """Return the payload of a message, as `soak_program` does."""
-    return b"%d/%d/" % (stream, number) + _FILLER[number % 26 : number % 26 + number * 7 % 120]
-
-
-class _RandomFaults:
-    """Chooses the fault of each connection, and counts the kinds."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        self.counts: Counter[str] = Counter()
-
-    def choose(self, number: int) -> Fault:
-        numbers = self._random
-        kind = numbers.choice(
-            ("reset", "close", "stall", "swallow", "half_open")
-            + ("none", "latency", "jitter", "single_bytes", "pieces", "slow", "accept_only")
-        )
-        self.counts[kind] += 1
-        # 20 to 200,000 bytes, small numbers as often as large ones; the handshake takes about 300 bytes
-        after = int(20 * 10000 ** numbers.random() if numbers.random() < 0.4 else 2000 * 100 ** numbers.random())
-        if kind == "none":
-            return HEALTHY
-        if kind == "accept_only":
-            return Fault(accept_only=True)
-        if kind in ("reset", "close", "stall", "swallow", "half_open"):
-            return Fault(after_bytes=after, then=kind, chunk_size=numbers.choice((1, 7, 65536)))
-        after = max(after, 5000)
-        return {
-            "latency": Fault(delay=0.03, after_bytes=after, then="reset"),
-            "jitter": Fault(jitter=0.05, after_bytes=after),
-            "single_bytes": Fault(chunk_size=1, after_bytes=after, then="reset"),
-            "pieces": Fault(chunk_size=numbers.choice((2, 3, 50)), after_bytes=after),
-            "slow": Fault(bytes_per_second=3000, after_bytes=after, then="stall"),
-        }[kind]
-
-
-class _Peer:
-    """A client that is connected to the broker directly: it receives the device's messages and sends it others."""
-
-    def __init__(self, broker: Mosquitto, unique: str, wire: WireCheck, numbers: random.Random) -> None:
-        self._unique = unique
-        self._wire = wire
-        self._random = numbers
-        self.received: Counter[tuple[int, int]] = Counter()  # by stream and number
-        self.violations: list[str] = []
-        self.numbers = [0, 0, 0]  # next number of the messages to the device, by QoS
-        self.client = client = Client(
-            broker.address.host,
-            broker.address.port,
-            client_id=unique + "-peer",
-            session_expiry=3600,
-            keep_alive=20,
-            rx=2048,
-            outbox=16384,
-            inflight=60,
-        )
-        client.max_reconnect_delay = 200
-        self._subscription = client.subscribe(unique + "/up/#", self._on_message, qos=2)
-
-    def _on_message(self, message: Any) -> None:
-        with contextlib.suppress(ValueError):
-            stream, number = (int(part) for part in message.payload.split(b"/")[:2])
-            if message.payload == make_payload(stream, number):
-                self.received[stream, number] += 1
-                return
-        self.violations.append(f"corrupt message {message.topic} {message.payload!r}")
-
-    def connect(self) -> None:
-        """Connect, and wait for the subscription. Raises TimeoutError."""
-        self.client.connect(wait=False)
-        deadline = time.monotonic() + 20
-        while not self.client.is_connected or self._subscription.reason is None:
-            self.client.poll(5)
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the peer is not connected: {self.client.error}")
-
-    def send(self) -> None:
-        """Send the device messages, unless too many are on their way."""
-        qos = self._random.randrange(3)
-        chance = self._random.random()
-        if chance < 0.3:
-            part = self._random.randrange(5)
-            self.client.publish(f"{self._unique}/part/{part}", b"part", qos=qos % 2)
-        elif self.numbers[qos] < self._wire.handled_end[qos] + _AHEAD or chance < 0.4:
-            payload = make_payload(qos, self.numbers[qos])
-            if self.client.publish(f"{self._unique}/down/{qos}", payload, qos=qos):
-                self.numbers[qos] += 1
 
 
 class SoakRun:
@@ -138,7 +46,7 @@ class SoakRun:
         self.lines: list[str] = []
         self.report: dict[str, Any] = {}
         self.events: dict[str, list[list[str]]] = {}  # words of each line, by first word
-        self.network = _RandomFaults(seed)
+        self.network = RandomFaults(seed)
         self.incidents: Counter[str] = Counter()  # restarts, refusals, moves
         self.wire = WireCheck(self.unique, self._excuse_lost_messages, log)
         self._random = random.Random(seed)
@@ -146,6 +54,7 @@ class SoakRun:
         self._lost_down: set[tuple[int, int]] = set()
         self._actions: list[tuple[float, Callable[[], None]]] = []  # due later
         self._trap_connections = 0
+        self._is_broker_up = True
 
     # ---- faults
 
@@ -185,12 +94,19 @@ class SoakRun:
     def _restart(self) -> None:
         """Restart the broker. It saves its state."""
         self._broker.stop(graceful=True)
-        self._later(self._random.uniform(0, 1), self._broker.start)
+        self._is_broker_up = False
+        self._later(self._random.uniform(0, 1), self._start_broker)
+
+    def _start_broker(self) -> None:
+        if not self._is_broker_up:
+            self._broker.start()
+            self._is_broker_up = True
 
     def _kill(self) -> None:
-        """Kill the broker, so it loses all sessions. The device may connect when the peer has subscribed again."""
+        """Kill the broker, so it loses all sessions. The device may connect when the peer has subscribed."""
         self._proxy.refuse()
         self.wire.is_subscribed = False
+        self._is_broker_up = False
         self._broker.stop()
         (Path(self._folder) / "mosquitto.db").unlink(missing_ok=True)
         peer = self._peer
@@ -198,7 +114,7 @@ class SoakRun:
             peer.client.poll(5)  # it receives what has arrived before the broker was killed
         self._lost_up |= {key[1:] for key in self.wire.answered if key[1:] not in peer.received}
         self._excuse_lost_messages()
-        self._broker.start()
+        self._start_broker()
         peer.connect()
         self._proxy.accept()
 
@@ -230,7 +146,7 @@ class SoakRun:
                 fault_proxy(self._broker.address, self.network.choose, self.seed, self.wire.observe)
             )
             trap = stack.enter_context(Trap(self._proxy.address.port))
-            self._peer = _Peer(self._broker, self.unique, self.wire, self._random)
+            self._peer = Peer(self._broker, self.unique, self.wire, self._random)
             self._peer.connect()
             child = self._start()
             stack.callback(process.stop_vm, child)
@@ -256,7 +172,7 @@ class SoakRun:
         }
         return process.start_vm(
             ["-m", PROGRAM.stem, json.dumps(settings)],
-            module_path=[image.build_program(PROGRAM)],
+            module_path=[image.build_program(path) for path in MODULES],
             heap=HEAP,
         )
 
@@ -345,10 +261,12 @@ class SoakRun:
             for number in range(numbers[stream]):
                 key = (stream, number)
                 if qos and key not in ended and not received[key] and key not in self._lost_up:
-                    lines.append(f"message {number} of {source} at QoS {qos} was acknowledged, but has not arrived")
+                    lines.append(
+                        f"message {number} of {source} at QoS {qos} was acknowledged, but has not arrived"
+                    )
                 if not qos and received[key] > 1:
                     lines.append(f"message {number} of {source} at QoS 0 has arrived {received[key]} times")
-                if source == SOURCES[_BIG] and (ended.get(key, 0x95) != 0x95 and not self._is_canceled(key)):
+                if source == SOURCES[BIG] and (ended.get(key, 0x95) != 0x95 and not self._is_canceled(key)):
                     lines.append(f"big message {number}: reason code {ended[key]:#x}")
         lines += [
             f"{key} has arrived, but publish did not accept it"
@@ -413,31 +331,3 @@ class SoakRun:
             "drained after ms": self.events.get("drained", [["none"]])[0][0],
             **{name: value for name, value in self.report.items() if name != "numbers"},
         }
-
-
-class Trap:
-    """Counts the connections to the address in forged DNS answers."""
-
-    def __init__(self, port: int) -> None:
-        import socket
-
-        self.connections = 0
-        self._socket = socket.create_server((TRAP, port))
-        self._socket.settimeout(0.1)
-        self._is_stopped = False
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def __enter__(self) -> Trap:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_stopped = True
-        self._thread.join()
-        self._socket.close()
-
-    def _serve(self) -> None:
-        while not self._is_stopped:
-            with contextlib.suppress(TimeoutError):
-                self._socket.accept()[0].close()
-                self.connections += 1

@@ -8,78 +8,15 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from host_tests.faults.client_reader import ClientReader
+from host_tests.faults.soak_checks import POISON
 from host_tests.interop.reference_decoder import Reader, _Stop, read_frame
 from host_tests.interop.reference_packets import Packet
 
 _FIRST_SUBSCRIBE_ID = 0x8000
 _NUMBERED = re.compile(rb"(\d+)/(\d+)/")
-POISON = 7  # number of the source of "poison" messages: for each, mosquitto ends the connection
 _EXPECTED_DISCONNECTS = (0x8B, 0x8D, 0x8E)  # server shutting down, keep alive timeout, session taken over
 Key = tuple[str, int, int]  # (folder of the topic: "up" or "down", stream, number)
-
-
-class ClientReader(Reader):
-    """Decodes packets of a client as strictly as the standard allows."""
-
-    def bounds(self, identifier: int, kind: str, value: Any) -> None:
-        super().bounds(identifier, kind, value)
-        if identifier == 0x0B and self.kind == "PUBLISH":
-            self.fault("3.3.4-6 subscription identifier from a client", 0x82)
-
-    def known(self, reason: int) -> None:
-        if self.kind != "DISCONNECT" or reason != 4:
-            super().known(reason)
-
-    def connect(self) -> None:
-        if self.text() != "MQTT" or self.number(1) != 5:
-            self.fault("3.1.2.1 protocol name or version", 0x84)
-        flags = self.number(1)
-        if flags & 1 or (not flags & 4 and flags & 0x38) or flags & 0x18 == 0x18:
-            self.fault("3.1.2.3 flags", 0x81)
-        self.packet.fields.update(clean_start=flags & 2 == 2, keep_alive=self.number(2))
-        self.properties()
-        self.packet.fields["client_id"] = self.text()
-        if flags & 4:
-            self.properties()
-            self.text()
-            self.take(self.number(2))
-        if flags & 0x80:
-            self.text()
-        if flags & 0x40:
-            self.take(self.number(2))
-
-    def subscribe(self) -> None:
-        self.packet.fields["packet_id"] = self.identifier()
-        self.properties()
-        filters = self.packet.fields["filters"] = []
-        while self.at < self.end:
-            filters.append(self.text())
-            if self.kind == "SUBSCRIBE":
-                options = self.number(1)
-                if options & 0xC0 or options & 3 == 3 or options & 0x30 == 0x30:
-                    self.fault("3.8.3.1 options", 0x81)
-        if not filters:
-            self.fault("3.8.3 no filter", 0x82)
-
-    def disconnect(self) -> None:
-        self.packet.fields["reason"] = self.reason() if self.end else 0
-        if self.at < self.end:
-            self.properties()
-
-    def read(self) -> None:
-        if self.kind in ("CONNECT", "SUBSCRIBE", "UNSUBSCRIBE", "PINGREQ"):
-            if self.flags != (2 if self.kind in ("SUBSCRIBE", "UNSUBSCRIBE") else 0):
-                self.fault("2.1.3 reserved flags", 0x81)
-            if self.kind == "CONNECT":
-                self.connect()
-            elif self.kind != "PINGREQ":
-                self.subscribe()
-            if self.at < self.end:
-                self.fault("2.1.4 trailing bytes", 0x81)
-        elif self.kind in ("CONNACK", "SUBACK", "UNSUBACK", "PINGRESP", ""):
-            self.fault("2.1.2 packet type for servers only", 0x82)
-        else:
-            super().read()
 
 
 class _Connection:
@@ -102,12 +39,13 @@ class WireCheck:
     """Checks what one client sends, and which of its messages the broker has acknowledged.
 
     Rules, beside those of `ClientReader`: the client obeys the limits in CONNACK and sends nothing before it.
-    Acknowledgements have the order of arrival. The messages of a stream are sent in order, in each connection.
-    In a resumed session, a message is sent again with DUP and the same packet identifier. It is not sent again
+    Acknowledgements have the order of arrival. In each connection, the messages of a stream are in order. In
+    a resumed session, a message is sent again with DUP and the same packet identifier. It is not sent again
     after PUBREL. A topic alias stands for the topic to which the message was published.
 
     `on_session_lost` is called when the broker begins a new session, and when it has the subscription again.
-    Each packet is written to `log`. `observe` is called by the proxy. Payloads and topics are those of the soak test: `<stream>/<number>/...`.
+    Each packet is written to `log`. `observe` is called by the proxy. Payloads and topics are those of the
+    soak test: `<stream>/<number>/...`.
     """
 
     def __init__(self, unique: str, on_session_lost: Callable[[], None], log: TextIO | None = None) -> None:
@@ -225,7 +163,9 @@ class WireCheck:
     def _check_topic(self, topic: str, key: Key, qos: int) -> None:
         expected = f"{self._unique}/up/"
         is_poison = topic == self._unique + "/" * 201
-        if qos != key[1] % 3 or not (is_poison or (topic.startswith(expected) and topic[-2:] == f"/{key[2] % 3}")):
+        if qos != key[1] % 3 or not (
+            is_poison or (topic.startswith(expected) and topic[-2:] == f"/{key[2] % 3}")
+        ):
             self._fail(f"{key} at QoS {qos} with topic {topic}")
 
     def _check_identifier(self, key: Key, fields: dict[str, Any]) -> None:
