@@ -112,14 +112,18 @@ class SoakRun:
         peer = self._peer
         while peer.client.is_connected:
             peer.client.poll(5)  # it receives what has arrived before the broker was killed
-        self._lost_up |= {key[1:] for key in self.wire.answered if key[1:] not in peer.received}
         self._excuse_lost_messages()
         self._start_broker()
         peer.connect()
         self._proxy.accept()
 
     def _excuse_lost_messages(self) -> None:
-        """Record that the broker has lost the messages to the device that have not been handled."""
+        """Record that the broker has lost the messages which have not reached their receiver.
+
+        mosquitto 2.0.11 also loses a session that began with Clean Start if it restarts, even if it saves its
+        state. The client reports a QoS 2 message as acknowledged if PUBREC has arrived (docs/connection.md).
+        """
+        self._lost_up |= {key[1:] for key in self.wire.answered if key[1:] not in self._peer.received}
         for qos in (1, 2):
             for number in range(self._peer.numbers[qos]):
                 if ("down", qos, number) not in self.wire.handled:
@@ -148,6 +152,8 @@ class SoakRun:
             trap = stack.enter_context(Trap(self._proxy.address.port))
             self._peer = Peer(self._broker, self.unique, self.wire, self._random)
             self._peer.connect()
+            self._peer.client.disconnect()
+            self._peer.connect()  # without Clean Start, because mosquitto 2.0.11 does not save other sessions
             child = self._start()
             stack.callback(process.stop_vm, child)
             reader = threading.Thread(target=self._read, args=(child,), daemon=True)
