@@ -29,15 +29,18 @@ _KINDS = {  # kind of answer: how often it occurs
     "old address": 2,
     "truncated": 2,
     "cut": 2,
-    "compression loop": 1,
-    "noise": 2,
     "empty datagram": 1,
-    "oversized": 2,
-    "wrong identifier": 3,
-    "wrong question": 3,
-    "wrong source": 3,
-    "two answers": 2,
 }
+# Datagrams that the client must ignore. They arrive before or instead of an answer.
+_FORGED = (
+    "wrong identifier",
+    "wrong question",
+    "wrong source",
+    "no response",
+    "oversized",
+    "compression loop",
+    "noise",
+)
 _NAMES, _WEIGHTS = list(_KINDS), list(_KINDS.values())
 
 
@@ -51,7 +54,7 @@ def _response(query: bytes, *records: bytes, code: int = 0, flags: int = 0x81) -
 
 
 class FaultyDns:
-    """Two DNS servers for one name, in a thread. `address` is the right answer, and may be changed.
+    """Two DNS servers, in a thread. `address` is the address of all names, and may be changed.
 
     `counts` counts the answers by kind. While `is_faulty` is False, all answers are right.
     """
@@ -92,16 +95,34 @@ class FaultyDns:
     def _answer(self, sock: socket.socket, query: bytes, source: tuple[str, int]) -> None:
         kind = self._random.choices(_NAMES, _WEIGHTS)[0] if self.is_faulty else "right"
         self.counts[kind] += 1
+        if self.is_faulty and self._random.random() < 0.7:
+            self._forge(query, source)
         if kind == "late":
             delay = self._random.uniform(0.05, 2.5)
             heapq.heappush(
                 self._late, (time.monotonic() + delay, len(self._late), sock, self._right(query), source)
             )
             return
-        if kind == "wrong source":
-            sock = self._sockets[2]
         for data in self._make(kind, query):
             sock.sendto(data, source)
+
+    def _forge(self, query: bytes, source: tuple[str, int]) -> None:
+        """Send a datagram that the client must ignore. Most contain the address `TRAP`."""
+        kind = self._random.choice(_FORGED)
+        self.counts["forged: " + kind] += 1
+        answer = _response(query, self._address_record(TRAP))
+        loop = self._address_record(TRAP, b"\xc0" + bytes((len(query),)))
+        sock = self._sockets[2 if kind == "wrong source" else self._random.randrange(2)]
+        data = {
+            "wrong identifier": bytes((query[0] ^ 1,)) + answer[1:],
+            "wrong question": answer[:13] + bytes((answer[13] ^ 1,)) + answer[14:],
+            "wrong source": answer,
+            "no response": answer[:2] + bytes((answer[2] & 0x7F,)) + answer[3:],
+            "oversized": answer + bytes(600),
+            "compression loop": _response(query, loop),
+            "noise": secrets.token_bytes(self._random.randrange(1, 200)),
+        }[kind]
+        sock.sendto(data, source)
 
     def _right(self, query: bytes) -> bytes:
         return _response(query, self._address_record(self.address))
@@ -111,7 +132,6 @@ class FaultyDns:
 
     def _make(self, kind: str, query: bytes) -> list[bytes]:
         """Return the answers of one kind."""
-        trap = _response(query, self._address_record(TRAP))
         right = self._right(query)
         # an alias is in the same domain: one label in front of the name in the question
         alias = b"\1a\xc0\x0c"
@@ -133,14 +153,5 @@ class FaultyDns:
             "old address": [_response(query, self._address_record(DEAD))],
             "truncated": [_response(query, flags=0x83)],
             "cut": [right[: self._random.randrange(1, len(right))]],
-            "compression loop": [
-                _response(query, self._address_record(TRAP, b"\xc0" + bytes((len(query),))))
-            ],
-            "noise": [secrets.token_bytes(self._random.randrange(1, 200)), right],
             "empty datagram": [b""],
-            "oversized": [trap + bytes(600)],
-            "wrong identifier": [bytes((query[0] ^ 1,)) + trap[1:], right],
-            "wrong question": [trap[:13] + bytes((trap[13] ^ 1,)) + trap[14:], right],
-            "wrong source": [trap],
-            "two answers": [right, trap],
         }[kind]

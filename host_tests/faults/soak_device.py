@@ -52,8 +52,7 @@ class Device:
         self.arrivals = [Arrivals(qos) for qos in range(3)]
         self.handled = self.handler_errors = self.unhandled = 0
         self.client = client = Client(
-            arguments["host"],
-            arguments["port"],
+            arguments["hosts"],
             client_id=unique,
             keep_alive=2,
             rx=512,

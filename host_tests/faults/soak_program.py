@@ -1,6 +1,6 @@
 """Program for the VM in the soak test: runs `soak_device`, and prints what it has counted.
 
-Its argument is a JSON object with `host` (a name), `port`, `dns` (ports of the DNS servers), `unique`,
+Its argument is a JSON object with `hosts` (names with port), `dns` (ports of the DNS servers), `unique`,
 `seed`, `fault_seconds`, `drain_seconds` and `busy_name` (short name of `Session.is_busy`). For
 `fault_seconds` it publishes and makes random calls, then it stops and waits until all messages are
 acknowledged. Each line of its output is an event: see `soak_run`.

@@ -26,7 +26,7 @@ from tools.vm import process
 
 PROGRAM = Path(__file__).with_name("soak_program.py")
 MODULES = [PROGRAM, PROGRAM.with_name("soak_device.py"), PROGRAM.with_name("soak_checks.py")]
-NAME = "broker.soak.test"
+NAMES = ("one.soak.test", "two.soak.test", "three.soak.test")  # the client treats them as three brokers
 HEAP = "192k"
 _HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")  # addresses of the broker
 _MESSAGE_SIZE_LIMIT = 400  # payload in bytes above which mosquitto answers 0x95
@@ -167,8 +167,7 @@ class SoakRun:
 
     def _start(self) -> subprocess.Popen[str]:
         settings = {
-            "host": NAME,
-            "port": self._proxy.address.port,
+            "hosts": [f"{name}:{self._proxy.address.port}" for name in NAMES],
             "dns": self._dns.ports,
             "unique": self.unique,
             "seed": self.seed,
