@@ -24,6 +24,8 @@ CORE = ("core", "__init__", "tcp")
 # other files of the library, each with the feature that it implements
 FEATURES = {
     "aio": "asyncio client, including asyncio",
+    "optional/coroutine_error": "error for coroutine functions as handlers",
+    "optional/coroutine_handlers": "coroutine functions as handlers (asyncio)",
     "optional/topic_aliases": "topic aliases from the broker",
     "optional/enhanced_auth": "enhanced authentication",
     "optional/blocking_publish": "blocking publish(wait=True)",
@@ -48,6 +50,7 @@ FEATURES = {
     "properties": "MQTT properties by name",
     "reason_codes": "names of reason codes",
     "optional/journal_recovery": "recovery of a journal",
+    "optional/record_reader": "reading of a journal at the start",
     "optional/record_search": "search for records in a damaged journal",
     "request": "request/response: client that requests",
     "respond": "request/response: client that responds",

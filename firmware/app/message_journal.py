@@ -50,7 +50,7 @@ class MessageJournal:
         finally:
             # unload the modules that have read the files, because they are not needed again
             package = sys.modules.get("umqtt5.optional")
-            for module in ("journal_recovery", "record_search"):
+            for module in ("journal_recovery", "record_reader", "record_search"):
                 sys.modules.pop("umqtt5.optional." + module, None)
                 if hasattr(package, module):
                     delattr(package, module)

@@ -13,12 +13,12 @@ from umqtt5.aio import Client
 
 
 async def wait_until(condition):
-    """Wait until `condition()` is true. Raises AssertionError after 10 s."""
-    for _ in range(500):
+    """Wait until `condition()` is true. Raises AssertionError after 40 s: the machine may be loaded."""
+    for _ in range(2000):
         if condition():
             return
         await asyncio.sleep(0.02)
-    raise AssertionError("the condition was not met within 10 s")
+    raise AssertionError("the condition was not met within 40 s")
 
 
 async def messages_of_each_qos_arrive(host, port, unique):
@@ -208,7 +208,7 @@ async def an_exception_ends_only_its_task(host, port, unique):
 
 
 async def a_cancelled_task_disconnects_and_leaves_nothing_behind(host, port, unique):
-    client = Client(host, port, client_id=unique, keep_alive=1)
+    client = Client(host, port, client_id=unique)
 
     async def forever():
         async with client:
@@ -234,9 +234,12 @@ Client.stream_is_gone = lambda self: self.sync_client.stream is None
 
 
 async def pings_keep_an_idle_link_open(host, port, unique):
-    async with Client(host, port, client_id=unique, keep_alive=1) as client:
-        await asyncio.sleep(3)
+    # PINGRESP has to arrive within 55 % of the Keep Alive, also on a loaded machine
+    async with Client(host, port, client_id=unique, keep_alive=4) as client:
+        received = client.session.bytes_received
+        await asyncio.sleep(8)
         assert client.is_connected and client.connection_count == 1
+        assert client.session.bytes_received - received >= 4  # two PINGRESPs
 
 
 async def a_loop_continues_after_a_broker_restart(host, port, unique):
@@ -252,8 +255,11 @@ async def a_loop_continues_after_a_broker_restart(host, port, unique):
         await client.subscribe(unique + "/x", print)
         assert (await client.publish(unique, b"before", qos=1)).reason == 0
         await wait_until(lambda: got == [b"before"])
+        # a loaded machine may not run this task between the loss of the link and the reconnect
+        states = []
+        client.on_state = lambda client, connected, error: states.append(connected)
         print("restart it")
-        await wait_until(lambda: not client.is_connected)
+        await wait_until(lambda: False in states)
         stored = asyncio.create_task(client.publish(unique + "/stored", b"", qos=1))
         await wait_until(lambda: client.is_connected)
         assert (await stored).reason in (0, 0x10)
@@ -344,14 +350,14 @@ async def connect_raises_the_brokers_refusal(host, port, unique):
 async def an_idle_client_allocates_nothing(host, port, unique):
     """Runs in the VM only. Prints the bytes allocated, the bytes still in use and the number of wake-ups.
 
-    Measures 10 s without a ping, then 3 s with a ping each second.
+    Measures 10 s without a ping, then 12 s with a ping every 4 s.
     The bytes that asyncio itself allocates for one sleep are subtracted.
     """
     import gc
 
     from micropython import mem_total
 
-    for keep_alive, ms in ((60, 10000), (1, 3000)):
+    for keep_alive, ms in ((60, 10000), (4, 12000)):
         async with Client(host, port, client_id=unique, keep_alive=keep_alive) as client:
             async with client.messages(unique, qos=1) as messages:
                 await client.publish(unique, b"x", qos=1)
@@ -377,6 +383,86 @@ async def an_idle_client_allocates_nothing(host, port, unique):
                 total, held = mem_total() - total - one_sleep, gc.mem_alloc() - held
                 gc.enable()
                 print("idle", keep_alive, total, held, rounds[0])
+
+
+async def coroutine_handlers_get_copies(host, port, unique):
+    """Handlers that are coroutine functions: methods, closures and a responder."""
+
+    class Counter:
+        async def count(self, message):
+            await asyncio.sleep(0.05)
+            numbers.append(int(message.payload))
+
+    numbers, states = [], []
+
+    async def on_state(client, connected, error):
+        states.append(connected)
+
+    async def respond(message):
+        await asyncio.sleep(0.01)
+        return message.payload + b"!"
+
+    client = Client(host, port, client_id=unique, inflight=4)
+    client.on_state = on_state
+    async with client:
+        await client.subscribe(unique + "/0", Counter().count)
+        await client.subscribe(unique + "/1", lambda message: Counter().count(message), qos=1)
+        await client.responder(unique + "/ask", respond)
+        for i in range(0, 40, 2):
+            await client.publish(unique + "/1", b"%d" % i, qos=1)
+        await wait_until(lambda: len(numbers) == 20)
+        for i in range(1, 4, 2):
+            await client.publish(unique + "/0", b"%d" % i)
+        assert await client.request(unique + "/ask", b"a", timeout=9000) == b"a!"
+        await wait_until(lambda: len(numbers) == 22)
+        assert sorted(numbers) == sorted(list(range(0, 40, 2)) + [1, 3]) and states == [True]
+        client.on_state = None
+
+
+async def a_generator_function_runs_on_micropython(host, port, unique):
+    """MicroPython can't tell it from a coroutine function. CPython refuses it."""
+    got, errors = [], []
+
+    def handler(message):
+        yield from asyncio.sleep_ms(1)
+        got.append(message.payload)
+
+    async with Client(host, port, client_id=unique) as client:
+        client.on_error = errors.append
+        await client.subscribe(unique, handler)
+        await client.publish(unique, b"x")
+        await wait_until(lambda: got or errors)
+        if sys.implementation.name == "cpython":
+            assert isinstance(errors[0], TypeError)
+        else:
+            assert got == [b"x"] and not errors
+
+
+async def connects_cancelled_at_any_step_leave_nothing_behind(host, port, unique):
+    client = Client(host, port, client_id=unique)
+
+    async def use(held):
+        async with client:
+            await client.publish(unique, b"x", qos=1)
+            await held.wait()
+
+    for steps in range(60):
+        held = asyncio.Event()
+        task = asyncio.create_task(use(held))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        for _ in range(1 + steps % 2):
+            task.cancel()
+            await asyncio.sleep(0)
+        try:
+            await task
+            raise AssertionError("not cancelled")
+        except asyncio.CancelledError:
+            pass
+        assert not client.is_connected and client.stream_is_gone() and client._scheduler is None
+        assert not client._waiters and not client._connecting and not client.sync_client._should_connect
+    async with client:
+        assert (await client.publish(unique, b"y", qos=1)).reason in (0, 0x10)
 
 
 async def main(host, port, name, *more):

@@ -62,3 +62,23 @@ def run(sim: Any, main: Coroutine[Any, Any, Any]) -> Any:
         return result
     finally:
         loop.close()
+
+
+def run_and_abandon(sim: Any, main: Coroutine[Any, Any, Any], cancel: bool = True) -> Any:
+    """Run `main` as `asyncio.run` does, in a new event loop, whatever it leaves behind.
+
+    Without `cancel` the tasks that are left are not cancelled. Instead they never run again.
+    """
+    loop = SimulatedLoop(sim)
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            if cancel:
+                task.cancel()
+            else:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+        if cancel and left:
+            loop.run_until_complete(asyncio.wait(left))
+        loop.close()

@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from errno import ENOTCONN, ETIMEDOUT
 from typing import Any
 
 import pytest
-from answering_broker import BrokerSimulation
 
 from helper import make_packet, publish_packet
+from host_tests.aio.async_broker import AsyncBrokerSimulation, to_c
 from host_tests.aio.simulated_loop import SimulatedSelector, run
 from umqtt5.aio import Client
 from umqtt5.core.errors import MQTTError
 from umqtt5.properties import CONTENT_TYPE, pack
-
-
-class AsyncBrokerSimulation(BrokerSimulation):  # type: ignore[misc]
-    """Simulated broker with an asyncio client that connects to it."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self.mqtt = Client("broker", client_id="c", transport=self.connect, **options)
-        self.withholds_acks = False  # True: the broker does not acknowledge a PUBLISH
-
-    def connect(self, host: str, port: int) -> Any:
-        stream = super().connect(host, port)
-        stream.number = 10_000 + len(self.streams)
-        stream.fileno = lambda: stream.number
-        return stream
-
-    def on_publish(self, stream: Any, first: int, body: bytes) -> bytes:
-        if self.withholds_acks:
-            return b""
-        return super().on_publish(stream, first, body)  # type: ignore[no-any-return]
-
-    def send(self, *packets: bytes) -> None:
-        self.stream.inbox += b"".join(packets)
-
-    def written(self, first: int) -> list[bytes]:
-        """Return the bodies of the packets from the client whose first byte is `first`."""
-        return [body for kind, body in self.packets if kind == first]
-
-    def play(self, main: Callable[[Client], Awaitable[Any]]) -> Any:
-        """Run `main(client)` in `async with client` and return its result."""
-
-        async def inside() -> Any:
-            async with self.mqtt as client:
-                return await main(client)
-
-        return run(self, inside())
-
-
-def to_c(number: int, qos: int = 1, topic: bytes = b"c") -> bytes:
-    """Return a PUBLISH from the broker. `number` is its payload and packet identifier."""
-    return publish_packet(topic, b"%d" % number, qos, number)  # type: ignore[no-any-return]
-
 
 # ---- connection
 
@@ -464,13 +422,6 @@ def take(messages: Any, n: int) -> Awaitable[list[int]]:
     return take_all()
 
 
-def acknowledged(sim: AsyncBrokerSimulation) -> list[tuple[int, int]]:
-    """Return (packet identifier, reason code) of the PUBACKs and PUBRECs sent, in order."""
-    return [
-        (body[1], body[2] if len(body) > 2 else 0) for first, body in sim.packets if first in (0x40, 0x50)
-    ]
-
-
 @pytest.mark.parametrize("qos", [1, 2])
 def test_overflow_oldest_drops_the_oldest_message(qos: int) -> None:
     sim = AsyncBrokerSimulation()
@@ -483,7 +434,7 @@ def test_overflow_oldest_drops_the_oldest_message(qos: int) -> None:
         assert messages.dropped == 2 and await take(messages, 3) == [3, 4, 5]
 
     sim.play(main)
-    assert acknowledged(sim) == [(i, 0) for i in range(1, 6)]
+    assert sim.acknowledged() == [(i, 0) for i in range(1, 6)]
 
 
 @pytest.mark.parametrize("qos", [1, 2])
@@ -500,7 +451,7 @@ def test_overflow_newest_refuses_the_newest_message_with_0x80(qos: int) -> None:
         assert messages.dropped == 2 and await take(messages, 3) == [1, 2, 3]
 
     sim.play(main)
-    assert acknowledged(sim) == [(1, 0), (2, 0), (3, 0), (4, 0x80), (5, 0x80)] and not errors
+    assert sim.acknowledged() == [(1, 0), (2, 0), (3, 0), (4, 0x80), (5, 0x80)] and not errors
 
 
 @pytest.mark.parametrize("qos", [1, 2])
@@ -512,13 +463,13 @@ def test_overflow_wait_does_not_acknowledge_a_message_before_there_is_room(qos: 
         await asyncio.sleep(1)
         sim.send(*[to_c(i, qos) for i in range(1, 6)])
         await asyncio.sleep(1)
-        assert acknowledged(sim) == [(1, 0), (2, 0)]
+        assert sim.acknowledged() == [(1, 0), (2, 0)]
         assert await take(messages, 1) == [1]
         await asyncio.sleep(1)
-        assert acknowledged(sim) == [(1, 0), (2, 0), (3, 0)]
+        assert sim.acknowledged() == [(1, 0), (2, 0), (3, 0)]
         assert await take(messages, 4) == [2, 3, 4, 5]
         await asyncio.sleep(1)
-        assert acknowledged(sim) == [(i, 0) for i in range(1, 6)] and messages.dropped == 0
+        assert sim.acknowledged() == [(i, 0) for i in range(1, 6)] and messages.dropped == 0
 
     sim.play(main)
 
@@ -538,11 +489,11 @@ def test_overflow_wait_does_not_block_the_link_or_other_handlers() -> None:
         await asyncio.sleep(3600)
         assert client.connection_count == 1 and client.is_connected and others == [b"1", b"0"]
         # messages are acknowledged in the order of their arrival (4.6), so message 9 is not acknowledged yet
-        assert acknowledged(sim) == [(1, 0)]
+        assert sim.acknowledged() == [(1, 0)]
         assert (await client.publish("a", b"x", qos=1)).reason == 0
         assert await take(messages, 3) == [1, 2, 3]
         await asyncio.sleep(1)
-        assert acknowledged(sim) == [(1, 0), (2, 0), (3, 0), (9, 0)]
+        assert sim.acknowledged() == [(1, 0), (2, 0), (3, 0), (9, 0)]
         sim.send(publish_packet(b"c", b"10"), publish_packet(b"c", b"11"))
         await asyncio.sleep(1)
         assert messages.dropped == 1 and await take(messages, 1) == [10]
@@ -567,10 +518,10 @@ def test_messages_resent_by_a_resumed_session_are_queued_only_once(qos: int) -> 
             await asyncio.sleep(10)
             sim.send(publish_packet(b"c", b"2", qos, 2, flags=8), publish_packet(b"c", b"3", qos, 3, flags=8))
             await asyncio.sleep(1)
-        assert acknowledged(sim) == [(1, 0)] and client.connection_count == 4
+        assert sim.acknowledged() == [(1, 0)] and client.connection_count == 4
         assert await take(messages, 3) == [1, 2, 3]
         await asyncio.sleep(1)
-        assert acknowledged(sim) == [(1, 0), (2, 0), (3, 0)] and not messages._queue
+        assert sim.acknowledged() == [(1, 0), (2, 0), (3, 0)] and not messages._queue
 
     sim.play(main)
 
@@ -589,7 +540,7 @@ def test_a_lost_session_does_not_discard_queued_messages() -> None:
         await asyncio.sleep(1)
         assert await take(messages, 5) == [1, 2, 3, 1, 2]
         await asyncio.sleep(1)
-        assert acknowledged(sim) == [(1, 0), (1, 0), (2, 0)]
+        assert sim.acknowledged() == [(1, 0), (1, 0), (2, 0)]
 
     sim.play(main)
 
@@ -646,7 +597,7 @@ def test_leaving_the_async_with_of_an_iterator_unsubscribes() -> None:
                 async for m in messages:
                     raise KeyError(m.topic)
         await asyncio.sleep(1)
-        assert not sim.subscription_ids and acknowledged(sim) == [(1, 0), (2, 0), (3, 0)]
+        assert not sim.subscription_ids and sim.acknowledged() == [(1, 0), (2, 0), (3, 0)]
         assert client.is_connected and not client.iterators
 
     sim.play(main)

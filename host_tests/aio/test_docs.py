@@ -18,8 +18,8 @@ PAGE = (ROOT / "docs" / "asyncio.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_the_page_has_four_examples() -> None:
-    assert len(BLOCKS) == 4
+def test_the_page_has_five_examples() -> None:
+    assert len(BLOCKS) == 5
 
 
 @pytest.mark.parametrize("interpreter", ["cpython", "vm"])

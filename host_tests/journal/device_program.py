@@ -6,9 +6,10 @@ journal) and publishes (whether it publishes). Its files are in the working dire
     open RESTORED TORN DAMAGED    the journal was opened: restored messages, torn bytes, damaged bytes
     up / down                     the client has connected / lost the connection
     accepted QOS NUMBER           `publish` has accepted the message
-    acknowledged NUMBER           the broker has acknowledged the message; ? is a message of an earlier boot
+    acknowledged NUMBER           the broker has acknowledged the message
     handled NUMBER                the handler has received the message
     in_journal NUMBER             the journal has recorded that the message was handled
+    released NUMBER               the broker has sent PUBREL for the message
     uncertain NUMBER              an earlier boot began to execute the command and did not finish
 """
 
@@ -45,21 +46,33 @@ class Device:
         client.on_ack = self.on_ack
         self.journal = Journal(client, "outbox", 4096, arguments["every"], 20)
         print("open", self.journal.restored_count, self.journal.torn_bytes, self.journal.damaged_bytes)
-        self.dedup = CommandDedup(16, "dedup")
+        self.dedup = CommandDedup(64, "dedup")
         self.topics = [client.topic("%s/up/%d" % (name, qos)) for qos in range(3)]
-        self.published: dict = {}  # message number by packet identifier
+        self.published: dict = self.restored_numbers()  # message number by packet identifier
+        self.unreleased: dict = {}  # number by packet identifier of handled messages without PUBREL
         self.handled: list = []  # numbers of handled messages that the journal may not have recorded yet
         client.subscribe(name + "/down", self.on_message, 2)
         client.connect(wait=False)
 
+    def restored_numbers(self):
+        """Return the numbers of the messages of earlier boots, by packet identifier."""
+        outbox = self.journal.outbox
+        numbers = {}
+        for slot in range(len(outbox.states)):
+            if outbox.states[slot]:
+                at = outbox.body_offsets[slot]
+                numbers[slot + 1] = int(bytes(outbox.arena[at : at + outbox.body_sizes[slot]]))
+        return numbers
+
     def on_ack(self, answer):
         assert answer.reason < 0x80, answer.reason
-        print("acknowledged", self.published.get(answer.packet_id, "?"))
+        print("acknowledged", self.published[answer.packet_id])
 
     def on_message(self, message):
         number = int(message.payload)
         print("handled", number)
         self.handled.append(number)
+        self.unreleased[message.packet_id] = number
         self.execute(number)
 
     def execute(self, number):
@@ -86,6 +99,10 @@ class Device:
         if not self.journal.unsynced:
             while self.handled:
                 print("in_journal", self.handled.pop(0))
+        received = list(self.client.session.received_ids)
+        for packet_id in list(self.unreleased):
+            if packet_id not in received:
+                print("released", self.unreleased.pop(packet_id))
 
 
 if __name__ == "__main__":

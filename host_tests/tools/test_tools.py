@@ -49,7 +49,7 @@ def readme() -> str:
 # functions that run for each message, ping or idle poll, by file on a board
 HOT = {
     "core": (
-        "publish flush_now poll_once _run_round _run_poll_hooks _exchange _flush wait_for_stream "
+        "publish _publish flush poll_once _run_round _run_poll_hooks _exchange _flush wait_for_stream "
         "receive_data parse handle_packet handle_publish replace_received_id _handle_publish_ack _report_ack "
         "prepare_read commit tick check_wait ping_if_idle confirm_write prepare_write "
         "publish_at_qos_0 publish_with_ack load_next_message plan_publish write_publish_header "
@@ -57,7 +57,7 @@ HOT = {
         "_check_properties _parse_start _parse_publish_header _parse_properties _reserve oldest free"
     ),
     "aio": (
-        "_run_once _check_waiters check_waiters _wake_queues _check_waiter remaining watch "
+        "run_once handle _check_waiters check_waiters _wake_queues _check_waiter remaining watch "
         "schedule wake _at _unpark _io _time _dequeue unwatch"
     ),
     "optional/topic_aliases": "resolve",

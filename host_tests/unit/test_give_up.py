@@ -258,7 +258,8 @@ def test_probing_sends_one_message_at_a_time():
     for i in range(3):
         peer.publish(Topic("a"), b"%d" % i, 1)
     peer.read_output()
-    count_failure(peer.session, MQTTError(0x82))
+    peer.session.error = MQTTError(0x82)
+    count_failure(peer, None)
     peer.cut()
     _, out = peer.connect(RESUMED) if not peer.session.clean_start else peer.connect()
     assert [m.payload for m in read_publishes(out)] == [b"0"]

@@ -149,21 +149,21 @@ def test_every_record_between_garbage_is_found():
 
 
 def test_a_search_without_heap_counts_the_rest_as_damaged():
-    from umqtt5.journal import record_log
+    from umqtt5.optional import record_reader
 
-    begin_search = record_log._begin_search
+    begin_search = record_reader.begin_search
 
     def no_heap(log, at, size):
         raise MemoryError
 
-    record_log._begin_search = no_heap
+    record_reader.begin_search = no_heap
     try:
         content = log_file([(0x32, 0, message())])
         hist = history(content + b"?" * 50 + record(len(content) + 50, 0x40, 0))
         hist.power_on()
         assert hist.now.journal.restored_count == 1 and hist.now.journal.damaged_bytes == 60
     finally:
-        record_log._begin_search = begin_search
+        record_reader.begin_search = begin_search
 
 
 def test_a_large_file_of_garbage_is_replaced():

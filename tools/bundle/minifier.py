@@ -34,7 +34,7 @@ from itertools import chain, count
 from tools.bundle.package_tree import LIBRARY
 from tools.paths import FIRMWARE
 
-_POOL = 62  # number of short names that is enough for most; the instructions per message depend on it by 10 %
+_POOL = 74  # number of short names that is enough for most; the instructions per message depend on it by 10 %
 _ASYNCIO_PRIVATE = {"_dequeue", "_io_queue", "_task_queue"}  # used by umqtt5.aio.scheduler
 # public classes in the folders of the library
 PUBLIC_CLASSES = set("Client MQTTClient MQTTError MQTTException Journal Ack Message MessageIterator".split())
@@ -43,10 +43,38 @@ _PUBLIC_MEMBERS = set(
     "topic payload property equals copy_into qos retain dup packet_id reason "
     "topic_filter handler name int_property refuse identifier filters".split()
 )
-# arguments and variables with these names always hold an object of this class
-_RECEIVERS = {"session": "Session", "client": "Client"}
+# arguments, variables and attributes with these names always hold an object of this class; an attribute may
+# begin with an underscore
+_RECEIVERS = {
+    "session": "Session",
+    "client": "Client",
+    "packet": "Packet",
+    "outbox": "Outbox",
+    "framer": "Framer",
+    "subscription": "Subscription",
+    "subscriptions": "Subscriptions",
+    "s": "Subscription",
+    "entry": "Subscription",
+    "topic": "Topic",
+    "sync_client": "Client",
+    "websocket": "WebSocket",
+    "journal": "Journal",
+    "log": "RecordLog",
+}
 # attributes of sockets, streams, polls and UARTs that CPython does not have
 _ONLY_MICROPYTHON = {"ioctl", "ipoll", "irq", "modify", "poll", "readinto", "register", "unregister", "write"}
+# files whose functions are called only by this project
+_INTERNAL_FILES = (
+    "core",
+    "aio",
+    "journal",
+    "websocket",
+    "simple",
+    "optional/",
+    "app/",
+    "sensors/",
+    "actuators/",
+)
 _PLAIN_BASES = {"Exception", "OSError", "ValueError"}  # base classes without private names
 
 
@@ -56,7 +84,7 @@ def shorten_names(files: Mapping[str, str], internal: Collection[str] = ()) -> d
     `internal` contains further names to shorten, which have no underscore.
     """
     names = map_names(files, internal)
-    return {path: apply_name_map(source, names) for path, source in files.items()}
+    return shorten_arguments({path: apply_name_map(source, names) for path, source in files.items()})
 
 
 def internal_names() -> set[str]:
@@ -202,6 +230,85 @@ def apply_name_map(source: str, names: Mapping[str, str]) -> str:
     return "".join(lines)
 
 
+def shorten_arguments(files: Mapping[str, str]) -> dict[str, str]:
+    """Return the sources with short names for the arguments of private functions.
+
+    MicroPython keeps the name of each argument, because a call may pass it by keyword. The new names are those
+    that the private names have already, so they take no further place in the table of names.
+    """
+    texts: set[str] = set()  # names that a call may pass by keyword
+    for source in files.values():
+        for node in ast.walk(ast.parse(source)):
+            match node:
+                case ast.keyword(arg=str(name)) | ast.Constant(value=str(name)):
+                    texts.add(name)
+    return {path: _shorten_arguments_of(path, source, texts) for path, source in files.items()}
+
+
+def _shorten_arguments_of(path: str, source: str, texts: set[str]) -> str:
+    lines = [line.encode() for line in source.splitlines(keepends=True)]
+    places: list[tuple[int, int, bytes, bytes]] = []  # line, column, old name, new name
+    tree = ast.parse(source)
+    # the compiler replaces the name of a `const` everywhere in its file
+    constants = {
+        n.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for n in node.targets
+        if isinstance(n, ast.Name)
+    }
+    for function in _private_functions(path, tree):
+        used = constants | {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+        used |= {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
+        for argument in function.args.posonlyargs + function.args.args:
+            name = argument.arg
+            if name in texts or len(name) < 2 or name == "self" or _is_bound_again(function, name):
+                continue
+            new = next(f"_{number}" for number in count() if f"_{number}" not in used)
+            used.add(new)
+            for node in ast.walk(function):
+                if (isinstance(node, ast.Name) and node.id == name) or node is argument:
+                    places.append((node.lineno, node.col_offset, name.encode(), new.encode()))
+    for row, column, old, new_name in sorted(places, reverse=True):
+        line = lines[row - 1]
+        assert line[column : column + len(old)] == old, (line, old)
+        lines[row - 1] = line[:column] + new_name + line[column + len(old) :]
+    return b"".join(lines).decode()
+
+
+def _private_functions(path: str, tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    """Return the functions and methods of a module that no program of a user calls.
+
+    Functions inside of others do not count.
+    """
+    is_internal = path.removeprefix("umqtt5/").startswith(_INTERNAL_FILES)
+    for node in tree.body:
+        is_public = not is_internal or getattr(node, "name", "") in PUBLIC_CLASSES
+        for member in node.body if isinstance(node, ast.ClassDef) else [node]:
+            if isinstance(member, ast.FunctionDef) and (
+                _is_private(member.name) or not (is_public or member.name in _PUBLIC_MEMBERS)
+            ):
+                yield member
+
+
+def _is_bound_again(function: ast.FunctionDef, name: str) -> bool:
+    """Return True if something in a function, other than an assignment, gives the name another meaning."""
+    for node in ast.walk(function):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() if node is not function:
+                if name in {a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)}:
+                    return True
+            case ast.Global(names=names) | ast.Nonlocal(names=names) if name in names:
+                return True
+            case ast.alias() if name in (node.asname, node.name):
+                return True
+            case ast.ExceptHandler(name=caught) if caught == name:
+                return True
+            case ast.JoinedStr():
+                return True
+    return False
+
+
 def _is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__") and len(name) > 1
 
@@ -303,6 +410,8 @@ class _Scopes(ast.NodeVisitor):
     def visit_Attribute(self, node: ast.Attribute) -> None:
         owner = node.value.id if isinstance(node.value, ast.Name) else ""
         scope = self._scope if owner == "self" and self._class_stack else None
+        if isinstance(node.value, ast.Attribute):
+            owner = node.value.attr.lstrip("_")
         if owner in _RECEIVERS:
             scope = self._classes[_RECEIVERS[owner]]
         if scope is not None:

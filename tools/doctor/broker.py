@@ -189,12 +189,14 @@ def check_mqtt(context: CheckContext) -> Iterator[Finding]:
         )
         client.connect()
     except MQTTError as error:
+        # the finding names the broker, too
+        text = str(error).replace(f"{endpoint.host}:{endpoint.port}: ", "")
         if error.from_broker:
-            message = f"the broker refuses the connection {login}: {error}"
+            message = f"the broker refuses the connection {login}: {text}"
             yield Finding(ERROR, subject, message, _remedy_for_refusal(endpoint, error.code))
         else:
             message, remedy = (
-                f"not an MQTT 5.0 broker: {error}",
+                f"not an MQTT 5.0 broker: {text}",
                 "check that the port is the broker's port for MQTT",
             )
             yield Finding(ERROR, subject, message, remedy)

@@ -127,7 +127,10 @@ class Node:
             self._watchdog = Watchdog(pins.watchdog, int(config["reset_after"] * 1000), now)
 
     def _release_constructors(self):
-        """Free the code of all constructors, which are not called again; this saves 4 KB of heap."""
+        """Free the code of all constructors and of methods that are not called again.
+
+        This saves 5 KB of heap.
+        """
         client, session = self._client, self._client.session
         parts = (self, client, session, session.outbox, self._wifi)
         parts += (self._telemetry, self._telemetry.backlog, self._commands, self._health, self._watchdog)
@@ -137,6 +140,9 @@ class Node:
                 type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
         for part in self._telemetry.sensors:
             type(part).__init__ = type(part.driver).__init__ = None
+        for name in ("will", "on", "request", "respond", "responder", "set_credentials", "cancel"):
+            setattr(type(client), name, None)
+        type(client).reauthenticate = type(client).next_timeout = None
         Node._create_parts = Node._create_discovery = Node._create_services = None
 
     def step(self):

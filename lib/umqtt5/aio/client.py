@@ -8,33 +8,30 @@ A `umqtt5.Client` does the work. `scheduler` runs it when its stream is ready, w
 and after `wake`. On CPython `cpython.aio_scheduler` does this.
 """
 
-import sys
+from asyncio import CancelledError
 from errno import ENOTCONN
 
 from ..core.client import Client as SyncClient
 from ..core.errors import CatchErrors, MQTTError
-from ..core.states import LINK_DOWN, LINK_UP
+from ..core.session import print_exception
 from ..core.topics import encode_filter
-from .messages import MessageIterator
+from .connection import connect, disconnect, enter_loop, reset_loop, run_once
+from .handlers import finish_callback, wrap_handler
+from .messages import WAIT_MESSAGE, MessageIterator
 from .waiters import (
     QUEUE_OUTBOX,
     QUEUE_QOS_0,
     QUEUE_REQUEST,
-    WAIT_LINK_DOWN,
-    WAIT_LINK_UP,
     WAIT_ROOM,
-    Waiter,
+    add_waiter,
     check_waiters,
-    end_waiters,
+    finish_removed,
     finish_waiters,
+    forget_request,
+    send_only,
     wait_for,
     wait_in_queue,
 )
-
-if sys.implementation.name == "cpython":
-    from ..cpython.aio_scheduler import Scheduler
-else:
-    from .scheduler import Scheduler
 
 # attributes of the sync client that can be read from this client as well
 _SHARED = (
@@ -73,8 +70,8 @@ class Client:
 
     These attributes work as in `umqtt5.Client`: `on_state`, `on_ack`, `on_subscribed`, `on_unsubscribed`,
     `on_error`, `auth`, `follow_redirects`, `max_reconnect_delay`, `topic`, `will`, `is_connected`,
-    `connection_count`, `has_permanent_error`, `host`, `port`, `error`, `packet` and `session`. Callbacks are
-    plain functions.
+    `connection_count`, `has_permanent_error`, `host`, `port`, `error`, `packet` and `session`. Handlers and
+    callbacks may be plain functions or coroutine functions: see `optional.coroutine_handlers`.
 
     `sync_client` is the `umqtt5.Client` itself, for functions that need one, such as `streaming.send`. Call
     `wake()` after using it.
@@ -83,22 +80,32 @@ class Client:
     auth = _shared("auth")
     follow_redirects = _shared("follow_redirects")
     max_reconnect_delay = _shared("max_reconnect_delay")
-    on_error = _shared("on_error")
+    on_error = None
+    coroutines = None  # CoroutineHandlers, if a handler or callback is a coroutine function
+
+    # functions of `connection` that work as methods
+    connect = connect
+    disconnect = disconnect
+    _enter_loop = enter_loop
+    _run_once = run_once
 
     def __init__(self, host, port=None, **options):
         self.sync_client = client = SyncClient(host, port, **options)
         self.on_state = self.on_ack = self.on_subscribed = self.on_unsubscribed = None
         self.deferred_acks = None  # a DeferredAcks if an iterator has overflow="wait"
         self.iterators: list = []  # the open `MessageIterator`s
-        self._waiters: list = []
-        self._queues: tuple = ([], [], [])  # lists of waiters for room, indexed by QUEUE_QOS_0 etc.
-        self._scheduler = None
+        self._is_owned = False  # whether the program relies on the connection: see `connection`
         self._next_ms = 0  # ms until the next timeout of a waiter
-        self._catch_errors = CatchErrors(Exception, self._on_unexpected_error)
+        # a callback that raises CancelledError must not end the task of the scheduler
+        self._catch_errors = CatchErrors((Exception, CancelledError), self._on_unexpected_error)
+        self._scheduler = None
+        self._is_running = False  # whether a run has begun and not ended: see `connection.enter_loop`
+        reset_loop(self, None)
         client.on_state = self._on_state
         client.on_ack = self._on_ack
         client.on_subscribed = self._on_subscribed
         client.on_unsubscribed = self._on_unsubscribed
+        client.on_error = self._on_error
         client._poll_hooks.append(self._check_waiters)
 
     def __getattr__(self, name):
@@ -114,54 +121,6 @@ class Client:
         await self.disconnect()
 
     # ---- the connection
-
-    async def connect(self, wait=True):
-        """Connect, and reconnect from now on whenever the connection is lost.
-
-        Returns True if the broker has resumed the session. With `wait=False` it returns False at once and
-        connects in the background. Raises OSError or MQTTError if the first try fails. After a failed or
-        cancelled first try the client does not try again by itself.
-        """
-        client = self.sync_client
-        if client.is_connected:
-            return client.session.resumed
-        if wait:
-            client._should_connect = False  # so that `connect` below tries at once, without a delay
-            client.error = None
-        client.connect(wait=False)
-        if not self._scheduler:
-            self._scheduler = Scheduler(self._run_once)
-            self._scheduler.start()
-        self.wake()
-        if not wait:
-            return False
-        try:
-            await wait_for(self, WAIT_LINK_UP)
-        finally:
-            if not client.is_connected:
-                self._stop()
-        return client.session.resumed
-
-    async def disconnect(self, reason=0, properties=b""):
-        """Send DISCONNECT and close the connection; see `umqtt5.Client.disconnect`.
-
-        Iterators end after they have returned the messages that have already arrived. Other waiting
-        coroutines raise OSError(ENOTCONN). An unacknowledged message stays in the outbox.
-        """
-        client = self.sync_client
-        if reason or properties:
-            from ..optional.disconnect import send_disconnect
-
-            send_disconnect(client, reason, properties)
-        client._should_connect = False
-        client.session.close(0)
-        try:
-            for messages in list(self.iterators):
-                messages.close()
-            if client._link == LINK_UP and self._scheduler:
-                await wait_for(self, WAIT_LINK_DOWN)  # at most until the write timeout
-        finally:
-            self._stop()
 
     def reauthenticate(self):
         """Begin a re-authentication and return at once; see `umqtt5.Client.reauthenticate`."""
@@ -189,43 +148,62 @@ class Client:
         `disconnect`. After an OSError an accepted message of QoS 1 or 2 stays in the outbox. A payload that
         is neither str nor bytes must not change during the wait.
         """
-        client = self.sync_client
         self._require_connected()
+        client = self.sync_client
         queue = self._queues[QUEUE_OUTBOX if qos else QUEUE_QOS_0]
-        packet_id = 0 if queue else client.publish(topic, payload, qos, retain, properties)
+        packet_id = 0
+        if not queue:
+            self._begin_send()
+            try:
+                packet_id = client.publish(topic, payload, qos, retain, properties)
+            finally:
+                client._is_polling = self._was_polling
         if not qos and packet_id:
             if client.session.has_output():
                 self.wake()
             return None
-        waiter = Waiter(WAIT_ROOM, timeout, client._ticks_ms())
-        self._waiters.append(waiter)
+        waiters = self._waiters
+        waiter = add_waiter(self, WAIT_ROOM, timeout)
         try:
             if not packet_id:
                 arguments = (topic, payload, qos, retain, properties)
                 packet_id = await wait_in_queue(self, queue, waiter, client.publish, arguments)
-            self.wake()
+                self.wake()
             if qos:
                 waiter.key = packet_id
                 await waiter.wait()
         finally:
-            self._waiters.remove(waiter)
+            waiters.remove(waiter)
         return _check_ack(waiter.answer)
 
-    def messages(self, topic_filter, qos=0, queue_size=8, overflow="oldest", **options):
+    def messages(self, topic_filter, qos=0, queue_size=8, overflow="oldest", timeout=None, **options):
         """Subscribe; returns an iterator for `async for`, see `messages.MessageIterator`."""
-        return MessageIterator(self, topic_filter, qos, queue_size, overflow, options)
+        return MessageIterator(self, topic_filter, qos, queue_size, overflow, timeout, options)
 
     async def subscribe(self, topic_filter, handler, qos=0, timeout=None, **options):
-        """Subscribe a plain function `handler(message)`, as `umqtt5.Client.subscribe` does.
+        """Subscribe a function `handler(message)`, as `umqtt5.Client.subscribe` does.
 
-        Unlike `messages`, it allocates nothing per message. Waits for SUBACK and returns it as a
-        `messages.Ack`, whose `reason` is the granted QoS. Raises MQTTError if the broker refuses the
-        subscription, ValueError for invalid arguments, and OSError as `publish` does. After an OSError the
-        subscription stays.
+        If it is a plain function, nothing is allocated per message, unlike with `messages`. If it is a
+        coroutine function, a task runs it with a copy of the message: see `optional.coroutine_handlers`.
+
+        Waits for SUBACK and returns it as a `messages.Ack`, whose `reason` is the granted QoS. Raises
+        MQTTError if the broker refuses the subscription, ValueError for invalid arguments, and OSError as
+        `publish` does. After an OSError the subscription stays.
         """
         self._require_connected()
+        handler = wrap_handler(self, handler, options)
         subscription = self.sync_client.subscribe(topic_filter, handler, qos, **options)
         return _check_ack(await wait_for(self, subscription, timeout))
+
+    def on(self, topic_filter, qos=0, **options):
+        """Return a decorator that subscribes its function, also before `connect`: see `subscribe`."""
+
+        def decorate(handler):
+            self.sync_client.subscribe(topic_filter, wrap_handler(self, handler, options), qos, **options)
+            self.wake()
+            return handler
+
+        return decorate
 
     async def unsubscribe(self, topic_filter, timeout=None):
         """End a subscription and the iterator over its messages; returns the broker's answer.
@@ -249,29 +227,28 @@ class Client:
         does, and MQTTError if the broker refuses the response topic or a limit of the broker forbids the
         request.
         """
-        client = self.sync_client
         self._require_connected()
-        waiter = Waiter(WAIT_ROOM, timeout, client._ticks_ms())
+        client = self.sync_client
+        waiters, queue = self._waiters, self._queues[QUEUE_REQUEST]
+        waiter = add_waiter(self, WAIT_ROOM, timeout)
+        on_response = waiter.on_response
 
         def send():
-            return client.request(
-                topic,
-                payload,
-                timeout=timeout,
-                on_response=waiter.on_response,
-                qos=qos,
-                properties=properties,
+            left = waiter.time_left(client._ticks_ms())  # a part of the timeout was spent in the queue
+            return left > 0 and client.request(
+                topic, payload, timeout=left, on_response=on_response, qos=qos, properties=properties
             )
 
-        queue = self._queues[QUEUE_REQUEST]
-        self._waiters.append(waiter)
         try:
-            if queue or not send():
+            if queue or not send_only(client, send, ()):
                 await wait_in_queue(self, queue, waiter, send, ())
             self.wake()
             await waiter.wait()
         finally:
-            self._waiters.remove(waiter)
+            waiters.remove(waiter)
+            forget_request(client, on_response)
+            if queue and waiters is self._waiters:
+                queue[0].event.set()  # a place for a request may have become free
         return waiter.answer
 
     def respond(self, message, payload, **options):
@@ -281,24 +258,47 @@ class Client:
         return done
 
     async def responder(self, topic_filter, function, qos=1, timeout=None, **options):
-        """Respond to each request with the result of the plain function `function(message)`.
+        """Respond to each request with the result of `function(message)`, which may be a coroutine function.
 
         Returns and raises the same as `subscribe`.
         """
         self._require_connected()
+        function = wrap_handler(self, function, options, True)
         subscription = self.sync_client.responder(topic_filter, function, qos=qos, **options)
         return _check_ack(await wait_for(self, subscription, timeout))
 
+    def _add_timeout(self, timeout):
+        """Return a waiter for a wait of an iterator, None if its time is not limited."""
+        return None if timeout is None else add_waiter(self, WAIT_MESSAGE, timeout)
+
+    def _begin_send(self):
+        """Keep the sync client from receiving while it sends; see `waiters.send_only`."""
+        self._was_polling = self.sync_client._is_polling
+        self.sync_client._is_polling = True
+
     def _require_connected(self):
+        enter_loop(self)
         if not self.sync_client._should_connect:
             raise OSError(ENOTCONN, "not connected")
 
     # ---- callbacks of the sync client
 
+    def _on_error(self, error):
+        """Callback `on_error` of the sync client. An exception that it raises must not end the scheduler."""
+        try:
+            if self.on_error:
+                finish_callback(self, self.on_error(error), self.on_error, error)
+            else:
+                print_exception(error)
+        except Exception as unhandled:
+            print_exception(unhandled)
+
     def _on_ack(self, packet):
         finish_waiters(self, packet.packet_id, packet)
         if self.on_ack:
-            self.on_ack(packet)
+            result = self.on_ack(packet)
+            if result is not None:
+                finish_callback(self, result, self.on_ack, packet)
 
     def _on_subscribed(self, subscription, packet):
         finish_waiters(self, subscription, packet)
@@ -306,13 +306,15 @@ class Client:
             if messages.subscription is subscription:
                 messages.handle_suback(packet)
         if self.on_subscribed:
-            self.on_subscribed(subscription, packet)
+            result = self.on_subscribed(subscription, packet)
+            finish_callback(self, result, self.on_subscribed, subscription, packet)
 
     def _on_unsubscribed(self, subscription, packet):
         finish_waiters(self, subscription.topic_filter, packet)
         finish_waiters(self, subscription, packet)  # a `subscribe` that still waits for SUBACK
         if self.on_unsubscribed:
-            self.on_unsubscribed(subscription, packet)
+            result = self.on_unsubscribed(subscription, packet)
+            finish_callback(self, result, self.on_unsubscribed, subscription, packet)
 
     def _on_state(self, client, connected, error):
         if not connected:
@@ -322,45 +324,22 @@ class Client:
         else:
             if self.deferred_acks:
                 self.deferred_acks.handle_connected()
-            for waiter in self._waiters:
-                # a new session has nothing to unsubscribe from
-                if isinstance(waiter.key, bytes) and not client.session.subscriptions.find(waiter.key):
-                    waiter.end(None)
+            if self.coroutines:
+                self.coroutines.handle_connected(client.session.resumed)
+            finish_removed(self)
         if self.on_state:
-            self.on_state(self, connected, error)
+            finish_callback(
+                self, self.on_state(self, connected, error), self.on_state, self, connected, error
+            )
 
     def _check_waiters(self, now):
         """Poll hook of the sync client; returns the ms until it must run again."""
         return check_waiters(self, now)
 
-    # ---- running the sync client
-
-    def _run_once(self):
-        """Run the sync client once, and schedule the next run."""
-        client = self.sync_client
-        with self._catch_errors:
-            client._poll_once()
-        scheduler = self._scheduler
-        if scheduler:
-            if client.stream is not None:
-                scheduler.watch(client._pollable, client.poll_events())
-            scheduler.schedule(client.next_timeout())
-
     def _on_unexpected_error(self, error):
         """Report an unexpected exception, and treat the connection as lost."""
         self.sync_client.session._report_error(error)
         self.sync_client._on_link_lost(error)
-
-    def _stop(self):
-        """Close the connection, stop the scheduler and end all waits."""
-        client = self.sync_client
-        client._should_connect = False
-        if client._link != LINK_DOWN:
-            client._on_link_lost(None)
-        if self._scheduler:
-            self._scheduler.stop()
-            self._scheduler = None
-        end_waiters(self)
 
 
 def _check_ack(ack):

@@ -2,11 +2,15 @@
 
 from asyncio import Event
 
+from micropython import const
+
 from ..core.errors import MQTTError
 from ..core.inbound import replace_received_id
 from ..core.packet import Packet
 
 _REASON_STRING = 0x1F
+
+WAIT_MESSAGE = const(-3)  # key of a waiter for a change of an iterator
 
 
 class _Copy:
@@ -27,6 +31,7 @@ class Ack(_Copy):
 
     def __init__(self, packet):
         super().__init__(packet)
+        self.packet_id = packet.packet_id
         self.reason = packet.reason
 
     @property
@@ -47,6 +52,10 @@ class Message(_Copy):
         self.packet_id = packet.packet_id
         self.token = -1  # token of its deferred acknowledgement, -1 for none; see `optional.manual_ack`
 
+    def equals(self, data):
+        """Return True if the payload is equal to `data` (bytes)."""
+        return self.payload == data
+
 
 class MessageIterator:
     """Iterates over the messages of one subscription, across reconnects.
@@ -63,7 +72,8 @@ class MessageIterator:
       QoS 1 or 2 arrives for any subscription. QoS 0 messages, publishing and keep-alive continue. If a broker
       exceeds Receive Maximum by far, the client disconnects with 0x93.
 
-    `dropped` is the number of dropped messages.
+    `dropped` is the number of dropped messages. `timeout` in ms limits each wait, for SUBACK at the start of
+    `async with` and for a message. After it OSError(ETIMEDOUT) is raised, and the iterator can still be used.
 
     The iterator ends after `client.disconnect()`, `client.unsubscribe()` or `close()`, when it has returned
     the messages that have already arrived. It raises MQTTError if the broker refuses the subscription.
@@ -77,13 +87,14 @@ class MessageIterator:
     share an iterator, each message goes to one of them.
     """
 
-    def __init__(self, client, topic_filter, qos, queue_size, overflow, options):
+    def __init__(self, client, topic_filter, qos, queue_size, overflow, timeout, options):
         if overflow not in ("oldest", "newest", "wait") or queue_size < 1:
             raise ValueError('overflow must be "oldest", "newest" or "wait", queue_size 1 or more')
         self._client = client
         self._filter = topic_filter
         self._size = queue_size
         self._overflow = overflow
+        self._timeout = timeout
         self._queue: list = []
         self._event = Event()
         self._ended = False
@@ -106,12 +117,14 @@ class MessageIterator:
 
     async def __anext__(self):
         while not self._queue:
-            if self._error:
-                raise self._error
-            if self._ended:
-                raise StopAsyncIteration
-            self._event.clear()
-            await self._event.wait()
+            if self._error or self._ended:
+                raise self._error or StopAsyncIteration
+            if self._timeout is None:
+                self._client._enter_loop()
+                self._event.clear()
+                await self._event.wait()
+            else:
+                await self._wait_until(self._is_ready)
         message = self._queue.pop(0)
         if len(self._queue) >= self._size:
             self._release(self._queue[self._size - 1])
@@ -122,9 +135,7 @@ class MessageIterator:
         try:
             # A message proves that the subscription exists, so this loop does not wait for SUBACK any longer:
             # the queue could overflow before SUBACK arrives.
-            while self.subscription.reason is None and not self._queue and not self._ended:
-                self._event.clear()
-                await self._event.wait()
+            await self._wait_until(self._is_subscribed)
             if self._error:
                 raise self._error
             good = True
@@ -135,6 +146,30 @@ class MessageIterator:
 
     async def __aexit__(self, *error):
         self.close()
+
+    def _is_ready(self):
+        return self._queue or self._error or self._ended
+
+    def _is_subscribed(self):
+        return self.subscription.reason is not None or self._queue or self._ended
+
+    async def _wait_until(self, condition):
+        """Wait until `condition()` is true, at most until the timeout."""
+        client = self._client
+        client._enter_loop()
+        waiters = client._waiters
+        waiter = client._add_timeout(self._timeout)
+        try:
+            while not condition():
+                self._event.clear()
+                if waiter:
+                    waiter.event = self._event
+                await self._event.wait()
+                if waiter and waiter.error and not condition():
+                    raise waiter.error
+        finally:
+            if waiter:
+                waiters.remove(waiter)
 
     def close(self):
         """Unsubscribe; the iterator ends when it has returned the messages that have already arrived."""

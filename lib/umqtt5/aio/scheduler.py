@@ -51,13 +51,23 @@ def _get_keeper():
     return _keeper
 
 
+def current_loop():
+    """Return an object that identifies the event loop; `asyncio.new_event_loop` replaces it."""
+    return core._task_queue
+
+
 class Scheduler:
-    """Calls `on_ready()` when the watched stream is ready, and at the scheduled time."""
+    """Calls `on_ready()` when the watched stream is ready, and at the scheduled time.
+
+    It uses the queues of the event loop in which it was created, even if there is a new loop: removing a task
+    from the queue of another loop would corrupt both queues.
+    """
 
     def __init__(self, on_ready):
         self._on_ready = on_ready
         self._alive = True
         self._keeper = _get_keeper()
+        self._tasks = core._task_queue
         self._stream = None
         self._events = 0
         self._parked = 0  # event bits of those of the reader and writer tasks that are in no queue
@@ -87,8 +97,8 @@ class Scheduler:
 
     def _at(self, when):
         if self._alive and core.cur_task is not self._timer:
-            core._task_queue.remove(self._timer)
-            core._task_queue.push(self._timer, when)
+            self._tasks.remove(self._timer)
+            self._tasks.push(self._timer, when)
 
     def watch(self, stream, events):
         """Call `on_ready()` when the stream is ready for one of these events: 1 to read, 4 to write."""
@@ -109,29 +119,29 @@ class Scheduler:
         self._stream = None
         self._events = 0
         self._keeper.streams.remove(stream)
-        queue = core._io_queue
+        queue = self._keeper.queue
         entry = queue.map.get(id(stream))
         if entry:
             queue._dequeue(stream)
             # a task that is not in the entry has been woken already
             if self._reader in entry:
-                core._task_queue.push(self._reader)
+                self._tasks.push(self._reader)
             if self._writer in entry:
-                core._task_queue.push(self._writer)
+                self._tasks.push(self._writer)
 
     def _unpark(self, events):
         events &= self._parked
         self._parked &= ~events
         if events & _IN:
-            core._task_queue.push(self._reader)
+            self._tasks.push(self._reader)
         if events & _OUT:
-            core._task_queue.push(self._writer)
+            self._tasks.push(self._writer)
 
     def _time(self):
         while self._alive:
             self._on_ready()
             if self._alive:
-                core._task_queue.push(self._timer, core.ticks_add(core.ticks(), self._ms))
+                self._tasks.push(self._timer, core.ticks_add(core.ticks(), self._ms))
                 yield
 
     def _io(self, event):
@@ -141,9 +151,9 @@ class Scheduler:
                 yield
                 continue
             if event == _IN:
-                core._io_queue.queue_read(self._stream)
+                self._keeper.queue.queue_read(self._stream)
             else:
-                core._io_queue.queue_write(self._stream)
+                self._keeper.queue.queue_write(self._stream)
             yield
             if self._events & event:
                 self._on_ready()

@@ -6,9 +6,9 @@ This module contains the methods that applications call. The loop that drives th
 
 from micropython import const
 
+from .callbacks import is_coroutine_function
 from .connection import (
     flush,
-    flush_now,
     init_connection,
     on_connected,
     on_link_lost,
@@ -105,8 +105,7 @@ class Client:
 
     # functions of `connection` that work as methods
     poll_events = poll_events
-    _flush = flush
-    _flush_now = flush_now
+    _flush_now = flush
     _on_connected = on_connected
     _on_link_lost = on_link_lost
     _poll_once = poll_once
@@ -137,8 +136,8 @@ class Client:
         transport=None,
     ):
         port = port or (8883 if ssl else 1883)
-        sizes = (port, timeout or -1, rx, tx, outbox, inflight, aliases, topic_alias_maximum, keep_alive)
-        host = _check_arguments(host, transport, sizes)
+        values = (port, timeout or -1, rx, tx, outbox, inflight, aliases, topic_alias_maximum, keep_alive)
+        host = _check_arguments(host, transport, values)
         check_int("session_expiry", session_expiry, 0xFFFFFFFF)
         if transport is None:
             from ..tcp import connect as transport
@@ -263,7 +262,7 @@ class Client:
         see `properties.pack`) are user properties of SUBSCRIBE: see `subscribe_options`.
 
         Returns a `Subscription`, whose `reason` is None until the broker has answered. `subscribe` may be
-        called before `connect`. Raises ValueError for invalid arguments.
+        called before `connect`. Raises ValueError for invalid arguments, TypeError for a coroutine function.
         """
         if identifier is not None or properties or isinstance(topic_filter, (list, tuple)):
             from ..optional.subscribe_options import make_subscription
@@ -276,7 +275,7 @@ class Client:
         check_int("retain_handling", retain_handling, 2)
         if handler is None and not ack:
             handler = len  # it does nothing
-        if not callable(handler):
+        if not callable(handler) or is_coroutine_function(handler):
             reject("callable", "handler", handler)
         if no_local and b"$share/" in topic_filter:  # [MQTT-3.8.3-4]
             raise ValueError("shared subscriptions do not allow no_local")
@@ -360,7 +359,9 @@ class Client:
         self.session.message_properties = properties
         self.session.first_byte = retain
         qos = self._publish(topic, payload)
-        if (self.session.state == CONNECTED and qos) or self._is_polling or not self._should_connect:
+        if qos is True or (qos and self.session.state == CONNECTED):
+            return qos
+        if self._is_polling or not self._should_connect:
             return qos
         self._poll_once()
         if qos or self.session.is_busy:
@@ -375,7 +376,7 @@ class Client:
         try:
             topic = self.session.publish(topic, payload)
             if topic:
-                self._flush()
+                self._flush_now()
         except:  # noqa: E722  `finally` or a type would move the frame to the heap
             self.session.is_busy = False
             raise
@@ -524,18 +525,18 @@ class Client:
         return max(0, self._idle - ((self._ticks_ms() - self._idle_since) & TICKS_MASK))
 
 
-def _check_arguments(host, transport, sizes):
+def _check_arguments(host, transport, values):
     """Check arguments of `Client`; returns the host. Raises TypeError, ValueError."""
     is_odd = not callable(transport)
     if transport is None:
         is_odd = isinstance(host, str) and (":" in host or "/" in host or host.split() != [host])
-    for n in sizes:
+    for n in values:
         if not isinstance(n, dict) and (not isinstance(n, int) or not 0 <= n < 65536):
             is_odd = True
     if is_odd:  # wrong, or just unusual
         from ..optional.argument_errors import check_arguments
 
-        host = check_arguments(host, transport, sizes)
+        host = check_arguments(host, transport, values)
     return host
 
 

@@ -9,6 +9,7 @@ from random import getrandbits
 
 from micropython import const
 
+from .callbacks import check_result
 from .errors import CatchErrors, explain
 from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 
@@ -22,7 +23,6 @@ _ADD_ADDRESS = const(0)  # see `errors.explain`
 
 _POLLIN = const(1)  # as in `select`
 _POLLOUT = const(4)
-EPIPE = const(32)  # not in MicroPython's `errno`
 
 # The delay before a reconnect is random (jitter), from a third of a bound to the bound. The bound starts at
 # this value and doubles with each failure, up to `max_reconnect_delay`. After a restart of the broker, the
@@ -49,7 +49,6 @@ def init_connection(client):
     client._was_connected = False  # whether CONNACK was received on this stream
     client._should_connect = False
     client._is_polling = False  # whether a round is running: handlers must not start another
-    client._received_before = -1  # number of messages received when the broker last exceeded Receive Maximum
     client._idle = client._idle_since = 0  # the next round is due `_idle` ms after the ticks `_idle_since`
     client._reconnect_delay = 0  # ms from `_link_since` to the next try
     client._failures = 0  # number of doublings of the delay's bound
@@ -103,10 +102,14 @@ def _run_poll_hooks(client):
 def _open(client, now):
     """Begin to open the stream when the reconnect delay is over, or continue to open it."""
     client._idle_since = now
-    waited = (now - client._link_since) & TICKS_MASK
+    left = client.timeout - ((now - client._link_since) & TICKS_MASK)
     if client._link == LINK_OPENING:
         if client.stream is client._lookup:
-            _look_up(client, now, waited)
+            client._idle = client._lookup.step(now)
+            if client._lookup.address:  # the transport will find it
+                client._poller.unregister(client._pollable)
+                client.stream = client._lookup = None
+                _call_transport(client, now)
             return
         for _ in client._poller.ipoll(0):
             client._handshake_events = client._do_handshake() if client._do_handshake else 0
@@ -115,17 +118,18 @@ def _open(client, now):
                 client._link = LINK_UP
                 _flush(client)
                 return
-        client._idle = client.timeout - waited
-        if client._idle <= 0:
+        client._idle = left
+        if left <= 0:
             raise OSError(ETIMEDOUT, "no connection")
         return
-    client._idle = max(0, client._reconnect_delay - waited) if client._should_connect else TICKS_MASK
+    left += client._reconnect_delay - client.timeout
+    client._idle = max(0, left) if client._should_connect else TICKS_MASK
     if not client._idle:
         client._link_since = now
-        _call_transport(client, now, 0)
+        _call_transport(client, now)
 
 
-def _call_transport(client, now, waited):
+def _call_transport(client, now):
     """Begin to open the stream. If the transport needs a name to be looked up, begin the lookup instead."""
     events = _POLLOUT
     try:
@@ -134,7 +138,7 @@ def _call_transport(client, now, waited):
         if not hasattr(error, "lookup"):
             raise
         stream = client._lookup = error.lookup
-        stream.timeout = max(1, client.timeout - waited)
+        stream.timeout = max(1, client.timeout - ((now - client._link_since) & TICKS_MASK))
         client._idle = stream.step(now)
         events = _POLLIN
     client.stream = stream
@@ -143,15 +147,6 @@ def _call_transport(client, now, waited):
     client._poller.register(client._pollable, events)
     client._watched_events = client._handshake_events = events
     client._link = LINK_OPENING
-
-
-def _look_up(client, now, waited):
-    """Continue the lookup. When the address is known, call the transport again, which will find it."""
-    client._idle = client._lookup.step(now)
-    if client._lookup.address:
-        client._poller.unregister(client._pollable)
-        client.stream = client._lookup = None
-        _call_transport(client, now, waited)
 
 
 def _exchange(client, session):
@@ -180,16 +175,8 @@ def _exchange(client, session):
             client._on_link_lost(session.error)
 
 
-def flush_now(client):
-    """Write output now, not at the next poll."""
-    was_busy = client.session.is_busy
-    client.session.is_busy = True
-    flush(client)
-    client.session.is_busy = was_busy
-
-
 def flush(client):
-    """Write output while `is_busy` is set; an error ends the connection."""
+    """Write output now, not at the next poll; an error ends the connection. `session.is_busy` must be set."""
     with client._catch_errors:
         _flush(client)
 
@@ -250,7 +237,12 @@ def on_link_lost(client, error):
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error
-    _count_failure(client, session, error, uptime_ms)
+    if uptime_ms > _STABLE:
+        client._failures = 0
+    if uptime_ms and (session.error or session.outbox.count):
+        from ..optional.give_up import count_failure
+
+        count_failure(client, error)
     if client.stream is not None:
         client._poller.unregister(client._pollable)
         client.stream.close()
@@ -280,25 +272,7 @@ def on_link_lost(client, error):
     session.is_busy = was_busy
 
 
-def _count_failure(client, session, error, uptime_ms):
-    """Reset the bound of the reconnect delay after progress, or blame a message for the end."""
-    old = session.error
-    if uptime_ms > _STABLE:
-        client._failures = 0
-    if old and old.code == 0x93 and not old.from_broker:
-        # The broker exceeded our Receive Maximum. If it made progress, the bound is reset as well: see
-        # `client._MIN_RECEIVED_IDS`.
-        if client._received_before != session.messages_received:
-            client._failures = 0
-        client._received_before = session.messages_received
-    elif uptime_ms and (old or (isinstance(error, OSError) and error.errno in (ECONNRESET, EPIPE))):
-        if session.outbox.count:
-            from ..optional.give_up import count_failure
-
-            count_failure(session, old)
-
-
 def _notify_state(client, is_connected):
     if client.on_state:
         with client.session.catch_errors:
-            client.on_state(client, is_connected, client.error)
+            check_result(client.on_state(client, is_connected, client.error))

@@ -73,14 +73,18 @@ class CatchErrors:
     With `except ... as error` the frame of the function would be allocated on the heap, at each call.
     """
 
-    def __init__(self, kind, handler):
+    def __init__(self, kind, handler, session=None):
         self._kind = kind
         self._handler = handler
+        self._session = session  # for a block that calls the user's code: see `session.Session.is_busy`
 
     def __enter__(self):
-        pass
+        if self._session:
+            self._session.is_busy = False
 
     def __exit__(self, kind, error, _):
+        if self._session:
+            self._session.is_busy = True
         if isinstance(error, self._kind):
             self._handler(error)
             return True

@@ -6,6 +6,7 @@ DISCONNECT that must end the connection, or -1 if the connection is already bein
 
 from micropython import const
 
+from .callbacks import check_result
 from .errors import MQTTError
 from .outbox import ENDED, GIVEN_UP, RELEASED, SENT
 from .states import (
@@ -73,8 +74,7 @@ def _handle_connack(session, packet):
     session.response_information = packet.property(0x1A)
     for i in range(len(LIMIT_DEFAULTS)):  # [MQTT-3.2.2-18]
         session.broker_limits[i] = packet.int_property(0x21 + i, LIMIT_DEFAULTS[i])
-    if not session.client_id:
-        session.client_id = (packet.property(0x12) or "").encode()
+    session.client_id = session.client_id or (packet.property(0x12) or "").encode()
     # an eighth of the Keep Alive is left for the ping to arrive [MQTT-3.2.2-21]
     session._ping_interval = packet.int_property(0x13, session.keep_alive) * 875
     for i in range(0 if session.resumed else len(session.received_ids)):
@@ -82,7 +82,10 @@ def _handle_connack(session, packet):
     for i in range(len(session._alias_topics)):
         session._alias_topics[i] = None
     if session.broker_limits[MAXIMUM_PACKET_SIZE] < _MIN_PACKET_SIZE:
-        return _refuse_packet_size(session)
+        packet.reason = 0x95
+        _close_by_broker(session)
+        session.error.detail = "the broker's Maximum Packet Size is %d" % session.broker_limits[6]
+        return 0
     session._send_quota = session.broker_limits[RECEIVE_MAXIMUM]
     session._max_short_payload = min(121, session.broker_limits[MAXIMUM_PACKET_SIZE] - 8)
     session._offered_alias = 0
@@ -94,14 +97,6 @@ def _handle_connack(session, packet):
     if session.on_connected:
         session.on_connected()
     return 0
-
-
-def _refuse_packet_size(session):
-    """End the connection, because the broker accepts no acknowledgement with a reason code."""
-    session.error = MQTTError(0x95, "the broker's Maximum Packet Size is %d" % session.broker_limits[6])
-    session.error.from_broker = True
-    session.close(0)
-    return -1
 
 
 def _close_by_broker(session):
@@ -141,8 +136,7 @@ def handle_publish(session, packet):
     session.messages_received = (session.messages_received + 1) & TICKS_MASK
     session._handler_failed = False
     if not reason:
-        if not session.subscriptions.dispatch(packet) and session.callbacks.on_unhandled:
-            _report_unhandled(session)
+        session.subscriptions.dispatch(packet)
         reason = 0x80 if session._handler_failed else packet.reason  # 0x80 Unspecified error
     if packet.qos:
         if packet.qos == 2 and not reason:
@@ -152,11 +146,6 @@ def handle_publish(session, packet):
         if session.state == CONNECTED:  # [MQTT-4.3.2-4], in the order of arrival [MQTT-4.6.0-2]
             session.ack(0x30 + 0x10 * packet.qos, packet_id, reason)
     return 0
-
-
-def _report_unhandled(session):
-    with session.catch_errors:
-        session.callbacks.on_unhandled(session.packet)
 
 
 def replace_received_id(session, old, new):
@@ -209,7 +198,7 @@ def _report_ack(session):
         session.messages_refused += 1
     if session.callbacks.on_ack:
         with session.catch_errors:
-            session.callbacks.on_ack(session.packet)
+            check_result(session.callbacks.on_ack(session.packet))
 
 
 def report_ended(session):

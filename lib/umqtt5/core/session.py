@@ -50,7 +50,7 @@ from array import array
 from micropython import const
 
 from .encode import encode_connect
-from .errors import MQTTError, explain
+from .errors import CatchErrors, MQTTError, explain
 from .framer import Framer
 from .inbound import LIMIT_DEFAULTS, handle_packet, handle_publish, report_ended
 from .outbound import init_outbound, load_next_message, publish_at_qos_0, publish_with_ack, send_pubrels
@@ -75,23 +75,6 @@ if sys.implementation.name == "cpython":
     from ..cpython.compat import print_exception
 else:
     from sys import print_exception
-
-
-class _UserCode:
-    """Context manager around each handler and callback of the user. Enter it only while `is_busy` is set."""
-
-    def __init__(self, session):
-        self._session = session
-
-    def __enter__(self):
-        self._session.is_busy = False
-
-    def __exit__(self, kind, error, traceback):
-        self._session.is_busy = True
-        if isinstance(error, Exception):
-            self._session._report_error(error)
-            return True
-        return False
 
 
 class Session:
@@ -140,9 +123,9 @@ class Session:
         self.tx = bytearray(tx)
         self.outbox = Outbox(outbox, inflight)
         self.received_ids = array("H", [0] * inflight)  # QoS 2 packet identifiers received and not released
-        self.subscriptions = Subscriptions()
+        self.subscriptions = Subscriptions(self)
         # context manager around each handler and callback of the user
-        self.catch_errors = self.subscriptions.catch_errors = _UserCode(self)
+        self.catch_errors = CatchErrors(Exception, self._report_error, self)
         # Whether the session is being changed. A function that `micropython.schedule` calls can interrupt the
         # client at any point, and must not use the session then. While a handler runs, the session is
         # consistent, and this attribute is False.
@@ -226,7 +209,7 @@ class Session:
             raise RuntimeError("the client is busy: try again")
         self.is_busy = True
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(self, kind, error, _):
         self.is_busy = False
 
     def _report_error(self, error):

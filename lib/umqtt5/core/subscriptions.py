@@ -8,6 +8,7 @@ another program or library has chosen. If no handler is found by identifier, eac
 
 from micropython import const
 
+from .callbacks import check_result
 from .encode import encode_subscribe
 from .states import (
     IDENTIFIERS_AVAILABLE,
@@ -32,24 +33,19 @@ class Subscription:
     subscription, None before the answer. `identifier` is the Subscription Identifier, 0 if there is none.
     """
 
-    # These class attributes take no space in the instance.
-    same_identifier = None  # the next subscription with this identifier
+    # These class attributes take no space in the instance, whose dict grows in large steps.
     filters = None  # list of filters if there are several: see `optional.subscribe_options`
     filter_count = 1
     properties = b""  # user properties of SUBSCRIBE or UNSUBSCRIBE
+    # Parts of a filter with wildcards: a topic matches if it has `literals` with one level between two
+    # of them. `multi_level` allows more levels at the end: b"/#", b"#" for the filter "#", otherwise b"".
+    literals = None
+    multi_level = b""
+    is_removed = False  # whether UNSUBACK has arrived, so the position in the table is free
     encode = encode_subscribe
 
     def __init__(self, topic_filter):
-        self.topic_filter = self.match_filter = topic_filter
-        self.is_shared = topic_filter.startswith(b"$share/")
-        if self.is_shared:
-            self.match_filter = topic_filter.split(b"/", 2)[2]  # the part that topics are compared with
-        # Parts of the filter: a topic matches if it consists of `pieces` with one level between two pieces.
-        # `multi_level` allows more levels after them: b"/#", b"#" for the filter "#", b"" if there is no "#"
-        self.multi_level = b"#" if self.match_filter == b"#" else b""
-        if self.match_filter.endswith(b"/#"):
-            self.multi_level = b"/#"
-        self.pieces = self.match_filter[: len(self.match_filter) - len(self.multi_level)].split(b"+")
+        self.topic_filter = topic_filter
         self.identifier = 0
         for byte in topic_filter:
             self.identifier = (self.identifier * 31 + byte) % _HASH_PRIME
@@ -60,8 +56,15 @@ class Subscription:
         self.is_wanted = True  # False after unsubscribe
         self.needs_send = True  # SUBSCRIBE or UNSUBSCRIBE is due
         self.expected_ack = 0  # first byte of the SUBACK or UNSUBACK that is due
-        self.is_removed = False  # whether UNSUBACK has arrived, so the position in the table is free
         self.needs_report = False  # `on_subscribed` is due
+        self.same_identifier = None  # the next subscription with this identifier
+        if topic_filter.startswith(b"$share/"):
+            topic_filter = topic_filter.split(b"/", 2)[2]  # the part that topics are compared with
+        if b"+" in topic_filter or b"#" in topic_filter or topic_filter is not self.topic_filter:
+            if topic_filter[-1] == 0x23:
+                self.multi_level = topic_filter[-2:]
+            end = len(topic_filter) - len(self.multi_level)
+            self.literals = topic_filter[:end].split(b"+")
 
     def matches(self, packet):
         """Return True if the topic of a message matches the filter (4.7); allocates nothing.
@@ -69,34 +72,38 @@ class Subscription:
         A filter that begins with a wildcard does not match a topic that begins with `$` (4.7.2).
         """
         at = packet.topic_start
+        if not self.literals:
+            if packet.topic_end - at != len(self.topic_filter):
+                return False
+            # with these bounds `find` compares once
+            return packet.topic_buf.find(self.topic_filter, at, packet.topic_end) == at
         i = 0
-        while i < len(self.pieces):
+        while i < len(self.literals):
             if i:  # a plus sign
                 at = packet.topic_buf.find(b"/", at, packet.topic_end)
                 if at < 0:
                     at = packet.topic_end
-            elif not self.pieces[0] and at < packet.topic_end and packet.topic_buf[at] == 0x24:
+            elif not self.literals[0] and at < packet.topic_end and packet.topic_buf[at] == 0x24:
                 return False
-            at += len(self.pieces[i])
+            at += len(self.literals[i])
             if at > packet.topic_end:
                 return False
-            # with these bounds `find` compares once
-            if packet.topic_buf.find(self.pieces[i], at - len(self.pieces[i]), at) < 0:
+            if packet.topic_buf.find(self.literals[i], at - len(self.literals[i]), at) < 0:
                 return False
             i += 1
         if at == packet.topic_end:
             return True
-        return len(self.multi_level) == 1 or (self.multi_level == b"/#" and packet.topic_buf[at] == 0x2F)
+        return len(self.multi_level) == 1 or (len(self.multi_level) == 2 and packet.topic_buf[at] == 0x2F)
 
 
 class Subscriptions:
     """Table of the subscriptions. It grows only if the user subscribes."""
 
-    def __init__(self):
+    def __init__(self, session):
+        self._session = session
         self.entries = []
         self._by_identifier = {}
         self.has_pending = False  # a packet may have to be sent
-        self.catch_errors = None  # context manager around each handler
         self._was_handled = False  # whether a subscription has matched the current message
 
     def find(self, topic_filter):
@@ -179,7 +186,7 @@ class Subscriptions:
         self.has_pending = True
 
     def dispatch(self, packet):
-        """Call the handlers of a message; returns False if there is none.
+        """Call the handlers of a message, or `on_unhandled` if there is none.
 
         If a handler raises an exception, the others are still called.
         """
@@ -196,7 +203,9 @@ class Subscriptions:
             if not self.entries[i].is_removed and self.entries[i].matches(packet):
                 self._call(self.entries[i], packet)
             i += 1
-        return self._was_handled
+        if not self._was_handled and self._session.callbacks.on_unhandled:
+            with self._session.catch_errors:
+                self._session.callbacks.on_unhandled(packet)
 
     def _call_identified(self, s, packet):
         """Call the handlers of the subscriptions with the identifier `s`, if the message is for them."""
@@ -210,8 +219,10 @@ class Subscriptions:
         if s.handler:  # else the filter is one of an earlier program
             self._was_handled = True
             if not s.is_removed:  # else the broker has sent the message before it received UNSUBSCRIBE
-                with self.catch_errors:
-                    s.handler(packet)
+                with self._session.catch_errors:
+                    s = s.handler(packet)
+                    if s is not None:
+                        check_result(s)
 
 
 def send_subscriptions(session):
@@ -226,9 +237,9 @@ def send_subscriptions(session):
         reason = 0
         if len(data) > limits[MAXIMUM_PACKET_SIZE]:
             reason = 0x95
-        elif s.is_shared and not limits[SHARED_AVAILABLE]:
+        elif b"\0$share/" in b"\0" + s.topic_filter and not limits[SHARED_AVAILABLE]:
             reason = 0x9E
-        elif (len(s.pieces) > 1 or s.multi_level) and not limits[WILDCARD_AVAILABLE]:
+        elif (b"+" in s.topic_filter or b"#" in s.topic_filter) and not limits[WILDCARD_AVAILABLE]:
             reason = 0xA2
         if reason and s.is_wanted:
             session.subscriptions.handle_ack(s, reason)
@@ -266,7 +277,7 @@ def handle_suback(session, packet, first):
     session.subscriptions.handle_ack(s, packet.reason)
     if first == 0xB0 and session.callbacks.on_unsubscribed:
         with session.catch_errors:
-            session.callbacks.on_unsubscribed(s, packet)
+            check_result(session.callbacks.on_unsubscribed(s, packet))
     report_subscribed(session, s)
     return 0
 
@@ -277,4 +288,4 @@ def report_subscribed(session, s):
         s.needs_report = False
         if session.callbacks.on_subscribed:
             with session.catch_errors:
-                session.callbacks.on_subscribed(s, session.packet)
+                check_result(session.callbacks.on_subscribed(s, session.packet))

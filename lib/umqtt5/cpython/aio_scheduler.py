@@ -6,6 +6,11 @@ _IN = 1
 _OUT = 4
 
 
+def current_loop():
+    """Return the running event loop."""
+    return asyncio.get_running_loop()
+
+
 class Scheduler:
     """Calls `on_ready()` when the watched stream is ready, and at the time given to `schedule`.
 
@@ -37,7 +42,7 @@ class Scheduler:
     def schedule(self, ms):
         if self._timer:
             self._timer.cancel()
-        if self._alive:
+        if self._alive and not self._loop.is_closed():
             # one ms more: the current ms is partly over, and a call before the deadline would be useless
             self._timer = self._loop.call_later((ms + 1) / 1000, self._run) if ms else self._soon()
 
@@ -66,9 +71,9 @@ class Scheduler:
 
     def unwatch(self):
         try:
-            if self._events & _IN:
+            if self._events & _IN and not self._loop.is_closed():
                 self._loop.remove_reader(self._fd)
-            if self._events & _OUT:
+            if self._events & _OUT and not self._loop.is_closed():
                 self._loop.remove_writer(self._fd)
         except OSError:
             pass  # the stream is closed, so the loop does not watch it any more

@@ -26,7 +26,7 @@ from os import remove
 
 from micropython import const
 
-from ..core.wire import get_u16, put_u16
+from ..core.wire import put_u16
 
 if sys.implementation.name == "cpython":
     from ..cpython.compat import open_file as open
@@ -180,40 +180,11 @@ class RecordLog:
         """Iterate over the complete records: (kind, number, offset of the body, size of the body).
 
         Call this method first, and exhaust the iterator before you call `open_for_append`. Read bodies with
-        `read`.
+        `read`. The code is in `optional.record_reader`, which may be unloaded afterwards.
         """
-        sizes = [self._open(0), self._open(1)]
-        found = []  # (complete, generation) of each file, None if it has no header
-        for which in (0, 1):
-            self._open(which)
-            if self._has_header(sizes[which]):
-                complete = False
-                if sizes[1 - which]:  # only needed to choose between two files
-                    for record in self._scan(sizes[which]):
-                        complete = complete or record[0] == _COMPLETE
-                found.append((complete, self._generation))
-            else:
-                found.append(None)
-        self._at = self._choose(found)
-        other = 1 - self._at
-        empty = 2 * RECORD_OVERHEAD + len(self._magic)  # size of a file in which `dump` wrote no records
-        self.torn_bytes = self.damaged_bytes = 0
-        if found[self._at]:
-            self._open(self._at)
-            self._generation = self._complete_generation = found[self._at][1]
-            complete = False
-            for record in self._scan(sizes[self._at]):
-                complete = complete or record[0] == _COMPLETE
-                if 0 < record[0] < _COMPLETE:
-                    yield record
-            if not complete and sizes[self._at] > empty:
-                self.damaged_bytes += sizes[other]
-            # append only to a valid file, and only if it is the only file; otherwise begin a new one
-            self._is_complete = complete and not (sizes[other] or self.torn_bytes or self.damaged_bytes)
-        elif max(sizes) > empty:
-            self.damaged_bytes = sum(sizes)
-        else:
-            self.torn_bytes = sum(sizes)
+        from ..optional.record_reader import read_records
+
+        return read_records(self)
 
     def read(self, at, buf, n):
         """Read `n` bytes at this offset into `buf`; returns the number of bytes read. Raises OSError."""
@@ -253,85 +224,3 @@ class RecordLog:
             return size if size <= _MASK else 0  # the unix port opens folders, which have a huge size
         except OSError:
             return 0
-
-    @staticmethod
-    def _choose(found):
-        """Return the index of the file that has all records; `found` has (complete, generation) of each."""
-        if not (found[0] and found[1]):
-            return 1 if found[1] else 0
-        newer = 1 if (found[1][1] - found[0][1]) & 0xFFFF < 0x8000 else 0
-        return newer if found[newer][0] else 1 - newer
-
-    def _has_header(self, size):
-        """Return True if the file begins with a header of this type of log."""
-        n = len(self._magic)
-        magic = bytearray(n)
-        try:
-            if size < n + RECORD_OVERHEAD:
-                return False
-            self.read(0, self._head, _HEAD)
-            self._generation = get_u16(self._head, 1)
-            if self._head[0] != _HEADER or self._body_size(0, size) != n:
-                return False
-            self.read(_HEAD, magic, n)
-        except OSError:
-            pass
-        return magic == self._magic
-
-    def _body_size(self, at, end):
-        """Return the body size of the record at this offset, -1 if there is none; its head is in `_head`."""
-        try:
-            return self._read_record(at, end)
-        except OSError:
-            return -1
-
-    def _read_record(self, at, end):
-        head = self._head
-        self.read(at, head, _HEAD)
-        size = head[3] << 16 | get_u16(head, 4)
-        if at + size + RECORD_OVERHEAD > end or (at and not head[0]):
-            return -1
-        self._begin_checksum(at)
-        self._add_to_checksum(head, 0, _HEAD)
-        piece = bytearray(64)
-        left = size
-        while left:
-            n = min(left, 64)
-            self._file.readinto(piece, n)
-            self._add_to_checksum(piece, 0, n)
-            left -= n
-        self._file.readinto(piece, 4)
-        return size if get_u16(piece, 0) == self._sum_a and get_u16(piece, 2) == self._sum_b else -1
-
-    def _scan(self, size):
-        """Iterate over the valid records of the open file, whose size is `size`."""
-        self.torn_bytes = self.damaged_bytes = self.end = at = 0
-        search = None
-        while at + RECORD_OVERHEAD <= size:
-            n = -1
-            if not search:
-                n = self._body_size(at, size)
-            if n < 0:
-                try:
-                    search = search or _begin_search(self, at, size)
-                except MemoryError:
-                    self.damaged_bytes += size - at
-                    self.end = size
-                    break
-                at = search.find(at)
-                if at == size:
-                    break
-                n = self._head[3] << 16 | get_u16(self._head, 4)
-            self.damaged_bytes += at - self.end
-            record = (self._head[0], get_u16(self._head, 1), at + _HEAD, n)
-            at += n + RECORD_OVERHEAD
-            self.end = at
-            yield record
-        self.torn_bytes = size - self.end
-
-
-def _begin_search(log, at, size):
-    """Return a search for valid records in a damaged file: see `optional.record_search`."""
-    from ..optional.record_search import RecordSearch
-
-    return RecordSearch(log, at, size)

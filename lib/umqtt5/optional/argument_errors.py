@@ -139,6 +139,8 @@ def _split_port(host):
 
 def _callable_error(name, value):
     """Return the error for a handler or a transport that cannot be called."""
+    if callable(value):
+        return TypeError("%s must be a plain function; only umqtt5.aio runs coroutine functions" % name)
     text = "a function (message), or None to ignore the messages"
     if name == "transport":
         text = "a function (host, port), such as umqtt5.tcp.connect"

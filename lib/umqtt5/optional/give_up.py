@@ -3,11 +3,14 @@
 The client loads this module when a connection has ended while a message was unanswered, and for `cancel`.
 """
 
+from errno import ECONNRESET
+
 from micropython import const
 
 from ..core.outbox import ENDED, GIVEN_UP, QUEUED, RELEASED, RELEASING, SENT
 from ..core.states import CONNECTED
 
+_EPIPE = const(32)  # not in MicroPython's `errno`
 # Each end of a connection counts against the oldest unanswered message. At this sum it is given up. Any
 # answer to a message resets the sum.
 _LIMIT = const(21)
@@ -20,14 +23,29 @@ _REFUSED = const(7)
 _OTHER_REASONS = b"\x89\x8b\x8d\x8e\x93\x96\x97\x98\x9c\x9d\x9f\xa0"
 
 
-def count_failure(session, error):
+def count_failure(client, error):
     """Count the end of a connection, and give the oldest message up if the limit is reached.
 
-    `error` is the MQTTError that has ended the connection, None if it was closed.
+    `error` is the exception that has ended the connection, None if the program has ended it.
     """
-    code = error.code if error else 0
-    if code in _OTHER_REASONS and error.from_broker:
-        return
+    session = client.session
+    error = session.error or error
+    code = getattr(error, "code", 0)
+    if code == 0x93 and not error.from_broker:
+        # The broker exceeded our Receive Maximum, see `client._MIN_RECEIVED_IDS`. If it made progress, the
+        # client reconnects soon.
+        if session.messages_received != getattr(session, "received_before", -1):
+            client._failures = 0
+        session.received_before = session.messages_received
+    elif code >= 0x80:
+        if not (error.from_broker and code in _OTHER_REASONS):
+            _blame_oldest(session, _REFUSED, code)
+    elif hasattr(error, "code") or getattr(error, "errno", 0) in (ECONNRESET, _EPIPE):
+        _blame_oldest(session, _CLOSED, 0x80)
+
+
+def _blame_oldest(session, weight, reason):
+    """Count against the oldest unanswered message."""
     outbox = session.outbox
     for i in range(outbox.count):
         slot = outbox.slot_order[(outbox.head + i) % len(outbox.states)]
@@ -35,10 +53,10 @@ def count_failure(session, error):
             if slot != getattr(outbox, "suspect_slot", -1):
                 outbox.suspect_slot = slot
                 outbox.suspect_count = 0
-            outbox.suspect_count += _REFUSED if code >= 0x80 else _CLOSED
+            outbox.suspect_count += weight
             if outbox.suspect_count >= _LIMIT:
                 outbox.suspect_count = 0
-                _give_up(session, slot, max(code, 0x80))
+                _give_up(session, slot, reason)
             return
 
 

@@ -5,7 +5,8 @@ record that the journal would not write, or for which there is no room, is dropp
 `damaged_bytes`. Then the client begins a new session, because client and broker may not agree on packet
 identifiers any more.
 
-A program that is short of heap may unload this module and `record_search` after it has created the `Journal`.
+A program that is short of heap may unload this module, `record_reader` and `record_search` after it has
+created the `Journal`.
 """
 
 from array import array

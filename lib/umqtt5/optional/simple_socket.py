@@ -30,28 +30,28 @@ class Socket(_Stream):
     """The connection of a client, also after reconnects. Other attributes are those of the real stream."""
 
     def __init__(self, link):
-        self._link = link
-        self._poller = self._polled = None
+        self._simple_link = link
+        self._socket_poller = self._polled_stream = None
 
     def settimeout(self, value):
         """Set how many seconds `wait_msg` waits; None for ever. The next received packet ends the setting."""
-        self._link.timeout = value
+        self._simple_link.timeout = value
 
     def setblocking(self, flag):
         """Let the next `wait_msg` wait, or return None if no message has arrived."""
-        self._link.timeout = None if flag else 0
+        self._simple_link.timeout = None if flag else 0
 
     def close(self):
         """Close the connection without a DISCONNECT. Then the calls of the client raise OSError."""
-        self._link.drop()
+        self._simple_link.drop()
 
     def write(self, data, *_):
         """Send PINGREQ or DISCONNECT. Raises ValueError for other data, which MQTT 5 encodes differently."""
         data = bytes(data)
         if data == b"\xc0\x00":
-            self._link.ping()
+            self._simple_link.ping()
         elif data == b"\xe0\x00":
-            self._link.disconnect()
+            self._simple_link.disconnect()
         else:
             raise ValueError("sock.write: use the methods of the client, its packets are those of MQTT 5")
         return len(data)
@@ -60,8 +60,8 @@ class Socket(_Stream):
 
     def read(self, *_):
         """Return None if the socket is non-blocking, else raise OSError: only the client reads packets."""
-        self._link.require()
-        if self._link.timeout == 0:
+        self._simple_link.require()
+        if self._simple_link.timeout == 0:
             return None
         raise OSError(ETIMEDOUT, "sock.read: use wait_msg or check_msg")
 
@@ -71,26 +71,26 @@ class Socket(_Stream):
         """Answer `select.poll` on MicroPython."""
         if request != _IOCTL_POLL:
             return -1
-        client = self._link.client
+        client = self._simple_link.client
         if client is None or client.stream is None:
             return argument & _READABLE | _HANG_UP
         framer = client.session.framer
         if client.session.rx_paused or framer.read_buffer is not framer.rx:
             # the client has begun to read a packet; TLS may have the rest, which the port does not see
             return argument
-        if self._polled is not client._pollable:
-            self._polled = client._pollable
-            self._poller = _poll()
-            self._poller.register(self._polled, argument)
+        if self._polled_stream is not client._pollable:
+            self._polled_stream = client._pollable
+            self._socket_poller = _poll()
+            self._socket_poller.register(self._polled_stream, argument)
         else:
-            self._poller.modify(self._polled, argument)
-        for _, events in self._poller.ipoll(0):
+            self._socket_poller.modify(self._polled_stream, argument)
+        for _, events in self._socket_poller.ipoll(0):
             return events
         return 0
 
     def __getattr__(self, name):
         """Return an attribute of the real stream or of the socket below it, for example `fileno`."""
-        client = self._link.client
+        client = self._simple_link.client
         for stream in (client.stream, client._pollable, getattr(client.stream, "sock", None)):
             if hasattr(stream, name):
                 return getattr(stream, name)

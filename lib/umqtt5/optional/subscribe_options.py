@@ -27,7 +27,6 @@ class SubscriptionGroup(Subscription):
         super().__init__(b"\0".join(filters))  # a filter never contains U+0000
         self.filters = filters
         self.filter_count = len(filters)
-        self.is_shared = any([f.startswith(b"$share/") for f in filters])
         self._members = [Subscription(f) for f in filters]
 
     def matches(self, packet):

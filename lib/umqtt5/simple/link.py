@@ -15,9 +15,7 @@ from micropython import const
 
 from ..core.client import Client
 from ..core.errors import MQTTError
-from ..core.framer import Framer
 from ..core.inbound import replace_received_id
-from ..core.session import Session
 from ..core.states import WAIT_CONNACK, WAIT_PING
 from .settings import apply_settings, connack_code, make_transport, to_str
 
@@ -87,6 +85,7 @@ class SimpleLink:
         self.acks = {}
         session = client.session
         client.on_ack = self._on_ack
+        self._originals = (session.framer.prepare_read, session.framer.next_packet, session.tick)
         session.framer.prepare_read = self._prepare_read
         session.framer.next_packet = self._next_packet
         session.tick = self._tick
@@ -178,7 +177,8 @@ class SimpleLink:
         client = self.require()
         subscription = client.subscribe(to_str(topic), _ignore, qos)
         self._mqtt.pid += 1
-        client._flush_now()
+        with client.session:
+            client._flush_now()
         self._wait_for(lambda: subscription.reason is not None, "no SUBACK")
         if (subscription.reason or 0) >= 0x80:
             raise self._exception(0x80, subscription.reason)
@@ -188,7 +188,8 @@ class SimpleLink:
         client = self.require()
         subscription = client.unsubscribe(to_str(topic))
         self._mqtt.pid += 1
-        client._flush_now()
+        with client.session:
+            client._flush_now()
         self._wait_for(lambda: subscription.is_removed, "no UNSUBACK")
 
     def ping(self):
@@ -344,13 +345,13 @@ class SimpleLink:
     def _prepare_read(self):
         """Read the first two bytes of the next packet, then its rest. No packet is shorter."""
         framer = self.client.session.framer
-        Framer.prepare_read(framer)
+        self._originals[0]()
         if framer.read_buffer is framer.rx:
             framer.max_read = _BETWEEN_PACKETS
 
     def _next_packet(self):
         framer = self.client.session.framer
-        result = Framer.next_packet(framer)
+        result = self._originals[1]()
         if result == 1:
             self._packet = framer.first_byte
         return result
@@ -360,7 +361,7 @@ class SimpleLink:
         session = self.client.session
         if (now - session._last_read) & _MASK < 100:
             session.wait_started[WAIT_PING] = -1
-        return Session.tick(session, now)
+        return self._originals[2](now)
 
 
 def _ignore(message):
