@@ -62,8 +62,8 @@ fuzz: $(VENV)/dev ## feed mutated byte streams to the client: [SECONDS=60] or [S
 	@$(RUN) -m host_tests.fuzz.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STREAMS),--streams $(STREAMS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay $(REPLAY))
 
-soak: $(VENV)/dev $(VENV)/bench ## run a device with 64 KB of heap on a network with faults: [MESSAGES=100000] [SEED=1]
-	@$(RUN) -m host_tests.faults.soak $(if $(MESSAGES),--messages $(MESSAGES)) $(if $(SEED),--seed $(SEED))
+soak: $(VENV)/dev $(VENV)/bench ## run a client whose network, DNS servers and broker fail at random: [SECONDS=600] [SEED=1] [ARGS="--log packets.txt"]
+	@$(RUN) -m host_tests.faults.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 power-cuts: $(VENV)/dev ## simulate power cuts at random points while the journal writes: [CUTS=100000] [SEED=7]
 	@$(RUN) -m host_tests.journal.power_cuts $(if $(CUTS),--cuts $(CUTS)) $(if $(SEED),--seed $(SEED))

@@ -24,9 +24,10 @@ class Fault:
 
     The proxy forwards chunks of up to `chunk_size` bytes, each after `delay` plus up to `jitter` seconds, at
     `bytes_per_second` (0: no limit). After `after_bytes` bytes in both directions together (-1: never), it
-    does what `then` says: `stall` (stop reading and forwarding), `swallow` (read and discard), `close` or
-    `reset`. About once in `flip_bit_every` bytes it changes a bit, about once in `repeat_byte_every` bytes it
-    repeats a byte. With `accept_only` it accepts the connection and does not connect to the broker.
+    does what `then` says: `stall` (stop reading and forwarding), `swallow` (read and discard), `half_open`
+    (discard the bytes of one direction, and forward those of the other), `close` or `reset`. About once in
+    `flip_bit_every` bytes it changes a bit, about once in `repeat_byte_every` bytes it repeats a byte. With
+    `accept_only` it accepts the connection and does not connect to the broker.
     """
 
     delay: float = 0
@@ -49,12 +50,23 @@ class Proxy:
 
     `choose_fault` gets the number of a connection, counted from 0, and returns its fault. `address` is the
     address of the proxy. `connections` is the number of connections accepted.
+
+    If `observe` is not None, it is called in the proxy's thread as `observe(number, is_from_client, data)`:
+    for all bytes that were read from the client, and for those bytes of the broker that are forwarded.
     """
 
-    def __init__(self, target: Address, choose_fault: Callable[[int], Fault], seed: int = 1) -> None:
+    def __init__(
+        self,
+        target: Address,
+        choose_fault: Callable[[int], Fault],
+        seed: int = 1,
+        observe: Callable[[int, bool, bytes], None] | None = None,
+    ) -> None:
         self.target = target
         self.choose_fault = choose_fault
         self.connections = 0
+        self.host = "127.0.0.1"
+        self._observe = observe
         self._random = random.Random(seed)
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -69,7 +81,9 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)  # type: ignore[arg-type]
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        if self._server and self._server.is_serving():
+            return
+        self._server = await asyncio.start_server(self._serve, self.host, self._port)
         self._port = self._server.sockets[0].getsockname()[1]
 
     def refuse(self) -> None:
@@ -92,6 +106,12 @@ class Proxy:
     def accept(self) -> None:
         """Accept connections again after `refuse`."""
         self._call(self._listen())
+
+    def move(self, host: str) -> None:
+        """Reset all connections, and listen on the same port of another address."""
+        self.refuse()
+        self.host = host
+        self.accept()
 
     def reset_all(self) -> None:
         """Reset all open connections."""
@@ -130,8 +150,10 @@ class Proxy:
             self._writers.add(upstream_writer)
             forwarded = [0]  # number of bytes forwarded, both directions together
             tasks = (
-                asyncio.ensure_future(self._forward(fault, forwarded, reader, upstream_writer)),
-                asyncio.ensure_future(self._forward(fault, forwarded, upstream_reader, writer)),
+                asyncio.ensure_future(self._forward(fault, forwarded, reader, upstream_writer, number, True)),
+                asyncio.ensure_future(
+                    self._forward(fault, forwarded, upstream_reader, writer, number, False)
+                ),
             )
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -155,31 +177,47 @@ class Proxy:
             writer.close()
 
     async def _forward(
-        self, fault: Fault, forwarded: list[int], source: asyncio.StreamReader, sink: asyncio.StreamWriter
+        self,
+        fault: Fault,
+        forwarded: list[int],
+        source: asyncio.StreamReader,
+        sink: asyncio.StreamWriter,
+        number: int,
+        is_from_client: bool,
     ) -> None:
         while data := await source.read(4096):
+            if self._observe and is_from_client:
+                self._observe(number, True, data)
             for offset in range(0, len(data), fault.chunk_size):
                 chunk = data[offset : offset + fault.chunk_size]
                 if 0 <= fault.after_bytes < forwarded[0] + len(chunk):
                     chunk = chunk[: fault.after_bytes - forwarded[0]]
+                    if self._observe and not is_from_client:
+                        self._observe(number, False, chunk)
                     sink.write(chunk)
                     forwarded[0] = fault.after_bytes
-                    await self._stall_or_swallow(fault, source)
+                    await self._stall_or_swallow(fault, forwarded, source)
                     return
                 forwarded[0] += len(chunk)
                 if fault.delay or fault.jitter:
                     await asyncio.sleep(fault.delay + self._random.random() * fault.jitter)
                 if fault.bytes_per_second:
                     await asyncio.sleep(len(chunk) / fault.bytes_per_second)
+                if self._observe and not is_from_client:
+                    self._observe(number, False, chunk)
                 sink.write(self._corrupt(fault, chunk))
                 await sink.drain()
                 if fault.chunk_size < 64:
                     await asyncio.sleep(0)
 
-    async def _stall_or_swallow(self, fault: Fault, source: asyncio.StreamReader) -> None:
+    async def _stall_or_swallow(
+        self, fault: Fault, forwarded: list[int], source: asyncio.StreamReader
+    ) -> None:
         if fault.then == "stall":
             await asyncio.sleep(3600)
-        while fault.then == "swallow" and await source.read(4096):
+        if fault.then == "half_open":
+            forwarded[0] = -(1 << 60)  # the other direction goes on
+        while fault.then in ("swallow", "half_open") and await source.read(4096):
             pass
 
     def _corrupt(self, fault: Fault, chunk: bytes) -> bytes:
@@ -193,9 +231,14 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def fault_proxy(target: Address, choose_fault: Callable[[int], Fault], seed: int = 1) -> Iterator[Proxy]:
-    """Yield a fault proxy in front of `target`."""
-    proxy = Proxy(target, choose_fault, seed)
+def fault_proxy(
+    target: Address,
+    choose_fault: Callable[[int], Fault],
+    seed: int = 1,
+    observe: Callable[[int, bool, bytes], None] | None = None,
+) -> Iterator[Proxy]:
+    """Yield a fault proxy in front of `target`. The arguments are those of `Proxy`."""
+    proxy = Proxy(target, choose_fault, seed, observe)
     try:
         yield proxy
     finally:
