@@ -364,3 +364,51 @@ def test_a_blocking_publish_keeps_its_options_if_another_interrupts_it() -> None
 
 def test_all_groups_have_places() -> None:
     assert {place.group for place in PLACES}.issuperset(GROUPS)
+
+
+def test_a_message_whose_handler_was_interrupted_is_sent_again() -> None:
+    broker = SessionBroker()
+    got: list[bytes] = []
+
+    def handle(message: Any) -> None:
+        got.append(message.payload)
+        if len(got) == 1:
+            raise KeyboardInterrupt
+
+    broker.client.subscribe("a", handle, 1)
+    broker.client.connect()
+    broker.client.poll(20)
+    broker.send(b"a", b"x", 1)
+    with pytest.raises(KeyboardInterrupt):
+        broker.client.poll(20)
+    assert broker.client.is_connected
+    broker.client.poll(10_000)
+    assert got == [b"x", b"x"] and not broker.unacked_count and len(broker.streams) == 2
+
+
+def test_a_scheduled_disconnect_ends_connect() -> None:
+    for at in range(1, 2500, 3):
+        broker = SessionBroker()
+        left = [at]
+
+        def trace(
+            frame: FrameType, event: str, _: object, broker: SessionBroker = broker, left: list[int] = left
+        ) -> Any:
+            if "umqtt5" not in frame.f_code.co_filename or left[0] < 0:
+                return None
+            frame.f_trace_opcodes = True
+            left[0] -= event == "opcode"
+            if not left[0]:
+                left[0] = -1
+                try:
+                    broker.client.disconnect()
+                except RuntimeError:
+                    pass
+            return trace
+
+        sys.settrace(trace)
+        try:
+            broker.client.connect()
+        finally:
+            sys.settrace(None)
+        assert broker.now < 30_000, at
