@@ -61,8 +61,19 @@ _RECEIVERS = {
     "journal": "Journal",
     "log": "RecordLog",
 }
-# attributes of sockets, streams, polls and UARTs that CPython does not have
-_ONLY_MICROPYTHON = {"ioctl", "ipoll", "irq", "modify", "poll", "readinto", "register", "unregister", "write"}
+# attributes of sockets, streams, polls, UARTs and modules that CPython does not have
+_ONLY_MICROPYTHON = {
+    "ioctl",
+    "ipoll",
+    "irq",
+    "modify",
+    "poll",
+    "readinto",
+    "register",
+    "schedule",
+    "unregister",
+    "write",
+}
 # files whose functions only this project calls
 _INTERNAL_FILES = (
     "core",
