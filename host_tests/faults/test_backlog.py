@@ -16,14 +16,14 @@ COUNT = 1500
 def test_a_backlog_of_messages_arrives_although_the_receive_maximum_is_exceeded() -> None:
     """mosquitto 2.0 ignores the Receive Maximum when it resumes a session, so the client ends it with 0x93.
 
-    Each connection must make progress: the broker must receive the acknowledgements before it ends. An answer
-    to a message of the client arrives after the backlog.
+    The broker must receive the acknowledgements before each connection ends. Otherwise it sends the same
+    messages again.
     """
     if not find_mosquitto():
         pytest.skip(NO_MOSQUITTO)
     numbers: list[int] = []
     answers: list[int] = []
-    with Mosquitto("max_queued_messages 0", "message_size_limit 400") as broker:
+    with Mosquitto("max_queued_messages 0") as broker:
         address = broker.address.host, broker.address.port
         client = Client(*address, client_id="offline", inflight=8, rx=256)
         client.max_reconnect_delay = 100
@@ -41,12 +41,12 @@ def test_a_backlog_of_messages_arrives_although_the_receive_maximum_is_exceeded(
                     sender.poll(5)
             while sender.session.outbox.count:
                 sender.poll(5)
-        client.publish("big", bytes(500), qos=2)
+        client.publish("status", b"back", qos=2)
         client.connect(wait=False)
         deadline = time.monotonic() + 60
         while (len(set(numbers)) < COUNT or not answers) and time.monotonic() < deadline:
             client.poll(20)
         client.disconnect()
     assert set(numbers) == set(range(COUNT)), (len(set(numbers)), client.connection_count)
-    assert len(numbers) < COUNT * 1.05, len(numbers)  # mosquitto may repeat messages: decision 0009
-    assert answers == [0x95]
+    assert len(numbers) < COUNT * 1.02, len(numbers)  # mosquitto may repeat messages: decision 0009
+    assert answers == [0]
