@@ -184,7 +184,7 @@ class Device:
             self.client.unsubscribe(topic_filter)
 
     def cancel(self):
-        if not random.getrandbits(2):
+        if not random.getrandbits(4):
             self.messages.cancel(self.client, random.getrandbits(3))
 
     def reconnect(self):
@@ -292,9 +292,9 @@ class Device:
                 self.call("disconnect", self.disconnect)
             elif chance < 100:
                 self.special = BIG, 1 + (chance & 1)
-            elif chance < 104:
+            elif chance < 101:
                 self.special = POISON, 1 + (chance & 1)
-            elif chance < 112:
+            elif chance < 110:
                 self.connect_and_wait()
             elif chance < 180:
                 sleep_ms(chance & 31)  # a program that only publishes

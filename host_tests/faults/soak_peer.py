@@ -98,7 +98,8 @@ class Peer:
         """Send the device messages, unless too many are on their way."""
         qos = self._random.randrange(3)
         chance = self._random.random()
-        if chance < 0.3:
+        has_backlog = self.numbers[1] > self._wire.handled_end[1] + _AHEAD // 2
+        if chance < 0.3 and not has_backlog:
             part = self._random.randrange(5)
             self.client.publish(f"{self._unique}/part/{part}", b"part", qos=qos % 2)
         elif self.numbers[qos] < self._wire.handled_end[qos] + _AHEAD or chance < 0.4:

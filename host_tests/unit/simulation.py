@@ -42,6 +42,8 @@ class SimulatedStream:
         self.writes += 1
         if data == b"\xc0\x00":
             self.inbox += b"\xd0\x00"  # PINGRESP
+        elif data[-3:] == b"\xe0\x01\x93":  # DISCONNECT: Receive Maximum exceeded
+            self.closed_by_broker = True
         return n
 
     def close(self):

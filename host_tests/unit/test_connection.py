@@ -3,9 +3,10 @@
 from errno import ECONNRESET, ETIMEDOUT
 
 from answering_broker import BrokerSimulation
-from simulation import Simulation
+from simulation import SimulatedStream, Simulation
 
 from helper import make_packet, publish_packet, raises
+from umqtt5.core import connection
 from umqtt5.core.errors import MQTTError
 from umqtt5.link_statistics import LinkStatistics
 from umqtt5.optional.broker_failover import attach
@@ -345,3 +346,100 @@ def test_messages_and_the_longest_poll_gap_are_counted():
     figures = statistics.snapshot()
     assert figures["stall"] == 1234 and figures["refused"] == 1 and figures["messages"] == 1
     assert figures["connects"] == 1 and figures["bytes"] > 0
+
+
+# ---- the end of a connection
+
+
+class PatientStream(SimulatedStream):
+    """A broker that does not close the connection when it receives DISCONNECT, until `closed_by_broker`."""
+
+    def write(self, buf, at, n):
+        n = SimulatedStream.write(self, buf, at, n)
+        self.closed_by_broker = False
+        return n
+
+
+def exceed_receive_maximum():
+    """Return a simulation whose broker has sent more QoS 2 messages than the client can store."""
+    sim = Simulation(inflight=1)
+    sim.client._transport = lambda host, port: sim.streams.append(PatientStream(sim)) or sim.stream
+    sim.client.connect()
+    sim.stream.inbox += b"".join([publish_packet(b"a", b"x", 2, i) for i in range(1, 66)])
+    sim.client.poll()
+    assert sim.stream.written.endswith(b"\xe0\x01\x93")
+    return sim
+
+
+def test_after_0x93_the_client_waits_until_the_broker_has_closed_the_connection():
+    """If it closed the stream while bytes arrive, TCP would reset it, and the broker could lose PUBRECs."""
+    sim = exceed_receive_maximum()
+    stream = sim.stream
+    stream.inbox += b"more"
+    sim.client.poll(100)
+    assert not stream.closed and not stream.inbox, "received bytes are read and ignored"
+    stream.closed_by_broker = True
+    sim.client.poll()
+    assert stream.closed and sim.client.error.code == 0x93
+
+
+def test_after_0x93_the_client_waits_for_the_broker_for_one_second():
+    sim = exceed_receive_maximum()
+    stream = sim.stream
+    sim.client.poll(900)
+    assert not stream.closed
+    sim.client.poll(200)
+    assert stream.closed and sim.client.error.code == 0x93
+
+
+def test_disconnect_reads_what_has_arrived_before_it_closes_the_stream():
+    sim = Simulation(rx=64)
+    sim.client.connect()
+    sim.stream.inbox += publish_packet(b"a", b"x") * 40
+    sim.client.disconnect()
+    assert sim.stream.closed and not sim.stream.inbox and sim.stream.written.endswith(b"\xe0\x00")
+    assert sim.client.error is None
+
+
+# ---- calls of a scheduled function during a wait
+
+
+def call_during_sleep(sim, at, function):
+    """Call `function` when a wait of the client has lasted until `at` ms, as a scheduled function."""
+    sleep = sim.sleep
+    called = []
+
+    def sleep_and_call(ms):
+        if not called and sim.now + ms > at:
+            called.append(True)
+            function()
+        sleep(ms)
+
+    sim.sleep = sleep_and_call
+    connection.sleep_ms = sleep_and_call
+
+
+def test_disconnect_during_a_blocking_connect_ends_it():
+    sim = Simulation()
+    client = sim.client
+    poll_once = client._poll_once
+
+    def interrupted_poll():
+        client._should_connect = True
+        client.disconnect()  # a scheduled function, just before the round
+        client._poll_once = poll_once
+        return poll_once()
+
+    client._poll_once = interrupted_poll
+    client.connect()
+    assert sim.now < 2000 and not client.is_connected
+
+
+def test_connect_during_a_poll_without_connection_connects_soon():
+    sim = Simulation()
+    sim.client.connect()
+    sim.client.disconnect()
+    call_during_sleep(sim, 3000, lambda: sim.client.connect(wait=False))
+    sim.client.poll(60000)
+    assert sim.client.is_connected
+    assert sim.connect_times[1] < 6000, sim.connect_times

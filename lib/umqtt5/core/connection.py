@@ -34,6 +34,8 @@ _FIRST_DELAY = const(1000)  # ms
 _STABLE = const(30000)  # ms
 # After a permanent error, which retrying cannot fix, the delay is 10 to 18 minutes.
 _PERMANENT_ERROR_DELAY = const(600000)  # ms
+_MAX_SLEEP = const(1000)  # ms without a connection
+_MAX_LINGER = const(1000)  # ms to wait for the broker to close the connection
 
 
 class _EndLink:
@@ -188,7 +190,7 @@ def _exchange(client, session):
         n = not session.rx_paused  # read again soon: on some ports poll ignores bytes that TLS has buffered
     else:
         n = client.stream.readinto(framer.read_buffer, framer.max_read)
-        if n == 0:
+        if n == 0 and session.state != CLOSING:
             raise OSError(ECONNRESET, "closed by the broker")
         if n and session.state != CLOSING:
             session.receive_data(n, ticks_ms())
@@ -200,7 +202,26 @@ def _exchange(client, session):
         if n:
             client._idle = 0
         if session.state == CLOSING and not session.prepare_write():
-            client._on_link_lost(session.error)
+            _end_closing(client, session, n)
+
+
+def _end_closing(client, session, n):
+    """Close the stream after the last output; `n` is the result of `readinto`.
+
+    If a stream is closed while bytes arrive, TCP resets the connection, and the broker can lose what we have
+    written last. After `disconnect`, this is the DISCONNECT: without it the broker would publish the will. So
+    the client first reads what has arrived. After Receive Maximum was exceeded, these are the acknowledgements
+    of many messages: without them the broker would send the same messages again in each connection. So the
+    client waits until the broker has read the DISCONNECT and has closed the connection.
+    """
+    if n and not session.error:
+        return
+    if n != 0 and session.error and session.error.code == 0x93 and not session.error.from_broker:
+        n = _MAX_LINGER - ((client._idle_since - session._last_write) & TICKS_MASK)
+        if n > 0:
+            client._idle = min(client._idle, n)
+            return
+    client._on_link_lost(session.error)
 
 
 def flush(client):
@@ -234,7 +255,8 @@ def wait_for_stream(client, timeout):
     if not timeout:
         return
     if client._link == LINK_DOWN:
-        sleep_ms(timeout)
+        # a function that `micropython.schedule` calls meanwhile may connect, or end a `connect` that waits
+        sleep_ms(min(timeout, _MAX_SLEEP))
         return
     wanted = client.poll_events()
     if wanted != client._watched_events:
