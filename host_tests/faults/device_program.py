@@ -16,6 +16,12 @@ gc.threshold(1024)  # as in boot.py: collect early, so that importing does not f
 from umqtt5 import Client  # noqa: E402
 from umqtt5.link_statistics import LinkStatistics  # noqa: E402
 
+# The client loads these when the first connection is lost, and keeps them. They are loaded here, so that the
+# heap must not grow after that.
+for module in ("error_texts", "give_up", "link_error", "protocol_error"):
+    __import__("umqtt5.optional." + module)
+__import__("umqtt5.reason_codes")
+
 TIMEOUTS = {"connect": 2000, "connack": 2000, "ack": 2000, "write": 2000, "ping": 1000}
 
 
@@ -62,6 +68,8 @@ def make_transport(tls_and_path):
         connect = tls.wrap(connect, tls.context(ca=tls_and_path["ca"]))
     if tls_and_path and tls_and_path.get("path"):
         from umqtt5 import websocket
+
+        __import__("umqtt5.optional.websocket_errors")
 
         connect = websocket.wrap(connect, tls_and_path["path"])
     return connect

@@ -210,9 +210,9 @@ def _end_closing(client, session, n):
 
     If a stream is closed while bytes arrive, TCP resets the connection, and the broker can lose what we have
     written last. After `disconnect`, this is the DISCONNECT: without it the broker would publish the will. So
-    the client first reads what has arrived. After Receive Maximum was exceeded, these are the acknowledgements
-    of many messages: without them the broker would send the same messages again in each connection. So the
-    client waits until the broker has read the DISCONNECT and has closed the connection.
+    the client first reads what has arrived. After Receive Maximum was exceeded, these are the
+    acknowledgements of many messages: without them the broker would send the same messages again in each
+    connection. So the client waits until the broker has read the DISCONNECT and has closed the connection.
     """
     if n and not session.error:
         return
