@@ -116,7 +116,12 @@ class Discovery:
             self._due = ticks_add(ticks_ms(), getrandbits(12))
 
     def _print_error(self, error):
-        print("%s: discovery: %s: %s" % (self._device, type(error).__name__, error))
+        text = error
+        if hasattr(error, "code"):
+            from umqtt5.reason_codes import reason_name  # the whole text of the error takes more heap
+
+            text = reason_name(error.code)
+        print("%s: discovery: %s: %s" % (self._device, type(error).__name__, text))
 
 
 def _release_modules():

@@ -55,6 +55,9 @@ class MessageJournal:
                 if hasattr(package, module):
                     delattr(package, module)
             gc.collect()
+        # free the code that has created the journal, because there is only one
+        type(journal).__init__ = type(journal.record_log).__init__ = type(journal.outbox).__init__ = None
+        type(journal)._open = type(journal)._hook = type(journal)._needed_size = None
         client._poll_hooks.append(self._check)
         if journal.restored_count:
             print("%s: journal: %d messages restored" % (name, journal.restored_count))

@@ -312,7 +312,7 @@ def a_message_as_large_as_the_receive_buffer_arrives(host, port, unique):
     client.connect()
     got = subscribe(client, unique, qos=1)
     # header, topic, Packet Identifier, property length, Subscription Identifier
-    overhead = 1 + 2 + 2 + len(unique) + 2 + 1 + 2
+    overhead = 1 + 2 + 2 + len(unique) + 2 + 1 + 3
     largest = b"x" * (2000 - overhead)
     client.publish(unique, largest, qos=1)
     client.publish(unique, b"small", qos=1)

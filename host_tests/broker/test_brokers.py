@@ -103,7 +103,7 @@ def test_a_wrong_password_raises_the_reason_code_and_its_name(
     passwords.write_text("")
     with broker.Mosquitto(f"password_file {passwords}", anonymous=False) as strict:
         output = run_scenario(interpreter, "connect_raises_the_brokers_refusal", strict.address)
-    assert "reason 0x87 Not authorized (0x87)" in output
+    assert "reason 0x87" in output and "Not authorized (0x87)" in output
 
 
 @on_each_interpreter

@@ -10,8 +10,8 @@ import pytest
 @pytest.fixture(autouse=True)
 def restore_real_clock_after() -> Iterator[None]:
     yield
-    from simulation import restore_real_clock
-
     from host_tests.calls import answering_broker  # noqa: F401  it sets the module path
+
+    from simulation import restore_real_clock  # isort: skip
 
     restore_real_clock()

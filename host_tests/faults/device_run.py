@@ -57,7 +57,7 @@ class DeviceRun:
         self,
         stop_faults_after: float,
         seconds: float = 60,
-        heap: str = "64k",
+        heap: str = "80k",
         report_interval_ms: int = 0,
         progress: Callable[[int], None] | None = None,
         tls_and_path: dict[str, str] | None = None,

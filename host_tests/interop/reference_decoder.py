@@ -167,7 +167,9 @@ class Reader:
         if self.kind == "DISCONNECT" and reason == 4:
             self.fault("3.14.2.1 reason code for clients only", MALFORMED, PROTOCOL)
         elif reason not in SERVER_REASON_CODES[self.kind]:
-            self.fault("2.4 unknown reason code", MALFORMED, PROTOCOL)
+            # the client takes any code in an answer to its own packet, because some brokers use other codes
+            is_answer = self.kind in ("PUBACK", "PUBREC", "PUBCOMP", "SUBACK", "UNSUBACK")
+            self.fault("2.4 unknown reason code", MALFORMED, PROTOCOL, is_tolerable=is_answer)
 
     # ---- packets (3)
 

@@ -184,7 +184,7 @@ class ExpectedBehaviour:
             return list(self.alias(found))
         if kind in self.requested and fields:
             if fields["packet_id"] not in self.requested[kind]:
-                return [reference_decoder.Fault("3.8.4 unknown packet identifier", (0x82,))]
+                return []  # the client ignores an answer that is not due
             if len(fields["reasons"]) != 1:
                 return [reference_decoder.Fault("3.9.3 one reason code per filter", (0x81, 0x82))]
         # an acknowledgement of the wrong type: no section specifies what the receiver does
@@ -225,10 +225,10 @@ class ExpectedBehaviour:
                     self.codes = {0x93}
                     return
                 self.unreleased.add(fields["packet_id"])
-            # "#" matches every topic that does not start with $ (4.7.2); otherwise each Subscription
-            # Identifier selects its subscription, once for each occurrence
-            times = found.properties.get(0x0B, [1] if topic[0] != "$" else []).count(1)
-            self.delivered += [(topic, fields["payload"])] * times
+            # "#" matches every topic that does not start with $ (4.7.2); the client has not chosen the
+            # Subscription Identifiers in the packet
+            if topic[0] != "$":
+                self.delivered.append((topic, fields["payload"]))
 
 
 # ---- strategies for invalid packets

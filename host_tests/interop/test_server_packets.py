@@ -112,8 +112,8 @@ def test_a_publish_arrives_with_all_fields_and_properties_and_is_acknowledged(
         sim.client.poll()
         sent = receive(sim, data)
         assert not errors, errors
-        # a Subscription Identifier selects the subscription; without one the topic does
-        assert len(got) == (1 in packet.properties.get(SUBSCRIPTION_IDENTIFIER, [1]))
+        # the client has not chosen the Subscription Identifiers in the packet, so the topic selects (4.7.2)
+        assert len(got) == (packet["topic"][0] != "$")
         identifier = packet["packet_id"].to_bytes(2, "big")
         first = (None, 0x40, 0x50)[packet["qos"]]
         assert sent == ([bytes((first, 2)) + identifier] if first else [])

@@ -20,7 +20,9 @@ def examples(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-BLOCKS = [(page, i, block) for page in (*PAGES, "journal.md") for i, block in enumerate(examples(page))]
+BLOCKS = [
+    (page, i, block) for page in (*PAGES, "journal.md", "calls.md") for i, block in enumerate(examples(page))
+]
 
 
 @pytest.fixture
@@ -36,6 +38,9 @@ def scripted_broker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(connection, name, getattr(connection, name))
     from answering_broker import BrokerSimulation
 
+    # the interrupt happens while the program does nothing else
+    schedule = lambda function, argument: function(argument)  # noqa: E731
+    monkeypatch.setattr(sys.modules["micropython"], "schedule", schedule, raising=False)
     simulated_client = functools.partial(client.Client, transport=BrokerSimulation().connect)
     monkeypatch.setattr(umqtt5, "Client", simulated_client, raising=False)
 

@@ -57,7 +57,7 @@ HOT = {
         "_check_properties _parse_start _parse_publish_header _parse_properties _reserve oldest free"
     ),
     "aio": (
-        "run_once handle _check_waiters check_waiters _wake_queues _check_waiter remaining watch "
+        "run_once wrapper _check_waiters check_waiters _wake_queues _check_waiter remaining watch "
         "schedule wake _at _unpark _io _time _dequeue unwatch"
     ),
     "optional/topic_aliases": "resolve",

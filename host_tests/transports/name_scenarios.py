@@ -52,7 +52,7 @@ def polls_return_in_time_while_the_server_is_silent(settings):
     client.connect(wait=False)
     times = poll_times(client, lambda: len(errors) == 2)
     assert len(times) > 40 and sorted(times)[len(times) // 2] <= 70, times
-    assert "silent.example: no DNS server answered" in str(errors[0])
+    assert "no DNS server answered" in str(errors[0])
 
 
 def a_blocking_connect_has_a_deadline(settings):
@@ -62,7 +62,7 @@ def a_blocking_connect_has_a_deadline(settings):
         client.connect()
         raise AssertionError
     except OSError as error:
-        assert "silent.example: no DNS server answered" in str(error)
+        assert "no DNS server answered" in str(error)
     assert 700 <= ticks_ms() - before < 3000
 
 
@@ -156,7 +156,7 @@ def the_asyncio_client_does_not_block(settings):
             await client.connect()
             raise AssertionError
         except OSError as error:
-            assert "silent.example: no DNS server answered" in str(error)
+            assert "no DNS server answered" in str(error)
         connecting = asyncio.create_task(client.connect())
         await asyncio.sleep(0.2)
         connecting.cancel()

@@ -26,7 +26,7 @@ def run(
     tls_and_path = {"ca": ca if kind != "ws" else "", "path": "/mqtt" if kind != "tls" else ""}
     with fault_proxy(listeners[kind], choose) as proxy:
         device_run = DeviceRun(listeners["tcp"], proxy, "f" + secrets.token_hex(4), COUNT)
-        device_run.run(stop_faults_after, heap="128k", tls_and_path=tls_and_path)
+        device_run.run(stop_faults_after, heap="144k", tls_and_path=tls_and_path)
     return device_run
 
 

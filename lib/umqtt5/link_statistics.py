@@ -76,4 +76,4 @@ def _disconnect_cause(client, uptime_ms):
         if not error.from_broker:
             return "protocol"
         return "broker" if uptime_ms else "refused"
-    return "timeout" if error.errno == ETIMEDOUT else "network"
+    return "timeout" if getattr(error, "errno", 0) == ETIMEDOUT else "network"

@@ -99,11 +99,15 @@ class PendingRequests:
             # an expired request must not be executed
             message_expiry=None if has_expiry else (timeout + 999) // 1000,
         )
-        if not client.publish(topic, payload, qos, properties=properties):
-            return None
         request = Request(key, timeout, on_response)
-        self._open.append(request)
-        return request
+        self._open.append(request)  # before it is sent, because a scheduled function may receive the response
+        sent = False
+        try:
+            sent = client.publish(topic, payload, qos, properties=properties)
+        finally:
+            if not sent:
+                self._open.remove(request)
+        return request if sent else None
 
     def poll(self, now):
         """Expire requests; return the ms until the next timeout."""
@@ -181,7 +185,9 @@ def request(client, topic, payload, timeout=10000, on_response=None, qos=0, prop
     """
     check_properties(properties, REQUEST)
     if not hasattr(client, "_pending_requests"):
-        client._pending_requests = PendingRequests(client)
+        with client.session:
+            if not hasattr(client, "_pending_requests"):
+                client._pending_requests = PendingRequests(client)
     requests = client._pending_requests
     if on_response:
         return requests.send(topic, payload, timeout, on_response, qos, properties) is not None

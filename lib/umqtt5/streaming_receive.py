@@ -16,15 +16,17 @@ def receive(client, topic_filter, begin, qos=1, max_size=65536):
     is lost before that. After `take(b"")` the message is acknowledged. If `begin` or `take` raises, the
     message is acknowledged with 0x80, Unspecified error.
 
-    Call `receive` before `connect`, because CONNECT announces `max_size` (Maximum Packet Size). A message
+    Call `receive` before `connect`, because CONNECT announces `max_size` (Maximum Packet Size). Otherwise
+    messages larger than `rx` arrive from the next connection on. A message
     that is larger than `rx` and that no `begin` accepts is dropped and acknowledged with 0x97, Quota
     exceeded. Topic and properties must fit into `rx`; otherwise the connection ends with 0x95. Returns the
     Subscription.
     """
     session = client.session
-    if not isinstance(session.framer, _StreamFramer):
-        session.framer = _StreamFramer(session)
-    session.maximum_packet_size = max(session.maximum_packet_size, max_size)
+    with client.session:
+        if not isinstance(session.framer, _StreamFramer):
+            session.framer = _StreamFramer(session)
+        session.maximum_packet_size = max(session.maximum_packet_size, max_size)
     subscription = client.subscribe(topic_filter, lambda message: _deliver(message, begin), qos)
     session.framer.sinks.append((subscription, begin))
     return subscription
@@ -49,8 +51,12 @@ class _StreamFramer(Framer):
         self._left = -1  # bytes of the payload still to come, -1 while no large message is being received
         self._is_duplicate = False  # QoS 2: the message was received before
         self._first_byte = self._packet_id = 0  # copies: later packets overwrite `session.packet`
-        super().__init__(len(session.framer.rx))
-        session.packet._buf = session.packet.topic_buf = self.rx
+        # take over the buffers, because the connection may be open
+        framer = session.framer
+        self.rx, self._chunk = framer.rx, framer._chunk
+        self._at, self._have = framer._at, framer._have
+        self.first_byte, self.at, self.end = framer.first_byte, framer.at, framer.end
+        self.read_buffer, self.max_read = framer.read_buffer, framer.max_read
 
     def reset(self):
         """Forget all bytes, because the connection is lost."""

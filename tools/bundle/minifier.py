@@ -61,9 +61,20 @@ _RECEIVERS = {
     "journal": "Journal",
     "log": "RecordLog",
 }
-# attributes of sockets, streams, polls and UARTs that CPython does not have
-_ONLY_MICROPYTHON = {"ioctl", "ipoll", "irq", "modify", "poll", "readinto", "register", "unregister", "write"}
-# files whose functions are called only by this project
+# attributes of sockets, streams, polls, UARTs and modules that CPython does not have
+_ONLY_MICROPYTHON = {
+    "ioctl",
+    "ipoll",
+    "irq",
+    "modify",
+    "poll",
+    "readinto",
+    "register",
+    "schedule",
+    "unregister",
+    "write",
+}
+# files whose functions only this project calls
 _INTERNAL_FILES = (
     "core",
     "aio",
@@ -233,8 +244,8 @@ def apply_name_map(source: str, names: Mapping[str, str]) -> str:
 def shorten_arguments(files: Mapping[str, str]) -> dict[str, str]:
     """Return the sources with short names for the arguments of private functions.
 
-    MicroPython keeps the name of each argument, because a call may pass it by keyword. The new names are those
-    that the private names have already, so they take no further place in the table of names.
+    MicroPython keeps the name of each argument, because a call may pass it by keyword. The new names are
+    those of private members, so they take no further place in the table of names.
     """
     texts: set[str] = set()  # names that a call may pass by keyword
     for source in files.values():

@@ -208,16 +208,17 @@ class Client:
     async def unsubscribe(self, topic_filter, timeout=None):
         """End a subscription and the iterator over its messages; returns the broker's answer.
 
-        Raises ValueError if there is no such subscription, and the other exceptions of `subscribe`.
+        The filter may be one to which an earlier program with this session has subscribed. Raises the
+        exceptions of `subscribe`.
         """
         self._require_connected()
-        data = encode_filter(topic_filter)
+        data = encode_filter(topic_filter) if isinstance(topic_filter, str) else b""  # or a list
         for messages in self.iterators:
             if messages.subscription.topic_filter == data:
                 messages.close()
                 break
         else:
-            self.sync_client.unsubscribe(topic_filter)
+            data = self.sync_client.unsubscribe(topic_filter).topic_filter
         return _check_ack(await wait_for(self, data, timeout))
 
     async def request(self, topic, payload, timeout=10000, qos=0, properties=b""):

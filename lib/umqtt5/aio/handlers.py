@@ -23,7 +23,7 @@ def wrap_handler(client, function, options, responds=False):
         return get_coroutines(client).wrap_manual(function)
     run = None
 
-    def handle(message):
+    def wrapper(message):
         nonlocal run
         if not run:
             result = function(message)
@@ -33,7 +33,7 @@ def wrap_handler(client, function, options, responds=False):
             run = get_coroutines(client).wrap(function, responds)
         run(message)
 
-    return handle
+    return wrapper
 
 
 def finish_callback(client, result, function, *arguments):

@@ -201,10 +201,10 @@ class Client:
         client tries again later. Raises ValueError for text that MQTT does not allow.
         """
         session = self.session
-        session.user = user if user is None or callable(user) else encode_text(user, "user")
+        user = user if user is None or callable(user) else encode_text(user, "user")
         if password is not None and not callable(password):
             password = _to_bytes(password, "password")
-        session.password = password
+        session.user, session.password = user, password  # both at once: a scheduled function may connect
 
     def topic(self, name):
         """Return a handle for a topic name. With a handle `publish` allocates nothing. Raises ValueError."""
@@ -223,8 +223,8 @@ class Client:
         if delay:
             wait = bytes((0x18, delay >> 24, delay >> 16 & 0xFF, delay >> 8 & 0xFF, delay & 0xFF))
         if properties:
-            from ..optional.property_rules import WILL, check_properties
-
+            with self.session:
+                from ..optional.property_rules import WILL, check_properties
             check_properties(properties + wait, WILL)
         self.session.will = (
             0x04 | qos << 3 | (0x20 if retain else 0),
@@ -265,8 +265,8 @@ class Client:
         called before `connect`. Raises ValueError for invalid arguments, TypeError for a coroutine function.
         """
         if identifier is not None or properties or isinstance(topic_filter, (list, tuple)):
-            from ..optional.subscribe_options import make_subscription
-
+            with self.session:
+                from ..optional.subscribe_options import make_subscription
             data = make_subscription(self.session.subscriptions, topic_filter, identifier, properties)
             topic_filter = data.topic_filter
         else:
@@ -309,8 +309,8 @@ class Client:
         be a list, as in `subscribe`. `properties` are user properties of UNSUBSCRIBE.
         """
         if properties or not isinstance(topic_filter, (str, bytes)):
-            from ..optional.subscribe_options import make_subscription
-
+            with self.session:
+                from ..optional.subscribe_options import make_subscription
             data = make_subscription(self.session.subscriptions, topic_filter, None, properties)
         else:
             data = encode_filter(topic_filter)
@@ -340,6 +340,8 @@ class Client:
         `tx` or `outbox`, or if a property is invalid or not allowed in a message. In these cases nothing is
         sent, and the connection stays open.
         """
+        if self.session.is_busy and not wait:
+            return False
         if not isinstance(topic, Topic):
             topic = self._find_topic(topic)
         if not isinstance(payload, BYTES):
@@ -349,12 +351,11 @@ class Client:
         if properties is not self._checked_properties:
             self._check_properties(properties)
         if wait:
-            self._wait_arguments = (qos, retain, properties, wait)
-            return self._publish_and_wait(topic, payload)
+            payload = (topic, payload)  # with more arguments at once the frame would be on the heap
+            retain = (qos, retain, properties, wait)
+            return self._publish_and_wait(payload, retain)
         # these names are used again: see `tools stack-frames`
         retain = (qos << 1 if qos else 0) | (0x31 if retain else 0x30)
-        if self.session.is_busy:
-            return False
         self.session.is_busy = True
         self.session.message_properties = properties
         self.session.first_byte = retain
@@ -377,23 +378,22 @@ class Client:
             topic = self.session.publish(topic, payload)
             if topic:
                 self._flush_now()
+            self.session.is_busy = False  # not after the block, where a KeyboardInterrupt may be raised
         except:  # noqa: E722  `finally` or a type would move the frame to the heap
             self.session.is_busy = False
             raise
-        self.session.is_busy = False
         return topic
 
     def _check_properties(self, properties):
-        from ..optional.property_rules import MESSAGE, check_properties
-
-        check_properties(properties, MESSAGE)
+        with self.session:  # a scheduled function must not import a module that is being imported
+            _check_message_properties(properties)
         if isinstance(properties, bytes):
             self._checked_properties = properties
 
-    def _publish_and_wait(self, topic, payload):
-        from ..optional.blocking_publish import publish_and_wait
-
-        return publish_and_wait(self, topic, payload, *self._wait_arguments)
+    def _publish_and_wait(self, message, options):
+        with self.session:
+            from ..optional.blocking_publish import publish_and_wait
+        return publish_and_wait(self, *message, *options)
 
     def cancel(self, packet_id):
         """Remove a message of QoS 1 or 2 from the outbox; `packet_id` is the result of `publish`.
@@ -402,8 +402,8 @@ class Client:
         such message. The broker may have a message that was sent before the connection was lost. `on_ack` is
         called for the removed message with the reason code 0x80, at the earliest after the next CONNACK.
         """
-        from ..optional.give_up import cancel
-
+        with self.session:
+            from ..optional.give_up import cancel
         return cancel(self.session, packet_id - 1)
 
     def _find_topic(self, name):
@@ -419,20 +419,20 @@ class Client:
 
     def request(self, topic, payload, **options):
         """Publish a request and return the payload of its response: see `request.request`."""
-        from ..request import request
-
+        with self.session:
+            from ..request import request
         return request(self, topic, payload, **options)
 
     def respond(self, message, payload, **options):
         """Respond to a request: see `respond.respond`."""
-        from ..respond import respond
-
+        with self.session:
+            from ..respond import respond
         return respond(self, message, payload, **options)
 
     def responder(self, topic_filter, function, **options):
         """Respond to each request with the result of `function(message)`: see `respond.responder`."""
-        from ..respond import responder
-
+        with self.session:
+            from ..respond import responder
         return responder(self, topic_filter, function, **options)
 
     # ---- the connection
@@ -445,24 +445,29 @@ class Client:
         try fails. After a failed first try `poll` does not try again.
         """
         with self.session:  # not while the client works
-            pass
-        if self.auth or self.session.auth:
-            from ..optional.enhanced_auth import attach
+            if self.auth or self.session.auth:
+                from ..optional.enhanced_auth import attach
 
-            attach(self, self.auth)
+                attach(self, self.auth)
         if wait or not self._should_connect:
             self._should_connect = True
             self._reconnect_delay = self._failures = 0
         if not wait or self._is_polling:
             return False
         self.error = None
-        while self._should_connect and not self.is_connected:
-            idle = self._poll_once()
-            if self._link == LINK_DOWN and self.error:
-                self._should_connect = False
+        try:
+            while self._should_connect and not self.is_connected:
+                idle = self._poll_once()
+                if self._link == LINK_DOWN and self.error:
+                    break
+                # without the limit it could wait for ever after the `disconnect` of a scheduled function
+                self._wait(min(idle, self.timeout))
+            if self.error and not self.is_connected:
                 raise self.error
-            self._wait(idle)
-        return self.session.resumed
+        except BaseException:
+            self._should_connect = self.is_connected
+            raise
+        return self.is_connected and self.session.resumed
 
     def reauthenticate(self, wait=True):
         """Authenticate again during the connection, with the method `auth` (4.12.1).
@@ -472,8 +477,8 @@ class Client:
         `reauthenticate` raises the error that `on_state` gets. With `wait=False`, and in a handler,
         `reauthenticate` returns at once, and `poll` continues the authentication.
         """
-        from ..optional.enhanced_auth import reauthenticate
-
+        with self.session:
+            from ..optional.enhanced_auth import reauthenticate
         return reauthenticate(self, wait)
 
     def disconnect(self, reason=0, properties=b""):
@@ -498,7 +503,9 @@ class Client:
             self.session.close(reason, packet)
         start = self._ticks_ms()
         while self._link == LINK_UP and (self._ticks_ms() - start) & TICKS_MASK < self.timeout:
-            self._wait(self._poll_once())
+            idle = self._poll_once()
+            if self._link != LINK_DOWN:
+                self._wait(min(idle, self.timeout))
         if self._link != LINK_DOWN:
             self._on_link_lost(None)
 
@@ -538,6 +545,12 @@ def _check_arguments(host, transport, values):
 
         host = check_arguments(host, transport, values)
     return host
+
+
+def _check_message_properties(properties):
+    from ..optional.property_rules import MESSAGE, check_properties
+
+    check_properties(properties, MESSAGE)
 
 
 def _load_features(session, topic_alias_maximum, properties, strict, when_full):

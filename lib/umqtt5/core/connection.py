@@ -4,13 +4,13 @@ The functions take a `client.Client`. They do not handle packets: `session` pars
 """
 
 import sys
-from errno import ECONNRESET, ETIMEDOUT
+from errno import ECONNABORTED, ECONNRESET, ETIMEDOUT
 from random import getrandbits
 
 from micropython import const
 
 from .callbacks import check_result
-from .errors import CatchErrors, explain
+from .errors import explain
 from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 
 if sys.implementation.name == "cpython":
@@ -38,10 +38,33 @@ _MAX_SLEEP = const(1000)  # ms without a connection
 _MAX_LINGER = const(1000)  # ms to wait for the broker to close the connection
 
 
+class _EndLink:
+    """Context manager: an error ends the connection. OSError is caught, other exceptions are not.
+
+    After another exception, for example KeyboardInterrupt, a packet may be written twice, or not processed
+    completely. A new connection resumes the session. If the exception is from a handler, the connection stays
+    for a `disconnect`: see `Session.was_interrupted`.
+    """
+
+    def __init__(self, client):
+        self._client = client
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, kind, error, _):
+        if not kind:
+            return False
+        kind = isinstance(error, OSError)
+        if kind or not self._client.session.was_interrupted:
+            self._client._on_link_lost(error)
+        return kind
+
+
 def init_connection(client):
     """Set the connection attributes of a client; returns the function `ticks_ms`."""
     client.stream = None  # stream from the transport, None without a connection
-    client._catch_errors = CatchErrors(OSError, client._on_link_lost)
+    client._catch_errors = _EndLink(client)
     client._poller = poll()
     client._pollable = client._do_handshake = None  # object to poll, handshake method or None
     client._lookup = None  # the `dns.Lookup` that takes the place of the stream until it has ended
@@ -134,6 +157,7 @@ def _open(client, now):
 def _call_transport(client, now):
     """Begin to open the stream. If the transport needs a name to be looked up, begin the lookup instead."""
     events = _POLLOUT
+    client.session.is_busy = False  # a scheduled function may publish, because the transport may take long
     try:
         stream = client._transport(client.host, client.port)
     except OSError as error:
@@ -143,6 +167,8 @@ def _call_transport(client, now):
         stream.timeout = max(1, client.timeout - ((now - client._link_since) & TICKS_MASK))
         client._idle = stream.step(now)
         events = _POLLIN
+    finally:
+        client.session.is_busy = True
     client.stream = stream
     client._pollable = stream.pollable if hasattr(stream, "pollable") else stream
     client._do_handshake = stream.do_handshake if hasattr(stream, "do_handshake") else None
@@ -158,6 +184,8 @@ def _exchange(client, session):
         framer.reset()  # discard the bytes that still arrive
     n = None
     if session.rx_paused:
+        if session.was_interrupted and session.state != CLOSING:
+            raise OSError(ECONNABORTED, "a handler was interrupted")
         session.parse()
         n = not session.rx_paused  # read again soon: on some ports poll ignores bytes that TLS has buffered
     else:
@@ -232,13 +260,16 @@ def wait_for_stream(client, timeout):
         return
     wanted = client.poll_events()
     if wanted != client._watched_events:
-        client.session.is_busy = True  # a scheduled `disconnect` would unregister the stream
-        if client._link != LINK_DOWN:
-            client._poller.modify(client._pollable, wanted)
-            client._watched_events = wanted
-        client.session.is_busy = False
+        _watch(client, wanted)
     for _ in client._poller.ipoll(timeout):
         pass
+
+
+def _watch(client, events):
+    with client.session:  # a scheduled `disconnect` would unregister the stream
+        if client._link != LINK_DOWN:
+            client._poller.modify(client._pollable, events)
+            client._watched_events = events
 
 
 def on_connected(client):
@@ -251,11 +282,25 @@ def on_connected(client):
 
 
 def on_link_lost(client, error):
-    """Close the stream, choose the reconnect delay, and report `error` (None if the client disconnected)."""
-    now = ticks_ms()
+    """Close the stream, choose the reconnect delay, and report `error` (None if the client disconnected).
+
+    The callbacks must not start a round, also if this happens in `publish` or `disconnect`.
+    """
     session = client.session
+    was_polling = client._is_polling
     was_busy = session.is_busy
-    session.is_busy = True
+    client._is_polling = session.is_busy = True
+    try:
+        _end_link(client, session, error)
+    finally:
+        client._is_polling = was_polling
+        session.is_busy = was_busy
+        if not was_polling:
+            session.close_request = None  # a callback has called `disconnect`
+
+
+def _end_link(client, session, error):
+    now = ticks_ms()
     uptime_ms = max(1, (now - client._link_since) & TICKS_MASK) if client._was_connected else 0
     client._was_connected = False
     old = session.error
@@ -283,7 +328,7 @@ def on_link_lost(client, error):
     client._link = LINK_DOWN
     client._idle = 0
     client._link_since = now
-    session.error = None
+    session.error = session.close_request = None
     _notify_state(client, False)
     if client.follow_redirects:
         from ..optional.server_reference import redirect
@@ -291,7 +336,6 @@ def on_link_lost(client, error):
         redirect(client, uptime_ms)
     for hook in client._disconnect_hooks:
         hook(client, uptime_ms)
-    session.is_busy = was_busy
 
 
 def _notify_state(client, is_connected):

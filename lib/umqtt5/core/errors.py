@@ -83,9 +83,11 @@ class CatchErrors:
             self._session.is_busy = False
 
     def __exit__(self, kind, error, _):
+        is_caught = isinstance(error, self._kind)
+        if is_caught:
+            self._handler(error)
         if self._session:
             self._session.is_busy = True
-        if isinstance(error, self._kind):
-            self._handler(error)
-            return True
-        return False
+            if kind and not is_caught:
+                self._session.was_interrupted = True
+        return is_caught

@@ -118,9 +118,10 @@ class Outbox:
         return -1
 
     def free(self, slot):
-        """Free the slot of a message. Its bytes become free when all older messages are freed as well."""
-        self.states[slot] = FREE
-        self.topics[slot] = None
+        """Free the slot of a message. Its bytes become free when all older messages are freed as well.
+
+        A KeyboardInterrupt may end the loops. After each step `slot_order` has all messages.
+        """
         order = self.slot_order
         i = 0
         while order[(self.head + i) % len(order)] != slot:
@@ -128,8 +129,11 @@ class Outbox:
         if i < self.passed:
             self.passed -= 1
         while i:  # the slots of older messages move one place towards the newest
-            order[(self.head + i) % len(order)] = order[(self.head + i - 1) % len(order)]
             i -= 1
+            order[(self.head + i + 1) % len(order)] = order[(self.head + i) % len(order)]
+            order[(self.head + i) % len(order)] = slot
+        self.states[slot] = FREE
+        self.topics[slot] = None
         self.head = (self.head + 1) % len(order)
         self.count -= 1
 

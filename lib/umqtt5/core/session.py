@@ -97,6 +97,8 @@ class Session:
     overflow_policy = None  # overflow_policy.OverflowPolicy, if `Client(when_full=...)`
     stream_source = None  # streaming_send: payload that is written in pieces
     on_ack = on_subscribed = on_unsubscribed = on_unhandled = on_error = None  # see `callbacks`
+    # whether a KeyboardInterrupt has ended a handler, so its message is not acknowledged in this connection
+    was_interrupted = False
     close_request = None  # arguments for `close`, if a handler or a callback has ended the connection
 
     _handle_publish = handle_publish  # a method, so that `journal` can replace it
@@ -168,7 +170,7 @@ class Session:
         self.connection_lost()
         self.state = CONNECTING
         self.error = None
-        self.rx_paused = self.ping_pending = False
+        self.rx_paused = self.ping_pending = self.was_interrupted = False
         self.framer.reset()
         if self.aliases:
             self.aliases.clear()
@@ -216,9 +218,12 @@ class Session:
         """Report an exception that a handler or a callback of the user has raised."""
         self._handler_failed = True
         if self.callbacks.on_error:
-            self.callbacks.on_error(error)
-        else:
-            print_exception(error)
+            try:
+                self.callbacks.on_error(error)
+                return
+            except Exception as raised:
+                error = raised
+        print_exception(error)
 
     # ---- bytes in
 

@@ -100,8 +100,8 @@ def encode_text(text, name="text"):
 
 def check_int(name, value, high):
     """Raise TypeError or ValueError unless the argument `name` is an int from 0 to `high`."""
-    # on MicroPython a bool is not an int
-    if not isinstance(value, (int, bool)) or not 0 <= value <= high:
+    # On MicroPython a bool is not an int. A tuple of both types would be allocated at each call.
+    if not (isinstance(value, int) or isinstance(value, bool)) or not 0 <= value <= high:
         reject("int", name, value, high)
 
 

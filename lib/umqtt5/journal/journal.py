@@ -63,18 +63,25 @@ class Journal:
     it is not accepted, and `publish` returns 0. If the files were damaged, `error` is a ValueError until the
     flash fails. `record_log` is the `RecordLog`.
 
-    Raises ValueError if `size` is too small for the outbox or the client is connected.
+    Raises ValueError if `size` is too small for the outbox, the client is connected, or it has published.
+    Raises RuntimeError if a scheduled function interrupts the client.
     """
 
     def __init__(self, client, path="/outbox", size=16384, sync_every=1, sync_ms=1000):
-        from ..optional.journal_recovery import recover  # used only here: a program may unload it
-
         deferred_acks = getattr(client, "deferred_acks", None)
         client = getattr(client, "sync_client", client)  # `client` may be an asyncio client
         self._client = client
         self._session = session = client.session
-        if session.state:
-            raise ValueError("make the journal before the client connects")
+        if client._should_connect or session.state or session.outbox.count:
+            raise ValueError("make the journal before the client connects or publishes")
+        with session:
+            self._open(path, size, sync_every, sync_ms, deferred_acks)
+        client._poll_hooks.append(self._poll)
+
+    def _open(self, path, size, sync_every, sync_ms, deferred_acks):
+        from ..optional.journal_recovery import recover  # used only here: a program may unload it
+
+        session = self._session
         self._sync_every = sync_every
         self._sync_ms = sync_ms
         self.error = None
@@ -103,7 +110,6 @@ class Journal:
         with self._catch_errors:
             self.record_log.open_for_append()
         self._hook(session, deferred_acks)
-        client._poll_hooks.append(self._poll)
 
     def _needed_size(self, outbox):
         """Return the size of a file in which the content of the outbox fits twice."""
@@ -142,6 +148,10 @@ class Journal:
 
     def sync(self):
         """Write everything that was accepted to flash. Raises OSError."""
+        with self._session:
+            self._sync()
+
+    def _sync(self):
         self.record_log.sync()
         self._unsynced = 0
         self._failed_since = -1
@@ -153,8 +163,9 @@ class Journal:
 
     def close(self):
         """Sync and close the files. The client can't be used after it. Raises OSError."""
-        self.sync()
-        self.record_log.close()
+        with self._session:
+            self._sync()
+            self.record_log.close()
 
     # ---- called by the session
 
@@ -265,7 +276,7 @@ class Journal:
         self._count_unsynced()
         with self._catch_errors:
             self._write_session()
-            self.sync()
+            self._sync()
 
     # ---- writing records
 
@@ -333,7 +344,7 @@ class Journal:
 
     def _sync_if_due(self):
         if self._unsynced >= self._sync_every:
-            self.sync()
+            self._sync()
         self._is_stored = True
 
     def _poll(self, now):
@@ -351,7 +362,7 @@ class Journal:
 
     def _try_sync(self):
         with self._catch_errors:
-            self.sync()
+            self._sync()
 
     def _retry_sync(self, now):
         """Sync, and send the packets that have waited for it; returns the ms until the next try."""

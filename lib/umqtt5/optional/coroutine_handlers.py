@@ -56,14 +56,14 @@ class CoroutineHandlers:
     def wrap_manual(self, function):
         """Return a handler for `ack="manual"`; `function(message, token)` may be a coroutine function."""
 
-        def handle(message, token):
+        def wrapper(message, token):
             result = function(message, token)
             if not hasattr(result, "throw"):
                 return result
             result.close()
             self._start_handler(function, message, token, False)
 
-        return handle
+        return wrapper
 
     def _start_handler(self, function, packet, token, responds):
         """Call `function` with a copy of the message in a task, now or later.

@@ -208,7 +208,7 @@ def reauthenticate(client, wait):
         session.auth.reauthenticate()
     if wait and not client._is_polling:
         while session.auth.is_running and client.is_connected and client.connection_count == connects:
-            client._wait(client._poll_once())
+            client._wait(min(client._poll_once(), client.timeout))
         if client.connection_count != connects or not client.is_connected:
             raise client.error or OSError(ECONNRESET, "connection lost")
     return True
