@@ -316,7 +316,8 @@ def _end_link(client, session, error):
         client.stream = None
     session.connection_lost()
     client.error = old or error
-    explain(_ADD_ADDRESS, client, 3 if uptime_ms else client._link)
+    if client.error:
+        explain(_ADD_ADDRESS, client, 3 if uptime_ms else client._link)
     client.has_permanent_error = not uptime_ms and getattr(client.error, "is_permanent", False)
     delay = min(client.max_reconnect_delay, _FIRST_DELAY << client._failures)
     delay = (delay + (getrandbits(15) * delay >> 14)) // 3
