@@ -209,10 +209,10 @@ def _end_closing(client, session, n):
     """Close the stream after the last output; `n` is the result of `readinto`.
 
     If a stream is closed while bytes arrive, TCP resets the connection, and the broker can lose what we have
-    written last. After `disconnect`, this is the DISCONNECT: without it the broker would publish the will. So
-    the client first reads what has arrived. After Receive Maximum was exceeded, these are the acknowledgements
-    of many messages: without them the broker would send the same messages again in each connection. So the
-    client waits until the broker has read the DISCONNECT and has closed the connection.
+    written last. After `disconnect`, this is the DISCONNECT: without it the broker would publish the will.
+    Therefore the client first reads what has arrived. After Receive Maximum was exceeded, these are the
+    acknowledgements of many messages: without them the broker would send the same messages again in each
+    connection. Therefore the client waits until the broker has read the DISCONNECT and closed the connection.
     """
     if n and not session.error:
         return
