@@ -209,10 +209,10 @@ def _end_closing(client, session, n):
     """Close the stream after the last output; `n` is the result of `readinto`.
 
     If a stream is closed while bytes arrive, TCP resets the connection, and the broker can lose what we have
-    written last. After `disconnect`, this is the DISCONNECT: without it the broker would publish the will. So
-    the client first reads what has arrived. After Receive Maximum was exceeded, these are the
+    written last. After `disconnect`, this is the DISCONNECT: without it the broker would publish the will.
+    Therefore the client first reads what has arrived. After Receive Maximum was exceeded, these are the
     acknowledgements of many messages: without them the broker would send the same messages again in each
-    connection. So the client waits until the broker has read the DISCONNECT and has closed the connection.
+    connection. Therefore the client waits until the broker has read the DISCONNECT and closed the connection.
     """
     if n and not session.error:
         return
@@ -316,7 +316,8 @@ def _end_link(client, session, error):
         client.stream = None
     session.connection_lost()
     client.error = old or error
-    explain(_ADD_ADDRESS, client, 3 if uptime_ms else client._link)
+    if client.error:
+        explain(_ADD_ADDRESS, client, 3 if uptime_ms else client._link)
     client.has_permanent_error = not uptime_ms and getattr(client.error, "is_permanent", False)
     delay = min(client.max_reconnect_delay, _FIRST_DELAY << client._failures)
     delay = (delay + (getrandbits(15) * delay >> 14)) // 3
