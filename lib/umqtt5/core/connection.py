@@ -307,9 +307,12 @@ def _end_link(client, session, error):
     if uptime_ms > _STABLE:
         client._failures = 0
     if uptime_ms and (session.error or session.outbox.count):
-        from ..optional.give_up import count_failure
+        try:
+            from ..optional.give_up import count_failure
 
-        count_failure(client, error)
+            count_failure(client, error)
+        except MemoryError:  # the connection is lost anyway, and it is not counted against a message
+            pass
     if client.stream is not None:
         client._poller.unregister(client._pollable)
         client.stream.close()
