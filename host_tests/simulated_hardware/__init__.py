@@ -88,8 +88,8 @@ def unique_id(chip: str) -> bytes:
     return bytes(mac_bytes_for_chip(chip)) if chip.startswith("esp") else bytes.fromhex("e6614103e7452d2f")
 
 
-# 128 KB as on a device, and room for the simulated modules, which are C code on a real chip
-HEAP = "168k"
+# 144 KB as the other tests of a device, and room for the simulated modules, which are C code on a real chip
+HEAP = "184k"
 
 
 class SimulatedChip:

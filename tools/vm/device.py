@@ -39,7 +39,9 @@ def host_config(device: str, broker: Address, prefix: str, period: float = 1) ->
 class SimulatedDevice:
     """Device that starts when it is created, and stops at the end of a `with` block or in `stop()`."""
 
-    def __init__(self, folder: Path, config: dict[str, Any] | str | None, heap: str = "128k") -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any] | str | None, heap: str = process.DEVICE_HEAP
+    ) -> None:
         """Write `config` to config.json in `folder`, and start the device.
 
         A str is written unchanged, for example to test a malformed config. None writes no file.

@@ -31,6 +31,10 @@ def find_executable() -> str:
     )
 
 
+# of a simulated device; 64-bit objects are larger than those of a board, whose heap is 160 KB or more
+DEVICE_HEAP = "144k"
+
+
 def start_vm(
     arguments: Sequence[str],
     *,
@@ -60,7 +64,7 @@ def start_vm(
     )
 
 
-def start_device(folder: Path, image: Path, heap: str = "128k") -> subprocess.Popen[str]:
+def start_device(folder: Path, image: Path, heap: str = DEVICE_HEAP) -> subprocess.Popen[str]:
     """Start the device application of the host board.
 
     `folder` is the file system of the device, with its config.json. `image` is the folder of its code. As on

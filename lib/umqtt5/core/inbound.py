@@ -171,9 +171,8 @@ def _handle_publish_ack(session, packet, kind):
         if (kind == 4) != (outbox.first_bytes[slot] & 6 == 2):
             return 0x82  # the message has another QoS
         outbox.suspect_count = 0
-        if (
-            slot == outbox.slot_order[outbox.head]
-        ):  # the oldest: a later answer says nothing about an earlier one
+        # a later answer says nothing about an earlier message
+        if slot == outbox.slot_order[outbox.head]:
             session.wait_started[WAIT_ACK] = -1
         if kind == 5 and packet.reason < 0x80:
             outbox.states[slot] = RELEASED

@@ -94,7 +94,7 @@ def _explain_large_refusal(session, kind, size):
     if framer._have <= at:
         return None
     code = framer.rx[at]
-    if code < 0x80 and kind == 2:
+    if framer.first_byte & 15 or (code < 0x80 and (code or kind == 2)):
         return _too_large(framer, kind, size)
     detail = _reason_string(framer.rx, at + 1, framer._have)
     if detail:
