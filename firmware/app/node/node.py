@@ -1,6 +1,5 @@
 """The device: creates the MQTT client, Wi-Fi, sensors, actuators and other parts, and runs the main loop."""
 
-import sys
 from time import ticks_ms
 
 from micropython import const
@@ -10,13 +9,14 @@ from umqtt5 import Client
 
 from .. import crash
 from .command_dedup import CommandDedup
-from .commands import Commands
+from .commands import Commands, release_module
 from .health import Health
 from .telemetry import Telemetry
 from .wifi import Wifi
 
 _MAX_WAIT = const(1000)  # ms
 _MIN_SESSION_EXPIRY = const(3600)  # seconds
+_COMMAND_MAX_AGE = const(10)  # seconds, default of `command_max_age` for a device that does not sleep
 _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 
 
@@ -31,12 +31,15 @@ class Node:
     # parts that only some devices have: defaults in the class do not enlarge the dict of the instance
     _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = None
     _needs_time = False
+    _must_restart = False  # whether a command to restart was accepted
 
     def __init__(self, config, pins, safe_mode, start):
         self._name = config["device"]
         base = config["prefix"] + "/" + self._name
         sleeps = config["power"]["mode"] != "on" and not safe_mode
         max_absence = _configure_sleep(config) if sleeps else 0
+        if config["command_max_age"] is None:
+            config["command_max_age"] = max_absence or _COMMAND_MAX_AGE
         self._client = client = _create_client(config, pins, max_absence)
         _release_client_code(type(client), type(client.session))
         if config["journal"]:
@@ -69,6 +72,8 @@ class Node:
             from ..power import SleepCycle
 
             self._cycle = SleepCycle(client, pins, config["power"], self._telemetry.sensors, start)
+            if not client.session.clean_start:  # the broker has queued commands during deep sleep
+                self._commands.max_absence = self._cycle.max_absence(pins)
             self._health.add_metrics = self._cycle.add_metrics
 
     def _create_parts(self, client, base, config, pins, topic):
@@ -86,11 +91,18 @@ class Node:
                 config["power"]["mode"] == "deep",
             )
         dedup = CommandDedup(config["dedup_commands"], "dedup" if config["dedup_on_flash"] else None)
-        self._commands = Commands(client, base, actuators, dedup)
+        client.session.min_tx_room = len(client.session.tx) // 2  # for a response at QoS 0
+        max_age = int(config["command_max_age"] * 1000)
+        self._commands = Commands(client, base, actuators, dedup, max_age)
+        client.subscribe(base + "/restart/set", self._on_restart, qos=1, retain_handling=2)
         if config["tasmota"]:
             from ..tasmota import Tasmota
 
             self._tasmota = Tasmota(client, self._name, self._commands)
+        if self._safe_mode:
+            from ..safe_mode import SafeMode
+
+            SafeMode(client, base, self._name, self._commands, self._tasmota)
         self._commands.on_state(False, ticks_ms())
 
     def _create_discovery(self, client, config, reset_cause, *args):
@@ -161,6 +173,13 @@ class Node:
         if self._cycle:
             wait = self._sleep_if_due(now, wait)
         client.poll(wait)
+        if self._must_restart:
+            from ..restart import flush
+
+            self.enter_safe_state()
+            flush(client)
+            crash.clear_start_count()
+            self._restart()
         if self._watchdog:
             self._watchdog.run(now, client.is_connected)
         if not self._is_stable and self._health.uptime_ms > _STABLE:
@@ -199,13 +218,13 @@ class Node:
         self._telemetry.save()
 
     def _restart(self):
-        """Reset the board after an update has been installed or rolled back."""
+        """Reset the board: an update has been installed or rolled back, or a command has asked for it."""
         self.enter_safe_state()
         self._reset_board()
 
     def _on_state(self, client, connected, error):
         self._status_published = False
-        self._commands.on_state(connected, ticks_ms())
+        self._commands.on_state(connected, ticks_ms(), client.session)
         if self._tasmota:
             self._tasmota.on_state()
         if connected:
@@ -220,6 +239,13 @@ class Node:
             why = "closed" if error is None else str(error).replace(self._broker + ": ", "")
             print("%s: no connection to %s: %s" % (self._name, self._broker, why))
             _release_reason_codes()
+
+    def _on_restart(self, message):
+        from ..restart import accept
+
+        # the acknowledgement is sent before the restart, so the broker does not repeat the command
+        self._must_restart = accept(self._commands, message) or self._must_restart
+        release_module("app.restart")
 
     def _on_subscribed(self, subscription, answer):
         if answer.reason >= 0x80:
@@ -251,14 +277,8 @@ def _release_client_code(client, session):
 
 def _release_reason_codes():
     """Unload the texts of errors, which take several KB of heap and are rarely needed."""
-    for name in (
-        "umqtt5.reason_codes",
-        "umqtt5.optional.error_texts",
-        "umqtt5.optional.protocol_error",
-    ):
-        package, module = name.rsplit(".", 1)
-        if sys.modules.pop(name, None) and hasattr(sys.modules[package], module):
-            delattr(sys.modules[package], module)
+    for name in ("reason_codes", "optional.error_texts", "optional.protocol_error"):
+        release_module("umqtt5." + name)
 
 
 def _create_client(config, pins, max_absence):
