@@ -205,8 +205,8 @@ class Commands:
                 return text
             if text is None:
                 self.check_age(message)
-        except ValueError as error:  # the response is not kept, so the same command may be sent again
-            return _format_response(actuator, str(error))
+        except ValueError as refusal:  # the response is not kept, so the same command may be sent again
+            return _format_response(actuator, str(refusal))
         error = self._execute(actuator, payload, key, text, now)
         text = _format_response(actuator, error)
         if key:
