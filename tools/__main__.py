@@ -11,10 +11,16 @@ import sys
 from collections.abc import Callable
 from typing import Annotated, Any, Optional
 
-import typer
-import typer.main
-from rich.console import Console
-from typer.core import TyperGroup
+try:
+    import typer
+    import typer.main
+    from rich.console import Console
+    from typer.core import TyperGroup
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"{sys.executable} has no package {missing.name}. Run: make setup\n"
+        "Then use .venv/bin/python -m tools, or the targets that `make help` lists."
+    )
 
 from tools.errors import UserError
 
@@ -54,7 +60,9 @@ def _load(name: str) -> Any:
             raise
         return _to_command(name, _report_missing(name, error.name))
     if hasattr(module, "app"):
-        return typer.main.get_command(module.app)
+        group = typer.main.get_command(module.app)
+        group.name = name  # the list of commands shows it
+        return group
     return _to_command(name, module.main)
 
 
