@@ -65,7 +65,7 @@ ls: $(VENV)/board ## list the files on a board | [PORT=]
 erase: $(VENV)/board ## erase a board, after a confirmation | BOARD=esp32 [PORT=] [ARGS=--files-only]
 	@$(RUN) -m tools erase $(DEVICE_OPTIONS) $(ARGS)
 
-doctor: $(VENV)/board ## check computer, board and broker; print remedies | [BOARD=] [PORT=] [BROKER=mqtts://host] [ARGS="--ca ca.pem"]
+doctor: $(VENV)/board ## check computer, board and broker; print remedies | [BOARD=] [PORT=] [BROKER=mqtts://host] | [ARGS="--ca ca.pem"]
 	@$(RUN) -m tools doctor $(if $(BOARD),--board "$(BOARD)") $(if $(PORT),--port "$(PORT)") \
 	  $(if $(BROKER),--broker "$(BROKER)") $(ARGS)
 

@@ -60,7 +60,9 @@ def application(model: MonitorModel, token: str) -> Starlette:
 
     async def live(socket: WebSocket) -> None:
         client_token = socket.query_params.get("token", "")
-        if not _is_local(socket.headers.get("origin", "")) or not secrets.compare_digest(client_token.encode(), token.encode()):
+        if not _is_local(socket.headers.get("origin", "")) or not secrets.compare_digest(
+            client_token.encode(), token.encode()
+        ):
             await socket.close(4403)
             return
         await socket.accept()
