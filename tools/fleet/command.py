@@ -111,8 +111,6 @@ def generate(file: File = _FILE, out: Out = _OUT) -> None:
 
     for name, files in generated.changed.items():
         print_line(f"{name}: changed: {', '.join(files)}")
-    for name in generated.removed:
-        print_line(f"{name}: removed, because it is no longer in {file}")
     if generated.broker_files:
         print_line(f"broker: changed: {', '.join(generated.broker_files)}. Copy them to the broker")
     print_line(
