@@ -14,7 +14,6 @@ from typing import Annotated, Any, Optional
 try:
     import typer
     import typer.main
-    from rich.console import Console
     from typer.core import TyperGroup
 except ModuleNotFoundError as missing:
     sys.exit(
@@ -22,6 +21,7 @@ except ModuleNotFoundError as missing:
         "Then use .venv/bin/python -m tools, or the targets that `make help` lists."
     )
 
+from tools.console import Console
 from tools.errors import UserError
 
 # command: its module, which has a function `main` or, for a command with subcommands, an `app`
@@ -111,7 +111,7 @@ def main() -> None:
         app(prog_name="python -m tools")
     except UserError as error:
         console = Console(stderr=True, soft_wrap=True)
-        console.print(str(error), style="red", markup=False, highlight=False)
+        console.print(str(error), style="red")
         sys.exit(1)
 
 

@@ -10,8 +10,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-
+from tools.console import Console
 from tools.errors import UserError
 from tools.file_names import is_bare_name
 from tools.fleet import mosquitto_config, secret_files
@@ -61,7 +60,7 @@ def generate_files(fleet: Fleet, file: Path, out: Path, console: Console) -> Gen
         for one in progress.track(wanted, description="writing"):
             _write_device(out / one.name, one, before.get(one.name, []), generated)
     for name in sorted(set(before) - set(written)):
-        console.print(f"removing {out / name}: it is no longer in {file}", highlight=False, markup=False)
+        console.print(f"removing {out / name}: it is no longer in {file}")
         _remove_device(out / name, before[name], console)
         generated.removed.append(name)
     secret_files.write_file(out / _WRITTEN, json.dumps(written, indent=1, sort_keys=True))
@@ -122,7 +121,7 @@ def _remove_device(folder: Path, files: list[str], console: Console) -> None:
     except FileNotFoundError:
         pass
     except OSError:
-        console.print(f"{folder} is kept, because it has other files", highlight=False, markup=False)
+        console.print(f"{folder} is kept, because it has other files")
 
 
 def _write_broker_and_dashboard(

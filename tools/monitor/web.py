@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
-from rich.console import Console
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -22,6 +21,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from tools.console import Console
 from tools.monitor.model import MonitorModel
 
 _PAGE = Path(__file__).parent / "page"
