@@ -607,8 +607,8 @@ class _Backup:
         simulated_io.write_text(self._file, " ".join("%x" % word for word in words))
 
 
-# extmod/machine_mem.c machine_mem_backup, ports/rp2/machine_mem_backup.c: the watchdog's scratch registers 0 to
-# 3 and 5 to 7, and `powman` on an RP2350; a region survives every reset, but not a loss of power
+# extmod/machine_mem.c, ports/rp2/machine_mem_backup.c: scratch registers 0 to 3 and 5 to 7 of the watchdog,
+# and 8 of `powman` on an RP2350. A region survives every reset, but not a loss of power.
 _REGIONS = (4, 3, 8) if simulated_io.CHIP == "rp2350" else (4, 3)
 
 if RP2:
