@@ -106,10 +106,8 @@ def begin_trial():
         return False
     _remove("crash_count")  # crashes of the previous version do not count
     try:
-        from machine import WDT
-
-        _watchdog = WDT(timeout=_WATCHDOG_TIMEOUT)
-    except ImportError:  # the unix port
+        _watchdog = __import__("machine").WDT(timeout=_WATCHDOG_TIMEOUT)
+    except (ImportError, AttributeError):  # the unix port
         pass
     return True
 

@@ -30,8 +30,8 @@ class Node:
 
     # parts that only some devices have: defaults in the class do not enlarge the dict of the instance
     _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = _safe_mode = None
-    _telemetry = None  # None and () until `create` has created them
-    _actuators = ()
+    _actuators: tuple = ()
+    _telemetry: Telemetry = None  # type: ignore[assignment]  # until `create` has created it
     _needs_time = False
 
     def create(self, config, pins, safe_mode, start):
