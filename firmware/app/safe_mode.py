@@ -1,44 +1,57 @@
-"""Safe mode: refuses all commands to actuators, and says why.
+"""Safe mode: a device that has crashed repeatedly runs without sensors and actuators for an hour.
 
-In safe mode the device has no actuators. `node` loads this module in safe mode only. Commands to
-`<base>/restart/set` and updates are executed as usual.
+In safe mode the device connects, publishes the reason, executes restart commands and installs updates. After
+an hour, or after a restart command, it starts normally. If it crashes again before its run is stable, it
+returns to safe mode. It answers all commands to actuators with an error that contains the reason.
 """
 
 import json
+from time import ticks_diff, ticks_ms
+
+from micropython import const
 
 from . import crash
 
+_DURATION = const(3600000)  # ms
+_IDLE = const(1000)  # ms
+
 
 class SafeMode:
-    """The command topics of a device in safe mode.
+    """The end of safe mode. `reason` is what `crash.begin_start` returns, `restart()` resets the board."""
 
-    `commands` is the Commands object of the device, `tasmota` its Tasmota object, None without Tasmota.
-    """
+    def __init__(self, name, reason, restart):
+        print("%s: safe mode: %s" % (name, reason))
+        self._name = name
+        self._reason = reason
+        self._restart = restart
+        self._started_at = ticks_ms()
+        self.update = None  # the Update of the device; safe mode does not end while it is busy
 
-    def __init__(self, client, base, device, commands, tasmota):
+    def answer_commands(self, client, base, commands, tasmota):
+        """Refuse all commands. `commands` is the Commands object, `tasmota` its Tasmota."""
         self._client = client
         self._commands = commands
-        self._result = "stat/%s/RESULT" % device
-        text = "safe mode: the device has crashed repeatedly%s; read %s/crash, then publish `restart` to "
-        text += "%s/restart/set"
-        self._error = text % (_last_error(), base, base)
+        self._error = "safe mode: %s; to leave it, publish `restart` to %s/restart/set" % (self._reason, base)
         client.subscribe(base + "/+/+/set", self._on_command, qos=1, retain_handling=2)
-        if tasmota:
-            client.subscribe("cmnd/%s/+" % device, self._on_tasmota_command, qos=1, retain_handling=2)
+        if tasmota:  # this replaces the handler of `Tasmota`
+            self._result = "stat/%s/RESULT" % self._name
+            client.subscribe("cmnd/%s/+" % self._name, self._on_tasmota_command, qos=1, retain_handling=2)
 
     def _on_command(self, message):
         name = message.topic.split("/")[-2]
         self._commands.respond(message, json.dumps({"ok": False, "name": name, "error": self._error}))
 
     def _on_tasmota_command(self, message):
-        text = json.dumps({"Command": "Error", "Error": self._error})
-        self._client.publish(self._result, text)
+        self._client.publish(self._result, json.dumps({"Command": "Error", "Error": self._error}))
 
+    def add_metrics(self, metrics):
+        """Add the reason for safe mode to the health metrics."""
+        metrics["safe_mode"] = self._reason
 
-def _last_error():
-    """Return the last line of the saved traceback, in brackets; "" if there is none."""
-    text = (crash.load() or b"").strip()
-    try:
-        return " (%s)" % str(text[text.rfind(b"\n") + 1 :][:80], "utf-8") if text else ""
-    except UnicodeError:  # the 80th byte is in the middle of a character
-        return ""
+    def run(self, now):
+        """Restart the device after an hour; returns the time in ms until the next call."""
+        if ticks_diff(now, self._started_at) >= _DURATION and not (self.update and self.update.is_busy):
+            print("%s: safe mode ends, restarting" % self._name)
+            crash.leave_safe_mode()
+            self._restart()
+        return _IDLE
