@@ -2,11 +2,10 @@
 
 from time import gmtime, time
 
-from micropython import const
-
 _EPOCH = 946684800 if gmtime(0)[0] == 2000 else 0  # Unix time at MicroPython's epoch, 1970 or 2000
-# 2026-01-01, not later than this version was written: a clock that shows an earlier time is not set
-BUILD_TIME = const(1767225600)
+# 2026-01-01, not later than this version was written: a clock that shows an earlier time is not set.
+# It is not a `const`, because other files on the board use it.
+BUILD_TIME = 1767225600
 
 
 def unix_time():
