@@ -18,7 +18,6 @@ see `queued_commands`.
 """
 
 import json
-import sys
 from hashlib import sha256
 from time import ticks_add, ticks_diff, ticks_ms
 
@@ -27,6 +26,7 @@ from micropython import const
 from umqtt5 import MQTTError
 
 from .command_dedup import KEY_SIZE
+from .modules import release_modules
 from .timestamps import unix_time
 
 _EXPIRY_INTERVAL = const(0x02)
@@ -140,7 +140,7 @@ class Commands:
         if self._queue:
             self._queue.close()
             self._queue = None
-            release_module("app.queued_commands")
+            release_modules("app.queued_commands")
 
     def _enter_safe_states_if_due(self, now):
         for i in range(len(self.actuators)):
@@ -284,13 +284,6 @@ def _parse_time(text):
     if not whole.isdigit() or not (fraction or "0").isdigit() or not int(whole) <= _MAX_EXPIRES:
         raise ValueError("expires: expected seconds since 1970")
     return int(whole)
-
-
-def release_module(name):
-    """Unload a module, to free its heap."""
-    package, module = name.rsplit(".", 1)
-    if sys.modules.pop(name, None) and hasattr(sys.modules[package], module):
-        delattr(sys.modules[package], module)
 
 
 def _is_idempotent(payload):

@@ -11,14 +11,16 @@ from umqtt5 import Client
 
 from .. import crash
 from .command_dedup import CommandDedup
-from .commands import Commands, release_module
+from .commands import Commands
 from .health import Health
+from .modules import release_modules
 from .telemetry import Telemetry
 from .wifi import Wifi
 
 _MAX_WAIT = const(1000)  # ms
 _MIN_SESSION_EXPIRY = const(3600)  # seconds
 _COMMAND_MAX_AGE = const(10)  # seconds, default of `command_max_age` for a device that does not sleep
+_MAX_CLOCK_WAIT = const(60)  # seconds to wait for a time server before a TLS connection
 _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 
 
@@ -32,8 +34,8 @@ class Node:
     _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = _safe_mode = None
     _actuators: tuple = ()
     _telemetry: Telemetry = None  # type: ignore[assignment]  # until `create` has created it
-    _needs_time = False
     _must_restart = False  # whether a command to restart was accepted
+    _tls_clock = None  # `TlsClock`: decides when a TLS connection can begin
 
     def create(self, config, pins, safe_mode, start):
         """Create all parts of the device.
@@ -148,18 +150,31 @@ class Node:
         self._parts += [part for part in optional_parts if part]
         if self._safe_mode:
             self._safe_mode.update = self._update
-        if config["ntp"] and hasattr(pins, "set_clock"):
-            from ..ntp import NtpClient
-
-            self._ntp = NtpClient(config["ntp"], pins.set_clock)
-            if config["broker"]["tls"]:  # a certificate can be checked only if the clock is set
-                self._needs_time = True
+        if hasattr(pins, "set_clock"):
+            self._create_clock(client, config, pins.set_clock)
         is_watched = config["watchdog"] and hasattr(pins, "watchdog")
         if is_watched or slot.feed():  # a watchdog that has been started for an update cannot be stopped
             from ..watchdog import Watchdog
 
             offline_timeout = int(config["reset_after"] * 1000) if is_watched else 0
             self._watchdog = Watchdog(pins.watchdog, offline_timeout, now)
+
+    def _create_clock(self, client, config, set_clock):
+        if config["ntp"]:
+            from ..ntp import NtpClient
+
+            # the client looks up the name of the broker for each connection
+            has_name = not client.host.replace(".", "").isdigit() and ":" not in client.host
+            self._ntp = NtpClient(config["ntp"], set_clock, has_name)
+        tls = config["broker"]["tls"]
+        if tls:
+            from ..tls_clock import TlsClock
+
+            bound = min(_MAX_CLOCK_WAIT, config["reset_after"] / 2 or _MAX_CLOCK_WAIT)
+            if config["power"]["mode"] != "on":  # the rest of the time awake is for the connection
+                bound = min(bound, config["power"]["awake"] / 2)
+            bound = int(bound * 1000) if config["ntp"] else 0
+            self._tls_clock = TlsClock(self._name, (tls["ca"], tls["cert"]), set_clock, bound)
 
     def _release_constructors(self):
         """Free the code of all constructors and of methods that are not called again.
@@ -178,7 +193,7 @@ class Node:
         type(client).will = None
         Node.create = Node._create_status = Node._create_parts = Node._create_discovery = (
             Node._create_services
-        ) = None
+        ) = Node._create_clock = None
 
     def step(self):
         """Run one iteration of the main loop; waits for the network for up to 1 s if nothing is due."""
@@ -186,9 +201,12 @@ class Node:
         client = self._client
         up = self._wifi.connect()
         if up and self._ntp and self._ntp.run(now):
-            print("%s: clock set by NTP" % self._name)
-        if up and not (self._needs_time and not self._ntp.is_set):
+            self._on_clock_set(client)
+        clock = self._tls_clock
+        if up and (not clock or clock.is_ready(now, self._ntp and self._ntp.is_set)):
             client.connect(wait=False)
+            if clock and client.is_connected:
+                clock.save(now)
         if client.is_connected:
             self._publish_status()
         wait = _MAX_WAIT
@@ -206,6 +224,12 @@ class Node:
             self._is_stable = True
             if not self._safe_mode:
                 crash.clear_count()
+
+    def _on_clock_set(self, client):
+        print("%s: clock set by NTP" % self._name)
+        if client.has_permanent_error and not client.is_connected:
+            # the certificate may be valid now: try at once, not after the long pause of a permanent error
+            client.disconnect()
 
     def _sleep_if_due(self, now, wait):
         """Sleep if a sleep is due; returns the time in ms until something is due."""
@@ -236,7 +260,7 @@ class Node:
                     from ..crash_report import publish
 
                     self._crash_packet_id = publish(self._client, self._crash)
-                    release_module("app.crash_report")
+                    release_modules("app.crash_report")
 
     def enter_safe_state(self):
         """Switch actuators to safe states; save counts and backlog. Call this before the program ends."""
@@ -290,7 +314,7 @@ class Node:
 
         # the acknowledgement is sent before the restart, so the broker does not repeat the command
         self._must_restart = accept(self._commands, message) or self._must_restart
-        release_module("app.restart")
+        release_modules("app.restart")
 
     def _on_subscribed(self, subscription, answer):
         if answer.reason >= 0x80:
@@ -322,8 +346,7 @@ def _release_client_code(client, session):
 
 def _release_reason_codes():
     """Unload the texts of errors, which take several KB of heap and are rarely needed."""
-    for name in ("reason_codes", "optional.error_texts", "optional.protocol_error"):
-        release_module("umqtt5." + name)
+    release_modules("umqtt5.reason_codes", "umqtt5.optional.error_texts", "umqtt5.optional.protocol_error")
 
 
 def _exists(path):
