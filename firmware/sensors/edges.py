@@ -10,8 +10,8 @@ from time import ticks_diff, ticks_ms
 from micropython import const
 
 POLL = const(50)  # ms between two calls of `update`
-# A soft interrupt runs after the program was blocked. If `update` was not called for this time, the time of the
-# edge is not known.
+# A soft interrupt runs after the program was blocked. If `update` was not called for this time, the time of
+# the edge is not known.
 _BLOCKED = const(100)  # ms
 _MAX_ROUNDS = const(
     4
@@ -54,7 +54,7 @@ class EdgeFilter:
         last, since = self._last, self._since
         self._last, self._since = level, now
         if not self._is_hard and ticks_diff(now, self._updated_at) >= max(_BLOCKED, self._debounce):
-            # The program was blocked, so the edge may be older. A level counts if it may have lasted long enough.
+            # the program was blocked, so the edge may be older. A level counts if it may have lasted
             self._since, self._updated_at = self._updated_at, now
             if level == last == self.level:
                 self.changes = (self.changes + 2) & COUNT_MASK  # a pulse

@@ -12,15 +12,19 @@ import sys
 from answering_broker import BrokerSimulation
 from packet_reader import read_string
 
+import sensors
+from app import backlog, discovery, discovery_publisher
 from app import config as config_module
 from app.node import node as node_module
+from app.node import telemetry
+from umqtt5 import streaming_send
 
 PERIOD = 1 << 30  # ms after which ticks wrap around
 HOUR = 3_600_000  # ms
 DAY = 24 * HOUR
 WEEK = 7 * DAY
-STEP = HOUR // 3  # ms that pass while an idle device waits
 IS_CPYTHON = not hasattr(gc, "mem_free")
+STEP = HOUR // 3 if IS_CPYTHON else HOUR  # ms that pass while an idle device waits; the VMs are slower
 if IS_CPYTHON:
     gc.mem_free = gc.mem_alloc = lambda: 100_000
 
@@ -127,7 +131,10 @@ CONFIG = {
 
 
 class Device:
-    """The device. Its ticks at the start are `offset`; `now` is the number of ms since then, never wrapped."""
+    """The device. Its ticks at the start are `offset`; `now` is the number of ms since then.
+
+    `changes` are changes of the config.
+    """
 
     def __init__(self, offset, **changes):
         self.sim = BrokerSimulation(rx=1024, tx=1024, outbox=2048, inflight=8, keep_alive=30)
@@ -138,6 +145,12 @@ class Device:
         self._replace(node_module, "_create_client", lambda *args: self.sim.client)
         self._replace(node_module, "_release_client_code", lambda *args: None)
         self._replace(node_module, "_release_reason_codes", lambda: None)  # loading them again takes time
+        # other tests replace these for good
+        self._replace(telemetry, "load_module", sensors.load_module)
+        self._replace(telemetry, "unix_time", lambda: 0)
+        self._replace(backlog, "unix_time", lambda: 0)
+        self._replace(discovery, "_release_modules", lambda: None)
+        self._replace(discovery_publisher, "streaming_send", streaming_send)
         if IS_CPYTHON:
             self._replace(gc, "collect", lambda: None)  # it takes longer than everything else
         self.sim.sleep = self._sleep

@@ -1,4 +1,4 @@
-"""Debounced inputs: each level that lasts is reported, whenever the program reads the pin; pulses are counted."""
+"""Debounced inputs: each level that lasts is reported at any phase of the loop; pulses are counted."""
 
 from sensors import digital, edges, load_module, pulse
 
@@ -7,10 +7,21 @@ class Clock:
     now = 1000
 
 
-def replace_clock():
-    for module in (edges, pulse):
-        module.ticks_ms = lambda: Clock.now & 0x3FFFFFFF
-        module.ticks_diff = lambda a, b: ((a - b + 0x20000000) & 0x3FFFFFFF) - 0x20000000
+def on_wrapping_clock(test):
+    """Decorate a test that runs with `Clock`, on ticks that wrap around at 2**30 ms."""
+
+    def run():
+        saved = [(module, module.ticks_ms, module.ticks_diff) for module in (edges, pulse)]
+        for module in (edges, pulse):
+            module.ticks_ms = lambda: Clock.now & 0x3FFFFFFF
+            module.ticks_diff = lambda a, b: ((a - b + 0x20000000) & 0x3FFFFFFF) - 0x20000000
+        try:
+            test()
+        finally:
+            for module, ticks_ms, ticks_diff in saved:
+                module.ticks_ms, module.ticks_diff = ticks_ms, ticks_diff
+
+    return run
 
 
 class Random:
@@ -101,8 +112,8 @@ def random_times(random, debounce):
         Clock.now += random.below(2 * debounce + 2)
 
 
+@on_wrapping_clock
 def test_every_level_that_lasts_is_reported_in_order_at_any_phase_of_the_loop():
-    replace_clock()
     reported = 0
     for seed in range(150):
         random = Random(seed)
@@ -132,8 +143,8 @@ def test_every_level_that_lasts_is_reported_in_order_at_any_phase_of_the_loop():
     assert reported > 2000
 
 
+@on_wrapping_clock
 def test_every_pulse_that_lasts_is_counted_once_at_any_phase_of_the_loop():
-    replace_clock()
     for seed in range(60):
         random = Random(seed)
         debounce = (1, 5, 50)[seed % 3]
@@ -152,8 +163,8 @@ def test_every_pulse_that_lasts_is_counted_once_at_any_phase_of_the_loop():
         assert values[0] == expected > 0, (seed, values, expected)
 
 
+@on_wrapping_clock
 def test_more_changes_than_can_wait_keep_the_last_level():
-    replace_clock()
     for changes in range(1, 100):
         pin = Pin(0)
         driver = digital.Digital(settings("digital", 5), pin, pin.on_edge)
@@ -170,8 +181,8 @@ def test_more_changes_than_can_wait_keep_the_last_level():
         assert found[-1] == pin.level, changes
 
 
+@on_wrapping_clock
 def test_a_pin_without_end_of_edges_does_not_block_the_program():
-    replace_clock()
     pin = Pin(0)
     driver = digital.Digital(settings("digital", 5), pin, pin.on_edge)
     value = pin.value
@@ -189,8 +200,8 @@ def test_a_pin_without_end_of_edges_does_not_block_the_program():
     assert driver._filter.is_settled
 
 
+@on_wrapping_clock
 def test_a_board_without_interrupts_is_polled():
-    replace_clock()
     pin = Pin(0)
     driver = digital.Digital(settings("digital", 20), pin, lambda pin, handler, edge: None)
     found = []
@@ -233,8 +244,8 @@ def soft_digital(debounce, level=0):
     return pin, driver, found
 
 
+@on_wrapping_clock
 def test_a_press_while_a_board_with_soft_interrupts_is_blocked_is_reported_once():
-    replace_clock()
     for edges_in_press in (1, 3, 5):
         pin, driver, found = soft_digital(50)
         Clock.now += 700
@@ -249,8 +260,8 @@ def test_a_press_while_a_board_with_soft_interrupts_is_blocked_is_reported_once(
         assert found == [0, 1, 0], edges_in_press
 
 
+@on_wrapping_clock
 def test_a_press_that_lasts_longer_than_the_block_is_reported():
-    replace_clock()
     pin, driver, found = soft_digital(50)
     Clock.now += 700
     pin.toggle()
@@ -265,8 +276,8 @@ def test_a_press_that_lasts_longer_than_the_block_is_reported():
     assert found == [0, 1, 0]
 
 
+@on_wrapping_clock
 def test_a_bounce_while_a_board_with_soft_interrupts_is_not_blocked_is_ignored():
-    replace_clock()
     pin, driver, found = soft_digital(50)
     for _ in range(20):
         Clock.now += 50
@@ -278,8 +289,8 @@ def test_a_bounce_while_a_board_with_soft_interrupts_is_not_blocked_is_ignored()
     assert found == [0]
 
 
+@on_wrapping_clock
 def test_at_least_one_pulse_is_counted_while_a_board_with_soft_interrupts_is_blocked():
-    replace_clock()
     pin = SoftPin(1)
     driver = pulse.Pulse(settings("pulse", 20), pin, pin.on_edge)
     for i in range(1, 4):

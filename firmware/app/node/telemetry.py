@@ -317,7 +317,7 @@ class _Sensor:
             stored = packet_id
             if not stored and telemetry.backlog is not None:
                 stored = telemetry.backlog.add(self._first_quantity + i, text, now)
-            # without this None, the age of an unsent reading would be wrong when the ticks have wrapped around
+            # `_sent_at` of a reading that was never sent would be wrong when the ticks have wrapped around
             self._sent[i] = value if stored else None
             self._sent_at[i] = now
         self._has_unpublished = not all_sent
