@@ -81,6 +81,7 @@ class SleepCycle:
     def _start_wake(self, start):
         self._counted_at = self._busy_at = start
         self._awake = 0  # ms awake in this cycle; added up here because ticks wrap around
+        self._sleep_by = self._max_awake  # value of `_awake` at which the device sleeps in any case
         self._received = self._client.session.messages_received
 
     def _resume_session(self):
@@ -122,9 +123,10 @@ class SleepCycle:
             self._busy_at = now
         self._count_awake(now)
         if active:
+            self._sleep_by = self._awake + self._max_awake  # time to publish the end of it
             return False
         self.delivered = ticks_diff(now, self._busy_at) >= self._linger and bool(idle)
-        return self.delivered or self._awake >= self._max_awake
+        return self.delivered or self._awake >= self._sleep_by
 
     def _count_awake(self, now):
         self._awake += ticks_diff(now, self._counted_at)

@@ -73,7 +73,8 @@ def test_the_device_sleeps_after_an_actuator_was_on_for_weeks():
         for days in range(1, 26, 3):
             harness = Harness(start)
             assert not harness.should_sleep(active=True, ms=days * DAY, step=HOUR)
-            assert harness.should_sleep(ms=1000, step=100), days
+            assert not harness.should_sleep(), days  # the end of it has to be published
+            assert harness.should_sleep(ms=1000, step=100) and harness.cycle.delivered, days
             harness.cycle.sleep(lambda: None, None)
             assert harness.slept == 1000, days  # the shortest sleep, because its period is over
             metrics = {}
