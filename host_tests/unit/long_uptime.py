@@ -160,8 +160,13 @@ class Device:
             file.write(json.dumps(settings))
         config = config_module.load("long-config.json", self.pins)
         self._replace_clocks()
-        self.node = node_module.Node(config, self.pins, False, self.ticks())
-        self._replace_clocks()  # those of the modules that the constructor has imported
+        self.node = node_module.Node()
+        try:
+            self.node.create(config, self.pins, None, self.ticks())
+        except Exception:
+            self.close()
+            raise
+        self._replace_clocks()  # those of the modules that `create` has imported
 
     def ticks(self):
         return self.sim.now & (PERIOD - 1)
