@@ -112,8 +112,10 @@ class Node:
         if config["update"]:
             from ..update import Update
 
-            args = (base, self._name, pins.BOARD, config["update"])
-            self._update = Update(client, *args, self._restart, now)
+            args = (base, self._name, pins.BOARD, config["update"], self._restart, now)
+            is_deep = config["power"]["mode"] == "deep"
+            is_wake = is_deep and hasattr(pins, "reset_cause") and pins.reset_cause() == "deep sleep"
+            self._update = Update(client, *args, is_deep, is_wake)
         self._parts: list = [self._telemetry, self._health, self._commands]
         self._parts += [part for part in (self._tasmota, self._discovery, self._update) if part]
         if config["ntp"] and hasattr(pins, "set_clock"):
