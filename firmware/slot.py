@@ -52,6 +52,13 @@ def write(folder, previous, tries):
 
 def _replace(path, text):
     """Replace the content of a file; after a power cut it has the old content or the new one."""
+    try:
+        os.stat(path)
+    except OSError:  # after a power cut on FAT the only valid content may be in the new file
+        try:
+            os.rename(path + ".new", path)
+        except OSError:
+            pass
     with open(path + ".new", "w") as file:
         file.write(text)
     try:
@@ -146,8 +153,13 @@ def confirm():
     current, previous, _ = read()
     write(current, previous, CONFIRMED)
     if read_version(current) >= read_rolled_back()[0]:
-        for path in ("rolled_back.new", "rolled_back"):
-            try:
-                os.remove(path)
-            except OSError:
-                pass
+        clear_rolled_back()
+
+
+def clear_rolled_back():
+    """Delete `rolled_back`. Does nothing if flash fails."""
+    for path in ("rolled_back.new", "rolled_back"):
+        try:
+            os.remove(path)
+        except OSError:
+            pass

@@ -32,7 +32,7 @@ class Update:
     _download = None  # UpdateDownload while an update is being downloaded
     _connected_at = None  # ticks, None while offline
     _nonce = None  # hexadecimal digits, None before the first use
-    _answered = ""  # tag of the last offer with a valid signature
+    last_tag = ""  # tag of the last offer with a valid signature and nonce
 
     def __init__(self, client, base, name, board, config, reset, now, is_deep=False, is_wake=False):
         self._client = client
@@ -61,7 +61,8 @@ class Update:
             failed = slot.read_version(folder)
             last = failed or last
             highest = max(highest, failed)
-        if highest <= self.version and not self.trying:  # power was lost while a newer version was confirmed
+        if 0 < highest <= self.version and not self.trying:  # power was lost while the version was confirmed
+            slot.clear_rolled_back()
             highest = last = 0
         self.rolled_back = highest  # this version and older ones are refused
         self._last_rolled_back = last
@@ -125,17 +126,13 @@ class Update:
 
     def replace_nonce(self, tag):
         """Make the offer with this tag, and all earlier ones, invalid. Raises OSError if flash fails."""
-        self._answered = tag
+        self.last_tag = tag
         self._nonce = make_nonce()
         self._is_published = False
         if self._is_deep:
             from . import update_offer
 
             update_offer.save_nonce(self._nonce)
-
-    def is_answered(self, tag):
-        """Return True if the offer with this tag is a copy of the last one."""
-        return tag == self._answered
 
     def set_state(self, state, **more):
         """Print a state and publish it at the next `run`; `more` are additional fields."""
@@ -144,9 +141,11 @@ class Update:
         self._is_published = False
         print("update: %s" % json.dumps(self._state))
 
-    def download_ended(self, error=None):
-        """Restart into the new version, or report `error`; UpdateDownload calls this at its end."""
-        tag = self._download.offer["tag"]
+    def download_ended(self, tag, error=None):
+        """Restart into the new version, or report `error`. `tag` is that of the offer.
+
+        UpdateDownload calls this at its end.
+        """
         self._download = None
         _release("update_download")
         if error:
@@ -182,11 +181,18 @@ class Update:
             download.close()
         from .update_download import UpdateDownload
 
-        new = UpdateDownload(self._client, self._base, offer, self)
-        # if flash was full at the rollback, only the folder that is now deleted contained this version
+        self._download = UpdateDownload(self._client, self._base, offer, self)
+
+    def record_rolled_back(self):
+        """Store on flash which versions were rolled back, and which folder is in use. Raises OSError.
+
+        After a rollback, `slot` alone may say so, but the folder of that version is going to be replaced.
+        """
         if self.rolled_back > slot.read_rolled_back()[0]:
             slot.write_rolled_back(self.rolled_back, self._last_rolled_back, self._reason)
-        self._download = new
+        current, previous, tries = slot.read()
+        if tries == slot.ROLLED_BACK:
+            slot.write(current, previous, slot.CONFIRMED)
 
     def _refuse(self, reason, tag):
         if self._download or self.trying:  # the state of the version remains

@@ -65,7 +65,12 @@ class UpdateDownload:
         self._number = -1
         self._line = 0  # offset of the next line in the manifest
         self._step = None  # what `run` does if no file is being received
-        _clear(self._folder)
+        try:
+            update.record_rolled_back()
+            _clear(self._folder)
+        except OSError:  # flash may be full
+            _clear(self._folder)
+            update.record_rolled_back()
         os.mkdir(self._folder)
         self._start_file(0, "manifest", offer["size"], offer["sha256"])
         client.subscribe(self._chunk_topic, self._on_chunk, qos=1, retain_handling=2)
@@ -86,7 +91,7 @@ class UpdateDownload:
             self._end(self._error)
         elif self._is_installed:
             self._client.unsubscribe(self._chunk_topic)
-            self._update.download_ended()
+            self._update.download_ended(self.offer["tag"])
         return self._request_if_due(now) if self._file else 0
 
     def _request_if_due(self, now):
@@ -276,7 +281,7 @@ class UpdateDownload:
             self.close()
         except OSError as another:
             print("update: %s" % another)
-        self._update.download_ended(error)
+        self._update.download_ended(self.offer["tag"], error)
 
 
 def _read_lines(manifest):
@@ -295,11 +300,11 @@ def _parse_line(line, number):
     if number > _MAX_FILES:
         raise ValueError("more than %d files" % _MAX_FILES)
     try:
-        size, digest, path = str(line, "utf-8").split(" ")
-        size, end = int(size) if size.isdigit() and len(size) < 8 else 0, path[-1:]
+        word, digest, path = str(line, "utf-8").split(" ")
+        size = int(word) if word.isdigit() and len(word) < 8 else 0
     except ValueError:
-        end = ""
-    if end != "\n":
+        path = ""
+    if path[-1:] != "\n":
         raise ValueError("line %d of the manifest: expected size, SHA-256 and path" % number)
     path = path[:-1]
     folder, _, name = path.rpartition("/")

@@ -42,7 +42,7 @@ def check(update, message):
             raise ValueError("wrong signature: check update.key")
         signature = "".join(["%02x" % c for c in signature])
         tag = signature[:_TAG]
-        if update.is_answered(tag):
+        if tag == update.last_tag:
             return None, "", None
         offer = _parse(update, line, tag)
     except (ValueError, OSError) as error:
