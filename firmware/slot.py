@@ -25,13 +25,21 @@ MAX_DIGITS = 20  # maximum length of a version number
 _MAX_TRIES = 3
 _MAX_LINE = 200  # characters of `rolled_back`
 _MAX_REASON = 120  # characters
+_WATCHDOG_TIMEOUT = 8000  # ms; the maximum of the RP2040 is 8388 ms
 
 _FOLDERS = ".", "a", "b"
 _WORDS = {"-": CONFIRMED, "!": ROLLED_BACK}
 
 
+has_rolled_back = False  # whether `select` has rolled back a version at this start
+_unsaved = None  # the line that is valid until the next start, because flash could not store it
+_watchdog = None  # the watchdog that `begin_trial` has started
+
+
 def read():
     """Return (current folder, previous folder, tries); `tries` may be CONFIRMED or ROLLED_BACK."""
+    if _unsaved:
+        return _unsaved
     for path in ("slot", "slot.new"):  # on FAT a power cut between remove and rename leaves only slot.new
         try:
             with open(path) as file:
@@ -46,8 +54,16 @@ def read():
 
 def write(folder, previous, tries):
     """Replace the line: `folder` becomes the current folder. Raises OSError if flash fails."""
+    global _unsaved
     word = {CONFIRMED: "-", ROLLED_BACK: "!"}.get(tries, tries)
     _replace("slot", "%s %s %s\n" % (folder, previous, word))
+    _unsaved = None
+
+
+def save():
+    """Write the line that flash could not store at this start, if there is one. Raises OSError."""
+    if _unsaved:
+        write(*_unsaved)
 
 
 def _replace(path, text):
@@ -101,19 +117,64 @@ def read_rolled_back():
 def select():
     """Put the current folder first in sys.path.
 
-    Counts the starts of an unconfirmed version; after three unsuccessful starts, rolls it back.
+    A version that is not confirmed after three starts is rolled back. If flash fails, the previous version
+    runs until the next start.
     """
+    global _unsaved, has_rolled_back
+    _unsaved = None
     current, previous, tries = read()
-    try:
-        if tries >= _MAX_TRIES:
+    has_rolled_back = tries >= _MAX_TRIES
+    if has_rolled_back:
+        try:
             roll_back()
-            current = previous
-        elif tries >= 0:
-            write(current, previous, tries + 1)
-    except OSError as error:
-        print("slot: %s" % error)
+        except OSError as error:
+            print("slot: %s; the version in %s is not used" % (error, current))
+            _unsaved = previous, current, ROLLED_BACK
+        current = previous
     if current != ".":
         sys.path.insert(0, current)
+
+
+def begin_trial():
+    """Count this start and start the watchdog if the version is not confirmed; returns True in this case.
+
+    Call this after `select`, before anything is imported that an update can replace. If flash fails, so that
+    the start cannot be counted, the previous version runs until the next start.
+    """
+    global _unsaved, _watchdog
+    current, previous, tries = read()
+    if tries < 0:
+        return False
+    try:
+        write(current, previous, tries + 1)
+    except OSError as error:
+        print("slot: %s; the version in %s is not tried" % (error, current))
+        _unsaved = previous, current, CONFIRMED
+        if current in sys.path:
+            sys.path.remove(current)
+        if previous != ".":
+            sys.path.insert(0, previous)
+        return False
+    _remove("crash_count")  # crashes of the previous version do not count
+    try:
+        _watchdog = __import__("machine").WDT(timeout=_WATCHDOG_TIMEOUT)
+    except (ImportError, AttributeError):  # the unix port
+        pass
+    return True
+
+
+def forget_start():
+    """Do not count this start, because a person has stopped the program."""
+    current, previous, tries = read()
+    if tries > 0:
+        write(current, previous, tries - 1)
+
+
+def feed():
+    """Feed the watchdog if `begin_trial` has started it; returns True in this case."""
+    if _watchdog:
+        _watchdog.feed()
+    return _watchdog is not None
 
 
 def write_rolled_back(highest, last, reason):
@@ -134,8 +195,12 @@ def roll_back(reason=""):
     except OSError:  # flash may be full; the line in `slot` is sufficient until the next update
         pass
     write(previous, current, ROLLED_BACK)
+    _remove("crash_count")  # the crashes were those of the version that is rolled back
+
+
+def _remove(path):
     try:
-        os.remove("start_count")  # the failed starts were starts of the version that is rolled back
+        os.remove(path)
     except OSError:
         pass
 
@@ -158,8 +223,5 @@ def confirm():
 
 def clear_rolled_back():
     """Delete `rolled_back`. Does nothing if flash fails."""
-    for path in ("rolled_back.new", "rolled_back"):
-        try:
-            os.remove(path)
-        except OSError:
-            pass
+    _remove("rolled_back.new")
+    _remove("rolled_back")

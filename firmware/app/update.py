@@ -193,6 +193,7 @@ class Update:
         current, previous, tries = slot.read()
         if tries == slot.ROLLED_BACK:
             slot.write(current, previous, slot.CONFIRMED)
+        slot.save()
 
     def _refuse(self, reason, tag):
         if self._download or self.trying:  # the state of the version remains

@@ -20,12 +20,14 @@ def install(folder, version, previous=".", tries=0):
     slot.write(folder, previous, tries)
 
 
-def selected_slot():
-    """Select the folder as boot.py does; returns the folders that are added to the module path."""
+def selected_slot(runs_main=True):
+    """Select the folder as boot.py and main.py do; returns the folders that are added to the module path."""
     import sys
 
     before = list(sys.path)
     slot.select()
+    if runs_main:
+        slot.begin_trial()
     new = [path for path in sys.path if path not in before]
     sys.path[:] = before
     return new
@@ -44,11 +46,51 @@ def test_an_unconfirmed_version_is_started_three_times_and_then_rolled_back():
     clean()
     install("a", 5)
     for tries in (1, 2, 3):
+        assert selected_slot(runs_main=False) == ["a"]  # a tool starts only boot.py: this does not count
         assert selected_slot() == ["a"]
         assert slot.read() == ("a", ".", tries)
     assert not selected_slot()
     assert slot.read() == (".", "a", slot.ROLLED_BACK)
     assert not selected_slot() and slot.read() == (".", "a", slot.ROLLED_BACK)
+    clean()
+
+
+def test_a_start_that_a_person_stops_does_not_count():
+    clean()
+    slot.write("a", ".", 0)
+    for _ in range(5):
+        assert selected_slot() == ["a"]
+        slot.forget_start()
+    assert slot.read() == ("a", ".", 0)
+
+
+def test_a_version_whose_starts_cannot_be_counted_is_not_run():
+    def fail(*line):
+        raise OSError(28)
+
+    write = slot.write
+    for tries, word in ((0, slot.CONFIRMED), (2, slot.CONFIRMED), (3, slot.ROLLED_BACK)):
+        for previous in (".", "b"):
+            clean()
+            slot.write("a", previous, tries)
+            slot.write = fail
+            try:
+                assert selected_slot() == ([previous] if previous != "." else [])
+                # the running version does not regard itself as the one in `slot`, so it does not confirm it
+                assert slot.read() == (previous, "a", word)
+            finally:
+                slot.write = write
+            # when flash works again, the trial or the rollback continues
+            assert selected_slot() == (["a"] if tries < 3 else [previous] if previous != "." else [])
+    clean()
+
+
+def test_a_trial_begins_without_crashes():
+    clean()
+    with open("crash_count", "w") as file:
+        file.write("3 - ValueError")
+    slot.write("a", ".", 0)
+    assert selected_slot() == ["a"] and "crash_count" not in os.listdir()
     clean()
 
 
@@ -59,12 +101,12 @@ def test_a_confirmed_version_stays():
         assert selected_slot() == ["b"]
 
 
-def test_a_rollback_clears_the_start_count():
+def test_a_rollback_clears_the_crash_count():
     clean()
-    write("start_count", "...")
+    write("crash_count", "...")
     slot.write("b", "a", 3)
     assert selected_slot() == ["a"]
-    assert "start_count" not in os.listdir()
+    assert "crash_count" not in os.listdir()
 
 
 def test_a_damaged_slot_file_selects_a_valid_version():
@@ -279,6 +321,25 @@ def test_a_rollback_that_cannot_be_recorded_is_still_known_and_recorded_before_i
     assert offer(5)["state"] == "refused" and offer(6)["state"] == "receiving"
     assert slot.read_rolled_back()[:2] == (5, 5)
     assert offer(5)["state"] == "refused"
+    clean()
+
+
+def test_an_offer_to_the_version_that_runs_because_flash_failed_replaces_the_one_that_was_not_tried():
+    for tries in (0, 3):
+        clean()
+        install("a", 5, tries=tries)
+        before = slot.write
+        slot.write = fails
+        try:
+            assert not selected_slot()
+        finally:
+            slot.write = before
+        with open("slot") as file:
+            assert file.read().startswith("a . ")
+        assert offer(6)["state"] == "receiving"
+        slot._unsaved = None
+        assert slot.read() == (".", "a", slot.CONFIRMED)  # the folder that is deleted is not selected
+        assert slot.read_rolled_back()[0] == (5 if tries else 0)
     clean()
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 
+import slot
 from app import update, update_download, update_offer
 from app.update import Update
 
@@ -22,8 +23,10 @@ update.make_nonce = make_nonce
 
 
 def clean():
+    """Delete the files of updates."""
+    slot._unsaved = None
     for name in os.listdir():
-        if name.split(".")[0] in ("slot", "rolled_back", "start_count", "update_nonce", "crash"):
+        if name.split(".")[0] in ("slot", "rolled_back", "crash_count", "update_nonce", "crash"):
             os.remove(name)
     update_download._clear("a")
     update_download._clear("b")
