@@ -200,7 +200,7 @@ class Board:
         for step, allowed in STEPS:
             try:
                 step()
-            except OSError:
+            except (OSError, AssertionError):
                 if not self.device.dead:
                     raise
             if self.device.dead:
