@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from tools import broker
 from tools.board import definition
 from tools.bundle import image
+from tools.console import Console, echo
 from tools.errors import UserError
 from tools.monitor.device_state import sanitize
 from tools.options import BROKER_URL_HELP, CaFile
@@ -224,9 +224,7 @@ def _new_key(path: Path) -> None:
         raise UserError(f"{path}: the file exists. Delete it only if no device uses this key")
     path.touch(0o600)
     path.write_text(secrets.token_hex(32) + "\n")
-    typer.echo(
-        f"{path}: new key written. Set it on the device: make provision BOARD=... ARGS='--set update.key'"
-    )
+    echo(f"{path}: new key written. Set it on the device: make provision BOARD=... ARGS='--set update.key'")
 
 
 def _explain_failure(state: dict[str, Any], version: int, base: str) -> str:
@@ -290,6 +288,4 @@ def main(
     state = sender.state
     if not is_confirmed:
         raise UserError(f"{device}: {_explain_failure(state, update.version, f'{prefix}/{device}')}")
-    typer.echo(
-        f"{device}: version {update.version} is installed and confirmed; {sender.sent_bytes:,} bytes sent"
-    )
+    echo(f"{device}: version {update.version} is installed and confirmed; {sender.sent_bytes:,} bytes sent")
