@@ -19,6 +19,7 @@ from .wifi import Wifi
 
 _MAX_WAIT = const(1000)  # ms
 _MIN_SESSION_EXPIRY = const(3600)  # seconds
+_COMMAND_MAX_AGE = const(10)  # seconds, default of `command_max_age` for a device that does not sleep
 _MAX_CLOCK_WAIT = const(60)  # seconds to wait for a time server before a TLS connection
 _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 
@@ -33,6 +34,7 @@ class Node:
     _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = _safe_mode = None
     _actuators: tuple = ()
     _telemetry: Telemetry = None  # type: ignore[assignment]  # until `create` has created it
+    _must_restart = False  # whether a command to restart was accepted
     _tls_clock = None  # `TlsClock`: decides when a TLS connection can begin
 
     def create(self, config, pins, safe_mode, start):
@@ -55,6 +57,8 @@ class Node:
         base = config["prefix"] + "/" + self._name
         sleeps = config["power"]["mode"] != "on" and not safe_mode
         max_absence = _configure_sleep(config) if sleeps else 0
+        if config["command_max_age"] is None:
+            config["command_max_age"] = max_absence or _COMMAND_MAX_AGE
         self._client = client = _create_client(config, pins, max_absence)
         _release_client_code(type(client), type(client.session))
         if config["journal"]:
@@ -73,6 +77,8 @@ class Node:
             from ..power import SleepCycle
 
             self._cycle = SleepCycle(client, pins, config["power"], self._telemetry.sensors, start)
+            if not client.session.clean_start:  # the broker has queued commands during deep sleep
+                self._commands.max_absence = self._cycle.max_absence(pins)
             self._health.add_metrics = self._cycle.add_metrics
         elif self._safe_mode:
             self._health.add_metrics = self._safe_mode.add_metrics
@@ -109,11 +115,16 @@ class Node:
                 config["power"]["mode"] == "deep",
             )
         dedup = CommandDedup(config["dedup_commands"], "dedup" if config["dedup_on_flash"] else None)
-        self._commands = Commands(client, base, actuators, dedup)
+        client.session.min_tx_room = len(client.session.tx) // 2  # for a response at QoS 0
+        max_age = int(config["command_max_age"] * 1000)
+        self._commands = Commands(client, base, actuators, dedup, max_age)
+        client.subscribe(base + "/restart/set", self._on_restart, qos=1, retain_handling=2)
         if config["tasmota"]:
             from ..tasmota import Tasmota
 
             self._tasmota = Tasmota(client, self._name, self._commands)
+        if self._safe_mode:
+            self._safe_mode.answer_commands(client, base, self._commands, self._tasmota)
         self._commands.on_state(False, ticks_ms())
 
     def _create_discovery(self, client, config, reset_cause, *args):
@@ -206,6 +217,8 @@ class Node:
         if self._cycle:
             wait = self._sleep_if_due(now, wait)
         client.poll(wait)
+        if self._must_restart:
+            self._restart_by_command()
         if self._watchdog and not self._watchdog.run(now, client.is_connected):
             print("%s: offline for too long, restarting" % self._name)
             self._restart()
@@ -265,6 +278,15 @@ class Node:
         except Exception as error:
             print("%s: readings not saved: %s" % (self._name, error))
 
+    def _restart_by_command(self):
+        from ..restart import flush
+
+        self.enter_safe_state()
+        flush(self._client)
+        if self._safe_mode:
+            crash.leave_safe_mode()
+        self._restart()
+
     def _restart(self):
         """Reset the board; this is not counted as a crash."""
         self.enter_safe_state()
@@ -273,7 +295,7 @@ class Node:
 
     def _on_state(self, client, connected, error):
         self._status_published = False
-        self._commands.on_state(connected, ticks_ms())
+        self._commands.on_state(connected, ticks_ms(), client.session)
         if self._tasmota:
             self._tasmota.on_state()
         if connected:
@@ -288,6 +310,13 @@ class Node:
             why = "closed" if error is None else str(error).replace(self._broker + ": ", "")
             print("%s: no connection to %s: %s" % (self._name, self._broker, why))
             _release_reason_codes()
+
+    def _on_restart(self, message):
+        from ..restart import accept
+
+        # the acknowledgement is sent before the restart, so the broker does not repeat the command
+        self._must_restart = accept(self._commands, message) or self._must_restart
+        release_modules("app.restart")
 
     def _on_subscribed(self, subscription, answer):
         if answer.reason >= 0x80:
