@@ -143,8 +143,10 @@ class Node:
         if config["update"]:
             from ..update import Update
 
-            args = (base, self._name, pins.BOARD, config["update"])
-            self._update = Update(client, *args, self._restart, now)
+            args = (base, self._name, pins.BOARD, config["update"], self._restart, now)
+            is_deep = config["power"]["mode"] == "deep"
+            is_wake = is_deep and hasattr(pins, "reset_cause") and pins.reset_cause() == "deep sleep"
+            self._update = Update(client, *args, is_deep, is_wake)
         self._parts: list = [self._telemetry, self._health, self._commands]
         optional_parts = (self._tasmota, self._discovery, self._update, self._safe_mode)
         self._parts += [part for part in optional_parts if part]
