@@ -14,7 +14,7 @@ from typing import Any
 
 import umqtt5  # noqa: F401  adds the names of MicroPython that the device application imports
 from app.config import config as app_config
-from app.config.json_text import check as check_json
+from app.config_text import check as check_json
 from tools.board.definition import Board
 from tools.errors import UserError
 
