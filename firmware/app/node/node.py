@@ -26,7 +26,7 @@ _MAX_CLOCK_WAIT = const(60)  # seconds to wait for a time server before a TLS co
 # bytes that must be free before the journal is created: it takes about half of them, the rest is for the
 # actuators, commands and updates
 _JOURNAL_FREE = 43008 if sys.maxsize > 0x7FFFFFFF else 28672
-_MIN_FREE = const(6144)  # the same for the backlog and discovery
+_MIN_FREE = const(12288)  # the same for the backlog and discovery
 _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 
 
@@ -268,10 +268,25 @@ class Node:
             self._on_memory_error(client)
 
     def _on_memory_error(self, part):
-        gc.collect()
-        if not self._health.memory_errors:
-            print("%s: not enough memory in %s" % (self._name, type(part).__name__))
+        """Remove the part that the device can best do without: discovery, backlog, then the last sensor."""
         self._health.memory_errors += 1
+        telemetry = self._telemetry
+        name = type(part).__name__
+        if self._discovery:
+            self._parts.remove(self._discovery)
+            self._discovery = None
+            missing = "discovery"
+        elif telemetry.backlog is not None and not (self._cycle and self._cycle.is_deep):
+            telemetry.backlog = None
+            missing = "backlog"
+        elif telemetry.sensors:
+            missing = telemetry.sensors.pop().name
+        else:
+            missing = None
+        gc.collect()
+        if missing:
+            self._health.missing.append(missing)
+            print("%s: not enough memory in %s: the device goes on without %s" % (self._name, name, missing))
 
     def _sleep_if_due(self, now, wait):
         """Sleep if a sleep is due; returns the time in ms until something is due."""
