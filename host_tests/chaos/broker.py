@@ -136,32 +136,44 @@ class Broker:
     # ---- packets
 
     def handle(self, connection: Connection, first: int, body: bytes) -> None:
+        """Handle a packet of a client. Raises Malformed."""
         kind = first & 0xF0
         if kind == 0x10:
             if connection.connect:
                 raise Malformed("second CONNECT")
             self._connect(connection, packets.parse_connect(body))
-        elif not connection.session:
+            return
+        session = connection.session
+        if not session:
             raise Malformed("no CONNECT")
-        elif kind == 0x30:
+        if kind == 0x30:
             self._receive_publish(connection, packets.parse_publish(first, body))
-        elif kind in (0x40, 0x70):
-            self._acknowledge(connection.session, int.from_bytes(body[:2], "big"))
-        elif kind == 0x60:
-            connection.session.received_ids.discard(int.from_bytes(body[:2], "big"))
-            connection.send(packets.packet(0x70, body[:2]))
         elif kind == 0x80:
-            self._subscribe(connection, connection.session, body)
+            self._subscribe(connection, session, body)
         elif kind == 0xA0:
-            self._unsubscribe(connection, connection.session, body)
+            self._unsubscribe(connection, session, body)
         elif kind == 0xC0:
             connection.send(b"\xd0\x00")
         elif kind == 0xE0:
-            if body and body[0] >= 0x80:
-                self.on_violation(f"DISCONNECT with reason 0x{body[0]:02x}")
-            connection.close(keep_will=bool(body) and body[0] != 0)
+            self._disconnect(connection, body)
+        else:
+            self._handle_acknowledgement(connection, session, kind, body)
+
+    def _disconnect(self, connection: Connection, body: bytes) -> None:
+        if body and body[0] >= 0x80:
+            self.on_violation(f"DISCONNECT with reason 0x{body[0]:02x}")
+        connection.close(keep_will=bool(body) and body[0] != 0)
+
+    def _handle_acknowledgement(
+        self, connection: Connection, session: Session, kind: int, body: bytes
+    ) -> None:
+        if kind in (0x40, 0x70):
+            self._acknowledge(session, int.from_bytes(body[:2], "big"))
+        elif kind == 0x60:
+            session.received_ids.discard(int.from_bytes(body[:2], "big"))
+            connection.send(packets.packet(0x70, body[:2]))
         elif kind != 0x50:
-            raise Malformed(f"packet 0x{first:02x}")
+            raise Malformed(f"packet 0x{kind:02x}")
 
     def _connect(self, connection: Connection, connect: Connect) -> None:
         connection.connect = connect

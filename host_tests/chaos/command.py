@@ -15,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from host_tests.chaos.device import measure_own_heap
-from host_tests.chaos.life import Result, run_life
+from host_tests.chaos.life import run_life
 from host_tests.chaos.minimise import minimise
+from host_tests.chaos.recorder import Result
 from host_tests.chaos.world import HOUR
 from tools.bundle import image
 
@@ -33,9 +34,7 @@ def list_lives(days: int) -> Iterator[tuple[int, int]]:
         day += length
 
 
-def run_lives(
-    seed: int, lives: Sequence[tuple[int, int]], jobs: int, niceness: int = 0
-) -> Iterator[Result]:
+def run_lives(seed: int, lives: Sequence[tuple[int, int]], jobs: int, niceness: int = 0) -> Iterator[Result]:
     """Run lives in parallel; yield their results in the order in which they end."""
     for board in ("esp32", "rpi_pico_w"):
         image.build_image(board)  # before the processes start, which would all build it
@@ -91,7 +90,9 @@ def print_summary(console: Console, results: Sequence[Result], wall_seconds: flo
 def _replay(seed: int, day: int, days: int, only: str | None, until: float | None, shrink: bool) -> int:
     lengths = dict(list_lives(max(days, day + _WEEK - 1)))
     if day not in lengths:
-        typer.echo(f"day {day} is within another life. The lives begin at the days {sorted(lengths)}", err=True)
+        typer.echo(
+            f"day {day} is within another life. The lives begin at the days {sorted(lengths)}", err=True
+        )
         return 2
     numbers = None if only is None else [int(number) for number in only.split(",") if number]
     until_ms = None if until is None else int(until * HOUR)
@@ -99,7 +100,7 @@ def _replay(seed: int, day: int, days: int, only: str | None, until: float | Non
         for line in minimise(seed, day, lengths[day]):
             print(line, flush=True)
         return 0
-    result = run_life(seed, day, lengths[day], verbose=True, only=numbers, until=until_ms)
+    result = run_life(seed, day, lengths[day], is_verbose=True, only=numbers, until=until_ms)
     for finding in result.findings:
         print(f"FINDING {finding}")
     return int(bool(result.findings))
@@ -109,7 +110,9 @@ def main(
     days: Annotated[int, typer.Option(help="number of device-days")] = 30,
     seed: Annotated[int, typer.Option(help="seed of all random numbers")] = 1,
     day: Annotated[Optional[int], typer.Option(help="replay the life that begins at this day")] = None,
-    only: Annotated[Optional[str], typer.Option(help="replay only the faults with these numbers: 3,7")] = None,
+    only: Annotated[
+        Optional[str], typer.Option(help="replay only the faults with these numbers: 3,7")
+    ] = None,
     until: Annotated[Optional[float], typer.Option(help="end the replay after this time in hours")] = None,
     shrink: Annotated[
         bool, typer.Option("--minimise", help="find the fewest faults that cause the findings of --day")

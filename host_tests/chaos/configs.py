@@ -45,7 +45,9 @@ class Setup:
         parts = [self.board.key, self.filesystem, config.get("power", {}).get("mode", "on")]
         parts += [f"{item['kind']}:{item.get('safe', '-')}" for item in config["actuators"]]
         parts += [item["kind"] for item in config["sensors"]]
-        parts += [key for key in ("journal", "backlog", "discovery", "dedup_on_flash", "tasmota") if config.get(key)]
+        parts += [
+            key for key in ("journal", "backlog", "discovery", "dedup_on_flash", "tasmota") if config.get(key)
+        ]
         return " ".join(parts)
 
 
@@ -75,7 +77,7 @@ def make_setup(rng: random.Random, is_long: bool) -> Setup:
     if rng.random() < 0.3:
         config["broker"].update(user="pump", password="word")
     if mode != "on":
-        config["power"].update(period=rng.choice((60, 120, 300)), awake=rng.choice((20, 40)))
+        config["power"].update(period=rng.choice((300, 600)), awake=rng.choice((20, 40)))
     extra = rng.choice((None, "journal", "backlog", "discovery", "tasmota", "journal"))
     if extra == "journal" and mode == "on":
         config["journal"] = rng.choice((8192, 16384))
@@ -101,7 +103,13 @@ def _make_sensors(rng: random.Random, board: Board, is_long: bool) -> list[dict[
     others: list[dict[str, Any]] = [
         {"kind": "chip_temperature", "period": 60},
         {"kind": "heap_free", "period": 300},
-        {"kind": "pulse", "name": "water", "pin": board.pulse, "period": 60, "debounce": rng.choice((0, 0.02))},
+        {
+            "kind": "pulse",
+            "name": "water",
+            "pin": board.pulse,
+            "period": 60,
+            "debounce": rng.choice((0, 0.02)),
+        },
         {"kind": "dht22", "pin": board.dht, "period": 60},
         {"kind": "sht3x", "period": 60, "retain": True},
     ]

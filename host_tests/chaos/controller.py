@@ -59,7 +59,11 @@ class Controller:
     def _observe(self, publish: Publish) -> None:
         if publish.topic != RESPONSE_TOPIC:
             return
-        key = packets.Reader(publish.properties[0x09][0]).binary().decode() if 0x09 in publish.properties else ""
+        key = (
+            packets.Reader(publish.properties[0x09][0]).binary().decode()
+            if 0x09 in publish.properties
+            else ""
+        )
         command = self.commands.get(key)
         self.answers += 1
         self.last_answer_at = self.world.now
@@ -77,7 +81,6 @@ class Controller:
             self._check_answer(command, answer)
 
     def _check_answer(self, command: Command, answer: dict[str, Any]) -> None:
-        output = self.outputs[command.output]
         if command.kind in ("invalid", "retained", "expired") and answer["ok"]:
             if command.kind != "expired" or self.is_device_up_to_date:
                 self._on_finding(f"a command that is {command.kind} was accepted: {command.payload!r}")
@@ -89,7 +92,8 @@ class Controller:
         """Send a random command, or several."""
         rng = self.rng
         kind = rng.choices(
-            ("valid", "toggle", "invalid", "duplicate", "expired", "retained", "burst"), (10, 4, 4, 3, 1, 1, 1)
+            ("valid", "toggle", "invalid", "duplicate", "expired", "retained", "burst"),
+            (10, 4, 4, 3, 1, 1, 1),
         )[0]
         name = rng.choice(list(self.outputs))
         if kind == "burst":
@@ -162,7 +166,15 @@ class Controller:
         rng, kind = self.rng, self.outputs[name].kind
         if kind == "servo":
             return rng.choice((b"%d" % rng.randint(0, 180), b'{"angle": %d}' % rng.randint(0, 180), b"OFF"))
-        choices = [b"ON", b"OFF", b"on", b"1", b'{"state":"ON","for":%d}' % rng.choice((1, 4, 30)), b"ON", b"ON"]
+        choices = [
+            b"ON",
+            b"OFF",
+            b"on",
+            b"1",
+            b'{"state":"ON","for":%d}' % rng.choice((1, 4, 30)),
+            b"ON",
+            b"ON",
+        ]
         choices += [b'{"state":"OFF"}', b'{"state":"ON"}', b"0", b'{"state":"ON","for":4.9}']
         if kind in ("light", "pixels"):
             choices += [b"%d" % rng.randint(0, 255), b'{"state":"ON","brightness":%d}' % rng.randint(1, 255)]
@@ -177,6 +189,7 @@ class Controller:
             (
                 b"", b"{", b"[]", b"null", b"nan", b"MAYBE", b'{"state":5}', b'{"state":"ON","for":-1}',
                 b'{"state":"ON","nonsense":1}', b'"' * 300, bytes(rng.randrange(128, 256) for _ in range(20)),
-                b'{"state":"ON"' + b" " * 400 + b"}", b"#zz", b'{"for":"x"}', b"1e999", b"-5", b'{"state":[]}',
+                b'{"state":"ON"' + b" " * 400 + b"}", b"#zz", b'{"for":"x"}', b"1e999", b"-5",
+                b'{"state":[]}',
             )
         )  # fmt: skip

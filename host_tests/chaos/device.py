@@ -1,7 +1,7 @@
 """The device: the real firmware in a process of the MicroPython VM, one process per start of the board.
 
-The VM asks the world for everything outside the program: see `modules/chaos_link.py`. A reset, the watchdog and
-a power cut kill the process.
+The VM asks the world for everything outside the program: see `modules/chaos_link.py`. A reset, the
+watchdog and a power cut kill the process.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _DRIVERS = ("dht", "neopixel")
 _HEADER = struct.Struct("<BBHQ")
 _REPLY = struct.Struct("<QQBBH")
 _FAR = 1 << 50
-# bytes, in addition to the heap of the simulated modules. The heap of a Pico W, 192 KB, holds 1.4 times as many
-# objects as that of the 64-bit VM, so this is less than any board has
+# bytes, in addition to the heap of the simulated modules. A Pico W has 192 KB, too, and its objects are 1.4
+# times smaller than those of the 64-bit VM, so a board has more room than this
 _HEAP = 192 * 1024
 _HANG_CPU = 3.0  # seconds of processor time without a message after which the program hangs
 _RESTART = 300  # ms from a reset to the first instruction
@@ -41,7 +41,9 @@ class Device:
     `on_message(op, data)` handles what the world has to answer; `log(text)` records what happens.
     """
 
-    def __init__(self, world: World, folder: Path, settings: dict[str, Any], log: Callable[[str], None]) -> None:
+    def __init__(
+        self, world: World, folder: Path, settings: dict[str, Any], log: Callable[[str], None]
+    ) -> None:
         self.world = world
         self.folder = folder
         self.flash = folder / "flash"
@@ -176,7 +178,7 @@ class Device:
         self.log("the program hangs")
         if self.watchdog_ms:
             self.world.run_until(self.world.now + self.watchdog_ms)
-            self._end(f"watchdog after a hang")
+            self._end("watchdog after a hang")
         else:
             self._end("hang")
 
@@ -339,8 +341,13 @@ def measure_own_heap() -> int:
     """Return the heap that the modules of the world take in the VM, and room for their messages."""
     if not _own_heap:
         names = "chaos_net, machine, chaos_start, random, json, " + ", ".join(_DRIVERS)
-        program = f"import gc; gc.collect(); a = gc.mem_alloc(); import {names}; gc.collect(); print(gc.mem_alloc() - a)"
-        environment = {**os.environ, "MICROPYPATH": f"{_compiled_modules()}{os.pathsep}.frozen", "CHAOS_FD": "0"}
+        program = "import gc; gc.collect(); before = gc.mem_alloc()\n"
+        program += f"import {names}; gc.collect(); print(gc.mem_alloc() - before)"
+        environment = {
+            **os.environ,
+            "MICROPYPATH": f"{_compiled_modules()}{os.pathsep}.frozen",
+            "CHAOS_FD": "0",
+        }
         command = [process.find_executable(), "-c", program]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         _own_heap.append(int(done.stdout) + 8192)
@@ -358,7 +365,13 @@ def make_flash(path: Path, image: Path, kind: str, size: int) -> None:
         "CHAOS_KIND": kind,
         "CHAOS_IMAGE": str(image),
     }
-    command = [process.find_executable(), "-X", "heapsize=2m", "-c", "import chaos_start; chaos_start.make_flash()"]
+    command = [
+        process.find_executable(),
+        "-X",
+        "heapsize=2m",
+        "-c",
+        "import chaos_start; chaos_start.make_flash()",
+    ]
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)

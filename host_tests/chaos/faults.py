@@ -38,7 +38,9 @@ def _nothing() -> None:
     pass
 
 
-def _setting(name: str, owner: str, attribute: str, bad: Callable[[random.Random], object], good: object) -> None:
+def _setting(
+    name: str, owner: str, attribute: str, bad: Callable[[random.Random], object], good: object
+) -> None:
     """Add a fault that sets an attribute of the network or the broker, and resets it."""
 
     def begin(life: Life, rng: random.Random) -> Heal:
@@ -56,7 +58,13 @@ _setting("NTP lies", "network", "ntp", lambda rng: "lying", "ok")
 _setting("link slow", "network", "slow_ms", lambda rng: rng.choice((500, 2000, 9000)), 0)
 _setting("link narrow", "network", "window", lambda rng: rng.choice((1, 7, 40)), 4096)
 _setting("radio hangs", "network", "radio_hang_ms", lambda rng: rng.choice((1000, 6000, 12000)), 0)
-_setting("connect raises", "network", "connect_error", lambda rng: rng.choice(("Wifi Internal Error", "EPERM")), None)
+_setting(
+    "connect raises",
+    "network",
+    "connect_error",
+    lambda rng: rng.choice(("Wifi Internal Error", "EPERM")),
+    None,
+)
 _setting("login refused", "broker", "refusal", lambda rng: rng.choice((0x86, 0x87)), 0)
 _setting("broker busy", "broker", "refusal", lambda rng: rng.choice((0x89, 0x88, 0x97, 0x9F)), 0)
 
@@ -120,16 +128,21 @@ def _broker_restarts(life: Life, rng: random.Random) -> Heal:
 
 @_fault("broker closes links")
 def _broker_closes(life: Life, rng: random.Random) -> Heal:
-    is_active = [True]
+    is_active = True
     interval = rng.choice((300, 2000, 20000))
 
     def close() -> None:
-        if is_active[0]:
+        if is_active:
             life.broker.close_all()
             life.world.after(interval, close)
 
     close()
-    return lambda: is_active.clear() or is_active.append(False)
+
+    def heal() -> None:
+        nonlocal is_active
+        is_active = False
+
+    return heal
 
 
 @_fault("half-open link")
@@ -153,10 +166,10 @@ def _unreachable(life: Life, rng: random.Random) -> Heal:
 
 @_fault("garbage")
 def _garbage(life: Life, rng: random.Random) -> Heal:
-    is_active = [True]
+    is_active = True
 
     def send() -> None:
-        if not is_active[0]:
+        if not is_active:
             return
         for link in list(life.network.links.values()):
             if link.connection and link.connection.is_open:
@@ -164,7 +177,12 @@ def _garbage(life: Life, rng: random.Random) -> Heal:
         life.world.after(rng.choice((1000, 20000)), send)
 
     send()
-    return lambda: is_active.clear() or is_active.append(False)
+
+    def heal() -> None:
+        nonlocal is_active
+        is_active = False
+
+    return heal
 
 
 @_fault("power cut")
@@ -231,7 +249,6 @@ def _damaged(life: Life, rng: random.Random) -> Heal:
     for _ in range(rng.choice((1, 1, 2, 4))):
         how = rng.choice(("garbage", "ff", "empty", "truncated", "folder", "remove"))
         life.device.commands.append(["damage", rng.choice(_STATE_FILES), how])
-    life.lost_bookkeeping = True
     life.device.cut_power(1000)
     return _nothing
 
@@ -275,8 +292,8 @@ def _nothing_happens(life: Life, rng: random.Random) -> Heal:
 
 
 NAMES = [name for name in _FAULTS if name != "sleepy week"]
-# faults that go on after they have begun: (name, longest time until it is over)
-_LASTING = {
+# ms until faults are over that have their own duration
+DURATIONS = {
     "broker restarts": 2 * MINUTE,
     "half-open link": 4 * MINUTE,  # until the keep-alive finds it
     "power cut": 9 * MINUTE,
@@ -323,7 +340,7 @@ def make_schedule(rng: random.Random, length: int, is_quiet: bool) -> list[Episo
         begins = now
         for _ in range(rng.choices((1, 2, 3, 5), (5, 4, 2, 1))[0]):
             name = rng.choice(NAMES)
-            lasts = _LASTING.get(name, int(1000 * 2 ** rng.uniform(2, 13)))
+            lasts = DURATIONS.get(name, int(1000 * 2 ** rng.uniform(2, 13)))
             faults.append(Fault(number, name, begins, begins + lasts, rng.getrandbits(40)))
             number += 1
             begins += int(1000 * 2 ** rng.uniform(0, 9))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from host_tests.chaos.life import Finding, run_life
+from host_tests.chaos.invariants import kind_of
+from host_tests.chaos.life import Life, run_life
+from host_tests.chaos.recorder import Finding
 from host_tests.chaos.world import HOUR, MINUTE
 
 _MAX_RUNS = 40
-
-
-def kind_of(finding: Finding) -> str:
-    """Return the text of a finding without its figures and the faults that were active."""
-    return re.sub(r"\d+", "0", finding.text.rpartition(" [")[0])
 
 
 def minimise(seed: int, day: int, days: float) -> Iterator[str]:
@@ -31,7 +28,7 @@ def _reduce(seed: int, day: int, days: float, finding: Finding) -> list[int]:
         nonlocal runs
         runs += 1
         found = run_life(seed, day, days, only=numbers, until=finding.time + MINUTE).findings
-        return any(kind_of(other) == kind_of(finding) for other in found)
+        return any(kind_of(other.text) == kind_of(finding.text) for other in found)
 
     numbers = list(range(_count_faults(seed, day, days, finding.time)))
     if is_caused_by([]):
@@ -52,9 +49,5 @@ def _reduce(seed: int, day: int, days: float, finding: Finding) -> list[int]:
 
 
 def _count_faults(seed: int, day: int, days: float, until: int) -> int:
-    from pathlib import Path
-
-    from host_tests.chaos.life import Life
-
     life = Life(seed, day, days, Path())
     return sum(fault.begins <= until for episode in life.schedule for fault in episode.faults)

@@ -122,9 +122,7 @@ class Network:
         self.unix_start = 1798000000  # Unix time at the start of the world
         self._wanted = False
         self._joins = 0
-        device.handlers.update(
-            {"n": self._wlan, "s": self._socket, "t": self._send, "g": self._getaddrinfo}
-        )
+        device.handlers.update({"n": self._wlan, "s": self._socket, "t": self._send, "g": self._getaddrinfo})
 
     def reset(self) -> None:
         """The device has started: no connection is left."""

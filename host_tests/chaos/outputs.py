@@ -35,6 +35,7 @@ class Output:
         self.is_driven = False  # since the last start
         self.on = False
         self.changes = 0
+        self.boots = 0
         self._on_finding = on_finding
         self._allowance = allowance
         self._on_since: int | None = None
@@ -44,8 +45,9 @@ class Output:
         self._min_off = int(config.get("min_off", 0) * 1000)
         self._fade = int(config.get("fade", 0.3) * 1000) if self.kind == "light" else 0
 
-    def release(self) -> None:
-        """The chip has been reset: the pin is an input, so that the load is off."""
+    def release(self, boots: int) -> None:
+        """The chip has been reset for the start number `boots`: the pin is an input, so the load is off."""
+        self.boots = boots
         self.is_driven = False
         self.on = False
         self._on_since = self._off_since = None

@@ -98,7 +98,8 @@ class Reader:
     def properties(self) -> tuple[dict[int, list[bytes]], bytes]:
         """Return the properties by identifier, and their bytes."""
         raw = self.take(self.varint())
-        reader, found = Reader(raw), {}
+        reader = Reader(raw)
+        found: dict[int, list[bytes]] = {}
         while reader.at < len(raw):
             name = reader.number(1)
             kind = _PROPERTY_KINDS.get(name)
@@ -165,8 +166,8 @@ def parse_connect(body: bytes) -> Connect:
         return int.from_bytes(properties[name][0], "big") if name in properties else default
 
     connect = Connect(
-        reader.string(), bool(flags & 2), keep_alive, number(0x11, 0), number(0x21, 65535), number(0x27, 1 << 28),
-        None, None, properties=properties,
+        reader.string(), bool(flags & 2), keep_alive, number(0x11, 0), number(0x21, 65535),
+        number(0x27, 1 << 28), None, None, properties=properties,
     )  # fmt: skip
     if flags & 4:
         found, raw = reader.properties()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import random
 from collections.abc import Callable
@@ -29,7 +30,10 @@ _CHANGES = {
         "app/config.py",
         "def load(path, pins):\n    raise ConfigError('config.json: chaos: missing, expected a new field')",
     ),
-    "crash later": ("app/node.py", "def _fail(self, now):\n    raise ValueError('chaos: late')\nHealth.run = _fail"),
+    "crash later": (
+        "app/node.py",
+        "def _fail(self, now):\n    raise ValueError('chaos: late')\nHealth.run = _fail",
+    ),
     "never connects": ("app/node.py", "def _never(self):\n    return False\nWifi.connect = _never"),
     "syntax of another version": ("app/health_check.py", "raise SystemExit"),
 }
@@ -43,7 +47,7 @@ def build(board: str, change: str) -> Update:
     sources = image.collect_sources(board)
     path, code = _CHANGES[change]
     sources[path] = sources.get(path, "") + "\n\n" + code + "\n"
-    digest = image.hashlib.sha256("".join(sources.values()).encode()).hexdigest()[:16]
+    digest = hashlib.sha256("".join(sources.values()).encode()).hexdigest()[:16]
     folder = BUILD / "chaos" / f"{board}-{change.replace(' ', '-')}-{digest}"
     if not folder.is_dir():
         import os

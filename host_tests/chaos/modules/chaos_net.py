@@ -307,7 +307,9 @@ class Network:
 
 def choose_port(is_rp2):
     """Set the constants of `network` to those of the ESP32 or of the RP2."""
-    names = "STAT_IDLE STAT_CONNECTING STAT_GOT_IP STAT_NO_AP_FOUND STAT_WRONG_PASSWORD STAT_CONNECT_FAIL".split()
+    names = (
+        "STAT_IDLE STAT_CONNECTING STAT_GOT_IP STAT_NO_AP_FOUND STAT_WRONG_PASSWORD STAT_CONNECT_FAIL".split()
+    )
     values = (0, 1, 3, -2, -3, -1) if is_rp2 else (1000, 1001, 1010, 201, 202, 203)
     for name, value in zip(names, values):
         setattr(Network, name, value)

@@ -1,7 +1,7 @@
-"""Starts the firmware in the VM: mounts the flash of the device, and runs boot.py and main.py as a board does.
+"""Starts the firmware in the VM: mounts the flash, and runs boot.py and main.py as a board does.
 
-    chaos_start.run()         run the device until it ends
-    chaos_start.make_flash()  create the file system from the folder in the environment variable CHAOS_IMAGE
+chaos_start.run()         run the device until it ends
+chaos_start.make_flash()  create the file system from the folder in the environment variable CHAOS_IMAGE
 """
 
 import gc
@@ -125,9 +125,10 @@ def _track_messages():
 
 def _prepare(settings):
     """Put the replacements in place of the modules."""
+    import random
+
     import chaos_net
     import machine
-    import random
 
     is_rp2 = settings["rp2"]
     chaos_net.choose_port(is_rp2)
