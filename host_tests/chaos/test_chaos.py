@@ -31,7 +31,7 @@ CONFIG = {
     "actuators": [
         {"kind": "switch", "name": "lamp", "pin": "lamp", "safe": "OFF", "safe_after": 60, "max_on": 60,
          "min_off": 5, "interlock": ["relay"]},
-        {"kind": "valve", "name": "relay", "pin": "relay", "safe_after": 60, "inverted": True,
+        {"kind": "valve", "name": "relay", "pin": "relay", "safe_after": 60, "inverted": False,
          "interlock": ["lamp"]},
     ],
     "update": {"key": KEY, "confirm": 10},
@@ -63,6 +63,7 @@ def texts(result: Result) -> list[str]:
     return [str(finding) for finding in result.findings]
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("half", [0, 1])
 def test_a_device_survives_each_kind_of_fault(half: int, tmp_path: Path) -> None:
     names = faults.NAMES[half::2]

@@ -15,7 +15,7 @@ from host_tests.chaos.packets import Message, Publish
 from host_tests.chaos.world import World
 from tools.bundle import image
 from tools.paths import BUILD
-from tools.update import Update, build_update
+from tools.update_offer import Offer, Update, build_update
 
 _CHUNK = 512  # bytes
 _INTERVAL = 40  # ms between chunks
@@ -61,7 +61,7 @@ def build(board: str, change: str) -> Update:
             os.rename(new, folder)
         except OSError:
             shutil.rmtree(new)
-    return build_update(folder, 0)
+    return build_update(folder, 1)
 
 
 class UpdateServer:
@@ -82,12 +82,13 @@ class UpdateServer:
         self.rolled_back: set[int] = set()
         self.offered: dict[int, str] = {}  # change by version, of valid offers
         self.count: dict[str, int] = {}
-        self.outcomes: dict[str, int] = {}
         self._update: Update | None = None
+        self._offer_version = 0
         self._chunks_left = 1 << 30  # for truncated updates
         self._request = (0, 0)
         self._turn = 0
-        self._offers: list[str] = []
+        self._offer: Offer | None = None  # the last one that was sent
+        self._offers: dict[str, Offer] = {}  # all valid ones, by tag
         self._next_version = 1
         self.state: dict[str, object] = {}
         broker.observers.append(self._observe)
@@ -102,31 +103,36 @@ class UpdateServer:
             return
         if how == "replayed":
             if self._offers:
-                self._send_offer(self.rng.choice(self._offers).encode())
+                self._send_offer(self.rng.choice(list(self._offers.values())).payload)
             return
         version = self._next_version
         self._next_version += 1
-        self._update = update = build(self.board, "good" if how in REFUSED else how)
-        update.version = version
-        offer = self._build_offer(update)
-        if how == "bad signature":
-            digest = str(offer["signature"])
-            offer["signature"] = ("0" if digest[0] != "0" else "1") + digest[1:]
-            self._send_offer(json.dumps(offer).encode())
-            return
+        update = build(self.board, "good" if how in REFUSED else how)
+        self._update = update = Update(version, update.names, update.files)
         self._chunks_left = self.rng.randint(0, 30) if how == "truncated" else 1 << 30
-        self.offered[version] = how
-        text = json.dumps(offer)
-        self._offers.append(text)
-        for i in range(3):  # repeated, because the device may be offline
-            self.world.after(i * 20000, lambda: self._offer_if_needed(text, version))
+        if how != "bad signature":
+            self.offered[version] = how
+        for i in range(6):  # repeated, because the device may be offline, or the nonce may be old
+            self.world.after(i * 20000, lambda: self._offer_if_needed(version, how == "bad signature"))
 
-    def _build_offer(self, update: Update) -> dict[str, object]:
-        return dict(update.build_offer(DEVICE, KEY, self.board))
-
-    def _offer_if_needed(self, text: str, version: int) -> None:
-        if version == self._next_version - 1 and self.state.get("offered") != version:
-            self._send_offer(text.encode())
+    def _offer_if_needed(self, version: int, is_forged: bool) -> None:
+        """Offer the newest version with the nonce of the device, unless the device has accepted it."""
+        update = self._update
+        nonce = str(self.state.get("nonce", ""))
+        is_accepted = self._offer and self._offer.tag == self.state.get("offer")
+        is_accepted = is_accepted and self.state.get("state") != "refused"
+        if not update or version != update.version or len(nonce) != 32:
+            return
+        if (is_accepted and self._offer_version == version) or self.state.get("version") == version:
+            return
+        self._offer = offer = update.build_offer(DEVICE, KEY, self.board, nonce)
+        self._offer_version = version
+        payload = offer.payload
+        if is_forged:
+            payload = payload[:-1] + (b"0" if payload[-1:] != b"0" else b"1")
+        else:
+            self._offers[offer.tag] = offer
+        self._send_offer(payload)
 
     def _send_offer(self, payload: bytes) -> None:
         self.broker.publish(Message(f"{BASE}/update/set", payload, 1, False, b"", self.world.now + 60000))
@@ -136,35 +142,41 @@ class UpdateServer:
     def _observe(self, publish: Publish) -> None:
         if publish.topic == f"{BASE}/update/request":
             try:
-                number, at = json.loads(publish.payload)
+                number, at, tag = json.loads(publish.payload)
             except ValueError:
                 self._on_finding(f"an update request is not JSON: {publish.payload!r}")
                 return
-            self._request = number, at
-            self._turn += 1
-            self._send_chunk(self._turn)
+            if self._offer and tag == self._offer.tag:
+                self._request = number, at
+                self._turn += 1
+                self._send_chunk(self._turn)
         elif publish.topic == f"{BASE}/update":
             self._follow(json.loads(publish.payload))
 
     def _send_chunk(self, turn: int) -> None:
-        update = self._update
+        update, offer = self._update, self._offer
         number, at = self._request
-        if turn != self._turn or not update or number >= len(update.files) or self._chunks_left <= 0:
+        if (
+            turn != self._turn
+            or not update
+            or not offer
+            or number >= len(update.files)
+            or self._chunks_left <= 0
+        ):
             return
         data = update.files[number]
         if at >= len(data):
             return
         self._chunks_left -= 1
-        payload = number.to_bytes(2, "big") + at.to_bytes(4, "big") + data[at : at + _CHUNK]
+        payload = offer.build_chunk(number, at, data[at : at + _CHUNK])
         self.broker.publish(Message(f"{BASE}/update/chunk", payload, 1, False, b"", self.world.now + 60000))
         self._request = number, at + _CHUNK
         self.world.after(_INTERVAL, lambda: self._send_chunk(turn))
 
     def _follow(self, state: dict[str, object]) -> None:
         if state != self.state:
-            self._log(f"update: {json.dumps(state)}")
-            word = str(state.get("state"))
-            self.outcomes[word] = self.outcomes.get(word, 0) + 1
+            shown = {key: value for key, value in state.items() if key not in ("nonce", "offer")}
+            self._log(f"update: {json.dumps(shown)}")
         self.state = state
         version = int(str(state.get("version", 0)))
         rolled_back = state.get("rolled_back")
