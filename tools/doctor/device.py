@@ -11,10 +11,10 @@ from tools.board import definition, firmware
 from tools.board.definition import Board
 from tools.bundle import image
 from tools.device_config.config import CONFIG_FILE, validate
+from tools.device_config.device import DeviceConfig
 from tools.doctor.context import NO_CONFIG, CheckContext
 from tools.doctor.finding import ERROR, OK, WARNING, Finding
 from tools.errors import UserError
-from tools.provision import DeviceConfig
 
 _EARLIEST_YEAR = 2026  # a clock that shows an earlier year was never set
 
