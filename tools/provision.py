@@ -24,6 +24,7 @@ from rich.prompt import Prompt
 from app.config import schema
 from tools.board import definition, mpremote, serial_ports
 from tools.board.definition import Board
+from tools.board.identity import check_board
 from tools.board.serial_console import show_startup
 from tools.console import Console
 from tools.device_config.config import (
@@ -243,7 +244,9 @@ def main(
     board = definition.load_board(board_key)
     chosen = serial_ports.choose_port(port, board)
     options = parse_options(assignments, config_file, ca, cert, key, ask)
-    device = build_config(None if new_config else read_config(chosen), options, board, console)
+    previous = None if new_config else read_config(chosen)
+    check_board(chosen, board)
+    device = build_config(previous, options, board, console)
     print_config(device, console)
     write_config(chosen, device, console)
     if start:
