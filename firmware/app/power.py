@@ -22,6 +22,7 @@ _STATE_FORMAT = "<BIIH"  # in RTC memory: flags, cycles, ms awake, cycles since 
 _PLANNED = const(1)  # flag: the sleep was planned
 _WAKE_AT_ON = const(2)  # flag: the board wakes at a change of the pin to ON; if not set: to OFF
 _WOKEN_BY_PIN = const(4)  # flag, set at the start after the sleep: the pin woke the board
+_UNKNOWN_ABSENCE = const(86400000)  # ms
 _SESSION = "session"  # file with the checksum of the config with which the broker's session was created
 
 
@@ -123,6 +124,12 @@ class SleepCycle:
             return False
         self.delivered = ticks_diff(now, self._busy_at) >= self._linger and bool(idle)
         return self.delivered or ticks_diff(now, self._started_at) >= self._max_awake
+
+    def max_absence(self, pins):
+        """Return the maximum age in ms of a command that the broker has queued during deep sleep."""
+        is_known = hasattr(pins, "reset_cause") and pins.reset_cause() == "deep sleep" and self._cycles
+        # after a loss of power or a crash, the time that has passed is not known
+        return (self._undelivered + 1) * self._period + self._max_awake if is_known else _UNKNOWN_ABSENCE
 
     def next_check(self, now):
         """Return the time in ms until `should_sleep` has to be called again."""
