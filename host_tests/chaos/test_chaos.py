@@ -15,7 +15,7 @@ from host_tests.chaos.faults import Episode, Fault, make_schedule
 from host_tests.chaos.life import Life
 from host_tests.chaos.outputs import Output
 from host_tests.chaos.recorder import Result
-from host_tests.chaos.updates import UpdateServer
+from host_tests.chaos.updates import UpdateServer, build
 from host_tests.chaos.world import DAY, HOUR, MINUTE, SECOND, World
 
 CONFIG = {
@@ -199,3 +199,8 @@ def test_topic_filters_match_as_in_the_standard() -> None:
 
 def test_kinds_of_findings_do_not_depend_on_figures() -> None:
     assert invariants.kind_of("on for 12 s [3 DNS silent]") == invariants.kind_of("on for 7 s [no fault]")
+
+
+def test_an_update_with_all_files_of_a_board_is_within_the_limits() -> None:
+    for board in BOARDS:
+        assert len(build(board.key, "good").files) > 50

@@ -347,13 +347,26 @@ def mem_backup(region=0):
     return _Backup(0, 4) if region == 0 else _Backup(4, 3)
 
 
+class _Registers:
+    """The registers of an RP2 that programs read: REASON of the watchdog."""
+
+    def __getitem__(self, address):
+        if address not in (0x40058008, 0x400D8008):
+            raise ValueError("register 0x%08x is not simulated" % address)
+        return {"watchdog": 1, "power": 0}.get(_how, 2)
+
+
+mem32 = _Registers()
+_how = "power"
+
+
 def choose_port(rp2, cause, woken, backup):
     """Set the constants to those of the ESP32 or of the RP2."""
-    global is_rp2, _cause, _woken, memory
-    is_rp2, _woken, memory = rp2, woken, backup
+    global is_rp2, _cause, _woken, _how, memory
+    is_rp2, _woken, _how, memory = rp2, woken, cause, backup
     # reset causes: power, reset, watchdog, sleep, soft
     _cause = {"power": 1, "reset": 3 if rp2 else 2, "watchdog": 3, "sleep": 3 if rp2 else 4}.get(
-        cause, 1 if rp2 else 5
+        cause, 3 if rp2 else 5
     )
     if rp2:
         Pin.IN, Pin.OUT, Pin.OPEN_DRAIN, Pin.PULL_UP, Pin.PULL_DOWN = 0, 1, 2, 1, 2
