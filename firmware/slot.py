@@ -35,7 +35,7 @@ def read():
             with open(path) as file:
                 current, previous, tries = file.read(32).split()
             return current, previous, _WORDS[tries] if tries in _WORDS else int(tries)
-        except (OSError, ValueError):
+        except (OSError, ValueError, MemoryError):
             pass
     return ".", ".", CONFIRMED
 
@@ -59,7 +59,7 @@ def read_version(folder):
     try:
         with open(folder + "/version") as file:
             return int(file.read(12))
-    except (OSError, ValueError):
+    except (OSError, ValueError, MemoryError):
         return 0
 
 
@@ -76,7 +76,7 @@ def select():
     if has_rolled_back:
         try:
             roll_back()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             print("slot: %s; the version in %s is not used" % (error, current))
             _unsaved = previous, current, ROLLED_BACK
         current = previous
@@ -96,7 +96,7 @@ def begin_trial():
         return False
     try:
         write(current, previous, tries + 1)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         print("slot: %s; the version in %s is not tried" % (error, current))
         _unsaved = previous, current, CONFIRMED
         if current in sys.path:
