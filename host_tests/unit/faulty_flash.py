@@ -20,7 +20,7 @@ class Fault:
     """The behaviour of a path that fails: `errors` has the exception of each operation.
 
     Operations are "read" (open to read), "write" (open to write), "get" and "put" (methods of an open file)
-    and the functions of `os`. `content` replaces the content of the file; a folder is there if it is "folder".
+    and the functions of `os`. `content` replaces the content of the file; "folder" puts a folder there.
     """
 
     def __init__(self, name, errors=None, content=None, large=False):

@@ -18,6 +18,8 @@ from app.node import node as node_module
 from helper import publish_packet
 
 _REQUIRED = ("config.json",)
+# the WebAssembly VM is slow: it runs every fourth fault
+_STEP = 4 if sys.platform == "webassembly" else 1
 SHOW_TRACEBACK = False  # for debugging: stop at the first failure
 
 
@@ -244,11 +246,11 @@ def remove(path):
 def in_new_folder(function):
     """Call a function in a new folder, because the folder of the test may contain other files."""
     try:
-        os.mkdir("flash")
+        os.mkdir("files")
     except OSError:
         pass
     before = os.getcwd()
-    os.chdir("flash")
+    os.chdir("files")
     try:
         remove_all()
         return function()
@@ -295,10 +297,12 @@ def check_fault(settings, path, fault):
 def check_all(settings, is_tested):
     """Try all faults of the paths for which `is_tested(path)` is true."""
     paths = find_paths(settings)
-    paths = [path for path in sorted(paths) if path not in _REQUIRED and is_tested(path)]
+    paths = sorted([path for path in paths if path not in _REQUIRED and is_tested(path)])
     failures = []
     for path in paths:
-        failures += [check_fault(settings, path, fault) for fault in FAULTS]
+        failures += [
+            check_fault(settings, path, fault) for fault in [FAULTS[i] for i in range(0, len(FAULTS), _STEP)]
+        ]
     failures = [failure for failure in failures if failure]
     assert not failures, "\n" + "\n".join(failures)
     return paths
