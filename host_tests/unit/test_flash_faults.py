@@ -147,8 +147,9 @@ class Run:
             self._step(node)
             if Pins.lamp.level:
                 break
-            if not has_sent and b"umqtt5/dut/switch/lamp/set" in sim.subscription_ids:
-                self._send_command(sim)
+            topic = b"umqtt5/dut/switch/lamp/set"
+            if not has_sent and topic in sim.subscription_ids:
+                self._send_command(sim, topic, b"ON")
                 has_sent = True
         for _ in range(3):
             self._step(node)
@@ -158,8 +159,9 @@ class Run:
             if node._cycle:
                 node._cycle.should_sleep = lambda *args: True
                 node.step()
-            node.enter_safe_state()
-            node._restart()
+            self._send_command(sim, b"umqtt5/dut/restart/set", b"now")
+            for _ in range(5):
+                self._step(node)
         except Reset:
             return
         raise AssertionError("the board was not reset")
@@ -173,11 +175,10 @@ class Run:
         self.sim = BrokerSimulation(**options)
         return self.sim.client
 
-    def _send_command(self, sim):
-        topic = b"umqtt5/dut/switch/lamp/set"
+    def _send_command(self, sim, topic, payload):
         Run.command_id += 1  # commands of earlier runs are stored in `dedup`
         properties = sim.subscription_ids[topic] + b"\x26\x00\x02id\x00\x04%04d" % Run.command_id
-        sim.stream.inbox += publish_packet(topic, b"ON", 1, 99, properties)
+        sim.stream.inbox += publish_packet(topic, payload, 1, 99, properties)
 
 
 def os_error():
@@ -336,7 +337,7 @@ def test_the_device_runs_whatever_fails_in_the_files_of_the_discovery_message():
 def test_the_device_runs_whatever_fails_in_its_other_files():
     others = _SLOT + _CRASH
     paths = in_test(lambda path: path not in others and path[:9] != "discovery" and path[:7] != "journal")
-    for path in ("dedup", "backlog", "pulse-meter", "pulse-meter.new"):
+    for path in ("dedup", "backlog", "pulse-meter", "pulse-meter.new", "restarted"):
         assert path in paths
 
 
