@@ -50,6 +50,7 @@ class Pins:
     BUFFERS = {"rx": 1024, "tx": 1024, "outbox": 2048, "inflight": 8, "aliases": 16}
     lamp = Pin()
     memory = b""
+    interrupt = None
 
     @staticmethod
     def output(pin, *args):
@@ -61,7 +62,7 @@ class Pins:
 
     @staticmethod
     def on_edge(pin, handler, edge):
-        pass
+        Pins.interrupt = handler
 
     @staticmethod
     def read_rtc_memory():
@@ -138,7 +139,7 @@ class Run:
             self._step(node)
             for sensor in node._telemetry.sensors:
                 sensor.measure_now(0)
-        node._telemetry.sensors[0].driver._interrupt(None)
+        Pins.interrupt(None)
         node._telemetry.save()
         sim.broker_listens = True
         node._client.disconnect()
