@@ -389,7 +389,12 @@ def _configure_sleep(config):
     absence = max_absence(config["power"])
     for sensor in config["sensors"]:
         sensor["qos"] = 1  # the device waits for acknowledgements before it sleeps, for at most `awake` s
-        sensor["expiry"] = sensor["expiry"] or absence
+        # without a change, a reading within the dead band is not published at each wake
+        silence = sensor["max_silence"] if config["power"]["mode"] == "light" else 0
+        if sensor["expiry"]:
+            sensor["max_silence"] = min(silence, max(0, sensor["expiry"] - absence))
+        else:
+            sensor["expiry"] = absence + (silence if sensor["dead_band"] is not None else 0)
     return absence
 
 
