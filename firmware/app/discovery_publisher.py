@@ -47,7 +47,9 @@ class DiscoveryPublisher:
 
     def _remove_retained(self):
         """Remove the retained states, readings and errors of the entities that no longer exist."""
-        base, kept, gone = "", [], []
+        base = ""
+        kept: list = []
+        gone: list = []
         with open(SENT_FILE) as file:
             file.readline()
             for line in file:

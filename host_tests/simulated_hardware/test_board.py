@@ -155,7 +155,7 @@ def test_a_sensor_is_found_at_its_other_address_and_a_bus_that_hangs_is_named_an
     io = SimulatedIO(tmp_path / "sim")
     io["i2c-77"] = bme280()
     sensors: Sensors = [{"kind": "bme280", "name": "air", "period": 0.2}]
-    with simulated_device("esp32", tmp_path, iotcore, sensors) as running:
+    with simulated_device("esp32", tmp_path, iotcore, sensors, LARGE_HEAP) as running:
         observer.wait_until(reads(observer, "air/temperature", 25.08))
         io["pin-21"] = "0"
         io["i2c-77"] = {**bme280(), "stuck": True}
