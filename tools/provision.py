@@ -192,7 +192,8 @@ def write_config(port: str, device: DeviceConfig, console: Console) -> None:
     with _private_folder() as folder:
         files = {CONFIG_FILE: json.dumps(device.config, indent=1).encode(), **device.files}
         for name, data in files.items():
-            (folder / name).write_bytes(data)
+            with open(folder / name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.write(data)
         names = list(files)[::-1]  # config.json last, because it names the others
         copies = [word for name in names for word in ("cp", str(folder / name), f":{name}.new", "+")]
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -224,9 +225,8 @@ for name in %r:
 
 @contextlib.contextmanager
 def _private_folder() -> Iterator[Path]:
-    """A temporary folder that other users cannot read."""
+    """A temporary folder that other users cannot read: `tempfile` creates it with mode 0700."""
     with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o700)
         yield Path(folder)
 
 

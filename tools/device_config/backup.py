@@ -1,7 +1,8 @@
 """Saves the config of a device on this computer while its flash is erased and written.
 
 If `make flash` is interrupted, the next run restores the config from here. There is a folder per board, named
-after the unique id of its chip, in the state folder of the user; other users cannot read it.
+after the unique id of its chip, in the state folder of the user. The files contain passwords and keys, so
+other users cannot read them.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ def save_backup(unique_id: str, device: DeviceConfig) -> None:
     """Save the config of a board, and its certificates."""
     delete_backup(unique_id)
     folder = _folder(unique_id)
-    folder.mkdir(parents=True)
-    os.chmod(folder, 0o700)
+    folder.mkdir(mode=0o700, parents=True)
     files = {CONFIG_FILE: json.dumps(device.config).encode(), **device.files}
     for name, data in files.items():
-        (folder / name).write_bytes(data)
+        with open(folder / name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(data)
 
 
 def load_backup(unique_id: str) -> DeviceConfig | None:
