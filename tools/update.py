@@ -238,7 +238,7 @@ def _explain_failure(state: dict[str, Any], version: int, base: str) -> str:
             f"the device rolled back to version {state.get('version')}: {reason}. See the topic {base}/crash"
         )
     else:
-        text = f"the device runs version {state.get('version')}. It was restarted before it had received all files"
+        text = f"the device was restarted during the update, and runs version {state.get('version')}"
     return text[:_MAX_REASON]
 
 

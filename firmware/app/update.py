@@ -162,7 +162,7 @@ class Update:
     def _on_offer(self, message):
         if message.retain:  # a retained offer may be old
             return
-        tag = ""  # of an offer with a valid signature
+        tag = ""
         try:
             from . import update_offer
 
