@@ -1,7 +1,7 @@
 """The device: creates the MQTT client, Wi-Fi, sensors, actuators and other parts, and runs the main loop."""
 
 import os
-from time import ticks_ms
+from time import ticks_diff, ticks_ms
 
 from micropython import const
 
@@ -245,7 +245,10 @@ class Node:
             self._telemetry.store_unacknowledged(now)
             self.enter_safe_state()  # outputs lose their levels in deep sleep
         crash.is_reset_expected = True  # not written to flash: `is_planned_wake` recognizes the next start
+        began_at = ticks_ms()
         cycle.sleep(self._wifi.stop, self._watchdog and self._watchdog.feed)
+        if self._watchdog:
+            self._watchdog.exclude(ticks_diff(ticks_ms(), began_at))
         crash.is_reset_expected = False
         self._telemetry.measure_now(ticks_ms())
         self._health.publish_now()
