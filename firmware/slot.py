@@ -190,8 +190,14 @@ def roll_back(reason=""):
     current, previous, _ = read()
     version = read_version(current)
     highest = max(version, read_rolled_back()[0])
+    if not reason:
+        try:
+            with open("crash.txt") as file:
+                reason = file.read(1500).strip().split("\n")[-1].strip()
+        except (OSError, ValueError):
+            reason = "no successful start"
     try:
-        write_rolled_back(highest, version, reason or _last_error())
+        write_rolled_back(highest, version, reason)
     except OSError:  # flash may be full; the line in `slot` is sufficient until the next update
         pass
     write(previous, current, ROLLED_BACK)
@@ -203,14 +209,6 @@ def _remove(path):
         os.remove(path)
     except OSError:
         pass
-
-
-def _last_error():
-    try:
-        with open("crash.txt") as file:
-            return file.read(1500).strip().split("\n")[-1].strip()
-    except (OSError, ValueError):
-        return "no successful start"
 
 
 def confirm():

@@ -57,6 +57,7 @@ class Update:
     def _load_rolled_back(self, folder):
         """Set the versions that were rolled back; `folder` contains the last one, None if unknown."""
         highest, last, self._reason = slot.read_rolled_back()
+        recorded = highest
         if folder:
             failed = slot.read_version(folder)
             last = failed or last
@@ -64,6 +65,7 @@ class Update:
         if 0 < highest <= self.version and not self.trying:  # power was lost while the version was confirmed
             slot.clear_rolled_back()
             highest = last = 0
+        self._is_recorded = highest <= recorded
         self.rolled_back = highest  # this version and older ones are refused
         self._last_rolled_back = last
 
@@ -188,7 +190,7 @@ class Update:
 
         After a rollback, `slot` alone may say so, but the folder of that version is going to be replaced.
         """
-        if self.rolled_back > slot.read_rolled_back()[0]:
+        if not self._is_recorded:
             slot.write_rolled_back(self.rolled_back, self._last_rolled_back, self._reason)
         current, previous, tries = slot.read()
         if tries == slot.ROLLED_BACK:
