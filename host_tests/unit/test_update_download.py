@@ -198,6 +198,7 @@ def test_only_compiled_files_in_the_known_folders_are_allowed():
         "/app/node.mpy",
         "boot.py",
         "slot.mpy",
+        "rollback.mpy",
         "config.json",
         "app/../x.mpy",
         "lib/x.mpy",
@@ -376,16 +377,16 @@ def test_a_version_number_that_changes_on_flash_is_found():
 
 def test_a_slot_that_cannot_be_written_fails_the_update():
     device, sender = start()
-    before = slot._replace
+    before = slot.replace
 
     def full(*args):
         raise OSError(28)
 
-    slot._replace = full
+    slot.replace = full
     try:
         assert "28" in fail(device, sender)
     finally:
-        slot._replace = before
+        slot.replace = before
     clean()
 
 

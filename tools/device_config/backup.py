@@ -7,14 +7,13 @@ other users cannot read them.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
 
 import platformdirs
 
-from tools.device_config.config import CONFIG_FILE, parse_config
+from tools.device_config.config import CONFIG_FILE, format_config, parse_config
 from tools.provision import DeviceConfig
 
 
@@ -27,7 +26,7 @@ def save_backup(unique_id: str, device: DeviceConfig) -> None:
     delete_backup(unique_id)
     folder = _folder(unique_id)
     folder.mkdir(mode=0o700, parents=True)
-    files = {CONFIG_FILE: json.dumps(device.config).encode(), **device.files}
+    files = {CONFIG_FILE: format_config(device.config), **device.files}
     for name, data in files.items():
         with open(folder / name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(data)

@@ -193,17 +193,8 @@ class Node:
         for part in self._telemetry.sensors:
             type(part).__init__ = type(part.driver).__init__ = None
         type(client).will = None
-        if slot.read()[2] == slot.CONFIRMED:  # otherwise the version may have to be confirmed or rolled back
-            for name in (
-                "select",
-                "begin_trial",
-                "forget_start",
-                "roll_back",
-                "confirm",
-                "clear_rolled_back",
-            ):
-                setattr(slot, name, None)
-            slot.read_rolled_back = slot.write_rolled_back = None
+        if slot.read()[2] == slot.CONFIRMED:  # otherwise the version may be rolled back
+            slot.select = slot.begin_trial = slot.forget_start = slot.roll_back = None
         Node.create = Node._create_status = Node._create_parts = Node._create_discovery = (
             Node._create_services
         ) = Node._create_clock = None
