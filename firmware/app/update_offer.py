@@ -19,7 +19,7 @@ from micropython import const
 import slot
 
 _MAX_OFFER = const(600)  # bytes
-_MAX_MANIFEST = const(16384)  # bytes
+_MAX_MANIFEST = const(32768)  # bytes
 _TAG = const(8)  # characters of the signature that name the offer
 _NONCE_FILE = "update_nonce"
 _FORMAT = b"umqtt5 update 2 "

@@ -257,11 +257,11 @@ def test_files_must_be_in_ascending_order_so_no_file_is_named_twice():
 
 
 def test_the_number_of_files_and_the_size_of_the_manifest_are_limited():
-    names = ["f%03d.mpy" % i for i in range(101)]
-    assert reject("".join([line(name) for name in names])) == "more than 100 files"
-    device, sender = start(tuple([(name, b"hello") for name in names[:100]]))
+    names = ["f%03d.mpy" % i for i in range(251)]
+    assert reject("".join([line(name) for name in names])) == "more than 250 files"
+    device, sender = start(tuple([(name, b"hello") for name in names[:250]]))
     raises(Resets, sender.serve)
-    assert len(os.listdir("a")) == 102
+    assert len(os.listdir("a")) == 252
     clean()
 
 

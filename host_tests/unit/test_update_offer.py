@@ -114,8 +114,8 @@ def test_signed_lines_are_parsed_strictly():
     number = "size: expected a number of 1 to 5 digits without a leading 0"
     for size in ("0", "-1", "1e3", "100000", "1" * 100):
         assert refuse(device, sign(make_line(device, size=size))) == number, size
-    too_large = "a manifest of 16385 bytes is too large, expected at most 16384"
-    assert refuse(device, sign(make_line(device, size="16385"))) == too_large
+    too_large = "a manifest of 32769 bytes is too large, expected at most 32768"
+    assert refuse(device, sign(make_line(device, size="32769"))) == too_large
     for digest_ in ("", "AB" * 32, "ab" * 31, "ab" * 33, "zz" * 32):
         assert refuse(device, sign(make_line(device, sha256=digest_))) == BAD, digest_
     for rest in (" ", "  force", " force ", " Force", " force force", "\t", " true", "\0"):
