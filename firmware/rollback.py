@@ -21,7 +21,7 @@ def read():
             with open(path) as file:
                 highest, last, reason = file.read(_MAX_LINE).split("\n")[0].split(" ", 2)
             return slot.parse_number(highest), slot.parse_number(last), reason
-        except (OSError, ValueError):
+        except (OSError, ValueError, MemoryError):
             pass
     return 0, 0, ""
 
@@ -41,7 +41,7 @@ def record(reason):
         try:
             with open("crash.txt") as file:
                 reason = file.read(1500).strip().split("\n")[-1].strip()
-        except (OSError, ValueError):
+        except (OSError, ValueError, MemoryError):
             reason = "no successful start"
     write(max(version, read()[0]), version, reason)
 

@@ -40,7 +40,7 @@ def read():
             with open(path) as file:
                 current, previous, tries = file.read(32).split()
             tries = _WORDS[tries] if tries in _WORDS else parse_number(tries)
-        except (OSError, ValueError):
+        except (OSError, ValueError, MemoryError):
             continue
         if current in _FOLDERS and previous in _FOLDERS and (tries < 0 or "." != current != previous):
             return current, previous, tries
@@ -84,7 +84,7 @@ def read_version(folder):
     try:
         with open(folder + "/version") as file:
             return parse_number(file.read(MAX_DIGITS + 2).strip())
-    except (OSError, ValueError):
+    except (OSError, ValueError, MemoryError):
         return 0
 
 
@@ -108,7 +108,7 @@ def select():
     if has_rolled_back:
         try:
             roll_back()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             print("slot: %s; the version in %s is not used" % (error, current))
             _unsaved = previous, current, ROLLED_BACK
         current = previous
@@ -128,7 +128,7 @@ def begin_trial():
         return False
     try:
         write(current, previous, tries + 1)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         print("slot: %s; the version in %s is not tried" % (error, current))
         _unsaved = previous, current, CONFIRMED
         if current in sys.path:

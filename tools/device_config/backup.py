@@ -14,7 +14,8 @@ from pathlib import Path
 import platformdirs
 
 from tools.device_config.config import CONFIG_FILE, format_config, parse_config
-from tools.provision import DeviceConfig
+from tools.device_config.device import DeviceConfig
+from tools.file_names import require_bare_name
 
 
 def _folder(unique_id: str) -> Path:
@@ -22,14 +23,18 @@ def _folder(unique_id: str) -> Path:
 
 
 def save_backup(unique_id: str, device: DeviceConfig) -> None:
-    """Save the config of a board, and its certificates."""
-    delete_backup(unique_id)
+    """Save the config of a board, and its certificates. An empty config means that the board has none."""
     folder = _folder(unique_id)
-    folder.mkdir(mode=0o700, parents=True)
+    new = folder.with_name(f"{unique_id}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700, parents=True)
     files = {CONFIG_FILE: format_config(device.config), **device.files}
     for name, data in files.items():
-        with open(folder / name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        path = new / require_bare_name(name, "config.json")
+        with open(path, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(data)
+    delete_backup(unique_id)
+    new.rename(folder)
 
 
 def load_backup(unique_id: str) -> DeviceConfig | None:
