@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.board import definition, mpremote, serial_ports
+from tools.board import definition, identity, mpremote, serial_ports
 from tools.board.definition import Board
 from tools.board.serial_console import show_startup
 from tools.bundle import image
@@ -24,8 +24,9 @@ from tools.progress import progress_bar
 _HASH_SCRIPT = Path(mpremote.__file__).parent / "on_board" / "file_hashes.py"
 # files and folders of updates over the air (firmware/slot.py). The files of `deploy` run only if no update
 # is selected
-_SLOT_SELECTION = ("slot", "slot.new")
+_SLOT_SELECTION = ("slot.new", "slot")  # in this order: without `slot` the device uses `slot.new`
 _SLOT_FOLDERS = ("a", "b")
+_NONCE = "update_nonce"  # offers that were sent before the deployment are not valid after it
 
 
 @dataclass
@@ -46,16 +47,19 @@ def hash_files(folder: Path) -> dict[str, str]:
     }
 
 
-def read_board_hashes(port: str, wanted: dict[str, str], mpy: int) -> dict[str, str]:
+def read_board_hashes(port: str, wanted: dict[str, str], mpy: int, board: Board) -> dict[str, str]:
     """Return the SHA-256 of each file on the board, by path, in the folders that an image and updates use.
 
     For each `.mpy` file in the root folder, a `.py` file of the same name is included, because MicroPython
-    imports the `.py` file instead. Raises UserError if the board cannot load .mpy files of version `mpy`.
+    imports the `.py` file instead. Raises UserError if the port does not lead to such a board, or if that
+    cannot load .mpy files of version `mpy`.
     """
     roots = {path.split("/")[0] for path in wanted}
     roots |= {f"{Path(root).stem}.{suffix}" for root in roots if "." in root for suffix in ("py", "mpy")}
-    roots |= {*_SLOT_SELECTION, *_SLOT_FOLDERS}
-    output = mpremote.run(port, "exec", f"ROOTS={sorted(roots)!r}", "run", str(_HASH_SCRIPT))
+    roots |= {*_SLOT_SELECTION, *_SLOT_FOLDERS, _NONCE}
+    scripts = ("run", str(identity.SCRIPT), "run", str(_HASH_SCRIPT))
+    output = mpremote.run(port, "exec", f"ROOTS={sorted(roots)!r}", *scripts)
+    identity.check_output(output, port, board)
     lines = output.splitlines()
     loads = [int(line[4:]) for line in lines if line.startswith("mpy ")]
     if loads != [mpy]:
@@ -74,9 +78,9 @@ def plan_sync(wanted: dict[str, str], found: dict[str, str]) -> SyncPlan:
     An update that came over the air is removed, too. The file that selects its slot is removed first, so
     that an interrupted deployment does not leave an incomplete update selected.
     """
-    plan = SyncPlan(
-        to_remove=sorted(set(found) - set(wanted), key=lambda path: (path not in _SLOT_SELECTION, path))
-    )
+    obsolete = set(found) - set(wanted)
+    selection = [path for path in _SLOT_SELECTION if path in obsolete]
+    plan = SyncPlan(to_remove=selection + sorted(obsolete - set(selection)))
     for path, digest in wanted.items():
         (plan.unchanged if found.get(path) == digest else plan.to_copy).append(path)
     return plan
@@ -109,13 +113,13 @@ def deploy(port: str, board: Board, console: Console) -> SyncPlan:
     wanted = hash_files(folder)
     mpy = next(folder.rglob("*.mpy")).read_bytes()[1]
     with console.status(f"{port}: comparing the files"):
-        plan = plan_sync(wanted, read_board_hashes(port, wanted, mpy))
+        plan = plan_sync(wanted, read_board_hashes(port, wanted, mpy, board))
     if plan.to_copy or plan.to_remove:
         with progress_bar(console) as progress:
             task = progress.add_task("copying", total=len(plan.to_copy))
             apply_plan(port, folder, plan, lambda path: progress.update(task, advance=1, description=path))
         with console.status(f"{port}: verifying"):
-            left = plan_sync(wanted, read_board_hashes(port, wanted, mpy))
+            left = plan_sync(wanted, read_board_hashes(port, wanted, mpy, board))
         if left.to_copy or left.to_remove:
             different = ", ".join(left.to_copy + left.to_remove)
             raise UserError(f"{port}: verification failed: {different} differ from the image. Try again")

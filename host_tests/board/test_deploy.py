@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from host_tests.board.rig import run_failing_tool, run_tool
 from host_tests.board.simulated_board import SimulatedBoard
 from tools import deploy as deploying
+from tools.board import identity
+from tools.board.definition import load_board
 from tools.bundle import image
 from tools.errors import UserError
 
@@ -60,6 +63,47 @@ def test_deploy_removes_an_over_the_air_update(deployed_board: SimulatedBoard) -
     assert "connected to" in run_tool("deploy", "--board", "esp32", "--port", deployed_board.port)
 
 
+def test_a_deployment_keeps_the_record_of_a_rollback_and_makes_earlier_offers_invalid(
+    deployed_board: SimulatedBoard,
+) -> None:
+    (deployed_board.folder / "rolled_back").write_text("7 7 bad\n")
+    (deployed_board.folder / "update_nonce").write_text("0" * 32)
+    deploy(deployed_board)
+    assert (deployed_board.folder / "rolled_back").read_text() == "7 7 bad\n"
+    assert not (deployed_board.folder / "update_nonce").exists()
+
+
+@pytest.mark.parametrize(
+    "line, line_new", [("a . -", None), ("a b 1", "b a 0"), (None, "a . 2"), ("b a !", "")]
+)
+def test_a_power_cut_during_a_deployment_leaves_a_complete_version_selected(
+    line: str | None, line_new: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"main.py": "1", "app/node.mpy": "2", "a/app/node.mpy": "3", "a/version": "4", "aa.mpy": "7"}
+    found |= {"b/app/node.mpy": "5", "b/version": "6"}
+    texts = {"slot": line, "slot.new": line_new}
+    found |= {path: "x" for path, text in texts.items() if text is not None}
+    plan = deploying.plan_sync({"main.py": "8", "app/node.mpy": "2"}, dict(reversed(found.items())))
+    statements: list[str] = []
+    monkeypatch.setattr(
+        deploying.mpremote, "run", lambda port, *words, **options: statements.extend(words[1].split("\n"))
+    )
+    deploying.apply_plan("port", Path(), plan)
+    removed = [statement[len("os.remove('") : -2] for statement in statements if "os.remove" in statement]
+    assert sorted(removed) == sorted(set(found) - {"main.py", "app/node.mpy"})
+    for count in range(len(removed) + 1):
+        left = set(found) - set(removed[:count])
+        # as firmware/slot.py reads it
+        selected = (
+            next((texts[path] for path in ("slot", "slot.new") if path in left and texts[path]), "") or "."
+        )
+        for folder in selected.split()[:2]:  # the current one, and the one after a rollback
+            files = {path for path in found if path.startswith(f"{folder}/")}
+            assert files <= left, (count, selected)
+        if count:  # a removed selection never selects another version than before
+            assert selected == "." or selected == (line or line_new)
+
+
 def test_the_device_is_started_and_its_first_lines_are_printed(deployed_board: SimulatedBoard) -> None:
     output = run_tool("deploy", "--board", "esp32", "--port", deployed_board.port)
     assert "Wi-Fi: connected" in output and "dut: connected to" in output
@@ -67,7 +111,7 @@ def test_the_device_is_started_and_its_first_lines_are_printed(deployed_board: S
 
 def test_an_incompatible_mpy_version_is_reported(micropython_board: SimulatedBoard) -> None:
     with pytest.raises(UserError, match=r"loads .mpy files of version 6, but these files have version 5"):
-        deploying.read_board_hashes(micropython_board.port, {"main.py": ""}, 5)
+        deploying.read_board_hashes(micropython_board.port, {"main.py": ""}, 5, load_board("esp32"))
 
 
 def test_a_full_filesystem_is_reported(micropython_board: SimulatedBoard) -> None:
@@ -106,3 +150,34 @@ def test_ls_lists_files_logs_prints_output_and_erase_deletes_files(deployed_boar
     assert "nothing was erased" in output and (deployed_board.folder / "config.json").exists()
     run_tool("erase", "--board", "esp32", "--port", deployed_board.port, "--files-only", "--yes")
     assert not list(deployed_board.folder.iterdir())
+
+
+def test_a_board_of_another_family_is_not_changed(tmp_path: Path) -> None:
+    """`erase`, `deploy` and `provision` check what is at the other end, before they change anything."""
+    with SimulatedBoard(tmp_path / "other") as board:
+        (board.folder / "precious.txt").write_text("mine")
+        for command in (("erase", "--yes", "--files-only"), ("deploy",), ("provision", "--set", "health=5")):
+            error = run_failing_tool(*command, "--board", "rpi_pico_w", "--port", board.port)
+            assert "runs on esp32" in error and "Nothing was changed" in error
+        assert {path.name for path in board.folder.iterdir()} == {"precious.txt"}
+
+
+@pytest.mark.parametrize(
+    "output, problem",
+    [
+        ("board esp32 ESP32_GENERIC", ""),
+        ("boot\nboard esp32 -", ""),
+        ("board esp32 MY_OWN_BUILD", ""),
+        ("board esp32 ESP32_GENERIC_S3", "BOARD=esp32_s3"),
+        ("board linux -", "runs on linux"),
+        ("board rp2 RPI_PICO_W", "runs on rp2"),
+        ("board", "an unknown platform"),
+        ("", "an unknown platform"),
+    ],
+)
+def test_the_answer_of_a_board_is_checked(output: str, problem: str) -> None:
+    if not problem:
+        identity.check_output(output, "port", load_board("esp32"))
+        return
+    with pytest.raises(UserError, match=problem):
+        identity.check_output(output, "port", load_board("esp32"))

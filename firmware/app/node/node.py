@@ -26,7 +26,7 @@ _MAX_CLOCK_WAIT = const(60)  # seconds to wait for a time server before a TLS co
 # bytes that must be free before the journal is created: it takes about half of them, the rest is for the
 # actuators, commands and updates
 _JOURNAL_FREE = 43008 if sys.maxsize > 0x7FFFFFFF else 28672
-_MIN_FREE = const(12288)  # the same for the backlog and discovery
+_MIN_FREE = const(6144)  # the same for the backlog and discovery
 _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 
 
@@ -130,8 +130,11 @@ class Node:
         # the parts that the device can do without come last
         if config["backlog"]["keep"] and self._telemetry.sensors:
             self._create_optional("backlog", _MIN_FREE, self._create_backlog, client, base, config)
-        if not self._safe_mode:  # in safe mode, discovery would remove the entities of all sensors
-            args = (client, config, reset_cause, topic, base, self._telemetry, actuators)
+        # in safe mode, discovery would remove the entities of all sensors; if `discovery` is not configured, a
+        # message that was sent earlier has to be removed from the broker
+        is_pending = _exists("discovery.new")
+        if not self._safe_mode and (config["discovery"] or is_pending or _exists("discovery.sent")):
+            args = (client, config, is_pending, reset_cause, topic, base, self._telemetry, actuators)
             self._create_optional("discovery", _MIN_FREE, self._create_discovery, *args)
 
     def _create_optional(self, name, min_free, create, *args):
@@ -152,16 +155,13 @@ class Node:
             config["power"]["mode"] == "deep",
         )
 
-    def _create_discovery(self, client, config, reset_cause, *args):
-        is_pending = _exists("discovery.new")
-        # if `discovery` is not configured, a message that was sent earlier has to be removed from the broker
-        if config["discovery"] or is_pending or _exists("discovery.sent"):
-            from ..discovery import Discovery
+    def _create_discovery(self, client, config, is_pending, reset_cause, *args):
+        from ..discovery import Discovery
 
-            sent = reset_cause == "deep sleep" and not is_pending
-            # a device that sleeps need not publish its values again: it publishes them at each wake
-            values = (self._telemetry, self._health) if config["power"]["mode"] == "on" else None
-            self._discovery = Discovery(client, self._name, config["discovery"], args, sent, values)
+        sent = reset_cause == "deep sleep" and not is_pending
+        # a device that sleeps need not publish its values again: it publishes them at each wake
+        values = (self._telemetry, self._health) if config["power"]["mode"] == "on" else None
+        self._discovery = Discovery(client, self._name, config["discovery"], args, sent, values)
 
     def _create_services(self, client, base, config, pins):
         now = ticks_ms()
@@ -215,9 +215,16 @@ class Node:
         for part in parts:
             if part is not None and part is not self:
                 type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
+        is_missing = False
         for part in self._telemetry.sensors:
-            type(part).__init__ = type(part.driver).__init__ = None
+            is_missing = is_missing or not hasattr(part.driver, "read")
+            type(part).__init__ = type(part)._set_expiry = None
+        for part in self._telemetry.sensors:
+            if not is_missing:  # otherwise the constructor of a driver is called again
+                type(part.driver).__init__ = None
         type(client).will = None
+        if slot.read()[2] == slot.CONFIRMED:  # otherwise the version may be rolled back
+            slot.select = slot.begin_trial = slot.forget_start = slot.roll_back = None
         Node.create = Node._create_status = Node._create_parts = Node._create_services = None
         Node._create_optional = Node._create_discovery = Node._create_backlog = Node._create_clock = None
 
@@ -439,7 +446,12 @@ def _configure_sleep(config):
     absence = max_absence(config["power"])
     for sensor in config["sensors"]:
         sensor["qos"] = 1  # the device waits for acknowledgements before it sleeps, for at most `awake` s
-        sensor["expiry"] = sensor["expiry"] or absence
+        # without a change, a reading within the dead band is not published at each wake
+        silence = sensor["max_silence"] if config["power"]["mode"] == "light" else 0
+        if sensor["expiry"]:
+            sensor["max_silence"] = min(silence, max(0, sensor["expiry"] - absence))
+        else:
+            sensor["expiry"] = absence + (silence if sensor["dead_band"] is not None else 0)
     return absence
 
 
