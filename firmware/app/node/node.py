@@ -130,8 +130,8 @@ class Node:
         # the parts that the device can do without come last
         if config["backlog"]["keep"] and self._telemetry.sensors:
             self._create_optional("backlog", _MIN_FREE, self._create_backlog, client, base, config)
-        # in safe mode, discovery would remove the entities of all sensors; if `discovery` is not configured, a
-        # message that was sent earlier has to be removed from the broker
+        # in safe mode, discovery would remove the entities of all sensors; if `discovery` is not configured
+        # any more, a message that was sent earlier has to be removed from the broker
         is_pending = _exists("discovery.new")
         if not self._safe_mode and (config["discovery"] or is_pending or _exists("discovery.sent")):
             args = (client, config, is_pending, reset_cause, topic, base, self._telemetry, actuators)
