@@ -16,6 +16,25 @@ _started_at = ticks_ms()
 _CTRL_C_SECONDS = 2  # delay in seconds before the watchdog starts; Ctrl-C during it stops the program
 
 
+def _drive_outputs(keep):
+    """Put the outputs at their safe levels; `keep` is the argument of `safe_outputs.drive`. Never raises."""
+    try:
+        from actuators import safe_outputs
+
+        safe_outputs.drive(pins, keep)
+    except Exception as error:
+        print("outputs: %r" % error)
+    _unload(("actuators.safe_outputs", "actuators.interlocks"))
+
+
+def _unload(names):
+    for name in names:
+        package, _, module = name.partition(".")
+        sys.modules.pop(name, None)
+        if package in sys.modules and hasattr(sys.modules[package], module):
+            delattr(sys.modules[package], module)
+
+
 def _load_config():
     """Return the checked config as a dict, None if it is not valid."""
     from app import config
@@ -29,11 +48,7 @@ def _load_config():
 
 def _release_config_modules():
     """Unload the modules that checked the config, to free their heap."""
-    for name in ("app.config", "actuators.schema", "sensors.schema"):
-        package, _, module = name.partition(".")
-        sys.modules.pop(name, None)
-        if package in sys.modules and hasattr(sys.modules[package], module):
-            delattr(sys.modules[package], module)
+    _unload(("app.config", "actuators.schema", "sensors.schema"))
     for check in ("FIELDS", "PIN_USES", "CHOICES", "ADC_FIELDS", "REQUIRED", "merge_fields", "check"):
         for name in sys.modules:
             if name.startswith("sensors.") and hasattr(sys.modules[name], check):
@@ -45,12 +60,14 @@ def main():
     """Run the application. Returns if config.json is not valid or if `no_autostart` exists."""
     if "no_autostart" in os.listdir():
         print("no_autostart exists: the application does not start. Delete this file, then reset.")
+        _drive_outputs(False)
         return
     # permanent modules are loaded before temporary ones, to avoid heap fragmentation
     from app import crash, node
 
     config = _load_config()
     if config is None:
+        _drive_outputs(False)  # nothing will switch an output off that is on
         # a restart would not repair an invalid config: stop after the error has been printed
         pins.halt()
         return
@@ -62,6 +79,8 @@ def main():
 
         is_planned_wake = power.is_planned_wake(pins)
     safe_mode = not is_planned_wake and crash.count_start()
+    if safe_mode:
+        _drive_outputs(False)
     if config["watchdog"] and hasattr(pins, "watchdog") and not is_planned_wake:
         print("%s: starting in %d s, press Ctrl-C to stop" % (name, _CTRL_C_SECONDS))
         sleep(_CTRL_C_SECONDS)
@@ -86,6 +105,7 @@ def _reset_after_delay():
 try:
     import pins
 
+    _drive_outputs(True)  # before anything else can fail
     main()
 except Exception as error:
     if slot.read()[2] < 0:  # no unconfirmed version to roll back: a person has to correct the error

@@ -62,7 +62,11 @@ class Commands:
             self._enter_safe_states_if_due(now)
         for i in range(len(self.actuators)):
             actuator = self.actuators[i]
-            wait = min(wait, actuator.run(now))
+            try:
+                wait = min(wait, actuator.run(now))
+                actuator.has_failed = False
+            except Exception as error:  # the time limits of the others must still work; it is called again
+                _report_failure(actuator, error)
             if actuator.state_version != self._published[i]:
                 if self._client.publish(self._topics[i], actuator.state(), qos=1, retain=True):
                     self._published[i] = actuator.state_version
@@ -81,8 +85,7 @@ class Commands:
         for i in range(len(self.actuators)):
             actuator = self.actuators[i]
             if not self._safe[i] and ticks_diff(now, self._offline_since) >= actuator.safe_after:
-                self._safe[i] = True
-                actuator.enter_safe_state(now)
+                self._safe[i] = _enter_safe_state(actuator, now, False)
 
     @property
     def is_busy(self):
@@ -93,9 +96,10 @@ class Commands:
         return False
 
     def enter_safe_state(self, now):
-        """Switch all actuators to their safe states at once."""
+        """Switch all actuators to their safe states at once, before the program ends. Never raises."""
         for actuator in self.actuators:
-            actuator.enter_safe_state(now)
+            # tries twice: an interlock or a short failure may have been the reason
+            _enter_safe_state(actuator, now, True) or _enter_safe_state(actuator, now, True)
 
     def _make_handler(self, i):
         def handle(message):
@@ -137,6 +141,23 @@ class Commands:
             print("command to %s: %s" % (actuator.name, error))
         answer["state"] = actuator.state()
         return answer
+
+
+def _enter_safe_state(actuator, now, is_end):
+    """Switch to the safe state; returns False if the output fails."""
+    try:
+        actuator.enter_safe_state(now, is_end)
+        return True
+    except Exception as error:
+        _report_failure(actuator, error)
+        return False
+
+
+def _report_failure(actuator, error):
+    """Print why the output of an actuator failed, once until it works again."""
+    if not actuator.has_failed:
+        actuator.has_failed = True
+        print("%s: the output failed: %r" % (actuator.name, error))
 
 
 def _command_key(message, name):

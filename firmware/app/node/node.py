@@ -75,8 +75,10 @@ class Node:
         self._wifi = Wifi(config["wifi"])
         # each config entry is released as soon as it has been used, because the heap is fullest here
         self._telemetry = Telemetry(client, base, config.pop("sensors"), pins, config["timestamps"])
-        actuators = _make_actuators(config.pop("actuators"), pins)
         reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
+        # a planned sleep has followed the safe states; otherwise an actuator may have been on until just now
+        start = None if reset_cause == "deep sleep" else ticks_ms()
+        actuators = _make_actuators(config.pop("actuators"), pins, start)
         self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
         if not self._safe_mode:  # in safe mode, discovery would remove the entities of all sensors
             self._create_discovery(client, config, reset_cause, topic, base, self._telemetry, actuators)
@@ -139,6 +141,8 @@ class Node:
         for part in parts:
             if part is not None:
                 type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
+        for actuator in self._commands.actuators:
+            type(actuator).__init__ = None
         for part in self._telemetry.sensors:
             type(part).__init__ = type(part.driver).__init__ = None
         type(client).will = None
