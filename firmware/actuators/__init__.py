@@ -33,14 +33,16 @@ def make(items, pins, now=None):
         from .interlocks import resolve
 
         resolve(items)
-    made = []
+    made = [None] * len(items)
     failure = None
-    for config in items:
-        try:
-            made.append(load_module(config["kind"]).make(config, pins))
-        except Exception as error:
-            print("%s: %r" % (config["name"], error))
-            failure = error
+    for on in (False, True):  # actuators that are interlocked with others are switched off first
+        for i, config in enumerate(items):
+            if (config["safe"] == "ON") == on:
+                try:
+                    made[i] = load_module(config["kind"]).make(config, pins)
+                except Exception as error:
+                    print("%s: %r" % (config["name"], error))
+                    failure = error
     if failure:
         raise failure
     for actuator, config in zip(made, items):

@@ -37,7 +37,7 @@ class Actuator:
     on = False
     state_version = 0
     has_failed = False  # whether the last attempt to set the output failed; `Commands` sets it
-    _on_since = 0  # ticks at which the actuator was switched on
+    _on_since = None  # ticks at which the actuator was switched on; None if it was on at the start
     _on_until = None  # ticks at which the actuator is switched off
     _off_until = None  # ticks before which the actuator cannot be switched on
 
@@ -148,7 +148,7 @@ class Actuator:
         """
         self.check_allowed(on, now)
         until = self._on_until  # a repeated ON does not change it
-        if not self.on:
+        if not self.on or self._on_since is None:
             self._on_since, until = now, None
         if on:
             if seconds:
@@ -178,7 +178,7 @@ class Actuator:
         self.state_version += 1
 
     def delay_on(self, now):
-        """Apply `min_off` from now on to an actuator that is off, because the time when it went off is lost."""
+        """Apply `min_off` from now on to an actuator that is off: the time since it went off is not known."""
         if self._min_off and not self.on:
             self._off_until = ticks_add(now, self._min_off)
 

@@ -100,7 +100,7 @@ def parse_number(text):
 
 
 def check_whole(name, value, low, high):
-    """Return `value`, a field of a command. Raises ValueError if it is no whole number from `low` to `high`."""
+    """Return `value`, a field of a command. Raises ValueError if it is not a whole number in this range."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError("%s: expected a number, %s to %s" % (name, low, high))
     return value

@@ -11,8 +11,8 @@ _MAX_COLOR_TEMPERATURE = const(20000)
 class Dimmable(Actuator):
     """An actuator with brightness, 1 to 255.
 
-    `flash`, `effect`, `color_temp` and, for a light without colors, `color` are accepted and have no effect, so
-    that a scene of Home Assistant switches the light.
+    `flash`, `effect`, `color_temp` and, for a light without colors, `color` are accepted and have no effect,
+    so that a scene of Home Assistant switches the light.
     """
 
     platform = "light"

@@ -71,7 +71,7 @@ class Light(Dimmable):
         return level * level * 65535 // (_FULL * _FULL)
 
     def enter_safe_state(self, now, is_end=False):
-        """Switch to the safe state; at the end of the program without a fade, because nothing continues it."""
+        """Switch to the safe state; at the end of the program without a fade: nothing would continue it."""
         super().enter_safe_state(now, is_end)
         if is_end:
             self._finish_fade()

@@ -36,11 +36,10 @@ class Servo(Actuator):
         pwm.duty_u16(0)
 
     def parse_word(self, text):
-        """Return False for a word that releases the servo, None for a number. Raises ValueError if another."""
-        on = None if text[:1] in b"-0123456789" else super().parse_word(text)
-        if on or text.upper() == b"TOGGLE":
+        """Return whether a word holds the servo, None if it is not a word. Numbers are angles, not words."""
+        if text.upper() == b"TOGGLE":
             raise ValueError(self.expected)
-        return on
+        return None if text[:1] in b"01" else super().parse_word(text)
 
     def parse_value(self, text):
         """Return the angle as fields of a command."""
