@@ -16,12 +16,20 @@ import sys
 CONFIRMED = -1
 ROLLED_BACK = -2
 _MAX_TRIES = 3
+_WATCHDOG_TIMEOUT = 8000  # ms; the maximum of the RP2040 is 8388 ms
 
 _WORDS = {"-": CONFIRMED, "!": ROLLED_BACK}
 
 
+has_rolled_back = False  # whether `select` has rolled back a version at this start
+_unsaved = None  # the line that is valid until the next start, because flash could not store it
+_watchdog = None  # the watchdog that `begin_trial` has started
+
+
 def read():
     """Return (current folder, previous folder, tries); `tries` may be CONFIRMED or ROLLED_BACK."""
+    if _unsaved:
+        return _unsaved
     for path in ("slot", "slot.new"):  # on FAT a power cut between remove and rename leaves only slot.new
         try:
             with open(path) as file:
@@ -34,6 +42,7 @@ def read():
 
 def write(folder, previous, tries):
     """Replace the line: `folder` becomes the current folder. Raises OSError if flash fails."""
+    global _unsaved
     word = {CONFIRMED: "-", ROLLED_BACK: "!"}.get(tries, tries)
     with open("slot.new", "w") as file:
         file.write("%s %s %s\n" % (folder, previous, word))
@@ -42,6 +51,7 @@ def write(folder, previous, tries):
     except OSError:  # FAT does not rename over a file
         os.remove("slot")
         os.rename("slot.new", "slot")
+    _unsaved = None
 
 
 def read_version(folder):
@@ -56,26 +66,75 @@ def read_version(folder):
 def select():
     """Put the current folder first in sys.path.
 
-    Counts the starts of an unconfirmed version; after three unsuccessful starts, rolls it back.
+    A version that is not confirmed after three starts is rolled back. If flash fails, the previous version
+    runs until the next start.
     """
+    global _unsaved, has_rolled_back
+    _unsaved = None
     current, previous, tries = read()
-    try:
-        if tries >= _MAX_TRIES:
+    has_rolled_back = tries >= _MAX_TRIES
+    if has_rolled_back:
+        try:
             roll_back()
-            current = previous
-        elif tries >= 0:
-            write(current, previous, tries + 1)
-    except OSError as error:
-        print("slot: %s" % error)
+        except OSError as error:
+            print("slot: %s; the version in %s is not used" % (error, current))
+            _unsaved = previous, current, ROLLED_BACK
+        current = previous
     if current != ".":
         sys.path.insert(0, current)
+
+
+def begin_trial():
+    """Count this start and start the watchdog if the version is not confirmed; returns True in this case.
+
+    Call this after `select`, before anything is imported that an update can replace. If flash fails, so that
+    the start cannot be counted, the previous version runs until the next start.
+    """
+    global _unsaved, _watchdog
+    current, previous, tries = read()
+    if tries < 0:
+        return False
+    try:
+        write(current, previous, tries + 1)
+    except OSError as error:
+        print("slot: %s; the version in %s is not tried" % (error, current))
+        _unsaved = previous, current, CONFIRMED
+        if current in sys.path:
+            sys.path.remove(current)
+        if previous != ".":
+            sys.path.insert(0, previous)
+        return False
+    _remove("crash_count")  # crashes of the previous version do not count
+    try:
+        _watchdog = __import__("machine").WDT(timeout=_WATCHDOG_TIMEOUT)
+    except (ImportError, AttributeError):  # the unix port
+        pass
+    return True
+
+
+def forget_start():
+    """Do not count this start, because a person has stopped the program."""
+    current, previous, tries = read()
+    if tries > 0:
+        write(current, previous, tries - 1)
+
+
+def feed():
+    """Feed the watchdog if `begin_trial` has started it; returns True in this case."""
+    if _watchdog:
+        _watchdog.feed()
+    return _watchdog is not None
 
 
 def roll_back():
     """Make the previous folder the current one. Raises OSError if flash fails."""
     current, previous, _ = read()
     write(previous, current, ROLLED_BACK)
+    _remove("crash_count")  # the crashes were those of the version that is rolled back
+
+
+def _remove(path):
     try:
-        os.remove("start_count")  # the failed starts were starts of the version that is rolled back
+        os.remove(path)
     except OSError:
         pass

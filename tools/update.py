@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from tools import broker
 from tools.board import definition
 from tools.bundle import image
+from tools.console import Console, echo
 from tools.errors import UserError
 from tools.options import BROKER_URL_HELP, CaFile
 from umqtt5 import Client, MQTTError
@@ -215,9 +215,7 @@ def _new_key(path: Path) -> None:
         raise UserError(f"{path}: the file exists. Delete it only if no device uses this key")
     path.touch(0o600)
     path.write_text(secrets.token_hex(32) + "\n")
-    typer.echo(
-        f"{path}: new key written. Set it on the device: make provision BOARD=... ARGS='--set update.key'"
-    )
+    echo(f"{path}: new key written. Set it on the device: make provision BOARD=... ARGS='--set update.key'")
 
 
 def main(
@@ -263,6 +261,4 @@ def main(
         failure = _FAILURES.get(str(state.get("state")), rollback)
         reason = state.get("reason") or f"see the topic {prefix}/{device}/crash"
         raise UserError(f"{device}: {failure}: {reason}")
-    typer.echo(
-        f"{device}: version {update.version} is installed and confirmed; {sender.sent_bytes:,} bytes sent"
-    )
+    echo(f"{device}: version {update.version} is installed and confirmed; {sender.sent_bytes:,} bytes sent")

@@ -83,8 +83,9 @@ def run(
     on_progress: Callable[[LoadTest, RunStatus], None],
     modify: Modify = lambda device_files: None,
     timeout: float = 60,
+    seconds: float = 3,
 ) -> Report:
-    """Run a load test for 3 s and return its report.
+    """Run a load test that measures for `seconds`, and return its report.
 
     `modify` may change the files of the devices before they start. `on_progress` is called during the run.
     """
@@ -102,7 +103,7 @@ def run(
         load_test = LoadTest(device_files, simulated_broker, load, tmp_path / "devices")
         stack.callback(load_test.stop)
         report = Report("test")
-        profile = LoadProfile(3, 10, 10, timeout)
+        profile = LoadProfile(seconds, 10, 10, timeout)
         load_test.run(profile, lambda status: on_progress(load_test, status), report)
     return report
 
@@ -143,7 +144,8 @@ def test_a_lost_connection_is_reported_for_each_device(tmp_path: Path) -> None:
                 mosquitto.stop()
                 mosquitto.start()
 
-        report = run(tmp_path, SimulatedBroker(mosquitto.address), 2, restart_broker)
+        # the devices reconnect within seconds, and report it with their next health messages
+        report = run(tmp_path, SimulatedBroker(mosquitto.address), 2, restart_broker, seconds=10)
     assert set(report.failed) == {"vm-001", "vm-002"} and not report.passed
     assert all("lost its connection" in reason for reason in report.failed.values())
 

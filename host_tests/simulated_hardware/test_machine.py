@@ -285,18 +285,27 @@ print(hasattr(esp32, "wake_on_gpio"))
     assert printed_lines(run(code)) == ["invalid pin", "False"]
 
 
-def test_backup_memory_of_an_rp2_survives_deep_sleep(run: Run) -> None:
+@pytest.mark.parametrize(("chip", "sizes"), [("rp2040", "[4, 3]"), ("rp2350", "[4, 3, 8]")])
+def test_backup_memory_of_an_rp2_survives_deep_sleep(run: Run, chip: str, sizes: str) -> None:
     code = """
 import machine
 words = machine.mem_backup()
-print(machine.reset_cause(), words[1], len(words), words.itemsize)
-if not words[1]:
-    words[1] = 0xffffffff
+print([len(region) for region in machine.mem_backup(-1)])
+print(machine.reset_cause(), words[3], len(words), words.itemsize)
+try:
+    words[4]
+except IndexError:
+    print("no word 4")
+if not words[3]:
+    words[3] = 0xffffffff
     machine.deepsleep(50)
 """
-    assert run(code, "rp2040").wait() == 0
-    chip = run("import machine; print(hasattr(machine.RTC(), 'memory'))", "rp2040")
-    assert printed_lines(chip) == ["False"]
+    started = run(code, chip)
+    assert started.wait() == 0
+    first = [sizes, "1 0 4 4", "no word 4"]
+    assert list(started.lines) == [*first, sizes, "3 4294967295 4 4", "no word 4"]
+    last = run("import machine; print(hasattr(machine.RTC(), 'memory'), machine.mem_backup()[3])", chip)
+    assert printed_lines(last) == ["False 0"]
 
 
 @pytest.mark.parametrize("hang", ["while True: pass", "import time; time.sleep(60)"])

@@ -277,6 +277,7 @@ def test_invalid_auth_packets_end_with_a_reason_code():
     ):
         error, written = fail_to_connect(line)
         assert error.code == code and written.endswith(bytes((0xE0, 1, code))), line
+        assert b"\x16\x00\x03one" not in written, line  # it has not answered the AUTH
 
 
 def test_authentication_without_a_method_ends_with_0x82():

@@ -50,6 +50,7 @@ def test_a_received_auth_with_wrong_flags_or_reason_code_is_an_error():  # [MQTT
         sim.client.auth = Words(b"one")
         assert raises(MQTTError, sim.client.connect).code == 0x81
         assert sim.stream.written.endswith(b"\xe0\x01\x81") and sim.stream.closed
+        assert sent(sim) == [], bits  # it has not answered the AUTH
     for code in range(256):
         if code != 0x18:
             sim = Scripted(auth_packet(code, b"1", b"words"), ACCEPTED)

@@ -39,12 +39,19 @@ def test_disconnect_carries_properties():
 
 def test_nothing_is_sent_after_disconnect():
     """[MQTT-3.14.4-1]"""
-    sim = BrokerSimulation()
-    sim.client.connect()
-    sim.client.disconnect(4)
-    sim.client.publish("a", b"x", qos=1)
-    sim.client.poll(1000)
-    assert sim.packets[-1] == (0xE0, b"\x04") and sim.stream.closed and len(sim.streams) == 1
+    sim = connected(b"\x22\x00\x01")  # Topic Alias Maximum 1
+    stream, client = sim.stream, sim.client
+    client.publish("long/topic", b"1")  # sets up the alias
+    client.poll(0)
+    stream.is_stalled = True
+    stream.inbox = b"\x20\x03\x00\x00\x00"  # a second CONNACK ends the connection
+    client.poll(0)
+    assert not client.publish("long/topic", b"2")
+    client.publish("a", b"3", qos=1)
+    client.subscribe("b", print)
+    stream.is_stalled = False
+    client.poll(0)
+    assert stream.written.endswith(b"\xe0\x01\x82") and stream.closed and len(sim.streams) == 1
 
 
 def test_reason_codes_that_a_client_must_not_send_raise_value_error():

@@ -2,7 +2,13 @@
 
 import actuators
 from actuators import schema
-from app.node.commands import Commands
+from app.node.commands import Commands, enter_safe_state
+
+
+def end(commands):
+    """Do what the device does before the program ends."""
+    for actuator in commands.actuators:
+        enter_safe_state(actuator, 0, True)
 
 
 class Output:
@@ -96,7 +102,7 @@ def test_each_actuator_enters_its_safe_state_whatever_the_others_do():
         for name in "ac":
             outputs[name].fails = True
         if is_end:
-            commands.enter_safe_state(0)
+            end(commands)
         else:
             commands.on_state(False, 0)
             for now in range(0, 62000, 1000):
@@ -120,7 +126,7 @@ def test_a_light_is_off_at_the_end_of_the_program_without_a_fade():
         assert outputs["a"].level
         light.command(command, 10000)  # a fade to off has just begun
         light.run(10000)
-        commands.enter_safe_state(10000)
+        end(commands)
         assert outputs["a"].level == 0
 
 
@@ -128,7 +134,7 @@ def test_a_servo_moves_to_the_nearest_angle_if_rest_is_outside_its_limits():
     commands, outputs = device("servo", "switch", safe="ON", low=0, high=60, rest=90)
     commands.actuators[0].command(b"10", 0)
     commands.actuators[1].command(b"OFF", 0)
-    commands.enter_safe_state(0)
+    end(commands)
     assert commands.actuators[0].angle == 60 and outputs["b"].level
 
 

@@ -13,7 +13,7 @@ KEY = "0f" * 32
 
 def clean():
     for name in os.listdir():
-        if name in ("slot", "slot.new", "start_count"):
+        if name in ("slot", "slot.new", "crash_count"):
             os.remove(name)
     update_download._clear("a")
     update_download._clear("b")
@@ -125,11 +125,13 @@ def start_download(files=(("app/new.mpy", b"new" * 500),), version=5):
 # ---- choice of the slot
 
 
-def selected_slot():
+def selected_slot(runs_main=True):
     import sys
 
     before = list(sys.path)
     slot.select()
+    if runs_main:
+        slot.begin_trial()
     new = [path for path in sys.path if path not in before]
     sys.path[:] = before
     return new
@@ -145,11 +147,51 @@ def test_an_unconfirmed_version_is_started_three_times_and_then_rolled_back():
     clean()
     slot.write("a", ".", 0)
     for tries in (1, 2, 3):
+        assert selected_slot(runs_main=False) == ["a"]  # a tool starts only boot.py: this does not count
         assert selected_slot() == ["a"]
         assert slot.read() == ("a", ".", tries)
     assert not selected_slot()
     assert slot.read() == (".", "a", slot.ROLLED_BACK)
     assert not selected_slot() and slot.read() == (".", "a", slot.ROLLED_BACK)
+
+
+def test_a_start_that_a_person_stops_does_not_count():
+    clean()
+    slot.write("a", ".", 0)
+    for _ in range(5):
+        assert selected_slot() == ["a"]
+        slot.forget_start()
+    assert slot.read() == ("a", ".", 0)
+
+
+def test_a_version_whose_starts_cannot_be_counted_is_not_run():
+    def fail(*line):
+        raise OSError(28)
+
+    write = slot.write
+    for tries, word in ((0, slot.CONFIRMED), (2, slot.CONFIRMED), (3, slot.ROLLED_BACK)):
+        for previous in (".", "b"):
+            clean()
+            slot.write("a", previous, tries)
+            slot.write = fail
+            try:
+                assert selected_slot() == ([previous] if previous != "." else [])
+                # the running version does not regard itself as the one in `slot`, so it does not confirm it
+                assert slot.read() == (previous, "a", word)
+            finally:
+                slot.write = write
+            # when flash works again, the trial or the rollback continues
+            assert selected_slot() == (["a"] if tries < 3 else [previous] if previous != "." else [])
+    clean()
+
+
+def test_a_trial_begins_without_crashes():
+    clean()
+    with open("crash_count", "w") as file:
+        file.write("3 - ValueError")
+    slot.write("a", ".", 0)
+    assert selected_slot() == ["a"] and "crash_count" not in os.listdir()
+    clean()
 
 
 def test_a_confirmed_version_stays():
@@ -159,13 +201,13 @@ def test_a_confirmed_version_stays():
         assert selected_slot() == ["b"]
 
 
-def test_a_rollback_clears_the_start_count():
+def test_a_rollback_clears_the_crash_count():
     clean()
-    with open("start_count", "w") as file:
+    with open("crash_count", "w") as file:
         file.write("...")
     slot.write("b", "a", 3)
     assert selected_slot() == ["a"]
-    assert "start_count" not in os.listdir()
+    assert "crash_count" not in os.listdir()
 
 
 def test_a_damaged_slot_file_selects_a_valid_version():

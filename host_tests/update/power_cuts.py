@@ -103,9 +103,10 @@ def install(version):
 
 
 def start():
-    """Select a folder as `boot.py` does, and return the folder from which the application would run."""
+    """Start as `boot.py` and `main.py` do, and return the folder from which the application would run."""
     path = list(sys.path)
     slot.select()
+    slot.begin_trial()
     selected = sys.path[0] if len(sys.path) > len(path) else "."
     sys.path[:] = path
     return selected

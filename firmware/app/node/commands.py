@@ -85,7 +85,7 @@ class Commands:
         for i in range(len(self.actuators)):
             actuator = self.actuators[i]
             if not self._safe[i] and ticks_diff(now, self._offline_since) >= actuator.safe_after:
-                self._safe[i] = _enter_safe_state(actuator, now, False)
+                self._safe[i] = enter_safe_state(actuator, now, False)
 
     @property
     def is_busy(self):
@@ -94,12 +94,6 @@ class Commands:
             if actuator.on:
                 return True
         return False
-
-    def enter_safe_state(self, now):
-        """Switch all actuators to their safe states at once, before the program ends. Never raises."""
-        for actuator in self.actuators:
-            # tries twice: an interlock or a short failure may have been the reason
-            _enter_safe_state(actuator, now, True) or _enter_safe_state(actuator, now, True)
 
     def _make_handler(self, i):
         def handle(message):
@@ -143,8 +137,8 @@ class Commands:
         return answer
 
 
-def _enter_safe_state(actuator, now, is_end):
-    """Switch to the safe state; returns False if the output fails."""
+def enter_safe_state(actuator, now, is_end):
+    """Switch to the safe state; returns False if the output fails. `is_end`: the program ends after it."""
     try:
         actuator.enter_safe_state(now, is_end)
         return True

@@ -42,6 +42,7 @@ _STARTED = {"reset": WDT_RESET if RP2 else 2, "wdt": WDT_RESET, "asleep": WDT_RE
 
 _woken = [0]
 _keeps_outputs = [False]  # whether outputs drive the same level as before this start
+_reason = [0]
 
 
 def _start():
@@ -55,8 +56,11 @@ def _start():
     simulated_io.remove("woken")
     # esp_restart() and the watchdog of ESP-IDF reset the CPU, but not the GPIO registers
     _keeps_outputs[0] = not RP2 and how in ("reset", "wdt")
+    # pico-sdk, watchdog.h and watchdog.c: TIMER, and FORCE after `watchdog_reboot` without a delay
+    _reason[0] = {"wdt": 1, "reset": 2, "asleep": 2}.get(how, 0)
     if how not in _STARTED:
-        simulated_io.remove("memory")
+        for name in ("memory", "memory-0", "memory-1", "memory-2"):
+            simulated_io.remove(name)
     return _STARTED.get(how, PWRON_RESET)
 
 
@@ -596,15 +600,19 @@ if not RP2:
 
 
 class _Backup:
-    """The result of `mem_backup` of an RP2: seven words in the file `memory`."""
+    """One region of `mem_backup`: words in the file `memory-<region>`, a memoryview on a real chip."""
 
     itemsize = 4
 
+    def __init__(self, region, length):
+        self._file, self._length = "memory-%d" % region, length
+
     def __len__(self):
-        return 7
+        return self._length
 
     def _words(self):
-        return [int(word, 16) for word in (simulated_io.read_text("memory") or "0 0 0 0 0 0 0").split()]
+        content = simulated_io.read_text(self._file)
+        return [int(word, 16) for word in content.split()] if content else [0] * self._length
 
     def __getitem__(self, index):
         return self._words()[index]
@@ -612,14 +620,33 @@ class _Backup:
     def __setitem__(self, index, word):
         words = self._words()
         words[index] = word & 0xFFFFFFFF
-        simulated_io.write_text("memory", " ".join("%x" % word for word in words))
+        simulated_io.write_text(self._file, " ".join("%x" % word for word in words))
 
+
+# extmod/machine_mem.c, ports/rp2/machine_mem_backup.c: scratch registers 0 to 3 and 5 to 7 of the watchdog,
+# and 8 of `powman` on an RP2350. A region survives every reset, but not a loss of power.
+_REGIONS = (4, 3, 8) if simulated_io.CHIP == "rp2350" else (4, 3)
 
 if RP2:
 
     def mem_backup(region=0):
-        return _Backup()
+        if region == -1:
+            return tuple(_Backup(i, length) for i, length in enumerate(_REGIONS))
+        if not 0 <= region < len(_REGIONS):
+            raise ValueError("invalid region")
+        return _Backup(region, _REGIONS[region])
 
+
+class _Registers:
+    """The registers that firmware reads: REASON of the watchdog of RP2040 and RP2350 (read only)."""
+
+    def __getitem__(self, address):
+        if RP2 and address in (0x40058008, 0x400D8008):
+            return _reason[0]
+        raise MemoryError("register %08x is not simulated" % address)
+
+
+mem32 = _Registers()
 
 _dog = array("q", [0, 0])  # time of the reset, timeout, both in ms
 _MASK = (1 << 62) - 1
