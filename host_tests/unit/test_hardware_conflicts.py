@@ -57,7 +57,7 @@ def test_a_pin_has_one_user():
         ),
         (
             [],
-            [sensor("analog", "x", pin=33), sensor("battery", "y", pin=33)],
+            [sensor("analog", "x", pin=33), sensor("battery", "y", pin=33, attenuation="0")],
             "sensors[1].pin: GPIO 33 is used twice, by sensor x and sensor y",
         ),
         (
@@ -96,6 +96,8 @@ def test_pins_that_can_be_shared_or_are_not_used_are_accepted():
             sensors=[
                 sensor("ds18b20", "x", pin=15),
                 sensor("ds18b20", "y", pin=15),
+                sensor("analog", "x1", pin=33),
+                sensor("battery", "y1", pin=33),
                 sensor("bme280", "air"),
                 sensor("sht3x", "air2"),
             ],

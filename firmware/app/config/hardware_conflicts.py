@@ -24,9 +24,11 @@ def _list_users(config, pins, pin_uses):
     for i, item in enumerate(config["actuators"]):
         yield pins.OUTPUTS[item["pin"]], "actuators[%d].pin" % i, "actuator " + item["name"], None
     for i, item in enumerate(config["sensors"]):
-        # the devices on a 1-Wire bus share its pin
+        # the devices on a 1-Wire bus share its pin; two sensors can measure the same voltage
         group = item["kind"] if item["kind"] == "ds18b20" else None
-        for key in pin_uses(item["kind"]):
+        for key, use in pin_uses(item["kind"]).items():
+            if use == "ANALOG_PINS":
+                group = "attenuation %s" % item.get("attenuation")
             pin = pins.OUTPUTS.get(item[key], item[key]) if isinstance(item[key], str) else item[key]
             yield pin, "sensors[%d].%s" % (i, key), "sensor " + item["name"], group
         if "bus" in item:
