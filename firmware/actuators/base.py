@@ -6,21 +6,9 @@ from micropython import const
 
 _IDLE = const(1000)  # ms
 _MAX_COMMAND = const(256)  # bytes
-# words of commands in upper case: True switches on, False off, None toggles
-_WORDS = {
-    b"ON": True,
-    b"1": True,
-    b"1.0": True,
-    b"TRUE": True,
-    b"OPEN": True,
-    b"OFF": False,
-    b"0": False,
-    b"0.0": False,
-    b"FALSE": False,
-    b"CLOSE": False,
-    b"CLOSED": False,
-    b"TOGGLE": None,
-}
+# words of commands; one object takes less heap than a tuple of words
+_ON = b" ON 1 1.0 TRUE OPEN "
+_OFF = b" OFF 0 0.0 FALSE CLOSE CLOSED "
 
 
 class Actuator:
@@ -107,8 +95,15 @@ class Actuator:
 
     def parse_word(self, text):
         """Return whether a word, as bytes, switches on; None if it is not a word of a command."""
-        on = _WORDS.get(text.upper(), ...)
-        return not self.on if on is None else None if on is ... else on
+        word = b" " + text.upper() + b" "
+        if b" " not in text:
+            if word in _ON:
+                return True
+            if word in _OFF:
+                return False
+            if word == b" TOGGLE ":
+                return not self.on
+        return None
 
     def _execute(self, fields, on, now):
         for name in fields:

@@ -7,7 +7,6 @@ from time import ticks_ms
 from micropython import const
 
 import slot
-from actuators import make as _make_actuators
 from umqtt5 import Client
 
 from .. import crash
@@ -52,7 +51,7 @@ class Node:
         reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         # a planned sleep has followed the safe states; otherwise an actuator may have been on until just now
         now = None if reset_cause == "deep sleep" else ticks_ms()
-        self._actuators = _make_actuators(config.pop("actuators"), pins, now)
+        self._actuators = _create_actuators(config.pop("actuators"), pins, now)
         slot.feed()
         base = config["prefix"] + "/" + self._name
         sleeps = config["power"]["mode"] != "on" and not safe_mode
@@ -165,8 +164,6 @@ class Node:
         for part in parts:
             if part is not None and part is not self:
                 type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
-        for actuator in self._commands.actuators:
-            type(actuator).__init__ = None
         for part in self._telemetry.sensors:
             type(part).__init__ = type(part.driver).__init__ = None
         type(client).will = None
@@ -331,6 +328,23 @@ def _create_client(config, pins, max_absence):
         session_expiry=max(_MIN_SESSION_EXPIRY, 2 * max_absence),
         **pins.BUFFERS,
     )
+
+
+def _create_actuators(items, pins, now):
+    """Create the actuators, and free the code that creates them."""
+    from actuators import make
+
+    actuators = make(items, pins, now)
+    for name in sys.modules:
+        if name.startswith("actuators"):
+            module = sys.modules[name]
+            for function in ("make", "make_output", "load_module"):
+                if hasattr(module, function):
+                    delattr(module, function)
+            for key in dir(module):
+                if isinstance(getattr(module, key), type):
+                    getattr(module, key).__init__ = None
+    return actuators
 
 
 def _configure_sleep(config):
