@@ -18,7 +18,7 @@ while the VM runs:
 | `onewire-4` | JSON: scratchpad of each device (nine bytes in hexadecimal), by ROM code |
 | `pulse-4` | result of `time_pulse_us` in microseconds |
 | `stream-4` | data of `bitstream` in hexadecimal |
-| `wlan` | JSON: ssid, password, up, delay, rssi |
+| `wlan` | JSON: ssid, password, up, delay, rssi; faults: see `modules/network.py`, `modules/socket.py` |
 | `temperature` | chip temperature in degrees Celsius |
 | `memory` | RTC memory |
 | `asleep` | exists during light sleep |

@@ -1,8 +1,7 @@
 """The device: creates the MQTT client, Wi-Fi, sensors, actuators and other parts, and runs the main loop."""
 
 import os
-import sys
-from time import ticks_ms
+from time import ticks_diff, ticks_ms
 
 from micropython import const
 
@@ -13,11 +12,14 @@ from .. import crash
 from .command_dedup import CommandDedup
 from .commands import Commands, enter_safe_state
 from .health import Health
+from .modules import release_modules
 from .telemetry import Telemetry
 from .wifi import Wifi
 
 _MAX_WAIT = const(1000)  # ms
 _MIN_SESSION_EXPIRY = const(3600)  # seconds
+_COMMAND_MAX_AGE = const(10)  # seconds, default of `command_max_age` for a device that does not sleep
+_MAX_CLOCK_WAIT = const(60)  # seconds to wait for a time server before a TLS connection
 _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 
 
@@ -31,7 +33,8 @@ class Node:
     _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = _safe_mode = None
     _actuators: tuple = ()
     _telemetry: Telemetry = None  # type: ignore[assignment]  # until `create` has created it
-    _needs_time = False
+    _must_restart = False  # whether a command to restart was accepted
+    _tls_clock = None  # `TlsClock`: decides when a TLS connection can begin
 
     def create(self, config, pins, safe_mode, start):
         """Create all parts of the device.
@@ -56,6 +59,8 @@ class Node:
         base = config["prefix"] + "/" + self._name
         sleeps = config["power"]["mode"] != "on" and not safe_mode
         max_absence = _configure_sleep(config) if sleeps else 0
+        if config["command_max_age"] is None:
+            config["command_max_age"] = max_absence or _COMMAND_MAX_AGE
         self._client = client = _create_client(config, pins, max_absence)
         _release_client_code(type(client), type(client.session))
         if config["journal"]:
@@ -74,6 +79,8 @@ class Node:
             from ..power import SleepCycle
 
             self._cycle = SleepCycle(client, pins, config["power"], self._telemetry.sensors, start)
+            if not client.session.clean_start:  # the broker has queued commands during deep sleep
+                self._commands.max_absence = self._cycle.max_absence(pins)
             self._health.add_metrics = self._cycle.add_metrics
         elif self._safe_mode:
             self._health.add_metrics = self._safe_mode.add_metrics
@@ -109,11 +116,16 @@ class Node:
                 config["power"]["mode"] == "deep",
             )
         dedup = CommandDedup(config["dedup_commands"], "dedup" if config["dedup_on_flash"] else None)
-        self._commands = Commands(client, base, actuators, dedup)
+        client.session.min_tx_room = len(client.session.tx) // 2  # for a response at QoS 0
+        max_age = int(config["command_max_age"] * 1000)
+        self._commands = Commands(client, base, actuators, dedup, max_age)
+        client.subscribe(base + "/restart/set", self._on_restart, qos=1, retain_handling=2)
         if config["tasmota"]:
             from ..tasmota import Tasmota
 
             self._tasmota = Tasmota(client, self._name, self._commands)
+        if self._safe_mode:
+            self._safe_mode.answer_commands(client, base, self._commands, self._tasmota)
         self._commands.on_state(False, ticks_ms())
 
     def _create_discovery(self, client, config, reset_cause, *args):
@@ -132,25 +144,40 @@ class Node:
         if config["update"]:
             from ..update import Update
 
-            args = (base, self._name, pins.BOARD, config["update"])
-            self._update = Update(client, *args, self._restart, now)
+            args = (base, self._name, pins.BOARD, config["update"], self._restart, now)
+            is_deep = config["power"]["mode"] == "deep"
+            is_wake = is_deep and hasattr(pins, "reset_cause") and pins.reset_cause() == "deep sleep"
+            self._update = Update(client, *args, is_deep, is_wake)
         self._parts: list = [self._telemetry, self._health, self._commands]
         optional_parts = (self._tasmota, self._discovery, self._update, self._safe_mode)
         self._parts += [part for part in optional_parts if part]
         if self._safe_mode:
             self._safe_mode.update = self._update
-        if config["ntp"] and hasattr(pins, "set_clock"):
-            from ..ntp import NtpClient
-
-            self._ntp = NtpClient(config["ntp"], pins.set_clock)
-            if config["broker"]["tls"]:  # a certificate can be checked only if the clock is set
-                self._needs_time = True
+        if hasattr(pins, "set_clock"):
+            self._create_clock(client, config, pins.set_clock)
         is_watched = config["watchdog"] and hasattr(pins, "watchdog")
         if is_watched or slot.feed():  # a watchdog that has been started for an update cannot be stopped
             from ..watchdog import Watchdog
 
             offline_timeout = int(config["reset_after"] * 1000) if is_watched else 0
             self._watchdog = Watchdog(pins.watchdog, offline_timeout, now)
+
+    def _create_clock(self, client, config, set_clock):
+        if config["ntp"]:
+            from ..ntp import NtpClient
+
+            # the client looks up the name of the broker for each connection
+            has_name = not client.host.replace(".", "").isdigit() and ":" not in client.host
+            self._ntp = NtpClient(config["ntp"], set_clock, has_name)
+        tls = config["broker"]["tls"]
+        if tls:
+            from ..tls_clock import TlsClock
+
+            bound = min(_MAX_CLOCK_WAIT, config["reset_after"] / 2 or _MAX_CLOCK_WAIT)
+            if config["power"]["mode"] != "on":  # the rest of the time awake is for the connection
+                bound = min(bound, config["power"]["awake"] / 2)
+            bound = int(bound * 1000) if config["ntp"] else 0
+            self._tls_clock = TlsClock(self._name, (tls["ca"], tls["cert"]), set_clock, bound)
 
     def _release_constructors(self):
         """Free the code of all constructors and of methods that are not called again.
@@ -169,7 +196,7 @@ class Node:
         type(client).will = None
         Node.create = Node._create_status = Node._create_parts = Node._create_discovery = (
             Node._create_services
-        ) = None
+        ) = Node._create_clock = None
 
     def step(self):
         """Run one iteration of the main loop; waits for the network for up to 1 s if nothing is due."""
@@ -177,9 +204,12 @@ class Node:
         client = self._client
         up = self._wifi.connect()
         if up and self._ntp and self._ntp.run(now):
-            print("%s: clock set by NTP" % self._name)
-        if up and not (self._needs_time and not self._ntp.is_set):
+            self._on_clock_set(client)
+        clock = self._tls_clock
+        if up and (not clock or clock.is_ready(now, self._ntp and self._ntp.is_set)):
             client.connect(wait=False)
+            if clock and client.is_connected:
+                clock.save(now)
         if client.is_connected:
             self._publish_status()
         wait = _MAX_WAIT
@@ -188,6 +218,8 @@ class Node:
         if self._cycle:
             wait = self._sleep_if_due(now, wait)
         client.poll(wait)
+        if self._must_restart:
+            self._restart_by_command()
         if self._watchdog and not self._watchdog.run(now, client.is_connected):
             print("%s: offline for too long, restarting" % self._name)
             self._restart()
@@ -195,6 +227,12 @@ class Node:
             self._is_stable = True
             if not self._safe_mode:
                 crash.clear_count()
+
+    def _on_clock_set(self, client):
+        print("%s: clock set by NTP" % self._name)
+        if client.has_permanent_error and not client.is_connected:
+            # the certificate may be valid now: try at once, not after the long pause of a permanent error
+            client.disconnect()
 
     def _sleep_if_due(self, now, wait):
         """Sleep if a sleep is due; returns the time in ms until something is due."""
@@ -208,7 +246,10 @@ class Node:
             self._telemetry.store_unacknowledged(now)
             self.enter_safe_state()  # outputs lose their levels in deep sleep
         crash.is_reset_expected = True  # not written to flash: `is_planned_wake` recognizes the next start
+        began_at = ticks_ms()
         cycle.sleep(self._wifi.stop, self._watchdog and self._watchdog.feed)
+        if self._watchdog:
+            self._watchdog.exclude(ticks_diff(ticks_ms(), began_at))
         crash.is_reset_expected = False
         self._telemetry.measure_now(ticks_ms())
         self._health.publish_now()
@@ -225,7 +266,7 @@ class Node:
                     from ..crash_report import publish
 
                     self._crash_packet_id = publish(self._client, self._crash)
-                    _release_module("app.crash_report")
+                    release_modules("app.crash_report")
 
     def enter_safe_state(self):
         """Switch actuators to safe states; save counts and backlog. Call this before the program ends."""
@@ -239,6 +280,15 @@ class Node:
         except Exception as error:
             print("%s: readings not saved: %s" % (self._name, error))
 
+    def _restart_by_command(self):
+        from ..restart import flush
+
+        self.enter_safe_state()
+        flush(self._client)
+        if self._safe_mode:
+            crash.leave_safe_mode()
+        self._restart()
+
     def _restart(self):
         """Reset the board; this is not counted as a crash."""
         self.enter_safe_state()
@@ -247,7 +297,7 @@ class Node:
 
     def _on_state(self, client, connected, error):
         self._status_published = False
-        self._commands.on_state(connected, ticks_ms())
+        self._commands.on_state(connected, ticks_ms(), client.session)
         if self._tasmota:
             self._tasmota.on_state()
         if connected:
@@ -262,6 +312,13 @@ class Node:
             why = "closed" if error is None else str(error).replace(self._broker + ": ", "")
             print("%s: no connection to %s: %s" % (self._name, self._broker, why))
             _release_reason_codes()
+
+    def _on_restart(self, message):
+        from ..restart import accept
+
+        # the acknowledgement is sent before the restart, so the broker does not repeat the command
+        self._must_restart = accept(self._commands, message) or self._must_restart
+        release_modules("app.restart")
 
     def _on_subscribed(self, subscription, answer):
         if answer.reason >= 0x80:
@@ -293,18 +350,7 @@ def _release_client_code(client, session):
 
 def _release_reason_codes():
     """Unload the texts of errors, which take several KB of heap and are rarely needed."""
-    for name in (
-        "umqtt5.reason_codes",
-        "umqtt5.optional.error_texts",
-        "umqtt5.optional.protocol_error",
-    ):
-        _release_module(name)
-
-
-def _release_module(name):
-    package, module = name.rsplit(".", 1)
-    if sys.modules.pop(name, None) and hasattr(sys.modules[package], module):
-        delattr(sys.modules[package], module)
+    release_modules("umqtt5.reason_codes", "umqtt5.optional.error_texts", "umqtt5.optional.protocol_error")
 
 
 def _exists(path):
