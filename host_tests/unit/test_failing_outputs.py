@@ -2,6 +2,7 @@
 
 import actuators
 from actuators import schema
+from app.node.command_dedup import CommandDedup
 from app.node.commands import Commands, enter_safe_state
 
 
@@ -63,7 +64,7 @@ def device(*kinds, **fields):
                 config[field] = list(spec[1]) if spec[0] is list else spec[1]
         items.append(config)
     pins = Pins()
-    return Commands(Client(), "base", actuators.make(items, pins), None), pins.outputs
+    return Commands(Client(), "base", actuators.make(items, pins), CommandDedup(4, None)), pins.outputs
 
 
 def test_the_time_limits_of_the_others_work_and_the_failed_one_is_tried_again():

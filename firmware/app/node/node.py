@@ -12,7 +12,7 @@ from .. import crash
 from .command_dedup import CommandDedup
 from .commands import Commands, enter_safe_state
 from .health import Health
-from .modules import release_modules
+from .modules import release_constructors, release_modules
 from .telemetry import Telemetry
 from .wifi import Wifi
 
@@ -52,9 +52,11 @@ class Node:
             self._safe_mode = SafeMode(self._name, safe_mode, self._restart)
             config["sensors"] = config["actuators"] = ()
         reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
-        # a planned sleep has followed the safe states; otherwise an actuator may have been on until just now
-        now = None if reset_cause == "deep sleep" else ticks_ms()
-        self._actuators = _create_actuators(config.pop("actuators"), pins, now)
+        from actuators import make as make_actuators
+
+        # after a restart, an actuator may have been on until just now
+        now = ticks_ms() if reset_cause in ("reset", "watchdog", "soft reset") else None
+        self._actuators = make_actuators(config.pop("actuators"), pins, now)
         slot.feed()
         base = config["prefix"] + "/" + self._name
         sleeps = config["power"]["mode"] != "on" and not safe_mode
@@ -191,6 +193,7 @@ class Node:
         for part in parts:
             if part is not None and part is not self:
                 type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
+        release_constructors("actuators")
         for part in self._telemetry.sensors:
             type(part).__init__ = type(part.driver).__init__ = None
         type(client).will = None
@@ -374,23 +377,6 @@ def _create_client(config, pins, max_absence):
         session_expiry=max(_MIN_SESSION_EXPIRY, 2 * max_absence),
         **pins.BUFFERS,
     )
-
-
-def _create_actuators(items, pins, now):
-    """Create the actuators, and free the code that creates them."""
-    from actuators import make
-
-    actuators = make(items, pins, now)
-    for name in sys.modules:
-        if name.startswith("actuators"):
-            module = sys.modules[name]
-            for function in ("make", "make_output", "load_module"):
-                if hasattr(module, function):
-                    delattr(module, function)
-            for key in dir(module):
-                if isinstance(getattr(module, key), type):
-                    getattr(module, key).__init__ = None
-    return actuators
 
 
 def _configure_sleep(config):
