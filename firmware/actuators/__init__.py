@@ -33,7 +33,7 @@ def make(items, pins, now=None):
         from .interlocks import resolve
 
         resolve(items)
-    made = [None] * len(items)
+    made: list = [None] * len(items)
     failure = None
     for on in (False, True):  # actuators that are interlocked with others are switched off first
         for i, config in enumerate(items):
@@ -53,7 +53,7 @@ def make(items, pins, now=None):
             if other["name"] in config["interlock"] or config["name"] in other["interlock"]
         ]
         if interlocked:
-            actuator.interlocked = interlocked
+            actuator.interlocked = tuple(interlocked)
         if now is not None:
             actuator.delay_on(now)
     return made

@@ -21,7 +21,7 @@ class Actuator:
     platform = "switch"
     command_fields = ("for",)  # fields of a JSON command in addition to `state`
     expected = "expected ON, OFF or TOGGLE"
-    interlocked = ()  # actuators that must not be on while this one is on
+    interlocked: tuple = ()  # actuators that must not be on while this one is on
     on = False
     state_version = 0
     has_failed = False  # whether the last attempt to set the output failed; `Commands` sets it

@@ -12,20 +12,18 @@ _FULL = const(255)
 
 
 def make(config, pins):
-    light = Light(config)
-    duty = light.duty
+    light = Light(config, None)
     args = (config["pin"], config["frequency"])
-    light.pwm = pins.pwm(*args, duty) if duty else pins.pwm(*args)
+    light.pwm = pins.pwm(*args, light.duty) if light.duty else pins.pwm(*args)
     return light
 
 
 class Light(Dimmable):
     """A light on the PWM output `pwm`, a `machine.PWM`; only its method `duty_u16(value)` is used."""
 
-    pwm = None
-
-    def __init__(self, config):
+    def __init__(self, config, pwm):
         super().__init__(config)
+        self.pwm = pwm
         self._fade = int(config["fade"] * 1000)
         self._time = self._fade  # duration of the current or next fade in ms
         self._from = self._level = self._to = self.brightness if self.on else 0

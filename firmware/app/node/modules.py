@@ -26,4 +26,4 @@ def release_constructors(package):
             for key in dir(module):
                 value = getattr(module, key)
                 if isinstance(value, type) and hasattr(value, "__init__"):
-                    value.__init__ = None
+                    value.__init__ = None  # type: ignore[misc]
