@@ -1,8 +1,9 @@
 """Main script (MicroPython runs it after boot.py): loads config.json and runs the device application.
 
-This script is the same on every board; `pins.py` contains everything that depends on the board. After an
-unhandled exception, the traceback is saved in crash.txt and the board is reset. After three failed starts in
-a row, the device starts in safe mode.
+This script is the same on every board; `pins.py` contains everything that depends on the board. An update
+over the air does not replace it. However the program ends, the board is reset, except after Ctrl-C and after
+an error in the config of a confirmed version. After three crashes, the device starts in safe mode. After
+three starts without a confirmation, boot.py rolls back an update.
 """
 
 import gc
@@ -10,19 +11,22 @@ import os
 import sys
 from time import sleep, ticks_ms
 
-import slot
-
 _started_at = ticks_ms()
 _CTRL_C_SECONDS = 2  # delay in seconds before the watchdog starts; Ctrl-C during it stops the program
+_RESTART_SECONDS = 5  # delay in seconds before the reset; Ctrl-C during it keeps the prompt
+_is_trial = False  # whether an update that is not confirmed is running
+_name = "umqtt5"  # name of the device, when the config has been read
 
 
-def _load_config():
+def _load_config(pins):
     """Return the checked config as a dict, None if it is not valid."""
     from app import config
 
     try:
         return config.load("config.json", pins)
     except config.ConfigError as error:
+        if _is_trial:  # the previous version accepted this config
+            raise
         print(error)
         return None
 
@@ -41,54 +45,114 @@ def _release_config_modules():
     gc.collect()
 
 
-def main():
-    """Run the application. Returns if config.json is not valid or if `no_autostart` exists."""
-    if "no_autostart" in os.listdir():
-        print("no_autostart exists: the application does not start. Delete this file, then reset.")
-        return
-    # permanent modules are loaded before temporary ones, to avoid heap fragmentation
-    from app import crash, node
+def _begin_trial(slot):
+    """If the version is not confirmed, count the start, start the watchdog and return True."""
+    if slot.read()[2] < 0:
+        return False
+    print("update not confirmed: starting in %d s, press Ctrl-C to stop" % _CTRL_C_SECONDS)
+    sleep(_CTRL_C_SECONDS)
+    return slot.begin_trial()
 
-    config = _load_config()
+
+def main():
+    """Run the application. Returns only if a person has to act: the config is not valid."""
+    global _is_trial, _name
+    import slot
+
+    _is_trial = _begin_trial(slot)
+    # from here on, modules that an update can replace are imported; the watchdog is fed after each step
+    import pins
+
+    slot.feed()
+    # permanent modules are loaded before temporary ones, to avoid heap fragmentation
+    from app import crash
+
+    slot.feed()
+    from app import node
+
+    slot.feed()
+    config = _load_config(pins)
     if config is None:
         # a restart would not repair an invalid config: stop after the error has been printed
-        pins.halt()
         return
+    slot.feed()
     _release_config_modules()
-    name = config["device"]
+    _name = config["device"]
     is_planned_wake = False
     if config["power"]["mode"] == "deep":
         from app import power
 
         is_planned_wake = power.is_planned_wake(pins)
-    safe_mode = not is_planned_wake and crash.count_start()
-    if config["watchdog"] and hasattr(pins, "watchdog") and not is_planned_wake:
-        print("%s: starting in %d s, press Ctrl-C to stop" % (name, _CTRL_C_SECONDS))
-        sleep(_CTRL_C_SECONDS)
-    try:
-        node.run(config, pins, safe_mode, _started_at)
-    except Exception as error:
-        sys.print_exception(error)
-        crash.save(error)
-        print("%s: restarting in 5 s" % name)
-        sleep(5)
-        pins.reset()
+    safe_mode = None
+    if not (_is_trial or is_planned_wake):  # the starts of a trial are counted in the file `slot`
+        cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
+        safe_mode = crash.begin_start("" if slot.has_rolled_back else cause)
+        if config["watchdog"] and hasattr(pins, "watchdog"):
+            print("%s: starting in %d s, press Ctrl-C to stop" % (_name, _CTRL_C_SECONDS))
+            sleep(_CTRL_C_SECONDS)
+    node.run(config, pins, safe_mode, _started_at)
+    raise RuntimeError("the application has ended")
 
 
-def _reset_after_delay():
-    """Reset the board after 5 s; boot.py rolls back an unconfirmed version after three such starts."""
-    sleep(5)
-    if "pins" in sys.modules:
-        pins.reset()
-    __import__("machine").reset()
-
-
-try:
-    import pins
-
-    main()
-except Exception as error:
-    if slot.read()[2] < 0:  # no unconfirmed version to roll back: a person has to correct the error
-        raise
+def _restart_after(error):
+    """Report an error that ended the program, count the crash and reset the board after a delay."""
+    crash = sys.modules.get("app.crash")
+    if isinstance(error, SystemExit) and crash and crash.is_reset_expected:
+        raise error  # a computer as a board ends the process to reset
+    gc.collect()
     sys.print_exception(error)
-    _reset_after_delay()
+    try:
+        sys.modules["slot"].feed()
+        from app import crash
+
+        if not _is_trial:
+            crash.count(error)
+        crash.save(error)
+    except Exception as another:  # a version that does not work, or damaged flash
+        print("crash not saved: %s" % another)
+    print("%s: restarting in %d s" % (_name, _RESTART_SECONDS))
+    sleep(_RESTART_SECONDS)
+    try:
+        sys.modules["pins"].reset()
+    except Exception:  # `pins` could not be imported, or is that of a version that does not work
+        __import__("machine").reset()
+
+
+def _stop():
+    """Keep the prompt after Ctrl-C, and print how to go on."""
+    try:
+        if _is_trial:
+            sys.modules["slot"].forget_start()
+        if "app.crash" in sys.modules:
+            sys.modules[
+                "app.crash"
+            ].expect_reset()  # the watchdog may reset the board while it is at the prompt
+    except Exception as error:
+        print(error)
+    print("%s: stopped. Press Ctrl-D to start again." % _name)
+    if _is_trial or "app.watchdog" in sys.modules:
+        print("The watchdog resets the board in 8 s. To keep the prompt: open('no_autostart', 'w').close()")
+
+
+def _start():
+    """Run the application, unless `no_autostart` exists; reset the board however the application ends."""
+    try:
+        os.stat("no_autostart")
+        print("no_autostart exists: the application does not start. Delete this file, then reset.")
+        return
+    except OSError:
+        pass
+    try:
+        try:
+            main()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            _restart_after(error)
+    except KeyboardInterrupt:
+        _stop()
+        return
+    sys.modules["pins"].halt()
+
+
+_start()

@@ -11,11 +11,17 @@ import sys
 from collections.abc import Callable
 from typing import Annotated, Any, Optional
 
-import typer
-import typer.main
-from rich.console import Console
-from typer.core import TyperGroup
+try:
+    import typer
+    import typer.main
+    from typer.core import TyperGroup
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"{sys.executable} has no package {missing.name}. Run: make setup\n"
+        "Then use .venv/bin/python -m tools, or the targets that `make help` lists."
+    )
 
+from tools.console import Console
 from tools.errors import UserError
 
 # command: its module, which has a function `main` or, for a command with subcommands, an `app`
@@ -54,7 +60,9 @@ def _load(name: str) -> Any:
             raise
         return _to_command(name, _report_missing(name, error.name))
     if hasattr(module, "app"):
-        return typer.main.get_command(module.app)
+        group = typer.main.get_command(module.app)
+        group.name = name  # the list of commands shows it
+        return group
     return _to_command(name, module.main)
 
 
@@ -103,7 +111,7 @@ def main() -> None:
         app(prog_name="python -m tools")
     except UserError as error:
         console = Console(stderr=True, soft_wrap=True)
-        console.print(str(error), style="red", markup=False, highlight=False)
+        console.print(str(error), style="red")
         sys.exit(1)
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Optional
 import typer
 
 from tools.bundle import package_tree, source_lines
+from tools.console import echo
 from tools.errors import UserError
 from tools.paths import FIRMWARE, LIB, ROOT
 
@@ -61,7 +62,7 @@ def main(
         for text in sys.stdin:
             found = _LINE.search(text)
             location = found and find_source_line(found[1], int(found[2]))
-            typer.echo(text.rstrip() + (f"  ({location})" if location else ""))
+            echo(text.rstrip() + (f"  ({location})" if location else ""))
         return
     if line is None:
         raise UserError("The line number is missing. Example: python -m tools decode-traceback core 220")
@@ -72,4 +73,4 @@ def main(
             f"{name}: line {line} has no source in {LIB.name}/ or {FIRMWARE.name}/. "
             "Use the sources that were installed on the board"
         )
-    typer.echo(location)
+    echo(location)

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-
 from tools.board import definition, mpremote, serial_ports
 from tools.board.definition import Board
 from tools.board.serial_console import show_startup
 from tools.bundle import image
+from tools.console import Console
 from tools.errors import UserError
 from tools.options import BoardKey, Port, Start
 from tools.progress import progress_bar
@@ -121,11 +120,9 @@ def deploy(port: str, board: Board, console: Console) -> SyncPlan:
             different = ", ".join(left.to_copy + left.to_remove)
             raise UserError(f"{port}: verification failed: {different} differ from the image. Try again")
     counts = (len(plan.to_copy), len(plan.to_remove), len(plan.unchanged))
-    console.print(f"{port}: %d files copied, %d removed, %d unchanged" % counts, highlight=False)
+    console.print(f"{port}: %d files copied, %d removed, %d unchanged" % counts)
     if any(path in _SLOT_SELECTION for path in plan.to_remove):
-        console.print(
-            f"{port}: an update over the air was removed; the deployed files run now", highlight=False
-        )
+        console.print(f"{port}: an update over the air was removed; the deployed files run now")
     return plan
 
 

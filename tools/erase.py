@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tools.board import definition, esptool, firmware, mpremote, serial_ports
+from tools.console import Console
 from tools.errors import UserError
 from tools.options import BoardKey, Port
 
@@ -37,4 +37,4 @@ def main(
         mpremote.run(chosen, "exec", "import os; os.chdir('/')", "fs", "rm", "-r", ":")
     else:
         esptool.erase(chosen, board, console)
-    console.print(f"{chosen}: {content} erased. To install everything again: make flash", highlight=False)
+    console.print(f"{chosen}: {content} erased. To install everything again: make flash")

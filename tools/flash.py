@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 
 from tools import provision
 from tools.board import esptool, firmware, mpremote, serial_ports, uf2
 from tools.board.definition import Board, load_board
 from tools.board.serial_console import SerialConsole, show_startup
+from tools.console import Console
 from tools.deploy import deploy
 from tools.device_config import backup
 from tools.errors import UserError
@@ -127,9 +127,9 @@ def _flash_esp32(
             return
         config = backup.load_backup(unique_id)
         if config:
-            console.print(f"{port}: using the config that an earlier run saved", highlight=False)
+            console.print(f"{port}: using the config that an earlier run saved")
         else:
-            console.print(f"{port}: no config on the board, so a new one is created", highlight=False)
+            console.print(f"{port}: no config on the board, so a new one is created")
 
     unique_id = esptool.write_firmware(port, options.board, file, console, options.baud, save_config)
     return unique_id, config
@@ -140,16 +140,14 @@ def _flash_uf2(options: FlashOptions, port: str | None, file: Path, console: Con
     board = options.board
     drive = uf2.find_drive(board, options.drive)
     if drive is None and port:
-        console.print(f"{port}: asking MicroPython to start the bootloader", highlight=False)
+        console.print(f"{port}: asking MicroPython to start the bootloader")
         try:
             mpremote.run(port, "bootloader", timeout=20)
         except UserError as error:
-            console.print(str(error), highlight=False, markup=False)
+            console.print(str(error))
         drive = uf2.wait_for_drive(board, options.drive, _DRIVE_TIMEOUT)
     if drive is None:
-        console.print(
-            f"Hold BOOTSEL while you plug {board.name} in. Waiting for its drive ...", highlight=False
-        )
+        console.print(f"Hold BOOTSEL while you plug {board.name} in. Waiting for its drive ...")
         drive = uf2.wait_for_drive(board, options.drive, _DRIVE_TIMEOUT * 3)
     if drive is None:
         names = " or ".join(uf2.drive_names(board))
@@ -211,6 +209,6 @@ def main(
     options = FlashOptions(load_board(board_key), port, firmware_file, mirror, drive, baud, start)
     if dry_run:
         for number, step in enumerate(describe_steps(options), 1):
-            console.print(f"{number}. {step}", highlight=False, markup=False)
+            console.print(f"{number}. {step}")
         return
     flash_board(options, provision.parse_options(assignments, config_file, ca, cert, key, ask), console)

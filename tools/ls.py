@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import typer
-
 from tools.board import mpremote, serial_ports
+from tools.console import echo
 from tools.options import Port
 
 
 def main(port: Port = None) -> None:
     """List the files on a board with their sizes, and the free space. This stops the application."""
     chosen = serial_ports.choose_port(port, None)
-    typer.echo(mpremote.run(chosen, "resume", "fs", "tree", "-s", ":", "+", "df").rstrip())
+    echo(mpremote.run(chosen, "resume", "fs", "tree", "-s", ":", "+", "df").rstrip())

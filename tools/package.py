@@ -16,9 +16,9 @@ from typing import Annotated, Optional
 
 import tomlkit
 import typer
-from rich.console import Console
 
 from tools.bundle import compiler, package_tree
+from tools.console import Console
 from tools.errors import UserError
 from tools.paths import BUILD, LIB, ROOT
 
@@ -100,6 +100,4 @@ def main(
     target.mkdir(parents=True, exist_ok=True)
     written = build_release(target)
     size = sum(path.stat().st_size for path in written if path.suffix == ".mpy")
-    console.print(
-        f"{target}: {_NAME} {read_version()}, {len(written) - 2} files of {size:,} bytes", highlight=False
-    )
+    console.print(f"{target}: {_NAME} {read_version()}, {len(written) - 2} files of {size:,} bytes")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.progress import Progress, ProgressColumn
+
+from tools.console import Console
 
 
 def progress_bar(console: Console, *columns: ProgressColumn | str) -> Progress:

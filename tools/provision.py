@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.console import Console
 from rich.prompt import Prompt
 
 from app.config import schema
 from tools.board import definition, mpremote, serial_ports
 from tools.board.definition import Board
 from tools.board.serial_console import SerialConsole, show_startup
+from tools.console import Console
 from tools.device_config.config import (
     CERTIFICATE_FIELDS,
     CONFIG_FILE,

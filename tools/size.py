@@ -10,10 +10,11 @@ from typing import Annotated
 
 import tomlkit
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tools.bundle.compiler import compile_package
+from tools.console import Console
 from tools.paths import BUILD, ROOT
 from tools.vm import process
 
@@ -177,7 +178,7 @@ def main(
         column.justify = "right"
     for name, figure in figures.items():
         budget = budgets.get(name, {})
-        label = f"{name}  [dim]{FEATURES.get(name, 'loaded by every client')}[/]"
+        label = Text.assemble(f"{name}  ", (FEATURES.get(name, "loaded by every client"), "dim"))
         cells = (figure["mpy"], budget.get("mpy", "?"), figure["heap"], budget.get("heap", "?"))
         table.add_row(label, *map(str, cells))
         if name == "core":

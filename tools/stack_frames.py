@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tools.bundle.compiler import compile_package
+from tools.console import Console
 
 MAX_STACK_WORDS = 11  # a larger frame is allocated on the heap
 _WORDS_PER_TRY = 3

@@ -17,7 +17,7 @@ while the VM runs:
 | `onewire-4` | JSON: scratchpad of each device (nine bytes in hexadecimal), by ROM code |
 | `pulse-4` | result of `time_pulse_us` in microseconds |
 | `stream-4` | data of `bitstream` in hexadecimal |
-| `wlan` | JSON: ssid, password, up, delay, rssi, dhcp, reason, raises; see `modules/network.py` |
+| `wlan` | JSON: ssid, password, up, delay, rssi; faults: see `modules/network.py`, `modules/socket.py` |
 | `drives` | what each pin drives from when on: lines `<ticks in ms> <pin> <0, 1, z, or pwm and its values>` |
 | `outputs` | outputs that go on driving over a restart |
 | `watchdog` | timeout of the running watchdog in ms |

@@ -50,7 +50,7 @@ def test_a_sleeping_device_wakes_measures_publishes_and_sleeps_again(
         assert set(running.exit_codes) == {ASLEEP}
         assert all(0 < ms <= 2000 for ms in running.requested_sleeps_ms)
         # a sleep does not count as a crash, and a wake-up does not write to flash
-        assert not (tmp_path / "start_count").exists() and not (tmp_path / "crash.txt").exists()
+        assert not (tmp_path / "crash_count").exists() and not (tmp_path / "crash.txt").exists()
         observer.wait_until(lambda: (observer.dut.health.get("cycles") or 0) >= 2, 30)
         assert 0 < observer.dut.health["awake"] < 15000
         assert observer.dut.status == "online"  # the broker never published its will

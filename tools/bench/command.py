@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tools.bench import aliases, chart, heap, journal, measure, scaling, table
 from tools.bench.clients import CLIENTS, OURS, BenchClient, prepare_client
 from tools.bench.peers import PeerUnavailable, version
 from tools.bench.targets import evaluate_targets
+from tools.console import Console
 from tools.paths import BUILD, ROOT
 
 DOCS = ROOT / "docs" / "bench.md"

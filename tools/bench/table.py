@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from tools.bench import journal
 from tools.bench.targets import evaluate_targets
+from tools.console import Console
 
 # key of a figure, its label
 MEASURED = (
@@ -100,7 +100,7 @@ def show(results: dict[str, Any], console: Console) -> None:
             table.add_row(*row, style=style)
         console.print(table)
     for line in [_versions(results), *_skipped(results)]:
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
 
 
 def markdown(results: dict[str, Any]) -> str:

@@ -18,11 +18,11 @@ from esptool.cmds import (
 from esptool.logger import TemplateLogger, log
 from esptool.targets import CHIP_DEFS
 from esptool.util import FatalError
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from serial import SerialException
 
 from tools.board.definition import Board
+from tools.console import Console
 from tools.errors import UserError
 from tools.progress import progress_bar
 
@@ -107,15 +107,11 @@ def write_firmware(
             esp.change_baud(baud)
         attach_flash(esp)
         before_erase(unique_id)
-        console.print(
-            f"{port}: {esp.CHIP_NAME}: erasing the flash, which takes up to a minute", highlight=False
-        )
+        console.print(f"{port}: {esp.CHIP_NAME}: erasing the flash, which takes up to a minute")
         erase_flash(esp)
         write_flash(esp, [(esp.BOOTLOADER_FLASH_OFFSET, str(firmware))], compress=True)
         reset_chip(esp, "hard-reset")
-    console.print(
-        f"{port}: {firmware.name} written at {flash_offset(board):#x} and verified", highlight=False
-    )
+    console.print(f"{port}: {firmware.name} written at {flash_offset(board):#x} and verified")
     return unique_id
 
 
@@ -124,9 +120,7 @@ def erase(port: str, board: Board, console: Console) -> None:
     with _connect(port, board, console) as esp:
         esp = run_stub(esp)
         attach_flash(esp)
-        console.print(
-            f"{port}: {esp.CHIP_NAME}: erasing the flash, which takes up to a minute", highlight=False
-        )
+        console.print(f"{port}: {esp.CHIP_NAME}: erasing the flash, which takes up to a minute")
         erase_flash(esp)
         reset_chip(esp, "hard-reset")
 

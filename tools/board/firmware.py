@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pooch
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tools.board.definition import Board, FirmwareFile
+from tools.console import Console
 from tools.errors import UserError
 from tools.progress import progress_bar
 

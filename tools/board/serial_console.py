@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TextIO
 
 import serial
-from rich.console import Console
 
+from tools.console import Console, echo
 from tools.errors import UserError
 
 _BAUD = 115200
@@ -88,8 +88,7 @@ class SerialConsole:
         while time.monotonic() < deadline and not (until and until in data):
             new = self.read()
             data = (data + new)[-_MAX_OUTPUT:]
-            out.write(new.decode(errors="replace").replace("\r\n", "\n"))
-            out.flush()
+            echo(new.decode(errors="replace").replace("\r", ""), out, end="")
         return data
 
     def _write(self, data: bytes) -> None:

@@ -6,11 +6,11 @@ import os
 import sys
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.prompt import Prompt
 from serial.tools import list_ports
 
 from tools.board.definition import Board
+from tools.console import Console
 from tools.errors import UserError
 
 RASPBERRY_PI = 0x2E8A  # USB vendor id

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn
 
 from tools.board.definition import Board
+from tools.console import Console
 from tools.errors import UserError
 from tools.progress import progress_bar
 
@@ -89,4 +89,4 @@ def copy_firmware(board: Board, firmware: Path, drive: Path, console: Console, s
                     f"{seconds:g} s. Try again"
                 )
             time.sleep(0.1)
-    console.print(f"{drive}: {firmware.name} installed", highlight=False)
+    console.print(f"{drive}: {firmware.name} installed")

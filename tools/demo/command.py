@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 
 from tools import broker
+from tools.console import Console
 from tools.demo import terminal_view
 from tools.monitor.device_state import DeviceMonitor
 from tools.paths import BUILD, ROOT
@@ -119,9 +119,9 @@ def run(broker_choice: str, seconds: float | None, console: Console) -> int:
         monitor.connect()
         stack.callback(monitor.close)
         devices = stack.enter_context(_start_devices(address, prefix, folder))
-        console.print(f"broker {broker_choice} at {address}, topics under {prefix}/", highlight=False)
+        console.print(f"broker {broker_choice} at {address}, topics under {prefix}/")
         lamp = (folder / DEVICE_NAMES[0] / "lamp").relative_to(ROOT)
-        console.print(f"the outputs of a device are files. To watch a lamp: tail -F {lamp}", highlight=False)
+        console.print(f"the outputs of a device are files. To watch a lamp: tail -F {lamp}")
         with terminal_view.open_view(console, DEVICE_NAMES, devices) as view:
             monitor.on_event = view.show_event
             try:
@@ -133,7 +133,7 @@ def run(broker_choice: str, seconds: float | None, console: Console) -> int:
             return 0
         failures = _find_failures(monitor, devices)
     for line in failures:
-        console.print(f"[red]{line}")
+        console.print(line, style="red")
     if not failures:
         console.print(
             f"{len(DEVICE_NAMES)} devices published readings; each executed and confirmed a command"
@@ -168,7 +168,7 @@ def main(
         text = (
             f"{broker_choice}: cannot connect to the broker: {error}" if is_connection_error else str(error)
         )
-        console.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(text, style="red", soft_wrap=True)
         code = 1
     sys.stdout.flush()
     raise typer.Exit(code)

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from rich.columns import Columns
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 from sparklines import sparklines
 
+from tools.console import Console
 from tools.monitor.device_state import UNITS, DeviceMonitor, DeviceState
 from tools.vm.device import SimulatedDevice
 
@@ -64,7 +65,7 @@ class PlainView:
         self.quit_requested = False
 
     def show_event(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def update(self, monitor: DeviceMonitor) -> None:
         self._read_commands(monitor)
@@ -167,7 +168,7 @@ class RichView:
         colour = {"online": "green", "offline": "red"}.get(state.status, "yellow")
         return Panel(
             Group(table, Text(), figures, Text(), switches, last),
-            title=f"[bold]{name}[/] [{colour}]{state.status}[/]",
+            title=Text.assemble((name, "bold"), " ", (state.status, colour)),
         )
 
     def _handle_keys(self, monitor: DeviceMonitor) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from tools.board import definition
+from tools.console import Console
 from tools.doctor import broker, clock, computer, device, serial_ports
 from tools.doctor.context import CheckContext
 from tools.doctor.finding import ERROR, OK, WARNING, Check, Finding, run_checks

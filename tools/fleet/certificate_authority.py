@@ -55,8 +55,8 @@ class CertificateAuthority:
         cert, key = folder / "ca.pem", folder / "ca.key"
         if not key.exists():
             new_key = ec.generate_private_key(ec.SECP256R1())
-            secret_files.write_file(key, _key_pem(new_key))
             secret_files.write_file(cert, _self_signed(new_key, common_name).public_bytes(Encoding.PEM))
+            secret_files.write_file(key, _key_pem(new_key))
         try:
             loaded = load_pem_private_key(key.read_bytes(), None)
             self._cert = x509.load_pem_x509_certificate(cert.read_bytes())

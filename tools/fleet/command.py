@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from tools.board import definition
+from tools.console import Console
 from tools.errors import UserError
 from tools.fleet import description, secret_files, simulation
 from tools.fleet.device_files import build_device_files
@@ -107,12 +107,10 @@ def generate(file: File = _FILE, out: Out = _OUT) -> None:
     generated = generate_files(description.load_fleet(file), file, out, console)
 
     def print_line(text: str) -> None:
-        console.print(text, highlight=False, markup=False)
+        console.print(text)
 
     for name, files in generated.changed.items():
         print_line(f"{name}: changed: {', '.join(files)}")
-    for name in generated.removed:
-        print_line(f"{name}: removed, because it is no longer in {file}")
     if generated.broker_files:
         print_line(f"broker: changed: {', '.join(generated.broker_files)}. Copy them to the broker")
     print_line(
@@ -143,7 +141,7 @@ def list_devices(
     table = Table.grid(padding=(0, 2))
     for row in rows:
         table.add_row(*row.values())
-    Console(soft_wrap=True, highlight=False).print(table)
+    Console(soft_wrap=True).print(table)
 
 
 @app.command()
@@ -172,7 +170,7 @@ def flash(
         console.print("nothing to do: all selected devices are flashed. To flash them again, add --reflash")
         return
     flash_all(wanted, out, store, port, firmware, console)
-    console.print(f"devices flashed: {len(wanted)}", highlight=False)
+    console.print(f"devices flashed: {len(wanted)}")
 
 
 @app.command()
@@ -219,10 +217,10 @@ def run(
     done.write(report)
     console.print(done.table())
     for name, why in list(done.failed.items())[:_MAX_LISTED_FAILURES]:
-        console.print(f"{name}: {why}", style="red", markup=False, highlight=False)
+        console.print(f"{name}: {why}", style="red")
     more = len(done.failed) - _MAX_LISTED_FAILURES
     if more > 0:
-        console.print(f"and {more} more devices: see {report}", style="red", highlight=False)
+        console.print(f"and {more} more devices: see {report}", style="red")
     raise typer.Exit(0 if done.passed else 1)
 
 
@@ -302,7 +300,7 @@ def _status_display(console: Console) -> Iterator[Any]:
     def print_line(status: RunStatus) -> None:
         if time.monotonic() - last[0] > 5:
             last[0] = time.monotonic()
-            console.print(_format_status(status), highlight=False, markup=False, soft_wrap=True)
+            console.print(_format_status(status), soft_wrap=True)
             sys.stdout.flush()
 
     yield print_line

@@ -14,6 +14,7 @@ from tools.errors import UserError
 
 _SECRET_FIELDS = ("password",)  # fields whose values are never printed
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,23}")
+_HOST = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*)$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9]+)?$"
 _RESERVED_NAMES = ("broker", "dashboard")  # names of other generated folders; "dashboard" is also a user name
 _EXAMPLE = "greenhouse-{number:03}"
 
@@ -33,7 +34,7 @@ class Broker(_Table):
     With `tls` and without `ca`, the fleet's own CA issues the broker's certificate.
     """
 
-    host: Annotated[str, Field(min_length=1, max_length=253)]
+    host: Annotated[str, Field(min_length=1, max_length=253, pattern=_HOST)]
     port: Annotated[Optional[int], Field(ge=1, le=65535)] = None
     keep_alive: Annotated[Optional[int], Field(ge=5, le=65535)] = None
     tls: bool = False
@@ -150,12 +151,14 @@ def load_fleet(path: Path) -> Fleet:
     Raises UserError with a one-line message: the file, the first wrong field, and the expected value.
     """
     try:
-        found = tomlkit.parse(path.read_text()).unwrap()
+        found = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist. Create it with `make fleet ARGS=init`") from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
-    except (TOMLKitError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}. Save it as UTF-8") from error
+    except TOMLKitError as error:
         raise UserError(f"{path}: not valid TOML: {error}") from error
     fleet = parse_fleet(found, str(path))
     expand_devices(fleet, str(path))
@@ -187,6 +190,7 @@ def _format_error(error: ValidationError) -> str:
     expected = expected.replace("have at", "at").replace(
         "match pattern '^[^+#]*$'", "a topic without + and #"
     )
+    expected = expected.replace(f"match pattern '{_HOST}'", "a host name or an IP address")
     if not field:  # an error of the whole file
         return f"expected {expected}"
     value = "" if field.rsplit(".", 1)[-1] in _SECRET_FIELDS else f"{first['input']!r}, "

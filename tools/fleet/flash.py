@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 from typing import Optional
 
-from rich.console import Console
-
 from tools import flash
 from tools.board import serial_ports
 from tools.board.definition import Board
+from tools.console import Console
 from tools.errors import UserError
 from tools.fleet.device_files import DeviceFiles
 from tools.fleet.store import FleetStore
@@ -76,7 +75,7 @@ def flash_all(
             try:
                 board_port = _flash_one(one, out / one.name, board_port, firmware, console)
             except UserError as problem:
-                console.print(str(problem), style="red", markup=False, highlight=False)
+                console.print(str(problem), style="red")
                 console.print(
                     f"{one.name} was not flashed. Unplug the board, then plug one in to try again",
                     highlight=False,
@@ -86,9 +85,7 @@ def flash_all(
             store.record_flashed(one.name, one.digest, board_port)
             break
         # a text for a label on the device
-        console.print(
-            f"label: {one.name} · {one.target.name} · {one.config['broker']['host']}", highlight=False
-        )
+        console.print(f"label: {one.name} · {one.target.name} · {one.config['broker']['host']}")
         if number < len(wanted):
             _wait_until_unplugged(board_port, console)
 

@@ -1,23 +1,25 @@
 """Writes the generated files of a fleet: device configs and certificates, mosquitto and dashboard files.
 
-Only files whose content has changed are written.
+Only files whose content has changed are written. A file in the folder lists what was written: nothing else is
+ever deleted, and a folder with files of somebody else is refused.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console
-
+from tools.console import Console
+from tools.errors import UserError
+from tools.file_names import is_bare_name
 from tools.fleet import mosquitto_config, secret_files
 from tools.fleet.description import Fleet
 from tools.fleet.device_files import DeviceFiles, build_device_files, read_ca
 from tools.fleet.store import FleetStore
 from tools.progress import progress_bar
 
+_WRITTEN = ".umqtt5-fleet.json"  # the names of the written files, by device
 _BROKER = "broker"  # folder name
 _DASHBOARD = "dashboard"  # folder name
 _INSTALLED = "/etc/mosquitto/fleet"  # folder of the broker's files on the broker's computer
@@ -42,29 +44,66 @@ def secrets_folder(file: Path) -> Path:
 def generate_files(fleet: Fleet, file: Path, out: Path, console: Console) -> GeneratedFiles:
     """Write the files of all devices, of the broker and of the dashboard into `out`.
 
-    `file` is the path of the description. Raises UserError.
+    `file` is the path of the description. Raises UserError, also if `out` has files of somebody else.
     """
+    before = _read_written(out)
     with console.status("keys, certificates, configs"):
         store = FleetStore(secrets_folder(file))
         wanted = build_device_files(fleet, store, file)
     secret_files.make_folder(out)
     generated = GeneratedFiles()
+    written = {one.name: list(one.files) for one in wanted}
+    # an interrupted run leaves files of both lists
+    both = {name: sorted({*before.get(name, []), *written.get(name, [])}) for name in {**before, **written}}
+    secret_files.write_file(out / _WRITTEN, json.dumps(both, indent=1, sort_keys=True))
     with progress_bar(console) as progress:
         for one in progress.track(wanted, description="writing"):
-            _write_device(out / one.name, one, generated)
-    _remove_others(out, {one.name for one in wanted}, generated)
+            _write_device(out / one.name, one, before.get(one.name, []), generated)
+    for name in sorted(set(before) - set(written)):
+        console.print(f"removing {out / name}: it is no longer in {file}")
+        _remove_device(out / name, before[name], console)
+        generated.removed.append(name)
+    secret_files.write_file(out / _WRITTEN, json.dumps(written, indent=1, sort_keys=True))
     generated.broker_files = _write_broker_and_dashboard(fleet, store, wanted, file, out)
     return generated
 
 
-def _write_device(folder: Path, one: DeviceFiles, generated: GeneratedFiles) -> None:
+def _read_written(out: Path) -> dict[str, list[str]]:
+    """Return the names of the files that earlier runs have written into `out`, by device.
+
+    Raises UserError if `out` is not a folder of this command.
+    """
+    try:
+        text = (out / _WRITTEN).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if out.is_dir() and not any(out.iterdir()):
+            return {}
+        if not out.exists():
+            return {}
+        raise UserError(
+            f"{out} exists, and `fleet generate` has not made it. Nothing was changed. "
+            "Choose an empty or a new folder with --out"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror}. Choose a folder with --out") from error
+    try:
+        found = json.loads(text)
+        good = all(is_bare_name(name) and all(map(is_bare_name, files)) for name, files in found.items())
+    except (ValueError, AttributeError, TypeError):
+        good = False
+    if not good:
+        raise UserError(f"{out / _WRITTEN} is damaged. Delete {out}: all its files can be generated again")
+    return dict(found)
+
+
+def _write_device(folder: Path, one: DeviceFiles, before: list[str], generated: GeneratedFiles) -> None:
     is_new = not folder.is_dir()
     secret_files.make_folder(folder)
     changed = [name for name, data in one.files.items() if secret_files.write_file(folder / name, data)]
-    for path in folder.glob("*.pem"):
-        if path.name not in one.files:
-            path.unlink()
-            changed.append(path.name)
+    for name in before:
+        if name not in one.files:
+            (folder / name).unlink(missing_ok=True)
+            changed.append(name)
     if is_new:
         generated.new.append(one.name)
     elif changed:
@@ -73,12 +112,16 @@ def _write_device(folder: Path, one: DeviceFiles, generated: GeneratedFiles) -> 
         generated.unchanged.append(one.name)
 
 
-def _remove_others(out: Path, names: set[str], generated: GeneratedFiles) -> None:
-    """Delete the folders of devices that are no longer in the description. Their secrets are kept."""
-    for folder in sorted(out.iterdir()):
-        if (folder / "config.json").is_file() and folder.name not in names:
-            shutil.rmtree(folder)
-            generated.removed.append(folder.name)
+def _remove_device(folder: Path, files: list[str], console: Console) -> None:
+    """Delete the files of a device that is no longer in the description. Its secrets are kept."""
+    for name in (*files, ".gitignore"):
+        (folder / name).unlink(missing_ok=True)
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError:
+        console.print(f"{folder} is kept, because it has other files")
 
 
 def _write_broker_and_dashboard(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,19 @@ from tools.errors import UserError
 from tools.fleet import mosquitto_config, secret_files
 from tools.fleet.certificate_authority import CertificateAndKey, CertificateAuthority
 
+_NAMES = {"ca.pem", "ca.key", "passwords.json", "state.json", "clients", "servers"}
+
 
 class FleetStore:
     """The secrets folder of a fleet. Passwords and certificates are created on first use."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the folder, or create it with a new CA. Raises UserError if a file cannot be read."""
+        """Open the folder, or create it with a new CA.
+
+        Raises UserError if a file cannot be read, if the key of the CA is missing, or if the folder is not
+        that of a fleet.
+        """
+        _check_folder(folder)
         self.folder = secret_files.make_folder(folder)
         self.authority = CertificateAuthority(folder)
         self._passwords: dict[str, str] = self._read("passwords.json")
@@ -32,10 +40,12 @@ class FleetStore:
         if not path.exists():
             return {}
         try:
-            found = json.loads(path.read_text())
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError("not an object")
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read. Restore it from a backup") from error
-        return found if isinstance(found, dict) else {}
+        return found
 
     def get_passwords(self, users: list[str]) -> dict[str, str]:
         """Return the password of each user; creates missing ones.
@@ -61,7 +71,7 @@ class FleetStore:
         self, folder: str, name: str, issue: Callable[[], CertificateAndKey]
     ) -> CertificateAndKey:
         keys = secret_files.make_folder(self.folder / folder)
-        file = name.replace(":", "_")  # `name` may be an IPv6 address
+        file = re.sub(r"[^A-Za-z0-9._-]|^\.", "_", name)  # `name` may be an IPv6 address
         cert, key = keys / f"{file}.pem", keys / f"{file}.key"
         if cert.exists() and key.exists():
             stored = CertificateAndKey(cert.read_bytes(), key.read_bytes())
@@ -87,3 +97,20 @@ class FleetStore:
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         self._state[name] = {"flashed": now, "outfit": digest, "port": port}
         secret_files.write_file(self.folder / "state.json", json.dumps(self._state, indent=1, sort_keys=True))
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise UserError if `folder` cannot become, or is no longer, the secrets folder of a fleet."""
+    try:
+        found = {path.name for path in folder.iterdir()} - {".gitignore"}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}") from error
+    if found and not found & _NAMES:
+        raise UserError(f"{folder} exists, and it is not the secrets folder of a fleet. Rename it")
+    if found - {"ca.pem"} and "ca.key" not in found:  # a run that was interrupted may leave ca.pem alone
+        raise UserError(
+            f"{folder}/ca.key is missing. Restore it from a backup: with a new CA every device must be "
+            f"flashed again. To begin with a new CA nevertheless, rename {folder}"
+        )

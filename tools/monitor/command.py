@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 
 from tools.broker import parse_url
+from tools.console import Console
 from tools.monitor import alerts
 from tools.monitor.model import MonitorModel
 from tools.options import BROKER_URL_HELP, CaFile, CertFile, KeyFile
@@ -67,11 +67,11 @@ def _print_lines(model: MonitorModel, console: Console, seconds: float | None) -
             for at, text in list(model.events):
                 if at > last_event:
                     last_event = at
-                    console.print(text, markup=False, highlight=False)
+                    console.print(text)
             if time.monotonic() - last_readings > 2:
                 last_readings = time.monotonic()
                 for name, device in sorted(model.monitor.devices.items()):
                     values = ", ".join(f"{k} {v[-1]:g}" for k, v in device.readings.items())
                     switches = ", ".join(f"{k} {v}" for k, v in device.switches.items())
                     text = f"{name}: {device.status}: {values} · {switches}"
-                    console.print(text, markup=False, highlight=False)
+                    console.print(text)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
 from textual.widgets import Button, DataTable, Footer, Header, Label, RichLog, Static
 from textual_plotext import PlotextPlot
 
@@ -106,7 +108,8 @@ class MonitorApp(App[None]):
     def _command(self, switch: str) -> None:
         reason = self.model.send_command(self.device, switch, "TOGGLE")
         if reason:
-            self.notify(f"command not sent to {self.device} {switch}: {reason}", severity="error")
+            text = f"command not sent to {self.device} {switch}: {reason}"
+            self.notify(text, severity="error", markup=False)
 
     # ---- output
 
@@ -135,9 +138,9 @@ class MonitorApp(App[None]):
             ago = f"{time.time() - device.last_seen:.0f} s"
             row = (name, device.status, ago, ", ".join(self.model.alerts.for_device(name)))
             if name not in self._rows:
-                self._rows[name] = table.add_row(*row, key=name)
+                self._rows[name] = table.add_row(*map(Text, row), key=name)
             for column, cell in zip(columns, row):
-                table.update_cell(self._rows[name], column, cell)
+                table.update_cell(self._rows[name], column, Text(cell))  # a str would be taken for markup
 
     def _show_device(self) -> None:
         device = self._state
@@ -153,9 +156,9 @@ class MonitorApp(App[None]):
                 f"{max(values):g}",
             )
             if name not in table.rows:
-                table.add_row(*row, key=name)
+                table.add_row(*map(Text, row), key=name)
             for column, cell in zip(columns, row):
-                table.update_cell(name, column, cell)
+                table.update_cell(name, column, Text(cell))
         self._show_plot(device)
         self._show_switches(device)
         health = ", ".join(f"{key} {value}" for key, value in device.health.items())
@@ -187,5 +190,5 @@ class MonitorApp(App[None]):
             row.mount(*(Button("", name=name) for name in names))
         for button in row.query(Button):
             state = device.switches.get(str(button.name), "")
-            button.label = f"{button.name} {state}"
+            button.label = Content(f"{button.name} {state}")
             button.variant = "success" if state == "ON" else "default"

@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
-from rich.console import Console
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -22,6 +21,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from tools.console import Console
 from tools.monitor.model import MonitorModel
 
 _PAGE = Path(__file__).parent / "page"
@@ -59,9 +59,10 @@ def application(model: MonitorModel, token: str) -> Starlette:
         return FileResponse(_PAGE / _FILES[name], headers=_HEADERS)
 
     async def live(socket: WebSocket) -> None:
-        origin = urlsplit(socket.headers.get("origin", ""))
         client_token = socket.query_params.get("token", "")
-        if origin.hostname not in _HOSTS or not secrets.compare_digest(client_token.encode(), token.encode()):
+        if not _is_local(socket.headers.get("origin", "")) or not secrets.compare_digest(
+            client_token.encode(), token.encode()
+        ):
             await socket.close(4403)
             return
         await socket.accept()
@@ -79,6 +80,14 @@ def application(model: MonitorModel, token: str) -> Starlette:
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)],
         lifespan=lifespan,
     )
+
+
+def _is_local(origin: str) -> bool:
+    """Return True if an Origin header names this computer."""
+    try:
+        return urlsplit(origin).hostname in _HOSTS
+    except ValueError:  # not a URL, such as "http://["
+        return False
 
 
 async def _poll(model: MonitorModel) -> None:

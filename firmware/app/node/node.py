@@ -1,10 +1,11 @@
 """The device: creates the MQTT client, Wi-Fi, sensors, actuators and other parts, and runs the main loop."""
 
-import sys
-from time import ticks_ms
+import os
+from time import ticks_diff, ticks_ms
 
 from micropython import const
 
+import slot
 from actuators import make as _make_actuators
 from umqtt5 import Client
 
@@ -12,41 +13,78 @@ from .. import crash
 from .command_dedup import CommandDedup
 from .commands import Commands
 from .health import Health
+from .modules import release_modules
 from .telemetry import Telemetry
 from .wifi import Wifi
 
 _MAX_WAIT = const(1000)  # ms
 _MIN_SESSION_EXPIRY = const(3600)  # seconds
+_COMMAND_MAX_AGE = const(10)  # seconds, default of `command_max_age` for a device that does not sleep
+_MAX_CLOCK_WAIT = const(60)  # seconds to wait for a time server before a TLS connection
 _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 
 
 class Node:
     """A device with all its parts.
 
-    `config` is the dict that `config.load` returns, `pins` is the board's module `pins`, `start` is the value
-    of `ticks_ms` at the start of main.py. In safe mode (too many failed starts) there are no sensors and no
-    actuators; the device still connects, publishes the crash log and accepts updates.
+    The actuators exist first, and `enter_safe_state` works even if an exception ends `create`.
     """
 
     # parts that only some devices have: defaults in the class do not enlarge the dict of the instance
-    _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = None
-    _needs_time = False
+    _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = _safe_mode = None
+    _actuators: tuple = ()
+    _telemetry: Telemetry = None  # type: ignore[assignment]  # until `create` has created it
+    _must_restart = False  # whether a command to restart was accepted
+    _tls_clock = None  # `TlsClock`: decides when a TLS connection can begin
 
-    def __init__(self, config, pins, safe_mode, start):
+    def create(self, config, pins, safe_mode, start):
+        """Create all parts of the device.
+
+        `config` is the dict that `config.load` returns, `pins` is the board's module `pins`, `start` is the
+        value of `ticks_ms` at the start of main.py. `safe_mode` is the reason for safe mode, otherwise None.
+        In safe mode (too many crashes) there are no sensors and no actuators; the device still connects,
+        publishes the crash log and accepts updates.
+        """
         self._name = config["device"]
+        self._reset_board = pins.reset
+        if safe_mode:
+            from ..safe_mode import SafeMode
+
+            self._safe_mode = SafeMode(self._name, safe_mode, self._restart)
+            config["sensors"] = config["actuators"] = ()
+        self._actuators = _make_actuators(config.pop("actuators"), pins)
+        slot.feed()
         base = config["prefix"] + "/" + self._name
         sleeps = config["power"]["mode"] != "on" and not safe_mode
         max_absence = _configure_sleep(config) if sleeps else 0
+        if config["command_max_age"] is None:
+            config["command_max_age"] = max_absence or _COMMAND_MAX_AGE
         self._client = client = _create_client(config, pins, max_absence)
         _release_client_code(type(client), type(client.session))
         if config["journal"]:
             from ..message_journal import MessageJournal
 
             MessageJournal(client, self._name, config["journal"])
+            slot.feed()
         self._broker = "%s:%d" % (client.host, client.port)
         client.on_state = self._on_state
         client.on_subscribed = self._on_subscribed
         client.on_ack = self._on_ack
+        will_topic = self._create_status(client, config, base, max_absence)
+        self._create_parts(client, base, config, pins, will_topic)
+        self._create_services(client, base, config, pins)
+        if sleeps:
+            from ..power import SleepCycle
+
+            self._cycle = SleepCycle(client, pins, config["power"], self._telemetry.sensors, start)
+            if not client.session.clean_start:  # the broker has queued commands during deep sleep
+                self._commands.max_absence = self._cycle.max_absence(pins)
+            self._health.add_metrics = self._cycle.add_metrics
+        elif self._safe_mode:
+            self._health.add_metrics = self._safe_mode.add_metrics
+
+    def _create_status(self, client, config, base, max_absence):
+        """Create status, will and crash log; returns the topic of the will."""
         delay = max(max_absence, config["broker"]["will_delay"])
         will = base + "/status", b"offline"
         if config["tasmota"]:
@@ -59,23 +97,14 @@ class Node:
         self._crash = client.topic(base + "/crash")
         self._crash_packet_id = 0  # packet identifier of the crash log; 0: not sent yet, -1: none to send
         self._is_stable = False
-        self._safe_mode = safe_mode
-        if safe_mode:
-            print("%s: safe mode after too many failed starts" % self._name)
-            config["sensors"] = config["actuators"] = ()
-        self._create_parts(client, base, config, pins, will[0])
-        self._create_services(client, base, config, pins)
-        if sleeps:
-            from ..power import SleepCycle
-
-            self._cycle = SleepCycle(client, pins, config["power"], self._telemetry.sensors, start)
-            self._health.add_metrics = self._cycle.add_metrics
+        return will[0]
 
     def _create_parts(self, client, base, config, pins, topic):
         self._wifi = Wifi(config["wifi"])
         # each config entry is released as soon as it has been used, because the heap is fullest here
         self._telemetry = Telemetry(client, base, config.pop("sensors"), pins, config["timestamps"])
-        actuators = _make_actuators(config.pop("actuators"), pins)
+        slot.feed()
+        actuators = self._actuators
         reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
         if not self._safe_mode:  # in safe mode, discovery would remove the entities of all sensors
@@ -86,46 +115,68 @@ class Node:
                 config["power"]["mode"] == "deep",
             )
         dedup = CommandDedup(config["dedup_commands"], "dedup" if config["dedup_on_flash"] else None)
-        self._commands = Commands(client, base, actuators, dedup)
+        client.session.min_tx_room = len(client.session.tx) // 2  # for a response at QoS 0
+        max_age = int(config["command_max_age"] * 1000)
+        self._commands = Commands(client, base, actuators, dedup, max_age)
+        client.subscribe(base + "/restart/set", self._on_restart, qos=1, retain_handling=2)
         if config["tasmota"]:
             from ..tasmota import Tasmota
 
             self._tasmota = Tasmota(client, self._name, self._commands)
+        if self._safe_mode:
+            self._safe_mode.answer_commands(client, base, self._commands, self._tasmota)
         self._commands.on_state(False, ticks_ms())
 
     def _create_discovery(self, client, config, reset_cause, *args):
-        import os
-
-        files = os.listdir()
+        is_pending = _exists("discovery.new")
         # if `discovery` is not configured, a message that was sent earlier has to be removed from the broker
-        if config["discovery"] or "discovery.sent" in files or "discovery.new" in files:
+        if config["discovery"] or is_pending or _exists("discovery.sent"):
             from ..discovery import Discovery
 
-            sent = reset_cause == "deep sleep" and "discovery.new" not in files
+            sent = reset_cause == "deep sleep" and not is_pending
             # a device that sleeps need not publish its values again: it publishes them at each wake
             values = (self._telemetry, self._health) if config["power"]["mode"] == "on" else None
             self._discovery = Discovery(client, self._name, config["discovery"], args, sent, values)
 
     def _create_services(self, client, base, config, pins):
-        self._reset_board = pins.reset
         now = ticks_ms()
         if config["update"]:
             from ..update import Update
 
-            args = (base, self._name, pins.BOARD, config["update"])
-            self._update = Update(client, *args, self._restart, now)
+            args = (base, self._name, pins.BOARD, config["update"], self._restart, now)
+            is_deep = config["power"]["mode"] == "deep"
+            is_wake = is_deep and hasattr(pins, "reset_cause") and pins.reset_cause() == "deep sleep"
+            self._update = Update(client, *args, is_deep, is_wake)
         self._parts: list = [self._telemetry, self._health, self._commands]
-        self._parts += [part for part in (self._tasmota, self._discovery, self._update) if part]
-        if config["ntp"] and hasattr(pins, "set_clock"):
-            from ..ntp import NtpClient
-
-            self._ntp = NtpClient(config["ntp"], pins.set_clock)
-            if config["broker"]["tls"]:  # a certificate can be checked only if the clock is set
-                self._needs_time = True
-        if config["watchdog"] and hasattr(pins, "watchdog"):
+        optional_parts = (self._tasmota, self._discovery, self._update, self._safe_mode)
+        self._parts += [part for part in optional_parts if part]
+        if self._safe_mode:
+            self._safe_mode.update = self._update
+        if hasattr(pins, "set_clock"):
+            self._create_clock(client, config, pins.set_clock)
+        is_watched = config["watchdog"] and hasattr(pins, "watchdog")
+        if is_watched or slot.feed():  # a watchdog that has been started for an update cannot be stopped
             from ..watchdog import Watchdog
 
-            self._watchdog = Watchdog(pins.watchdog, int(config["reset_after"] * 1000), now)
+            offline_timeout = int(config["reset_after"] * 1000) if is_watched else 0
+            self._watchdog = Watchdog(pins.watchdog, offline_timeout, now)
+
+    def _create_clock(self, client, config, set_clock):
+        if config["ntp"]:
+            from ..ntp import NtpClient
+
+            # the client looks up the name of the broker for each connection
+            has_name = not client.host.replace(".", "").isdigit() and ":" not in client.host
+            self._ntp = NtpClient(config["ntp"], set_clock, has_name)
+        tls = config["broker"]["tls"]
+        if tls:
+            from ..tls_clock import TlsClock
+
+            bound = min(_MAX_CLOCK_WAIT, config["reset_after"] / 2 or _MAX_CLOCK_WAIT)
+            if config["power"]["mode"] != "on":  # the rest of the time awake is for the connection
+                bound = min(bound, config["power"]["awake"] / 2)
+            bound = int(bound * 1000) if config["ntp"] else 0
+            self._tls_clock = TlsClock(self._name, (tls["ca"], tls["cert"]), set_clock, bound)
 
     def _release_constructors(self):
         """Free the code of all constructors and of methods that are not called again.
@@ -137,12 +188,14 @@ class Node:
         parts += (self._telemetry, self._telemetry.backlog, self._commands, self._health, self._watchdog)
         parts += (self._discovery, self._tasmota, self._update)
         for part in parts:
-            if part is not None:
+            if part is not None and part is not self:
                 type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
         for part in self._telemetry.sensors:
             type(part).__init__ = type(part.driver).__init__ = None
         type(client).will = None
-        Node._create_parts = Node._create_discovery = Node._create_services = None
+        Node.create = Node._create_status = Node._create_parts = Node._create_discovery = (
+            Node._create_services
+        ) = Node._create_clock = None
 
     def step(self):
         """Run one iteration of the main loop; waits for the network for up to 1 s if nothing is due."""
@@ -150,9 +203,12 @@ class Node:
         client = self._client
         up = self._wifi.connect()
         if up and self._ntp and self._ntp.run(now):
-            print("%s: clock set by NTP" % self._name)
-        if up and not (self._needs_time and not self._ntp.is_set):
+            self._on_clock_set(client)
+        clock = self._tls_clock
+        if up and (not clock or clock.is_ready(now, self._ntp and self._ntp.is_set)):
             client.connect(wait=False)
+            if clock and client.is_connected:
+                clock.save(now)
         if client.is_connected:
             self._publish_status()
         wait = _MAX_WAIT
@@ -161,11 +217,21 @@ class Node:
         if self._cycle:
             wait = self._sleep_if_due(now, wait)
         client.poll(wait)
-        if self._watchdog:
-            self._watchdog.run(now, client.is_connected)
+        if self._must_restart:
+            self._restart_by_command()
+        if self._watchdog and not self._watchdog.run(now, client.is_connected):
+            print("%s: offline for too long, restarting" % self._name)
+            self._restart()
         if not self._is_stable and self._health.uptime_ms > _STABLE:
             self._is_stable = True
-            crash.clear_start_count()
+            if not self._safe_mode:
+                crash.clear_count()
+
+    def _on_clock_set(self, client):
+        print("%s: clock set by NTP" % self._name)
+        if client.has_permanent_error and not client.is_connected:
+            # the certificate may be valid now: try at once, not after the long pause of a permanent error
+            client.disconnect()
 
     def _sleep_if_due(self, now, wait):
         """Sleep if a sleep is due; returns the time in ms until something is due."""
@@ -174,11 +240,16 @@ class Node:
         if not cycle.should_sleep(now, self._status_published and not self._telemetry.is_busy, active):
             return min(wait, cycle.next_check(now))
         if cycle.delivered:
-            crash.clear_start_count()
+            crash.clear_count()
         if cycle.is_deep:
             self._telemetry.store_unacknowledged(now)
             self.enter_safe_state()  # outputs lose their levels in deep sleep
+        crash.is_reset_expected = True  # not written to flash: `is_planned_wake` recognizes the next start
+        began_at = ticks_ms()
         cycle.sleep(self._wifi.stop, self._watchdog and self._watchdog.feed)
+        if self._watchdog:
+            self._watchdog.exclude(ticks_diff(ticks_ms(), began_at))
+        crash.is_reset_expected = False
         self._telemetry.measure_now(ticks_ms())
         self._health.publish_now()
         return 0
@@ -189,23 +260,45 @@ class Node:
             text = b"safe mode" if self._safe_mode else b"online"
             self._status_published = self._client.publish(self._status, text, qos=1, retain=True) > 0
             if not self._crash_packet_id:
-                text = crash.load()
-                packet_id = self._client.publish(self._crash, text, qos=1, retain=True) if text else -1
-                self._crash_packet_id = packet_id
+                self._crash_packet_id = -1
+                if _exists("crash.txt"):
+                    from ..crash_report import publish
+
+                    self._crash_packet_id = publish(self._client, self._crash)
+                    release_modules("app.crash_report")
 
     def enter_safe_state(self):
         """Switch actuators to safe states; save counts and backlog. Call this before the program ends."""
-        self._commands.enter_safe_state(ticks_ms())
-        self._telemetry.save()
+        now = ticks_ms()
+        for actuator in self._actuators:
+            try:
+                actuator.enter_safe_state(now)
+            except Exception as error:  # the others must become safe, too
+                print("%s: no safe state: %s" % (actuator.name, error))
+        try:
+            if self._telemetry:
+                self._telemetry.save()
+        except Exception as error:
+            print("%s: readings not saved: %s" % (self._name, error))
+
+    def _restart_by_command(self):
+        from ..restart import flush
+
+        self.enter_safe_state()
+        flush(self._client)
+        if self._safe_mode:
+            crash.leave_safe_mode()
+        self._restart()
 
     def _restart(self):
-        """Reset the board after an update has been installed or rolled back."""
+        """Reset the board; this is not counted as a crash."""
         self.enter_safe_state()
+        crash.expect_reset()
         self._reset_board()
 
     def _on_state(self, client, connected, error):
         self._status_published = False
-        self._commands.on_state(connected, ticks_ms())
+        self._commands.on_state(connected, ticks_ms(), client.session)
         if self._tasmota:
             self._tasmota.on_state()
         if connected:
@@ -220,6 +313,13 @@ class Node:
             why = "closed" if error is None else str(error).replace(self._broker + ": ", "")
             print("%s: no connection to %s: %s" % (self._name, self._broker, why))
             _release_reason_codes()
+
+    def _on_restart(self, message):
+        from ..restart import accept
+
+        # the acknowledgement is sent before the restart, so the broker does not repeat the command
+        self._must_restart = accept(self._commands, message) or self._must_restart
+        release_modules("app.restart")
 
     def _on_subscribed(self, subscription, answer):
         if answer.reason >= 0x80:
@@ -251,14 +351,15 @@ def _release_client_code(client, session):
 
 def _release_reason_codes():
     """Unload the texts of errors, which take several KB of heap and are rarely needed."""
-    for name in (
-        "umqtt5.reason_codes",
-        "umqtt5.optional.error_texts",
-        "umqtt5.optional.protocol_error",
-    ):
-        package, module = name.rsplit(".", 1)
-        if sys.modules.pop(name, None) and hasattr(sys.modules[package], module):
-            delattr(sys.modules[package], module)
+    release_modules("umqtt5.reason_codes", "umqtt5.optional.error_texts", "umqtt5.optional.protocol_error")
+
+
+def _exists(path):
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
 
 
 def _create_client(config, pins, max_absence):
@@ -308,10 +409,11 @@ def run(config, pins, safe_mode, start):
 
     If an exception ends the program, the actuators go to their safe states first.
     """
-    node = Node(config, pins, safe_mode, start)
-    config.clear()  # the parts have copied what they need
-    node._release_constructors()
+    node = Node()
     try:
+        node.create(config, pins, safe_mode, start)
+        config.clear()  # the parts have copied what they need
+        node._release_constructors()
         while True:
             node.step()
     finally:

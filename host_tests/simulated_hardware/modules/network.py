@@ -4,9 +4,10 @@ Checked against extmod/modnetwork.c, extmod/network_cyw43.c and src/cyw43_ctrl.c
 and ports/esp32/network_wlan.c, network_common.c and modnetwork_globals.h of MicroPython 1.29.
 
 The file `wlan` has the access point as JSON: `ssid` and `password` (if absent, any is accepted), `up`
-(whether it is in range), `delay` (ms until a station is connected), `rssi` (dBm), `dhcp` (false: the
-station gets no address), `reason` (ESP32: why a wrong password failed, 202 if absent; 15 and 204 are as
-usual), `raises` (text of the OSError that each function of the driver raises).
+(whether it is in range), `delay` (ms until a station is connected), `rssi` (dBm), `dhcp` (false: it assigns
+no address), `hangs` (true: the radio stays in the state "connecting" until it is switched off), `reason`
+(ESP32: why a wrong password failed, 202 if absent; 15 and 204 are as usual), `raises` (texts of the OSError
+that methods raise, by name, or a number for the RuntimeError of an unknown error).
 """
 
 from time import ticks_diff, ticks_ms
@@ -58,6 +59,13 @@ def country(code=None):
     _country[0] = code
 
 
+def ipconfig(param):
+    """extmod/network_lwip.c mod_network_ipconfig: only the DNS server."""
+    if param != "dns":
+        raise ValueError("unexpected key")
+    return WLAN().ifconfig()[3]
+
+
 class WLAN:
     IF_STA, IF_AP = STA_IF, AP_IF
     PM_NONE, PM_PERFORMANCE, PM_POWERSAVE = (16, 10555714, 17) if RP2 else (0, 1, 2)
@@ -66,6 +74,7 @@ class WLAN:
     _wanted = None  # (ssid, password) to connect to
     _since = 0
     _joined = False
+    _is_hanging = False
     _config: dict = {}
 
     def __init__(self, interface_id=STA_IF):
@@ -78,10 +87,13 @@ class WLAN:
     def active(self, *on):
         """network_cyw43_active returns None if it sets the state, network_wlan_active the new state."""
         if on:
-            self._fail()
+            self._fail("active")
+            if on[0] and not WLAN._active:
+                # cyw43_wifi_set_up of cyw43-driver; the default of esp_wifi_set_ps
+                WLAN._config["pm"] = WLAN.PM_PERFORMANCE
             WLAN._active = bool(on[0])
             if not WLAN._active:
-                WLAN._wanted, WLAN._joined = None, False
+                WLAN._wanted, WLAN._joined, WLAN._is_hanging = None, False, False
             if RP2:
                 return None
         return WLAN._active
@@ -90,7 +102,7 @@ class WLAN:
 
         def connect(self, ssid, key=None, *, auth=-1, security=-1, bssid=None, channel=-1):
             """network_cyw43_connect, cyw43_wifi_join and cyw43_ll_wifi_join of cyw43-driver."""
-            self._fail()
+            self._fail("connect")
             if bssid is not None and len(bssid) != 6:
                 raise ValueError()
             if not WLAN._active:
@@ -101,7 +113,8 @@ class WLAN:
 
         def deinit(self):
             """network_cyw43_deinit: cuts the power of the radio."""
-            WLAN._active = WLAN._joined = False
+            self._fail("deinit")
+            WLAN._active = WLAN._joined = WLAN._is_hanging = False
             WLAN._wanted = None
 
     else:
@@ -111,7 +124,7 @@ class WLAN:
 
             esp_wifi_set_config of ESP-IDF fails while a connection is in progress.
             """
-            self._fail()
+            self._fail("connect")
             if not WLAN._active:
                 raise OSError("Wifi Not Started")
             if WLAN._wanted is not None and self._update() == STAT_CONNECTING:
@@ -125,15 +138,18 @@ class WLAN:
         WLAN._joined = False
 
     def disconnect(self):
-        self._fail()
+        self._fail("disconnect")
         if not RP2 and not WLAN._active:
             raise OSError("Wifi Not Started")
         WLAN._wanted, WLAN._joined = None, False
 
-    def _fail(self):
-        raises = (simulated_io.read_json("wlan") or {}).get("raises")
-        if raises:
-            raise OSError(raises)
+    def _fail(self, name):
+        """Raise an exception of ports/esp32/network_common.c esp_exceptions_helper."""
+        error = (simulated_io.read_json("wlan") or {}).get("raises", {}).get(name)
+        if isinstance(error, int):
+            raise RuntimeError("Wifi Unknown Error 0x%04x" % error)
+        if error:
+            raise OSError(error)
 
     def _update(self):
         """Update the connection from the file, and return the status.
@@ -145,6 +161,9 @@ class WLAN:
         access_point = simulated_io.read_json("wlan") or {}
         if WLAN._wanted is None:
             return STAT_IDLE
+        WLAN._is_hanging = WLAN._is_hanging or access_point.get("hangs", False)
+        if WLAN._is_hanging:
+            return STAT_CONNECTING
         ssid, password = WLAN._wanted
         age = ticks_diff(ticks_ms(), WLAN._since)
         if not access_point.get("up", True) or ssid != access_point.get("ssid", ssid):
@@ -168,17 +187,17 @@ class WLAN:
         return STAT_GOT_IP
 
     def isconnected(self):
-        self._fail()
+        self._fail("isconnected")
         return self._update() == STAT_GOT_IP
 
     def status(self, param=None):
-        self._fail()
+        self._fail("status")
         found = self._update()
         if param is None:
             return found
         if param != "rssi":
             raise ValueError("unknown status param")
-        if found != STAT_GOT_IP:
+        if found != STAT_GOT_IP and (simulated_io.read_json("wlan") or {}).get("dhcp", True):
             if RP2:  # cyw43_wifi_get_rssi fails, and the variable was never set
                 return 268455681
             raise OSError("Wifi Not Connected")
@@ -194,7 +213,7 @@ class WLAN:
 
     def config(self, *param, **settings):
         """network_cyw43_config, network_wlan_config."""
-        self._fail()
+        self._fail("config")
         if settings:
             if param:
                 raise TypeError(
@@ -222,7 +241,6 @@ class WLAN:
 
     def scan(self):
         """network_cyw43_scan, network_wlan_scan: takes seconds on a board."""
-        self._fail()
         if not WLAN._active:
             raise OSError(1) if RP2 else OSError("STA must be active")
         access_point = simulated_io.read_json("wlan") or {}

@@ -164,6 +164,8 @@ class Pin:
         """machine_pin_call: a level that an input gets is driven when it becomes an output."""
         line = self._line
         if not level:
+            if _handling[0] and line.handler:
+                return line.before  # level after the edge; reading it does not allocate memory
             _interrupts()
             return line.level()
         (level,) = level
@@ -287,11 +289,12 @@ def _interrupts():
         for digit in levels[line.seen :]:
             level = int(digit)
             edge = Pin.IRQ_RISING if level > line.before else Pin.IRQ_FALLING
-            if level != line.before and line.trigger & edge and line.handler is not None:
+            is_edge = level != line.before and line.trigger & edge and line.handler is not None
+            line.before = level
+            if is_edge:
                 found = True
                 if not _call(line.handler, line.pin, line.hard) and line.hard:
                     line.handler = None  # shared/runtime/mpirq.c mp_irq_handler
-            line.before = level
         line.seen = len(levels)
     for poll in list(_polled):
         poll()

@@ -25,7 +25,7 @@ def read_system(name):
             server = network.WLAN(network.STA_IF).ifconfig()[3]
         if not is_ipv4(server):
             return None, None
-    except (AttributeError, OSError, ValueError):
+    except Exception:  # the drivers of the ESP32 raise OSError and RuntimeError, other ports ValueError
         return None, None
     return [server] if server != "0.0.0.0" else [], None
 

@@ -3,6 +3,7 @@
 Loaded when a handshake fails.
 """
 
+from errno import ECONNABORTED, ECONNRESET, ENOTCONN
 from time import gmtime
 
 from micropython import const
@@ -11,8 +12,9 @@ from .permanent_error import PermanentError
 
 _VERIFY_FAILED = const(-0x2700)  # error numbers of mbedTLS
 _FATAL_ALERT = const(-0x7780)
-# EPIPE, ECONNABORTED, ECONNRESET, ENOTCONN, and end of file of mbedTLS. lwIP uses the numbers of Linux.
-_CLOSED = (32, 103, 104, 107, -0x7280)
+# EPIPE, which has no constant in MicroPython, and end of file of mbedTLS. The numbers of the others differ
+# between ports: on the ESP32 they are those of newlib.
+_CLOSED = (32, ECONNABORTED, ECONNRESET, ENOTCONN, -0x7280)
 # record, version, message or length is not that of TLS
 _NOT_TLS = (-0x7200, -0x6E80, -0x7700, -0x7100)
 

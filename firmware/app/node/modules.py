@@ -1,0 +1,15 @@
+"""Release of modules that are rarely needed: their code is freed, and loaded again at the next import."""
+
+import sys
+
+
+def release_modules(*names):
+    """Unload modules, for example "umqtt5.dns". A module that is not loaded is ignored.
+
+    Objects of the module that are still in use keep what they need.
+    """
+    for name in names:
+        package, _, module = name.rpartition(".")
+        # `hasattr` of the package `umqtt5` would load a module that is not loaded
+        if sys.modules.pop(name, None) and package in sys.modules and hasattr(sys.modules[package], module):
+            delattr(sys.modules[package], module)
