@@ -22,7 +22,7 @@ HOT, COLD = "28ff641e0f5c7a31", "28ff4c9a0f5c7a02"
 Sensors = list[dict[str, Any]]
 
 
-LARGE_HEAP = "256k"  # for the drivers of all sensors at once
+LARGE_HEAP = "272k"  # for the drivers of all sensors at once
 
 
 @contextmanager

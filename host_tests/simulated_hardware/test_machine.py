@@ -135,7 +135,7 @@ print(seen)
     chip.wait_for_line("ready")
     chip.io.pulses(4, 1)
     chip.io.pulses(4, 2)
-    assert printed_lines(chip)[1:] == ["[(True, 1), (True, 1), (True, 1)]"]
+    assert printed_lines(chip)[1:] == ["[(True, 0), (True, 0), (True, 0)]"]
 
 
 def test_a_hard_interrupt_handler_cannot_allocate(run: Run) -> None:
