@@ -50,8 +50,8 @@ FIELDS: dict = {
         "key": (str, None, 1, 64, "the name of a file on the device"),
     },
     "wifi.": {
-        "ssid": (str, REQUIRED, 1, 32, "the name of the Wi-Fi network"),
-        "password": (str, "", 0, 64, "the password of the Wi-Fi network"),
+        "ssid": (str, REQUIRED, 1, 32, "the name of the Wi-Fi network, 1 to 32 bytes"),
+        "password": (str, "", 0, 64, "the password of the Wi-Fi network, 8 to 63 characters"),
         "power_save": (bool, False, 0, 1, "true or false"),
     },
     "power.": {
