@@ -59,8 +59,9 @@ WATCHDOG = -9
 
 # A board runs boot.py and, if it raised no exception, main.py: ports/rp2/main.c, ports/esp32/main.c. After
 # SystemExit both run again, a soft reset. After the end, and after any other exception, the prompt appears.
+# `machine` and `network` are loaded first, while the heap is empty, because they take no heap on a real chip.
 RUN = """
-import sys
+import machine, network, sys
 try:
     import boot, main
 except SystemExit:
@@ -138,6 +139,7 @@ def compiled_modules() -> Path:
 
 # 144 KB as the other tests of a device, and 64 KB for the simulated modules and the texts that they read
 HEAP = "208k"
+START = ("-c", RUN)
 
 
 class SimulatedChip:
@@ -152,7 +154,7 @@ class SimulatedChip:
     def __init__(
         self,
         folder: Path,
-        arguments: Sequence[str] = ("-c", RUN),
+        arguments: Sequence[str] = START,
         *,
         path: Sequence[Path] = (),
         chip: str = "esp32",
