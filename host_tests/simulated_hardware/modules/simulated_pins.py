@@ -76,6 +76,9 @@ class _Line:
         simulated_io.append_text(_LOG, "%d %s %s\n" % (ticks_ms(), self.number, driven))
         if driven in ("0", "1") and self.mode == Pin.OUT:
             simulated_io.write_text(self.file, driven)
+            levels = "driven-%s" % self.number
+            if (simulated_io.read_text(levels) or "")[-1:] != driven:
+                simulated_io.append_text(levels, driven)
         _save_outputs()
 
 
