@@ -127,11 +127,11 @@ def joined(config, network=Network):
 HOME = {"ssid": "home", "password": "secret"}
 
 
-def run(here, seconds):
+def run(here, seconds, is_online=True):
     """Call `connect` every 500 ms; returns the last result."""
     for _ in range(2 * seconds):
         Clock.now += 500
-        up = here.connect()
+        up = here.connect(is_online)
     return up
 
 
@@ -231,6 +231,22 @@ def test_a_radio_that_hangs_is_switched_off_and_on():
         assert Wlan.switched[: 2 * len(off)] == off + off
         Wlan.joined = True
         assert run(here, 1)
+
+
+def test_a_radio_that_only_seems_to_be_connected_is_switched_off_and_on_after_ten_minutes():
+    here = joined(HOME, Rp2)
+    here.connect()
+    Wlan.joined = True
+    assert run(here, 5)
+    for days in (0, 6, 12):
+        Clock.now += days * 86400000
+        assert run(here, 2) and Wlan.switched == [True]
+        assert run(here, 590, False) and Wlan.switched == [True]
+        assert run(here, 5) and run(here, 590, False)  # the broker was reached meanwhile
+    run(here, 20, False)
+    assert Wlan.switched == [True, False, "deinit", True] and len(Wlan.tries) == 2
+    Wlan.joined = True
+    assert run(here, 1)
 
 
 def test_the_radio_may_fail_when_it_is_switched_off():

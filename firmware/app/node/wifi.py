@@ -2,7 +2,8 @@
 
 Each function of the driver may raise an exception, and the radio may hang. Both count as a failed attempt,
 which is retried after a pause. After several failures in a row, the radio is switched off and on. If that
-does not help, the watchdog resets the board after `reset_after`.
+does not help, the board is reset after `reset_after`. A radio may also seem to be connected although it has
+stopped working. Therefore it is switched off and on as well if the broker cannot be reached for ten minutes.
 """
 
 from time import ticks_diff, ticks_ms
@@ -17,6 +18,7 @@ _RADIO_RESET = const(6)  # number of failures in a row after which the radio is 
 # The ESP32's driver retries this often by itself; then its status is the cause of the failure. Without a
 # limit the status would be "connecting" for ever, also with a wrong password.
 _DRIVER_RETRIES = const(3)
+_MAX_OFFLINE = const(600000)  # ms without a broker after which the radio is switched off and on, too
 _MAX_REPORTED = const(8)  # maximum number of causes that are printed before the next connection
 
 
@@ -34,8 +36,11 @@ class Wifi:
         self._reported = []  # causes that were printed since the last connection
         self._was_up = wifi is None
 
-    def connect(self):
-        """Return True if the network is up; otherwise start to join it, at most once every 20 s."""
+    def connect(self, is_online=True):
+        """Return True if the network is up; otherwise start to join it, at most once every 20 s.
+
+        `is_online` is True if there is a connection to the broker.
+        """
         if self._config is None:
             return True
         now = ticks_ms()
@@ -43,7 +48,15 @@ class Wifi:
             up = self._wlan is not None and self._wlan.isconnected()
             if up != self._was_up:
                 self._on_change(now, up)
-            elif not up and ticks_diff(now, self._since) >= self._wait:
+            elif up:
+                if is_online:
+                    self._since = now
+                elif ticks_diff(now, self._since) >= _MAX_OFFLINE:
+                    print(
+                        "Wi-Fi: the broker has not answered for 10 minutes, the radio is switched off and on"
+                    )
+                    self._reset_radio()
+            elif ticks_diff(now, self._since) >= self._wait:
                 self._since = now
                 self._wait = 0
                 self._retry()
@@ -79,8 +92,7 @@ class Wifi:
             except Exception as error:
                 cause = error
             self._report(cause)
-            if self._failures % _RADIO_RESET == 0:
-                self._reset_radio()
+            if self._reset_if_due():
                 return
             self._wlan.disconnect()
         if not self._is_on:
@@ -118,8 +130,7 @@ class Wifi:
         self._wait = _PAUSE
         self._failures += 1
         self._report(error)
-        if self._failures % _RADIO_RESET == 0:
-            self._reset_radio()
+        self._reset_if_due()
 
     def _report(self, cause):
         """Print a cause (a status of the driver, or an exception) and what to do, unless it was printed."""
@@ -135,9 +146,16 @@ class Wifi:
             print("Wi-Fi: cannot join, trying again (%s, %s)" % (key, error))
         release_modules("app.wifi_errors")
 
+    def _reset_if_due(self):
+        """Reset the radio after several failures in a row; returns True then."""
+        if self._failures % _RADIO_RESET:
+            return False
+        print("Wi-Fi: %d attempts have failed, the radio is switched off and on" % self._failures)
+        self._reset_radio()
+        return True
+
     def _reset_radio(self):
         """Switch the radio off, completely if possible; it is switched on after a pause."""
-        print("Wi-Fi: %d attempts have failed, the radio is switched off and on" % self._failures)
         wlan = self._wlan
         self.stop()
         self._wait = _PAUSE
