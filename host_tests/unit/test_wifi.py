@@ -249,6 +249,13 @@ def test_a_radio_that_only_seems_to_be_connected_is_switched_off_and_on_after_te
     assert run(here, 1)
 
 
+def test_a_radio_that_cannot_be_switched_on_loses_its_power_for_a_moment():
+    here = joined(HOME, Rp2)
+    Wlan.failing = {"active": OSError(5)}
+    run(here, 60)
+    assert "deinit" in Wlan.switched
+
+
 def test_the_radio_may_fail_when_it_is_switched_off():
     here = joined(HOME, Rp2)
     assert not here.connect()
@@ -267,7 +274,7 @@ def test_while_it_fails_the_state_stays_the_same_size():
     for i in range(40):
         Wlan.failing = {"connect": OSError("error %d" % i)}
         run(here, 10)
-    assert len(here._reported) <= 8
+    assert len(here.reported) <= 8
 
 
 def test_a_loss_after_any_up_time_is_retried_after_20_s():
@@ -370,7 +377,7 @@ def test_the_code_of_the_texts_is_unloaded():
     here = joined(HOME, Rp2)
     Wlan.current = -2
     run(here, 100)
-    assert "app.wifi_errors" not in sys.modules
+    assert "app.wifi_radio" not in sys.modules
 
 
 def test_power_save_is_set_before_joining_whether_true_or_false():
