@@ -23,7 +23,6 @@ class NtpQuery:
     """
 
     _lookup = None  # `dns.Lookup` of the server, None if its address is known
-    _socket = None
 
     def __init__(self, server, now):
         if server.replace(".", "").isdigit():

@@ -23,13 +23,13 @@ _MAX_OFFLINE = const(600000)  # ms without a broker after which the radio is swi
 class Wifi:
     """The Wi-Fi station of the board. `wifi` is the `wifi` object of the config, None without Wi-Fi."""
 
-    wlan = None  # `network.WLAN`, None if the radio is off
     _is_joining = False  # whether an attempt is in progress
     _wait = 0  # ms from `_since` to the next attempt, or to the end of this attempt
     failures = 0  # number of failed attempts in a row
 
     def __init__(self, wifi):
         self.config = wifi
+        self.wlan = None  # `network.WLAN`, None if the radio is off
         self._since = ticks_ms()
         self.reported = []  # causes that were printed since the last connection
         self._was_up = wifi is None
