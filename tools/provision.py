@@ -30,6 +30,7 @@ from tools.device_config.config import (
     CERTIFICATE_FIELDS,
     CONFIG_FILE,
     default_config,
+    format_config,
     merge,
     parse_assignment,
     parse_config,
@@ -159,15 +160,36 @@ def _ask_questions(config: dict[str, Any], board: Board, console: Console) -> No
     for key, question in (*(_WIFI_QUESTIONS if board.has_wifi else ()), *_QUESTIONS):
         if key == "broker.password" and not _get(config, "broker.user"):
             continue
-        current = _get(config, key)
-        if key.endswith("password"):
-            hint = " (Return keeps the current one)" if current else " (empty for none)"
-            answer = _ask_hidden(question + hint)
-        else:
-            default: Any = defaults.get(key, ...) if current is None else str(current)
-            answer = Prompt.ask(question, console=console, default=default)
-        if answer:
-            set_field(config, key, int(answer) if answer.isdigit() and key.endswith("port") else answer)
+        while not _ask_question(config, key, question, defaults, board, console):
+            pass
+
+
+def _ask_question(
+    config: dict[str, Any], key: str, question: str, defaults: dict[str, str], board: Board, console: Console
+) -> bool:
+    """Ask for one field and set it. Prints what is wrong with the answer, and returns False then."""
+    current = _get(config, key)
+    if key.endswith("password"):
+        hint = " (Return keeps the current one)" if current else " (empty for none)"
+        answer = _ask_hidden(question + hint)
+    else:
+        default: Any = defaults.get(key, ...) if current is None else str(current)
+        answer = Prompt.ask(question, console=console, default=default)
+    if not answer:
+        return True
+    value = int(answer) if answer.isdigit() and key.endswith("port") else answer
+    # the smallest valid config with this answer
+    trial: dict[str, Any] = {"device": "a", "broker": {"host": "a"}}
+    if board.has_wifi:
+        trial["wifi"] = {"ssid": "a"}
+    set_field(trial, key, value)
+    try:
+        validate(trial, {}, board)
+    except UserError as error:
+        console.print(str(error).partition(": ")[2], highlight=False, markup=False)
+        return False
+    set_field(config, key, value)
+    return True
 
 
 def _ask_hidden(question: str) -> str:
@@ -190,7 +212,7 @@ def write_config(port: str, device: DeviceConfig, console: Console) -> None:
     in one step.
     """
     with _private_folder() as folder:
-        files = {CONFIG_FILE: json.dumps(device.config, indent=1).encode(), **device.files}
+        files = {CONFIG_FILE: format_config(device.config, indent=1), **device.files}
         for name, data in files.items():
             (folder / name).write_bytes(data)
         names = list(files)[::-1]  # config.json last, because it names the others

@@ -8,13 +8,10 @@ docs/update.md describes the protocol.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -27,58 +24,27 @@ from tools.bundle import image
 from tools.console import Console, echo
 from tools.errors import UserError
 from tools.options import BROKER_URL_HELP, CaFile
-from umqtt5 import Client, MQTTError
+from tools.update_offer import Offer, Update, build_update
+from umqtt5 import Client, MQTTError, properties
 
-_EXCLUDED = {"boot.py", "main.py", "slot.mpy"}
+__all__ = ["Update", "UpdateSender", "build_update", "main"]
+
 _CHUNK = 512  # bytes; with the topic it fits into the smallest receive buffer of a board
 _OFFER_INTERVAL = 5  # seconds between offers
-# final states of the device, except "installed"
+_MAX_OFFERS = 5  # offers that a device may refuse because their nonce is old
+_MAX_REASON = 200  # characters
+_OLD_NONCE = "old nonce"  # start of the reason of such a refusal
 _FAILURES = {
     "refused": "the device refused the update",
     "failed": "the device could not install the update",
 }
 
 
-@dataclass
-class Update:
-    """Files of an update by number. Number 0 is the manifest, which lists the others."""
-
-    version: int
-    names: list[str] = field(default_factory=list)
-    files: list[bytes] = field(default_factory=list)
-
-    def build_offer(self, device: str, key: str, target: str, force: bool = False) -> dict[str, Any]:
-        """Return the offer for a device, signed with its key (hex digits).
-
-        `target` is the key of its board. `force` allows an older version, or one that was rolled back.
-        """
-        size, digest = len(self.files[0]), hashlib.sha256(self.files[0]).hexdigest()
-        line = f"umqtt5 update {device} {target} {self.version} {size} {digest}"
-        line += " force" if force else ""
-        signature = hmac.new(bytes.fromhex(key), line.encode(), "sha256").hexdigest()
-        offer = {"version": self.version, "board": target, "size": size, "sha256": digest}
-        return {**offer, "signature": signature, **({"force": True} if force else {})}
-
-
-def build_update(folder: Path, version: int) -> Update:
-    """Return the update for an image."""
-    update = Update(version, ["manifest"], [b""])
-    lines = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in _EXCLUDED:
-            data = path.read_bytes()
-            update.names.append(name)
-            update.files.append(data)
-            lines.append(f"{len(data)} {hashlib.sha256(data).hexdigest()} {name}\n")
-    update.files[0] = "".join(lines).encode()
-    return update
-
-
 class UpdateSender:
     """Offers an update to a device, sends the chunks that it requests, and waits for the result.
 
-    Calls `on_progress(name, offset, size)` after each chunk: the file, its bytes sent so far, and its size.
+    `build_offer` returns the offer for a nonce. Calls `on_progress(name, offset, size)` after each chunk: the
+    file, its bytes sent so far, and its size.
     """
 
     def __init__(
@@ -86,16 +52,18 @@ class UpdateSender:
         address: broker.Address,
         base: str,
         update: Update,
-        offer: dict[str, Any],
+        build_offer: Callable[[str], Offer],
         on_progress: Callable[[str, int, int], None] = lambda name, at, size: None,
     ) -> None:
         self.update = update
         self.state: dict[str, Any] = {}  # last state that the device published
         self.sent_bytes = 0  # number of bytes of files that were sent
-        self._offer = json.dumps(offer)
+        self._build_offer = build_offer
+        self._offers: dict[str, Offer] = {}  # by tag
+        self._tag = ""  # tag of the last offer
         self._base = base
         self._on_progress = on_progress
-        self._requested: tuple[int, int] | None = None  # file number and offset
+        self._requested: tuple[int, int, Offer] | None = None  # file number, offset, and the offer
         self.client = Client(
             address.host,
             address.port,
@@ -112,17 +80,17 @@ class UpdateSender:
     def _handle_state(self, message: Any) -> None:
         try:
             state = json.loads(bytes(message.payload))
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         if isinstance(state, dict):
             self.state = state
 
     def _handle_request(self, message: Any) -> None:
         try:
-            number, at = json.loads(bytes(message.payload))
+            number, at, tag = json.loads(bytes(message.payload))
             if 0 <= number < len(self.update.files) and 0 <= at < len(self.update.files[number]):
-                self._requested = number, at
-        except (ValueError, TypeError):
+                self._requested = number, at, self._offers[tag]
+        except (ValueError, TypeError, KeyError, RecursionError):  # a request of another offer
             pass
 
     def send(self, timeout: float) -> bool:
@@ -147,30 +115,70 @@ class UpdateSender:
             timeout,
             "publishes no update state. Check the name of the device, and update.key in its config",
         )
-        self.state = {}  # the retained state is about an earlier update
-        ends = time.monotonic() + timeout
-        while not self._has_responded:  # repeated, because the device may not be subscribed yet
-            if time.monotonic() > ends:
-                raise UserError(
-                    f"{self._base}: the device does not answer the offer. Check that it is online"
-                )
-            self.client.publish(f"{self._base}/update/set", self._offer, qos=1, wait=10000)
-            next_offer = time.monotonic() + _OFFER_INTERVAL
-            while not self._has_responded and time.monotonic() < next_offer:
-                self.client.poll(20)
-        while self.state.get("state") not in ("installed", *_FAILURES):
+        if "nonce" not in self.state:
+            raise UserError(
+                f"{self._base}: the device runs an older version, whose updates are not protected against "
+                "replay. Install this version by cable once: make deploy"
+            )
+        self._offer_until_answered(timeout)
+        while not self._is_final:
             before = (self.state, self._requested, self.sent_bytes)
             self._until(
                 lambda before=before: before != (self.state, self._requested, self.sent_bytes),  # type: ignore[misc]
                 timeout,
-                f"stopped responding. Its last state: {json.dumps(self.state)}",
+                f"stopped responding. Its last state: {json.dumps(self.state)[:_MAX_REASON]}",
             )
-        return bool(self.state == {"version": self.update.version, "state": "installed"})
+        # a refusal is of another offer here
+        is_installed = self.state.get("state") in ("installed", "refused")
+        is_rolled_back = self.state.get("rolled_back") == self.update.version
+        return is_installed and self.state.get("version") == self.update.version and not is_rolled_back
+
+    def _offer_until_answered(self, timeout: float) -> None:
+        """Send offers until the device accepts or refuses one. Raises UserError after `timeout` seconds."""
+        ends = time.monotonic() + timeout
+        # an offer that the device does not receive must not be delivered much later
+        options = properties.pack(message_expiry=2 * _OFFER_INTERVAL)
+        while True:
+            if time.monotonic() > ends:
+                raise UserError(
+                    f"{self._base}: the device does not answer the offer. Check that it is online"
+                )
+            nonce = self.state.get("nonce")
+            offer = self._build_offer(str(nonce))
+            self._offers[offer.tag] = offer
+            self._tag = offer.tag
+            self.client.publish(
+                f"{self._base}/update/set", offer.payload, qos=1, properties=options, wait=10000
+            )
+            next_offer = time.monotonic() + _OFFER_INTERVAL
+            while not self._is_answered and time.monotonic() < next_offer:
+                self.client.poll(20)
+            if self._is_answered and not self._has_old_nonce(nonce):
+                return
+
+    def _has_old_nonce(self, nonce: Any) -> bool:
+        """Whether the device refused the offer because it has another nonce, and may accept a new offer."""
+        refusal = str(self.state.get("refused") or self.state.get("reason"))
+        may_repeat = len(self._offers) < _MAX_OFFERS and self.state.get("nonce") != nonce
+        return may_repeat and refusal.startswith(_OLD_NONCE)
 
     @property
-    def _has_responded(self) -> bool:
-        """Whether the device has responded to the offer."""
-        return bool(self.state.get("state", "installed") != "installed")
+    def _is_answered(self) -> bool:
+        """Whether the device has accepted or refused the last offer."""
+        return self._tag in (self.state.get("offer"), self.state.get("refused_offer"))
+
+    @property
+    def _is_final(self) -> bool:
+        """Whether the update has ended. Raises UserError if the device accepted another sender's offer."""
+        state = self.state.get("state")
+        is_own = self.state.get("offer") in self._offers
+        if state in ("receiving", "restarting") and not is_own:
+            if self.state.get("refused_offer") in self._offers:
+                return True
+            raise UserError(f"{self._base}: the device accepted a newer offer of another sender")
+        if state == "trying":
+            return self.state.get("refused_offer") in self._offers and not self.sent_bytes
+        return state in ("installed", *_FAILURES)
 
     def _until(self, condition: Callable[[], bool], timeout: float, failure: str) -> None:
         """Serve requests until a condition holds. Raises UserError with `failure` after `timeout` seconds."""
@@ -184,16 +192,16 @@ class UpdateSender:
     def _send(self) -> None:
         """Publish chunks of the requested file, as many as the outbox has room for."""
         while self._requested:
-            number, at = self._requested
+            number, at, offer = self._requested
             data = self.update.files[number]
             piece = data[at : at + _CHUNK]
-            payload = number.to_bytes(2, "big") + at.to_bytes(4, "big") + piece
+            payload = offer.build_chunk(number, at, piece)
             if not self.client.publish(f"{self._base}/update/chunk", payload, qos=1):
                 return
             self.sent_bytes += len(piece)
             at += len(piece)
             self._on_progress(self.update.names[number], at, len(data))
-            self._requested = (number, at) if at < len(data) else None
+            self._requested = (number, at, offer) if at < len(data) else None
 
 
 def _key(path: Path) -> str:
@@ -213,9 +221,25 @@ def _key(path: Path) -> str:
 def _new_key(path: Path) -> None:
     if path.exists():
         raise UserError(f"{path}: the file exists. Delete it only if no device uses this key")
-    path.touch(0o600)
+    path.touch(0o600, exist_ok=False)
     path.write_text(secrets.token_hex(32) + "\n")
     echo(f"{path}: new key written. Set it on the device: make provision BOARD=... ARGS='--set update.key'")
+
+
+def _explain_failure(state: dict[str, Any], version: int, base: str) -> str:
+    """Return why the device, whose last state is `state`, does not run this version."""
+    if "refused_offer" in state:
+        text = f"{_FAILURES['refused']}: {state.get('refused')}"
+    elif state.get("state") in _FAILURES:
+        text = f"{_FAILURES[str(state.get('state'))]}: {state.get('reason')}"
+    elif state.get("rolled_back") == version:
+        reason = state.get("rolled_back_reason") or "no reason is known"
+        text = (
+            f"the device rolled back to version {state.get('version')}: {reason}. See the topic {base}/crash"
+        )
+    else:
+        text = "the device was restarted before it had received all files. Send the update again"
+    return text[:_MAX_REASON]
 
 
 def main(
@@ -243,7 +267,6 @@ def main(
     secret = _key(key)
     target = definition.load_board(board_key)
     update = build_update(image.build_image(target.key), int(time.time()) if version is None else version)
-    offer = update.build_offer(device, secret, target.key, force)
     console = Console(stderr=True)
     columns = TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.completed:,} B")
     with Progress(*columns, console=console, transient=True) as progress:
@@ -253,12 +276,15 @@ def main(
             progress.update(task, description=name, completed=offset, total=size)
 
         address = broker.parse_url(broker_url, ca)
-        sender = UpdateSender(address, f"{prefix}/{device}", update, offer, show_progress)
+        sender = UpdateSender(
+            address,
+            f"{prefix}/{device}",
+            update,
+            lambda nonce: update.build_offer(device, secret, target.key, nonce, force),
+            show_progress,
+        )
         is_confirmed = sender.send(timeout)
     state = sender.state
     if not is_confirmed:
-        rollback = f"the device rolled back to version {state.get('version')}"
-        failure = _FAILURES.get(str(state.get("state")), rollback)
-        reason = state.get("reason") or f"see the topic {prefix}/{device}/crash"
-        raise UserError(f"{device}: {failure}: {reason}")
+        raise UserError(f"{device}: {_explain_failure(state, update.version, f'{prefix}/{device}')}")
     echo(f"{device}: version {update.version} is installed and confirmed; {sender.sent_bytes:,} bytes sent")

@@ -46,7 +46,8 @@ irq_pins: list = []  # inputs with an interrupt handler
 def on_edge(pin, handler, edge):
     """Call `handler(pin)` in an interrupt at each edge of an input: "rising", "falling" or "both".
 
-    The handler must not allocate memory.
+    The handler must not allocate memory. Returns False if the port has only soft interrupts: they run later
+    if the program is in a long function of C, for example in a TLS handshake.
     """
     if pin not in irq_pins:
         irq_pins.append(pin)
@@ -54,8 +55,10 @@ def on_edge(pin, handler, edge):
     trigger = triggers.get(edge, machine.Pin.IRQ_RISING | machine.Pin.IRQ_FALLING)
     try:
         pin.irq(handler=handler, trigger=trigger, hard=True)
-    except TypeError:  # this port has only soft interrupts
+        return True
+    except TypeError:
         pin.irq(handler=handler, trigger=trigger)
+        return False
 
 
 def open_drain(pin):

@@ -49,8 +49,9 @@ class Backlog:
         self._records = memoryview(bytearray(size * _RECORD))  # slicing a memoryview does not copy
         self.count = 0
         self._dropped = 0  # number of readings dropped because the backlog was full
-        self._started_at = now
-        self._due = now
+        self._uptime = 0  # seconds since the start; added up by `run`, because ticks wrap around
+        self._counted_at = now  # ticks up to which `_uptime` has been added up
+        self._sent_at = None  # ticks of the last message, None if the next one may be sent at once
         self._packet_id = 0  # packet identifier of the unacknowledged message, 0 if there is none
         self._in_flight = 0  # number of readings in the unacknowledged message
 
@@ -68,7 +69,7 @@ class Backlog:
             self._remove_waiting(number)
         if self.count == self.size:
             self._make_room()
-        when = unix_time() or ticks_diff(now, self._started_at) // 1000
+        when = unix_time() or self._uptime_at(now)
         at = self.count * _RECORD
         self._records[at : at + 4] = when.to_bytes(4, "big")
         self._records[at + 4] = number
@@ -134,16 +135,26 @@ class Backlog:
         if i < self._saved_count:
             self._saved_count -= min(n, self._saved_count - i)
 
+    def _uptime_at(self, now):
+        """Return the seconds since the start. `run` calls this regularly, because ticks wrap around."""
+        seconds = ticks_diff(now, self._counted_at) // 1000
+        if seconds > 0:
+            self._counted_at = ticks_add(self._counted_at, seconds * 1000)
+            self._uptime += seconds
+        return self._uptime
+
     # ---- sending
 
     def run(self, now):
         """Send the next message if it is due; returns the time in ms until the next call."""
+        self._uptime_at(now)
+        if self._sent_at is not None and ticks_diff(now, self._sent_at) >= _PAUSE:
+            self._sent_at = None
         if not self.count or self._packet_id or not self._client.is_connected:
             return _PAUSE
-        left = ticks_diff(self._due, now)
         # live readings and all other messages in the outbox are sent first
-        if left > 0 or self._client.session.outbox.count:
-            return max(left, 50)
+        if self._sent_at is not None or self._client.session.outbox.count:
+            return 50
         self._send(now)
         return _PAUSE
 
@@ -156,7 +167,7 @@ class Backlog:
             if readings and size > _MAX_MESSAGE:
                 break
             readings.append(reading)
-        self._due = ticks_add(now, _PAUSE)
+        self._sent_at = now
         try:
             packet_id = self._client.publish(self._topic, json.dumps(readings), qos=1)
         except MQTTError as error:  # the broker does not support QoS 1 or messages of this size
@@ -172,7 +183,7 @@ class Backlog:
         when = int.from_bytes(self._records[at : at + 4], "big")
         if when < _UPTIME_END:
             clock = unix_time()
-            age = ticks_diff(now, self._started_at) // 1000 - when
+            age = self._uptime_at(now) - when
             when = clock - age if clock else None
         elif when == _UNKNOWN:
             when = None

@@ -49,8 +49,9 @@ class Discovery:
             self._republish(now)
         if self._entity_args:
             self._prepare()
-        elif self._due is not None and not self._publisher and self._client.is_connected:
-            if ticks_diff(self._due, now) <= 0:
+        elif self._due is not None and ticks_diff(self._due, now) <= 0:
+            self._due = now  # ticks wrap around: later this past time would look like a future time
+            if not self._publisher and self._client.is_connected:
                 self._due = None
                 self._publish(now)
         return _IDLE

@@ -22,6 +22,7 @@ _STATE_FORMAT = "<BIIH"  # in RTC memory: flags, cycles, ms awake, cycles since 
 _PLANNED = const(1)  # flag: the sleep was planned
 _WAKE_AT_ON = const(2)  # flag: the board wakes at a change of the pin to ON; if not set: to OFF
 _WOKEN_BY_PIN = const(4)  # flag, set at the start after the sleep: the pin woke the board
+_UNKNOWN_ABSENCE = const(86400000)  # ms
 _SESSION = "session"  # file with the checksum of the config with which the broker's session was created
 
 
@@ -79,7 +80,9 @@ class SleepCycle:
         self._start_wake(start)
 
     def _start_wake(self, start):
-        self._started_at = self._busy_at = start
+        self._counted_at = self._busy_at = start
+        self._awake = 0  # ms awake in this cycle; added up here because ticks wrap around
+        self._sleep_by = self._max_awake  # value of `_awake` at which the device sleeps in any case
         self._received = self._client.session.messages_received
 
     def _resume_session(self):
@@ -116,13 +119,25 @@ class SleepCycle:
         received = session.messages_received
         waiting = session.outbox.count + session.pending_acks + session.pending_subacks
         idle = self._client.is_connected and all_sent and not waiting
-        if not idle or session.subscriptions.has_pending or received != self._received:
+        if active or not idle or session.subscriptions.has_pending or received != self._received:
             self._received = received
             self._busy_at = now
+        self._count_awake(now)
         if active:
+            self._sleep_by = self._awake + self._max_awake  # time to publish the end of it
             return False
         self.delivered = ticks_diff(now, self._busy_at) >= self._linger and bool(idle)
-        return self.delivered or ticks_diff(now, self._started_at) >= self._max_awake
+        return self.delivered or self._awake >= self._sleep_by
+
+    def _count_awake(self, now):
+        self._awake += ticks_diff(now, self._counted_at)
+        self._counted_at = now
+
+    def max_absence(self, pins):
+        """Return the maximum age in ms of a command that the broker has queued during deep sleep."""
+        is_known = hasattr(pins, "reset_cause") and pins.reset_cause() == "deep sleep" and self._cycles
+        # after a loss of power or a crash, the time that has passed is not known
+        return (self._undelivered + 1) * self._period + self._max_awake if is_known else _UNKNOWN_ABSENCE
 
     def next_check(self, now):
         """Return the time in ms until `should_sleep` has to be called again."""
@@ -147,7 +162,8 @@ class SleepCycle:
         radio_off()
         self._cycles = (self._cycles + 1) & 0x3FFFFFFF
         self._undelivered = 0 if self.delivered else min(self._undelivered + 1, 0xFFFF)
-        self._awake_ms = ticks_diff(ticks_ms(), self._started_at)
+        self._count_awake(ticks_ms())
+        self._awake_ms = min(self._awake, 0x3FFFFFFF)  # an actuator may have been on for months
         left = max(_MIN_SLEEP, self._period - self._awake_ms)
         if self.is_deep:
             flags = _PLANNED

@@ -3,7 +3,8 @@
 `cmnd/<device>/POWER<n>` accepts ON, OFF, TOGGLE, 1, 0 and 2; an empty payload requests the state. `POWER` is
 the same as `POWER1`. The response is published as JSON to `stat/<device>/RESULT`. Each state is published to
 `stat/<device>/POWER<n>`, and Online or Offline to `tele/<device>/LWT`. Retained commands are ignored, because
-they would be executed again at each connection.
+they would be executed again at each connection. A command that was queued at the broker for too long is
+answered with an error: see `queued_commands`. These commands have no identifiers, so each one is executed.
 """
 
 from time import ticks_ms
@@ -77,11 +78,16 @@ class Tasmota:
         return None
 
     def _execute(self, i, message):
-        """Execute a command; returns False if its payload is not a known word."""
+        """Execute a command; returns False if its payload is not a known word or if it is too old."""
         if not len(message):
             return True
         word = _WORDS.get(bytes(message.payload).upper())
         if word:
+            try:
+                self._commands.check_age(message)
+            except ValueError as error:
+                print("command to %s: %s" % (self._actuators[i].name, error))
+                return False
             try:
                 self._actuators[i].command(word, ticks_ms())
             except ValueError as error:  # interlock or min_off: the response is the unchanged state

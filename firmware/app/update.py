@@ -1,62 +1,77 @@
-"""Over-the-air (OTA) updates: accepts signed offers, confirms new versions, rolls back failing ones.
+"""Over-the-air (OTA) updates: publishes the update state, confirms new versions, rolls back failing ones.
 
-The state is published to `<base>/update`, retained: {"version": 7, "state": "installed"}. `<base>/update/set`
-accepts offers of a new version, which `update_download` then downloads in chunks:
+The state is published to `<base>/update`, retained: {"version": 7, "state": "installed", "nonce": "..."}.
+`<base>/update/set` accepts offers of a new version. `update_offer` checks an offer, and `update_download`
+downloads the version in chunks. Both are loaded when they are needed.
 
-    {"version": 8, "board": "esp32", "size": 2900, "sha256": "...", "signature": "..."}
-
-`size` and `sha256` describe the manifest. `signature` is, in hexadecimal, the HMAC-SHA256 (RFC 2104) of the
-following line with the key of this device:
-
-    umqtt5 update <device> <board> <version> <size> <sha256>
-
-The device refuses versions that are not newer or that were rolled back, unless the offer has `"force": true`.
-The signed line of such an offer also ends with ` force`.
+Each offer must contain the nonce, a random number that the device has published. It is replaced at each start
+and after each offer with a valid signature, so nobody can send a recorded offer again.
 """
 
 import json
-from time import ticks_diff
+import sys
+from time import ticks_add, ticks_diff
 
 from micropython import const
 
 import slot
 
 _ROLL_BACK = const(600000)  # ms after which a version that was not confirmed is rolled back
-_MAX_OFFER = const(600)  # bytes
 _IDLE = const(1000)  # ms
+_PAUSE = const(60000)  # ms between attempts to write `slot`
 
 
 class Update:
     """The update state of the device. `config` is the config's `update`, `reset()` resets the board.
 
     A new version is confirmed when the device has been connected for `confirm` seconds without interruption.
+    `is_deep` is True if the device sleeps deeply between its readings, `is_wake` if this start ends such a
+    sleep. These devices store the nonce on flash, because an offer waits at the broker while they sleep.
     """
 
-    def __init__(self, client, base, name, board, config, reset, now):
+    _download = None  # UpdateDownload while an update is being downloaded
+    _connected_at = None  # ticks, None while offline
+    _nonce = None  # hexadecimal digits, None before the first use
+    last_tag = ""  # tag of the last offer with a valid signature and nonce
+
+    def __init__(self, client, base, name, board, config, reset, now, is_deep=False, is_wake=False):
         self._client = client
         self._base = base
-        self._name = name
-        self._board = board
-        self._key = bytes.fromhex(config["key"])
+        self.name = name
+        self.board = board
+        self.key = bytes.fromhex(config["key"])
         self._confirm = int(config["confirm"] * 1000)
         self._reset = reset
+        self._is_deep = is_deep
+        self._is_wake = is_wake
         self._started_at = now
-        self._connected_at = None  # ticks, None while offline
-        self._download = None  # UpdateDownload while an update is being downloaded
+        self._due = now  # ticks of the next attempt to write `slot`
         self._is_published = False
         current, previous, tries = slot.read()
-        self._version = slot.read_version(current)
-        self._trying = tries >= 0
-        self._state = {"version": self._version, "state": "trying" if self._trying else "installed"}
-        if tries == slot.ROLLED_BACK:
-            self._state["rolled_back"] = slot.read_version(previous)
+        self.version = slot.read_version(current)
+        self.trying = tries >= 0
+        self._state = {"state": "trying" if self.trying else "installed"}
+        self._load_rolled_back(previous if tries == slot.ROLLED_BACK else None)
         client.subscribe(base + "/update/set", self._on_offer, qos=1, retain_handling=2)
+
+    def _load_rolled_back(self, folder):
+        """Set the versions that were rolled back; `folder` contains the last one, None if unknown."""
+        highest, last, self._reason = slot.read_rolled_back()
+        if folder:
+            failed = slot.read_version(folder)
+            last = failed or last
+            highest = max(highest, failed)
+        if 0 < highest <= self.version and not self.trying:  # power was lost while the version was confirmed
+            slot.clear_rolled_back()
+            highest = last = 0
+        self.rolled_back = highest  # this version and older ones are refused
+        self._last_rolled_back = last
 
     @property
     def is_busy(self):
         """True while the board must not sleep."""
         unpublished = self._connected_at is not None and not self._is_published
-        return self._download is not None or self._trying or unpublished
+        return self._download is not None or self.trying or unpublished
 
     def run(self, now):
         """Publish the state; confirm, roll back or download a version; returns the ms until the next call."""
@@ -65,100 +80,142 @@ class Update:
             self._is_published = False
         elif self._connected_at is None:
             self._connected_at = now
-        if self._trying:
-            self._confirm_or_roll_back(now)
+        if self.trying and ticks_diff(now, self._due) >= 0:
+            try:
+                self._confirm_or_roll_back(now)
+            except OSError as error:  # the device keeps running: a restart would not repair the flash
+                print("update: slot: %s" % error)
+                self._due = ticks_add(now, _PAUSE)
         if self._connected_at is not None and not self._is_published:
-            text = json.dumps(self._state)
-            packet_id = self._client.publish(self._base + "/update", text, qos=1, retain=True)
-            self._is_published = packet_id > 0
+            self._publish()
         return self._download.run(now) if self._download else _IDLE
 
     def _confirm_or_roll_back(self, now):
         if self._connected_at is not None and ticks_diff(now, self._connected_at) >= self._confirm:
-            current, previous, _ = slot.read()
-            slot.write(current, previous, slot.CONFIRMED)
-            self._trying = False
+            slot.confirm()
+            self.trying = False
+            self._load_rolled_back(None)
             self.set_state("installed")
         elif ticks_diff(now, self._started_at) >= _ROLL_BACK:
-            print("update: version %d was not confirmed within 10 min, rolling back" % self._version)
-            slot.roll_back()
+            print("update: version %d was not confirmed within 10 min, rolling back" % self.version)
+            slot.roll_back("not confirmed within 10 min")
             self._reset()
+
+    def _publish(self):
+        """Publish the state, if the outbox has room."""
+        state = {"version": self.version}
+        state.update(self._state)
+        if self._last_rolled_back:
+            state["rolled_back"] = self._last_rolled_back
+            state["rolled_back_reason"] = self._reason
+        state["nonce"] = self.load_nonce()
+        packet_id = self._client.publish(self._base + "/update", json.dumps(state), qos=1, retain=True)
+        self._is_published = packet_id > 0
+
+    def load_nonce(self):
+        """Return the nonce that the next offer must contain."""
+        if self._nonce is None:
+            if self._is_deep:
+                from . import update_offer
+
+                self._nonce = update_offer.load_nonce(self._is_wake)
+                _release("update_offer")
+            else:
+                self._nonce = make_nonce()
+        return self._nonce
+
+    def replace_nonce(self, tag):
+        """Make the offer with this tag, and all earlier ones, invalid. Raises OSError if flash fails."""
+        self.last_tag = tag
+        self._nonce = make_nonce()
+        self._is_published = False
+        if self._is_deep:
+            from . import update_offer
+
+            update_offer.save_nonce(self._nonce)
 
     def set_state(self, state, **more):
         """Print a state and publish it at the next `run`; `more` are additional fields."""
-        self._state = {"version": self._version, "state": state}
+        self._state = {"state": state}
         self._state.update(more)
         self._is_published = False
         print("update: %s" % json.dumps(self._state))
 
-    def download_ended(self, error=None):
-        """Restart into the new version, or report `error`; UpdateDownload calls this at its end."""
+    def download_ended(self, tag, error=None):
+        """Restart into the new version, or report `error`. `tag` is that of the offer.
+
+        UpdateDownload calls this at its end.
+        """
         self._download = None
+        _release("update_download")
         if error:
-            self.set_state("failed", reason=str(error))
+            self.set_state("failed", reason=str(error) or repr(error), offer=tag)
             return
-        self.set_state("restarting")
-        self.run(self._connected_at)
-        self._client.disconnect()  # sends buffered packets, too, such as the state
+        self.set_state("restarting", offer=tag)
+        try:
+            self.run(self._connected_at)
+            self._client.disconnect()  # sends buffered packets, too, such as the state
+        except OSError:
+            pass
         self._reset()
 
     def _on_offer(self, message):
         if message.retain:  # a retained offer may be old
             return
+        tag = ""  # of an offer with a valid signature
         try:
-            offer = self._check_offer(message)
-            if self._download:
-                if self._download.offer == offer:  # a repeated offer
-                    return
-                self._download.close()
-            from .update_download import UpdateDownload
+            from . import update_offer
 
-            self._download = UpdateDownload(self._client, self._base, offer, self)
+            offer, tag, reason = update_offer.check(self, message)
+            if offer:
+                self._start_download(offer)
         except (ValueError, OSError, MemoryError) as error:
-            self.set_state("refused", reason=str(error))
+            reason = str(error) or repr(error)
+        _release("update_offer")
+        if reason:
+            self._refuse(reason, tag)
 
-    def _check_offer(self, message):
-        """Return the offer as a dict. Raises ValueError if it is refused."""
-        if len(message) > _MAX_OFFER:
-            raise ValueError("%d bytes, expected at most %d" % (len(message), _MAX_OFFER))
-        try:
-            offer = json.loads(message.payload)
-            version, board, size = int(offer["version"]), str(offer["board"]), int(offer["size"])
-            sha256, signature = str(offer["sha256"]), str(offer["signature"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError("not an update offer: see docs/update.md")
-        force = offer.get("force") is True
-        line = "umqtt5 update %s %s %d %d %s" % (self._name, board, version, size, sha256)
-        if force:
-            line += " force"
-        if not compare_digest(hmac_sha256(self._key, line.encode()), signature):
-            raise ValueError("wrong signature: check update.key")
-        if board != self._board:
-            raise ValueError("the update is for %s, this board is %s" % (board, self._board))
-        if not force and version <= max(self._version, self._state.get("rolled_back", 0)):
-            raise ValueError("version %d is not newer" % version)
-        if self._trying:
-            raise ValueError("version %d is not confirmed yet" % self._version)
-        return offer
+    def _start_download(self, offer):
+        download, self._download = self._download, None
+        if download:  # the sender may have been restarted
+            download.close()
+        from .update_download import UpdateDownload
 
+        self._download = UpdateDownload(self._client, self._base, offer, self)
 
-def hmac_sha256(key, data):
-    """Return the HMAC-SHA256 of `data` (RFC 2104), in hexadecimal."""
-    from hashlib import sha256
+    def record_rolled_back(self):
+        """Store on flash which versions were rolled back, and which folder is in use. Raises OSError.
 
-    if len(key) > 64:
-        key = sha256(key).digest()
-    key += bytes(64 - len(key))
-    inner = sha256(bytes([c ^ 0x36 for c in key]))
-    inner.update(data)
-    outer = sha256(bytes([c ^ 0x5C for c in key]))
-    outer.update(inner.digest())
-    return "".join(["%02x" % c for c in outer.digest()])
+        After a rollback, `slot` alone may say so, but the folder of that version is going to be replaced.
+        """
+        if self.rolled_back > slot.read_rolled_back()[0]:
+            slot.write_rolled_back(self.rolled_back, self._last_rolled_back, self._reason)
+        current, previous, tries = slot.read()
+        if tries == slot.ROLLED_BACK:
+            slot.write(current, previous, slot.CONFIRMED)
+        slot.save()
+
+    def _refuse(self, reason, tag):
+        if self._download or self.trying:  # the state of the version remains
+            self._state["refused"] = reason
+            self._state["refused_offer"] = tag
+            self._is_published = False
+            print("update: refused: %s" % reason)
+        else:
+            self.set_state("refused", reason=reason, offer=tag)
 
 
-def compare_digest(a, b):
-    """Return True if two strings are equal. The run time does not depend on where they differ."""
-    difference = len(a) ^ len(b)
-    for i in range(min(len(a), len(b))):
-        difference |= ord(a[i]) ^ ord(b[i])
-    return not difference
+def make_nonce():
+    """Return 32 random hexadecimal digits, "" if the port has no source of random numbers."""
+    try:
+        from os import urandom
+    except ImportError:
+        return ""
+    return urandom(16).hex()
+
+
+def _release(name):
+    """Unload a module that is rarely needed."""
+    package = __name__.rsplit(".", 1)[0]
+    if sys.modules.pop(package + "." + name, None):
+        delattr(sys.modules[package], name)

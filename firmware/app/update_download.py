@@ -1,39 +1,51 @@
 """Update download: receives the files of an over-the-air update and installs them in the unused A/B slot.
 
-The device publishes requests, `[file, offset]`, to `<base>/update/request` and receives chunks from
-`<base>/update/chunk`. A chunk is the file number (2 bytes) and the offset (4 bytes), both big-endian, and the
-data. File 0 is the manifest, which has one line for each of the other files:
+The device publishes requests, `[file, offset, "<tag of the offer>"]`, to `<base>/update/request` and receives
+chunks from `<base>/update/chunk`. A chunk consists of 8 bytes of authentication, the file number (2 bytes),
+the offset (4 bytes), both big-endian, and the data. The authentication is the start of the HMAC-SHA256, with
+the key of the device, of "umqtt5 chunk ", the signature of the offer, and the rest of the chunk. Chunks of
+others, or of earlier offers, are ignored.
+
+File 0 is the manifest, which has one line for each of the other files, in ascending order of the paths:
 
     <size> <SHA-256 in hexadecimal> <path>
 
 A file that already exists on the device is copied instead of requested. Files of the running version are not
 changed: the new files are written to the folder of the unused slot. When all files are complete and have been
-verified again, the slot is switched and the board is reset.
+read again from flash, the slot is switched and the board is reset. `run` copies or reads one file at a time,
+because the watchdog must be fed in between.
 """
 
 import json
 import os
 from hashlib import sha256
-from time import ticks_add, ticks_diff, ticks_ms
+from time import ticks_add, ticks_diff
 
 from micropython import const
 
 import slot
 
-_HEAD = const(6)  # bytes before the data of a chunk
+_MAC = const(8)  # bytes of authentication at the start of a chunk
+_HEAD = const(14)  # bytes before the data of a chunk
 _RETRY = const(5000)  # ms without a chunk after which the request is repeated
 _MAX_REQUESTS = const(24)  # requests without a response before the download fails
+_MAX_DURATION = const(3600000)  # ms
 _MAX_FILES = const(100)
 _MAX_FILE_SIZE = const(1 << 20)  # bytes
+_MAX_LINE = const(160)  # bytes, maximum length of a line of the manifest
+_RESERVE = const(8)  # blocks of flash that stay free
 _BUFFER = const(256)  # bytes
 _FOLDERS = ("app", "actuators", "sensors", "umqtt5", "umqtt5/optional")
+_NAME = "abcdefghijklmnopqrstuvwxyz0123456789_"
 
 
 class UpdateDownload:
     """The download of a checked `offer`; its state and result are reported to `update`, an Update.
 
-    Raises OSError if flash fails, ValueError if the manifest is too large.
+    Raises OSError if flash fails.
     """
+
+    _is_installed = False
 
     def __init__(self, client, base, offer, update):
         self._client = client
@@ -44,38 +56,57 @@ class UpdateDownload:
         self._current = slot.read()[0]
         self._folder = "b" if self._current == "a" else "a"
         self._buffer = bytearray(_BUFFER)
+        self._ends_at = None  # ticks
+        self._due = None  # ticks of the next request, None: now
+        self._has_data = False  # whether a chunk has been stored since the last `run`
         self._requests = 0  # requests since the last chunk
         self._error = None
-        self._file = None
+        self._file = None  # the file that is being received
         self._number = -1
         self._line = 0  # offset of the next line in the manifest
-        _clear(self._folder)
+        self._step = None  # what `run` does if no file is being received
+        try:
+            update.record_rolled_back()
+            _clear(self._folder)
+        except OSError:  # flash may be full
+            _clear(self._folder)
+            update.record_rolled_back()
         os.mkdir(self._folder)
-        if offer["size"] > _MAX_FILE_SIZE:
-            raise ValueError("a manifest of %d bytes is too large" % offer["size"])
         self._start_file(0, "manifest", offer["size"], offer["sha256"])
         client.subscribe(self._chunk_topic, self._on_chunk, qos=1, retain_handling=2)
-        update.set_state("receiving", offered=offer["version"])
+        update.set_state("receiving", offered=offer["version"], offer=offer["tag"])
 
     def run(self, now):
-        """Request missing data or install a complete update; returns the time in ms until the next call."""
+        """Request missing data, or copy or verify a file; returns the time in ms until the next call."""
+        if self._ends_at is None:
+            self._ends_at = ticks_add(now, _MAX_DURATION)
+        if not self._error and ticks_diff(self._ends_at, now) <= 0:
+            self._error = "not complete after 1 h"
+        if not self._error and not self._file:
+            try:
+                self._step()
+            except (OSError, ValueError, MemoryError) as error:
+                self._error = error
         if self._error:
             self._end(self._error)
-            return 0
-        if self._size is None:  # all files are complete
-            self._install()
-            return 0
-        if ticks_diff(self._due, now) <= 0:
+        elif self._is_installed:
+            self._client.unsubscribe(self._chunk_topic)
+            self._update.download_ended(self.offer["tag"])
+        return self._request_if_due(now) if self._file else 0
+
+    def _request_if_due(self, now):
+        if self._has_data:
+            self._has_data = False
+            self._due = ticks_add(now, _RETRY)
+        if self._due is None or ticks_diff(self._due, now) <= 0:
             if self._requests >= _MAX_REQUESTS:
                 self._end("no data received for 2 minutes")
                 return 0
-            self._request()
+            request = json.dumps([self._number, self._at, self.offer["tag"]])
+            if self._client.publish(self._request_topic, request, qos=1):
+                self._requests += 1
+            self._due = ticks_add(now, _RETRY)
         return max(1, ticks_diff(self._due, now))
-
-    def _request(self):
-        self._due = ticks_add(ticks_ms(), _RETRY)
-        if self._client.publish(self._request_topic, json.dumps([self._number, self._at]), qos=1):
-            self._requests += 1
 
     def _start_file(self, number, path, size, digest):
         self._number = number
@@ -84,12 +115,13 @@ class UpdateDownload:
         self._at = 0
         self._sum = sha256()
         self._file = open(self._folder + "/" + path, "wb")
-        self._due = ticks_ms()
+        self._due = None
+        self._has_data = False
         self._requests = 0
 
     def _on_chunk(self, message):
         """Store a chunk. Errors are reported by `run`; the message is acknowledged in any case."""
-        if message.retain or self._error or self._size is None or len(message) <= _HEAD:
+        if message.retain or self._error or not self._file or len(message) <= _HEAD:
             return
         try:
             self._store(message.payload)
@@ -97,44 +129,83 @@ class UpdateDownload:
             self._error = error
 
     def _store(self, data):
-        number, at = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:_HEAD], "big")
-        if number != self._number or at != self._at:
+        at = int.from_bytes(data[_MAC + 2 : _HEAD], "big")
+        if int.from_bytes(data[_MAC : _MAC + 2], "big") != self._number or at != self._at:
             return  # a duplicate, or a chunk that follows a lost one; `run` requests the lost one again
-        data = memoryview(data)[_HEAD:]
+        data = memoryview(data)
+        if not self._is_authentic(data):
+            return
+        data = data[_HEAD:]
         if at + len(data) > self._size:
-            raise ValueError("file %d is longer than %d bytes" % (number, self._size))
+            raise ValueError("file %d is longer than %d bytes" % (self._number, self._size))
         self._file.write(data)
         self._sum.update(data)
         self._at += len(data)
         self._requests = 0
-        self._due = ticks_add(ticks_ms(), _RETRY)
+        self._has_data = True
         if self._at == self._size:
             self._finish_file()
 
+    def _is_authentic(self, data):
+        """Return True if a chunk (memoryview) was made with the key of this device for this offer."""
+        inner = sha256(self.offer["inner"])
+        inner.update(data[_MAC:])
+        outer = sha256(self.offer["outer"])
+        outer.update(inner.digest())
+        expected = outer.digest()
+        difference = 0
+        for i in range(_MAC):
+            difference |= expected[i] ^ data[i]
+        return not difference
+
     def _finish_file(self):
-        self._file.close()
-        self._file = None
+        file, self._file = self._file, None
+        file.close()
         if _hex(self._sum) != self._digest:
             raise ValueError("file %d has the wrong SHA-256" % self._number)
-        self._start_next_file()
+        self._step = self._copy_or_request if self._number else self._check_manifest
 
-    def _start_next_file(self):
-        """Start to download the next file of the manifest that does not exist on the device yet."""
-        number = self._number
+    def _check_manifest(self):
+        """Check all lines of the manifest, and that its files fit into flash. Raises ValueError."""
+        number = needed = 0
+        previous = ""
+        folders = set()
+        _, block, _, _, free = os.statvfs(".")[:5]
+        with open(self._folder + "/manifest", "rb") as manifest:
+            for size, _, path in _read_lines(manifest):
+                number += 1
+                if path <= previous:
+                    raise ValueError("line %d of the manifest: %s is not in ascending order" % (number, path))
+                previous = path
+                needed += size // block + 1
+                folders.add(path.rpartition("/")[0])
+        needed += 2 * len(folders) + _RESERVE
+        if not number:
+            raise ValueError("the manifest is empty")
+        if needed > free:
+            raise ValueError(
+                "the update needs %d bytes of flash, %d are free" % (needed * block, free * block)
+            )
+        self._number = 0
+        self._step = self._copy_or_request
+
+    def _copy_or_request(self):
+        """Copy the next file of the manifest, or start to download it if the device does not have it."""
         with open(self._folder + "/manifest", "rb") as manifest:
             manifest.seek(self._line)
-            while True:
-                line = manifest.readline()
-                if not line:
-                    self._size = None
-                    return
-                number += 1
-                self._line += len(line)
-                size, digest, path = _parse_line(line, number)
-                self._make_folders(path)
-                if not self._copy(path, size, digest):
-                    self._start_file(number, path, size, digest)
-                    return
+            line = manifest.readline(_MAX_LINE)
+        if not line:
+            self._line = self._number = 0
+            self._step = self._verify
+            return
+        number = self._number + 1
+        self._line += len(line)
+        size, digest, path = _parse_line(line, number)
+        self._make_folders(path)
+        if self._copy(path, size, digest):
+            self._number = number
+        else:
+            self._start_file(number, path, size, digest)
 
     def _make_folders(self, path):
         end = path.find("/")
@@ -171,29 +242,37 @@ class UpdateDownload:
                 n = file.readinto(buffer)
         return _hex(sum)
 
-    def _install(self):
-        """Verify all files again and switch the slot."""
-        try:
-            with open(self._folder + "/manifest", "rb") as manifest:
-                number = 0
-                for line in manifest:
-                    number += 1
-                    size, digest, path = _parse_line(line, number)
-                    if self._read(self._folder + "/" + path, None) != digest:
-                        raise ValueError("%s was changed on flash" % path)
-            with open(self._folder + "/version", "w") as file:
-                file.write("%d\n" % self.offer["version"])
-            slot.write(self._folder, self._current, 0)
-        except (OSError, ValueError) as error:
-            self._end(error)
+    def _verify(self):
+        """Read the next file of the manifest again; install the version if there is none."""
+        if not self._number and self._read(self._folder + "/manifest", None) != self.offer["sha256"]:
+            raise ValueError("the manifest was changed on flash")
+        with open(self._folder + "/manifest", "rb") as manifest:
+            manifest.seek(self._line)
+            line = manifest.readline(_MAX_LINE)
+        if not line:
+            self._install()
             return
-        self._update.download_ended()
+        self._number += 1
+        self._line += len(line)
+        _, digest, path = _parse_line(line, self._number)
+        if self._read(self._folder + "/" + path, None) != digest:
+            raise ValueError("%s was changed on flash" % path)
+
+    def _install(self):
+        """Switch the slot."""
+        version = self.offer["version"]
+        with open(self._folder + "/version", "w") as file:
+            file.write("%d\n" % version)
+        if slot.read_version(self._folder) != version:
+            raise ValueError("the version number was changed on flash")
+        slot.write(self._folder, self._current, 0)
+        self._is_installed = True
 
     def close(self):
         """Cancel the download and delete its files. Raises OSError."""
-        if self._file:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file:
+            file.close()
         _clear(self._folder)
 
     def _end(self, error):
@@ -202,23 +281,38 @@ class UpdateDownload:
             self.close()
         except OSError as another:
             print("update: %s" % another)
-        self._update.download_ended(error)
+        self._update.download_ended(self.offer["tag"], error)
+
+
+def _read_lines(manifest):
+    """Yield the parsed lines of the manifest. Raises ValueError."""
+    number = 0
+    while True:
+        line = manifest.readline(_MAX_LINE)
+        if not line:
+            return
+        number += 1
+        yield _parse_line(line, number)
 
 
 def _parse_line(line, number):
     """Return (size, SHA-256, path) of a line of the manifest. Raises ValueError."""
-    try:
-        words = str(line, "utf-8").split()
-        size, digest, path = int(words[0]), words[1], words[2]
-    except (ValueError, IndexError):
-        raise ValueError("line %d of the manifest: expected size, SHA-256 and path" % number)
-    folder, _, name = path.rpartition("/")
-    allowed = path[-4:] == ".mpy" and (folder in _FOLDERS or not folder) and 4 < len(name) < 40
-    # boot.py, main.py and slot.mpy are never replaced, because they perform the rollback
-    if not allowed or "\\" in path or ".." in path or path == "slot.mpy" or not 0 < size <= _MAX_FILE_SIZE:
-        raise ValueError("line %d of the manifest: %s is not allowed in an update" % (number, path))
     if number > _MAX_FILES:
         raise ValueError("more than %d files" % _MAX_FILES)
+    try:
+        word, digest, path = str(line, "utf-8").split(" ")
+        size = int(word) if word.isdigit() and len(word) < 8 else 0
+    except ValueError:
+        path = ""
+    if path[-1:] != "\n":
+        raise ValueError("line %d of the manifest: expected size, SHA-256 and path" % number)
+    path = path[:-1]
+    folder, _, name = path.rpartition("/")
+    allowed = path[-4:] == ".mpy" and (folder in _FOLDERS or not folder and "/" not in path)
+    allowed = allowed and 4 < len(name) < 40 and not [c for c in name[:-4] if c not in _NAME]
+    # boot.py, main.py and slot.mpy are never replaced, because they perform the rollback
+    if not allowed or path == "slot.mpy" or not 0 < size <= _MAX_FILE_SIZE:
+        raise ValueError("line %d of the manifest: %s is not allowed in an update" % (number, path))
     return size, digest, path
 
 
@@ -231,6 +325,10 @@ def _clear(folder):
     try:
         names = os.listdir(folder)
     except OSError:
+        try:
+            os.remove(folder)  # a file with the name of the folder
+        except OSError:
+            pass
         return
     for name in names:
         path = folder + "/" + name

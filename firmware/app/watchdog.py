@@ -3,7 +3,7 @@
 The main loop feeds the watchdog once per iteration.
 """
 
-from time import ticks_diff
+from time import ticks_add, ticks_diff
 
 from micropython import const
 
@@ -32,6 +32,10 @@ class Watchdog:
             return False
         self.feed()
         return True
+
+    def exclude(self, ms):
+        """Exclude a sleep of `ms`, less than a week, from the time without a connection."""
+        self._online_at = ticks_add(self._online_at, ms)
 
     def feed(self):
         """Feed the watchdog unconditionally; used during intended pauses such as sleep."""

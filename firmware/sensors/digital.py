@@ -1,9 +1,11 @@
-"""Digital input: a contact, button or motion detector; ON or OFF, debounced, published immediately."""
+"""Digital input: a contact, button or motion detector; ON or OFF, debounced, published immediately.
 
-from time import ticks_diff, ticks_ms
+Each debounced change is reported, in order, also if the program was blocked while it happened.
+"""
 
 from micropython import const
 
+from .edges import COUNT_MASK, EdgeFilter
 from .schema import REQUIRED, merge_fields
 
 FIELDS = merge_fields(
@@ -19,7 +21,7 @@ FIELDS = merge_fields(
 PIN_USES = {"pin": "INPUT_PINS"}
 CHOICES = {"pull": ("up", "down", "none")}
 
-_POLL = const(50)  # ms between polls; an interrupt alone would not end the wait for the network
+_MAX_PENDING = const(16)  # maximum number of changes that wait to be reported; an even number
 
 
 def make(config, pins):
@@ -36,54 +38,53 @@ class Digital:
 
     def __init__(self, config, pin, on_edge):
         self.quantities = ((config["name"], "", config["device_class"], 0, None),)
-        self.has_changed = False
         self._pin = pin
         self._invert = 1 if config["invert"] else 0
-        self._debounce = int(config["debounce"] * 1000)
-        self._level = None  # debounced level
-        self._last_level = None  # level at the last poll
-        self._since = 0  # ticks of the last change
-        self._edge = False
+        self._filter = EdgeFilter(pin, on_edge, self._invert, int(config["debounce"] * 1000))
+        self._level = self._filter.level  # level to report
+        self._reported = 0  # number of changes of the filter's level up to this level
+        self.has_changed = True  # the level at the start is reported, too
         if config["wake"]:
             self.wake = True
-        on_edge(pin, self._interrupt, "both")
 
-    def _interrupt(self, pin):
-        self._edge = True
+    def _pending(self):
+        """Return the number of changes that have not been reported yet."""
+        return (self._filter.changes - self._reported) & COUNT_MASK
 
     def poll(self, now):
         """Read the pin; returns the time in ms until it has to be read again."""
-        level = self._pin.value() ^ self._invert
-        if self._edge or level != self._last_level:
-            self._edge = False
-            self._last_level, self._since = level, now
-        if level == self._level:
-            return _POLL
-        left = self._debounce - ticks_diff(now, self._since)
-        if self._level is not None and left > 0:
-            return left
-        self._level = level
-        self.has_changed = True
-        return _POLL
+        # an interrupt alone would not end the wait for the network, so the pin is polled
+        wait = self._filter.update()
+        pending = self._pending()
+        if pending and not self.has_changed:
+            if pending > _MAX_PENDING:  # pairs of changes are dropped, so the last level stays right
+                self._reported += (pending - _MAX_PENDING + 1) & ~1
+            self._reported = (self._reported + 1) & COUNT_MASK
+            self._level ^= 1
+            self.has_changed = True
+        return wait
 
     def arm_wake(self, wake_on):
         """Make the next change wake the board; returns 1 if it is a change to ON, 0 if to OFF.
 
         `wake_on(pin, level)` is the board's function.
         """
-        other = 0 if self._level else 1
-        # after an edge since the last poll, the current level is used: it wakes the board immediately
-        wake_on(self._pin, self._pin.value() if self._edge else other ^ self._invert)
+        self._filter.update()
+        other = self._level ^ 1
+        # if the level has changed since the last report, its present level wakes the board immediately
+        is_idle = self._filter.is_settled and not self._pending()
+        wake_on(self._pin, other ^ self._invert if is_idle else self._pin.value())
         return other
 
     def on_wake(self, value):
         """Report the `value`, 1 (ON) or 0 (OFF), that woke the board, even if the pin has changed back."""
         self._level = value
+        self._reported = self._filter.changes
+        if value != self._filter.level:
+            self._reported = (self._reported - 1) & COUNT_MASK
         self.has_changed = True
 
     def start(self):
-        if self._level is None:
-            self.poll(ticks_ms())
         return 0
 
     def read(self, values):

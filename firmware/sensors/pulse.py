@@ -2,12 +2,17 @@
 
 The count is stored in the file `pulse-<name>`, which is written every `save` seconds if the count has
 changed, and before the device resets itself. After a power cut the pulses since the last write are lost.
+
+Without `debounce`, edges are counted. With `debounce`, pulses are counted: the level must last for this time.
 """
 
 import os
 from time import ticks_diff, ticks_ms
 
+from micropython import const
+
 from . import MEASUREMENT
+from .edges import COUNT_MASK, EdgeFilter
 from .schema import REQUIRED, merge_fields
 
 FIELDS = merge_fields(
@@ -26,6 +31,9 @@ PIN_USES = {"pin": "INPUT_PINS"}
 CHOICES = {"pull": ("up", "down", "none"), "edge": ("rising", "falling")}
 
 
+_IDLE = const(1000)  # ms
+
+
 def make(config, pins):
     pin = pins.digital_input(config["pin"], config["pull"])
     return Pulse(config, pin, pins.on_edge)
@@ -33,6 +41,8 @@ def make(config, pins):
 
 class Pulse:
     """The driver for a `machine.Pin`; `on_edge(pin, handler, edge)` is the board's function."""
+
+    has_changed = False  # readings are published periodically
 
     def __init__(self, config, pin, on_edge):
         unit = config["unit"]
@@ -44,22 +54,37 @@ class Pulse:
         self._per_unit = config["per_unit"]
         self._rate_time = config["rate_time"] * 1000
         self._save = int(config["save"] * 1000)
-        self._debounce = int(config["debounce"] * 1000)
-        self._pulse_at = self._read_at = self._saved_at = ticks_ms()
-        self._before = self._saved = self._load()
-        self._pulses = 0  # number of pulses since the start
-        self._first = True
-        self._last_pulses = 0  # `_pulses` at the last reading
-        on_edge(pin, self._interrupt, config["edge"])
+        self._read_at = self._saved_at = ticks_ms()
+        self._count = self._saved = self._load()
+        self._last_count = self._count  # count at the last reading
+        self._edges = 0  # number of edges since the start, modulo 2**30
+        self._counted = 0  # number of edges, or of changes of the filter's level, that `_count` includes
+        self._filter = None
+        if config["debounce"]:
+            invert = 1 if config["edge"] == "falling" else 0  # a pulse is low or high
+            self._filter = EdgeFilter(pin, on_edge, invert, int(config["debounce"] * 1000))
+            self._level = self._filter.level  # level after the changes that `_count` includes
+        else:
+            on_edge(pin, self._on_interrupt, config["edge"])
 
-    def _interrupt(self, pin):
-        if self._debounce:
-            now = ticks_ms()
-            if not self._first and ticks_diff(now, self._pulse_at) < self._debounce:
-                return
-            self._pulse_at = now
-            self._first = False
-        self._pulses += 1
+    def _on_interrupt(self, pin):
+        self._edges = (self._edges + 1) & COUNT_MASK  # must not allocate memory
+
+    def poll(self, now):
+        """Add the new pulses to the count; returns the time in ms until the next call."""
+        wait = _IDLE
+        if self._filter:
+            wait = self._filter.update()
+            edges = self._filter.changes
+            new = (edges - self._counted) & COUNT_MASK
+            # changes alternate: the first one is the start of a pulse if the level was 0
+            self._count += (new + 1 - self._level) // 2
+            self._level ^= new & 1
+        else:
+            edges = self._edges
+            self._count += (edges - self._counted) & COUNT_MASK
+        self._counted = edges
+        return wait
 
     def _load(self):
         # the old file is removed only after the new one has been written, so one of them is always complete
@@ -78,20 +103,25 @@ class Pulse:
 
     def read(self, values):
         now = ticks_ms()
-        pulses = self._pulses
+        self.poll(now)
+        count = self._count
         gone = ticks_diff(now, self._read_at)
-        values[0] = (self._before + pulses) / self._per_unit if self._per_unit != 1 else self._before + pulses
+        values[0] = count / self._per_unit if self._per_unit != 1 else count
         values[1] = None  # no rate if no time has passed since the last reading
         if gone > 0:
-            values[1] = (pulses - self._last_pulses) / self._per_unit * self._rate_time / gone
-        self._last_pulses, self._read_at = pulses, now
+            values[1] = (count - self._last_count) / self._per_unit * self._rate_time / gone
+        self._last_count, self._read_at = count, now
         if ticks_diff(now, self._saved_at) >= self._save:
             self._saved_at = now
-            self.save()
+            try:
+                self.save()
+            except OSError as error:  # the count is still right
+                print("%s: %s" % (self._path, error))
 
     def save(self):
         """Write the count to flash if it has changed. Raises OSError."""
-        count = self._before + self._pulses
+        self.poll(0)
+        count = self._count
         if count == self._saved:
             return
         with open(self._path + ".new", "w") as file:

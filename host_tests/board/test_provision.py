@@ -190,8 +190,10 @@ def test_the_interactive_questions_do_not_echo_passwords(micropython_board: Simu
     ]
     answers = [
         ("Wi-Fi network", "home"),
+        ("Wi-Fi password", "unseen"),  # a wrong answer is reported at once, and the question is repeated
         ("Wi-Fi password", "typed unseen"),
         ("Device name", ""),  # an empty answer accepts the default
+        ("Broker host", "mqtt://broker.lan:1884"),
         ("Broker host", "broker.lan"),
         ("Broker port", "1884"),
         ("Broker user", "me"),
@@ -203,14 +205,18 @@ def test_the_interactive_questions_do_not_echo_passwords(micropython_board: Simu
         os.execv(command[0], [*command, "--no-start"])
     output = b""
     for question, answer in answers:
-        while question.encode() not in output.rpartition(b"\n")[2]:
-            output += os.read(fd, 4096)
+        recent = b""
+        while question.encode() not in recent.rpartition(b"\n")[2]:
+            recent += os.read(fd, 4096)
+        output += recent
         os.write(fd, answer.encode() + b"\n")
     with contextlib.suppress(OSError):  # EIO: the program has ended
         while True:
             output += os.read(fd, 4096)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, output.decode()
     assert b"unseen" not in output
+    assert b"wifi.password: ..., expected 8 to 63 characters" in output
+    assert b'write "broker.lan", and broker.port: 1884' in output
     written = read_config(micropython_board)
     assert written["wifi"] == {"ssid": "home", "password": "typed unseen"}
     assert written["device"] == "esp32-1"

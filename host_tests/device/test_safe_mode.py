@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from host_tests.device.command_sender import sending
 from host_tests.device.observer import PREFIX, Observer
 from tools import broker
 from tools.vm.device import SimulatedDevice, host_config
@@ -33,6 +34,17 @@ def test_the_device_stays_in_safe_mode_after_three_crashes(
         # deleted when the broker has acknowledged the report
         observer.wait_until(lambda: not (tmp_path / "crash.txt").exists())
         assert running.is_running
+        with sending(any_broker) as sender:
+            for topic in ("light/lamp", "switch/relay"):
+                answer = sender.execute(topic, "ON")
+                assert (answer["ok"], answer["name"]) == (False, topic.split("/")[1])
+                assert answer["error"].startswith("safe mode: 3 crashes, the last one: OSError: ")
+                assert answer["error"].endswith("to leave it, publish `restart` to test/dut/restart/set")
+            assert sender.execute("restart", "restart") == {"ok": True, "name": "restart"}
+            running.wait(10)
+    (tmp_path / "lamp").rmdir()  # the fault is repaired
+    with SimulatedDevice(tmp_path, settings):
+        observer.wait_until(lambda: observer.dut.status == "online")
 
 
 def test_health_reports_statistics_of_the_connection_and_the_heap(

@@ -35,7 +35,7 @@ def simulated_device(
         "device": "dut",
         "prefix": PREFIX,
         "broker": {"host": address.host, "port": address.port},
-        "wifi": {"ssid": "home", "password": "secret"},
+        "wifi": {"ssid": "home", "password": "secret word"},
         "sensors": sensors,
         "health": 0.5,
         "ntp": [],
@@ -89,7 +89,7 @@ def test_each_board_reads_every_kind_of_sensor(
     io[f"adc-{analog}"] = 0.5
     io[f"dht-{pin}"] = dht(-10.1, 65.2)
     io[f"onewire-{pin}"] = {HOT: scratchpad(bytes.fromhex("d0074b467fff0c10"))}
-    io["wlan"] = {"ssid": "home", "password": "secret", "rssi": -71}
+    io["wlan"] = {"ssid": "home", "password": "secret word", "rssi": -71}
     sensors: Sensors = [
         {"kind": "bme280", "name": "air"},
         {"kind": "sht3x", "name": "cellar"},

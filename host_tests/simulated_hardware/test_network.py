@@ -18,9 +18,9 @@ def wait_until(wanted):
         time.sleep_ms(5)
     print(wanted, wlan.isconnected())
 wlan.active(True)
-wlan.connect("home", "secret")
+wlan.connect("home", "secret word")
 """
-HOME = {"ssid": "home", "password": "secret"}
+HOME = {"ssid": "home", "password": "secret word"}
 
 
 @pytest.mark.parametrize("chip", ["esp32", "rp2040"])

@@ -19,7 +19,7 @@ from tools import broker
 from tools.board import definition
 from tools.bundle import image
 
-WLAN = {"ssid": "home", "password": "secret"}
+WLAN = {"ssid": "home", "password": "secret word"}
 NAMES = ["a.time.example", "b.time.example"]  # time servers whose names must be looked up
 
 
@@ -144,7 +144,7 @@ node.ticks_ms = lambda: slow_ticks() * 20 & 0x3FFFFFFF
 @pytest.mark.parametrize(
     ("wlan", "line"),
     [
-        ({"password": "other"}, "Wi-Fi: home refuses the password. Check wifi.password"),
+        ({"password": "another one"}, "Wi-Fi: home refuses the password. Check wifi.password"),
         ({"ssid": "away"}, "Wi-Fi: home was not found. Check wifi.ssid"),
         ({"dhcp": False}, "Wi-Fi: joined home, but got no address. Check the DHCP server"),
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from host_tests.simulated_hardware import RESET, SimulatedChip
 from tools import broker
 from tools.bundle import image
 from tools.update import Update, UpdateSender, build_update
+from tools.update_offer import Offer, sign_offer
 
 KEY = "0f" * 32
 BASE = f"{PREFIX}/dut"
@@ -65,11 +66,22 @@ def build_colour_update(folder: Path, version: int, colour: str = "red") -> Upda
     )
 
 
-def send(address: broker.Address, update: Update, timeout: float = 60, **offer: Any) -> UpdateSender:
-    changed_offer = {**update.build_offer("dut", KEY, "esp32"), **offer}
-    sender = UpdateSender(address, BASE, update, changed_offer)
+def send(
+    address: broker.Address,
+    update: Update,
+    timeout: float = 60,
+    build_offer: Callable[[str], Offer] | None = None,
+    force: bool = False,
+) -> UpdateSender:
+    """Send an update; `build_offer` replaces the function that returns the offer for a nonce."""
+    build_offer = build_offer or (lambda nonce: update.build_offer("dut", KEY, "esp32", nonce, force))
+    sender = UpdateSender(address, BASE, update, build_offer)
     sender.done = sender.send(timeout)  # type: ignore[attr-defined]
     return sender
+
+
+def is_installed(state: dict[str, Any], version: int) -> bool:
+    return (state["version"], state["state"]) == (version, "installed") and "rolled_back" not in state
 
 
 def test_an_update_is_sent_installed_and_confirmed_in_the_other_slot(
@@ -80,7 +92,7 @@ def test_an_update_is_sent_installed_and_confirmed_in_the_other_slot(
         assert "colour" not in observer.dut.health
         update = build_colour_update(tmp_path / "new", 7)
         sender = send(mosquitto, update)
-        assert sender.state == {"version": 7, "state": "installed"}
+        assert is_installed(sender.state, 7)
         # only the manifest and the changed file were transferred
         changed = update.names.index("app/node.mpy")
         assert sender.sent_bytes == len(update.files[0]) + len(update.files[changed])
@@ -88,7 +100,7 @@ def test_an_update_is_sent_installed_and_confirmed_in_the_other_slot(
         assert running.exit_codes == [RESET]
         # the next update goes to the other slot; unchanged files are copied from this one
         sender = send(mosquitto, build_colour_update(tmp_path / "newer", 8, "green"))
-        assert sender.state == {"version": 8, "state": "installed"}
+        assert is_installed(sender.state, 8)
         observer.wait_until(lambda: observer.dut.health.get("colour") == "green")
         assert (tmp_path / "flash" / "slot").read_text() == "b a -\n"
     assert sender.done  # type: ignore[attr-defined]
@@ -107,15 +119,20 @@ def test_a_version_that_crashes_is_rolled_back_and_refused_afterwards(
         else:
             bad = build_changed_update(tmp_path / "bad", 5, "free = gc.mem_free()\n", "free = nothing\n")
         sender = send(mosquitto, bad, 90)
-        assert sender.state == {"version": 0, "state": "installed", "rolled_back": 5}
+        state = sender.state
+        assert (state["version"], state["state"], state["rolled_back"]) == (0, "installed", 5)
+        expected = "MemoryError: bad" if crash == "on import" else "NameError: "
+        assert state["rolled_back_reason"].startswith(expected)
+        assert not sender.done  # type: ignore[attr-defined]
         assert running.exit_codes == [RESET] * 4  # once for the update, three times for the crashes
         observer.dut.health.clear()
         observer.wait_until(lambda: observer.dut.health)
         assert observer.dut.status == "online"  # not in safe mode: crashes of the update do not count
         sender = send(mosquitto, bad)
-        assert sender.state["reason"] == "version 5 is not newer"
+        assert sender.state["reason"] == "version 5 is not newer than 5, which was rolled back"
+        assert sender.state["rolled_back"] == 5  # the refusal does not clear the record
         sender = send(mosquitto, build_colour_update(tmp_path / "good", 6))
-        assert sender.state == {"version": 6, "state": "installed"}
+        assert is_installed(sender.state, 6)
 
 
 def test_an_invalid_update_is_refused_with_a_reason_and_changes_nothing(
@@ -125,29 +142,47 @@ def test_an_invalid_update_is_refused_with_a_reason_and_changes_nothing(
     with device(flash, mosquitto) as running:
         observer.wait_until(lambda: observer.dut.health)
         update = build_colour_update(tmp_path / "new", 7)
-        forged = update.build_offer("dut", "00" * 32, "esp32")["signature"]
-        for changes, reason in (
-            ({"signature": forged}, "wrong signature: check update.key"),
-            ({"version": 9}, "wrong signature: check update.key"),
-            ({"force": True}, "wrong signature: check update.key"),
-            ({"signature": ""}, "wrong signature: check update.key"),
-            ({"size": "many"}, "not an update offer: see docs/update.md"),
+
+        def build_changed(*changes: tuple[str, str], key: str = KEY) -> Callable[[str], Offer]:
+            def build_offer(nonce: str) -> Offer:
+                line = update.build_offer("dut", KEY, "esp32", nonce).line.decode()
+                for old, new in changes:
+                    assert old in line
+                    line = line.replace(old, new, 1)
+                return sign_offer(line.encode(), key)
+
+            return build_offer
+
+        for build_offer, reason in (
             (
-                update.build_offer("dut", KEY, "rpi_pico_w"),
-                "the update is for rpi_pico_w, this board is esp32",
+                build_changed((" 7 ", " 7.0 ")),
+                "version: expected a number of 1 to 20 digits without a leading 0",
             ),
-            (update.build_offer("somebody", KEY, "esp32"), "wrong signature: check update.key"),
-            (
-                Update(0, update.names, update.files).build_offer("dut", KEY, "esp32"),
-                "version 0 is not newer",
-            ),
+            (build_changed((" esp32 ", " rpi_pico_w ")), "the update is for rpi_pico_w, this board is esp32"),
+            (build_changed((" dut ", " other ")), "the update is for other, this device is dut"),
+            (build_changed((" 7 ", " 7 7 ")), "not an update offer of format 2: see docs/update.md"),
         ):
-            assert send(mosquitto, update, **changes).state["reason"] == reason, changes
+            assert send(mosquitto, update, build_offer=build_offer).state["reason"] == reason
         client = observer.monitor._client
-        for payload in (b"", b"{", b"[]", b"7", b"\xff", b"x" * 700):
+        for payload, reason in (
+            (
+                update.build_offer("dut", "00" * 32, "esp32", "0" * 32).payload,
+                "wrong signature: check update.key",
+            ),
+            (
+                update.build_offer("dut", KEY, "esp32", "0" * 32).payload,
+                "old nonce: the offer was sent before",
+            ),
+            (
+                b'{"version": "7", "board": "esp32", "size": 7, "sha256": "", "signature": ""}',
+                "an old format",
+            ),
+            (b"", "not an update offer"),
+            (b"\xff", "not an update offer"),
+            (b"x" * 700, "700 bytes, expected at most 600"),
+        ):
             client.publish(f"{BASE}/update/set", payload, qos=1)
-        observer.wait_until(lambda: client.session.outbox.count == 0)
-        running.wait_for_line("700 bytes, expected at most 600")
+            running.wait_for_line(reason)
         for path in (
             "../config.mpy",
             "/app/node.mpy",
@@ -158,7 +193,7 @@ def test_an_invalid_update_is_refused_with_a_reason_and_changes_nothing(
             "lib/x.mpy",
         ):
             data = b"hello"
-            bad = build_update(tmp_path / "empty", 7)
+            bad = Update(7, ["manifest"], [b""])
             digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
             bad.names.append(path)
             bad.files += [data]
@@ -183,7 +218,9 @@ def test_an_interrupted_update_leaves_the_old_version_and_can_be_sent_again(
     update = build_colour_update(tmp_path / "new", 7)
     with device(flash, mosquitto) as running:
         observer.wait_until(lambda: observer.dut.health)
-        sender = UpdateSender(mosquitto, BASE, update, update.build_offer("dut", KEY, "esp32"))
+        sender = UpdateSender(
+            mosquitto, BASE, update, lambda nonce: update.build_offer("dut", KEY, "esp32", nonce)
+        )
 
         def cut_power(name: str, at: int, size: int) -> None:
             if name.endswith(".mpy"):
@@ -197,7 +234,7 @@ def test_an_interrupted_update_leaves_the_old_version_and_can_be_sent_again(
     with device(flash, mosquitto):
         observer.wait_until(lambda: observer.dut.health)
         assert "colour" not in observer.dut.health
-        assert send(mosquitto, update).state == {"version": 7, "state": "installed"}
+        assert is_installed(send(mosquitto, update).state, 7)
         observer.wait_until(lambda: observer.dut.health.get("colour") == "red")
 
 
@@ -210,4 +247,4 @@ def test_a_large_file_is_transferred_through_small_buffers(
         shutil.copytree(image.build_image("esp32"), folder)
         (folder / "app" / "large.mpy").write_bytes(bytes(range(256)) * 400)
         sender = send(mosquitto, build_update(folder, 3), 120)
-        assert sender.state == {"version": 3, "state": "installed"} and sender.sent_bytes > 100_000
+        assert is_installed(sender.state, 3) and sender.sent_bytes > 100_000

@@ -3,11 +3,13 @@
 import json
 import os
 import time
+from time import ticks_add, ticks_diff, ticks_ms
 
 import actuators
 from actuators import schema
-from app.node import command_dedup
-from app.node.commands import Commands
+from app.node import command_dedup, commands
+from app.node.commands import Commands, command_key
+from app.node.timestamps import unix_time
 
 PATH = "dedup"
 
@@ -92,6 +94,121 @@ def test_the_response_topic_is_part_of_the_key():
     assert device.output.written == [1, 0]
 
 
+def test_the_payload_is_part_of_the_key():
+    for correlation, user in ((b"1", {}), (None, {"id": "1"})):
+        device = Device()
+        states = [
+            device.receive(Message(word, correlation, **user))["state"] for word in (b"ON", b"OFF", b"ON")
+        ]
+        assert states == ["ON", "OFF", "ON"]  # the third one is a duplicate of the first
+        assert device.output.written == [1, 0]
+
+
+def test_parts_of_the_key_cannot_be_exchanged():
+    """Response Topic, Correlation Data and payload: the same bytes, split in another way."""
+    keys = set()
+    for response, correlation, payload in (
+        ("a", b"b", b"ON"),
+        ("a", b"bO", b"N"),
+        ("a", b"b\0", b"ON"),
+        ("a", b"b", b"\0ON"),
+        ("", b"a\0b", b"ON"),
+    ):
+        keys.add(command_key(Message(payload, correlation, response), "lamp", payload))
+    assert len(keys) == 5
+
+
+def test_a_command_is_forgotten_after_10_minutes():
+    now = 2**30 - 300000  # the ticks wrap during the test
+    for module in (command_dedup, commands):
+        module.ticks_ms = lambda: now & 0x3FFFFFFF
+        module.ticks_diff = wrapped_difference
+    try:
+        device = Device()
+        device.receive(Message(b"TOGGLE", b"1"))
+        now += 599000
+        device.receive(Message(b"TOGGLE", b"1"))
+        assert device.output.written == [1]
+        now += 2000
+        device.receive(Message(b"TOGGLE", b"1"))
+        assert device.output.written == [1, 0]
+        for _ in range(14 * 24):  # the memory is emptied although nothing arrives
+            now += 3600000
+            device.commands._dedup.expire(now & 0x3FFFFFFF)
+        assert not device.commands._dedup._commands
+    finally:
+        for module in (command_dedup, commands):
+            module.ticks_ms, module.ticks_diff = ticks_ms, ticks_diff
+
+
+def wrapped_difference(a, b):
+    return (a - b + 0x20000000 & 0x3FFFFFFF) - 0x20000000
+
+
+def test_the_age_of_a_command_is_known_after_a_restart():
+    """If the clock is not set before or after the restart, the age counts from the restart."""
+    clocks = {"before": 0, "after": 0}
+    cases = (
+        (1800000000, 1800000599, False),
+        (1800000000, 1800000600, True),
+        (0, 1800009999, False),
+        (1800000000, 0, False),
+        (1800000000, 1700000000, False),  # the clock was set back
+    )
+    for before, after, is_forgotten in cases:
+        clocks["now"] = before
+        command_dedup.unix_time = lambda: clocks["now"]
+        try:
+            output = Output()
+            Device(path=PATH, output=output).receive(Message(b"TOGGLE", b"1"))
+            clocks["now"] = after
+            device = Device(path=PATH, output=output)
+            count = len(output.written)
+            device.receive(Message(b"TOGGLE", b"1"))
+            assert (len(output.written) > count) == is_forgotten, (before, after)
+            device.commands._dedup.expire(ticks_add(ticks_ms(), 600000))
+            assert not device.commands._dedup._commands or is_forgotten
+        finally:
+            command_dedup.unix_time = unix_time
+            os.remove(PATH)
+
+
+def test_a_refusal_by_age_or_as_retained_is_not_remembered():
+    """The same command, sent again as the response says, is executed."""
+    device = Device()
+    for message in (Message(b"TOGGLE", b"1"), Message(b"TOGGLE", b"1", expires="1")):
+        message.retain = "expires" not in dict(message._user)
+        assert not device.receive(message)["ok"]
+    assert device.receive(Message(b"TOGGLE", b"1"))["ok"]
+    retained = Message(b"TOGGLE", b"1")
+    retained.retain = True
+    assert not device.receive(retained)["ok"]  # also if it is a duplicate of an executed command
+    assert device.output.written == [1]
+
+
+def test_a_duplicate_that_has_expired_meanwhile_gets_the_first_response():
+    device = Device()
+    expires = str(int(time.time()) + 1000)
+    first = device.receive(Message(b"TOGGLE", b"1", expires=expires))
+    commands.unix_time = lambda: int(expires) + 1
+    try:
+        assert device.receive(Message(b"TOGGLE", b"1", expires=expires)) == first
+        assert not device.receive(Message(b"TOGGLE", b"2", expires=expires))["ok"]
+    finally:
+        commands.unix_time = unix_time
+
+
+def test_a_failing_output_is_answered():
+    device = Device()
+
+    def fail(payload, now):
+        raise OSError(5)
+
+    device.commands.actuators[0].command = fail
+    answer = device.receive(Message(b"ON", b"1"))
+    assert not answer["ok"] and answer["error"].startswith("OSError: ")
+
+
 def test_a_user_property_id_identifies_a_command():
     device = Device()
     for _ in range(3):
@@ -164,7 +281,35 @@ def test_an_expired_command_is_refused():
     answer = device.receive(Message(b"ON", b"1", expires=str(now - 10)))
     assert answer["error"] == "the command has expired" and not device.output.written
     assert device.receive(Message(b"ON", b"2", expires=str(now + 1000)))["ok"]
-    assert device.receive(Message(b"ON", b"3", expires="soon"))["error"].startswith("expires: expected")
+    assert device.receive(Message(b"ON", b"3", expires="%d.75" % (now + 1000)))["ok"]
+    count = len(device.output.written)
+    wrong = (
+        "soon",
+        "",
+        "-5",
+        "+5",
+        "1e9",
+        "nan",
+        " 5",
+        "0x7",
+        "1_0",
+        "1.2.3",
+        str((now + 99) * 1000),
+    )
+    for text in wrong:
+        answer = device.receive(Message(b"ON", b"4", expires=text))
+        assert answer["error"] == "expires: expected seconds since 1970", text
+    assert len(device.output.written) == count
+
+
+def test_expires_is_checked_but_not_applied_without_a_clock():
+    commands.unix_time = lambda: 0
+    try:
+        device = Device()
+        assert device.receive(Message(b"ON", b"1", expires="5"))["ok"]
+        assert device.receive(Message(b"ON", b"2", expires="soon"))["error"].startswith("expires: expected")
+    finally:
+        commands.unix_time = unix_time
 
 
 def test_commands_are_known_after_a_restart():

@@ -156,7 +156,7 @@ def test_two_sensors_with_the_same_name_are_refused():
 
 
 def test_wifi_is_accepted_only_if_the_board_has_it():
-    wifi = {"ssid": "home", "password": "secret"}
+    wifi = {"ssid": "home", "password": "secret word"}
     assert load(changed(wifi=wifi), Board)["wifi"] == dict(wifi, power_save=False)
     assert "this board has no Wi-Fi" in line(changed(wifi=wifi))
     assert line(changed(wifi={"password": "x"}), Board).startswith("wifi.ssid: missing")

@@ -443,3 +443,25 @@ def test_connect_during_a_poll_without_connection_connects_soon():
     sim.client.poll(60000)
     assert sim.client.is_connected
     assert sim.connect_times[1] < 6000, sim.connect_times
+
+
+def test_a_connection_that_lasts_until_the_ticks_wrap_around_resets_the_back_off():
+    for ms in (29_000, 31_000, 1 << 29, (1 << 30) + 5_000):
+        sim = BrokerSimulation(keep_alive=0)
+        sim.broker_listens = False
+        sim.client.connect(wait=False)
+        while len(sim.connect_times) < 6:
+            sim.client.poll(1000)
+        sim.broker_listens = True
+        while not sim.client.is_connected:
+            sim.client.poll(1000)
+        ends = sim.now + ms
+        while sim.now < ends:
+            sim.client.poll(max(1, min(10_000_000, ends - sim.now)) if ms > 100_000 else 1000)
+        sim.stream.closed_by_broker = True
+        lost_at = sim.now
+        attempts = len(sim.connect_times)
+        while len(sim.connect_times) == attempts:
+            sim.client.poll(100)
+        delay = sim.connect_times[-1] - lost_at
+        assert (delay <= 1200) == (ms > 30_000), (ms, delay)

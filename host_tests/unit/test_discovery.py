@@ -331,6 +331,24 @@ def test_publishing_waits_for_a_connection_and_outbox_space():
     clean()
 
 
+def test_the_message_is_published_although_the_ticks_wrap_around_while_the_device_is_offline():
+    from long_uptime import DAY, HOUR, PERIOD, ticks_add, ticks_diff
+
+    for days in range(1, 25):
+        clean()
+        prepare(sensor("a"))
+        harness = Harness()
+        discovery.ticks_diff, discovery.ticks_add = ticks_diff, ticks_add
+        harness.client.is_connected = False
+        for _ in range(days * DAY // HOUR):
+            harness.now = (harness.now + HOUR) % PERIOD
+            harness.discovery.run(harness.now)
+        harness.client.is_connected = True
+        harness.discovery.run(harness.now)
+        assert len(harness.client.sent) == 1, days
+    clean()
+
+
 def test_the_message_is_published_again_when_home_assistant_starts():
     clean()
     prepare(sensor("a"))

@@ -3,7 +3,7 @@
 import os
 
 from helper import raises
-from sensors import bme280, digital, ds18b20, load_module, pulse, sht3x
+from sensors import bme280, digital, ds18b20, edges, load_module, pulse, sht3x
 from sensors.schema import FIELDS
 
 
@@ -11,7 +11,7 @@ class Clock:
     now = 1000
 
 
-for _module in (ds18b20, digital, pulse):
+for _module in (ds18b20, edges, pulse):
     _module.ticks_ms = lambda: Clock.now
     _module.ticks_diff = lambda a, b: a - b
 
@@ -387,11 +387,27 @@ def test_a_wake_pin_is_armed_for_the_next_change():
     assert measured(driver) == ["OFF"]  # the level is high
     assert driver.arm_wake(lambda *what: armed.append(what)) == 1 and armed == [(pin, 0)]
     pin.set(0)
+    pin.set(1)  # a bounce does not wake it
+    driver.arm_wake(lambda *what: armed.append(what))
+    assert armed.pop() == (pin, 0)
+    pin.set(0)
+    Clock.now += 50
     pin.set(1)  # pressed since the last poll, so it wakes at once
     assert driver.arm_wake(lambda *what: armed.append(what)) == 1 and armed[1] == (pin, 1)
-    driver.has_changed = False
-    driver.on_wake(1)
-    assert driver.has_changed and measured(driver) == ["ON"]
+    pin.set(0)  # pressed now, for less than the debounce time
+    assert driver.arm_wake(lambda *what: armed.append(what)) == 1 and armed[2] == (pin, 0)
+
+
+def test_the_change_that_woke_the_board_is_reported_before_the_present_level():
+    for level in (0, 1):
+        pin = Pin(level)
+        driver = digital.Digital(settings("digital", wake=True), pin, pin.on_edge)
+        driver.on_wake(1)
+        assert driver.has_changed and measured(driver) == ["ON"]
+        driver.has_changed = False
+        driver.poll(Clock.now)
+        assert driver.has_changed == (level == 0)
+        assert measured(driver) == ["ON" if level else "OFF"]
 
 
 def pulses(**given):
@@ -419,13 +435,41 @@ def test_pulses_are_counted_with_their_rate():
     assert pin.edge == "falling"
 
 
-def test_pulses_within_the_debounce_time_are_ignored():
+def test_pulses_shorter_than_the_debounce_time_are_not_counted():
     clean()
     pin, driver = pulses(debounce=0.02)
-    for wait in (0, 5, 5, 25, 19, 1):
-        Clock.now += wait
+    assert pin.edge == "both"
+    # ms low, ms high: two pulses, one that bounces at both ends, and two disturbances
+    for low, high in ((20, 20), (100, 50), (3, 2), (25, 5), (4, 100), (19, 100), (0, 100)):
         pin.set(0)
+        Clock.now += low
+        pin.set(1)
+        Clock.now += high
     assert measured(driver)[0] == 3
+    pin.set(0)
+    assert measured(driver)[0] == 3
+    Clock.now += 20
+    assert measured(driver)[0] == 4  # counted before it ends
+
+
+def test_the_count_is_read_although_it_cannot_be_saved():
+    clean()
+    pin, driver = pulses(save=10)
+    os.mkdir("pulse-pulse.new")
+    pin.set(0)
+    Clock.now += 10_000
+    assert measured(driver)[0] == 1
+    raises(OSError, driver.save)
+    os.rmdir("pulse-pulse.new")
+
+
+def test_the_count_of_edges_wraps_in_the_interrupt_handler():
+    clean()
+    pin, driver = pulses()
+    driver._edges = driver._counted = edges.COUNT_MASK
+    for _ in range(3):
+        pin.set(0)
+    assert driver._edges == 2 and measured(driver)[0] == 3
 
 
 def test_the_count_survives_a_restart():

@@ -34,6 +34,10 @@ class Commands:
     def run(self, now):
         self.runs += 1
 
+    def check_age(self, message):
+        if message.is_old:
+            raise ValueError("too old")
+
 
 class Client:
     is_connected = True
@@ -56,6 +60,7 @@ class Client:
 class Message:
     def __init__(self, topic, payload, retain):
         self.topic, self.payload, self.retain = topic, payload, retain
+        self.is_old = False
 
     def __len__(self):
         return len(self.payload)
@@ -139,3 +144,12 @@ def test_unknown_commands_and_payloads_get_an_error_reply():
     for payload in (b"3", b"128", b"blink", b"\xff\xfe", b"ON" * 50000, b'{"a":1}'):
         assert harness.send("POWER1", payload) == [("stat/dut/RESULT", '{"Command":"Error"}')]
     assert not harness.lamp.on and not harness.water.on
+
+
+def test_a_command_that_is_too_old_gets_an_error_reply():
+    harness = Harness()
+    message = Message("cmnd/dut/POWER1", b"TOGGLE", False)
+    message.is_old = True
+    harness.client.handler(message)
+    assert harness.client.sent == [("stat/dut/RESULT", '{"Command":"Error"}')]
+    assert not harness.lamp.on

@@ -1,131 +1,27 @@
-"""Over-the-air updates: choice of the slot, download, timeouts, confirmation, rollback, signature."""
+"""Over-the-air updates: the slot, confirmation, rollback, and the record of versions that failed."""
 
-import json
 import os
 
 import slot
-from app import update, update_download
-from app.update import Update, compare_digest, hmac_sha256
 from helper import raises
-
-KEY = "0f" * 32
-
-
-def clean():
-    for name in os.listdir():
-        if name in ("slot", "slot.new", "crash_count"):
-            os.remove(name)
-    update_download._clear("a")
-    update_download._clear("b")
+from update_device import Device, Resets, Sender, clean
 
 
-class Outbox:
-    count = 0
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
 
 
-class Session:
-    outbox = Outbox()
-
-
-class Client:
-    def __init__(self):
-        self.session = Session()
-        self.is_connected = self.has_room = True
-        self.handlers = {}
-        self.sent = []
-
-    def subscribe(self, topic, handler, qos=0, retain_handling=0):
-        self.handlers[topic] = handler
-
-    def unsubscribe(self, topic):
-        self.handlers.pop(topic, None)
-
-    def publish(self, topic, payload, qos=0, retain=False):
-        if not self.has_room:
-            return 0
-        self.sent.append((topic, payload))
-        return 1
-
-    def disconnect(self):
-        pass
-
-
-class Message:
-    def __init__(self, payload, retain=False):
-        self.payload = payload
-        self.retain = retain
-
-    def __len__(self):
-        return len(self.payload)
-
-
-class Resets(Exception):
-    pass
-
-
-def resets():
-    raise Resets
-
-
-def make_update(confirm=30):
-    client = Client()
-    return client, Update(client, "p/dut", "dut", "esp32", {"key": KEY, "confirm": confirm}, resets, 0)
-
-
-def state(client):
-    return json.loads([payload for topic, payload in client.sent if topic == "p/dut/update"][-1])
-
-
-def digest(data):
-    sum = update_download.sha256(data)
-    return update_download._hex(sum)
-
-
-def offer(files, version=5):
-    """Return the parts of an update with these files, and its offer as JSON."""
-    lines = ["%d %s %s\n" % (len(data), digest(data), path) for path, data in files]
-    parts = ["".join(lines).encode()] + [data for _, data in files]
-    line = "umqtt5 update dut esp32 %d %d %s" % (version, len(parts[0]), digest(parts[0]))
-    told = {"version": version, "board": "esp32", "size": len(parts[0]), "sha256": digest(parts[0])}
-    told["signature"] = hmac_sha256(bytes.fromhex(KEY), line.encode())
-    return parts, json.dumps(told)
-
-
-def send_parts(client, parts, size=300, rounds=200):
-    """Send the requested parts in chunks of `size` bytes until the device requests nothing more."""
-    for _ in range(rounds):
-        wants = [json.loads(payload) for topic, payload in client.sent if topic == "p/dut/update/request"]
-        client.sent = [one for one in client.sent if one[0] != "p/dut/update/request"]
-        if not wants or "p/dut/update/chunk" not in client.handlers:
-            return
-        number, at = wants[-1]
-        data = parts[number]
-        while at < len(data):
-            head = number.to_bytes(2, "big") + at.to_bytes(4, "big")
-            client.handlers["p/dut/update/chunk"](Message(head + data[at : at + size]))
-            at += size
-        client.run()
-
-
-def start_download(files=(("app/new.mpy", b"new" * 500),), version=5):
-    clean()
-    client, device = make_update()
-    now = [0]
-    update_download.ticks_ms = lambda: now[0]
-    update_download.ticks_add = lambda a, b: a + b
-    update_download.ticks_diff = update.ticks_diff = lambda a, b: a - b
-    client.now = now
-    client.run = lambda: device.run(now[0])
-    parts, told = offer(files, version)
-    client.handlers["p/dut/update/set"](Message(told.encode()))
-    client.run()
-    return client, device, parts
-
-
-# ---- choice of the slot
+def install(folder, version, previous=".", tries=0):
+    """Put a version into a slot, and select it."""
+    if folder not in os.listdir():
+        os.mkdir(folder)
+    write(folder + "/version", "%d\n" % version)
+    slot.write(folder, previous, tries)
 
 
 def selected_slot(runs_main=True):
+    """Select the folder as boot.py and main.py do; returns the folders that are added to the module path."""
     import sys
 
     before = list(sys.path)
@@ -137,15 +33,18 @@ def selected_slot(runs_main=True):
     return new
 
 
+# ---- the slot
+
+
 def test_without_an_update_the_deployed_files_are_used():
     clean()
     assert slot.read() == (".", ".", slot.CONFIRMED) and not selected_slot()
-    assert not os.listdir() or "slot" not in os.listdir()
+    assert "slot" not in os.listdir()
 
 
 def test_an_unconfirmed_version_is_started_three_times_and_then_rolled_back():
     clean()
-    slot.write("a", ".", 0)
+    install("a", 5)
     for tries in (1, 2, 3):
         assert selected_slot(runs_main=False) == ["a"]  # a tool starts only boot.py: this does not count
         assert selected_slot() == ["a"]
@@ -153,6 +52,7 @@ def test_an_unconfirmed_version_is_started_three_times_and_then_rolled_back():
     assert not selected_slot()
     assert slot.read() == (".", "a", slot.ROLLED_BACK)
     assert not selected_slot() and slot.read() == (".", "a", slot.ROLLED_BACK)
+    clean()
 
 
 def test_a_start_that_a_person_stops_does_not_count():
@@ -203,8 +103,7 @@ def test_a_confirmed_version_stays():
 
 def test_a_rollback_clears_the_crash_count():
     clean()
-    with open("crash_count", "w") as file:
-        file.write("...")
+    write("crash_count", "...")
     slot.write("b", "a", 3)
     assert selected_slot() == ["a"]
     assert "crash_count" not in os.listdir()
@@ -214,99 +113,43 @@ def test_a_damaged_slot_file_selects_a_valid_version():
     for cut in range(9):
         clean()
         slot.write("a", ".", slot.CONFIRMED)
-        with open("slot.new", "w") as file:
-            file.write("b a 0\n"[:cut])
+        write("slot.new", "b a 0\n"[:cut])
         assert slot.read() == ("a", ".", slot.CONFIRMED)
     clean()
-    with open("slot.new", "w") as file:  # on FAT, the old file is removed before the new one is renamed
-        file.write("b a 0\n")
+    write("slot.new", "b a 0\n")  # on FAT, the old file is removed before the new one is renamed
     assert slot.read() == ("b", "a", 0)
-    for rot in ("", "b", "b a", "b a x", "\0\0\0"):
+    damaged = [
+        "",
+        "b",
+        "b a",
+        "b a x",
+        "\0\0\0",
+        "../x a 0",
+        "lib . -",
+        "a /sd 1",
+        "a . -7",
+        "a . 1_0",
+        "a . +1",
+    ]
+    for text in damaged + [". a 2", "a a 1", "a . 1 2", "a b %s" % ("1" * 40)]:
         clean()
-        with open("slot", "w") as file:
-            file.write(rot)
-        assert slot.read() == (".", ".", slot.CONFIRMED)
+        write("slot", text)
+        assert slot.read() == (".", ".", slot.CONFIRMED), text
     clean()
 
 
-# ---- download
-
-
-def test_a_version_is_selected_after_all_files_are_stored():
-    files = (("app/new.mpy", b"new" * 500), ("pins.mpy", b"pins"))
-    client, device, parts = start_download(files)
-    raises(Resets, send_parts, client, parts)
-    assert slot.read() == ("a", ".", 0) and slot.read_version("a") == 5
-    for path, data in files:
-        with open("a/" + path, "rb") as file:
-            assert file.read() == data
-    assert state(client) == {"version": 0, "state": "restarting"}
+def test_version_numbers_have_up_to_20_digits():
+    for version in (1, 999_999_999_999, 1_764_000_000_000, 10**20 - 1):
+        clean()
+        install("a", version)
+        assert slot.read_version("a") == version
+        assert Device().state["version"] == version
+    for text in ("", "x", "-5", "7.0", "7e0", "+7", "1_0", "0x7", "1" * 21, "1" * 40, "\0", "7 8"):
+        clean()
+        install("a", 0)
+        write("a/version", text)
+        assert slot.read_version("a") == 0, text
     clean()
-
-
-def test_repeated_and_unrequested_chunks_are_ignored():
-    client, device, parts = start_download()
-    take = client.handlers["p/dut/update/chunk"]
-    take(Message(b"\x00\x00\x00\x00\x00\x63" + parts[0][99:]))  # at an offset that the device did not request
-    take(Message(b"\x00\x07\x00\x00\x00\x00hello"))
-    half = b"\x00\x00\x00\x00\x00\x00" + parts[0][:40]
-    take(Message(half))
-    take(Message(half))
-    client.now[0] += 5000
-    client.run()
-    assert json.loads(client.sent[-1][1]) == [0, 40]  # requests the missing rest
-    raises(Resets, send_parts, client, parts)
-    clean()
-
-
-def test_a_download_times_out_after_2_minutes():
-    client, device, parts = start_download()
-    for _ in range(200):
-        client.now[0] += 1000
-        client.run()
-    assert state(client) == {"version": 0, "state": "failed", "reason": "no data received for 2 minutes"}
-    assert "a" not in os.listdir() and slot.read() == (".", ".", slot.CONFIRMED)
-    assert not [topic for topic in client.handlers if topic.endswith("chunk")]
-
-
-def test_a_full_flash_fails_the_update():
-    client, device, parts = start_download()
-
-    class Full:
-        def write(self, data):
-            raise OSError(28)
-
-        def close(self):
-            pass
-
-    device._download._file.close()
-    device._download._file = Full()
-    send_parts(client, parts)
-    client.run()
-    assert state(client)["state"] == "failed" and "28" in state(client)["reason"]
-    assert "a" not in os.listdir() and slot.read() == (".", ".", slot.CONFIRMED)
-
-
-def test_a_repeated_offer_continues_and_a_new_offer_restarts_the_download():
-    client, device, parts = start_download()
-    client.handlers["p/dut/update/chunk"](Message(b"\x00\x00\x00\x00\x00\x00" + parts[0][:40]))
-    client.handlers["p/dut/update/set"](Message(offer((("app/new.mpy", b"new" * 500),))[1].encode()))
-    assert device._download._at == 40
-    parts, told = offer((("app/other.mpy", b"other"),), 6)
-    client.handlers["p/dut/update/set"](Message(told.encode()))
-    assert device._download._at == 0
-    client.sent.clear()
-    client.run()
-    raises(Resets, send_parts, client, parts)
-    assert slot.read_version("a") == 6
-    clean()
-
-
-def test_a_retained_offer_is_ignored():
-    clean()
-    client, device = make_update()
-    client.handlers["p/dut/update/set"](Message(offer((("app/new.mpy", b"new"),))[1].encode(), retain=True))
-    assert not device._download
 
 
 # ---- confirmation and rollback
@@ -314,62 +157,220 @@ def test_a_retained_offer_is_ignored():
 
 def test_a_version_is_confirmed_after_being_connected_for_a_time():
     clean()
-    update.ticks_diff = lambda a, b: a - b
-    slot.write("a", ".", 1)
-    client, device = make_update(30)
-    client.is_connected = False
-    device.run(0)
-    client.is_connected = True
+    install("a", 5, tries=1)
+    device = Device(30)
+    device.client.is_connected = False
+    device.run()
+    device.client.is_connected = True
     device.run(10_000)
-    device.run(39_999)
-    assert slot.read() == ("a", ".", 1) and state(client)["state"] == "trying"
-    client.is_connected = False  # a lost connection restarts the confirmation period
-    device.run(39_999)
-    client.is_connected = True
-    device.run(45_000)
-    device.run(70_000)
+    device.run(29_999)
+    assert slot.read() == ("a", ".", 1) and device.state["state"] == "trying"
+    device.client.is_connected = False  # a lost connection restarts the confirmation period
+    device.run()
+    device.client.is_connected = True
+    device.run(5_001)
+    device.run(25_000)
     assert slot.read() == ("a", ".", 1)
-    device.run(75_000)
-    assert slot.read() == ("a", ".", slot.CONFIRMED) and state(client)["state"] == "installed"
+    device.run(5_000)
+    assert slot.read() == ("a", ".", slot.CONFIRMED) and device.state["state"] == "installed"
     clean()
 
 
 def test_a_device_that_is_offline_is_not_kept_awake_by_its_update_state():
     clean()
-    client, device = make_update()
-    client.is_connected = False
-    device.run(0)
-    assert not device.is_busy
-    client.is_connected = True
-    client.has_room = False
+    device = Device()
+    device.client.is_connected = False
+    device.run()
+    assert not device.update.is_busy
+    device.client.is_connected = True
+    device.client.has_room = False
     device.run(1000)
-    assert device.is_busy  # the state is not published yet
-    client.has_room = True
-    device.run(2000)
-    assert not device.is_busy
+    assert device.update.is_busy  # the state is not published yet
+    device.client.has_room = True
+    device.run(1000)
+    assert not device.update.is_busy
 
 
 def test_a_version_that_never_connects_is_rolled_back():
     clean()
-    update.ticks_diff = lambda a, b: a - b
-    slot.write("a", ".", 1)
-    client, device = make_update(30)
-    client.is_connected = False
+    install("a", 5, tries=1)
+    device = Device(30)
+    device.client.is_connected = False
     device.run(599_999)
     assert slot.read() == ("a", ".", 1)
-    raises(Resets, device.run, 600_000)
+    raises(Resets, device.run, 1)
     assert slot.read() == (".", "a", slot.ROLLED_BACK)
+    state = Device().state
+    assert state["rolled_back"] == 5 and state["rolled_back_reason"] == "not confirmed within 10 min"
     clean()
 
 
-def test_hmac_sha256_computes_the_examples_of_rfc_4231():
-    # RFC 4231, test cases 2 and 6
-    found = hmac_sha256(b"Jefe", b"what do ya want for nothing?")
-    assert found == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-    found = hmac_sha256(b"\xaa" * 131, b"Test Using Larger Than Block-Size Key - Hash Key First")
-    assert found == "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
-    assert (
-        compare_digest(found, found)
-        and not compare_digest(found, found[:-1])
-        and not compare_digest(found, "7" + found[1:])
+def fails(*args):
+    raise OSError(28)
+
+
+def test_a_version_that_cannot_be_confirmed_or_rolled_back_on_flash_keeps_running():
+    clean()
+    install("a", 5, tries=1)
+    before = slot._replace
+    attempts = []
+
+    def fail(*args):
+        attempts.append(args)
+        raise OSError(28)
+
+    for is_connected in (True, False):
+        device = Device(1)
+        device.client.is_connected = is_connected
+        slot._replace = fail
+        try:
+            for _ in range(700):
+                device.run(1000)
+        finally:
+            slot._replace = before
+        assert slot.read() == ("a", ".", 1) and device.update.trying
+        assert 2 < len(attempts) < 20  # flash is not worn out by the attempts
+        attempts.clear()
+    device.client.is_connected = True
+    for _ in range(65):
+        device.run(1000)
+    assert slot.read() == ("a", ".", slot.CONFIRMED)
+    clean()
+
+
+# ---- versions that were rolled back
+
+
+def roll_back_version(version, folder="a", previous=".", reason=""):
+    install(folder, version, previous, 3)
+    slot.roll_back(reason)
+
+
+def offer(version, force=False):
+    """Start the device, offer a version, and return its state."""
+    device = Device()
+    sender = Sender(device, version=version, force=force)
+    device.receive_offer(sender.offer)
+    state = device.state
+    if device.download:
+        device.cancel()
+    return state
+
+
+def test_a_version_that_was_rolled_back_stays_refused_after_restarts_refusals_and_failed_downloads():
+    clean()
+    roll_back_version(5)
+    for _ in range(3):
+        device = Device()
+        assert device.state["rolled_back"] == 5
+        device.receive_offer(b"garbage")
+        assert device.state["rolled_back"] == 5 and device.state["state"] == "refused"
+        device.receive_offer(Sender(device, version=5).offer)
+        assert device.state["state"] == "refused" and device.state["rolled_back"] == 5
+        sender = Sender(device, version=6)
+        device.receive_offer(sender.offer)
+        assert device.state["state"] == "receiving" and device.state["rolled_back"] == 5
+        for _ in range(200):
+            device.run(1000)
+        assert device.state["state"] == "failed" and device.state["rolled_back"] == 5
+        reason = offer(5)["reason"]
+        assert reason == "version 5 is not newer than 5, which was rolled back"
+    clean()
+
+
+def test_all_versions_up_to_the_highest_one_that_was_rolled_back_are_refused_unless_forced():
+    clean()
+    roll_back_version(9, reason="the first")
+    roll_back_version(3, reason="the second")  # it was forced
+    state = offer(9)
+    assert state["rolled_back"] == 3 and state["rolled_back_reason"] == "the second"
+    for version in (1, 3, 4, 9):
+        assert offer(version)["state"] == "refused", version
+    assert offer(10)["state"] == "receiving"
+    for version in (4, 9):
+        assert offer(version, force=True)["state"] == "receiving"
+    clean()
+
+
+def test_a_confirmed_version_clears_the_record_only_if_it_is_not_older():
+    for version, remains in ((4, True), (9, False), (10, False)):
+        clean()
+        roll_back_version(9)
+        install("a", version, tries=1)
+        device = Device(1)
+        device.run()
+        assert device.state["rolled_back"] == 9
+        device.run(1000)
+        assert device.state["state"] == "installed" and ("rolled_back" in device.state) == remains
+        assert (slot.read_rolled_back()[0] == 9) == remains
+        assert (offer(9)["state"] == "refused") and ("rolled_back" in Device().state) == remains
+    clean()
+
+
+def test_a_rollback_that_cannot_be_recorded_is_still_known_and_recorded_before_its_folder_is_used():
+    clean()
+    install("a", 5, tries=3)
+    before = slot.write_rolled_back
+    slot.write_rolled_back = fails
+    try:
+        slot.roll_back()
+    finally:
+        slot.write_rolled_back = before
+    assert slot.read() == (".", "a", slot.ROLLED_BACK) and not slot.read_rolled_back()[0]
+    assert Device().state["rolled_back"] == 5
+    assert offer(5)["state"] == "refused" and offer(6)["state"] == "receiving"
+    assert slot.read_rolled_back()[:2] == (5, 5)
+    assert offer(5)["state"] == "refused"
+    clean()
+
+
+def test_an_offer_to_the_version_that_runs_because_flash_failed_replaces_the_one_that_was_not_tried():
+    for tries in (0, 3):
+        clean()
+        install("a", 5, tries=tries)
+        before = slot.write
+        slot.write = fails
+        try:
+            assert not selected_slot()
+        finally:
+            slot.write = before
+        with open("slot") as file:
+            assert file.read().startswith("a . ")
+        assert offer(6)["state"] == "receiving"
+        slot._unsaved = None
+        assert slot.read() == (".", "a", slot.CONFIRMED)  # the folder that is deleted is not selected
+        assert slot.read_rolled_back()[0] == (5 if tries else 0)
+    clean()
+
+
+def test_the_reason_of_a_rollback_is_the_last_line_of_the_traceback():
+    clean()
+    write(
+        "crash.txt", "Traceback (most recent call last):\n  File ...\nConfigError: config.json: x: missing\n"
     )
+    roll_back_version(5)
+    assert Device().state["rolled_back_reason"] == "ConfigError: config.json: x: missing"
+    os.remove("crash.txt")
+    roll_back_version(6)
+    assert Device().state["rolled_back_reason"] == "no successful start"
+    roll_back_version(7, reason="two\nlines " + "x" * 500)
+    version, last, reason = slot.read_rolled_back()
+    assert (version, last, len(reason)) == (7, 7, 120) and reason.startswith("two lines")
+    clean()
+
+
+def test_a_damaged_record_does_not_prevent_updates():
+    for text in ("", "5", "5 5", "x y z", "-5 5 z", "\0" * 50, "5" * 300, "1 %s z" % ("9" * 30)):
+        clean()
+        write("rolled_back", text)
+        assert "rolled_back" not in Device().state, text
+        assert offer(5)["state"] == "receiving"
+    clean()
+    os.mkdir("rolled_back")
+    try:
+        assert offer(5)["state"] == "receiving"
+        roll_back_version(6)
+        assert slot.read() == (".", "a", slot.ROLLED_BACK) and Device().state["rolled_back"] == 6
+    finally:
+        os.rmdir("rolled_back")
+    clean()

@@ -4,19 +4,21 @@
 
 The download and the slot selection are those of the firmware; the data that a broker would send are passed to
 them directly. After each power cut the board starts again. The folder that it selects must have a complete
-version, one that is allowed at this step, and the board must accept the next update.
+version, one that is allowed at this step, a version that was rolled back must be known, and the board must
+accept the next update.
 """
 
 import gc
+import json
 import os
 import sys
-from time import ticks_ms
 
 from block_device import FOLDER, BlockDevice
 from simulated_flash import SeededRandom
 
 import slot
-from app import update_download
+from app import update_download, update_offer
+from app.update import Update
 
 KINDS = {"littlefs": (os.VfsLfs2, 4096, 48), "fat": (os.VfsFat, 512, 320)}
 _PIECE = 512  # bytes per message
@@ -31,18 +33,10 @@ def files(version):
     }
 
 
-class _Outbox:
-    count = 0
-
-
-class _Session:
-    outbox = _Outbox()
-
-
 class _Client:
     """The part of the client that a download uses."""
 
-    session = _Session()
+    is_connected = True
     handler = None
 
     def subscribe(self, topic, handler, **options):
@@ -51,20 +45,20 @@ class _Client:
     def unsubscribe(self, topic):
         self.handler = None
 
-    def publish(self, topic, payload, qos=0):
-        self.requested = [int(word) for word in payload.strip("[]").split(",")]
+    def publish(self, topic, payload, qos=0, retain=False):
+        self.requested = json.loads(payload)
         return 1
 
 
-class _Owner:
-    """The object that a download reports to."""
+class _Owner(Update):
+    """The update state of the device; `has_ended` is True when the download has ended."""
 
     has_ended = False
 
     def set_state(self, *state, **details):
         pass
 
-    def download_ended(self, error=None):
+    def download_ended(self, tag, error=None):
         self.has_ended = True
 
 
@@ -89,17 +83,28 @@ def install(version):
     content = files(version)
     manifest = "".join(["%d %s %s\n" % (len(content[p]), _digest(content[p]), p) for p in sorted(content)])
     parts = [manifest.encode()] + [content[path] for path in sorted(content)]
+    inner, outer = update_offer.make_pads(b"key" * 10)
     offer = {"version": version, "size": len(parts[0]), "sha256": _digest(parts[0])}
-    client, owner = _Client(), _Owner()
+    offer.update({"tag": "0123abcd", "inner": inner, "outer": outer})
+    client, owner = _Client(), _create_update(_Owner)
     download = update_download.UpdateDownload(client, "dut", offer, owner)
+    now = 0
     while not owner.has_ended:
-        download.run(ticks_ms())
-        if client.handler and not owner.has_ended and download._size is not None:
-            number, at = client.requested
-            head = number.to_bytes(2, "big") + at.to_bytes(4, "big")
-            client.handler(_Message(head + parts[number][at : at + _PIECE]))
-            client.requested[1] += _PIECE
-            download._due = ticks_ms()  # request the next piece without delay
+        now += 5000  # request the next piece without delay
+        download.run(now)
+        if client.handler and download._file:
+            number, at, _ = client.requested
+            body = number.to_bytes(2, "big") + at.to_bytes(4, "big") + parts[number][at : at + _PIECE]
+            client.handler(_Message(update_offer.compute_hmac(inner, outer, body)[:8] + body))
+
+
+def find_rolled_back():
+    """Return the version that the device refuses because it was rolled back, 0 if there is none."""
+    return _create_update(Update).rolled_back
+
+
+def _create_update(kind):
+    return kind(_Client(), "dut", "dut", "esp32", {"key": "0f" * 32, "confirm": 1}, None, 0)
 
 
 def start():
@@ -114,8 +119,7 @@ def start():
 
 def confirm():
     """Confirm the current version."""
-    current, previous, _ = slot.read()
-    slot.write(current, previous, slot.CONFIRMED)
+    slot.confirm()
 
 
 def start_until_rolled_back():
@@ -124,15 +128,18 @@ def start_until_rolled_back():
         start()
 
 
-# (step, versions that may run after a power cut during this step)
+# (step, versions that may run after a power cut during this step, and for each the version that must be known
+# as rolled back)
 STEPS = (
-    (lambda: install(1), (0, 1)),
-    (start, (1,)),
-    (confirm, (1,)),
-    (lambda: install(2), (1, 2)),
-    (start_until_rolled_back, (2, 1)),
-    (lambda: install(3), (1, 3)),
-    (lambda: check_boots((3,)), (3,)),
+    (lambda: install(1), {0: (0,), 1: (0,)}),
+    (start, {1: (0,)}),
+    (confirm, {1: (0,)}),
+    (lambda: install(2), {1: (0,), 2: (0,)}),
+    (start_until_rolled_back, {2: (0, 2), 1: (2,)}),
+    (lambda: install(3), {1: (2,), 3: (2,)}),
+    (lambda: check_boots({3: (2,)}), {3: (2,)}),
+    (confirm, {3: (0, 2)}),
+    (lambda: check_boots({3: (0,)}), {3: (0,)}),
 )
 
 
@@ -145,6 +152,9 @@ def check_boots(allowed):
             with open(folder + "/" + path, "rb") as file:
                 valid += file.read() == data
         if valid == len(files(version)) and slot.read_version(folder) == version:
+            rolled_back = find_rolled_back()
+            if rolled_back not in allowed[version]:
+                raise AssertionError("version %d runs, %d was rolled back" % (version, rolled_back))
             return
     raise AssertionError("%s has none of the versions %s; slot is %s" % (folder, allowed, slot.read()))
 
@@ -181,7 +191,7 @@ class Board:
     def run_steps(self, data, cut, rng):
         """Run the steps, beginning with this data, until the power fails before the block with number `cut`.
 
-        Returns the data on the block device and the versions that may run, or (None, ()) if the steps end
+        Returns the data on the block device and the versions that may run, or (None, {}) if the steps end
         before that.
         """
         self.device = BlockDevice(self.size, bytearray(data), rng)
@@ -190,13 +200,13 @@ class Board:
         for step, allowed in STEPS:
             try:
                 step()
-            except OSError:
+            except (OSError, AssertionError):
                 if not self.device.dead:
                     raise
             if self.device.dead:
                 return self.off(), allowed
         self.off()
-        return None, ()
+        return None, {}
 
 
 def cut_at_every_block(kind, first=0, step=1):
@@ -213,7 +223,10 @@ def cut_at_every_block(kind, first=0, step=1):
         board.device = BlockDevice(board.size, data, None)
         board.on()
         check_boots(allowed)
+        rolled_back = find_rolled_back()
         install(9)
-        check_boots((9,))
+        check_boots({9: (rolled_back,)})
+        confirm()
+        check_boots({9: (0,)})
         board.off()
         cut += step

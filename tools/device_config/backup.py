@@ -6,14 +6,13 @@ after the unique id of its chip, in the state folder of the user; other users ca
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
 
 import platformdirs
 
-from tools.device_config.config import CONFIG_FILE, parse_config
+from tools.device_config.config import CONFIG_FILE, format_config, parse_config
 from tools.provision import DeviceConfig
 
 
@@ -27,7 +26,7 @@ def save_backup(unique_id: str, device: DeviceConfig) -> None:
     folder = _folder(unique_id)
     folder.mkdir(parents=True)
     os.chmod(folder, 0o700)
-    files = {CONFIG_FILE: json.dumps(device.config).encode(), **device.files}
+    files = {CONFIG_FILE: format_config(device.config), **device.files}
     for name, data in files.items():
         (folder / name).write_bytes(data)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import umqtt5  # noqa: F401  adds the names of MicroPython that the device application imports
 from app.config import config as app_config
+from app.config.json_text import check as check_json
 from tools.board.definition import Board
 from tools.errors import UserError
 
@@ -47,12 +48,28 @@ def default_config(board: Board) -> dict[str, Any]:
 def parse_config(text: str, file: str) -> dict[str, Any]:
     """Parse a config. Raises UserError, with the name `file`, if it is not a JSON object."""
     try:
-        config = json.loads(text)
+        check_json(text.encode(errors="surrogatepass"))
     except ValueError as error:
-        raise UserError(f"{file}: not JSON: {error}") from error
+        raise UserError(f"{file}: {error}{_find_json_error(text)}") from error
+    config = json.loads(text)
     if not isinstance(config, dict):
         raise UserError(f"{file}: expected an object with device and broker")
     return config
+
+
+def _find_json_error(text: str) -> str:
+    """Return what the parser of CPython says about a text that is not JSON, "" if it accepts the text."""
+    try:
+        json.loads(text)
+    except ValueError as error:
+        return f": {error}"
+    return ""
+
+
+def format_config(config: Mapping[str, Any], indent: int | None = None) -> bytes:
+    """Return `config.json`. Escapes are avoided, because MicroPython decodes those of emojis wrongly."""
+    text = json.dumps(config, indent=indent, ensure_ascii=False)
+    return text.encode(errors="surrogatepass")  # the validation reports lone surrogates
 
 
 def parse_assignment(assignment: str) -> tuple[str, Any]:
@@ -136,7 +153,7 @@ def validate(config: dict[str, Any], files: Mapping[str, bytes], board: Board) -
     """Validate a config as the device does. `files` are the files beside it, by name. Raises UserError."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / CONFIG_FILE
-        path.write_text(json.dumps(config))
+        path.write_bytes(format_config(config))
         for name, data in files.items():
             (Path(folder) / Path(name).name).write_bytes(data)
         try:

@@ -6,6 +6,8 @@ import os
 from actuators.schema import FIELDS as _ACTUATOR_FIELDS
 from sensors import KINDS, load_module
 
+from .json_text import MAX_SIZE, check
+from .network_names import find_host_error, find_wifi_error
 from .schema import FIELDS, REQUIRED
 
 # for error messages: what a pin in each of the board's lists can do
@@ -26,13 +28,7 @@ def load(path, pins):
 
     `pins` is the board's module `pins`, which lists the pins, readings, outputs and buses of the board.
     """
-    try:
-        with open(path) as file:
-            config = json.load(file)
-    except OSError:
-        raise ConfigError("%s: file not found; copy docs/config.example.json" % path)
-    except ValueError:
-        raise ConfigError("%s: not JSON; check commas, quotes and brackets" % path)
+    config = _read(path)
     if not isinstance(config, dict):
         raise ConfigError("%s: expected an object with device and broker" % path)
     _check_fields(path, "", config)
@@ -42,6 +38,9 @@ def load(path, pins):
         if topic and ("+" in topic or "#" in topic or "\n" in topic):
             _fail(path, key, topic, FIELDS[""][key][4])
     _check_fields(path, "broker.", config["broker"])
+    _check_host(path, "broker.host", config["broker"]["host"])
+    for index, host in enumerate(config["ntp"]):
+        _check_host(path, "ntp[%d]" % index, host)
     if config["broker"]["tls"] is not None:
         _check_tls(path, config["broker"]["tls"])
     _check_wifi(path, config["wifi"], pins)
@@ -57,10 +56,33 @@ def load(path, pins):
     return config
 
 
+def _read(path):
+    """Return the content of the file, as `json.load` does."""
+    try:
+        size = os.stat(path)[6]
+    except OSError:
+        raise ConfigError("%s: file not found; copy docs/config.example.json" % path)
+    if size > MAX_SIZE:
+        raise ConfigError("%s: %d bytes, expected at most %d" % (path, size, MAX_SIZE))
+    try:
+        with open(path, "rb") as file:
+            return json.loads(check(file.read()))
+    except OSError as error:
+        raise ConfigError("%s: cannot read the file: %s" % (path, error))
+    except MemoryError:
+        raise ConfigError("%s: too large for the memory of this board" % path)
+    except ValueError as error:
+        raise ConfigError("%s: %s" % (path, error))
+
+
 def _fail(path, key, value, text):
     """Raise ConfigError for a value that does not match the description `text`. Secrets are not shown."""
     is_secret = key[-8:] == "password" or key == "update.key"
     shown = "..." if is_secret else json.dumps(value)
+    if isinstance(value, (dict, list)):  # it may contain a password
+        shown = "an object" if isinstance(value, dict) else "a list"
+    elif len(shown) > 80:
+        shown = shown[:80] + "..."
     raise ConfigError("%s: %s: %s, expected %s" % (path, key, shown, text))
 
 
@@ -69,6 +91,9 @@ def _check_fields(path, prefix, config, fields=None):
     fields = fields or FIELDS[prefix]
     for key in config:
         if key not in fields:
+            for other in FIELDS:
+                if key in FIELDS[other] and not prefix:
+                    raise ConfigError("%s: %s: unknown here, write it as %s%s" % (path, key, other, key))
             known = ", ".join(sorted(fields))
             raise ConfigError("%s: %s%s: unknown, expected one of %s" % (path, prefix, key, known))
     for key in fields:
@@ -81,11 +106,29 @@ def _check_fields(path, prefix, config, fields=None):
             continue
         has_type = isinstance(value, (int, float) if kind is float else kind)
         if not has_type or isinstance(value, bool) and kind is not bool:
-            _fail(path, prefix + key, value, text)
+            _fail(path, prefix + key, value, text + _quotes_hint(kind, value))
         if kind not in (dict, bool, object):
             size = len(value) if kind in (str, list) else value
             if not low <= size <= high:
                 _fail(path, prefix + key, value, text)
+
+
+def _quotes_hint(kind, value):
+    """Return a hint for a number that is written as a string, or a string that is written as a number."""
+    if kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return ", in quotes"
+    if isinstance(value, str) and kind in (int, float, bool):
+        digits = value.strip().replace("-", "").replace(".", "")
+        if digits.isdigit() if kind is not bool else value.lower() in ("true", "false"):
+            return ", without quotes"
+    return ""
+
+
+def _check_host(path, key, host):
+    error = find_host_error(host, key.rpartition(".")[0]) if isinstance(host, str) else "a host name"
+    if error:
+        # an address such as mqtt://user:password@host is not shown
+        _fail(path, key, "..." if isinstance(host, str) and "@" in host else host, error)
 
 
 def _check_name(path, key, name):
@@ -230,3 +273,6 @@ def _check_wifi(path, config, pins):
         raise ConfigError("%s: wifi: this board has no Wi-Fi, remove the field" % path)
     else:
         _check_fields(path, "wifi.", config)
+        wrong = find_wifi_error(config)
+        if wrong:
+            _fail(path, "wifi." + wrong[0], config[wrong[0]], wrong[1])

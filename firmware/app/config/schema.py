@@ -27,6 +27,7 @@ FIELDS: dict = {
         "power": (dict, None, 0, 0, "an object with mode"),
         "update": (dict, None, 0, 0, "an object with key"),
         "health": (float, 10, 0.1, 86400, "seconds, 0.1 to 86400"),
+        "command_max_age": (float, None, 0, 86400, "seconds, 0 to 86400, 0 for no limit"),
         "dedup_commands": (int, 8, 1, 64, "a number of commands, 1 to 64"),
         "dedup_on_flash": (bool, False, 0, 1, "true or false"),
         "journal": (int, None, 6144, 1048576, "the size of each of its two files in bytes, 6144 to 1048576"),
@@ -49,8 +50,8 @@ FIELDS: dict = {
         "key": (str, None, 1, 64, "the name of a file on the device"),
     },
     "wifi.": {
-        "ssid": (str, REQUIRED, 1, 32, "the name of the Wi-Fi network"),
-        "password": (str, "", 0, 64, "the password of the Wi-Fi network"),
+        "ssid": (str, REQUIRED, 1, 32, "the name of the Wi-Fi network, 1 to 32 bytes"),
+        "password": (str, "", 0, 64, "the password of the Wi-Fi network, 8 to 63 characters"),
         "power_save": (bool, False, 0, 1, "true or false"),
     },
     "power.": {

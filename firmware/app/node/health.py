@@ -31,6 +31,7 @@ class Health:
         self._last = now
         if ticks_diff(self._due, now) <= 0:
             if not self._client.is_connected:
+                self._due = now  # ticks wrap around: later this past time would look like a future time
                 return _IDLE
             self._due = ticks_add(now, self._period)
             self._client.publish(self._topic, json.dumps(self._collect()))

@@ -1,7 +1,7 @@
 """The device: creates the MQTT client, Wi-Fi, sensors, actuators and other parts, and runs the main loop."""
 
 import os
-from time import ticks_ms
+from time import ticks_diff, ticks_ms
 
 from micropython import const
 
@@ -19,6 +19,7 @@ from .wifi import Wifi
 
 _MAX_WAIT = const(1000)  # ms
 _MIN_SESSION_EXPIRY = const(3600)  # seconds
+_COMMAND_MAX_AGE = const(10)  # seconds, default of `command_max_age` for a device that does not sleep
 _MAX_CLOCK_WAIT = const(60)  # seconds to wait for a time server before a TLS connection
 _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 
@@ -33,6 +34,7 @@ class Node:
     _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = _safe_mode = None
     _actuators: tuple = ()
     _telemetry: Telemetry = None  # type: ignore[assignment]  # until `create` has created it
+    _must_restart = False  # whether a command to restart was accepted
     _tls_clock = None  # `TlsClock`: decides when a TLS connection can begin
 
     def create(self, config, pins, safe_mode, start):
@@ -55,6 +57,8 @@ class Node:
         base = config["prefix"] + "/" + self._name
         sleeps = config["power"]["mode"] != "on" and not safe_mode
         max_absence = _configure_sleep(config) if sleeps else 0
+        if config["command_max_age"] is None:
+            config["command_max_age"] = max_absence or _COMMAND_MAX_AGE
         self._client = client = _create_client(config, pins, max_absence)
         _release_client_code(type(client), type(client.session))
         if config["journal"]:
@@ -73,6 +77,8 @@ class Node:
             from ..power import SleepCycle
 
             self._cycle = SleepCycle(client, pins, config["power"], self._telemetry.sensors, start)
+            if not client.session.clean_start:  # the broker has queued commands during deep sleep
+                self._commands.max_absence = self._cycle.max_absence(pins)
             self._health.add_metrics = self._cycle.add_metrics
         elif self._safe_mode:
             self._health.add_metrics = self._safe_mode.add_metrics
@@ -109,11 +115,16 @@ class Node:
                 config["power"]["mode"] == "deep",
             )
         dedup = CommandDedup(config["dedup_commands"], "dedup" if config["dedup_on_flash"] else None)
-        self._commands = Commands(client, base, actuators, dedup)
+        client.session.min_tx_room = len(client.session.tx) // 2  # for a response at QoS 0
+        max_age = int(config["command_max_age"] * 1000)
+        self._commands = Commands(client, base, actuators, dedup, max_age)
+        client.subscribe(base + "/restart/set", self._on_restart, qos=1, retain_handling=2)
         if config["tasmota"]:
             from ..tasmota import Tasmota
 
             self._tasmota = Tasmota(client, self._name, self._commands)
+        if self._safe_mode:
+            self._safe_mode.answer_commands(client, base, self._commands, self._tasmota)
         self._commands.on_state(False, ticks_ms())
 
     def _create_discovery(self, client, config, reset_cause, *args):
@@ -132,8 +143,10 @@ class Node:
         if config["update"]:
             from ..update import Update
 
-            args = (base, self._name, pins.BOARD, config["update"])
-            self._update = Update(client, *args, self._restart, now)
+            args = (base, self._name, pins.BOARD, config["update"], self._restart, now)
+            is_deep = config["power"]["mode"] == "deep"
+            is_wake = is_deep and hasattr(pins, "reset_cause") and pins.reset_cause() == "deep sleep"
+            self._update = Update(client, *args, is_deep, is_wake)
         self._parts: list = [self._telemetry, self._health, self._commands]
         optional_parts = (self._tasmota, self._discovery, self._update, self._safe_mode)
         self._parts += [part for part in optional_parts if part]
@@ -204,6 +217,8 @@ class Node:
         if self._cycle:
             wait = self._sleep_if_due(now, wait)
         client.poll(wait)
+        if self._must_restart:
+            self._restart_by_command()
         if self._watchdog and not self._watchdog.run(now, client.is_connected):
             print("%s: offline for too long, restarting" % self._name)
             self._restart()
@@ -229,7 +244,10 @@ class Node:
             self._telemetry.store_unacknowledged(now)
             self.enter_safe_state()  # outputs lose their levels in deep sleep
         crash.is_reset_expected = True  # not written to flash: `is_planned_wake` recognizes the next start
+        began_at = ticks_ms()
         cycle.sleep(self._wifi.stop, self._watchdog and self._watchdog.feed)
+        if self._watchdog:
+            self._watchdog.exclude(ticks_diff(ticks_ms(), began_at))
         crash.is_reset_expected = False
         self._telemetry.measure_now(ticks_ms())
         self._health.publish_now()
@@ -262,6 +280,15 @@ class Node:
         except Exception as error:
             print("%s: readings not saved: %s" % (self._name, error))
 
+    def _restart_by_command(self):
+        from ..restart import flush
+
+        self.enter_safe_state()
+        flush(self._client)
+        if self._safe_mode:
+            crash.leave_safe_mode()
+        self._restart()
+
     def _restart(self):
         """Reset the board; this is not counted as a crash."""
         self.enter_safe_state()
@@ -270,7 +297,7 @@ class Node:
 
     def _on_state(self, client, connected, error):
         self._status_published = False
-        self._commands.on_state(connected, ticks_ms())
+        self._commands.on_state(connected, ticks_ms(), client.session)
         if self._tasmota:
             self._tasmota.on_state()
         if connected:
@@ -285,6 +312,13 @@ class Node:
             why = "closed" if error is None else str(error).replace(self._broker + ": ", "")
             print("%s: no connection to %s: %s" % (self._name, self._broker, why))
             _release_reason_codes()
+
+    def _on_restart(self, message):
+        from ..restart import accept
+
+        # the acknowledgement is sent before the restart, so the broker does not repeat the command
+        self._must_restart = accept(self._commands, message) or self._must_restart
+        release_modules("app.restart")
 
     def _on_subscribed(self, subscription, answer):
         if answer.reason >= 0x80:

@@ -135,7 +135,7 @@ class _Sensor:
             self.expiry = config["expiry"]
             self._properties = b"\x02" + self.expiry.to_bytes(4, "big")  # Message Expiry Interval
         self.driver = driver = load_module(config["kind"]).make(config, pins)
-        self._events = hasattr(driver, "has_changed")
+        self._has_poll = hasattr(driver, "poll")
         self._create_topics(telemetry.client, "%s/sensor/%s" % (base, self.name), driver.quantities)
         precision = config["precision"]
         self.decimals = [q[3] if precision is None else precision for q in driver.quantities]
@@ -165,7 +165,7 @@ class _Sensor:
     def run(self, now):
         """Measure and publish if due; returns the time in ms until the sensor is due again."""
         wait = _MAX_WAIT
-        if self._events:
+        if self._has_poll:
             wait = self._poll_driver(now)
         if ticks_diff(self._due, now) <= 0:
             self._step(now)
@@ -256,7 +256,8 @@ class _Sensor:
         self._measuring = False
         self._is_read = True
         for i in range(len(self._smooth)):
-            self._smooth[i] = None  # smoothing starts again after a failure
+            # smoothing starts again after a failure, and the next reading is published without a change
+            self._smooth[i] = self._sent[i] = None
         pause = max(self._period, min(_MAX_PAUSE, self._period << min(self._failures, 12)))
         self._failures += 1
         self._due = ticks_add(now, pause)
@@ -292,14 +293,17 @@ class _Sensor:
 
     def _publish(self, now):
         all_sent = True
-        changed = self._events and self.driver.has_changed
+        changed = self._has_poll and self.driver.has_changed
         telemetry = self._telemetry
         properties = self._properties
         if telemetry.timestamps:
             properties = _add_time(properties, unix_time())
         for i in range(len(self._smooth)):
             value = self._smooth[i]
-            if value is None or not (changed or self._should_publish(i, value, now)):
+            if value is None:
+                self._sent[i] = None
+                continue
+            if not (changed or self._should_publish(i, value, now)):
                 continue
             text = _format_value(value, self.decimals[i])
             packet_id = 0
@@ -313,8 +317,9 @@ class _Sensor:
             stored = packet_id
             if not stored and telemetry.backlog is not None:
                 stored = telemetry.backlog.add(self._first_quantity + i, text, now)
-            if stored:
-                self._sent[i], self._sent_at[i] = value, now
+            # `_sent_at` of a reading that was never sent would be wrong when the ticks have wrapped around
+            self._sent[i] = value if stored else None
+            self._sent_at[i] = now
         self._has_unpublished = not all_sent
         if changed and (all_sent or not self._qos):
             self.driver.has_changed = False

@@ -211,6 +211,8 @@ class Pin:
 
     def value(self, level=None):
         if level is None:
+            if _handling and self._line.handler:
+                return self._line.before  # level after the edge; reading it does not allocate memory
             _interrupts()
             return self._line.level()
         self._line.latch = 1 if level else 0  # an input drives it when it becomes an output
@@ -265,10 +267,11 @@ def _interrupts():
         for digit in levels[line.seen :]:
             level = int(digit)
             edge = Pin.IRQ_RISING if level > line.before else Pin.IRQ_FALLING
-            if level != line.before and line.trigger & edge:
+            is_edge = level != line.before and line.trigger & edge
+            line.before = level
+            if is_edge:
                 found = True
                 _call(line.handler, line.pin, line.hard)
-            line.before = level
         line.seen = len(levels)
     for timer in list(_timers):
         timer.poll()

@@ -198,11 +198,19 @@ def _exchange(client, session):
     if client._link == LINK_UP:  # unless a handler has ended the connection
         client._idle_since = ticks_ms()
         client._idle = session.tick(client._idle_since)
+        if client._failures:
+            _reset_failures_if_stable(client)
         _flush(client)
         if n:
             client._idle = 0
         if session.state == CLOSING and not session.prepare_write():
             _end_closing(client, session, n)
+
+
+def _reset_failures_if_stable(client):
+    """Reset the back-off while the connection lasts: when it ends, the ticks may have wrapped around."""
+    if client._was_connected and (client._idle_since - client._link_since) & TICKS_MASK > _STABLE:
+        client._failures = 0
 
 
 def _end_closing(client, session, n):

@@ -99,6 +99,8 @@ class Session:
     on_ack = on_subscribed = on_unsubscribed = on_unhandled = on_error = None  # see `callbacks`
     # whether a KeyboardInterrupt has ended a handler, so its message is not acknowledged in this connection
     was_interrupted = False
+    # number of bytes of `tx` that must be free before a received packet is handled: room for its answers
+    min_tx_room = TX_RESERVE
     close_request = None  # arguments for `close`, if a handler or a callback has ended the connection
 
     _handle_publish = handle_publish  # a method, so that `journal` can replace it
@@ -238,7 +240,7 @@ class Session:
         """Handle the complete packets that were received."""
         self.rx_paused = True  # stays True if an exception ends this method, so the driver calls it again
         while (self.state == CONNECTED or self.state == CONNECTING) and not self.close_request:
-            if self._tx_end + TX_RESERVE > len(self.tx):
+            if self._tx_end + self.min_tx_room > len(self.tx):
                 return
             reason = self.framer.next_packet()
             if reason == 1:
