@@ -89,7 +89,7 @@ def unique_id(chip: str) -> bytes:
 
 
 # 144 KB as the other tests of a device, and room for the simulated modules, which are C code on a real chip
-HEAP = "184k"
+HEAP = "192k"
 
 
 class SimulatedChip:
