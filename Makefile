@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a misspelled variable would be ignored without a word
-VARIABLES := ARGS BAUD BOARD BROKER CUTS DEVICE DRIVE DRY_RUN EXAMPLES FILE FIRMWARE N PORT PYTHON REPLAY SECONDS SEED STREAMS WEB
+VARIABLES := ARGS BAUD BOARD BROKER CUTS DAYS DEVICE DRIVE DRY_RUN EXAMPLES FILE FIRMWARE N PORT PYTHON REPLAY SECONDS SEED STREAMS WEB
 UNKNOWN := $(filter-out $(VARIABLES),$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 ifneq ($(UNKNOWN),)
 $(error unknown variable $(UNKNOWN). The variables are $(VARIABLES))

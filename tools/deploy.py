@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.board import definition, mpremote, serial_ports
+from tools.board import definition, identity, mpremote, serial_ports
 from tools.board.definition import Board
 from tools.board.serial_console import show_startup
 from tools.bundle import image
@@ -46,16 +46,19 @@ def hash_files(folder: Path) -> dict[str, str]:
     }
 
 
-def read_board_hashes(port: str, wanted: dict[str, str], mpy: int) -> dict[str, str]:
+def read_board_hashes(port: str, wanted: dict[str, str], mpy: int, board: Board) -> dict[str, str]:
     """Return the SHA-256 of each file on the board, by path, in the folders that an image and updates use.
 
     For each `.mpy` file in the root folder, a `.py` file of the same name is included, because MicroPython
-    imports the `.py` file instead. Raises UserError if the board cannot load .mpy files of version `mpy`.
+    imports the `.py` file instead. Raises UserError if the port does not lead to such a board, or if that
+    cannot load .mpy files of version `mpy`.
     """
     roots = {path.split("/")[0] for path in wanted}
     roots |= {f"{Path(root).stem}.{suffix}" for root in roots if "." in root for suffix in ("py", "mpy")}
     roots |= {*_SLOT_SELECTION, *_SLOT_FOLDERS}
-    output = mpremote.run(port, "exec", f"ROOTS={sorted(roots)!r}", "run", str(_HASH_SCRIPT))
+    scripts = ("run", str(identity.SCRIPT), "run", str(_HASH_SCRIPT))
+    output = mpremote.run(port, "exec", f"ROOTS={sorted(roots)!r}", *scripts)
+    identity.check_output(output, port, board)
     lines = output.splitlines()
     loads = [int(line[4:]) for line in lines if line.startswith("mpy ")]
     if loads != [mpy]:
@@ -109,13 +112,13 @@ def deploy(port: str, board: Board, console: Console) -> SyncPlan:
     wanted = hash_files(folder)
     mpy = next(folder.rglob("*.mpy")).read_bytes()[1]
     with console.status(f"{port}: comparing the files"):
-        plan = plan_sync(wanted, read_board_hashes(port, wanted, mpy))
+        plan = plan_sync(wanted, read_board_hashes(port, wanted, mpy, board))
     if plan.to_copy or plan.to_remove:
         with progress_bar(console) as progress:
             task = progress.add_task("copying", total=len(plan.to_copy))
             apply_plan(port, folder, plan, lambda path: progress.update(task, advance=1, description=path))
         with console.status(f"{port}: verifying"):
-            left = plan_sync(wanted, read_board_hashes(port, wanted, mpy))
+            left = plan_sync(wanted, read_board_hashes(port, wanted, mpy, board))
         if left.to_copy or left.to_remove:
             different = ", ".join(left.to_copy + left.to_remove)
             raise UserError(f"{port}: verification failed: {different} differ from the image. Try again")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tools.board import definition, esptool, firmware, mpremote, serial_ports
+from tools.board.identity import check_board
 from tools.console import Console
 from tools.errors import UserError
 from tools.options import BoardKey, Port
@@ -34,6 +35,7 @@ def main(
                 f"{chosen}: nothing was erased. To erase without confirmation, add --yes"
             ) from abort
     if files_only:
+        check_board(chosen, board)
         mpremote.run(chosen, "exec", "import os; os.chdir('/')", "fs", "rm", "-r", ":")
     else:
         esptool.erase(chosen, board, console)

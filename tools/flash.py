@@ -6,6 +6,7 @@ differ are copied. To complete a run that was interrupted, run the command again
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,10 @@ from tools.board.serial_console import SerialConsole, show_startup
 from tools.console import Console
 from tools.deploy import deploy
 from tools.device_config import backup
+from tools.device_config.device import BoardSilentError, DeviceConfig, read_config
 from tools.errors import UserError
-from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, KeyFile, Port, Start
-from tools.provision import ConfigOptions, DeviceConfig
+from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, KeyFile, NewConfig, Port, Start
+from tools.provision import ConfigOptions
 
 _START_TIMEOUT = 60  # seconds; the first start formats the file system
 _DRIVE_TIMEOUT = 20  # seconds
@@ -39,6 +41,7 @@ class FlashOptions:
     drive: Path | None = None  # mount point of the UF2 drive
     baud: int = esptool.DEFAULT_BAUD
     start: bool = True  # whether to start the application at the end
+    new_config: bool = False  # whether to ignore the config on the board
 
 
 def describe_steps(options: FlashOptions) -> list[str]:
@@ -78,7 +81,8 @@ def describe_steps(options: FlashOptions) -> list[str]:
 def flash_board(options: FlashOptions, config_options: ConfigOptions, console: Console) -> str:
     """Run all steps. Return the port of the board, which may have changed. Raises UserError."""
     board = options.board
-    port, previous = _find_port_and_config(options)
+    found = _find_board(options)
+    port, previous = found.port, found.config
     is_esp32 = firmware.pinned_firmware(board).format == "bin"
     if is_esp32 and port is None:
         port = serial_ports.choose_port(None, board, console)  # raises UserError: esptool needs a port
@@ -87,12 +91,13 @@ def flash_board(options: FlashOptions, config_options: ConfigOptions, console: C
     unique_id = None
     if is_esp32:
         assert port
-        unique_id, previous = _flash_esp32(options, port, file, previous, console)
+        unique_id, previous = _flash_esp32(options, port, file, found, console)
     else:
         _flash_uf2(options, port, file, console)
     port = _wait_for_micropython(options, port, console)
     deploy(port, board, console)
-    previous = previous or provision.read_config(port)
+    if previous is None and not options.new_config:
+        previous = read_config(port)
     device = provision.build_config(previous, config_options, board, console)
     provision.write_config(port, device, console)
     if unique_id:
@@ -102,8 +107,20 @@ def flash_board(options: FlashOptions, config_options: ConfigOptions, console: C
     return port
 
 
-def _find_port_and_config(options: FlashOptions) -> tuple[str | None, DeviceConfig | None]:
-    """Return the port and the config that is on the device. Each is None if it is not found."""
+@dataclass
+class FoundBoard:
+    """A board before it is flashed. `port` and `config` are None if they are not found."""
+
+    port: str | None
+    config: DeviceConfig | None = None
+    has_answered: bool = False  # whether MicroPython has answered, so that `config` is the whole truth
+
+
+def _find_board(options: FlashOptions) -> FoundBoard:
+    """Find the port of the board, and the config on it.
+
+    Raises UserError if there is a config that cannot be read, because it would be lost.
+    """
     port = None
     if options.port and not options.drive:
         port = serial_ports.choose_port(options.port, options.board)
@@ -111,28 +128,45 @@ def _find_port_and_config(options: FlashOptions) -> tuple[str | None, DeviceConf
         port = options.port
     elif serial_ports.filter_by_board(serial_ports.find_ports(), options.board):
         port = serial_ports.choose_port(None, options.board)
-    return port, provision.read_config(port) if port else None
+    if port is None or options.new_config:
+        return FoundBoard(port)
+    try:
+        return FoundBoard(port, read_config(port), True)
+    except BoardSilentError:  # it may have no MicroPython yet; `_flash_esp32` checks that nothing is lost
+        return FoundBoard(port)
 
 
 def _flash_esp32(
-    options: FlashOptions, port: str, file: Path, previous: DeviceConfig | None, console: Console
+    options: FlashOptions, port: str, file: Path, found: FoundBoard, console: Console
 ) -> tuple[str, DeviceConfig | None]:
     """Write the firmware with esptool. Return the unique id of the chip, and the previous config."""
-    config = previous
+    config = found.config
 
-    def save_config(unique_id: str) -> None:
+    def save_config(unique_id: str, is_blank: bool) -> None:
         nonlocal config
-        if config:
-            backup.save_backup(unique_id, config)
-            return
-        config = backup.load_backup(unique_id)
-        if config:
-            console.print(f"{port}: using the config that an earlier run saved")
-        else:
+        if config is None and not options.new_config:
+            config = backup.load_backup(unique_id)
+            if config is None and not is_blank and not found.has_answered:
+                _confirm_new_config(port)
+            elif config and config.config:
+                console.print(f"{port}: using the config that an earlier run saved")
+        config = config or DeviceConfig({})
+        backup.save_backup(unique_id, config)
+        if not config.config:
             console.print(f"{port}: no config on the board, so a new one is created")
 
     unique_id = esptool.write_firmware(port, options.board, file, console, options.baud, save_config)
-    return unique_id, config
+    return unique_id, config if config and config.config else None
+
+
+def _confirm_new_config(port: str) -> None:
+    """Ask whether a board that has content and does not answer may lose its config. Raises UserError."""
+    text = f"{port}: the board does not answer, and its flash is not empty. A config on it would be lost."
+    if not sys.stdin.isatty() or not typer.confirm(f"{text} Continue with a new config?"):
+        raise UserError(
+            f"{text} Nothing was changed. Press its reset button, then try again. "
+            "If it has no config that you need, add --new-config"
+        )
 
 
 def _flash_uf2(options: FlashOptions, port: str | None, file: Path, console: Console) -> None:
@@ -200,13 +234,14 @@ def main(
     key: KeyFile = None,
     ask: Ask = True,
     start: Start = True,
+    new_config: NewConfig = False,
 ) -> None:
     """Install MicroPython, library, application and config on a board.
 
     A device keeps its config. Run the command again if it was interrupted, or to update MicroPython.
     """
     console = Console(soft_wrap=True)
-    options = FlashOptions(load_board(board_key), port, firmware_file, mirror, drive, baud, start)
+    options = FlashOptions(load_board(board_key), port, firmware_file, mirror, drive, baud, start, new_config)
     if dry_run:
         for number, step in enumerate(describe_steps(options), 1):
             console.print(f"{number}. {step}")

@@ -21,6 +21,9 @@ CertFile = Annotated[Optional[Path], typer.Option("--cert", help="TLS: client ce
 KeyFile = Annotated[Optional[Path], typer.Option("--key", help="TLS: private key of the client certificate")]
 ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="a config.json, complete or in part")]
 Ask = Annotated[bool, typer.Option("--ask/--no-ask", help="ask for missing fields in a terminal")]
+NewConfig = Annotated[
+    bool, typer.Option("--new-config", help="do not use the config on the board: begin with a new one")
+]
 Start = Annotated[
     bool, typer.Option("--start/--no-start", help="start the application, and show its first lines")
 ]

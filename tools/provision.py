@@ -24,10 +24,10 @@ from rich.prompt import Prompt
 from app.config import schema
 from tools.board import definition, mpremote, serial_ports
 from tools.board.definition import Board
-from tools.board.serial_console import SerialConsole, show_startup
+from tools.board.identity import check_board
+from tools.board.serial_console import show_startup
 from tools.console import Console
 from tools.device_config.config import (
-    CERTIFICATE_FIELDS,
     CONFIG_FILE,
     default_config,
     format_config,
@@ -38,10 +38,10 @@ from tools.device_config.config import (
     set_field,
     validate,
 )
+from tools.device_config.device import DeviceConfig, certificate_files, read_config
 from tools.errors import UserError
-from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, KeyFile, Port, Start
+from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, KeyFile, NewConfig, Port, Start
 
-_PROMPT_TIMEOUT = 3  # seconds until MicroPython shows its prompt
 _MISSING = ": missing"  # in the errors of the device application
 # questions by field
 _WIFI_QUESTIONS = (("wifi.ssid", "Wi-Fi network (SSID)"), ("wifi.password", "Wi-Fi password"))
@@ -64,42 +64,6 @@ class ConfigOptions:
     ask: bool = True
 
 
-@dataclass
-class DeviceConfig:
-    """Config of a device and the files that it names."""
-
-    config: dict[str, Any]
-    files: dict[str, bytes] = field(default_factory=dict)
-
-
-def read_config(port: str) -> DeviceConfig | None:
-    """Return the config on the device, or None if there is no config or it cannot be read."""
-    try:
-        with SerialConsole(port) as console:
-            if not console.wait_for_prompt(_PROMPT_TIMEOUT):
-                return None
-        text = mpremote.run(port, "resume", "fs", "cat", f":{CONFIG_FILE}", timeout=20)
-        device = DeviceConfig(parse_config(text, CONFIG_FILE))
-    except UserError:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        for name in _certificate_files(device.config):
-            path = Path(folder) / "file"
-            with contextlib.suppress(UserError):
-                mpremote.run(port, "resume", "fs", "cp", f":{name}", str(path), timeout=30)
-                device.files[name] = path.read_bytes()
-    return device
-
-
-def _certificate_files(config: dict[str, Any]) -> list[str]:
-    """Return the names of the certificate files in a config that is not validated yet."""
-    broker = config.get("broker")
-    tls = broker.get("tls") if isinstance(broker, dict) else None
-    if not isinstance(tls, dict):
-        return []
-    return [tls[name] for name in CERTIFICATE_FIELDS if isinstance(tls.get(name), str)]
-
-
 def build_config(
     previous: DeviceConfig | None, options: ConfigOptions, board: Board, console: Console
 ) -> DeviceConfig:
@@ -113,8 +77,7 @@ def build_config(
         device.files.update(previous.files)
         device.config = merge(device.config, previous.config)
     if options.config_file:
-        text = _read(options.config_file).decode(errors="replace")
-        device.config = merge(device.config, parse_config(text, str(options.config_file)))
+        device.config = merge(device.config, _parse_file(options.config_file))
     for name, path in options.certificates.items():
         set_field(device.config, f"broker.tls.{name}", f"{name}.pem")
         device.files[f"{name}.pem"] = _read(path)
@@ -123,10 +86,10 @@ def build_config(
         if "=" not in assignment and can_ask:
             set_field(device.config, assignment, _ask_hidden(assignment))
         else:
-            set_field(device.config, *parse_assignment(assignment))
+            set_field(device.config, *parse_assignment(assignment, device.config))
     if can_ask:
         _ask_questions(device.config, board, console)
-    names = _certificate_files(device.config)
+    names = certificate_files(device.config)
     device.files = {name: device.files[name] for name in names if name in device.files}
     _validate(device, board)
     device.config = {name: device.config[name] for name in schema.FIELDS[""] if name in device.config}
@@ -138,6 +101,13 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot read the file: {error.strerror}") from error
+
+
+def _parse_file(path: Path) -> dict[str, Any]:
+    try:
+        return parse_config(_read(path).decode("utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}. Save it as UTF-8") from error
 
 
 def _validate(device: DeviceConfig, board: Board) -> None:
@@ -286,6 +256,7 @@ def main(
     key: KeyFile = None,
     ask: Ask = True,
     start: Start = True,
+    new_config: NewConfig = False,
 ) -> None:
     """Write the config and the certificates of a device.
 
@@ -295,7 +266,9 @@ def main(
     board = definition.load_board(board_key)
     chosen = serial_ports.choose_port(port, board)
     options = parse_options(assignments, config_file, ca, cert, key, ask)
-    device = build_config(read_config(chosen), options, board, console)
+    previous = None if new_config else read_config(chosen)
+    check_board(chosen, board)
+    device = build_config(previous, options, board, console)
     print_config(device, console)
     write_config(chosen, device, console)
     if start:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from host_tests.board.rig import run_failing_tool, run_tool
 from host_tests.board.simulated_board import SimulatedBoard
 from tools import deploy as deploying
+from tools.board import identity
+from tools.board.definition import load_board
 from tools.bundle import image
 from tools.errors import UserError
 
@@ -67,7 +70,7 @@ def test_the_device_is_started_and_its_first_lines_are_printed(deployed_board: S
 
 def test_an_incompatible_mpy_version_is_reported(micropython_board: SimulatedBoard) -> None:
     with pytest.raises(UserError, match=r"loads .mpy files of version 6, but these files have version 5"):
-        deploying.read_board_hashes(micropython_board.port, {"main.py": ""}, 5)
+        deploying.read_board_hashes(micropython_board.port, {"main.py": ""}, 5, load_board("esp32"))
 
 
 def test_a_full_filesystem_is_reported(micropython_board: SimulatedBoard) -> None:
@@ -106,3 +109,34 @@ def test_ls_lists_files_logs_prints_output_and_erase_deletes_files(deployed_boar
     assert "nothing was erased" in output and (deployed_board.folder / "config.json").exists()
     run_tool("erase", "--board", "esp32", "--port", deployed_board.port, "--files-only", "--yes")
     assert not list(deployed_board.folder.iterdir())
+
+
+def test_a_board_of_another_family_is_not_changed(tmp_path: Path) -> None:
+    """`erase`, `deploy` and `provision` check what is at the other end, before they change anything."""
+    with SimulatedBoard(tmp_path / "other") as board:
+        (board.folder / "precious.txt").write_text("mine")
+        for command in (("erase", "--yes", "--files-only"), ("deploy",), ("provision", "--set", "health=5")):
+            error = run_failing_tool(*command, "--board", "rpi_pico_w", "--port", board.port)
+            assert "runs on esp32" in error and "Nothing was changed" in error
+        assert {path.name for path in board.folder.iterdir()} == {"precious.txt"}
+
+
+@pytest.mark.parametrize(
+    "output, problem",
+    [
+        ("board esp32 ESP32_GENERIC", ""),
+        ("boot\nboard esp32 -", ""),
+        ("board esp32 MY_OWN_BUILD", ""),
+        ("board esp32 ESP32_GENERIC_S3", "BOARD=esp32_s3"),
+        ("board linux -", "runs on linux"),
+        ("board rp2 RPI_PICO_W", "runs on rp2"),
+        ("board", "an unknown platform"),
+        ("", "an unknown platform"),
+    ],
+)
+def test_the_answer_of_a_board_is_checked(output: str, problem: str) -> None:
+    if not problem:
+        identity.check_output(output, "port", load_board("esp32"))
+        return
+    with pytest.raises(UserError, match=problem):
+        identity.check_output(output, "port", load_board("esp32"))

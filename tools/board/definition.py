@@ -92,11 +92,16 @@ def list_boards() -> list[str]:
     return sorted(path.parent.name for path in BOARDS.glob("*/board.toml"))
 
 
+def list_flashable_boards() -> list[str]:
+    """Return the keys of the boards that MicroPython can be installed on."""
+    return [key for key in list_boards() if load_board(key).firmware]
+
+
 def load_board(key: str) -> Board:
     """Read the definition of a board. Raises UserError if it does not exist or is incomplete."""
     path = BOARDS / key / "board.toml"
     if key not in list_boards():
-        raise UserError(f"BOARD={key}: no such board. Choose one of {', '.join(list_boards())}")
+        raise UserError(f"BOARD={key}: no such board. Choose one of {', '.join(list_flashable_boards())}")
     found = tomlkit.parse(path.read_text()).unwrap()
     try:
         firmware = FirmwareFile(**found["firmware"]) if "firmware" in found else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from tools.errors import UserError
 from tools.progress import progress_bar
 
 DEFAULT_BAUD = 460800
+_PARTITION_TABLE = 0x8000  # offset in the flash, on all chips
+_SECTOR = 0x1000  # bytes
 _ROM_BAUD = 115200
 
 
@@ -93,12 +96,13 @@ def write_firmware(
     firmware: Path,
     console: Console,
     baud: int = DEFAULT_BAUD,
-    before_erase: Callable[[str], None] = lambda unique_id: None,
+    before_erase: Callable[[str, bool], None] = lambda unique_id, is_blank: None,
 ) -> str:
     """Check the chip, erase its flash, write and verify the firmware, and reset the board.
 
-    Calls `before_erase(unique_id)` before the flash is erased. Returns the unique id of the chip as hex
-    digits. Raises UserError.
+    Calls `before_erase(unique_id, is_blank)` before the flash is erased. `is_blank` is False if the flash
+    has a partition table, and so possibly files. Returns the unique id of the chip as hex digits. Raises
+    UserError.
     """
     with _connect(port, board, console) as esp:
         unique_id = bytes(esp.read_mac()).hex()
@@ -106,13 +110,19 @@ def write_firmware(
         if baud > _ROM_BAUD:
             esp.change_baud(baud)
         attach_flash(esp)
-        before_erase(unique_id)
+        before_erase(unique_id, _is_blank(esp))
         console.print(f"{port}: {esp.CHIP_NAME}: erasing the flash, which takes up to a minute")
         erase_flash(esp)
         write_flash(esp, [(esp.BOOTLOADER_FLASH_OFFSET, str(firmware))], compress=True)
         reset_chip(esp, "hard-reset")
     console.print(f"{port}: {firmware.name} written at {flash_offset(board):#x} and verified")
     return unique_id
+
+
+def _is_blank(esp: Any) -> bool:
+    """Return True if the sector of the partition table is erased."""
+    found = esp.flash_md5sum(_PARTITION_TABLE, _SECTOR)
+    return bool(str(found).lower() == hashlib.md5(b"\xff" * _SECTOR).hexdigest())
 
 
 def erase(port: str, board: Board, console: Console) -> None:

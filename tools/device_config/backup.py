@@ -13,7 +13,8 @@ from pathlib import Path
 import platformdirs
 
 from tools.device_config.config import CONFIG_FILE, format_config, parse_config
-from tools.provision import DeviceConfig
+from tools.device_config.device import DeviceConfig
+from tools.file_names import require_bare_name
 
 
 def _folder(unique_id: str) -> Path:
@@ -21,14 +22,17 @@ def _folder(unique_id: str) -> Path:
 
 
 def save_backup(unique_id: str, device: DeviceConfig) -> None:
-    """Save the config of a board, and its certificates."""
-    delete_backup(unique_id)
+    """Save the config of a board, and its certificates. An empty config means that the board has none."""
     folder = _folder(unique_id)
-    folder.mkdir(parents=True)
-    os.chmod(folder, 0o700)
+    new = folder.with_name(f"{unique_id}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    os.chmod(new, 0o700)
     files = {CONFIG_FILE: format_config(device.config), **device.files}
     for name, data in files.items():
-        (folder / name).write_bytes(data)
+        (new / require_bare_name(name, "config.json")).write_bytes(data)
+    delete_backup(unique_id)
+    new.rename(folder)
 
 
 def load_backup(unique_id: str) -> DeviceConfig | None:

@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import umqtt5  # noqa: F401  adds the names of MicroPython that the device application imports
+from actuators import schema as actuator_schema
 from app.config import config as app_config
+from app.config import schema
 from app.config.json_text import check as check_json
+from sensors import load_module
+from sensors import schema as sensor_schema
 from tools.board.definition import Board
 from tools.errors import UserError
+from tools.file_names import require_bare_name
 
 # modules of actuators import these from `time`, and the validation imports the modules
 for _name, _ticks in (
@@ -32,7 +37,6 @@ CERTIFICATE_FIELDS = ("ca", "cert", "key")  # fields of broker.tls; each names a
 _SECRET_FIELDS = {"password", "secret", "token"}
 _UPDATE_KEY = ".update.key"  # `broker.tls.key` is the name of a file
 _REDACTED = "********"
-_TEXT_FIELDS = ("ssid", "password", "user", "device")  # strings, even if the value looks like a number
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]|(\d+)")
 
 
@@ -72,23 +76,75 @@ def format_config(config: Mapping[str, Any], indent: int | None = None) -> bytes
     return text.encode(errors="surrogatepass")  # the validation reports lone surrogates
 
 
-def parse_assignment(assignment: str) -> tuple[str, Any]:
-    """Split `key=value`. The value is parsed as JSON if possible, otherwise it is text. Raises UserError."""
+def parse_assignment(assignment: str, config: Mapping[str, Any]) -> tuple[str, Any]:
+    """Split `key=value`, and convert the value to the type of the field. Raises UserError.
+
+    In a field that holds text, such as a password, every value is text. `key=` without a value deletes the
+    field. `config` is the config so far: the kind of a sensor or an actuator determines its fields.
+    """
     key, equals, text = assignment.partition("=")
     if not equals or not key:
-        name = assignment.split("=")[0]
-        raise UserError(f"--set {name}: expected key=value, for example broker.host=192.168.1.10")
-    try:
-        return key, json.loads(text)
-    except ValueError:
+        raise UserError(f"--set {key}: expected key=value, for example broker.host=192.168.1.10")
+    if not text:
+        return key, None
+    kind, expected = _field_type(key, config)
+    if kind is str:
         return key, text
+    if text == "null":
+        return key, None
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except ValueError:
+        if kind in (None, object):
+            return key, text
+        value = None
+    wanted = (int, float) if kind is float else kind
+    if wanted not in (None, object):
+        if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+            shown = _REDACTED if _is_secret(key) else text
+            raise UserError(f"--set {key}: {shown}, expected {expected}")
+    return key, value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")
+
+
+def _is_secret(key: str) -> bool:
+    return key.rpartition(".")[2] in _SECRET_FIELDS or f".{key}" == _UPDATE_KEY
+
+
+def _field_type(key: str, config: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return the type of a field and the description of its values; (None, "") if the field is unknown."""
+    steps = _parse_path(key)
+    fields: Any
+    if steps[0] in ("sensors", "actuators") and len(steps) == 3 and isinstance(steps[1], int):
+        entries = config.get(str(steps[0]))
+        entry = entries[steps[1]] if isinstance(entries, list) and steps[1] < len(entries) else {}
+        kind = entry.get("kind") if isinstance(entry, dict) else None
+        fields = _kind_fields(str(steps[0]), kind)
+    else:
+        names = [str(step) for step in steps]
+        fields = schema.FIELDS.get("".join(f"{name}." for name in names[:-1]), {})
+    found = fields.get(steps[-1])
+    return (found[0], found[4]) if found else (None, "")
+
+
+def _kind_fields(group: str, kind: Any) -> Mapping[str, Any]:
+    """Return the fields of a kind of sensor or actuator, those of all kinds if it is not known."""
+    if group == "actuators":
+        fields: dict[str, Any] = actuator_schema.FIELDS
+        return dict(fields.get(kind or "switch", fields["switch"]))
+    try:
+        return dict(load_module(kind).FIELDS) if isinstance(kind, str) else dict(sensor_schema.FIELDS)
+    except (ImportError, AttributeError, ValueError):
+        return dict(sensor_schema.FIELDS)
 
 
 def set_field(config: dict[str, Any], key: str, value: Any) -> None:
     """Set a field by its path, such as `wifi.ssid` or `sensors[0].period`. None deletes the field.
 
-    Missing objects and lists are created. A number becomes a string in a field that holds text, such as a
-    password. Raises UserError.
+    Missing objects and lists are created. Raises UserError.
     """
     steps = _parse_path(key)
     parent: Any = config
@@ -106,8 +162,6 @@ def set_field(config: dict[str, Any], key: str, value: Any) -> None:
         _list_entry(parent, last, key, None)
     else:
         _check_is_object(parent, key)
-        if last in _TEXT_FIELDS and isinstance(value, (int, float)):
-            value = str(value)
     parent[last] = value
     if value is None:
         del parent[last]
@@ -155,12 +209,24 @@ def validate(config: dict[str, Any], files: Mapping[str, bytes], board: Board) -
         path = Path(folder) / CONFIG_FILE
         path.write_bytes(format_config(config))
         for name, data in files.items():
-            (Path(folder) / Path(name).name).write_bytes(data)
+            (Path(folder) / require_bare_name(name, CONFIG_FILE)).write_bytes(data)
+        _check_file_names(config)
         try:
             app_config.load(str(path), board.pins)
         except app_config.ConfigError as error:
             raise UserError(str(error).removeprefix(f"{folder}/")) from error
         _check_certificates(Path(folder), config)
+
+
+def _check_file_names(config: dict[str, Any]) -> None:
+    """Raise UserError if a field of `broker.tls` does not name a file beside config.json."""
+    broker = config.get("broker")
+    tls = broker.get("tls") if isinstance(broker, dict) else None
+    if not isinstance(tls, dict):
+        return
+    for field in CERTIFICATE_FIELDS:
+        if tls.get(field) is not None:
+            require_bare_name(tls[field], f"{CONFIG_FILE}: broker.tls.{field}")
 
 
 def _check_certificates(folder: Path, config: dict[str, Any]) -> None:

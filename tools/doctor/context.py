@@ -7,14 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tools import provision
 from tools.board import mpremote, serial_ports
 from tools.board.definition import Board, list_boards, load_board
 from tools.board.serial_console import SerialConsole
 from tools.broker import parse_url
-from tools.device_config.config import CERTIFICATE_FIELDS, CONFIG_FILE, parse_config
+from tools.device_config.config import CERTIFICATE_FIELDS, parse_config
+from tools.device_config.device import DeviceConfig, read_config
 from tools.errors import UserError
-from tools.provision import DeviceConfig
 
 NO_CONFIG = "not on the board"
 _PRINT_INFO = """
@@ -109,14 +108,9 @@ class CheckContext:
         if not self.usable_port or not isinstance(self.micropython_info, dict):
             return None
         try:
-            text = mpremote.run(self.usable_port, "resume", "fs", "cat", f":{CONFIG_FILE}", timeout=20)
-        except UserError:
-            return UserError(NO_CONFIG)
-        try:
-            parse_config(text, CONFIG_FILE)
+            return read_config(self.usable_port) or UserError(NO_CONFIG)
         except UserError as error:
-            return error
-        return provision.read_config(self.usable_port)
+            return UserError(str(error).removeprefix(f"{self.usable_port}: "))
 
     @cached_property
     def endpoint(self) -> Endpoint | None:

@@ -11,10 +11,10 @@ from tools.board import definition, firmware
 from tools.board.definition import Board
 from tools.bundle import image
 from tools.device_config.config import CONFIG_FILE, validate
+from tools.device_config.device import DeviceConfig
 from tools.doctor.context import NO_CONFIG, CheckContext
 from tools.doctor.finding import ERROR, OK, WARNING, Finding
 from tools.errors import UserError
-from tools.provision import DeviceConfig
 
 _EARLIEST_YEAR = 2026  # a clock that shows an earlier year was never set
 
@@ -70,7 +70,7 @@ def check_micropython(context: CheckContext) -> Iterator[Finding]:
         yield Finding(OK, subject, message)
     if board is None:
         message = "unknown model: application and config were not checked"
-        remedy = f"select the board with BOARD=, one of {', '.join(definition.list_boards())}"
+        remedy = f"select the board with BOARD=, one of {', '.join(definition.list_flashable_boards())}"
         yield Finding(WARNING, "board", message, remedy)
 
 
@@ -81,7 +81,7 @@ def check_application(context: CheckContext) -> Iterator[Finding]:
         return
     folder = image.build_image(board.key)
     wanted = deploy.hash_files(folder)
-    found = deploy.read_board_hashes(port, wanted, next(folder.rglob("*.mpy")).read_bytes()[1])
+    found = deploy.read_board_hashes(port, wanted, next(folder.rglob("*.mpy")).read_bytes()[1], board)
     plan = deploy.plan_sync(wanted, found)
     remedy = f"make deploy BOARD={board.key} PORT={port}"
     if not plan.to_copy and not plan.to_remove:

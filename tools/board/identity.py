@@ -1,0 +1,40 @@
+"""Checks what is at the other end of a serial port, before a command changes files there.
+
+A port can lead to another board than the one that the user means, and a URL such as `socket://` even to
+MicroPython on a computer, whose files `rm -r` would remove.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.board import mpremote
+from tools.board.definition import Board, list_boards, load_board
+from tools.errors import UserError
+
+SCRIPT = Path(mpremote.__file__).parent / "on_board" / "identify.py"
+_TIMEOUT = 20  # seconds
+
+
+def check_board(port: str, board: Board) -> None:
+    """Raise UserError if the port does not lead to such a board. The program on the board is stopped."""
+    check_output(mpremote.run(port, "exec", "", "run", str(SCRIPT), timeout=_TIMEOUT), port, board)
+
+
+def check_output(output: str, port: str, board: Board) -> None:
+    """Check the output of `SCRIPT`. Raises UserError if it is not that of such a board."""
+    found = [line.split() for line in output.splitlines() if line.startswith("board ")]
+    family, build = found[0][1:3] if found and len(found[0]) > 2 else ("an unknown platform", "-")
+    wanted = "rp2" if board.chip.startswith("rp2") else "esp32"
+    if family != wanted:
+        raise UserError(
+            f"{port}: MicroPython there runs on {family}, but boards/{board.key} is a board with {wanted}. "
+            "Nothing was changed. Choose another port with PORT="
+        )
+    for key in list_boards():
+        other = load_board(key)
+        if key != board.key and other.firmware and other.firmware.name == build:
+            raise UserError(
+                f"{port}: the MicroPython there was built for boards/{key}. Nothing was changed. "
+                f"Choose the right board with BOARD={key}, or install the right MicroPython with make flash"
+            )
