@@ -45,7 +45,7 @@ def read():
             with open(path) as file:
                 current, previous, tries = file.read(32).split()
             tries = _WORDS[tries] if tries in _WORDS else _parse_number(tries)
-        except (OSError, ValueError):
+        except (OSError, ValueError, MemoryError):
             continue
         if current in _FOLDERS and previous in _FOLDERS and (tries < 0 or "." != current != previous):
             return current, previous, tries
@@ -89,7 +89,7 @@ def read_version(folder):
     try:
         with open(folder + "/version") as file:
             return _parse_number(file.read(MAX_DIGITS + 2).strip())
-    except (OSError, ValueError):
+    except (OSError, ValueError, MemoryError):
         return 0
 
 
@@ -109,7 +109,7 @@ def read_rolled_back():
             with open(path) as file:
                 highest, last, reason = file.read(_MAX_LINE).split("\n")[0].split(" ", 2)
             return _parse_number(highest), _parse_number(last), reason
-        except (OSError, ValueError):
+        except (OSError, ValueError, MemoryError):
             pass
     return 0, 0, ""
 
@@ -127,7 +127,7 @@ def select():
     if has_rolled_back:
         try:
             roll_back()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             print("slot: %s; the version in %s is not used" % (error, current))
             _unsaved = previous, current, ROLLED_BACK
         current = previous
@@ -147,7 +147,7 @@ def begin_trial():
         return False
     try:
         write(current, previous, tries + 1)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         print("slot: %s; the version in %s is not tried" % (error, current))
         _unsaved = previous, current, CONFIRMED
         if current in sys.path:
@@ -192,7 +192,10 @@ def roll_back(reason=""):
     highest = max(version, read_rolled_back()[0])
     try:
         write_rolled_back(highest, version, reason or _last_error())
-    except OSError:  # flash may be full; the line in `slot` is sufficient until the next update
+    except (
+        OSError,
+        MemoryError,
+    ):  # flash may be full; the line in `slot` is sufficient until the next update
         pass
     write(previous, current, ROLLED_BACK)
     _remove("crash_count")  # the crashes were those of the version that is rolled back
@@ -209,7 +212,7 @@ def _last_error():
     try:
         with open("crash.txt") as file:
             return file.read(1500).strip().split("\n")[-1].strip()
-    except (OSError, ValueError):
+    except (OSError, ValueError, MemoryError):
         return "no successful start"
 
 

@@ -66,8 +66,8 @@ class FileBacklog(Backlog):
                 if not self._file_count:
                     file.write(self._mark)
                 self._append(file, self._saved_count)
-        except OSError as error:
-            print("%s: %s; unsent readings are lost at a restart" % (self._path, error))
+        except (OSError, MemoryError) as error:
+            self._report(error)
 
     def _append(self, file, first):
         for i in range(first, self.count):
@@ -89,8 +89,13 @@ class FileBacklog(Backlog):
                 self._append(file, 0)
             _remove(self._path)  # FAT does not rename over a file
             os.rename(self._path + _NEW, self._path)
-        except OSError as error:
-            print("%s: %s" % (self._path, error))
+        except (OSError, MemoryError) as error:
+            self._report(error)
+
+    def _report(self, error):
+        from .flash_error import report
+
+        report(self._path, error, "unsent readings are lost at a restart")
 
     def _load(self):
         """Load the readings stored before the restart, unless the sensors in the config have changed."""
@@ -100,7 +105,7 @@ class FileBacklog(Backlog):
                 with open(path, "rb") as file:
                     is_whole = file.read(4) == self._mark and self._read(file) and path == self._path
                 break
-            except OSError:
+            except (OSError, MemoryError):
                 pass
         else:
             return

@@ -43,7 +43,7 @@ def save(error):
         with open(_LOG, "wb") as file:
             sys.print_exception(error, _Truncated(file))
     except (OSError, MemoryError) as another:
-        print("%s: %s" % (_LOG, another))
+        _report(_LOG, another, "the traceback is lost")
 
 
 def delete_log():
@@ -108,7 +108,7 @@ def _read():
         crashes = int(line[:1])
         cause = "".join([chr(c) for c in line[4:] if 32 <= c < 127])
         return min(crashes, _MAX_CRASHES), line[2:3] == b"+", cause
-    except (OSError, ValueError):  # no file, or a damaged one
+    except (OSError, ValueError, MemoryError):  # no file, or a damaged one
         return 0, False, "unknown"
 
 
@@ -122,10 +122,16 @@ def _write(crashes, cause, mark=b"+"):
             with open(_COUNT, "wb") as file:
                 file.write(line)
             return True
-        except OSError as error:
-            print("%s: %s; crashes are not counted" % (_COUNT, error))
+        except (OSError, MemoryError) as error:
+            _report(_COUNT, error, "crashes are not counted")
             _remove(_LOG)  # makes room if flash is full
     return False
+
+
+def _report(path, error, effect):
+    from .flash_error import report
+
+    report(path, error, effect)
 
 
 def _remove(path):

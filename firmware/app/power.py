@@ -87,12 +87,13 @@ class SleepCycle:
 
     def _resume_session(self):
         """Resume the broker's session if the config, and therefore the subscriptions, have not changed."""
-        self._config = b"%08x" % (_checksum("config.json") & 0xFFFFFFFF)
+        self._config = b""
         try:
+            self._config = b"%08x" % (_checksum("config.json") & 0xFFFFFFFF)
             with open(_SESSION, "rb") as file:
                 if file.read(8) == self._config:
                     self._client.session.clean_start = False
-        except OSError:
+        except (OSError, MemoryError):
             pass
 
     def _save_session(self):
@@ -101,13 +102,15 @@ class SleepCycle:
             with open(_SESSION, "rb") as file:
                 if file.read(8) == self._config:
                     return
-        except OSError:
+        except (OSError, MemoryError):
             pass
         try:
             with open(_SESSION, "wb") as file:
                 file.write(self._config)
-        except OSError as error:
-            print("%s: %s; commands sent during sleep are lost" % (_SESSION, error))
+        except (OSError, MemoryError) as error:
+            from .flash_error import report
+
+            report(_SESSION, error, "commands sent during sleep are lost")
 
     def should_sleep(self, now, all_sent, active):
         """Return True if it is time to sleep.

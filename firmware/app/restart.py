@@ -54,7 +54,7 @@ def _load_key():
     try:
         with open(_PATH, "rb") as file:
             return file.read(64)
-    except OSError:
+    except (OSError, MemoryError):
         return None
 
 
@@ -62,5 +62,7 @@ def _save_key(key):
     try:
         with open(_PATH, "wb") as file:
             file.write(key)
-    except OSError as error:
-        print("%s: %s; a repeated command would restart the device again" % (_PATH, error))
+    except (OSError, MemoryError) as error:
+        from .flash_error import report
+
+        report(_PATH, error, "a repeated command would restart the device again")

@@ -94,7 +94,7 @@ class Pulse:
                     text = file.read()
                 if text.endswith("\n"):
                     return max(0, int(text))
-            except (OSError, ValueError):
+            except (OSError, ValueError, MemoryError):
                 pass
         return 0
 

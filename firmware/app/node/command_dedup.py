@@ -93,21 +93,21 @@ class CommandDedup:
             with open(self._path, "r+b") as file:
                 file.seek(number % self._size * _SLOT)
                 file.write((crc32(record, _FORMAT) & 0xFFFFFFFF).to_bytes(4, "big") + record)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._report(error)
 
     def _load(self):
         try:
             if os.stat(self._path)[6] != self._size * _SLOT:
                 raise OSError(0)
-        except OSError:
+        except (OSError, MemoryError):
             self._create_file()
             return
         try:
             with open(self._path, "rb") as file:
                 for _ in range(self._size):
                     self._load_slot(file.read(_SLOT), ticks_ms())
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._report(error)
         self._commands.sort(key=lambda command: command[0])
         if self._commands:
@@ -126,8 +126,10 @@ class CommandDedup:
             with open(self._path, "wb") as file:
                 for _ in range(self._size):
                     file.write(bytes(_SLOT))
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._report(error)
 
     def _report(self, error):
-        print("%s: %s; duplicate commands are not detected after a restart" % (self._path, error))
+        from ..flash_error import report
+
+        report(self._path, error, "duplicate commands are not detected after a restart")

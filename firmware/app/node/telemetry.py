@@ -204,8 +204,10 @@ class _Sensor:
         if hasattr(self.driver, "save"):
             try:
                 self.driver.save()
-            except OSError as error:
-                print("sensor %s: cannot save its state: %s" % (self.name, error))
+            except (OSError, MemoryError) as error:
+                from ..flash_error import report
+
+                report("sensor " + self.name, error, "cannot save its state")
 
     def _poll_driver(self, now):
         try:
