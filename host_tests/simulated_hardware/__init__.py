@@ -110,6 +110,8 @@ def compiled_modules() -> Path:
 
 # 144 KB as the other tests of a device, and 64 KB for the simulated modules and the texts that they read
 HEAP = "208k"
+# these modules are loaded here, while the heap is empty, because they take no heap on a real chip
+START = ("-c", "import machine, network, boot, main")
 
 
 class SimulatedChip:
@@ -123,7 +125,7 @@ class SimulatedChip:
     def __init__(
         self,
         folder: Path,
-        arguments: Sequence[str] = ("-c", "import boot, main"),
+        arguments: Sequence[str] = START,
         *,
         path: Sequence[Path] = (),
         chip: str = "esp32",
