@@ -9,6 +9,7 @@ while the VM runs:
 | file | content |
 |---|---|
 | `pin-4` | the levels so far, `0` or `1`; the last one is the present level. An output writes its level |
+| `driven-4` | the levels that an output has driven since the first time, without repetitions |
 | `adc-34` | voltage at a pin |
 | `pwm-5` | frequency and duty (0 to 65535) of an active PWM |
 | `i2c-76` | a device, by its address: JSON with `registers`, `answers` or `stuck` |
