@@ -198,6 +198,8 @@ class Node:
             if not is_missing:  # otherwise the constructor of a driver is called again
                 type(part.driver).__init__ = None
         type(client).will = None
+        if slot.read()[2] == slot.CONFIRMED:  # otherwise the version may be rolled back
+            slot.select = slot.begin_trial = slot.forget_start = slot.roll_back = None
         Node.create = Node._create_status = Node._create_parts = Node._create_discovery = (
             Node._create_services
         ) = Node._create_clock = None
