@@ -212,7 +212,7 @@ class Node:
         """Run one iteration of the main loop; waits for the network for up to 1 s if nothing is due."""
         now = ticks_ms()
         client = self._client
-        up = self._wifi.connect()
+        up = self._wifi.connect(client.is_connected)
         if up and self._ntp and self._ntp.run(now):
             self._on_clock_set(client)
         clock = self._tls_clock
@@ -240,9 +240,8 @@ class Node:
 
     def _on_clock_set(self, client):
         print("%s: clock set by NTP" % self._name)
-        if client.has_permanent_error and not client.is_connected:
-            # the certificate may be valid now: try at once, not after the long pause of a permanent error
-            client.disconnect()
+        # with TLS the certificate may be valid now: try at once, not after the pause of a permanent error
+        client._reconnect_delay = 0
 
     def _sleep_if_due(self, now, wait):
         """Sleep if a sleep is due; returns the time in ms until something is due."""
