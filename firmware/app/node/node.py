@@ -8,14 +8,13 @@ from time import ticks_diff, ticks_ms
 from micropython import const
 
 import slot
-from actuators import make as _make_actuators
 from umqtt5 import Client
 
 from .. import crash
 from .command_dedup import CommandDedup
-from .commands import Commands
+from .commands import Commands, enter_safe_state
 from .health import Health
-from .modules import release_modules
+from .modules import release_constructors, release_modules
 from .telemetry import Telemetry
 from .wifi import Wifi
 
@@ -58,7 +57,12 @@ class Node:
 
             self._safe_mode = SafeMode(self._name, safe_mode, self._restart)
             config["sensors"] = config["actuators"] = ()
-        self._actuators = _make_actuators(config.pop("actuators"), pins)
+        reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
+        from actuators import make as make_actuators
+
+        # after a restart, an actuator may have been on until just now
+        now = ticks_ms() if reset_cause in ("reset", "watchdog", "soft reset") else None
+        self._actuators = make_actuators(config.pop("actuators"), pins, now)
         slot.feed()
         base = config["prefix"] + "/" + self._name
         sleeps = config["power"]["mode"] != "on" and not safe_mode
@@ -67,7 +71,7 @@ class Node:
             config["command_max_age"] = max_absence or _COMMAND_MAX_AGE
         self._client = client = _create_client(config, pins, max_absence)
         _release_client_code(type(client), type(client.session))
-        self._missing = []  # names of the parts for which there was not enough memory
+        self._missing: list = []  # names of the parts for which there was not enough memory
         if config["journal"]:
             self._create_optional(
                 "journal", _JOURNAL_FREE, _create_journal, client, self._name, config["journal"]
@@ -78,7 +82,7 @@ class Node:
         client.on_subscribed = self._on_subscribed
         client.on_ack = self._on_ack
         will_topic = self._create_status(client, config, base, max_absence)
-        self._create_parts(client, base, config, pins, will_topic)
+        self._create_parts(client, base, config, pins, will_topic, reset_cause)
         self._create_services(client, base, config, pins)
         if sleeps:
             from ..power import SleepCycle
@@ -107,7 +111,7 @@ class Node:
         self._is_stable = False
         return will[0]
 
-    def _create_parts(self, client, base, config, pins, topic):
+    def _create_parts(self, client, base, config, pins, topic, reset_cause):
         self._wifi = Wifi(config["wifi"])
         dedup = CommandDedup(config["dedup_commands"], "dedup" if config["dedup_on_flash"] else None)
         client.session.min_tx_room = len(client.session.tx) // 2  # for a response at QoS 0
@@ -124,8 +128,6 @@ class Node:
         # each config entry is released as soon as it has been used, because the heap is fullest here
         self._telemetry = Telemetry(client, base, config.pop("sensors"), pins, config["timestamps"])
         slot.feed()
-        actuators = self._actuators
-        reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
         # the parts that the device can do without come last
         if config["backlog"]["keep"] and self._telemetry.sensors:
@@ -134,7 +136,7 @@ class Node:
         # any more, a message that was sent earlier has to be removed from the broker
         is_pending = _exists("discovery.new")
         if not self._safe_mode and (config["discovery"] or is_pending or _exists("discovery.sent")):
-            args = (client, config, is_pending, reset_cause, topic, base, self._telemetry, actuators)
+            args = (client, config, is_pending, reset_cause, topic, base, self._telemetry, self._actuators)
             self._create_optional("discovery", _MIN_FREE, self._create_discovery, *args)
 
     def _create_optional(self, name, min_free, create, *args):
@@ -215,6 +217,7 @@ class Node:
         for part in parts:
             if part is not None and part is not self:
                 type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
+        release_constructors("actuators")
         is_missing = False
         for part in self._telemetry.sensors:
             is_missing = is_missing or not hasattr(part.driver, "read")
@@ -232,7 +235,7 @@ class Node:
         """Run one iteration of the main loop; waits for the network for up to 1 s if nothing is due."""
         now = ticks_ms()
         client = self._client
-        up = self._wifi.connect()
+        up = self._wifi.connect(client.is_connected)
         if up and self._ntp and self._ntp.run(now):
             self._on_clock_set(client)
         clock = self._tls_clock
@@ -255,9 +258,8 @@ class Node:
 
     def _on_clock_set(self, client):
         print("%s: clock set by NTP" % self._name)
-        if client.has_permanent_error and not client.is_connected:
-            # the certificate may be valid now: try at once, not after the long pause of a permanent error
-            client.disconnect()
+        # with TLS the certificate may be valid now: try at once, not after the pause of a permanent error
+        client._reconnect_delay = 0
 
     def _run_parts(self, now, client):
         """Run all parts; then wait until a part is due, or for a packet."""
@@ -333,10 +335,8 @@ class Node:
         """Switch actuators to safe states; save counts and backlog. Call this before the program ends."""
         now = ticks_ms()
         for actuator in self._actuators:
-            try:
-                actuator.enter_safe_state(now)
-            except Exception as error:  # the others must become safe, too
-                print("%s: no safe state: %s" % (actuator.name, error))
+            # tries twice, because an interlock or a short failure may have been the reason
+            enter_safe_state(actuator, now, True) or enter_safe_state(actuator, now, True)
         try:
             if self._telemetry:
                 self._telemetry.save()
