@@ -9,6 +9,7 @@ while the VM runs:
 | file | content |
 |---|---|
 | `pin-4` | the levels so far, `0` or `1`; the last one is the present level. An output writes its level |
+| `driven-4` | the levels that an output has driven since the first time, without repetitions |
 | `adc-34` | voltage at a pin |
 | `pwm-5` | frequency and duty (0 to 65535) of an active PWM |
 | `i2c-76` | a device, by its address: JSON with `registers`, `answers` or `stuck` |
@@ -29,6 +30,8 @@ A reset, a deep sleep and the watchdog end the VM process, and `SimulatedChip` s
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
 import signal
@@ -42,6 +45,8 @@ from typing import Any
 
 from esp32_mock_bootloader.registers import mac_bytes_for_chip
 
+from tools.bundle.compiler import cross_compile
+from tools.paths import BUILD
 from tools.vm import process
 
 MODULES = Path(__file__).parent / "modules"
@@ -88,9 +93,25 @@ def unique_id(chip: str) -> bytes:
     return bytes(mac_bytes_for_chip(chip)) if chip.startswith("esp") else bytes.fromhex("e6614103e7452d2f")
 
 
-# 144 KB as the other tests of a device, and room for the simulated modules, which are C code on a real chip
-HEAP = "184k"
-# these modules are compiled here, while the heap is empty, because they take no heap on a real chip
+@functools.cache
+def compiled_modules() -> Path:
+    """Return the folder of the compiled modules: they take less heap than source, and do not fragment it."""
+    sources = {path.stem: path.read_text() for path in sorted(MODULES.glob("*.py"))}
+    digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+    folder = BUILD / "simulated_hardware" / digest[:16]
+    for name, source in sources.items():
+        target = folder / f"{name}.mpy"
+        if not target.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            new = target.with_suffix(f".{os.getpid()}")
+            new.write_bytes(cross_compile(name, source))
+            os.replace(new, target)
+    return folder
+
+
+# 144 KB as the other tests of a device, and 64 KB for the simulated modules and the texts that they read
+HEAP = "208k"
+# these modules are loaded here, while the heap is empty, because they take no heap on a real chip
 START = ("-c", "import machine, network, boot, main")
 
 
@@ -124,7 +145,7 @@ class SimulatedChip:
         self._off = threading.Event()
         variables = {"SIM_CHIP": chip, "UNIQUE_ID": unique_id(chip).hex(), **(environment or {})}
         self._start: Callable[[], subprocess.Popen[str]] = lambda: process.start_vm(
-            arguments, module_path=[*path, MODULES], heap=heap, cwd=folder, environment=variables
+            arguments, module_path=[*path, compiled_modules()], heap=heap, cwd=folder, environment=variables
         )
         self._process = self._start()
         self._thread = threading.Thread(target=self._run, daemon=True)

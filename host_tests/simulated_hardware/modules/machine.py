@@ -41,6 +41,7 @@ _STARTED = {"reset": WDT_RESET if RP2 else 2, "wdt": WDT_RESET, "asleep": WDT_RE
 
 
 _woken = [0]
+_keeps_outputs = [False]  # whether outputs drive the same level as before this start
 _reason = [0]
 
 
@@ -53,6 +54,8 @@ def _start():
         by_pin = _GPIO_WAKE if simulated_io.CHIP == "esp32c3" else EXT0_WAKE
         _woken[0] = by_pin if simulated_io.read_text("woken") else TIMER_WAKE
     simulated_io.remove("woken")
+    # esp_restart() and the watchdog of ESP-IDF reset the CPU, but not the GPIO registers
+    _keeps_outputs[0] = not RP2 and how in ("reset", "wdt")
     # pico-sdk, watchdog.h and watchdog.c: TIMER, and FORCE after `watchdog_reboot` without a delay
     _reason[0] = {"wdt": 1, "reset": 2, "asleep": 2}.get(how, 0)
     if how not in _STARTED:
@@ -162,6 +165,9 @@ class _Line:
         self.latch = 0  # level that it drives as an output
         self.seen = 0  # number of levels in the file that interrupts have handled
         self.handler = None
+        driven = simulated_io.read_text("driven-%s" % number) if _keeps_outputs[0] else None
+        if driven:
+            self.mode, self.latch = Pin.OUT, int(driven[-1])
 
     def level(self):
         if self.mode == Pin.OUT or (self.mode == Pin.OPEN_DRAIN and not self.latch):
@@ -174,6 +180,10 @@ class _Line:
     def drive(self):
         if self.mode == Pin.OUT:
             simulated_io.write_text(self.file, "%d" % self.latch)
+            record = "driven-%s" % self.number
+            before = simulated_io.read_text(record) or ""
+            if before[-1:] != "%d" % self.latch:
+                simulated_io.write_text(record, before + "%d" % self.latch)
 
 
 class Pin:
@@ -207,7 +217,7 @@ class Pin:
             line.pull = pull
         if value is not None:
             line.latch = 1 if value else 0
-        line.drive()
+        line.drive()  # after the level is set, as in both ports
 
     def value(self, level=None):
         if level is None:
@@ -239,7 +249,13 @@ class Pin:
         line.pin = self
 
     def __repr__(self):
-        return "Pin(%s)" % self._line.number
+        # as machine_pin_print() of both ports
+        names = {Pin.IN: "IN", Pin.OUT: "OUT", Pin.OPEN_DRAIN: "OPEN_DRAIN"}
+        mode = names.get(self._line.mode, "IN")
+        if RP2:
+            number = self._line.number
+            return "Pin(%s, mode=%s)" % ("GPIO%d" % number if isinstance(number, int) else number, mode)
+        return "Pin(%s, mode=Pin.%s)" % (self._line.number, mode)
 
 
 def _is_pin(id):
