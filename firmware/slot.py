@@ -9,11 +9,8 @@ that is not confirmed yet; `-` instead of a number means that the version is con
 version in the previous folder was rolled back. A new line is written to `slot.new`, which is then renamed to
 `slot`, so after a power cut `read` returns either the old line or the new one.
 
-The file `rolled_back` contains the versions that failed, until a version is confirmed that is not older:
-
-    <highest version that was rolled back> <last version that was rolled back> <reason>
-
-An update over the air does not replace this module, so newer applications must be able to use it.
+An update over the air does not replace this module and `rollback`, so newer applications must be able to use
+them.
 """
 
 import os
@@ -23,8 +20,6 @@ CONFIRMED = -1
 ROLLED_BACK = -2
 MAX_DIGITS = 20  # maximum length of a version number
 _MAX_TRIES = 3
-_MAX_LINE = 200  # characters of `rolled_back`
-_MAX_REASON = 120  # characters
 _WATCHDOG_TIMEOUT = 8000  # ms; the maximum of the RP2040 is 8388 ms
 
 _FOLDERS = ".", "a", "b"
@@ -44,7 +39,7 @@ def read():
         try:
             with open(path) as file:
                 current, previous, tries = file.read(32).split()
-            tries = _WORDS[tries] if tries in _WORDS else _parse_number(tries)
+            tries = _WORDS[tries] if tries in _WORDS else parse_number(tries)
         except (OSError, ValueError, MemoryError):
             continue
         if current in _FOLDERS and previous in _FOLDERS and (tries < 0 or "." != current != previous):
@@ -56,7 +51,7 @@ def write(folder, previous, tries):
     """Replace the line: `folder` becomes the current folder. Raises OSError if flash fails."""
     global _unsaved
     word = {CONFIRMED: "-", ROLLED_BACK: "!"}.get(tries, tries)
-    _replace("slot", "%s %s %s\n" % (folder, previous, word))
+    replace("slot", "%s %s %s\n" % (folder, previous, word))
     _unsaved = None
 
 
@@ -66,7 +61,7 @@ def save():
         write(*_unsaved)
 
 
-def _replace(path, text):
+def replace(path, text):
     """Replace the content of a file; after a power cut it has the old content or the new one."""
     try:
         os.stat(path)
@@ -88,30 +83,16 @@ def read_version(folder):
     """Return the version number of the update in `folder`, 0 if it has none."""
     try:
         with open(folder + "/version") as file:
-            return _parse_number(file.read(MAX_DIGITS + 2).strip())
+            return parse_number(file.read(MAX_DIGITS + 2).strip())
     except (OSError, ValueError, MemoryError):
         return 0
 
 
-def _parse_number(word):
+def parse_number(word):
+    """Return the number in a str of at most MAX_DIGITS decimal digits. Raises ValueError."""
     if not word.isdigit() or len(word) > MAX_DIGITS:
         raise ValueError(word)
     return int(word)
-
-
-def read_rolled_back():
-    """Return (highest version, last version, reason) of the versions that were rolled back.
-
-    The versions are 0 if there is none.
-    """
-    for path in ("rolled_back", "rolled_back.new"):
-        try:
-            with open(path) as file:
-                highest, last, reason = file.read(_MAX_LINE).split("\n")[0].split(" ", 2)
-            return _parse_number(highest), _parse_number(last), reason
-        except (OSError, ValueError, MemoryError):
-            pass
-    return 0, 0, ""
 
 
 def select():
@@ -155,7 +136,7 @@ def begin_trial():
         if previous != ".":
             sys.path.insert(0, previous)
         return False
-    _remove("crash_count")  # crashes of the previous version do not count
+    remove("crash_count")  # crashes of the previous version do not count
     try:
         _watchdog = __import__("machine").WDT(timeout=_WATCHDOG_TIMEOUT)
     except (ImportError, AttributeError):  # the unix port
@@ -177,54 +158,22 @@ def feed():
     return _watchdog is not None
 
 
-def write_rolled_back(highest, last, reason):
-    """Replace the content of `rolled_back`, see `read_rolled_back`. Raises OSError if flash fails."""
-    _replace("rolled_back", "%d %d %s\n" % (highest, last, reason.replace("\n", " ")[:_MAX_REASON]))
-
-
 def roll_back(reason=""):
-    """Make the previous folder the current one. Raises OSError if flash fails.
-
-    `reason` is published; by default it is the last line of `crash.txt`.
-    """
-    current, previous, _ = read()
-    version = read_version(current)
-    highest = max(version, read_rolled_back()[0])
+    """Make the previous folder the current one, and record the reason. Raises OSError if flash fails."""
     try:
-        write_rolled_back(highest, version, reason or _last_error())
-    except (
-        OSError,
-        MemoryError,
-    ):  # flash may be full; the line in `slot` is sufficient until the next update
-        pass
+        import rollback
+
+        rollback.record(reason)
+    except Exception as error:  # flash may be full; the line in `slot` is sufficient until the next update
+        print("rolled_back: %s" % error)
+    current, previous, _ = read()
     write(previous, current, ROLLED_BACK)
-    _remove("crash_count")  # the crashes were those of the version that is rolled back
+    remove("crash_count")  # the crashes were those of the version that is rolled back
 
 
-def _remove(path):
+def remove(path):
+    """Delete a file. Does nothing if it does not exist or flash fails."""
     try:
         os.remove(path)
     except OSError:
         pass
-
-
-def _last_error():
-    try:
-        with open("crash.txt") as file:
-            return file.read(1500).strip().split("\n")[-1].strip()
-    except (OSError, ValueError, MemoryError):
-        return "no successful start"
-
-
-def confirm():
-    """Confirm the current version. Raises OSError if flash fails."""
-    current, previous, _ = read()
-    write(current, previous, CONFIRMED)
-    if read_version(current) >= read_rolled_back()[0]:
-        clear_rolled_back()
-
-
-def clear_rolled_back():
-    """Delete `rolled_back`. Does nothing if flash fails."""
-    _remove("rolled_back.new")
-    _remove("rolled_back")

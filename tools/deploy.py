@@ -24,8 +24,9 @@ from tools.progress import progress_bar
 _HASH_SCRIPT = Path(mpremote.__file__).parent / "on_board" / "file_hashes.py"
 # files and folders of updates over the air (firmware/slot.py). The files of `deploy` run only if no update
 # is selected
-_SLOT_SELECTION = ("slot", "slot.new")
+_SLOT_SELECTION = ("slot.new", "slot")  # in this order: without `slot` the device uses `slot.new`
 _SLOT_FOLDERS = ("a", "b")
+_NONCE = "update_nonce"  # offers that were sent before the deployment are not valid after it
 
 
 @dataclass
@@ -55,7 +56,7 @@ def read_board_hashes(port: str, wanted: dict[str, str], mpy: int, board: Board)
     """
     roots = {path.split("/")[0] for path in wanted}
     roots |= {f"{Path(root).stem}.{suffix}" for root in roots if "." in root for suffix in ("py", "mpy")}
-    roots |= {*_SLOT_SELECTION, *_SLOT_FOLDERS}
+    roots |= {*_SLOT_SELECTION, *_SLOT_FOLDERS, _NONCE}
     scripts = ("run", str(identity.SCRIPT), "run", str(_HASH_SCRIPT))
     output = mpremote.run(port, "exec", f"ROOTS={sorted(roots)!r}", *scripts)
     identity.check_output(output, port, board)
@@ -77,9 +78,9 @@ def plan_sync(wanted: dict[str, str], found: dict[str, str]) -> SyncPlan:
     An update that came over the air is removed, too. The file that selects its slot is removed first, so
     that an interrupted deployment does not leave an incomplete update selected.
     """
-    plan = SyncPlan(
-        to_remove=sorted(set(found) - set(wanted), key=lambda path: (path not in _SLOT_SELECTION, path))
-    )
+    obsolete = set(found) - set(wanted)
+    selection = [path for path in _SLOT_SELECTION if path in obsolete]
+    plan = SyncPlan(to_remove=selection + sorted(obsolete - set(selection)))
     for path, digest in wanted.items():
         (plan.unchanged if found.get(path) == digest else plan.to_copy).append(path)
     return plan

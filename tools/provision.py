@@ -184,7 +184,8 @@ def write_config(port: str, device: DeviceConfig, console: Console) -> None:
     with _private_folder() as folder:
         files = {CONFIG_FILE: format_config(device.config, indent=1), **device.files}
         for name, data in files.items():
-            (folder / name).write_bytes(data)
+            with open(folder / name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.write(data)
         names = list(files)[::-1]  # config.json last, because it names the others
         copies = [word for name in names for word in ("cp", str(folder / name), f":{name}.new", "+")]
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -216,9 +217,8 @@ for name in %r:
 
 @contextlib.contextmanager
 def _private_folder() -> Iterator[Path]:
-    """A temporary folder that other users cannot read."""
+    """A temporary folder that other users cannot read: `tempfile` creates it with mode 0700."""
     with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o700)
         yield Path(folder)
 
 

@@ -1,8 +1,8 @@
 """The command `update`: updates the application of a device over the air (OTA), through the broker.
 
 The update contains the image of the board, except the files that start the application and roll back an
-update (boot.py, main.py, slot.mpy). The device requests the files that it does not have, restarts, and
-confirms the new version.
+update (boot.py, main.py, slot.mpy, rollback.mpy). The device requests the files that it does not have,
+restarts, and confirms the new version.
 docs/update.md describes the protocol.
 """
 
@@ -31,6 +31,7 @@ __all__ = ["Update", "UpdateSender", "build_update", "main"]
 
 _CHUNK = 512  # bytes; with the topic it fits into the smallest receive buffer of a board
 _OFFER_INTERVAL = 5  # seconds between offers
+_OFFER_EXPIRY = 10  # seconds after which a broker deletes an offer, so that it is not delivered much later
 _MAX_OFFERS = 5  # offers that a device may refuse because their nonce is old
 _MAX_REASON = 200  # characters
 _OLD_NONCE = "old nonce"  # start of the reason of such a refusal
@@ -136,8 +137,7 @@ class UpdateSender:
     def _offer_until_answered(self, timeout: float) -> None:
         """Send offers until the device accepts or refuses one. Raises UserError after `timeout` seconds."""
         ends = time.monotonic() + timeout
-        # an offer that the device does not receive must not be delivered much later
-        options = properties.pack(message_expiry=2 * _OFFER_INTERVAL)
+        options = properties.pack(message_expiry=_OFFER_EXPIRY)
         while True:
             if time.monotonic() > ends:
                 raise UserError(
@@ -238,7 +238,7 @@ def _explain_failure(state: dict[str, Any], version: int, base: str) -> str:
             f"the device rolled back to version {state.get('version')}: {reason}. See the topic {base}/crash"
         )
     else:
-        text = "the device was restarted before it had received all files. Send the update again"
+        text = f"the device was restarted during the update, and runs version {state.get('version')}"
     return text[:_MAX_REASON]
 
 

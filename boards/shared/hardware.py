@@ -79,6 +79,13 @@ def i2c(name):
     return _buses[name]
 
 
+def free_i2c(name):
+    """Free an I2C bus that a device holds low; returns "", or a text if the bus still hangs."""
+    from i2c_recovery import free_bus
+
+    return free_bus(name)
+
+
 # ---- the chip
 
 _CAUSES = {

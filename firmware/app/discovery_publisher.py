@@ -15,6 +15,7 @@ class DiscoveryPublisher:
     """
 
     def __init__(self, client, topic):
+        self._client = client
         self._file = None
         self.packet_id = None
         for self._path in (SENT_FILE, PENDING_FILE):
@@ -41,7 +42,32 @@ class DiscoveryPublisher:
         self.close()
         if self._path == PENDING_FILE:
             replace_file(PENDING_FILE, SENT_FILE)
+            self._remove_retained()
         return False
+
+    def _remove_retained(self):
+        """Remove the retained states, readings and errors of the entities that no longer exist."""
+        base = ""
+        kept: list = []
+        gone: list = []
+        with open(SENT_FILE) as file:
+            file.readline()
+            for line in file:
+                key = line.split('"', 2)[1] if line[0] in '",' else ""
+                path = key[7:] if key.startswith("binary_") else key  # topic below the base
+                (kept if "uniq_id" in line else gone).append(path)
+                if key == "sensor/health/uptime":
+                    base = line.split('"~":"')[1].split('health"')[0]
+        if not base or "\\" in base:
+            return
+        for path in gone:
+            if path and path not in kept:
+                self._client.publish(base + path, b"", retain=True)
+                sensor = "/".join(path.split("/")[:2])
+                if sensor[:7] == "sensor/" and not [
+                    one for one in kept if (one + "/").startswith(sensor + "/")
+                ]:
+                    self._client.publish(base + sensor + "/error", b"", retain=True)
 
     def close(self):
         """Close the file."""

@@ -9,6 +9,7 @@ and after each offer with a valid signature, so nobody can send a recorded offer
 """
 
 import json
+import os
 import sys
 from time import ticks_add, ticks_diff
 
@@ -31,6 +32,7 @@ class Update:
 
     _download = None  # UpdateDownload while an update is being downloaded
     _connected_at = None  # ticks, None while offline
+    _reason = ""  # why the last version was rolled back
     _nonce = None  # hexadecimal digits, None before the first use
     last_tag = ""  # tag of the last offer with a valid signature and nonce
 
@@ -56,14 +58,22 @@ class Update:
 
     def _load_rolled_back(self, folder):
         """Set the versions that were rolled back; `folder` contains the last one, None if unknown."""
-        highest, last, self._reason = slot.read_rolled_back()
+        highest = recorded = last = 0
+        if _exists("rolled_back") or _exists("rolled_back.new"):
+            import rollback
+
+            highest, last, self._reason = rollback.read()
+            recorded = highest
+            # older than this version if power was lost while this version was confirmed
+            if highest <= self.version and not self.trying:
+                rollback.clear()
+                highest = last = 0
         if folder:
             failed = slot.read_version(folder)
             last = failed or last
             highest = max(highest, failed)
-        if 0 < highest <= self.version and not self.trying:  # power was lost while the version was confirmed
-            slot.clear_rolled_back()
-            highest = last = 0
+        self._is_recorded = highest <= recorded
+        sys.modules.pop("rollback", None)
         self.rolled_back = highest  # this version and older ones are refused
         self._last_rolled_back = last
 
@@ -92,7 +102,8 @@ class Update:
 
     def _confirm_or_roll_back(self, now):
         if self._connected_at is not None and ticks_diff(now, self._connected_at) >= self._confirm:
-            slot.confirm()
+            current, previous, _ = slot.read()
+            slot.write(current, previous, slot.CONFIRMED)
             self.trying = False
             self._load_rolled_back(None)
             self.set_state("installed")
@@ -162,7 +173,7 @@ class Update:
     def _on_offer(self, message):
         if message.retain:  # a retained offer may be old
             return
-        tag = ""  # of an offer with a valid signature
+        tag = ""
         try:
             from . import update_offer
 
@@ -188,8 +199,10 @@ class Update:
 
         After a rollback, `slot` alone may say so, but the folder of that version is going to be replaced.
         """
-        if self.rolled_back > slot.read_rolled_back()[0]:
-            slot.write_rolled_back(self.rolled_back, self._last_rolled_back, self._reason)
+        if not self._is_recorded:
+            import rollback
+
+            rollback.write(self.rolled_back, self._last_rolled_back, self._reason)
         current, previous, tries = slot.read()
         if tries == slot.ROLLED_BACK:
             slot.write(current, previous, slot.CONFIRMED)
@@ -212,6 +225,14 @@ def make_nonce():
     except ImportError:
         return ""
     return urandom(16).hex()
+
+
+def _exists(path):
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
 
 
 def _release(name):

@@ -30,7 +30,7 @@ _HEAD = const(14)  # bytes before the data of a chunk
 _RETRY = const(5000)  # ms without a chunk after which the request is repeated
 _MAX_REQUESTS = const(24)  # requests without a response before the download fails
 _MAX_DURATION = const(3600000)  # ms
-_MAX_FILES = const(100)
+_MAX_FILES = const(250)
 _MAX_FILE_SIZE = const(1 << 20)  # bytes
 _MAX_LINE = const(160)  # bytes, maximum length of a line of the manifest
 _RESERVE = const(8)  # blocks of flash that stay free
@@ -310,8 +310,8 @@ def _parse_line(line, number):
     folder, _, name = path.rpartition("/")
     allowed = path[-4:] == ".mpy" and (folder in _FOLDERS or not folder and "/" not in path)
     allowed = allowed and 4 < len(name) < 40 and not [c for c in name[:-4] if c not in _NAME]
-    # boot.py, main.py and slot.mpy are never replaced, because they perform the rollback
-    if not allowed or path == "slot.mpy" or not 0 < size <= _MAX_FILE_SIZE:
+    # boot.py, main.py and these modules are never replaced, because they perform the rollback
+    if not allowed or path in ("slot.mpy", "rollback.mpy") or not 0 < size <= _MAX_FILE_SIZE:
         raise ValueError("line %d of the manifest: %s is not allowed in an update" % (number, path))
     return size, digest, path
 

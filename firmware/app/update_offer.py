@@ -19,7 +19,7 @@ from micropython import const
 import slot
 
 _MAX_OFFER = const(600)  # bytes
-_MAX_MANIFEST = const(16384)  # bytes
+_MAX_MANIFEST = const(32768)  # bytes
 _TAG = const(8)  # characters of the signature that name the offer
 _NONCE_FILE = "update_nonce"
 _FORMAT = b"umqtt5 update 2 "
@@ -29,19 +29,18 @@ _NOT_AN_OFFER = "not an update offer of format 2: see docs/update.md"
 def check(update, message):
     """Return (offer, tag, reason): the offer as a dict, or None and the reason why it is refused.
 
-    The offer and the reason are None if the offer is a copy of the last one. The tag is "" unless the
-    signature is valid. An offer with a valid signature and the right nonce makes the nonce invalid.
+    The offer and the reason are None if the offer is a copy of the last one. The tag, with which the sender
+    recognizes the answer, is "" if the offer has no signature. An offer with a valid signature and the right
+    nonce makes the nonce invalid.
     """
     tag = ""
     try:
         if len(message) > _MAX_OFFER:
             raise ValueError("%d bytes, expected at most %d" % (len(message), _MAX_OFFER))
-        line, signature = _split(bytes(message.payload))
+        line, signature, tag = _split(bytes(message.payload))
         inner, outer = make_pads(update.key)
         if not compare_digest(compute_hmac(inner, outer, line), signature):
             raise ValueError("wrong signature: check update.key")
-        signature = "".join(["%02x" % c for c in signature])
-        tag = signature[:_TAG]
         if tag == update.last_tag:
             return None, "", None
         offer = _parse(update, line, tag)
@@ -49,24 +48,22 @@ def check(update, message):
         return None, tag, str(error) or repr(error)
     offer["tag"] = tag
     # each chunk is authenticated, too, for this offer only
-    offer["inner"] = inner + b"umqtt5 chunk " + signature.encode()
+    offer["inner"] = inner + b"umqtt5 chunk " + "".join(["%02x" % c for c in signature]).encode()
     offer["outer"] = outer
     return offer, tag, None
 
 
 def _split(data):
-    """Return the line and the signature of an offer, as bytes. Raises ValueError."""
+    """Return the line and the signature of an offer, as bytes, and its tag. Raises ValueError."""
     if data[:1] == b"{":
         raise ValueError("the offer has an old format: send it with the tools of the version on the device")
     line, newline, digits = data.partition(b"\n")
     if line[: len(_FORMAT)] != _FORMAT or not newline:
         raise ValueError(_NOT_AN_OFFER)
-    signature = None
-    if _is_hex(digits, 64):
-        signature = bytes.fromhex(str(digits, "utf-8"))
-    if not signature:
+    if not _is_hex(digits, 64):
         raise ValueError("wrong signature: expected 64 hexadecimal digits")
-    return line, signature
+    digits = str(digits, "utf-8")
+    return line, bytes.fromhex(digits), digits[:_TAG]
 
 
 def _parse(update, line, tag):

@@ -10,6 +10,8 @@ A driver has these attributes and methods:
 - `read(values)`: stores a value for each quantity in a list; None means that there is no value,
 - `poll(now)` and `has_changed`, only for sensors that report events: `poll` checks for a change and returns
   the time in ms until the next call; `has_changed` is True until the change is published,
+- `bus` and `bus_name`, only for sensors on a bus: after a failure, the error lists the devices on the bus; an
+  I2C bus has a method `scan()`, and its name in the board's `BUSES`; a 1-Wire bus has no name,
 - `save()`, only for sensors with data that would be lost in a reset: saves the data to flash.
 
 `start` and `read` raise OSError or ValueError if the measurement fails. No method takes longer than about 30

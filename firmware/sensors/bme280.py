@@ -12,18 +12,23 @@ from .schema import merge_fields
 
 FIELDS = merge_fields(
     bus=(str, "i2c", 1, 16, "the name of a bus of the board"),
-    address=(int, 0x76, 0x76, 0x77, "118 or 119"),
+    address=(int, None, 0x76, 0x77, "118 or 119"),
 )
 
 _TIME = const(10)  # ms; duration of a measurement of one sample of each quantity
 
 
+_drivers: list = []  # all drivers of this kind
+
+
 def make(config, pins):
-    return Bme280(pins.i2c(config["bus"]), config["address"])
+    driver = Bme280(pins.i2c(config["bus"]), config["address"], config["bus"])
+    _drivers.append(driver)
+    return driver
 
 
 class Bme280:
-    """The driver; `bus` is a `machine.I2C`."""
+    """The driver; `bus` is a `machine.I2C`. If `address` is None, the sensor is found at both addresses."""
 
     quantities = (
         ("temperature", "°C", "temperature", 2, MEASUREMENT),
@@ -31,24 +36,42 @@ class Bme280:
         ("pressure", "hPa", "atmospheric_pressure", 2, MEASUREMENT),
     )
 
-    def __init__(self, bus, address):
-        self._bus = bus
-        self._address = address
+    def __init__(self, bus, address, bus_name="i2c"):
+        self.bus = bus
+        self.bus_name = bus_name
+        self.is_fixed = address is not None
+        self.address = address or 0x76
         self._trim = None
         self._raw = bytearray(8)
         self._byte = bytearray(1)
 
     def start(self):
         if self._trim is None:
-            self._read_trim()
+            self._find()
         if self._trim[1]:
             self._write(0xF2, 1)  # one sample of humidity; takes effect with the next write to 0xF4
         self._write(0xF4, 0x25)  # temperature and pressure, one sample each; starts the measurement
         return _TIME
 
+    def _find(self):
+        try:
+            self._read_trim()
+        except (OSError, ValueError) as error:
+            from .i2c_address import other_address
+
+            before, other = self.address, other_address(self, _drivers, error)
+            if other is None:
+                raise
+            self.address = other
+            try:
+                self._read_trim()
+            except (OSError, ValueError):
+                self.address = before
+                raise error
+
     def _read_trim(self):
         """Read the calibration data ("trimming parameters"), which never change."""
-        bus, address = self._bus, self._address
+        bus, address = self.bus, self.address
         chip = bus.readfrom_mem(address, 0xD0, 1)[0]
         if chip not in (0x60, 0x58):
             raise ValueError("not a BME280 or BMP280: chip id 0x%02x" % chip)
@@ -70,15 +93,19 @@ class Bme280:
 
     def _write(self, register, value):
         self._byte[0] = value
-        self._bus.writeto_mem(self._address, register, self._byte)
+        try:
+            self.bus.writeto_mem(self.address, register, self._byte)
+        except OSError:
+            self._trim = None  # the next start looks for the sensor again
+            raise
 
     def read(self, values):
-        bus, raw = self._bus, self._raw
+        bus, raw = self.bus, self._raw
         try:
-            bus.readfrom_mem_into(self._address, 0xF3, self._byte)
+            bus.readfrom_mem_into(self.address, 0xF3, self._byte)
             if self._byte[0] & 8:
                 raise OSError("still measuring")
-            bus.readfrom_mem_into(self._address, 0xF7, raw)
+            bus.readfrom_mem_into(self.address, 0xF7, raw)
         except OSError:
             self._trim = None  # read again at the next start: the sensor may have been replaced
             raise

@@ -58,9 +58,13 @@ class OneWireBus:
         self._since = now
         return _CONVERSION
 
+    def scan(self):
+        """Return the addresses of all devices on the bus."""
+        return self.driver.scan()
+
     def find_address(self):
         """Return the address of the only sensor on the bus. Raises ValueError if there is not exactly one."""
-        found = self.driver.scan()
+        found = self.scan()
         if len(found) != 1:
             known = ", ".join("".join("%02x" % octet for octet in rom) for rom in found)
             raise ValueError("set address to one of " + known if found else "no sensor on the 1-Wire bus")
@@ -73,24 +77,27 @@ class Ds18b20:
     quantities = (("temperature", "°C", "temperature", 2, MEASUREMENT),)
 
     def __init__(self, bus, address):
-        self._bus = bus
+        self.bus = bus
+        self._is_fixed = bool(address)
         self._address = bytes.fromhex(address) if address else None
 
     def start(self):
         try:
             if self._address is None:
-                self._address = self._bus.find_address()
-            return self._bus.start()
+                self._address = self.bus.find_address()
+            return self.bus.start()
         except (OSError, ValueError):
             raise
         except Exception:  # OneWireError
             raise OSError("no response on the 1-Wire bus")
 
     def read(self, values):
-        driver = self._bus.driver
+        driver = self.bus.driver
         try:
             value = driver.read_temp(self._address)
         except Exception as error:  # the driver raises Exception for a wrong checksum and for no response
+            if not self._is_fixed:
+                self._address = None  # the sensor may have been replaced
             raise OSError(str(error) or "no response on the 1-Wire bus")
         scratchpad = driver.buf
         if scratchpad[6] == _RESERVED and scratchpad[:2] == _POWER_ON:

@@ -7,38 +7,60 @@ from .schema import merge_fields
 
 FIELDS = merge_fields(
     bus=(str, "i2c", 1, 16, "the name of a bus of the board"),
-    address=(int, 0x44, 0x44, 0x45, "68 or 69"),
+    address=(int, None, 0x44, 0x45, "68 or 69"),
 )
 
+_ADDRESS = const(0x44)
 _TIME = const(16)  # ms; duration of a measurement at high repeatability
 _MEASURE = b"\x24\x00"  # single shot, high repeatability, no clock stretching
 
 
+_drivers: list = []  # all drivers of this kind
+
+
 def make(config, pins):
-    return Sht3x(pins.i2c(config["bus"]), config["address"])
+    driver = Sht3x(pins.i2c(config["bus"]), config["address"], config["bus"])
+    _drivers.append(driver)
+    return driver
 
 
 class Sht3x:
-    """The driver; `bus` is a `machine.I2C`."""
+    """The driver; `bus` is a `machine.I2C`. If `address` is None, the sensor is found at both addresses."""
 
     quantities = (
         ("temperature", "°C", "temperature", 2, MEASUREMENT),
         ("humidity", "%", "humidity", 1, MEASUREMENT),
     )
 
-    def __init__(self, bus, address):
-        self._bus = bus
-        self._address = address
+    def __init__(self, bus, address, bus_name="i2c"):
+        self.bus = bus
+        self.bus_name = bus_name
+        self.is_fixed = address is not None
+        self.address = address or _ADDRESS
         self._raw = bytearray(6)
 
     def start(self):
-        self._bus.writeto(self._address, _MEASURE)
+        try:
+            self.bus.writeto(self.address, _MEASURE)
+        except OSError as error:
+            from .i2c_address import other_address
+
+            other = other_address(self, _drivers, error)
+            if other is None:
+                raise
+            try:
+                self.bus.writeto(other, _MEASURE)
+            except OSError:
+                raise error
+            self.address = other
         return _TIME
 
     def read(self, values):
         raw = self._raw
-        self._bus.readfrom_into(self._address, raw)
+        self.bus.readfrom_into(self.address, raw)
         if crc8(raw, 0, 2) != raw[2] or crc8(raw, 3, 5) != raw[5]:
+            if not self.is_fixed:
+                self.address = _ADDRESS  # another chip may have answered at the other address
             raise ValueError("wrong checksum")
         values[0] = (raw[0] << 8 | raw[1]) * 175 / 65535 - 45
         values[1] = (raw[3] << 8 | raw[4]) * 100 / 65535

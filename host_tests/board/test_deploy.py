@@ -63,6 +63,47 @@ def test_deploy_removes_an_over_the_air_update(deployed_board: SimulatedBoard) -
     assert "connected to" in run_tool("deploy", "--board", "esp32", "--port", deployed_board.port)
 
 
+def test_a_deployment_keeps_the_record_of_a_rollback_and_makes_earlier_offers_invalid(
+    deployed_board: SimulatedBoard,
+) -> None:
+    (deployed_board.folder / "rolled_back").write_text("7 7 bad\n")
+    (deployed_board.folder / "update_nonce").write_text("0" * 32)
+    deploy(deployed_board)
+    assert (deployed_board.folder / "rolled_back").read_text() == "7 7 bad\n"
+    assert not (deployed_board.folder / "update_nonce").exists()
+
+
+@pytest.mark.parametrize(
+    "line, line_new", [("a . -", None), ("a b 1", "b a 0"), (None, "a . 2"), ("b a !", "")]
+)
+def test_a_power_cut_during_a_deployment_leaves_a_complete_version_selected(
+    line: str | None, line_new: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"main.py": "1", "app/node.mpy": "2", "a/app/node.mpy": "3", "a/version": "4", "aa.mpy": "7"}
+    found |= {"b/app/node.mpy": "5", "b/version": "6"}
+    texts = {"slot": line, "slot.new": line_new}
+    found |= {path: "x" for path, text in texts.items() if text is not None}
+    plan = deploying.plan_sync({"main.py": "8", "app/node.mpy": "2"}, dict(reversed(found.items())))
+    statements: list[str] = []
+    monkeypatch.setattr(
+        deploying.mpremote, "run", lambda port, *words, **options: statements.extend(words[1].split("\n"))
+    )
+    deploying.apply_plan("port", Path(), plan)
+    removed = [statement[len("os.remove('") : -2] for statement in statements if "os.remove" in statement]
+    assert sorted(removed) == sorted(set(found) - {"main.py", "app/node.mpy"})
+    for count in range(len(removed) + 1):
+        left = set(found) - set(removed[:count])
+        # as firmware/slot.py reads it
+        selected = (
+            next((texts[path] for path in ("slot", "slot.new") if path in left and texts[path]), "") or "."
+        )
+        for folder in selected.split()[:2]:  # the current one, and the one after a rollback
+            files = {path for path in found if path.startswith(f"{folder}/")}
+            assert files <= left, (count, selected)
+        if count:  # a removed selection never selects another version than before
+            assert selected == "." or selected == (line or line_new)
+
+
 def test_the_device_is_started_and_its_first_lines_are_printed(deployed_board: SimulatedBoard) -> None:
     output = run_tool("deploy", "--board", "esp32", "--port", deployed_board.port)
     assert "Wi-Fi: connected" in output and "dut: connected to" in output

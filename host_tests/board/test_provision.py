@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pty
@@ -15,10 +16,13 @@ import trustme
 
 from host_tests.board.rig import SECRET, run_failing_tool, run_tool
 from host_tests.board.simulated_board import SimulatedBoard
+from tools import provision as provisioning
 from tools.board import definition
-from tools.device_config import config
+from tools.console import Console
+from tools.device_config import backup, config
 from tools.errors import UserError
 from tools.paths import ROOT
+from tools.provision import DeviceConfig
 
 
 def provision(board: SimulatedBoard, *more: object) -> str:
@@ -160,6 +164,33 @@ def test_set_field_accepts_paths_with_dots_and_indexes() -> None:
     assert content == {"broker": {}, "sensors": [{"kind": "uptime"}]}
     with pytest.raises(UserError):
         config.set_field(content, "sensors.kind", 1)
+
+
+def test_only_the_user_can_read_the_files_of_a_config_on_this_computer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = DeviceConfig({"device": "dut", "wifi": {"password": SECRET}}, {"key.pem": b"secret key"})
+    modes: dict[str, int] = {}
+
+    def read_modes(folder: Path) -> None:
+        paths = [folder, *folder.iterdir()]
+        modes.update({path.name: path.stat().st_mode & 0o777 for path in paths})
+
+    def copy(port: str, *words: str) -> None:
+        read_modes(Path(words[1]).parent)
+
+    monkeypatch.setattr(provisioning.mpremote, "run", copy)
+    before = os.umask(0)
+    try:
+        provisioning.write_config("port", device, Console(file=io.StringIO()))
+        backup.save_backup("the-id", device)
+    finally:
+        os.umask(before)
+    saved = next((tmp_path / "state").rglob("the-id"))
+    read_modes(saved)
+    assert modes.pop("config.json") == modes.pop("key.pem") == 0o600
+    assert set(modes.values()) == {0o700} and len(modes) == 2
+    assert backup.load_backup("the-id") == device
 
 
 def test_secrets_are_redacted_at_any_depth() -> None:

@@ -90,6 +90,8 @@ def unique_id(chip: str) -> bytes:
 
 # 144 KB as the other tests of a device, and room for the simulated modules, which are C code on a real chip
 HEAP = "184k"
+# these modules are compiled here, while the heap is empty, because they take no heap on a real chip
+START = ("-c", "import machine, network, boot, main")
 
 
 class SimulatedChip:
@@ -103,7 +105,7 @@ class SimulatedChip:
     def __init__(
         self,
         folder: Path,
-        arguments: Sequence[str] = ("-c", "import boot, main"),
+        arguments: Sequence[str] = START,
         *,
         path: Sequence[Path] = (),
         chip: str = "esp32",

@@ -132,7 +132,7 @@ def test_a_disconnected_sensor_is_reported_and_recovers(
         {"kind": "chip_temperature", "period": 0.2},
     ]
     with simulated_device("esp32", tmp_path, iotcore, sensors) as running:
-        running.wait_for_line("sensor late: OSError: [Errno 19] ENODEV")
+        running.wait_for_line("sensor late: OSError: [Errno 19] ENODEV; on the bus: 0x76")
         observer.wait_until(reads(observer, "air/temperature", 25.08))
         del io["i2c-76"]
         running.wait_for_line("sensor air: OSError")
@@ -145,6 +145,23 @@ def test_a_disconnected_sensor_is_reported_and_recovers(
         io["i2c-76"] = bme280()
         observer.dut.readings["air/temperature"].clear()
         observer.wait_until(reads(observer, "air/temperature", 25.08))
+        running.wait_for_line("sensor air: works again")
+        assert not running.exit_codes
+
+
+def test_a_sensor_is_found_at_its_other_address_and_a_bus_that_hangs_is_named_and_freed(
+    iotcore: broker.Address, observer: Observer, tmp_path: Path
+) -> None:
+    io = SimulatedIO(tmp_path / "sim")
+    io["i2c-77"] = bme280()
+    sensors: Sensors = [{"kind": "bme280", "name": "air", "period": 0.2}]
+    with simulated_device("esp32", tmp_path, iotcore, sensors, LARGE_HEAP) as running:
+        observer.wait_until(reads(observer, "air/temperature", 25.08))
+        io["pin-21"] = "0"
+        io["i2c-77"] = {**bme280(), "stuck": True}
+        running.wait_for_line("; the bus i2c hangs: SDA (GPIO 21) is held low")
+        io["pin-21"] = "1"
+        io["i2c-77"] = bme280()
         running.wait_for_line("sensor air: works again")
         assert not running.exit_codes
 

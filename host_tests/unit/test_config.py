@@ -212,7 +212,7 @@ def test_each_kind_of_sensor_has_its_fields():
     checked = load(changed(sensors=[{"kind": "ds18b20", "pin": 4}, {"kind": "bme280", "name": "air"}]))
     wire, air = checked["sensors"]
     assert wire["address"] is None and "bus" not in wire
-    assert air["bus"] == "i2c" and air["address"] == 0x76
+    assert air["bus"] == "i2c" and air["address"] is None
     assert sensor(kind="bme280", pin=4).startswith("pin: unknown, expected one of address, bus, dead_band")
     assert sensor(kind="dht22") == "pin: missing, expected a pin"
     assert sensor(kind="bme280", address=0x20) == "address: 32, expected 118 or 119"

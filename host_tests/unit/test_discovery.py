@@ -303,6 +303,32 @@ def test_the_message_is_published_once_from_its_file():
     clean()
 
 
+def test_what_the_broker_retains_of_removed_entities_is_removed():
+    clean()
+    contact = sensor("contact", state_class=None)
+    prepare(sensor("a"), sensor("b", "x"), sensor("b", "y"), sensor("c"), contact, actuators=[lamp()])
+    discovery_files.replace_file("discovery.new", "discovery.sent")
+    prepare(sensor("b", "x"), sensor("contact"))
+    harness = Harness()
+    harness.advance(1_000)
+    assert harness.acknowledge()
+    removed = [topic for topic, payload in harness.client.sent[1:] if payload == b""]
+    assert sorted(removed) == [
+        "p/dut/sensor/a",
+        "p/dut/sensor/a/error",
+        "p/dut/sensor/b/y",
+        "p/dut/sensor/c",
+        "p/dut/sensor/c/error",
+        "p/dut/switch/lamp",
+    ]
+    prepare(sensor("b", "x"), sensor("contact"))
+    harness = Harness()
+    harness.advance(1_000)
+    harness.acknowledge()
+    assert len(harness.client.sent) == 1  # they are removed only once
+    clean()
+
+
 def test_readings_are_republished_some_seconds_after_the_puback():
     clean()
     prepare(sensor("a"))

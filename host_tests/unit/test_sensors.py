@@ -200,6 +200,120 @@ def test_a_bme280_that_returns_reads_its_calibration_again():
     assert abs(measured(driver)[0] - 25.08) < 0.001
 
 
+# ---- I2C sensors with an address pin
+
+
+class Chips(Bus):
+    """An I2C bus; `chips` are the registers, or the answer of an SHT3x, by address."""
+
+    def __init__(self, **chips):
+        Bus.__init__(self)
+        self.chips = {int(address[1:], 16): chip for address, chip in chips.items()}
+        self.error = None
+        self.tried = []
+
+    def _select(self, address):
+        self.tried.append(address)
+        if self.error:
+            raise OSError(self.error)
+        if address not in self.chips:
+            raise OSError(19)
+        chip = self.chips[address]
+        self.registers, self.answer = (chip, b"") if isinstance(chip, dict) else ({}, chip)
+
+    def writeto(self, address, data):
+        self._select(address)
+
+    def readfrom_into(self, address, buf):
+        self._select(address)
+        Bus.readfrom_into(self, address, buf)
+
+    def writeto_mem(self, address, register, data):
+        self._select(address)
+
+    def readfrom_mem_into(self, address, register, buf):
+        self._select(address)
+        Bus.readfrom_mem_into(self, address, register, buf)
+
+
+class I2cPins:
+    def __init__(self, bus):
+        self.bus = bus
+
+    def i2c(self, name):
+        return self.bus
+
+
+def make_drivers(module, bus, *addresses):
+    """Return drivers with these addresses in the config, and None for those without."""
+    del module._drivers[:]
+    return [module.make({"bus": "i2c", "address": address}, I2cPins(bus)) for address in addresses]
+
+
+SHT_ANSWER = checked(0x6666) + checked(0x8000)
+
+
+def test_an_i2c_sensor_is_found_at_its_other_address_if_the_config_has_none():
+    for module, first, chip in ((bme280, 0x76, bme().registers), (sht3x, 0x44, SHT_ANSWER)):
+        second = first + 1
+        bus = Chips()
+        bus.chips[second] = chip
+        driver = make_drivers(module, bus, None)[0]
+        for address in (second, first, second):  # it is replaced by one with the other address, twice
+            bus.chips = {address: chip}
+            try:
+                driver.start()
+                measured(driver)
+            except OSError:  # the sensor was replaced between two measurements
+                pass
+            driver.start()
+            measured(driver)
+            assert driver.address == address
+        bus.chips = {}
+        assert raises(OSError, driver.start).args[0] == 19 and driver.address == second
+
+
+def test_an_i2c_sensor_is_not_searched_where_this_is_ambiguous():
+    for module, first, chip in ((bme280, 0x76, bme().registers), (sht3x, 0x44, SHT_ANSWER)):
+        second = first + 1
+        bus = Chips()
+        bus.chips[second] = chip
+        for addresses in ((first,), (None, second), (None, None)):
+            driver = make_drivers(module, bus, *addresses)[0]
+            assert raises(OSError, driver.start).args[0] == 19, addresses
+            assert driver.address == first
+        elsewhere = make_drivers(module, Chips(), second)
+        driver = make_drivers(module, bus, None)[0]
+        module._drivers.extend(elsewhere)  # on another bus
+        driver.start()
+        bus.error = 110  # the bus hangs
+        driver = make_drivers(module, bus, None)[0]
+        del bus.tried[:]
+        assert raises(OSError, driver.start).args[0] == 110 and bus.tried == [first]
+
+
+def test_another_chip_at_the_first_address_of_a_bme280_is_skipped_or_reported():
+    bus = Chips(a76={0xD0: 0x55}, a77=bme().registers)
+    driver = make_drivers(bme280, bus, None)[0]
+    driver.start()
+    assert driver.address == 0x77
+    for chips in ({0x76: {0xD0: 0x55}}, {0x76: {0xD0: 0x55}, 0x77: {0xD0: 0x61}}):
+        bus.chips = chips
+        driver = make_drivers(bme280, bus, None)[0]
+        assert "chip id 0x55" in str(raises(ValueError, driver.start)) and driver.address == 0x76
+
+
+def test_another_chip_at_the_other_address_of_an_sht3x_is_not_kept():
+    bus = Chips(a45=b"\x12\x34\x56\x78\x9a\xbc")
+    driver = make_drivers(sht3x, bus, None)[0]
+    driver.start()
+    assert str(raises(ValueError, measured, driver)) == "wrong checksum"
+    bus.chips[0x44] = SHT_ANSWER
+    driver.start()
+    measured(driver)
+    assert driver.address == 0x44
+
+
 # ---- DS18B20: data sheet of Maxim, table 1, and the scratchpad after power-up
 
 
@@ -248,6 +362,25 @@ def test_a_single_ds18b20_needs_no_address():
     several = ds18b20.OneWireBus(Thermometers(a28ff641e0f5c7a31=1, a28ff4c9a0f5c7a02=2))
     error = raises(ValueError, ds18b20.Ds18b20(several, None).start)
     assert str(error) == "set address to one of %s, %s" % (TWO, ONE)
+
+
+def test_a_ds18b20_without_an_address_in_the_config_can_be_replaced():
+    wires = Thermometers(a28ff641e0f5c7a31=21.5)
+    one = ds18b20.Ds18b20(ds18b20.OneWireBus(wires), None)
+    fixed = ds18b20.Ds18b20(one.bus, ONE)
+    one.start()
+    assert measured(one) == [21.5]
+    wires.temperatures = {"a28ff4c9a0f5c7a02": 22.5}
+    raises(OSError, measured, one)
+    one.start()
+    assert measured(one) == [22.5]
+    fixed.start()
+    raises(OSError, measured, fixed)
+    raises(OSError, measured, fixed)  # it never reports the temperature of another sensor
+    assert [bytes(rom) for rom in fixed.bus.scan()] == [bytes.fromhex(TWO)]
+    wires.temperatures = {"a28ff641e0f5c7a31": 1, "a28ff4c9a0f5c7a02": None}
+    raises(OSError, measured, one)
+    assert "set address to one of" in str(raises(ValueError, one.start))
 
 
 def test_missing_and_garbled_ds18b20_sensors_are_reported():

@@ -1,5 +1,6 @@
 """Telemetry: when readings are published; period, dead band, smoothing, failures, events."""
 
+from app import bus_diagnosis, missing_driver
 from app.node import telemetry
 from app.node.telemetry import Telemetry
 from sensors.schema import FIELDS
@@ -46,6 +47,10 @@ class Client:
         self.up = True
         self.forbids = None
 
+    @property
+    def is_connected(self):
+        return self.up
+
     def topic(self, name):
         return Topic(name)
 
@@ -64,20 +69,23 @@ class Client:
 class Harness:
     """A device with one sensor on a simulated clock."""
 
-    def __init__(self, driver=None, **config):
+    def __init__(self, driver=None, make_fails=None, **config):
         self.now = 1000
         self.client = Client()
         self.driver = driver or Driver()
         telemetry.ticks_ms = lambda: self.now
         telemetry.ticks_diff = lambda a, b: a - b
         telemetry.ticks_add = lambda a, b: a + b
-        telemetry.load_module = lambda kind: self
+        telemetry.load_module = missing_driver.load_module = lambda kind: self
+        self.make_fails = make_fails
         made = {name: field[1] for name, field in FIELDS.items()}
         made.update(kind="x", name="s", period=10)
         made.update(config)
         self.telemetry = Telemetry(self.client, "p/dut", [made], None)
 
     def make(self, config, pins):
+        if self.make_fails:
+            raise self.make_fails
         return self.driver
 
     def advance(self, ms, *values):
@@ -287,6 +295,172 @@ def test_measure_now_reads_all_sensors():
     assert harness.telemetry.is_busy
     harness.advance(1)
     assert not harness.telemetry.is_busy
+
+
+# ---- expiry
+
+
+def expiry(**config):
+    """Return the expiry of a reading, and the Message Expiry Interval of its message."""
+    harness = Harness(**config)
+    harness.advance(0)
+    properties = harness.client.options[2]
+    interval = int.from_bytes(properties[1:], "big") if properties else None
+    return list(harness.telemetry.list_quantities())[0][-1], interval
+
+
+def test_a_reading_expires_after_three_times_the_longest_normal_silence():
+    assert expiry(period=10) == (90, None)
+    assert expiry(period=0.1) == (60, None)
+    assert expiry(period=86400) == (3 * 86400 + 60, None)
+    assert expiry(period=10, dead_band=0.5) == (3 * 3610 + 60, None)
+    assert expiry(period=10, dead_band=0, max_silence=600) == (3 * 610 + 60, None)
+    assert expiry(period=10, expiry=45) == (45, 45)
+    assert expiry(period=10, retain=True) == (
+        90,
+        90,
+    )  # the broker removes a retained reading that is not renewed
+
+
+def test_within_the_dead_band_a_reading_is_published_before_it_expires():
+    for period, expiry in ((10, 100), (10, 16), (60, 180), (10, 5)):
+        harness = Harness(period=period, dead_band=1, expiry=expiry)
+        published_at = harness.now
+        for _ in range(100):
+            if harness.advance(period * 1000):
+                silence = harness.now - published_at
+                assert silence <= max(period, expiry) * 1000, (period, expiry)
+                published_at = harness.now
+        assert harness.now - published_at < 2 * expiry * 1000
+    # an expiry that is longer than `max_silence` does not shorten it
+    harness = Harness(dead_band=1, max_silence=60, expiry=1000)
+    assert len(harness.advance(600_000)) == 11
+
+
+# ---- errors while offline, and sensors whose driver cannot be created
+
+
+def test_an_error_is_published_after_reconnecting_without_another_measurement():
+    harness = Harness(period=86400)
+    harness.client.up = False
+    harness.driver.fails = OSError(110)
+    harness.advance(60_000)
+    assert not harness.client.sent
+    harness.client.up = True
+    assert len(harness.advance(1000)) == 1 and harness.driver.reads == 1
+    assert harness.advance(60_000) == []
+    harness.telemetry.on_connected(harness.now)  # the last connection may have lost it
+    assert len(harness.advance(1000)) == 1 and harness.driver.reads == 1
+
+
+def test_a_device_starts_without_a_sensor_that_cannot_be_created_and_uses_it_later():
+    harness = Harness(Driver("a", "b"), make_fails=OSError(19))
+    for ms in (0, 70_000):
+        harness.advance(ms)
+    assert [topic for topic, _ in harness.client.sent] == ["s/error"]
+    assert harness.client.sent[0][1].startswith("OSError: ")
+    assert not harness.telemetry.is_busy
+    harness.telemetry.save()
+    harness.make_fails = None
+    harness.advance(160_000, 1.5, 2.5)
+    assert harness.client.sent[1:3] == [("s/a", "1.5"), ("s/b", "2.5")]
+    assert [quantity[1] for quantity in harness.telemetry.list_quantities()] == ["a", "b"]
+
+
+def test_each_exception_of_a_constructor_is_reported():
+    for error in (
+        MemoryError(),
+        ImportError("no module"),
+        ValueError("bad pin"),
+        RuntimeError(),
+        KeyError(1),
+    ):
+        harness = Harness(make_fails=error)
+        harness.advance(0)
+        assert harness.client.sent[0][1].startswith(type(error).__name__)
+
+
+def test_the_readings_of_a_sensor_that_was_created_later_are_stored_while_offline():
+    from app.backlog import Backlog
+
+    find_quantities = missing_driver._find_quantities
+    missing_driver._find_quantities = lambda config: ()
+    harness = Harness(Driver("a", "b"), make_fails=OSError(19))
+    missing_driver._find_quantities = find_quantities
+
+    def make(topics):
+        return Backlog(harness.client, "p/dut", topics, 10, "oldest", 0)
+
+    harness.telemetry.attach_backlog(make, False)
+    assert len(harness.telemetry.backlog.topics) == 0
+    harness.client.up = harness.make_fails = False
+    harness.advance(30_000, 1.5, 2.5)
+    backlog = harness.telemetry.backlog
+    assert [topic.name for topic in backlog.topics] == [b"p/dut/sensor/s/a", b"p/dut/sensor/s/b"]
+    assert [backlog._records[20 * i + 4] for i in range(2)] == [0, 1]
+
+
+def test_what_a_sensor_measures_is_known_although_it_cannot_be_created():
+    from sensors import load_module
+
+    class Board:
+        READINGS = {"x": 1}
+
+    missing_driver.load_module = load_module
+    for kind, keys in (
+        ("bme280", ("temperature", "humidity", "pressure")),
+        ("sht3x", ("temperature", "humidity")),
+        ("battery", ("voltage", "level")),
+        ("analog", ("s",)),
+        ("digital", ("s",)),
+        ("pulse", ("count", "rate")),
+        ("board_reading", ()),
+    ):
+        config = {name: field[1] for name, field in load_module(kind).FIELDS.items()}
+        config.update(kind=kind, name="s")
+        found = missing_driver._find_quantities(config)
+        assert tuple([quantity[0] for quantity in found]) == keys, kind
+
+
+class Bus:
+    def __init__(self):
+        self.scans = 0
+        self.frees = 0
+        self.problem = ""
+
+    def scan(self):
+        self.scans += 1
+        return [0x40, 0x77]
+
+    def free_i2c(self, name):
+        assert name == "i2c"
+        self.frees += 1
+        return self.problem
+
+
+def test_a_new_error_lists_the_devices_on_the_bus_once():
+    harness = Harness()
+    bus = harness.driver.bus = harness.telemetry.pins = Bus()
+    harness.driver.bus_name = "i2c"
+    harness.driver.fails = OSError("no answer")
+    assert harness.advance(0) == ["OSError: no answer; on the bus: 0x40, 0x77"]
+    assert harness.advance(100_000) == [] and bus.scans == 1
+    assert bus.frees == harness.driver.reads == 4  # each failure tries to free the bus
+    harness.driver.fails = ValueError("wrong chip")
+    assert harness.advance(300_000) == ["ValueError: wrong chip; on the bus: 0x40, 0x77"]
+    harness.driver.fails = OSError("no answer")
+    bus.problem = "the bus i2c hangs: SDA (GPIO 21) is held low"
+    assert harness.advance(300_000) == ["OSError: no answer; the bus i2c hangs: SDA (GPIO 21) is held low"]
+    assert bus.scans == 2  # not while the bus hangs: each address would take its timeout
+
+
+def test_an_error_is_reported_although_the_diagnosis_fails():
+    harness = Harness()
+    harness.driver.bus = Bus()
+    harness.driver.bus.scan = None
+    harness.driver.fails = OSError("no answer")
+    assert harness.advance(0) == ["OSError: no answer"]
+    assert bus_diagnosis._format([]) == "; no device answers on the bus"
 
 
 def test_list_quantities_describes_each_quantity():

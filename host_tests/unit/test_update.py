@@ -2,6 +2,7 @@
 
 import os
 
+import rollback
 import slot
 from helper import raises
 from update_device import Device, Resets, Sender, clean
@@ -212,7 +213,7 @@ def fails(*args):
 def test_a_version_that_cannot_be_confirmed_or_rolled_back_on_flash_keeps_running():
     clean()
     install("a", 5, tries=1)
-    before = slot._replace
+    before = slot.replace
     attempts = []
 
     def fail(*args):
@@ -222,12 +223,12 @@ def test_a_version_that_cannot_be_confirmed_or_rolled_back_on_flash_keeps_runnin
     for is_connected in (True, False):
         device = Device(1)
         device.client.is_connected = is_connected
-        slot._replace = fail
+        slot.replace = fail
         try:
             for _ in range(700):
                 device.run(1000)
         finally:
-            slot._replace = before
+            slot.replace = before
         assert slot.read() == ("a", ".", 1) and device.update.trying
         assert 2 < len(attempts) < 20  # flash is not worn out by the attempts
         attempts.clear()
@@ -302,7 +303,7 @@ def test_a_confirmed_version_clears_the_record_only_if_it_is_not_older():
         assert device.state["rolled_back"] == 9
         device.run(1000)
         assert device.state["state"] == "installed" and ("rolled_back" in device.state) == remains
-        assert (slot.read_rolled_back()[0] == 9) == remains
+        assert (rollback.read()[0] == 9) == remains
         assert (offer(9)["state"] == "refused") and ("rolled_back" in Device().state) == remains
     clean()
 
@@ -310,16 +311,22 @@ def test_a_confirmed_version_clears_the_record_only_if_it_is_not_older():
 def test_a_rollback_that_cannot_be_recorded_is_still_known_and_recorded_before_its_folder_is_used():
     clean()
     install("a", 5, tries=3)
-    before = slot.write_rolled_back
-    slot.write_rolled_back = fails
+    before = slot.replace
+
+    def fail(path, text):
+        if path == "rolled_back":
+            raise OSError(28)
+        before(path, text)
+
+    slot.replace = fail
     try:
         slot.roll_back()
     finally:
-        slot.write_rolled_back = before
-    assert slot.read() == (".", "a", slot.ROLLED_BACK) and not slot.read_rolled_back()[0]
+        slot.replace = before
+    assert slot.read() == (".", "a", slot.ROLLED_BACK) and not rollback.read()[0]
     assert Device().state["rolled_back"] == 5
     assert offer(5)["state"] == "refused" and offer(6)["state"] == "receiving"
-    assert slot.read_rolled_back()[:2] == (5, 5)
+    assert rollback.read()[:2] == (5, 5)
     assert offer(5)["state"] == "refused"
     clean()
 
@@ -339,7 +346,7 @@ def test_an_offer_to_the_version_that_runs_because_flash_failed_replaces_the_one
         assert offer(6)["state"] == "receiving"
         slot._unsaved = None
         assert slot.read() == (".", "a", slot.CONFIRMED)  # the folder that is deleted is not selected
-        assert slot.read_rolled_back()[0] == (5 if tries else 0)
+        assert rollback.read()[0] == (5 if tries else 0)
     clean()
 
 
@@ -354,7 +361,7 @@ def test_the_reason_of_a_rollback_is_the_last_line_of_the_traceback():
     roll_back_version(6)
     assert Device().state["rolled_back_reason"] == "no successful start"
     roll_back_version(7, reason="two\nlines " + "x" * 500)
-    version, last, reason = slot.read_rolled_back()
+    version, last, reason = rollback.read()
     assert (version, last, len(reason)) == (7, 7, 120) and reason.startswith("two lines")
     clean()
 

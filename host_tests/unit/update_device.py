@@ -157,12 +157,12 @@ class Sender:
         body = number.to_bytes(2, "big") + at.to_bytes(4, "big") + self.parts[number][at : at + size]
         return update_offer.compute_hmac(self.inner, self.outer, body)[:8] + body
 
-    def send(self, size=300, rounds=300):
+    def send(self, size=300, rounds=900):
         """Offer the update, and send what the device requests, until its download has ended."""
         self.device.receive_offer(self.offer)
         self.serve(size, rounds)
 
-    def serve(self, size=300, rounds=300):
+    def serve(self, size=300, rounds=900):
         for _ in range(rounds):
             self.device.run()
             if not self.device.download:

@@ -119,7 +119,9 @@ def start():
 
 def confirm():
     """Confirm the current version."""
-    slot.confirm()
+    current, previous, _ = slot.read()
+    slot.write(current, previous, slot.CONFIRMED)
+    find_rolled_back()  # deletes the record if it is about an older version
 
 
 def start_until_rolled_back():

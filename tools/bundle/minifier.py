@@ -117,7 +117,9 @@ def internal_names() -> set[str]:
 
 def _names_used_by_cable_files() -> set[str]:
     """Return the names in files that no update over the air replaces. These names must never change."""
-    trees = [ast.parse((FIRMWARE / name).read_text()) for name in ("boot.py", "main.py", "slot.py")]
+    trees = [
+        ast.parse((FIRMWARE / name).read_text()) for name in ("boot.py", "main.py", "slot.py", "rollback.py")
+    ]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}

@@ -1,7 +1,8 @@
 """Saves the config of a device on this computer while its flash is erased and written.
 
 If `make flash` is interrupted, the next run restores the config from here. There is a folder per board, named
-after the unique id of its chip, in the state folder of the user; other users cannot read it.
+after the unique id of its chip, in the state folder of the user. The files contain passwords and keys, so
+other users cannot read them.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ def save_backup(unique_id: str, device: DeviceConfig) -> None:
     folder = _folder(unique_id)
     new = folder.with_name(f"{unique_id}.new")
     shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    os.chmod(new, 0o700)
+    new.mkdir(mode=0o700, parents=True)
     files = {CONFIG_FILE: format_config(device.config), **device.files}
     for name, data in files.items():
-        (new / require_bare_name(name, "config.json")).write_bytes(data)
+        path = new / require_bare_name(name, "config.json")
+        with open(path, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(data)
     delete_backup(unique_id)
     new.rename(folder)
 

@@ -190,9 +190,16 @@ class Node:
         for part in parts:
             if part is not None and part is not self:
                 type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
+        is_missing = False
         for part in self._telemetry.sensors:
-            type(part).__init__ = type(part.driver).__init__ = None
+            is_missing = is_missing or not hasattr(part.driver, "read")
+            type(part).__init__ = type(part)._set_expiry = None
+        for part in self._telemetry.sensors:
+            if not is_missing:  # otherwise the constructor of a driver is called again
+                type(part.driver).__init__ = None
         type(client).will = None
+        if slot.read()[2] == slot.CONFIRMED:  # otherwise the version may be rolled back
+            slot.select = slot.begin_trial = slot.forget_start = slot.roll_back = None
         Node.create = Node._create_status = Node._create_parts = Node._create_discovery = (
             Node._create_services
         ) = Node._create_clock = None
@@ -384,7 +391,12 @@ def _configure_sleep(config):
     absence = max_absence(config["power"])
     for sensor in config["sensors"]:
         sensor["qos"] = 1  # the device waits for acknowledgements before it sleeps, for at most `awake` s
-        sensor["expiry"] = sensor["expiry"] or absence
+        # without a change, a reading within the dead band is not published at each wake
+        silence = sensor["max_silence"] if config["power"]["mode"] == "light" else 0
+        if sensor["expiry"]:
+            sensor["max_silence"] = min(silence, max(0, sensor["expiry"] - absence))
+        else:
+            sensor["expiry"] = absence + (silence if sensor["dead_band"] is not None else 0)
     return absence
 
 

@@ -13,6 +13,7 @@ from micropython import const
 from sensors import load_module
 from umqtt5 import MQTTError
 
+from .modules import release_modules
 from .timestamps import unix_time
 
 _MAX_WAIT = const(1000)  # ms
@@ -28,9 +29,11 @@ class Telemetry:
 
     def __init__(self, client, base, sensors, pins, timestamps=False):
         self.client = client
+        self.base = base
+        self.pins = pins
         self.timestamps = timestamps
         self.backlog = None
-        self.sensors = [_Sensor(self, base, config, pins) for config in sensors]
+        self.sensors = [_Sensor(self, config) for config in sensors]
 
     def attach_backlog(self, make, deep):
         """Enable the backlog, which stores readings while the device is offline.
@@ -76,6 +79,8 @@ class Telemetry:
         for sensor in self.sensors:
             if sensor._has_unpublished:
                 sensor.publish_now(now)
+            if sensor._error:  # the last connection may have ended before the broker received it
+                sensor._error_unpublished = True
 
     @property
     def is_busy(self):
@@ -96,7 +101,7 @@ class Telemetry:
         """Yield a tuple for each quantity, with the data for Home Assistant discovery.
 
         The tuple is (sensor name, key, topic, unit, device class, state class, decimals, expiry). `expiry` is
-        in seconds, None if readings do not expire.
+        the time in seconds after which a reading is no longer valid, because a newer one should have arrived.
         """
         for sensor in self.sensors:
             for i, (key, unit, device_class, _, state_class) in enumerate(sensor.driver.quantities):
@@ -106,17 +111,19 @@ class Telemetry:
 
 
 class _Sensor:
-    """A sensor: driver, schedule, smoothing, dead band and topics. `config` is its checked config entry."""
+    """A sensor: driver, schedule, smoothing, dead band and topics. `config` is its checked config entry.
+
+    If the driver cannot be created, the sensor has a `MissingDriver`, which tries again.
+    """
 
     # defaults are class attributes: instance attributes would enlarge the dict of each instance
-    expiry = None
     _unacknowledged = None  # packet identifier per quantity, 0 if acknowledged; None without deep sleep
     _smoothing = 0
     _dead_band = None
     _retain = False
     _properties = b""
 
-    def __init__(self, telemetry, base, config, pins):
+    def __init__(self, telemetry, config):
         self._telemetry = telemetry
         self.name = config["name"]
         self._first_quantity = 0  # backlog number of this sensor's first quantity
@@ -131,30 +138,58 @@ class _Sensor:
             self._dead_band = config["dead_band"]
         if config["retain"]:
             self._retain = True
-        if config["expiry"] is not None:
-            self.expiry = config["expiry"]
-            self._properties = b"\x02" + self.expiry.to_bytes(4, "big")  # Message Expiry Interval
-        self.driver = driver = load_module(config["kind"]).make(config, pins)
-        self._has_poll = hasattr(driver, "poll")
-        self._create_topics(telemetry.client, "%s/sensor/%s" % (base, self.name), driver.quantities)
-        precision = config["precision"]
-        self.decimals = [q[3] if precision is None else precision for q in driver.quantities]
-        count = len(self.topics)
-        self._values: list = [None] * count
-        self._smooth: list = [None] * count
-        self._sent: list = [None] * count
-        self._sent_at = [0] * count
+        self._set_expiry(config)
+        self._precision = config["precision"]
         self._due = ticks_ms()
         self._measuring = False
         self._failures = 0
         self._error = None  # text of the current error
         self._error_unpublished = True  # the broker may still retain an error from before the start
+        try:
+            driver = load_module(config["kind"]).make(config, telemetry.pins)
+        except Exception as error:  # the device runs without this sensor
+            from ..missing_driver import MissingDriver
 
-    def _create_topics(self, client, topic, quantities):
+            self.set_driver(MissingDriver(self, config, telemetry))
+            self._fail(error, self._due)
+        else:
+            self.set_driver(driver)
+
+    def _set_expiry(self, config):
+        """Set the expiry of a reading, and the longest silence within the dead band."""
+        silence = config["period"]
+        expiry = config["expiry"]
+        if self._dead_band is not None:
+            if expiry:  # a reading is published again before it expires
+                limit = max(0, int((expiry - 1.5 * silence) * 1000))
+                self._max_silence = min(self._max_silence, limit)
+            silence += config["max_silence"]
+        # one missed reading is normal, for example after a short failure of the sensor
+        self.expiry = expiry or int(3 * silence) + 60  # seconds
+        if expiry or self._retain:
+            self._properties = b"\x02" + self.expiry.to_bytes(4, "big")  # Message Expiry Interval
+
+    def set_driver(self, driver):
+        """Use this driver."""
+        self.driver = driver
+        self._has_poll = hasattr(driver, "poll")
+        client = self._telemetry.client
+        topic = self._topic_name()
+        quantities = driver.quantities
         if len(quantities) == 1:
             self.topics = [client.topic(topic)]
         else:
             self.topics = [client.topic("%s/%s" % (topic, quantity[0])) for quantity in quantities]
+        precision = self._precision
+        self.decimals = [q[3] if precision is None else precision for q in quantities]
+        count = len(quantities)
+        self._values: list = [None] * count
+        self._smooth: list = [None] * count
+        self._sent: list = [None] * count
+        self._sent_at = [0] * count
+
+    def _topic_name(self):
+        return "%s/sensor/%s" % (self._telemetry.base, self.name)
 
     def attach_backlog(self, number, deep):
         """Use the backlog; `number` is this sensor's first quantity number in the backlog."""
@@ -169,6 +204,8 @@ class _Sensor:
             wait = self._poll_driver(now)
         if ticks_diff(self._due, now) <= 0:
             self._step(now)
+        elif self._error_unpublished and self._is_read:  # it could not be published before
+            self._error_unpublished = not self._publish_error()
         return min(wait, ticks_diff(self._due, now))
 
     def measure_now(self, now):
@@ -264,12 +301,28 @@ class _Sensor:
         self._failures += 1
         self._due = ticks_add(now, pause)
         text = "%s: %s" % (type(error).__name__, error)
-        if text != self._error:
-            self._error = text
+        is_new = self._error is None or self._error.split("; ")[0] != text.split("; ")[0]
+        hint = self._diagnose(error, is_new)
+        if is_new:
+            self._error = text + hint
             self._error_unpublished = True
-            print("sensor %s: %s" % (self.name, text))
+            print("sensor %s: %s" % (self.name, self._error))
         if self._error_unpublished:
-            self._error_unpublished = not self._publish_error(text)
+            self._error_unpublished = not self._publish_error()
+
+    def _diagnose(self, error, is_new):
+        """Free a bus that hangs. Returns a hint for the text of a new error: the devices on the bus."""
+        if not hasattr(self.driver, "bus") or not isinstance(error, (OSError, ValueError)):
+            return ""
+        hint = ""
+        try:
+            from ..bus_diagnosis import diagnose
+
+            hint = diagnose(self.driver, error, is_new, self._telemetry.pins)
+        except Exception as another:  # not enough memory
+            print("sensor %s: no diagnosis: %s" % (self.name, another))
+        release_modules("app.bus_diagnosis")
+        return hint
 
     def _clear_failure(self):
         if self._error:
@@ -278,16 +331,17 @@ class _Sensor:
         self._error = None
         self._failures = 0
         if self._error_unpublished:
-            self._error_unpublished = not self._publish_error("")
+            self._error_unpublished = not self._publish_error()
 
-    def _publish_error(self, text):
-        name = self.topics[0].name.decode()
-        if len(self.topics) > 1:
-            name = name[: name.rfind("/")]
-        topic = self._telemetry.client.topic(name + "/error")
+    def _publish_error(self):
+        """Publish the current error, or remove an earlier one; returns False if it could not be published."""
+        client = self._telemetry.client
+        if not client.is_connected:
+            return False
+        topic = client.topic(self._topic_name() + "/error")
         topic.alias = -1  # errors are too rare to be worth a topic alias
         try:
-            return self._telemetry.client.publish(topic, text, retain=True)
+            return client.publish(topic, self._error or "", retain=True)
         except (MQTTError, ValueError):  # the broker does not support retained messages
             return True
 

@@ -438,6 +438,8 @@ class I2C:
         for pin in (scl, sda):
             if pin is not None and _only_input(pin._line.number):
                 raise ValueError("invalid pin")
+            if pin is not None:
+                pin.init(Pin.OPEN_DRAIN, Pin.PULL_UP, value=1)
         self._commands = {}  # last bytes written to each device, by address
 
     def _device(self, addr):
