@@ -90,6 +90,7 @@ def main():
         if config["watchdog"] and hasattr(pins, "watchdog"):
             print("%s: starting in %d s, press Ctrl-C to stop" % (_name, _CTRL_C_SECONDS))
             sleep(_CTRL_C_SECONDS)
+    slot.select = slot.begin_trial = crash.begin_start = None  # frees the code that is not called again
     node.run(config, pins, safe_mode, _started_at)
     raise RuntimeError("the application has ended")
 
