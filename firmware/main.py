@@ -109,7 +109,9 @@ def _restart_after(error):
         if not _is_trial:
             crash.count(error)
         crash.save(error)
-    except Exception as another:  # a version that does not work, or damaged flash
+    except KeyboardInterrupt:
+        raise
+    except BaseException as another:  # a version that does not work, or damaged flash
         print("crash not saved: %s" % another)
     print("%s: restarting in %d s" % (_name, _RESTART_SECONDS))
     sleep(_RESTART_SECONDS)
