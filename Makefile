@@ -25,7 +25,7 @@ endif
 endif
 
 # these targets are not files
-.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor doctor test test-homeassistant interop conformance mutants fuzz soak power-cuts lint package size bench docs-figures setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor doctor test test-homeassistant interop conformance mutants fuzz soak chaos power-cuts lint package size bench docs-figures setup lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { print "make TARGET [VARIABLE=value ...]" } \
@@ -134,6 +134,9 @@ fuzz: $(VENV)/dev ## feed mutated byte streams to the client | [SECONDS=60] or [
 
 soak: $(VENV)/dev $(VENV)/bench ## run a client whose network and broker fail at random | [SECONDS=600] [SEED=1] [ARGS="--log packets.txt"]
 	@$(RUN) -m host_tests.faults.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+chaos: $(VENV)/dev ## run simulated devices through random faults, for simulated days | [DAYS=30] [SEED=1]
+	@$(RUN) -m host_tests.chaos $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 power-cuts: $(VENV)/dev ## cut the power at random while the journal writes | [CUTS=100000] [SEED=7]
 	@$(RUN) -m host_tests.journal.power_cuts $(if $(CUTS),--cuts $(CUTS)) $(if $(SEED),--seed $(SEED))

@@ -18,6 +18,26 @@ _is_trial = False  # whether an update that is not confirmed is running
 _name = "umqtt5"  # name of the device, when the config has been read
 
 
+def _drive_outputs(keep):
+    """Put the outputs at their safe levels; `keep` is the argument of `safe_outputs.drive`. Never raises."""
+    try:
+        import pins
+        from actuators import safe_outputs
+
+        safe_outputs.drive(pins, keep)
+    except Exception as error:
+        print("outputs: %r" % error)
+    _unload(("actuators.safe_outputs", "actuators.interlocks"))
+
+
+def _unload(names):
+    for name in names:
+        package, _, module = name.partition(".")
+        sys.modules.pop(name, None)
+        if package in sys.modules and hasattr(sys.modules[package], module):
+            delattr(sys.modules[package], module)
+
+
 def _load_config(pins):
     """Return the checked config as a dict, None if it is not valid."""
     from app import config
@@ -33,11 +53,7 @@ def _load_config(pins):
 
 def _release_config_modules():
     """Unload the modules that checked the config, to free their heap."""
-    for name in ("app.config", "actuators.schema", "sensors.schema"):
-        package, _, module = name.partition(".")
-        sys.modules.pop(name, None)
-        if package in sys.modules and hasattr(sys.modules[package], module):
-            delattr(sys.modules[package], module)
+    _unload(("app.config", "actuators.schema", "sensors.schema"))
     for check in ("FIELDS", "PIN_USES", "CHOICES", "ADC_FIELDS", "REQUIRED", "merge_fields", "check"):
         for name in sys.modules:
             if name.startswith("sensors.") and hasattr(sys.modules[name], check):
@@ -61,6 +77,7 @@ def main():
 
     _is_trial = _begin_trial(slot)
     # from here on, modules that an update can replace are imported; the watchdog is fed after each step
+    _drive_outputs(True)  # before anything else can fail
     import pins
 
     slot.feed()
@@ -73,6 +90,7 @@ def main():
     slot.feed()
     config = _load_config(pins)
     if config is None:
+        _drive_outputs(False)  # nothing will switch an output off that is on
         # a restart would not repair an invalid config: stop after the error has been printed
         return
     slot.feed()
@@ -87,6 +105,8 @@ def main():
     if not (_is_trial or is_planned_wake):  # the starts of a trial are counted in the file `slot`
         cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         safe_mode = crash.begin_start("" if slot.has_rolled_back else cause)
+        if safe_mode:
+            _drive_outputs(False)
         if config["watchdog"] and hasattr(pins, "watchdog"):
             print("%s: starting in %d s, press Ctrl-C to stop" % (_name, _CTRL_C_SECONDS))
             sleep(_CTRL_C_SECONDS)
@@ -142,6 +162,7 @@ def _start():
     try:
         os.stat("no_autostart")
         print("no_autostart exists: the application does not start. Delete this file, then reset.")
+        _drive_outputs(False)
         return
     except OSError:
         pass

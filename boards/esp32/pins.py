@@ -15,6 +15,7 @@ INPUT_PINS = "0-5 12-19 21-23 25-27 32-39"
 OUTPUT_PINS = "0-5 12-19 21-23 25-27 32-33"
 ANALOG_PINS = "32-39"
 WAKE_PINS = "0 2 4 12-15 25-27 32-39"
+NO_PULL_PINS = "34-39"
 PIN_RESTRICTIONS = {
     "6-11": "it is connected to the flash",
     "34-39": "it is input only and has no pull resistor",

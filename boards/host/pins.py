@@ -22,13 +22,9 @@ _ZONES = "/sys/class/thermal"
 class _FileOutput:
     """An output pin whose level is ON or OFF in a file; the level survives a restart of the device."""
 
-    def __init__(self, path):
+    def __init__(self, path, level):
         self._path = path
-        try:
-            with open(path) as file:
-                self._value = 1 if file.read().strip() == "ON" else 0
-        except OSError:
-            self.value(0)
+        self.value(level)
 
     def value(self, value=None):
         """Return or set the level, as `machine.Pin.value` does."""
@@ -39,9 +35,18 @@ class _FileOutput:
         self._value = 1 if value else 0
 
 
-def output(name):
-    """Return the output of this name, one of `OUTPUTS`."""
-    return _FileOutput(OUTPUTS[name])
+def output(name, level=0):
+    """Return the output of this name, one of `OUTPUTS`, which has this level, 0 or 1."""
+    return _FileOutput(OUTPUTS[name], level)
+
+
+def driven_level(name):
+    """Return the level in the file of an output, None if there is no file."""
+    try:
+        with open(OUTPUTS[name]) as file:
+            return 1 if file.read().strip() == "ON" else 0
+    except (OSError, ValueError):
+        return None
 
 
 class _FileLevel:
@@ -66,9 +71,11 @@ class _FileLevel:
             file.write("%d %d %d\n" % self._color)
 
 
-def pwm(name, frequency):
-    """Return a PWM output of this name, one of `OUTPUTS`."""
-    return _FileLevel(OUTPUTS[name])
+def pwm(name, frequency, duty=0):
+    """Return a PWM output of this name, one of `OUTPUTS`, with the `duty` cycle 0 to 65535."""
+    level = _FileLevel(OUTPUTS[name])
+    level.duty_u16(duty)
+    return level
 
 
 def pixels(name, count):

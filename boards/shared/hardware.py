@@ -18,21 +18,36 @@ def resolve_pin(pin):
 # ---- pins
 
 
-def output(pin):
-    """Return an output pin, set to the low level."""
-    return machine.Pin(resolve_pin(pin), machine.Pin.OUT, value=0)
+def output(pin, level=0):
+    """Return an output pin that drives `level`, 0 or 1, from its first moment as an output."""
+    # both ports set the level before the direction: ports/esp32/machine_pin.c and ports/rp2/machine_pin.c,
+    # machine_pin_obj_init_helper()
+    return machine.Pin(resolve_pin(pin), machine.Pin.OUT, value=level)
 
 
-def pwm(pin, frequency):
-    """Return a PWM output with duty cycle 0; `frequency` is in Hz."""
-    return machine.PWM(output(pin), freq=frequency, duty_u16=0)
+def driven_level(pin):
+    """Return the level that a pin drives since an earlier program, None if it is not an output.
+
+    An ESP32 keeps its outputs over a restart and a watchdog reset, an RP2 only over a soft reset.
+    """
+    # without a mode the constructor does not change the pin; only the text of a Pin shows its mode, and on an
+    # ESP32 only since ESP-IDF 5.5: machine_pin_print()
+    pin = machine.Pin(resolve_pin(pin))
+    return pin.value() if "OUT" in repr(pin) else None
+
+
+def pwm(pin, frequency, duty=0):
+    """Return a PWM output with the `frequency` in Hz and the `duty` cycle, 0 to 65535."""
+    # the duty cycle is set before the PWM drives the pin: ledc_channel_config() of ESP-IDF starts at the low
+    # level, and mp_machine_pwm_make_new() of ports/rp2/machine_pwm.c selects the function of the pin last
+    return machine.PWM(machine.Pin(resolve_pin(pin)), freq=frequency, duty_u16=duty)
 
 
 def pixels(pin, count):
-    """Return a strip of NeoPixels."""
+    """Return a strip of NeoPixels. It shows its last colors until the first `write()`."""
     import neopixel
 
-    return neopixel.NeoPixel(machine.Pin(resolve_pin(pin), machine.Pin.OUT), count)
+    return neopixel.NeoPixel(output(pin), count)
 
 
 def digital_input(pin, pull):

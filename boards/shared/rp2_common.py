@@ -8,6 +8,7 @@ import machine
 
 from hardware import irq_pins, on_edge, resolve_pin, wifi_signal
 
+PWM_SLICES = 8  # GPIO n uses slice n // 2 % 8; both channels of a slice have the same frequency
 ATTENUATIONS: dict = {}  # the ADC has no attenuation and measures 0 to 3.3 V
 
 _VOLTS = 3.3 / 65535

@@ -9,9 +9,10 @@ An actuator has these attributes and methods:
 - `command(payload, now)`: executes a command; raises ValueError and changes nothing if it is not valid,
 - `run(now)`: runs timers and fades; returns the time in ms until the next call,
 - `state()`: returns the payload of the state topic; `state_version` is incremented at each change,
-- `enter_safe_state(now)`: switches to the safe state.
+- `enter_safe_state(now, is_end)`: switches to the safe state; `is_end` is True at the end of the program.
 
-`now` is in ticks, as `ticks_ms()` returns them.
+`run` and `enter_safe_state` raise an exception if the output fails. Call them again, and call them for each
+actuator, whether or not they have failed for another one. `now` is in ticks, as `ticks_ms()` returns them.
 """
 
 
@@ -21,12 +22,38 @@ def load_module(kind):
     return __import__(name, None, None, (name,))
 
 
-def make(items, pins):
+def make(items, pins, now=None):
     """Create actuators from the checked config entries `items`.
 
-    The actuators start in their safe states, except for servos, which do not move.
+    The actuators start in their safe states, except for servos, which do not move. If `now` is not None,
+    `min_off` counts from `now`. If an actuator cannot be created, the others are created first, then its
+    exception is raised.
     """
-    made = [load_module(config["kind"]).make(config, pins) for config in items]
+    if any(config["interlock"] for config in items):
+        from .interlocks import resolve
+
+        resolve(items)
+    made: list = [None] * len(items)
+    failure = None
+    for on in (False, True):  # actuators that are interlocked with others are switched off first
+        for i, config in enumerate(items):
+            if (config["safe"] == "ON") == on:
+                try:
+                    made[i] = load_module(config["kind"]).make(config, pins)
+                except Exception as error:
+                    print("%s: %r" % (config["name"], error))
+                    failure = error
+    if failure:
+        raise failure
     for actuator, config in zip(made, items):
-        actuator.interlocked = [other for other in made if other.name in config["interlock"]]
+        # an interlock works in both directions
+        interlocked = [
+            made[i]
+            for i, other in enumerate(items)
+            if other["name"] in config["interlock"] or config["name"] in other["interlock"]
+        ]
+        if interlocked:
+            actuator.interlocked = tuple(interlocked)
+        if now is not None:
+            actuator.delay_on(now)
     return made

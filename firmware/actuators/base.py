@@ -1,100 +1,128 @@
-"""Base class of all actuators: command parsing, limits of on-time and off-time, interlocks, safe state."""
+"""Base class of all actuators: commands, limits of on-time and off-time, interlocks, safe state."""
 
-import json
 from time import ticks_add, ticks_diff
 
 from micropython import const
 
 _IDLE = const(1000)  # ms
-_ON = (b"ON", b"1", b"TRUE", b"OPEN")
-_OFF = (b"OFF", b"0", b"FALSE", b"CLOSE")
-_EXPECTED = "expected ON, OFF or TOGGLE"
+_MAX_COMMAND = const(256)  # bytes
+# words of commands; one object takes less heap than a tuple of words
+_ON = b" ON 1 1.0 TRUE OPEN "
+_OFF = b" OFF 0 0.0 FALSE CLOSE CLOSED "
 
 
 class Actuator:
     """An actuator that is on or off.
 
-    Subclasses override `write`; subclasses with more states than on and off also override `update`, `set`
-    and `state`.
+    Subclasses override `write`; subclasses with more states than on and off also override `parse_value`,
+    `check`, `update` and `state`.
     """
 
     platform = "switch"
-    command_fields = ()  # fields of a JSON command in addition to `state` and `for`
+    command_fields = ("for",)  # fields of a JSON command in addition to `state`
+    expected = "expected ON, OFF or TOGGLE"
+    interlocked: tuple = ()  # actuators that must not be on while this one is on
+    on = False
+    state_version = 0
+    has_failed = False  # whether the last attempt to set the output failed; `Commands` sets it
+    _on_since = None  # ticks at which the actuator was switched on; None if it was on at the start
+    _on_until = None  # ticks at which the actuator is switched off
+    _off_until = None  # ticks before which the actuator cannot be switched on
 
     def __init__(self, config):
         self.name = config["name"]
-        self.interlocked = []  # actuators that must be off when this one is switched on
-        self.on = False
-        self.state_version = 0
         self._max_on = int(config["max_on"] * 1000)
         self._min_off = int(config["min_off"] * 1000)
         self._safe = config["safe"]
         self.safe_after = int(config["safe_after"] * 1000)
-        self._on_until = None  # ticks at which the actuator is switched off
-        self._off_until = None  # ticks before which the actuator cannot be switched on
 
     # ---- overridden by kinds
 
     def write(self, on):
         """Set the output."""
 
-    def update(self, fields, now):
-        """Apply the `command_fields` that are in `fields`.
+    def parse_value(self, text):
+        """Return the fields of a command that is neither JSON nor a word. Raises ValueError.
 
-        If a field is not valid, raises ValueError and changes nothing.
+        `text` is bytes.
         """
+        raise ValueError(self.expected)
+
+    def check(self, fields, on):
+        """Check the `command_fields` that are in `fields` and change nothing. Raises ValueError.
+
+        `on` is what the field `state` requests, or None. Returns whether the actuator has to be on, None if
+        the fields do not say it.
+        """
+        return on
+
+    def update(self, fields):
+        """Store the checked fields, before the output is set."""
 
     def state(self):
         """Return the payload of the state topic."""
         return "ON" if self.on else "OFF"
 
-    def set(self, value, now):
-        """Execute a command that is a plain number. Raises ValueError if it is not valid or not allowed."""
-        raise ValueError(_EXPECTED)
-
     # ---- common to all kinds
 
     def command(self, payload, now):
-        """Execute a command. Raises ValueError if it is not valid or not allowed now.
+        """Execute a command. Raises ValueError if it is not valid, not allowed now, or if the output fails.
 
-        `payload` is ON, OFF or TOGGLE (or another word in `_ON` or `_OFF`) in upper or lower case, a number,
-        or a JSON object with `state`, `for` (seconds after which the actuator is switched off) and the
-        `command_fields` of the actuator.
+        docs/actuators.md defines the commands of each kind. A command that is not valid or not allowed
+        changes nothing.
         """
-        payload = bytes(payload).strip()
-        if payload[:1] == b"{":
-            self._json_command(payload, now)
-            return
-        word = payload.upper()
-        if word in _ON or word in _OFF:
-            self.switch(word in _ON, now)
-        elif word == b"TOGGLE":
-            self.switch(not self.on, now)
-        else:
-            try:
-                value = float(payload)
-            except ValueError:
-                raise ValueError(_EXPECTED)
-            self.set(value, now)
+        if len(payload) > _MAX_COMMAND:
+            raise ValueError("%d bytes, expected at most %d" % (len(payload), _MAX_COMMAND))
+        text = bytes(payload).strip()
+        if text[:1] == b"{":
+            from .command_json import parse_object
 
-    def _json_command(self, payload, now):
-        try:
-            fields = json.loads(payload)
-        except ValueError:
-            raise ValueError("not JSON; check commas, quotes and brackets")
-        if not fields:
-            raise ValueError(_EXPECTED)
-        word = fields.pop("state", None)
-        seconds = fields.pop("for", None)
-        if seconds is not None:
-            seconds = check_range("for", seconds, 0.1, 86400)
+            fields = parse_object(text)
+        else:
+            on = self.parse_word(text)
+            if on is not None:
+                self._execute({}, on, now)
+                return
+            fields = self.parse_value(text)
+        on = None
+        if "state" in fields:
+            word = fields.pop("state")
+            if isinstance(word, str):
+                on = self.parse_word(word.encode())
+            if on is None:
+                raise ValueError("state: " + self.expected)
+        self._execute(fields, on, now)
+
+    def parse_word(self, text):
+        """Return whether a word, as bytes, switches on; None if it is not a word of a command."""
+        word = b" " + text.upper() + b" "
+        if b" " not in text:
+            if word in _ON:
+                return True
+            if word in _OFF:
+                return False
+            if word == b" TOGGLE ":
+                return not self.on
+        return None
+
+    def _execute(self, fields, on, now):
         for name in fields:
             if name not in self.command_fields:
                 raise ValueError("%s: not a field of %s" % (name, self.name))
-        on = True if word is None else _parse_on_off(word, self.on)
+        seconds = check_range("for", fields["for"], 0.1, 86400) if "for" in fields else 0
+        on = self.check(fields, on)
+        if on is None:
+            if not seconds:
+                raise ValueError(self.expected)
+            on = True
         self.check_allowed(on, now)
-        self.update(fields, now)
-        self.switch(on, now, seconds)
+        try:
+            self.update(fields)
+            self.switch(on, now, seconds)
+        except Exception as error:
+            if isinstance(error, ValueError):
+                raise
+            raise ValueError("the output failed: %r" % error)
 
     def check_allowed(self, on, now):
         """Raise ValueError if an interlock or `min_off` does not allow the actuator to be switched on now."""
@@ -107,63 +135,94 @@ class Actuator:
             seconds = ticks_diff(self._off_until, now) // 1000 + 1
             raise ValueError("stays off for %d s more (min_off)" % seconds)
 
-    def switch(self, on, now, seconds=None):
-        """Switch on or off; `seconds`, if not None, limits the on-time.
+    def switch(self, on, now, seconds=0):
+        """Switch on or off; `seconds`, if not 0, limits the on-time from now.
 
-        Raises ValueError if switching on is not allowed now.
+        `max_on` limits it from the time when the actuator was switched on. Raises ValueError if switching on
+        is not allowed now. If the output fails, raises the error, and `run` switches off.
         """
         self.check_allowed(on, now)
+        until = self._on_until  # a repeated ON does not change it
+        if not self.on or self._on_since is None:
+            self._on_since, until = now, None
         if on:
-            limit = int(seconds * 1000) if seconds else 0
-            if self._max_on and not 0 < limit < self._max_on:
-                limit = self._max_on
-            # a repeated ON does not extend the on-time
-            if not self.on or seconds:
-                self._on_until = ticks_add(now, limit) if limit else None
+            if seconds:
+                until = ticks_add(now, int(seconds * 1000))
+            if self._max_on:
+                end = ticks_add(self._on_since, self._max_on)
+                if until is None or ticks_diff(until, end) > 0:
+                    until = end
+            self._off_until = None
         else:
             if self.on and self._min_off:
                 self._off_until = ticks_add(now, self._min_off)
-            self._on_until = None
-        self.write(on)
+            until = None
+        try:
+            self.write(on)
+        except Exception:
+            if on or self.on:  # the level of the output is not known
+                self.on, self._on_until = True, now
+            raise
+        self._on_until = until
         if on != self.on:
             self.on = on
-            self.state_version += 1
+            self.on_changed()
+
+    def on_changed(self):
+        """Count a change of `on` as a new state."""
+        self.state_version += 1
+
+    def delay_on(self, now):
+        """Apply `min_off` from now on to an actuator that is off: the time since it went off is not known."""
+        if self._min_off and not self.on:
+            self._off_until = ticks_add(now, self._min_off)
 
     def run(self, now):
         """Switch off when the on-time is over; returns the time in ms until the next call."""
         if self._off_until is not None and ticks_diff(self._off_until, now) <= 0:
             self._off_until = None  # ticks wrap around: later this past time would look like a future time
         if self._on_until is None:
-            return _IDLE
+            if not self.on or not self._max_on:
+                return _IDLE
+            self._on_since, self._on_until = now, ticks_add(now, self._max_on)  # on since the start
         left = ticks_diff(self._on_until, now)
         if left <= 0:
-            print("%s: on-time is over, switching off" % self.name)
-            self.switch(False, now)
+            self.end_on_time(now)
             return _IDLE
         return min(left, _IDLE)
 
-    def enter_safe_state(self, now):
-        """Switch to the safe state, regardless of interlocks and `min_off`; do nothing if `safe` is HOLD."""
-        if self._safe == "HOLD" or self.on == (self._safe == "ON"):
+    def end_on_time(self, now):
+        """Switch off because the on-time is over."""
+        print("%s: on-time is over, switching off" % self.name)
+        self.switch(False, now)
+
+    def enter_safe_state(self, now, is_end=False):
+        """Switch to the safe state, regardless of `min_off`. Raises an exception if the output fails.
+
+        Actuators that are interlocked with this one are switched off first, except if ON is their safe state,
+        too. If `safe` is HOLD, nothing changes. But at the end of the program (`is_end`) an actuator with an
+        on-time is switched off, because the time can no longer be limited.
+        """
+        on = self._safe == "ON"
+        if self._safe == "HOLD" and not (is_end and self._on_until is not None) or self.on == on:
             return
-        print("%s: switching to its safe state %s" % (self.name, self._safe))
+        if on and not self.release_interlocks(now):
+            return
+        print("%s: switching to its safe state %s" % (self.name, "ON" if on else "OFF"))
+        self.switch(on, now)
+
+    def release_interlocks(self, now):
+        """Make switching on possible: end `min_off`, and switch off the actuators that are interlocked.
+
+        Returns False if one of them has to stay on, because ON is its safe state.
+        """
+        for other in self.interlocked:
+            if other.on:
+                if other._safe == "ON":
+                    return False
+                other.switch(False, now)
         self._off_until = None
-        interlocked, self.interlocked = self.interlocked, []
-        self.switch(self._safe == "ON", now)
-        self.interlocked = interlocked
-
-
-def _parse_on_off(text, on):
-    """Return True for ON, False for OFF, `not on` for TOGGLE. Raises ValueError."""
-    if isinstance(text, str):
-        code = text.upper().encode()
-        if code in _ON:
-            return True
-        if code in _OFF:
-            return False
-        if code == b"TOGGLE":
-            return not on
-    raise ValueError("state: " + _EXPECTED)
+        return True
 
 
 def check_range(name, value, low, high):

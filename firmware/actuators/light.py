@@ -5,64 +5,41 @@ from time import ticks_diff
 
 from micropython import const
 
-from .base import Actuator, check_range
+from .dimmable import Dimmable
 
 _STEP = const(20)  # ms between two steps of a fade
 _FULL = const(255)
 
 
 def make(config, pins):
-    return Light(config, pins.pwm(config["pin"], config["frequency"]))
+    light = Light(config, None)
+    args = (config["pin"], config["frequency"])
+    light.pwm = pins.pwm(*args, light.duty) if light.duty else pins.pwm(*args)
+    return light
 
 
-class Light(Actuator):
+class Light(Dimmable):
     """A light on the PWM output `pwm`, a `machine.PWM`; only its method `duty_u16(value)` is used."""
-
-    platform = "light"
-    command_fields = ("brightness", "transition")
 
     def __init__(self, config, pwm):
         super().__init__(config)
-        self._pwm = pwm
-        self._max_brightness = config["max_brightness"]
+        self.pwm = pwm
         self._fade = int(config["fade"] * 1000)
         self._time = self._fade  # duration of the current or next fade in ms
-        self.brightness = _FULL  # brightness when the light is on
-        self._from = self._level = self._to = 0
+        self._from = self._level = self._to = self.brightness if self.on else 0
         self._fade_started = None  # ticks; None if there is no fade, ... if the fade starts at the next `run`
-        self._set_duty()
-        if self._safe == "ON":
-            self.on = True
-            self._level = self._to = self.brightness
-            self._set_duty()
 
-    def set(self, value, now):
-        """Set the brightness, 0 to 255; 0 switches off."""
-        check_range("brightness", value, 0, _FULL)
-        self.check_allowed(value > 0, now)
-        if value:
-            self._set_brightness(int(value))
-        self.switch(value > 0, now)
-
-    def update(self, fields, now):
-        """Apply `brightness`, 1 to 255, and `transition`, the length of the fade in seconds."""
-        brightness = int(check_range("brightness", fields.get("brightness", self.brightness), 1, _FULL))
-        seconds = check_range("transition", fields.get("transition", self._fade / 1000), 0, 60)
-        self._time = int(seconds * 1000)
-        self._set_brightness(brightness)
-
-    def _set_brightness(self, brightness):
-        if brightness != self.brightness:
-            self.brightness = brightness
-            self.state_version += 1
+    def update(self, fields):
+        """Store the brightness and `transition`, the length of the fade in seconds."""
+        super().update(fields)
+        self._time = int(fields["transition"] * 1000) if "transition" in fields else self._fade
 
     def write(self, on):
         to = self.brightness if on else 0
         if to != self._to:
             self._from, self._to, self._fade_started = self._level, to, ...
         if not self._time:
-            self._level, self._fade_started = self._to, None
-            self._set_duty()
+            self._finish_fade()
 
     def run(self, now):
         wait = super().run(now)
@@ -72,17 +49,30 @@ class Light(Actuator):
         if self._fade_started is ...:
             self._fade_started = now
         elapsed = ticks_diff(now, self._fade_started)
-        if elapsed >= self._time:
-            self._level, self._fade_started = self._to, None
-        else:
-            self._level = self._from + (self._to - self._from) * elapsed // self._time
-        self._set_duty()
-        return _STEP if self._fade_started is not None else wait
+        if not 0 <= elapsed < self._time:
+            self._finish_fade()
+            return wait
+        self._level = self._from + (self._to - self._from) * elapsed // self._time
+        self.pwm.duty_u16(self.duty)
+        return _STEP
 
-    def _set_duty(self):
+    def _finish_fade(self):
+        self._level = self._to
+        self.pwm.duty_u16(self.duty)
+        self._fade_started = None  # only now: if the output fails, `run` tries again
+
+    @property
+    def duty(self):
+        """The duty cycle of the present level, 0 to 65535."""
         # the eye perceives ratios: a fade looks even if the duty cycle is the square of the level
         level = self._level * self._max_brightness // _FULL
-        self._pwm.duty_u16(level * level * 65535 // (_FULL * _FULL))
+        return level * level * 65535 // (_FULL * _FULL)
+
+    def enter_safe_state(self, now, is_end=False):
+        """Switch to the safe state; at the end of the program without a fade: nothing would continue it."""
+        super().enter_safe_state(now, is_end)
+        if is_end:
+            self._finish_fade()
 
     def state(self):
         return json.dumps({"state": "ON" if self.on else "OFF", "brightness": self.brightness})

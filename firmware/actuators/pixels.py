@@ -4,7 +4,7 @@ import json
 
 from micropython import const
 
-from .base import Actuator, check_range
+from .dimmable import Dimmable
 
 _FULL = const(255)
 
@@ -13,56 +13,34 @@ def make(config, pins):
     return Pixels(config, pins.pixels(config["pin"], config["count"]))
 
 
-class Pixels(Actuator):
+class Pixels(Dimmable):
     """An LED strip; of `strip`, a `neopixel.NeoPixel`, only `fill((r, g, b))` and `write()` are used."""
-
-    platform = "light"
-    command_fields = ("brightness", "color", "transition")  # `transition` is accepted and ignored
 
     def __init__(self, config, strip):
         super().__init__(config)
         self._strip = strip
-        self._max_brightness = config["max_brightness"]
-        self.brightness = _FULL
         self.color = (_FULL, _FULL, _FULL)
-        self.on = self._safe == "ON"
         self.write(self.on)
 
-    def command(self, payload, now):
-        """Execute a command: #rrggbb, or a command that all actuators accept."""
-        if bytes(payload[:1]) == b"#" and len(payload) == 7:
-            try:
-                value = int(bytes(payload[1:]), 16)
-            except ValueError:
-                raise ValueError("expected a color as #rrggbb")
-            self.check_allowed(True, now)
-            self._set_color((value >> 16, value >> 8 & 255, value & 255), self.brightness)
-            self.switch(True, now)
-        else:
-            super().command(payload, now)
+    def parse_value(self, text):
+        """Return a color, #rrggbb, or a brightness as fields of a command."""
+        if text[:1] != b"#":
+            return super().parse_value(text)
+        digits = text[1:].upper()
+        is_color = len(digits) == 6
+        for c in digits:
+            is_color = is_color and c in b"0123456789ABCDEF"
+        if not is_color:
+            raise ValueError("expected a color as #rrggbb")
+        value = int(digits, 16)
+        return {"color": {"r": value >> 16, "g": value >> 8 & 255, "b": value & 255}}
 
-    def set(self, value, now):
-        """Set the brightness, 0 to 255; 0 switches off."""
-        check_range("brightness", value, 0, _FULL)
-        self.check_allowed(value > 0, now)
-        if value:
-            self._set_color(self.color, int(value))
-        self.switch(value > 0, now)
-
-    def update(self, fields, now):
-        """Apply `brightness`, 1 to 255, and `color`, an object with r, g and b as in Home Assistant."""
-        brightness = check_range("brightness", fields.get("brightness", self.brightness), 1, _FULL)
-        color = self.color
-        if "color" in fields:
-            parts = fields["color"]
-            if not isinstance(parts, dict) or sorted(parts) != ["b", "g", "r"]:
-                raise ValueError("color: expected an object with r, g and b")
-            color = tuple([int(check_range("color." + c, parts[c], 0, _FULL)) for c in "rgb"])
-        self._set_color(color, int(brightness))
-
-    def _set_color(self, color, brightness):
-        if color != self.color or brightness != self.brightness:
-            self.color, self.brightness = color, brightness
+    def update(self, fields):
+        """Store the brightness and the color."""
+        super().update(fields)
+        color = fields.get("color", self.color)
+        if color != self.color:
+            self.color = color
             self.state_version += 1
 
     def write(self, on):

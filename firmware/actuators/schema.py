@@ -40,7 +40,7 @@ FIELDS = {
         high=(float, 180, 0, 360, _ANGLE),
         low_us=(int, 500, 200, 2800, _PULSE),
         high_us=(int, 2500, 200, 2800, _PULSE),
-        rest=(float, 90, 0, 360, _ANGLE),
+        rest=(float, None, 0, 360, _ANGLE),
         release=(float, 1, 0, 3600, "seconds after which the pulses stop, 0 for never"),
     ),
     "pixels": merge_fields(

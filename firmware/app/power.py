@@ -18,6 +18,7 @@ from micropython import const
 _DISCONNECT_WITH_WILL = const(0x04)
 _MIN_SLEEP = const(1000)  # ms; used if the device was awake for nearly its whole period or longer
 _NAP = const(5000)  # ms per light sleep; shorter than the watchdog's timeout, possible on every chip
+_ACTIVE_CHECK = const(500)  # ms between two checks while an actuator is on or an update is in progress
 _STATE_FORMAT = "<BIIH"  # in RTC memory: flags, cycles, ms awake, cycles since the last complete delivery
 _PLANNED = const(1)  # flag: the sleep was planned
 _WAKE_AT_ON = const(2)  # flag: the board wakes at a change of the pin to ON; if not set: to OFF
@@ -144,7 +145,8 @@ class SleepCycle:
 
     def next_check(self, now):
         """Return the time in ms until `should_sleep` has to be called again."""
-        return max(1, self._linger - ticks_diff(now, self._busy_at))
+        left = self._linger - ticks_diff(now, self._busy_at)
+        return left if left > 0 else _ACTIVE_CHECK  # only an actuator or an update keeps the board awake
 
     def add_metrics(self, metrics):
         """Add the number of cycles, the ms awake in the last one, and the cycles since the last delivery."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import hashlib
 import http.server
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -215,3 +217,13 @@ def test_the_manifest_freezes_the_application_of_a_board_and_the_whole_library(
     }
     assert set(freezer.frozen) == application | library
     assert freezer.frozen["pins.py"] == BOARDS / key / "pins.py"
+
+
+def test_the_application_knows_about_when_it_was_released() -> None:
+    """A clock that shows an earlier time than `BUILD_TIME` is not set; a date is the same in each build."""
+    dates = re.findall(r"^## [0-9.]+ - ([0-9-]+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    released = datetime.datetime.fromisoformat(dates[0] + "T00:00:00+00:00")
+    source = (FIRMWARE / "app/node/timestamps.py").read_text()
+    build_time = int(re.findall(r"^BUILD_TIME = (\d+)$", source, re.MULTILINE)[0])
+    age = released - datetime.datetime.fromtimestamp(build_time, datetime.timezone.utc)
+    assert datetime.timedelta(0) <= age < datetime.timedelta(days=366)

@@ -8,8 +8,8 @@ from helper import raises
 
 
 class Pin:
-    def __init__(self):
-        self.level = 0
+    def __init__(self, level=0):
+        self.level = level
         self.written = []
 
     def value(self, level=None):
@@ -20,8 +20,8 @@ class Pin:
 
 
 class Pwm:
-    def __init__(self):
-        self.duties = []
+    def __init__(self, duty):
+        self.duties = [duty] if duty else []
 
     def duty_u16(self, value):
         assert 0 <= value <= 65535
@@ -42,11 +42,13 @@ class Pins:
     def __init__(self):
         self.made = {}
 
-    def output(self, name):
-        return self.made.setdefault(name, Pin())
+    def output(self, name, level=0):
+        self.made[name] = Pin(level)
+        return self.made[name]
 
-    def pwm(self, name, frequency):
-        return self.made.setdefault(name, Pwm())
+    def pwm(self, name, frequency, duty=0):
+        self.made[name] = Pwm(duty)
+        return self.made[name]
 
     def pixels(self, name, count):
         return self.made.setdefault(name, Strip())
@@ -238,11 +240,13 @@ def test_a_light_executes_brightness_commands():
     assert (
         light.state() == '{"state": "OFF", "brightness": 10}' or json.loads(light.state())["state"] == "OFF"
     )
+    light.command(b"ON", 4000)
+    light.command(b'{"brightness": 0}', 4000)
+    assert json.loads(light.state()) == {"state": "OFF", "brightness": 10}
     for payload, words in (
         (b"256", "brightness: expected a number, 0 to 255"),
         (b"-1", "brightness: expected a number, 0 to 255"),
-        (b'{"brightness": 0}', "brightness: expected a number, 1 to 255"),
-        (b'{"brightness": true}', "brightness: expected a number, 1 to 255"),
+        (b'{"brightness": true}', "brightness: expected a number, 0 to 255"),
         (b'{"brightness": 9, "transition": 1e9}', "transition: expected a number, 0 to 60"),
     ):
         refuses(light, payload, words)

@@ -32,6 +32,10 @@ class Board(Pins):
     WIFI = True
 
 
+class TwoOutputs(Pins):
+    OUTPUTS = {"lamp": 2, "relay": 4}
+
+
 GOOD = {"device": "kitchen", "broker": {"host": "b"}}
 
 
@@ -198,7 +202,8 @@ def test_each_kind_of_actuator_has_its_fields():
         'actuators[0].interlock: "b", expected the name of another actuator'
     )
     assert said(dict(a, interlock=["a"])).startswith('actuators[0].interlock: "a"')
-    load(changed(actuators=[dict(a, interlock=["b"]), {"name": "b", "pin": "lamp", "kind": "valve"}]))
+    both = [dict(a, interlock=["b"]), {"name": "b", "pin": "relay", "kind": "valve"}]
+    load(changed(actuators=both), TwoOutputs)
 
 
 def sensor(**fields):

@@ -499,3 +499,73 @@ def test_a_message_larger_than_a_buffer_names_the_argument_and_the_size():
     Simulation(tx=84).client.subscribe("x" * 60, print)
     error = raises(ValueError, lambda: sim.client.disconnect(0, b"\x1f" + utf8_string(b"x" * 2000)))
     has(printed(error), "packet of 2009 bytes: tx is 1024, pass tx=2009 or more")
+
+
+# the error numbers of the ESP32, whose C library is newlib
+NEWLIB = {
+    104: "ECONNRESET",
+    111: "ECONNREFUSED",
+    112: "EADDRINUSE",
+    113: "ECONNABORTED",
+    116: "ETIMEDOUT",
+    118: "EHOSTUNREACH",
+    119: "EINPROGRESS",
+    120: "EALREADY",
+    128: "ENOTCONN",
+}
+
+
+def test_error_numbers_of_the_esp32_have_the_right_words():
+    from umqtt5.optional import error_texts
+
+    real = error_texts.errorcode
+    error_texts.errorcode = NEWLIB
+    try:
+        for number, words in (
+            (104, "closed the connection before CONNACK"),
+            (113, "closed the connection before CONNACK"),
+            (128, "closed the connection before CONNACK"),
+            (111, "connection refused. Is the broker running"),
+            (114, "the network cannot be reached. Is the device in the network"),
+            (115, "the network cannot be reached. Is the device in the network"),
+            (116, "no answer. Is the address right"),
+            (118, "the host cannot be reached. Is the address right"),
+        ):
+            text = error_texts.os_error_text(OSError(number), "broker", 1883, 2)
+            assert text.startswith("broker:1883: ") and words in text, text
+    finally:
+        error_texts.errorcode = real
+
+
+def test_numbers_of_errors_are_those_of_the_port():
+    """EINPROGRESS, for example, is 115 with lwIP on an RP2 and 119 on the ESP32."""
+    import errno
+    import os
+    import sys
+
+    if sys.platform == "webassembly" and "socket" not in sys.modules:
+        sys.modules["socket"] = os  # this VM has no socket module
+    from umqtt5 import tcp
+    from umqtt5.optional import tls_errors
+
+    names = ("EINPROGRESS", "ECONNABORTED", "ECONNRESET", "ENOTCONN", "ETIMEDOUT", "EHOSTUNREACH", "EINVAL")
+
+    class Esp32:
+        errorcode = NEWLIB
+
+    for i, name in enumerate(names):
+        setattr(Esp32, name, 1000 + i)
+    sys.modules["errno"] = Esp32
+    for name in ("umqtt5.tcp", "umqtt5.optional.tls_errors"):
+        del sys.modules[name]
+    try:
+        from umqtt5.optional.tls_errors import _CLOSED
+        from umqtt5.tcp import EINPROGRESS
+
+        assert EINPROGRESS == 1000 and _CLOSED[1:4] == (1001, 1002, 1003)
+    finally:
+        sys.modules["errno"] = errno
+        sys.modules["umqtt5.tcp"] = tcp
+        sys.modules["umqtt5.optional.tls_errors"] = tls_errors
+        sys.modules["umqtt5"].tcp = tcp
+        sys.modules["umqtt5.optional"].tls_errors = tls_errors

@@ -5,7 +5,7 @@ import sys
 
 from simulated_dns import SimulatedNetwork, answer
 
-from app import ntp
+from app import ntp, ntp_query
 from umqtt5 import dns
 
 NOW = 1790000000  # in 2026
@@ -73,11 +73,11 @@ def server(seconds, first=0x24, stratum=1, timestamp=None):
 
 def make_client(names=None, **servers):
     """Return a client of these servers by address, the times that it sets, and the network."""
-    ntp.socket = network = Network(**servers)
+    ntp_query.socket = network = Network(**servers)
+    ntp.release_modules = lambda *names: None  # modules that are loaded again would use the real network
     set_to = []
     names = names or [address_of(name) for name in sorted(servers)]
-    # a resolver that is loaded again would use the real network
-    return ntp.NtpClient(names, set_to.append, keep_resolver=True), set_to, network
+    return ntp.NtpClient(names, set_to.append), set_to, network
 
 
 def use_dns(answers):
@@ -163,9 +163,9 @@ def test_wrong_responses_are_ignored():
 def test_a_server_that_only_sends_wrong_responses_is_given_up():
     client, set_to, network = make_client(a=lambda request: b"short", b=server(NOW))
     client.run(0)
-    for now in range(10, 3100, 10):
-        if client._socket:
-            client._socket._response = client._socket._response or b"short"
+    for now in range(10, 3020, 10):
+        if client._query:
+            client._query._socket._response = client._query._socket._response or b"short"
         client.run(now)
     assert network.asked == ["192.0.2.1", "192.0.2.2"]
 
@@ -216,32 +216,28 @@ def test_a_name_that_is_not_valid_is_skipped():
     assert set_to == [NOW]
 
 
-def loaded():
-    return [name for name in ("umqtt5.dns", "umqtt5.optional.dns_message") if name in sys.modules]
+def test_code_is_unloaded_when_it_is_not_needed():
+    """The broker is given by address, or by name: then the client needs the resolver as well."""
+    from app.node.modules import release_modules
 
-
-def test_the_code_of_the_resolver_is_unloaded_when_it_is_not_needed():
+    names = ("app.ntp_query", "umqtt5.dns", "umqtt5.optional.dns_message")
     modules = dict(sys.modules)
     package = sys.modules["umqtt5"]
-    try:
+    for keep_resolver, left in ((False, []), (True, list(names[1:]))):
         use_dns(answer("192.0.2.1"))
         client, set_to, servers = make_client(["time.example"], a=server(NOW))
-        client._keep_resolver = False  # as on a device whose broker is given by address
-        client.run(0)
-        client.run(5)
-        assert loaded()
-        assert client.run(10) and not loaded() and "dns" not in package.__dict__
-    finally:
-        sys.modules.update(modules)
-        package.dns = dns
-
-
-def test_the_code_of_the_resolver_stays_if_the_broker_has_a_name():
-    use_dns(answer("192.0.2.1"))
-    client, set_to, servers = make_client(["time.example"], a=server(NOW))
-    for now in (0, 5, 10):
-        client.run(now)
-    assert set_to and len(loaded()) == 2
+        client._keep_resolver = keep_resolver
+        ntp.release_modules = release_modules
+        try:
+            for now in (0, 5):
+                assert not client.run(now)
+            assert all(name in sys.modules for name in names)
+            assert client.run(10) and [name for name in names if name in sys.modules] == left
+            assert ("dns" in package.__dict__) == keep_resolver
+        finally:
+            sys.modules.update(modules)
+            package.dns = dns
+            sys.modules["app"].ntp_query = ntp_query
 
 
 def test_without_memory_for_the_resolver_the_device_runs_on():

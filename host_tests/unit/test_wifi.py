@@ -127,11 +127,11 @@ def joined(config, network=Network):
 HOME = {"ssid": "home", "password": "secret"}
 
 
-def run(here, seconds):
+def run(here, seconds, is_online=True):
     """Call `connect` every 500 ms; returns the last result."""
     for _ in range(2 * seconds):
         Clock.now += 500
-        up = here.connect()
+        up = here.connect(is_online)
     return up
 
 
@@ -233,6 +233,29 @@ def test_a_radio_that_hangs_is_switched_off_and_on():
         assert run(here, 1)
 
 
+def test_a_radio_that_only_seems_to_be_connected_is_switched_off_and_on_after_ten_minutes():
+    here = joined(HOME, Rp2)
+    here.connect()
+    Wlan.joined = True
+    assert run(here, 5)
+    for days in (0, 6, 12):
+        Clock.now += days * 86400000
+        assert run(here, 2) and Wlan.switched == [True]
+        assert run(here, 590, False) and Wlan.switched == [True]
+        assert run(here, 5) and run(here, 590, False)  # the broker was reached meanwhile
+    run(here, 20, False)
+    assert Wlan.switched == [True, False, "deinit", True] and len(Wlan.tries) == 2
+    Wlan.joined = True
+    assert run(here, 1)
+
+
+def test_a_radio_that_cannot_be_switched_on_loses_its_power_for_a_moment():
+    here = joined(HOME, Rp2)
+    Wlan.failing = {"active": OSError(5)}
+    run(here, 60)
+    assert "deinit" in Wlan.switched
+
+
 def test_the_radio_may_fail_when_it_is_switched_off():
     here = joined(HOME, Rp2)
     assert not here.connect()
@@ -251,7 +274,7 @@ def test_while_it_fails_the_state_stays_the_same_size():
     for i in range(40):
         Wlan.failing = {"connect": OSError("error %d" % i)}
         run(here, 10)
-    assert len(here._reported) <= 8
+    assert len(here.reported) <= 8
 
 
 def test_a_loss_after_any_up_time_is_retried_after_20_s():
@@ -354,7 +377,7 @@ def test_the_code_of_the_texts_is_unloaded():
     here = joined(HOME, Rp2)
     Wlan.current = -2
     run(here, 100)
-    assert "app.wifi_errors" not in sys.modules
+    assert "app.wifi_radio" not in sys.modules
 
 
 def test_power_save_is_set_before_joining_whether_true_or_false():

@@ -6,6 +6,7 @@ import os
 from actuators.schema import FIELDS as _ACTUATOR_FIELDS
 from sensors import KINDS, load_module
 
+from .hardware_conflicts import find_conflict
 from .json_text import MAX_SIZE, check
 from .network_names import find_host_error, find_wifi_error
 from .schema import FIELDS, REQUIRED
@@ -53,6 +54,9 @@ def load(path, pins):
     _check_power(path, config["power"], pins)
     _check_sensors(path, config["sensors"], config["power"]["mode"], pins)
     _check_actuators(path, config["actuators"], pins)
+    conflict = find_conflict(config, pins, _pin_uses, _is_listed)
+    if conflict:
+        raise ConfigError("%s: %s" % (path, conflict))
     return config
 
 
@@ -187,7 +191,7 @@ def _check_sensors(path, items, mode, pins):
     for index, item in enumerate(items):
         prefix = "sensors[%d]." % index
         kind = load_module(item["kind"])
-        for key, use in getattr(kind, "PIN_USES", {}).items():
+        for key, use in _pin_uses(item["kind"]).items():
             _check_pin(path, prefix + key, item[key], use, pins)
         for key, words in getattr(kind, "CHOICES", {}).items():
             _check_choice(path, prefix, item, key, words)
@@ -202,6 +206,10 @@ def _check_sensors(path, items, mode, pins):
                 _fail(path, prefix + "wake", True, "false: " + wake_error)
             wake_error = "another sensor wakes the board"
             _check_pin(path, prefix + "pin", item["pin"], "WAKE_PINS", pins)
+
+
+def _pin_uses(kind):
+    return getattr(load_module(kind), "PIN_USES", {})
 
 
 def _check_pin(path, key, pin, kind, pins):

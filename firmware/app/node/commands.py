@@ -86,7 +86,11 @@ class Commands:
             self._settle(now)
         for i in range(len(self.actuators)):
             actuator = self.actuators[i]
-            wait = min(wait, actuator.run(now))
+            try:
+                wait = min(wait, actuator.run(now))
+                actuator.has_failed = False
+            except Exception as error:  # the time limits of the others must still work; it is called again
+                _report_failure(actuator, error)
             if actuator.state_version != self._published[i]:
                 if self._client.publish(self._topics[i], actuator.state(), qos=1, retain=True):
                     self._published[i] = actuator.state_version
@@ -146,8 +150,7 @@ class Commands:
         for i in range(len(self.actuators)):
             actuator = self.actuators[i]
             if not self._safe[i] and ticks_diff(now, self._offline_since) >= actuator.safe_after:
-                self._safe[i] = True
-                actuator.enter_safe_state(now)
+                self._safe[i] = enter_safe_state(actuator, now, False)
 
     @property
     def is_busy(self):
@@ -156,11 +159,6 @@ class Commands:
             if actuator.on:
                 return True
         return False
-
-    def enter_safe_state(self, now):
-        """Switch all actuators to their safe states at once."""
-        for actuator in self.actuators:
-            actuator.enter_safe_state(now)
 
     def _make_handler(self, i):
         def handle(message):
@@ -243,6 +241,23 @@ class Commands:
         # a broker does not deliver a message after its Message Expiry Interval
         if self._queue and message.property(_EXPIRY_INTERVAL) is None:
             self._queue.check(ticks_ms())
+
+
+def enter_safe_state(actuator, now, is_end):
+    """Switch to the safe state; returns False if the output fails. `is_end`: the program ends after it."""
+    try:
+        actuator.enter_safe_state(now, is_end)
+        return True
+    except Exception as error:
+        _report_failure(actuator, error)
+        return False
+
+
+def _report_failure(actuator, error):
+    """Print why the output of an actuator failed, once until it works again."""
+    if not actuator.has_failed:
+        actuator.has_failed = True
+        print("%s: the output failed: %r" % (actuator.name, error))
 
 
 def _format_response(actuator, error):

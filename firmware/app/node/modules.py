@@ -13,3 +13,17 @@ def release_modules(*names):
         # `hasattr` of the package `umqtt5` would load a module that is not loaded
         if sys.modules.pop(name, None) and package in sys.modules and hasattr(sys.modules[package], module):
             delattr(sys.modules[package], module)
+
+
+def release_constructors(package):
+    """Free the functions that create the objects of a package, and the constructors of its classes."""
+    for name in sys.modules:
+        if name.startswith(package):
+            module = sys.modules[name]
+            for function in ("make", "make_output", "load_module"):
+                if hasattr(module, function):
+                    delattr(module, function)
+            for key in dir(module):
+                value = getattr(module, key)
+                if isinstance(value, type) and hasattr(value, "__init__"):
+                    value.__init__ = None  # type: ignore[misc]

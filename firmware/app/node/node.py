@@ -6,14 +6,13 @@ from time import ticks_diff, ticks_ms
 from micropython import const
 
 import slot
-from actuators import make as _make_actuators
 from umqtt5 import Client
 
 from .. import crash
 from .command_dedup import CommandDedup
-from .commands import Commands
+from .commands import Commands, enter_safe_state
 from .health import Health
-from .modules import release_modules
+from .modules import release_constructors, release_modules
 from .telemetry import Telemetry
 from .wifi import Wifi
 
@@ -52,7 +51,12 @@ class Node:
 
             self._safe_mode = SafeMode(self._name, safe_mode, self._restart)
             config["sensors"] = config["actuators"] = ()
-        self._actuators = _make_actuators(config.pop("actuators"), pins)
+        reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
+        from actuators import make as make_actuators
+
+        # after a restart, an actuator may have been on until just now
+        now = ticks_ms() if reset_cause in ("reset", "watchdog", "soft reset") else None
+        self._actuators = make_actuators(config.pop("actuators"), pins, now)
         slot.feed()
         base = config["prefix"] + "/" + self._name
         sleeps = config["power"]["mode"] != "on" and not safe_mode
@@ -71,7 +75,7 @@ class Node:
         client.on_subscribed = self._on_subscribed
         client.on_ack = self._on_ack
         will_topic = self._create_status(client, config, base, max_absence)
-        self._create_parts(client, base, config, pins, will_topic)
+        self._create_parts(client, base, config, pins, will_topic, reset_cause)
         self._create_services(client, base, config, pins)
         if sleeps:
             from ..power import SleepCycle
@@ -99,13 +103,12 @@ class Node:
         self._is_stable = False
         return will[0]
 
-    def _create_parts(self, client, base, config, pins, topic):
+    def _create_parts(self, client, base, config, pins, topic, reset_cause):
         self._wifi = Wifi(config["wifi"])
         # each config entry is released as soon as it has been used, because the heap is fullest here
         self._telemetry = Telemetry(client, base, config.pop("sensors"), pins, config["timestamps"])
         slot.feed()
         actuators = self._actuators
-        reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
         if not self._safe_mode:  # in safe mode, discovery would remove the entities of all sensors
             self._create_discovery(client, config, reset_cause, topic, base, self._telemetry, actuators)
@@ -190,6 +193,7 @@ class Node:
         for part in parts:
             if part is not None and part is not self:
                 type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
+        release_constructors("actuators")
         is_missing = False
         for part in self._telemetry.sensors:
             is_missing = is_missing or not hasattr(part.driver, "read")
@@ -208,7 +212,7 @@ class Node:
         """Run one iteration of the main loop; waits for the network for up to 1 s if nothing is due."""
         now = ticks_ms()
         client = self._client
-        up = self._wifi.connect()
+        up = self._wifi.connect(client.is_connected)
         if up and self._ntp and self._ntp.run(now):
             self._on_clock_set(client)
         clock = self._tls_clock
@@ -236,9 +240,8 @@ class Node:
 
     def _on_clock_set(self, client):
         print("%s: clock set by NTP" % self._name)
-        if client.has_permanent_error and not client.is_connected:
-            # the certificate may be valid now: try at once, not after the long pause of a permanent error
-            client.disconnect()
+        # with TLS the certificate may be valid now: try at once, not after the pause of a permanent error
+        client._reconnect_delay = 0
 
     def _sleep_if_due(self, now, wait):
         """Sleep if a sleep is due; returns the time in ms until something is due."""
@@ -278,10 +281,8 @@ class Node:
         """Switch actuators to safe states; save counts and backlog. Call this before the program ends."""
         now = ticks_ms()
         for actuator in self._actuators:
-            try:
-                actuator.enter_safe_state(now)
-            except Exception as error:  # the others must become safe, too
-                print("%s: no safe state: %s" % (actuator.name, error))
+            # tries twice, because an interlock or a short failure may have been the reason
+            enter_safe_state(actuator, now, True) or enter_safe_state(actuator, now, True)
         try:
             if self._telemetry:
                 self._telemetry.save()

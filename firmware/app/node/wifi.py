@@ -2,7 +2,10 @@
 
 Each function of the driver may raise an exception, and the radio may hang. Both count as a failed attempt,
 which is retried after a pause. After several failures in a row, the radio is switched off and on. If that
-does not help, the watchdog resets the board after `reset_after`.
+does not help, the board is reset after `reset_after`. A radio may also seem to be connected although it has
+stopped working. Therefore it is switched off and on as well if the broker cannot be reached for ten minutes.
+
+The code for what is rare is in `wifi_radio`.
 """
 
 from time import ticks_diff, ticks_ms
@@ -14,43 +17,48 @@ from .modules import release_modules
 _RETRY = const(20000)  # ms after which an attempt to join has failed
 _PAUSE = const(5000)  # ms from an exception of the driver to the next attempt
 _RADIO_RESET = const(6)  # number of failures in a row after which the radio is switched off and on
-# The ESP32's driver retries this often by itself; then its status is the cause of the failure. Without a
-# limit the status would be "connecting" for ever, also with a wrong password.
-_DRIVER_RETRIES = const(3)
-_MAX_REPORTED = const(8)  # maximum number of causes that are printed before the next connection
+_MAX_OFFLINE = const(600000)  # ms without a broker after which the radio is switched off and on, too
 
 
 class Wifi:
     """The Wi-Fi station of the board. `wifi` is the `wifi` object of the config, None without Wi-Fi."""
 
+    _is_joining = False  # whether an attempt is in progress
+    _wait = 0  # ms from `_since` to the next attempt, or to the end of this attempt
+    failures = 0  # number of failed attempts in a row
+
     def __init__(self, wifi):
-        self._config = wifi
-        self._wlan = None
+        self.config = wifi
+        self.wlan = None  # `network.WLAN`, None if the radio is off
         self._since = ticks_ms()
-        self._wait = 0  # ms from `_since` to the next attempt, or to the end of this attempt
-        self._is_on = False  # whether the radio is on
-        self._is_joining = False  # whether an attempt is in progress
-        self._failures = 0  # number of failed attempts in a row
-        self._reported = []  # causes that were printed since the last connection
+        self.reported = []  # causes that were printed since the last connection
         self._was_up = wifi is None
 
-    def connect(self):
-        """Return True if the network is up; otherwise start to join it, at most once every 20 s."""
-        if self._config is None:
+    def connect(self, is_online=True):
+        """Return True if the network is up; otherwise start to join it, at most once every 20 s.
+
+        `is_online` is True if there is a connection to the broker.
+        """
+        if self.config is None:
             return True
         now = ticks_ms()
         try:
-            up = self._wlan is not None and self._wlan.isconnected()
+            up = self.wlan is not None and self.wlan.isconnected()
             if up != self._was_up:
                 self._on_change(now, up)
-            elif not up and ticks_diff(now, self._since) >= self._wait:
+            elif up and is_online:
+                self._since = now
+            elif ticks_diff(now, self._since) >= (_MAX_OFFLINE if up else self._wait):
                 self._since = now
                 self._wait = 0
-                self._retry()
+                self._retry(up)
             return up
         except Exception as error:  # drivers raise OSError, RuntimeError and ValueError
             if self._was_up or ticks_diff(now, self._since) >= self._wait:
-                self._on_error(now, error)
+                self._was_up = self._is_joining = False
+                self._since = now
+                self._wait = _PAUSE
+                self._count_failure(error)
             return False
 
     def _on_change(self, now, up):
@@ -59,109 +67,69 @@ class Wifi:
         self._wait = _RETRY  # after a loss, the driver has this time to reconnect by itself
         self._is_joining = True
         if up:
-            self._failures = 0
-            self._reported.clear()
-            try:
-                address = self._wlan.ifconfig()[0]
-            except Exception as error:
-                address = "unknown (%s)" % error
-            print("Wi-Fi: connected, address %s" % address)
+            self.failures = 0
+            self.reported.clear()
+            print("Wi-Fi: connected, address %s" % self._get_address())
         else:
             print("Wi-Fi: connection lost")
 
-    def _retry(self):
+    def _get_address(self):
+        try:
+            return self.wlan.ifconfig()[0]
+        except Exception as error:
+            return "unknown (%s)" % error
+
+    def _retry(self, up):
         """End an attempt that has failed, and start the next one."""
+        if up:
+            self._reset()
+            return
         if self._is_joining:
             self._is_joining = False
-            self._failures += 1
-            try:
-                cause = self._wlan.status()
-            except Exception as error:
-                cause = error
-            self._report(cause)
-            if self._failures % _RADIO_RESET == 0:
-                self._reset_radio()
+            if self._count_failure(None):
                 return
-            self._wlan.disconnect()
-        if not self._is_on:
-            self._switch_on()
-        self._wlan.connect(self._config["ssid"], self._config["password"])
+            self.wlan.disconnect()
+        if self.wlan is None:
+            self.wlan = self._use_radio("switch_on", self)
+        self.wlan.connect(self.config["ssid"], self.config["password"])
         self._is_joining = True
         self._wait = _RETRY
 
-    def _switch_on(self):
-        import network
+    def _count_failure(self, error):
+        """Count and report a failure: an exception, or None for an attempt that has taken too long.
 
-        self._wlan = network.WLAN(network.STA_IF)
-        self._wlan.active(True)
-        self._is_on = True
-        self._configure("reconnects", _DRIVER_RETRIES)
-        # without a setting, the radio of the ESP32 and of the RP2 sleeps between beacons
-        for name in ("PM_POWERSAVE",) if self._config.get("power_save") else ("PM_NONE", "PM_PERFORMANCE"):
-            if hasattr(network.WLAN, name):
-                self._configure("pm", getattr(network.WLAN, name))
-                return
-
-    def _configure(self, name, value):
-        """Set a parameter of the driver. It is ignored if the driver does not know it."""
+        Returns True if the radio was switched off.
+        """
+        self.failures += 1
         try:
-            self._wlan.config(**{name: value})
-        except ValueError:
-            pass  # for example, the RP2's driver has no retries of its own
-        except Exception as error:
-            self._report(error)
+            self._use_radio("report", self, error)
+            if not self.failures % _RADIO_RESET:
+                self._reset()
+                return True
+        except Exception as new_error:  # not enough memory
+            print("Wi-Fi: cannot join, trying again:", error, new_error)
+        return False
 
-    def _on_error(self, now, error):
-        """Count an exception of the driver as a failed attempt."""
+    def _reset(self):
+        """Switch the radio off; it is switched on after a pause."""
         self._was_up = self._is_joining = False
-        self._since = now
         self._wait = _PAUSE
-        self._failures += 1
-        self._report(error)
-        if self._failures % _RADIO_RESET == 0:
-            self._reset_radio()
+        self._use_radio("reset", self)
 
-    def _report(self, cause):
-        """Print a cause (a status of the driver, or an exception) and what to do, unless it was printed."""
-        key = str(cause)
-        if key in self._reported or len(self._reported) >= _MAX_REPORTED:
-            return
-        self._reported.append(key)
+    def _use_radio(self, name, *arguments):
+        """Call a function of `wifi_radio`, and free its code."""
+        from .. import wifi_radio
+
         try:
-            from ..wifi_errors import report
-
-            report(self._wlan, cause, self._config["ssid"])
-        except Exception as error:  # not enough memory, or the radio fails again
-            print("Wi-Fi: cannot join, trying again (%s, %s)" % (key, error))
-        release_modules("app.wifi_errors")
-
-    def _reset_radio(self):
-        """Switch the radio off, completely if possible; it is switched on after a pause."""
-        print("Wi-Fi: %d attempts have failed, the radio is switched off and on" % self._failures)
-        wlan = self._wlan
-        self.stop()
-        self._wait = _PAUSE
-        if hasattr(wlan, "deinit"):  # the RP2 cuts the power of its radio
-            try:
-                wlan.deinit()
-            except Exception as error:
-                self._report(error)
+            return getattr(wifi_radio, name)(*arguments)
+        finally:
+            release_modules("app.wifi_radio")
 
     def stop(self):
         """Switch the radio off; the next `connect` switches it on and joins the network again."""
-        wlan = self._wlan
-        self._wlan = None
-        self._was_up = self._config is None
-        self._is_on = self._is_joining = False
+        if self.config is None:
+            return
+        self._was_up = self._is_joining = False
         self._since = ticks_ms()
         self._wait = 0
-        if wlan is None:
-            return
-        try:
-            wlan.disconnect()
-        except Exception:
-            pass  # the radio is switched off anyway
-        try:
-            wlan.active(False)
-        except Exception as error:
-            self._report(error)
+        self._use_radio("switch_off", self)
