@@ -352,8 +352,9 @@ class FailingPart:
     """An actuator or telemetry whose methods fail."""
 
     name = "pump"
+    has_failed = False
 
-    def enter_safe_state(self, now):
+    def enter_safe_state(self, now, is_end=False):
         raise ValueError("outside its limits")
 
     def save(self):
@@ -361,9 +362,9 @@ class FailingPart:
 
 
 class Valve:
-    is_safe = False
+    is_safe = has_failed = False
 
-    def enter_safe_state(self, now):
+    def enter_safe_state(self, now, is_end=False):
         self.is_safe = True
 
 
