@@ -19,13 +19,16 @@ while the VM runs:
 | `pulse-4` | result of `time_pulse_us` in microseconds |
 | `stream-4` | data of `bitstream` in hexadecimal |
 | `wlan` | JSON: ssid, password, up, delay, rssi; faults: see `modules/network.py`, `modules/socket.py` |
+| `drives` | what each pin drives from when on: lines `<ticks in ms> <pin> <0, 1, z, or pwm and its values>` |
+| `outputs` | outputs that go on driving over a restart |
+| `watchdog` | timeout of the running watchdog in ms |
 | `temperature` | chip temperature in degrees Celsius |
-| `memory` | RTC memory |
+| `memory`, `memory-0` | RTC memory of an ESP32, backup memory of an RP2 |
 | `asleep` | exists during light sleep |
 | `woken` | number of the pin that ended a deep sleep |
 | `end` | how the board ended last: reset, wdt, bootloader, or asleep=ms |
 
-A reset, a deep sleep and the watchdog end the VM process, and `SimulatedChip` starts it again.
+A reset, a deep sleep, a soft reset and the watchdog end the VM process, and `SimulatedChip` starts it again.
 """
 
 from __future__ import annotations
@@ -52,8 +55,23 @@ from tools.vm import process
 MODULES = Path(__file__).parent / "modules"
 
 # exit codes of the process
-HALTED, BOOTLOADER, RESET, ASLEEP = 2, 3, 4, 5
+HALTED, BOOTLOADER, RESET, ASLEEP, SOFT_RESET = 2, 3, 4, 5, 6
 WATCHDOG = -9
+
+# A board runs boot.py and, if it raised no exception, main.py: ports/rp2/main.c, ports/esp32/main.c. After
+# SystemExit both run again, a soft reset. After the end, and after any other exception, the prompt appears.
+# `machine` and `network` are loaded first, while the heap is empty, because they take no heap on a real chip.
+RUN = """
+import machine, network, sys
+try:
+    import boot, main
+except SystemExit:
+    import simulated_io
+    if simulated_io.read_text("end") is not None:
+        raise
+    simulated_io.write_text("end", "soft=1")
+    sys.exit(6)
+"""
 
 
 class SimulatedIO:
@@ -81,6 +99,17 @@ class SimulatedIO:
 
     def __delitem__(self, name: str) -> None:
         (self.folder / name).unlink(missing_ok=True)
+
+    def drives(self, pin: int | str) -> list[str]:
+        """Return what a pin has driven since the first start, `-` for each restart that released it."""
+        found: list[str] = []
+        for line in self["drives"].splitlines():
+            _, name, *driven = line.split()
+            if name == str(pin):
+                found.append(" ".join(driven))
+            elif name == "start" and driven == ["z"] and found:
+                found.append("-")
+        return found
 
     def pulses(self, pin: int, count: int) -> None:
         """Set a pin low and high again, `count` times."""
@@ -111,16 +140,16 @@ def compiled_modules() -> Path:
 
 # 144 KB as the other tests of a device, and 64 KB for the simulated modules and the texts that they read
 HEAP = "208k"
-# these modules are loaded here, while the heap is empty, because they take no heap on a real chip
-START = ("-c", "import machine, network, boot, main")
+START = ("-c", RUN)
 
 
 class SimulatedChip:
     """A VM with the simulated hardware, which runs `arguments` in `folder` and restarts as a board does.
 
-    `lines` are the lines that it printed, `exit_codes` the exit codes of its processes so far. It stays off
-    after `HALTED` and `BOOTLOADER`. After a deep sleep it restarts if the time is over or a pin wakes it;
-    `sleep_factor` scales the time.
+    `lines` are the lines that it printed, `exit_codes` the exit codes of its processes so far. After
+    `BOOTLOADER` it stays off. After a deep sleep it restarts if the time is over or a pin wakes it;
+    `sleep_factor` scales the time. After the end of boot.py and main.py the board is at its prompt, where it
+    stays, unless a watchdog runs, which resets it.
     """
 
     def __init__(
@@ -142,6 +171,7 @@ class SimulatedChip:
         self.requested_sleeps_ms: list[int] = []  # durations passed to `deepsleep`
         self.asleep = False  # whether it is in deep sleep
         self._sleep_factor = sleep_factor
+        self._has_prompt = RUN in arguments
         self._off = threading.Event()
         variables = {"SIM_CHIP": chip, "UNIQUE_ID": unique_id(chip).hex(), **(environment or {})}
         self._start: Callable[[], subprocess.Popen[str]] = lambda: process.start_vm(
@@ -172,15 +202,19 @@ class SimulatedChip:
                 if not self._sleep(ms, end.get("wake", "")):
                     return
                 self.asleep = False
-            elif code not in (RESET, WATCHDOG):
-                return
+            elif code not in (RESET, WATCHDOG, SOFT_RESET):
+                timeout = self.io["watchdog"] if self._has_prompt and code != BOOTLOADER else ""
+                if not timeout or self._off.wait(int(timeout) / 1000):
+                    return
+                self.io["end"] = "wdt=1"  # nobody feeds it at the prompt
+                self.exit_codes.append(WATCHDOG)
             self._process = self._start()
 
     def _sleep(self, ms: int, wake: str) -> bool:
-        """Sleep for `ms`, or until a pin wakes the chip; return False if it will not wake."""
-        deadline = time.monotonic() + ms / 1000 * self._sleep_factor if ms else float("inf")
+        """Sleep for `ms`, -1 for ever, or until a pin wakes the chip; return False if it will not wake."""
+        deadline = time.monotonic() + ms / 1000 * self._sleep_factor if ms >= 0 else float("inf")
         if not wake:
-            return bool(ms) and not self._off.wait(deadline - time.monotonic())
+            return ms >= 0 and not self._off.wait(max(0, deadline - time.monotonic()))
         pin, levels, seen = wake.split(":")
         while time.monotonic() < deadline:
             if seen == "-1" or set(levels) & set(self.io[f"pin-{pin}"][int(seen) :]):

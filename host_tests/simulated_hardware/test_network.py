@@ -1,4 +1,4 @@
-"""The simulated `network` module behaves as MicroPython documents it."""
+"""The simulated `network` module behaves as the ports of MicroPython do."""
 
 from __future__ import annotations
 

@@ -35,6 +35,20 @@ def restore_real_clock_after():
 
 
 @pytest.fixture(autouse=True)
+def restore_firmware_modules():
+    """Restore the functions that a test replaces in modules of the firmware, such as clocks."""
+    saved = {
+        name: dict(vars(module))
+        for name, module in list(sys.modules.items())
+        if name.startswith(("app.", "sensors.")) and hasattr(module, "__file__")
+    }
+    yield
+    for name, values in saved.items():
+        if name in sys.modules:
+            vars(sys.modules[name]).update(values)
+
+
+@pytest.fixture(autouse=True)
 def in_tmp_path(tmp_path, monkeypatch):
     """Run each test in its own directory, because tests run in parallel."""
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """A device that runs for weeks: nothing changes when its ticks wrap around after 12.4 days."""
 
 import json
+import sys
 
 from long_uptime import HOUR, IS_CPYTHON, PERIOD, STEP, WEEK, Device, ticks_add, ticks_diff
 
@@ -10,6 +11,8 @@ WEEKS = range(1, 5)
 if not IS_CPYTHON:  # the VMs are slower
     OFFSETS = OFFSETS[1:2]
     WEEKS = range(1, 2)
+if sys.platform == "webassembly":  # the 32-bit VM frees no memory while a program runs
+    OFFSETS = ()
 
 
 def test_the_simulated_ticks_are_those_of_a_board():

@@ -1,4 +1,7 @@
-"""Simulated `dht`: DHT11 and DHT22, as MicroPython documents it."""
+"""Simulated `dht`: DHT11 and DHT22.
+
+Checked against dht.py in micropython/drivers/sensor/dht of micropython-lib.
+"""
 
 from machine import dht_readinto
 

@@ -1,4 +1,7 @@
-"""Simulated `ds18x20`: DS18B20 on a 1-Wire bus, as MicroPython documents it."""
+"""Simulated `ds18x20`: DS18B20 on a 1-Wire bus.
+
+Checked against ds18x20.py in micropython/drivers/sensor/ds18x20 of micropython-lib.
+"""
 
 
 class DS18X20:
@@ -22,7 +25,18 @@ class DS18X20:
             raise Exception("CRC error")  # the exception of MicroPython's driver
         return self.buf
 
+    def write_scratch(self, rom, buf):
+        self.ow.reset(True)
+        self.ow.select_rom(rom)
+        self.ow.writebyte(0x4E)
+        self.ow.write(buf)
+
     def read_temp(self, rom):
         scratch = self.read_scratch(rom)
+        if rom[0] == 0x10:  # DS18S20
+            half = scratch[0] >> 1
+            if scratch[1]:
+                half = -((~(half | 0x80) + 1) & 0xFF)
+            return half - 0.25 + (scratch[7] - scratch[6]) / scratch[7]
         value = int.from_bytes(scratch[:2], "little")
         return (value - 0x10000 if value > 0x7FFF else value) / 16

@@ -1,4 +1,8 @@
-"""Simulated `machine`: the parts that firmware uses, as MicroPython documents them (see `simulated_io`).
+"""Simulated `machine`: the parts that firmware uses, as the ports of MicroPython implement them.
+
+Each function names the C function of MicroPython 1.29 with which it was compared, in ports/rp2/modmachine.c
+and ports/esp32/modmachine.c unless another file is named. Functions of the RP2 were also compared with that
+firmware in an emulated Pico W. `simulated_pins`, `simulated_analog` and `simulated_i2c` have the rest.
 
 Interrupt handlers run when the program calls a function of this module, once for each edge since the last
 call. A reset, a deep sleep and the watchdog end the process; see `__init__.py` in the parent folder.
@@ -9,30 +13,45 @@ import sys
 from array import array
 from time import gmtime, mktime, sleep_ms, ticks_add, ticks_diff, ticks_ms, ticks_us, time
 
-import micropython
 import simulated_io
+from simulated_analog import ADC, PWM, bitstream, dht_readinto, time_pulse_us  # noqa: F401  public names
+from simulated_i2c import I2C, SoftI2C  # noqa: F401  public names
 from simulated_io import RP2
+from simulated_pins import (
+    Pin,  # noqa: F401  public name
+    Signal,  # noqa: F401  public name
+    _call,
+    _handling,
+    _interrupts,
+    _pins,
+    _polled,
+    _skip_interrupts,
+    _start_pins,
+    disable_irq,  # noqa: F401  public name
+    enable_irq,  # noqa: F401  public name
+)
 
+# MICROPY_PY_MACHINE_EXTRA_GLOBALS of both ports: an RP2 has only these two causes
 PWRON_RESET = 1
 WDT_RESET = 3
 if not RP2:
     HARD_RESET = 2
     DEEPSLEEP_RESET = 4
     SOFT_RESET = 5
+    SLEEP, DEEPSLEEP = 2, 4
     PIN_WAKE = EXT0_WAKE = 2
     EXT1_WAKE = 3
     TIMER_WAKE = 4
+    TOUCHPAD_WAKE, ULP_WAKE = 5, 6
     _GPIO_WAKE = 7  # MicroPython has no name for it
 
 RESET, BOOTLOADER, ASLEEP = 4, 3, 5  # exit codes
-
-_handling = False  # whether an interrupt handler is running
 
 
 def _end(code, **how):
     """Record how the chip ends, and end the process: with this exit code, or by SIGKILL in a handler."""
     simulated_io.write_text("end", " ".join("%s=%s" % item for item in how.items()))
-    if _handling:  # SystemExit would end only the interrupt handler
+    if _handling[0]:  # SystemExit would end only the interrupt handler
         os.system("kill -9 $PPID")
     sys.exit(code)
 
@@ -41,12 +60,15 @@ _STARTED = {"reset": WDT_RESET if RP2 else 2, "wdt": WDT_RESET, "asleep": WDT_RE
 
 
 _woken = [0]
-_keeps_outputs = [False]  # whether outputs drive the same level as before this start
 _reason = [0]
 
 
 def _start():
-    """Return the reset cause, from the way the last run ended: power on if there was none."""
+    """Return the reset cause, from the way the last run ended: power on if there was none.
+
+    After a soft reset, an ESP32 reports it, and an RP2 reports the cause of the last other reset. The
+    outputs, the watchdog and the memory are then as before.
+    """
     end = simulated_io.read_text("end") or ""
     simulated_io.remove("end")
     how = "asleep" if "asleep=" in end else end.split("=")[0]
@@ -54,49 +76,70 @@ def _start():
         by_pin = _GPIO_WAKE if simulated_io.CHIP == "esp32c3" else EXT0_WAKE
         _woken[0] = by_pin if simulated_io.read_text("woken") else TIMER_WAKE
     simulated_io.remove("woken")
-    # esp_restart() and the watchdog of ESP-IDF reset the CPU, but not the GPIO registers
-    _keeps_outputs[0] = not RP2 and how in ("reset", "wdt")
-    # pico-sdk, watchdog.h and watchdog.c: TIMER, and FORCE after `watchdog_reboot` without a delay
-    _reason[0] = {"wdt": 1, "reset": 2, "asleep": 2}.get(how, 0)
-    if how not in _STARTED:
-        for name in ("memory", "memory-0", "memory-1", "memory-2"):
-            simulated_io.remove(name)
-    return _STARTED.get(how, PWRON_RESET)
-
-
-_cause = _start()
+    if how == "soft":
+        last = (simulated_io.read_text("cause") or "1 0").split()
+        _reason[0] = int(last[1])
+        cause = int(last[0]) if RP2 else SOFT_RESET
+    else:
+        # pico-sdk, watchdog.h and watchdog.c: TIMER, and FORCE after `watchdog_reboot` without a delay
+        _reason[0] = {"wdt": 1, "reset": 2, "asleep": 2}.get(how, 0)
+        if how not in _STARTED:
+            for name in ("memory", "memory-0", "memory-1", "memory-2"):
+                simulated_io.remove(name)
+        simulated_io.remove("watchdog")
+        cause = _STARTED.get(how, PWRON_RESET)
+        simulated_io.write_text("cause", "%d %d" % (cause, _reason[0]))
+    _start_pins(how == "soft" or (not RP2 and how in ("reset", "wdt")))
+    return cause
 
 
 def reset_cause():
+    """mp_machine_reset_cause."""
     return _cause
 
 
-def wake_reason():
-    return _woken[0]
+if not RP2:
+
+    def wake_reason():
+        """machine_wake_reason: ESP_SLEEP_WAKEUP_GPIO is 7."""
+        return _woken[0]
 
 
 def reset():
+    """mp_machine_reset."""
     _end(RESET, reset=1)
+
+
+def soft_reset():
+    """extmod/modmachine.c: raises SystemExit, as `sys.exit()` does; the program starts again."""
+    raise SystemExit()
 
 
 def bootloader(timeout=0):
     _end(BOOTLOADER, bootloader=1)
 
 
-def deepsleep(ms=0):
-    """End the process with `ASLEEP`; `SimulatedChip` starts it again after `ms`, or never if `ms` is 0.
+def deepsleep(*ms):
+    """End the process with `ASLEEP`; `SimulatedChip` starts it again after `ms`, or never without `ms`.
 
     It starts it earlier if a pin has the level that wakes an ESP32, or if a pin of an RP2 has an interrupt.
     `wake` has the number of the pin, the levels that wake the chip, and the number of levels in the file of
     the pin that are in the past, or -1 if the pin has such a level now.
+
+    RP2: mp_machine_deepsleep, a light sleep and a reset. Without `ms` the oscillator stops, and no interrupt
+    of a pin starts it again. ESP32: machine_sleep_helper; it wakes at once if `ms` is 0.
     """
+    (ms,) = ms or (-1,)
     waking = []
     if RP2:
+        if ms >= 1 << 32:
+            raise ValueError("sleep too long")
         for line in _pins.values():
-            if line.handler:
+            if line.handler and ms > 1:
                 waking.append((line, "01"))
-    elif "esp32" in sys.modules:
-        waking = [(line, str(level)) for line, level in sys.modules["esp32"]._wake_pins]
+    else:
+        _check_wake_pins()
+        waking = [(line, str(level)) for line, level in _wake_pins]
     how = {}
     for line, levels in waking:
         seen = len((simulated_io.read_text(line.file) or "").strip())
@@ -104,504 +147,162 @@ def deepsleep(ms=0):
     _end(ASLEEP, asleep=ms, **how)
 
 
-def lightsleep(ms=0):
-    """Sleep until an interrupt handler has run, for `ms` at most if `ms` is not 0."""
-    deadline = ticks_add(ticks_ms(), ms)
+def lightsleep(*ms):
+    """Sleep for `ms`, or without `ms` until something wakes the chip.
+
+    RP2, mp_machine_lightsleep: any interrupt ends it, also one of the radio, and a negative `ms` is some
+    weeks. Without `ms` no interrupt of a pin ends it. ESP32, machine_sleep_helper: only the pins that were
+    set to wake it do; interrupts of pins are not seen meanwhile.
+    """
+    forever = not ms
+    ms = ms[0] if ms else -1
+    forever = forever or (RP2 and ms < 0)
+    if RP2:
+        if ms >= (1 << 32) // 1000:
+            raise ValueError("sleep too long")
+        network = sys.modules.get("network")
+        if network and network.WLAN._active and ms != 1:
+            return
+    deadline = ticks_add(ticks_ms(), max(ms, 0))
     simulated_io.write_text("asleep", "%d" % ms)
-    while not _interrupts() and (not ms or ticks_diff(deadline, ticks_ms()) > 0):
+    while forever or ticks_diff(deadline, ticks_ms()) > 0:
+        if RP2:
+            if not forever and _interrupts():
+                break
+        elif any(line.level() == level for line, level in _wake_pins):
+            break
         sleep_ms(1)
     simulated_io.remove("asleep")
+    if not RP2:
+        _skip_interrupts()
 
 
 def idle():
+    """mp_machine_idle."""
     _interrupts()
     sleep_ms(1)
 
 
 def unique_id():
+    """mp_machine_unique_id: 8 bytes on an RP2, the MAC address on an ESP32."""
     default = "e6614103e7452d2f" if RP2 else "246f28000000"
     return bytes.fromhex(os.getenv("UNIQUE_ID") or default)
 
 
-_hz = [125_000_000 if RP2 else 160_000_000]
+_hz = [{"rp2040": 125_000_000, "rp2350": 150_000_000}.get(simulated_io.CHIP, 160_000_000)]
+_MHZ = (20, 40, 80, 160) if simulated_io.CHIP == "esp32c3" else (20, 40, 80, 160, 240)
 
 
-def freq(hz=None):
-    if hz is None:
+def freq(*hz):
+    """mp_machine_get_freq, mp_machine_set_freq: an RP2 has a second argument for the peripherals."""
+    if not hz:
         return _hz[0]
-    if not RP2 and hz not in (20_000_000, 40_000_000, 80_000_000, 160_000_000, 240_000_000):
-        raise ValueError("frequency must be 20MHz, 40MHz, 80Mhz, 160MHz or 240MHz")
-    _hz[0] = hz
-
-
-def disable_irq():
-    global _masked
-    before, _masked = _masked, True
-    return before
-
-
-def enable_irq(state):
-    global _masked
-    _masked = state
-    _interrupts()
-
-
-_masked = False
-
-
-# ---- pins
-
-_pins: dict = {}  # `_Line` by pin number
-
-
-class _Line:
-    """The state of one pin of the chip, shared by all `Pin` objects for it."""
-
-    def __init__(self, number):
-        self.number = number
-        self.file = "pin-%s" % number
-        self.mode = None
-        self.pull = None
-        self.latch = 0  # level that it drives as an output
-        self.seen = 0  # number of levels in the file that interrupts have handled
-        self.handler = None
-        driven = simulated_io.read_text("driven-%s" % number) if _keeps_outputs[0] else None
-        if driven:
-            self.mode, self.latch = Pin.OUT, int(driven[-1])
-
-    def level(self):
-        if self.mode == Pin.OUT or (self.mode == Pin.OPEN_DRAIN and not self.latch):
-            return self.latch
-        levels = simulated_io.read_text(self.file)
-        if levels:
-            return int(levels.strip()[-1])
-        return 1 if self.pull == Pin.PULL_UP or self.mode == Pin.OPEN_DRAIN else 0
-
-    def drive(self):
-        if self.mode == Pin.OUT:
-            simulated_io.write_text(self.file, "%d" % self.latch)
-            record = "driven-%s" % self.number
-            before = simulated_io.read_text(record) or ""
-            if before[-1:] != "%d" % self.latch:
-                simulated_io.write_text(record, before + "%d" % self.latch)
-
-
-class Pin:
-    """A pin, with its levels in the file `pin-<number>`.
-
-    The last digit is the present level, the digits before it are past levels. A pulse adds two digits.
-    """
-
-    IN, OUT, OPEN_DRAIN = (0, 1, 2) if RP2 else (1, 3, 7)
-    PULL_UP, PULL_DOWN = (1, 2) if RP2 else (2, 1)
-    IRQ_FALLING, IRQ_RISING = (4, 8) if RP2 else (2, 1)
-
-    def __init__(self, id, mode=-1, pull=-1, value=None, **more):
-        if isinstance(id, Pin):
-            id = id._line.number
-        if not _is_pin(id):
-            raise ValueError("invalid pin")
-        if id not in _pins:
-            _pins[id] = _Line(id)
-        self._line = _pins[id]
-        if mode != -1 or pull != -1 or value is not None:
-            self.init(mode, pull, value)
-
-    def init(self, mode=-1, pull=-1, value=None, **more):
-        line = self._line
-        if mode != -1:
-            if mode in (Pin.OUT, Pin.OPEN_DRAIN) and _only_input(line.number):
-                raise ValueError("pin can only be input")
-            line.mode = mode
-        if pull != -1:
-            line.pull = pull
-        if value is not None:
-            line.latch = 1 if value else 0
-        line.drive()  # after the level is set, as in both ports
-
-    def value(self, level=None):
-        if level is None:
-            if _handling and self._line.handler:
-                return self._line.before  # level after the edge; reading it does not allocate memory
-            _interrupts()
-            return self._line.level()
-        self._line.latch = 1 if level else 0  # an input drives it when it becomes an output
-        self._line.drive()
-
-    __call__ = value
-
-    def on(self):
-        self.value(1)
-
-    def off(self):
-        self.value(0)
-
-    def toggle(self):
-        self.value(not self.value())
-
-    def irq(self, handler=None, trigger=None, priority=1, wake=None, hard=False):
-        line = self._line
-        line.handler = handler
-        line.trigger = Pin.IRQ_FALLING | Pin.IRQ_RISING if trigger is None else trigger
-        line.hard = hard
-        line.seen = len((simulated_io.read_text(line.file) or "").strip())
-        line.before = line.level()
-        line.pin = self
-
-    def __repr__(self):
-        # as machine_pin_print() of both ports
-        names = {Pin.IN: "IN", Pin.OUT: "OUT", Pin.OPEN_DRAIN: "OPEN_DRAIN"}
-        mode = names.get(self._line.mode, "IN")
-        if RP2:
-            number = self._line.number
-            return "Pin(%s, mode=%s)" % ("GPIO%d" % number if isinstance(number, int) else number, mode)
-        return "Pin(%s, mode=Pin.%s)" % (self._line.number, mode)
-
-
-def _is_pin(id):
     if RP2:
-        return id in ("LED", "WL_GPIO0") or (isinstance(id, int) and 0 <= id <= 29)
-    top = {"esp32": 39, "esp32s3": 48, "esp32c3": 21}[simulated_io.CHIP]
-    missing = {"esp32": (20, 24, 28, 29, 30, 31), "esp32s3": (22, 23, 24, 25)}.get(simulated_io.CHIP, ())
-    return isinstance(id, int) and 0 <= id <= top and id not in missing
+        if not 10_000_000 <= hz[0] <= 300_000_000:
+            raise ValueError("cannot change frequency")
+    elif hz[0] // 1_000_000 not in _MHZ:
+        if len(_MHZ) == 4:
+            raise ValueError("frequency must be 20MHz, 40MHz, 80Mhz or 160MHz")
+        raise ValueError("frequency must be 20MHz, 40MHz, 80Mhz, 160MHz or 240MHz")
+    _hz[0] = hz[0]
 
 
-def _only_input(id):
-    return simulated_io.CHIP == "esp32" and 34 <= id <= 39
+# ---- pins that wake an ESP32, set by the module `esp32`
+
+_wake_pins: list = []  # (line, level) that end a sleep
+_wake_by_gpio = [False]  # whether `wake_on_gpio` set them
 
 
-def _interrupts():
-    """Run the interrupt handlers for all edges since the last call; return True if any of them ran."""
-    global _handling
-    if _masked or _handling:
-        return False
-    found = False
-    for line in list(_pins.values()):
-        if line.handler is None:
-            continue
-        levels = (simulated_io.read_text(line.file) or "").strip()
-        for digit in levels[line.seen :]:
-            level = int(digit)
-            edge = Pin.IRQ_RISING if level > line.before else Pin.IRQ_FALLING
-            is_edge = level != line.before and line.trigger & edge
-            line.before = level
-            if is_edge:
-                found = True
-                _call(line.handler, line.pin, line.hard)
-        line.seen = len(levels)
-    for timer in list(_timers):
-        timer.poll()
-    return found
+def _arm_ext0(line, level, wake):
+    """ports/esp32/machine_pin.c machine_pin_irq with `wake`."""
+    import esp32
+
+    if not 2 <= wake <= 7:
+        raise ValueError("bad wake value")
+    if line.number not in esp32._RTC_PINS:
+        raise ValueError("invalid pin for wake")
+    _wake_pins[:] = [(line, int(level))]
 
 
-def _call(handler, argument, hard):
-    """Call an interrupt handler. A hard one cannot allocate; a soft one is not delayed, unlike on a board."""
-    global _handling
-    _handling = True
-    if hard:
-        micropython.heap_lock()
-    try:
-        handler(argument)
-    finally:
-        if hard:
-            micropython.heap_unlock()
-        _handling = False
-
-
-class Signal:
-    def __init__(self, pin, invert=False, **more):
-        self._pin, self._invert = pin, invert
-
-    def value(self, level=None):
-        if level is None:
-            return self._pin.value() ^ self._invert
-        self._pin.value(bool(level) ^ self._invert)
-
-    def on(self):
-        self.value(1)
-
-    def off(self):
-        self.value(0)
-
-
-# ---- analog and pulses
-
-
-class ADC:
-    """An analog input, with its voltage in the file `adc-<pin>`; `adc-4` of an RP2 is its own thermometer."""
-
-    ATTN_0DB, ATTN_2_5DB, ATTN_6DB, ATTN_11DB = 0, 1, 2, 3
-    CORE_TEMP = 4
-    _FULL = (1.0, 1.34, 2.0, 3.3)  # approximate voltage that reads as 65535, by attenuation
-
-    def __init__(self, id, atten=ATTN_0DB, sample_ns=0):
-        number = id._line.number if isinstance(id, Pin) else id
-        if not (number in (0, 1, 2, 3, 4, 26, 27, 28, 29) if RP2 else number in _ANALOG[simulated_io.CHIP]):
-            raise ValueError("invalid pin")
-        self._file = "adc-%d" % number
-        self._own = RP2 and number == 4
-        self._full = 3.3 if RP2 else self._FULL[atten]
-
-    def init(self, atten=ATTN_0DB, sample_ns=0):
-        if not RP2:
-            self._full = self._FULL[atten]
-
-    def atten(self, atten):
-        self.init(atten)
-
-    def _volts(self):
-        _interrupts()
-        found = simulated_io.read_text(self._file)
-        return float(found) if found else 0.706 if self._own else 0.0  # 0.706 V is 27 degrees Celsius
-
-    def read_u16(self):
-        return min(65535, max(0, round(self._volts() / self._full * 65535)))
-
-    def read_uv(self):
-        return round(min(self._full, max(0, self._volts())) * 1e6)
-
-
-_ANALOG = {
-    "esp32": (0, 2, 4, 12, 13, 14, 15, 25, 26, 27, 32, 33, 34, 35, 36, 37, 38, 39),
-    "esp32s3": range(1, 21),
-    "esp32c3": range(0, 6),
-}
-
-
-class PWM:
-    """A PWM output, with its frequency and duty in the file `pwm-<pin>`, which `deinit` removes."""
-
-    def __init__(self, dest, freq=None, duty_u16=None, duty_ns=None, invert=False):
-        pin = dest if isinstance(dest, Pin) else Pin(dest)
-        if _only_input(pin._line.number):
-            raise ValueError("pin can only be input")
-        self._file = "pwm-%s" % pin._line.number
-        self._freq, self._duty = 5000, 0
-        self.init(freq=freq, duty_u16=duty_u16, duty_ns=duty_ns)
-
-    def init(self, freq=None, duty_u16=None, duty_ns=None, invert=False):
-        if freq is not None:
-            self._freq = freq
-        if duty_u16 is not None:
-            self._duty = duty_u16
-        if duty_ns is not None:
-            self._duty = duty_ns * self._freq * 65535 // 1_000_000_000
-        if not 1 <= self._freq <= 40_000_000:
-            raise ValueError("frequency must be from 1Hz to 40MHz")
-        if not 0 <= self._duty <= 65535:
-            raise ValueError("duty_u16 must be from 0 to 65535")
-        simulated_io.write_text(self._file, "%d %d" % (self._freq, self._duty))
-
-    def freq(self, value=None):
-        if value is None:
-            return self._freq
-        self.init(freq=value)
-
-    def duty_u16(self, value=None):
-        if value is None:
-            return self._duty
-        self.init(duty_u16=value)
-
-    def duty_ns(self, value=None):
-        if value is None:
-            return self._duty * 1_000_000_000 // self._freq // 65535
-        self.init(duty_ns=value)
-
-    def deinit(self):
-        simulated_io.remove(self._file)
-
-
-def time_pulse_us(pin, pulse_level, timeout_us=1_000_000):
-    """Return the length in the file `pulse-<pin>`, -2 if there is no file, -1 if it exceeds the timeout."""
-    found = simulated_io.read_text("pulse-%s" % pin._line.number)
-    if found is None:
-        return -2
-    return int(found) if int(found) <= timeout_us else -1
-
-
-def bitstream(pin, encoding, timing, data):
-    """Write the data to the file `stream-<pin>`."""
-    if encoding != 0 or len(timing) != 4:
-        raise ValueError("encoding")
-    simulated_io.write_text("stream-%s" % pin._line.number, bytes(data).hex())
-
-
-def dht_readinto(pin, buf):
-    """Read the five bytes in the file `dht-<pin>`."""
-    found = simulated_io.read_hex("dht-%s" % pin._line.number)
-    if found is None:
-        raise OSError(110)  # ETIMEDOUT
-    buf[:] = found
-
-
-# ---- I2C
-
-_NO_DEVICE = 5 if RP2 else 19  # EIO, ENODEV
-_TIMEOUT = 110 if RP2 else 116
-
-
-class I2C:
-    """An I2C bus, with each device as JSON in the file `i2c-<address>`; values are hexadecimal.
-
-    `{"registers": {"88": "70 6b ..."}}`: a device with registers, here from 0x88 on, to read and write.
-    `{"answers": {"2400": "be ef 92"}}`: the response that can be read after these bytes were written.
-    `{"stuck": true}`: the bus is held low. Each write adds a line to the file `i2c-<address>-written`.
-    """
-
-    def __init__(self, id=0, scl=None, sda=None, freq=400000, timeout=50000):
-        if id not in (0, 1) or (simulated_io.CHIP == "esp32c3" and id):
-            raise ValueError("I2C(%s) doesn't exist" % id)
-        for pin in (scl, sda):
-            if pin is not None and _only_input(pin._line.number):
-                raise ValueError("invalid pin")
-            if pin is not None:
-                pin.init(Pin.OPEN_DRAIN, Pin.PULL_UP, value=1)
-        self._commands = {}  # last bytes written to each device, by address
-
-    def _device(self, addr):
-        _interrupts()
-        found = simulated_io.read_json("i2c-%02x" % addr)
-        if found is None:
-            raise OSError(_NO_DEVICE)
-        if found.get("stuck"):
-            raise OSError(_TIMEOUT)
-        return found
-
-    def scan(self):
-        return [a for a in range(8, 120) if simulated_io.read_text("i2c-%02x" % a) is not None]
-
-    def writeto(self, addr, buf, stop=True):
-        device = self._device(addr)
-        buf = bytes(buf)
-        name = "i2c-%02x" % addr
-        simulated_io.write_text(
-            name + "-written", (simulated_io.read_text(name + "-written") or "") + buf.hex() + "\n"
-        )
-        self._commands[addr] = buf
-        if "registers" in device and len(buf) > 1:
-            for i, octet in enumerate(buf[1:]):
-                _set_register(device["registers"], buf[0] + i, octet)
-            import json
-
-            simulated_io.write_text(name, json.dumps(device))
-        return len(buf)
-
-    def readfrom_into(self, addr, buf, stop=True):
-        device = self._device(addr)
-        command = self._commands.get(addr, b"")
-        if "answers" in device:
-            answer = device["answers"].get(command.hex())
-            if answer is None:
-                raise OSError(_NO_DEVICE)  # the device does not acknowledge until it has a response
-            answer = bytes.fromhex(answer)
-            for i in range(len(buf)):
-                buf[i] = answer[i] if i < len(answer) else 0xFF
-        else:
-            for i in range(len(buf)):
-                buf[i] = _register(device["registers"], (command[0] if command else 0) + i)
-
-    def readfrom(self, addr, nbytes, stop=True):
-        buf = bytearray(nbytes)
-        self.readfrom_into(addr, buf)
-        return bytes(buf)
-
-    def writeto_mem(self, addr, memaddr, buf, addrsize=8):
-        self.writeto(addr, bytes([memaddr]) + bytes(buf))
-
-    def readfrom_mem_into(self, addr, memaddr, buf, addrsize=8):
-        self._device(addr)
-        self._commands[addr] = bytes([memaddr])
-        self.readfrom_into(addr, buf)
-
-    def readfrom_mem(self, addr, memaddr, nbytes, addrsize=8):
-        buf = bytearray(nbytes)
-        self.readfrom_mem_into(addr, memaddr, buf)
-        return bytes(buf)
-
-
-def _register(registers, wanted):
-    for start, content in registers.items():
-        content = bytes.fromhex(content)
-        at = wanted - int(start, 16)
-        if 0 <= at < len(content):
-            return content[at]
-    return 0
-
-
-def _set_register(registers, wanted, octet):
-    for start, content in registers.items():
-        changed = bytearray(bytes.fromhex(content))
-        at = wanted - int(start, 16)
-        if 0 <= at < len(changed):
-            changed[at] = octet
-            registers[start] = changed.hex()
-            return
-    registers["%02x" % wanted] = "%02x" % octet
-
-
-class SoftI2C(I2C):
-    def __init__(self, scl, sda, freq=400000, timeout=50000):
-        super().__init__(0, scl, sda)
+def _check_wake_pins():
+    """machine_sleep_helper: only a chip with ext0 and ext1, or the pins 0 to 5 of an ESP32-C3."""
+    if not _wake_by_gpio[0] or not _wake_pins:
+        return
+    if simulated_io.CHIP != "esp32c3":
+        raise ValueError("DEEPSLEEP with gpio pins not supported on this chip")
+    if any(line.number > 5 for line, _ in _wake_pins):
+        raise ValueError("wake-up pin not supported")
 
 
 # ---- time
 
 
 class Timer:
-    """A timer, whose callback runs when interrupt handlers run."""
+    """A timer, whose callback runs when interrupt handlers run; on an RP2 with id -1 only."""
 
     ONE_SHOT, PERIODIC = 0, 1
 
     def __init__(self, id=-1, **options):
+        """machine_timer_make_new in machine_timer.c of both ports."""
+        if RP2 and id != -1:
+            raise ValueError("Timer doesn't exist")
+        if id >= 4:
+            raise ValueError("Timer(%d) doesn't exist, there are only 4 hardware timers" % id)
         if options:
             self.init(**options)
 
-    def init(self, mode=PERIODIC, freq=-1, period=-1, callback=None, hard=False):
+    def init(self, *, mode=PERIODIC, callback=None, period=0xFFFFFFFF, tick_hz=1000, freq=None, hard=False):
+        """machine_timer_init_helper in machine_timer.c of both ports."""
+        if hard and not RP2:
+            raise ValueError("hard Timers are not implemented")
         self._mode, self._callback, self._hard = mode, callback, hard
-        self._period = int(1000 / freq) if freq > 0 else period
-        self._due = ticks_add(ticks_ms(), self._period)
-        if self not in _timers:
-            _timers.append(self)
+        self._period = max(1, int(1000 / freq if freq is not None else period * 1000 / tick_hz))
+        self._due = ticks_add(ticks_ms(), min(self._period, (1 << 29) - 1))
+        if self._poll not in _polled:
+            _polled.append(self._poll)
 
     def deinit(self):
-        if self in _timers:
-            _timers.remove(self)
+        if self._poll in _polled:
+            _polled.remove(self._poll)
 
-    def poll(self):
-        if ticks_diff(self._due, ticks_ms()) <= 0:
+    def _poll(self):
+        if self._callback is not None and ticks_diff(self._due, ticks_ms()) <= 0:
             if self._mode == Timer.ONE_SHOT:
                 self.deinit()
             else:
                 self._due = ticks_add(self._due, self._period)
-            _call(self._callback, self, self._hard)
-
-
-_timers: list = []
+            if not _call(self._callback, self, self._hard) and self._hard:
+                self.deinit()  # ports/rp2/machine_timer.c alarm_callback
 
 
 class RTC:
-    """A real-time clock, with its memory in the file `memory` until the power is switched off."""
+    """A real-time clock, with its memory in the file `memory` until the power is switched off.
+
+    It always has the right time. On a board it starts in 2000 or 2021 (ports/rp2/main.c) until it is set.
+    """
 
     _ahead = 0  # seconds ahead of the computer's clock
 
-    def datetime(self, when=None):
-        if when is None:
+    def __init__(self):
+        """machine_rtc_make_new in machine_rtc.c of both ports: no arguments."""
+
+    def datetime(self, *when):
+        """machine_rtc_datetime: the day of the week is ignored."""
+        if not when:
             now = gmtime(time() + RTC._ahead)
             return (now[0], now[1], now[2], now[6], now[3], now[4], now[5], 0)
-        y, m, d, _, hour, minute, second, _ = when
+        y, m, d, _, hour, minute, second, _ = when[0]
         RTC._ahead = int(mktime((y, m, d, hour, minute, second, 0, 0))) - time()
 
+    if not RP2:
 
-if not RP2:
-
-    def _memory(self, data=None):
-        if data is None:
-            return simulated_io.read_hex("memory") or b""
-        if len(data) > 2048:
-            raise ValueError("buffer too long")
-        simulated_io.write_text("memory", bytes(data).hex())
-
-    RTC.memory = _memory
+        def memory(self, *data):
+            """ports/esp32/machine_rtc.c machine_rtc_memory: survives resets, the watchdog and deep sleep."""
+            if not data:
+                return simulated_io.read_hex("memory") or b""
+            if len(data[0]) > 2048:
+                raise ValueError("buffer too long")
+            simulated_io.write_text("memory", bytes(data[0]).hex())
 
 
 class _Backup:
@@ -635,6 +336,7 @@ _REGIONS = (4, 3, 8) if simulated_io.CHIP == "rp2350" else (4, 3)
 if RP2:
 
     def mem_backup(region=0):
+        """extmod/machine_mem.c machine_mem_backup, new in 1.29."""
         if region == -1:
             return tuple(_Backup(i, length) for i, length in enumerate(_REGIONS))
         if not 0 <= region < len(_REGIONS):
@@ -653,31 +355,49 @@ class _Registers:
 
 mem32 = _Registers()
 
+
+# ---- watchdog
+
 _dog = array("q", [0, 0])  # time of the reset, timeout, both in ms
-_MASK = (1 << 62) - 1
+_LONGEST = 16777 if simulated_io.CHIP == "rp2350" else 8388
 
 
 class WDT:
-    """A watchdog. It cannot be stopped. If it is not fed in time, it ends the process by SIGKILL."""
+    """A watchdog. It cannot be stopped, and a soft reset does not stop it.
+
+    If it is not fed in time, it ends the process by SIGKILL. Also after the program has ended it resets the
+    chip, because a board then waits at the prompt: see `SimulatedChip`.
+    """
 
     def __init__(self, id=0, timeout=5000):
-        if RP2 and not 0 < timeout <= 8388:
-            raise ValueError("timeout exceeds 8388")
-        if timeout <= 0:
+        """extmod/machine_wdt.c, mp_machine_wdt_make_new_instance in machine_wdt.c of both ports."""
+        if RP2:
+            if id != 0:
+                raise ValueError("WDT(%d) doesn't exist" % id)
+            if not 0 <= timeout <= _LONGEST:
+                raise ValueError("timeout exceeds %d" % _LONGEST)
+            if timeout == 0:  # pico-sdk, watchdog.c _watchdog_enable: an immediate reset
+                _end(RESET, reset=1)
+        elif id != 0:
+            raise ValueError()
+        elif timeout <= 0:
             raise ValueError("WDT timeout too short")
-        if _dog[1] and RP2:
-            timeout = _dog[1]
-        started = _dog[1]
-        _dog[1] = timeout
-        self.feed()
-        if not started:
-            import _thread
-
-            _thread.start_new_thread(_watch, ())
+        _start_watchdog(timeout)  # a second one replaces the timeout
 
     def feed(self):
         _interrupts()
         _dog[0] = _uptime() + _dog[1]
+
+
+def _start_watchdog(timeout):
+    started = _dog[1]
+    _dog[1] = timeout
+    _dog[0] = _uptime() + timeout
+    simulated_io.write_text("watchdog", "%d" % timeout)
+    if not started:
+        import _thread
+
+        _thread.start_new_thread(_watch, ())
 
 
 def _uptime():
@@ -691,3 +411,9 @@ def _watch():
         if _uptime() > _dog[0]:
             simulated_io.write_text("end", "wdt=1")
             os.system("kill -9 $PPID")
+
+
+_cause = _start()
+_running = simulated_io.read_text("watchdog")  # started before a soft reset
+if _running:
+    _start_watchdog(int(_running))

@@ -1,4 +1,7 @@
-"""Simulated `neopixel`: WS2812 strips, as MicroPython documents it."""
+"""Simulated `neopixel`: WS2812 strips.
+
+Checked against neopixel.py in micropython/drivers/led/neopixel of micropython-lib.
+"""
 
 from machine import bitstream
 
@@ -10,7 +13,9 @@ class NeoPixel:
         pin.init(pin.OUT)
         self.pin, self.n, self.bpp = pin, n, bpp
         self.buf = bytearray(n * bpp)
-        self.timing = (400, 850, 800, 450) if timing == 1 else (800, 1700, 1600, 900)
+        if isinstance(timing, int):
+            timing = (400, 850, 800, 450) if timing else (800, 1700, 1600, 900)
+        self.timing = timing
 
     def __len__(self):
         return self.n

@@ -1,4 +1,6 @@
-"""Simulated `onewire`: a 1-Wire bus with DS18B20 thermometers, as MicroPython documents it.
+"""Simulated `onewire`: a 1-Wire bus with DS18B20 thermometers.
+
+Checked against onewire.py in micropython/drivers/bus/onewire of micropython-lib, and extmod/modonewire.c.
 
 The file `onewire-<pin>` is JSON: the scratchpad of each device, nine bytes in hexadecimal, by ROM code.
 """
@@ -35,6 +37,10 @@ class OneWire:
         if self._written[-1:] == b"\x44":  # Convert T: record the command for tests
             name = "onewire-%s-written" % self.pin._line.number
             simulated_io.write_text(name, (simulated_io.read_text(name) or "") + self._written.hex() + "\n")
+
+    def readbyte(self):
+        """onewire_bus_readbit: nothing pulls the bus low, so all bits are ones."""
+        return 0xFF
 
     def write(self, buf):
         for octet in buf:

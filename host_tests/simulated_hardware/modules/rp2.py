@@ -1,4 +1,9 @@
-"""Simulated `rp2`: the functions that firmware uses."""
+"""Simulated `rp2`: the functions that firmware uses. Checked against ports/rp2/modrp2.c."""
+
+import simulated_io
+
+if not simulated_io.RP2:
+    raise ImportError("no module named 'rp2'")
 
 
 def bootsel_button():

@@ -40,6 +40,17 @@ def write_text(name, content):
         file.write(content)
 
 
+def append_text(name, content):
+    """Append to a file, which is created if it does not exist."""
+    if not _FOLDER:
+        try:
+            os.mkdir("sim")
+        except OSError:
+            pass
+    with _open(_at + name, "a") as file:
+        file.write(content)
+
+
 def remove(name):
     try:
         _remove(_at + name)
