@@ -24,6 +24,7 @@ class _FileOutput:
 
     def __init__(self, path, level):
         self._path = path
+        self._value = 0
         self.value(level)
 
     def value(self, value=None):

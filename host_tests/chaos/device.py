@@ -28,9 +28,10 @@ _DRIVERS = ("dht", "neopixel")
 _HEADER = struct.Struct("<BBHQ")
 _REPLY = struct.Struct("<QQBBH")
 _FAR = 1 << 50
-# bytes, in addition to the heap of the simulated modules. A Pico W has 192 KB, too, and its objects are 1.4
-# times smaller than those of the 64-bit VM, so a board has more room than this
-_HEAP = 192 * 1024
+_MAX_REPLY = 2048  # bytes, the size of `_events` in `chaos_link`
+# bytes, in addition to the heap of the simulated modules. A Pico W has 192 KB, and its objects are 1.4 times
+# smaller than those of the 64-bit VM, so a board has more room than this
+_HEAP = 224 * 1024
 _HANG_CPU = 3.0  # seconds of processor time without a message after which the program hangs
 _RESTART = 300  # ms from a reset to the first instruction
 
@@ -69,7 +70,7 @@ class Device:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._input = b""
-        self._events = bytearray()
+        self._events: list[bytes] = []
         self._has_news = False
         self._messages = 0
         self._ended = ""
@@ -150,7 +151,7 @@ class Device:
     def push(self, kind: str, number: int, data: bytes) -> None:
         """Send an event to the device with the next reply."""
         if self._process is not None:
-            self._events += struct.pack("<BHH", ord(kind), number, len(data)) + data
+            self._events.append(struct.pack("<BHH", ord(kind), number, len(data)) + data)
             self._has_news = True
 
     def notify(self) -> None:
@@ -192,6 +193,7 @@ class Device:
                     return
             op, is_call, size, now = _HEADER.unpack_from(self._input)
             data, self._input = self._input[12 : 12 + size], self._input[12 + size :]
+            assert now < _FAR, "the VM has lost the clock"
             if now > self.world.now:
                 self.world.run_until(now)
                 if self._process is None:
@@ -223,7 +225,7 @@ class Device:
             result = self.handlers[op](data)
         if is_call and self._process is not None:
             if result is not None:
-                self._events += struct.pack("<BHH", ord("R"), 0, len(result)) + result
+                self._events.insert(0, struct.pack("<BHH", ord("R"), 0, len(result)) + result)
             self._reply()
 
     def _wait(self, until: int) -> None:
@@ -239,15 +241,22 @@ class Device:
         assert self._socket
         due = self.world.next_time()
         horizon = _FAR if due is None else due - 1
-        if self._has_news and not self._events:
-            horizon = min(horizon, self.world.now)
-        self._has_news = False
-        header = _REPLY.pack(self.world.now, max(horizon, 0), self.wifi, 0, len(self._events))
+        size = 0
+        for event in self._events:  # as many as fit into the buffer of the VM; the others in the next reply
+            if size + len(event) > _MAX_REPLY:
+                break
+            size += len(event)
+        data = b"".join(self._events)[:size]
+        while size > 0:
+            size -= len(self._events.pop(0))
+        self._has_news = bool(self._events)
+        if self._has_news:
+            horizon = 0
+        header = _REPLY.pack(self.world.now, max(horizon, 0), self.wifi, 0, len(data))
         try:
-            self._socket.sendall(header + self._events)
+            self._socket.sendall(header + data)
         except OSError:
             pass  # the VM has ended; `_receive` notices it
-        self._events.clear()
 
     def _boot_settings(self) -> bytes:
         commands, self.commands = self.commands, []

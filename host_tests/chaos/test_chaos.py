@@ -31,7 +31,7 @@ CONFIG = {
     "actuators": [
         {"kind": "switch", "name": "lamp", "pin": "lamp", "safe": "OFF", "safe_after": 60, "max_on": 60,
          "min_off": 5, "interlock": ["relay"]},
-        {"kind": "valve", "name": "relay", "pin": "relay", "safe_after": 60, "inverted": False,
+        {"kind": "valve", "name": "relay", "pin": "relay", "safe_after": 60, "inverted": True,
          "interlock": ["lamp"]},
     ],
     "update": {"key": KEY, "confirm": 10},

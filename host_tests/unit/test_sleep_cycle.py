@@ -80,3 +80,10 @@ def test_the_device_sleeps_after_an_actuator_was_on_for_weeks():
             metrics = {}
             harness.cycle.add_metrics(metrics)
             assert metrics["awake"] >= min(days * DAY, 0x3FFFFFFF)
+
+
+def test_the_loop_waits_while_only_an_actuator_keeps_the_device_awake():
+    harness = Harness(0)
+    assert harness.cycle.next_check(harness.now) == 500  # until it may sleep
+    assert not harness.should_sleep(active=True, ms=10_000)
+    assert harness.cycle.next_check(harness.now % PERIOD) >= 100  # without rest, it would drain the battery

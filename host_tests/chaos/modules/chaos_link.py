@@ -18,6 +18,7 @@ _REPLY = 20  # bytes of the header of a reply
 
 _file = open(int(os.getenv("CHAOS_FD")), "r+b")
 _header = bytearray(_REPLY)
+_events = bytearray(2048)  # of a reply; allocated here, because the heap may be full later
 
 now = 0  # simulated ms since the start of the world
 ticks_offset = 0
@@ -44,23 +45,32 @@ def call(op, data=b""):
     now, _horizon, wifi, _, size = struct.unpack("<QQBBH", _header)
     _result = b""
     if size:
-        events = bytearray(size)
-        _file.readinto(events)
-        _handle(events)
+        _file.readinto(memoryview(_events)[:size])
+        _handle(size)
     return _result
 
 
-def _handle(events):
+def _handle(end):
     global _result
+    events = memoryview(_events)
     at = 0
-    while at < len(events):
+    while at < end:
         kind, number, size = struct.unpack_from("<BHH", events, at)
-        data = bytes(events[at + 5 : at + 5 + size])
+        data = _copy(events[at + 5 : at + 5 + size])
         at += 5 + size
         if kind == 82:  # R
             _result = data
         else:
             handlers[chr(kind)](number, data)
+
+
+def _copy(data):
+    """Return the data as bytes. On a board they are outside the heap, so the heap is not the limit."""
+    try:
+        return bytes(data)
+    except MemoryError:
+        gc.collect()
+        return bytes(data)
 
 
 def end(how):
