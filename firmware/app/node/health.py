@@ -73,7 +73,7 @@ class Health:
         if self.memory_errors:
             metrics["memory_errors"] = self.memory_errors
         if self.missing:
-            metrics["missing"] = self.missing
+            metrics["missing"] = " ".join(self.missing)
         if self.add_metrics:
             self.add_metrics(metrics)
         self._statistics.max_poll_gap = 0  # `stall` is the longest time between polls since the last report
