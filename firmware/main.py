@@ -110,6 +110,7 @@ def main():
         if config["watchdog"] and hasattr(pins, "watchdog"):
             print("%s: starting in %d s, press Ctrl-C to stop" % (_name, _CTRL_C_SECONDS))
             sleep(_CTRL_C_SECONDS)
+    slot.select = slot.begin_trial = crash.begin_start = None  # frees the code that is not called again
     node.run(config, pins, safe_mode, _started_at)
     raise RuntimeError("the application has ended")
 
@@ -128,7 +129,9 @@ def _restart_after(error):
         if not _is_trial:
             crash.count(error)
         crash.save(error)
-    except Exception as another:  # a version that does not work, or damaged flash
+    except KeyboardInterrupt:
+        raise
+    except BaseException as another:  # a version that does not work, or damaged flash
         print("crash not saved: %s" % another)
     print("%s: restarting in %d s" % (_name, _RESTART_SECONDS))
     sleep(_RESTART_SECONDS)

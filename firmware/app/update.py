@@ -8,6 +8,7 @@ Each offer must contain the nonce, a random number that the device has published
 and after each offer with a valid signature, so nobody can send a recorded offer again.
 """
 
+import gc
 import json
 import os
 import sys
@@ -175,16 +176,20 @@ class Update:
             return
         tag = ""
         try:
-            from . import update_offer
-
-            offer, tag, reason = update_offer.check(self, message)
+            offer, tag, reason = self._check_offer(message)
+            _release("update_offer")
+            gc.collect()  # the next module may not fit into the heap beside this one
             if offer:
                 self._start_download(offer)
         except (ValueError, OSError, MemoryError) as error:
             reason = str(error) or repr(error)
-        _release("update_offer")
         if reason:
             self._refuse(reason, tag)
+
+    def _check_offer(self, message):
+        from . import update_offer
+
+        return update_offer.check(self, message)
 
     def _start_download(self, offer):
         download, self._download = self._download, None

@@ -30,6 +30,7 @@ def test_the_device_stays_in_safe_mode_after_three_crashes(
         observer.wait_until(lambda: crashes)
         assert b"OSError" in crashes[0] and b'File "light"' in crashes[0]
         observer.wait_until(lambda: observer.dut.health.get("uptime", 0) >= 1)
+        assert "3 crashes, the last one: OSError" in observer.dut.health["safe_mode"]
         assert not observer.dut.readings and not observer.dut.switches
         # deleted when the broker has acknowledged the report
         observer.wait_until(lambda: not (tmp_path / "crash.txt").exists())
@@ -45,6 +46,18 @@ def test_the_device_stays_in_safe_mode_after_three_crashes(
     (tmp_path / "lamp").rmdir()  # the fault is repaired
     with SimulatedDevice(tmp_path, settings):
         observer.wait_until(lambda: observer.dut.status == "online")
+
+
+def test_power_cuts_do_not_lead_to_safe_mode(
+    any_broker: broker.Address, observer: Observer, tmp_path: Path
+) -> None:
+    settings = host_config("dut", any_broker, PREFIX, 0.3)
+    for _ in range(4):
+        observer.dut.health.clear()
+        with SimulatedDevice(tmp_path, settings):
+            observer.wait_until(lambda: observer.dut.status == "online")
+            observer.wait_until(lambda: observer.dut.health)
+    assert not (tmp_path / "crash_count").exists()
 
 
 def test_health_reports_statistics_of_the_connection_and_the_heap(

@@ -65,7 +65,7 @@ def device(
         **more,
     }
     (folder / "config.json").write_text(json.dumps(settings))
-    with SimulatedChip(folder) as running:
+    with SimulatedChip(folder, heap="208k") as running:  # the subject of these tests is not memory
         yield running
 
 
@@ -76,7 +76,7 @@ _FAILURES = {
     "sys.exit at import": {"app/node.py": (_NODE, f"sys.exit()\n{_NODE}")},
     "sys.exit in pins": {"pins.py": ("WIFI = True", "import sys; sys.exit(0)")},
     "an exception in pins": {"pins.py": ("WIFI = True", "WIFI = nothing")},
-    "a generator exit": {"app/crash.py": ("_LOG = ", "raise GeneratorExit\n_LOG = ")},
+    "a generator exit": {"app/crash.py": ("class _Truncated", "raise GeneratorExit\nclass _Truncated")},
     "a required field that the config has not": {
         "app/config.py": (
             "'discovery': (str, None",

@@ -141,3 +141,21 @@ def test_the_cause_is_one_line_of_printable_characters():
     reason = start()
     assert reason.startswith("3 crashes, the last one: ValueError: ab[31m") and len(reason) < 120, reason
     clean()
+
+
+def test_a_count_that_cannot_be_changed_does_not_keep_the_device_in_safe_mode():
+    def open_read_only(path, mode):
+        if "w" in mode:
+            raise OSError(30)
+        return open(path, mode)
+
+    clean()
+    for _ in range(3):
+        end_with_exception()
+    crash.open = open_read_only
+    try:
+        assert start() is None
+    finally:
+        del crash.open
+    assert start()
+    clean()

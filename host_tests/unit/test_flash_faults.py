@@ -155,7 +155,9 @@ class Run:
         for _ in range(3):
             self._step(node)
         self.lamp_switched = Pins.lamp.level == 1
-        self.status_published = any([b"dut/status" in body for body in sim.received_bodies(0x30)])
+        bodies = sim.received_bodies(0x30)
+        self.status_published = any([b"dut/status" in body for body in bodies])
+        assert any([b"dut/answer" in body for body in bodies]), "no answer"
         try:
             if node._cycle:
                 node._cycle.should_sleep = lambda *args: True
@@ -344,3 +346,33 @@ def test_the_device_runs_whatever_fails_in_its_other_files():
 
 def test_a_device_that_sleeps_runs_whatever_fails_in_its_session_file():
     assert in_test(lambda path: path == "session", DEEP_SLEEP)
+
+
+class FailingPart:
+    """An actuator or telemetry whose methods fail."""
+
+    name = "pump"
+    has_failed = False
+
+    def enter_safe_state(self, now, is_end=False):
+        raise ValueError("outside its limits")
+
+    def save(self):
+        raise OSError(28)
+
+
+class Valve:
+    is_safe = has_failed = False
+
+    def enter_safe_state(self, now, is_end=False):
+        self.is_safe = True
+
+
+def test_a_part_that_fails_does_not_keep_others_from_their_safe_states():
+    node = node_module.Node()
+    first, last = Valve(), Valve()
+    node._name = "dut"
+    node._actuators = [first, FailingPart(), last]
+    node._telemetry = FailingPart()
+    node.enter_safe_state()
+    assert first.is_safe and last.is_safe

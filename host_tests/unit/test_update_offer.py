@@ -4,6 +4,7 @@ import os
 
 import slot
 from app import update, update_offer
+from helper import raises
 from update_device import Device, Sender, clean, make_nonce, sign
 
 BAD = "not an update offer of format 2: see docs/update.md"
@@ -262,6 +263,22 @@ def test_a_device_whose_nonce_cannot_be_stored_uses_each_nonce_in_one_start_only
             file.write(text)
         assert Device(is_deep=True, is_wake=True).state["nonce"] != text
     clean()
+
+
+def test_an_old_nonce_does_not_become_valid_again_if_the_new_one_cannot_be_stored():
+    clean()
+    with open("update_nonce", "w") as file:
+        file.write("1" * 32)
+
+    def fail(*args):
+        raise OSError(28)
+
+    update_offer.open = fail
+    try:
+        raises(OSError, update_offer.save_nonce, "2" * 32)
+    finally:
+        del update_offer.open
+    assert "update_nonce" not in os.listdir()
 
 
 # ---- offers while the device is busy
