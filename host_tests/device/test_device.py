@@ -1,4 +1,4 @@
-"""The device application in a heap of 144 KB with a real broker: readings, commands, errors, config."""
+"""The device application in a heap of 176 KB with a real broker: readings, commands, errors, config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Home Assistant discovery: the messages of the device, in a heap of 144 KB, with a real broker."""
+"""Home Assistant discovery: the messages of the device, in a heap of 176 KB, with a real broker."""
 
 from __future__ import annotations
 

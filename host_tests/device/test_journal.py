@@ -13,8 +13,6 @@ from host_tests.device.observer import PREFIX, observe, wait_for_line
 from tools import broker
 from tools.vm.device import SimulatedDevice
 
-HEAP = "144k"  # of the 64-bit VM, as in docs/journal.md
-
 
 def settings(address: broker.Address, qos: int) -> dict[str, Any]:
     return {
@@ -38,7 +36,7 @@ def test_queued_messages_survive_a_killed_device(qos: int, tmp_path: Path) -> No
     level.write_text("1.0")
     with broker.Mosquitto() as server:
         config = settings(server.address, qos)
-        with SimulatedDevice(tmp_path, config, heap=HEAP) as running, observe(server.address) as observer:
+        with SimulatedDevice(tmp_path, config) as running, observe(server.address) as observer:
             observer.wait_until(lambda: observer.dut.readings.get("level"))
             server.stop()
             wait_for_line(running, "no connection to")
@@ -47,7 +45,7 @@ def test_queued_messages_survive_a_killed_device(qos: int, tmp_path: Path) -> No
             running._process.kill()
         level.write_text("3.0")
         server.start()
-        with observe(server.address) as observer, SimulatedDevice(tmp_path, config, heap=HEAP) as running:
+        with observe(server.address) as observer, SimulatedDevice(tmp_path, config) as running:
             wait_for_line(running, "messages restored")
             observer.wait_until(lambda: 3.0 in observer.dut.readings.get("level", ()))
             readings = list(observer.dut.readings["level"])
@@ -64,7 +62,7 @@ def test_a_failing_journal_is_reported_and_the_device_continues(tmp_path: Path) 
             tmp_path / ("journal" + suffix)
         ).mkdir()  # a folder in place of each journal file, so that opening it fails
     with broker.Mosquitto() as server, observe(server.address) as observer:
-        with SimulatedDevice(tmp_path, settings(server.address, 1), heap=HEAP) as running:
+        with SimulatedDevice(tmp_path, settings(server.address, 1)) as running:
             line = wait_for_line(running, "unsent messages are lost at a restart")
             assert line.startswith("dut: journal: ")
             observer.wait_until(lambda: len(observer.dut.readings.get("level", ())) > 2)

@@ -1,4 +1,4 @@
-"""The device for 24 simulated hours in a heap of 144 KB: network faults, broker restarts, bad commands."""
+"""The device for 24 simulated hours in a heap of 176 KB: network faults, broker restarts, bad commands."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class SimulatedDay:
         self.connects: dict[int, int] = {}
         self.backlog: dict[int, int] = {}
         code = process.link_image(image.build_image("host"), folder)
-        # 144 KB for the device, plus the heap that simulated_day itself uses
+        # 176 KB for the device, plus the heap that simulated_day itself uses
         own = process.start_vm(
             ["-c", _MEASURE_OWN_HEAP], module_path=[code, Path()], cwd=folder
         ).communicate()[0]
-        heap = f"{144 * 1024 + int(own)}"
+        heap = f"{176 * 1024 + int(own)}"
         self.process = process.start_vm(
             ["-c", "import simulated_day; simulated_day.main()"],
             module_path=[code, Path()],

@@ -138,8 +138,8 @@ def compiled_modules() -> Path:
     return folder
 
 
-# 144 KB as the other tests of a device, and 64 KB for the simulated modules and the texts that they read
-HEAP = "208k"
+# 176 KB as the other tests of a device, and 64 KB for the simulated modules and the texts that they read
+HEAP = "240k"
 START = ("-c", RUN)
 
 

@@ -118,7 +118,7 @@ def test_names_used_together_have_different_short_names_and_others_share_them() 
 
 def test_the_lines_and_syntax_trees_of_an_image_match_its_sources() -> None:
     files = image.collect_sources("host")
-    short = minifier.shorten_names(files, minifier.internal_names())
+    short = minifier.shorten_names(files, minifier.internal_names() | minifier.application_names())
     for path, source in files.items():
         assert len(short[path].splitlines()) == len(source.splitlines())
         before, after = (list(ast.walk(ast.parse(text))) for text in (source, short[path]))
@@ -160,12 +160,29 @@ def test_names_in_the_examples_of_the_documents_are_never_shortened() -> None:
     assert used & minifier.internal_names() == set()
 
 
+def test_names_of_the_application_that_others_use_are_never_shortened() -> None:
+    """Names of hardware objects, of the files that only a cable replaces, and of the library."""
+    shortened = minifier.application_names()
+    assert {"enter_safe_state", "state_version"} <= shortened
+    modules = ROOT / "host_tests" / "simulated_hardware" / "modules"
+    others = [*modules.glob("*.py"), *(ROOT / "boards").rglob("*.py"), *(ROOT / "lib").rglob("*.py")]
+    others += [ROOT / "firmware" / name for name in ("boot.py", "main.py", "slot.py", "rollback.py")]
+    for path in others:
+        used = {
+            node.attr if isinstance(node, ast.Attribute) else node.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, (ast.Attribute, ast.FunctionDef, ast.ClassDef))
+        }
+        assert used & shortened == set(), path
+
+
 def test_an_image_is_the_same_in_each_process() -> None:
     """An update sends only files that differ, so a file must not depend on the hash seed."""
     code = (
         "import hashlib\n"
         "from tools.bundle import image, minifier\n"
-        "files = minifier.shorten_names(image.collect_sources('esp32'), minifier.internal_names())\n"
+        "internal = minifier.internal_names() | minifier.application_names()\n"
+        "files = minifier.shorten_names(image.collect_sources('esp32'), internal)\n"
         "print(hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest())\n"
     )
     digests = {

@@ -59,7 +59,7 @@ class Board:
     stubs_package: str  # requirement of the MicroPython stubs for mypy
     firmware: FirmwareFile | None  # None for the host board
     constants: dict[str, Any]  # constants of its modules; a dictionary of functions has None as its values
-    heap: str = "144k"  # heap of a simulated device
+    heap: str = "176k"  # heap of a simulated device
 
     @property
     def has_wifi(self) -> bool:
@@ -113,7 +113,7 @@ def load_board(key: str) -> Board:
             stubs_package=found["stubs"],
             firmware=firmware,
             constants=_read_constants(list_modules(key)),
-            heap=found.get("heap", "144k"),
+            heap=found.get("heap", "176k"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(

@@ -49,14 +49,18 @@ def compile_image(files: Mapping[str, str], folder: Path, short_names: bool = Tr
             path.with_suffix(".mpy").write_bytes(_compiled(path.stem, source))
 
     if short_names:
-        files = minifier.shorten_names(files, minifier.internal_names())
+        files = minifier.shorten_names(files, _internal_names())
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda item: put(*item), files.items()))
 
 
+def _internal_names() -> set[str]:
+    return minifier.internal_names() | minifier.application_names()
+
+
 def minify_source(board: str, source: str) -> str:
     """The source of a program that uses private names of an image, with the short names of the image."""
-    names = minifier.map_names(collect_sources(board), minifier.internal_names())
+    names = minifier.map_names(collect_sources(board), _internal_names())
     return minifier.apply_name_map(source, names)
 
 

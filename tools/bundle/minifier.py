@@ -32,7 +32,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, count
 
 from tools.bundle.package_tree import LIBRARY
-from tools.paths import FIRMWARE
+from tools.paths import BOARDS, FIRMWARE, LIB
 
 _POOL = 74  # number of short names that is enough for most; the instructions per message depend on it by 10 %
 _ASYNCIO_PRIVATE = {"_dequeue", "_io_queue", "_task_queue"}  # used by umqtt5.aio.scheduler
@@ -74,6 +74,10 @@ _ONLY_MICROPYTHON = {
     "unregister",
     "write",
 }
+# methods of I2C, 1-Wire and Wi-Fi, whose objects the application uses
+_HARDWARE = {"crc8", "scan"}
+# files of the device that no update over the air replaces
+_CABLE_FILES = ("boot.py", "main.py", "slot.py", "rollback.py")
 # files whose functions only this project calls
 _INTERNAL_FILES = (
     "core",
@@ -115,11 +119,31 @@ def internal_names() -> set[str]:
     return {name for name in defined - kept if not name.startswith("_")}
 
 
+def application_names() -> set[str]:
+    """Return the names in the device application that nothing outside of it uses.
+
+    A name is not one of these if it is also used in the library, in a board's modules, as a module, argument,
+    keyword or string, or in files that only a cable can replace, or if it is an attribute in MicroPython.
+    """
+    defined: set[str] = set()
+    kept = _names_of_micropython() | _names_used_by_cable_files() | _HARDWARE
+    for path in FIRMWARE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        kept |= {*path.relative_to(FIRMWARE).with_suffix("").parts} | _uses_as_text(tree)
+        if path.name not in _CABLE_FILES:
+            for node in tree.body:
+                defined |= _members(node) | ({node.name} if isinstance(node, ast.ClassDef) else set())
+    for path in (*BOARDS.rglob("*.py"), *LIB.rglob("*.py")):
+        source = path.read_text()
+        kept |= _uses_as_text(ast.parse(source))
+        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+        kept |= {token.string for token in tokens if token.type == tokenize.NAME}
+    return {name for name in defined - kept if not name.startswith("_")}
+
+
 def _names_used_by_cable_files() -> set[str]:
     """Return the names in files that no update over the air replaces. These names must never change."""
-    trees = [
-        ast.parse((FIRMWARE / name).read_text()) for name in ("boot.py", "main.py", "slot.py", "rollback.py")
-    ]
+    trees = [ast.parse((FIRMWARE / name).read_text()) for name in _CABLE_FILES]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}

@@ -32,7 +32,7 @@ def find_executable() -> str:
 
 
 # of a simulated device; 64-bit objects are larger than those of a board, whose heap is 160 KB or more
-DEVICE_HEAP = "144k"
+DEVICE_HEAP = "176k"
 
 
 def start_vm(
