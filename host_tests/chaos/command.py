@@ -15,11 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from host_tests.chaos.device import measure_own_heap
-from host_tests.chaos.life import run_life
+from host_tests.chaos.life import build_image, run_life
 from host_tests.chaos.minimise import minimise
 from host_tests.chaos.recorder import Result
 from host_tests.chaos.world import HOUR
-from tools.bundle import image
 
 _WEEK = 7
 _WEEK_EVERY = 15  # days
@@ -37,7 +36,7 @@ def list_lives(days: int) -> Iterator[tuple[int, int]]:
 def run_lives(seed: int, lives: Sequence[tuple[int, int]], jobs: int, niceness: int = 0) -> Iterator[Result]:
     """Run lives in parallel; yield their results in the order in which they end."""
     for board in ("esp32", "rpi_pico_w"):
-        image.build_image(board)  # before the processes start, which would all build it
+        build_image(board)  # before the processes start, which would all build it
     measure_own_heap()
     with ProcessPoolExecutor(jobs, initializer=os.nice, initargs=(niceness,)) as pool:
         # the long lives first, so that no processor is idle at the end

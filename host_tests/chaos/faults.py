@@ -210,14 +210,18 @@ def _brown_out(life: Life, rng: random.Random) -> Heal:
         left[0] -= 1
         return rng.choice((rng.randint(2, 60), rng.randint(2, 400))) if left[0] >= 0 else None
 
+    def heal() -> None:
+        left[0] = 0
+        life.device.cut_after = None
+
     life.next_cut = next_start
-    return _nothing
+    return heal
 
 
 @_fault("power cut during a write")
 def _cut_at_write(life: Life, rng: random.Random) -> Heal:
     life.device.cut_after_writes = int(2 ** rng.uniform(0, 9))
-    return _nothing
+    return lambda: setattr(life.device, "cut_after_writes", None)
 
 
 @_fault("flash full")

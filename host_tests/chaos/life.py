@@ -5,6 +5,7 @@ A life is one day long or several. Its seed and its first day determine everythi
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import shutil
@@ -29,6 +30,12 @@ from tools.bundle import image
 
 _FLASH_SIZE = 2 << 20  # bytes
 _COMMAND_INTERVAL, _RARE_COMMAND_INTERVAL = 90, 300  # mean time between commands in seconds
+
+
+@functools.cache
+def build_image(board: str) -> Path:
+    """Return the folder with the image of a board, the same for all lives of a run."""
+    return image.build_image(board)
 
 
 class Life:
@@ -132,7 +139,7 @@ class Life:
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as temporary:
             source = Path(temporary) / "image"
-            shutil.copytree(image.build_image(self.board.key), source)
+            shutil.copytree(build_image(self.board.key), source)
             (source / "config.json").write_text(self._config_text)
             make_flash(self.device.flash, source, self.setup.filesystem, _FLASH_SIZE)
         self.recorder.log(f"{self.result.setup}; ticks {self.device.settings['ticks']}")
