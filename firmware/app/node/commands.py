@@ -23,6 +23,7 @@ from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
+import umqtt5.respond  # noqa: F401  loaded now, because the heap is more fragmented when it is used
 from umqtt5 import MQTTError
 
 from .command_dedup import KEY_SIZE
