@@ -25,7 +25,7 @@ _MAX_CLOCK_WAIT = const(60)  # seconds to wait for a time server before a TLS co
 # bytes that must be free before the journal is created: it takes about half of them, the rest is for the
 # actuators, commands and updates
 _JOURNAL_FREE = 43008 if sys.maxsize > 0x7FFFFFFF else 28672
-_MIN_FREE = const(6144)  # the same for the backlog and discovery
+_MIN_FREE = const(12288)  # the same for the backlog and discovery
 _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 
 

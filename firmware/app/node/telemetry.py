@@ -19,7 +19,7 @@ from .modules import release_modules
 from .timestamps import unix_time
 
 # bytes that must be free before a sensor is created: for later parts, the connection and error messages
-_MIN_FREE = const(8192)
+_MIN_FREE = const(16384)
 _MAX_WAIT = const(1000)  # ms
 _MAX_PAUSE = const(300000)  # ms, longest pause after failures, unless the period of the sensor is longer
 
