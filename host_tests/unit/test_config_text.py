@@ -5,8 +5,9 @@ import os
 
 from test_config import GOOD, Board, Pins, changed, line
 
-from app.config import config, json_text
-from app.config.network_names import find_host_error, find_wifi_error
+from app import config_text
+from app.config import config
+from app.config_names import find_host_error, find_wifi_error
 from helper import raises
 
 PATH = "test-config-text.json"
@@ -34,9 +35,9 @@ def test_valid_json_is_accepted():
         b'{"a": [1, -1, 0, 1.5, 1e3, 1E+3, 0.1e-2, true, false, null, ""]}',
         b'{"a": "\\"\\\\\\/ \\u00e9 \xc3\xa9 \xf0\x9f\x98\x80"}',
     ):
-        assert json_text.check(text) == text
+        assert config_text.check(text) == text
     assert (
-        json_text.check(b'["\\ud83d\\ude00", "\\uD83D\\uDE00x"]')
+        config_text.check(b'["\\ud83d\\ude00", "\\uD83D\\uDE00x"]')
         == b'["\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80x"]'
     )
     assert load(json.dumps(GOOD).encode())["device"] == "kitchen"
@@ -50,7 +51,7 @@ def test_text_that_is_not_json_is_refused():
     """.split()
     for text in [b"", b" ", b"[]\xff"] + texts:
         text = text.replace(b"~", b" ").replace(b"|", b"\n")
-        text = str(raises(ValueError, json_text.check, text))
+        text = str(raises(ValueError, config_text.check, text))
         assert text.startswith("not JSON; check commas, quotes and brackets"), text
     assert error(b'{\n"device": "a",\n"broker" {}}').endswith("brackets near line 3")
 
@@ -62,7 +63,7 @@ def test_a_field_that_occurs_twice_is_named():
         (b'{"sensors": [{}, {"kind": "load", "kind": "load"}]}', "sensors[1].kind"),
     ):
         assert error(text) == name + ": this field occurs twice, remove one"
-    assert json_text.check(b'[{"a": {"a": 1}}, {"a": 1}]')
+    assert config_text.check(b'[{"a": {"a": 1}}, {"a": 1}]')
 
 
 def test_characters_that_no_field_can_contain_are_named():
@@ -95,19 +96,29 @@ def test_the_encoding_and_the_size_are_checked():
     assert error(b"\xef\xbb\xbf" + good) == "begins with a byte order mark: save it as UTF-8 without BOM"
     assert error(b"\xff\xfe{\0}\0") == error(b"\xfe\xff\0{\0}") == "is UTF-16: save it as UTF-8"
     assert error(b'{"device": "\xe9"}') == "not UTF-8: save it as UTF-8"
-    assert error(good + b" " * json_text.MAX_SIZE).endswith(" bytes, expected at most 24576")
+    assert error(good + b" " * config._MAX_SIZE).endswith(" bytes, expected at most 24576")
     assert error(b"[" * 100).endswith(": nested too deeply")
 
 
-def test_a_board_without_memory_for_the_text_reports_this():
-    def fail(data):
+class NoMemory:
+    """Replacement for `open` whose file does not fit into memory."""
+
+    def __init__(self, path, mode):
+        pass
+
+    def __enter__(self):
         raise MemoryError
 
-    config.check, check = fail, config.check
+    def __exit__(self, *error):
+        pass
+
+
+def test_a_board_without_memory_for_the_text_reports_this():
+    config.open = NoMemory
     try:
         assert error(b"{}") == "too large for the memory of this board"
     finally:
-        config.check = check
+        del config.open
 
 
 def test_a_folder_in_place_of_the_file_is_reported():

@@ -16,7 +16,7 @@ import umqtt5  # noqa: F401  adds the names of MicroPython that the device appli
 from actuators import schema as actuator_schema
 from app.config import config as app_config
 from app.config import schema
-from app.config.json_text import check as check_json
+from app.config_text import check as check_json
 from sensors import load_module
 from sensors import schema as sensor_schema
 from tools.board.definition import Board

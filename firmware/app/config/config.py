@@ -1,14 +1,13 @@
 """Reads `config.json` and checks each field, before the device switches anything on."""
 
+import gc
 import json
 import os
+import sys
 
 from actuators.schema import FIELDS as _ACTUATOR_FIELDS
 from sensors import KINDS, load_module
 
-from .hardware_conflicts import find_conflict
-from .json_text import MAX_SIZE, check
-from .network_names import find_host_error, find_wifi_error
 from .schema import FIELDS, REQUIRED
 
 # for error messages: what a pin in each of the board's lists can do
@@ -18,6 +17,9 @@ _USES = {
     "ANALOG_PINS": "measure a voltage",
     "WAKE_PINS": "wake the board",
 }
+
+
+_MAX_SIZE = 24576  # bytes
 
 
 class ConfigError(Exception):
@@ -30,6 +32,7 @@ def load(path, pins):
     `pins` is the board's module `pins`, which lists the pins, readings, outputs and buses of the board.
     """
     config = _read(path)
+    gc.collect()
     if not isinstance(config, dict):
         raise ConfigError("%s: expected an object with device and broker" % path)
     _check_fields(path, "", config)
@@ -39,12 +42,10 @@ def load(path, pins):
         if topic and ("+" in topic or "#" in topic or "\n" in topic):
             _fail(path, key, topic, FIELDS[""][key][4])
     _check_fields(path, "broker.", config["broker"])
-    _check_host(path, "broker.host", config["broker"]["host"])
-    for index, host in enumerate(config["ntp"]):
-        _check_host(path, "ntp[%d]" % index, host)
     if config["broker"]["tls"] is not None:
         _check_tls(path, config["broker"]["tls"])
     _check_wifi(path, config["wifi"], pins)
+    _check_network_names(path, config)
     config["backlog"] = config["backlog"] or {}
     _check_fields(path, "backlog.", config["backlog"])
     _check_choice(path, "backlog.", config["backlog"], "policy", ("newest", "oldest", "thin"))
@@ -54,7 +55,11 @@ def load(path, pins):
     _check_power(path, config["power"], pins)
     _check_sensors(path, config["sensors"], config["power"]["mode"], pins)
     _check_actuators(path, config["actuators"], pins)
+    from ..config_hardware import find_conflict
+
     conflict = find_conflict(config, pins, _pin_uses, _is_listed)
+    find_conflict = None
+    _unload("config_hardware")
     if conflict:
         raise ConfigError("%s: %s" % (path, conflict))
     return config
@@ -66,17 +71,31 @@ def _read(path):
         size = os.stat(path)[6]
     except OSError:
         raise ConfigError("%s: file not found; copy docs/config.example.json" % path)
-    if size > MAX_SIZE:
-        raise ConfigError("%s: %d bytes, expected at most %d" % (path, size, MAX_SIZE))
+    if size > _MAX_SIZE:
+        raise ConfigError("%s: %d bytes, expected at most %d" % (path, size, _MAX_SIZE))
     try:
+        from ..config_text import check
+
         with open(path, "rb") as file:
-            return json.loads(check(file.read()))
+            text = check(file.read())
+        check = None
+        _unload("config_text")
+        return json.loads(text)
     except OSError as error:
         raise ConfigError("%s: cannot read the file: %s" % (path, error))
     except MemoryError:
         raise ConfigError("%s: too large for the memory of this board" % path)
     except ValueError as error:
         raise ConfigError("%s: %s" % (path, error))
+
+
+def _unload(name):
+    """Unload a module of the package `app` that is needed only once, to free its heap."""
+    if sys.implementation.name == "micropython":
+        package = sys.modules["app"]
+        if sys.modules.pop("app." + name, None) and hasattr(package, name):
+            delattr(package, name)
+        gc.collect()
 
 
 def _fail(path, key, value, text):
@@ -128,11 +147,22 @@ def _quotes_hint(kind, value):
     return ""
 
 
-def _check_host(path, key, host):
-    error = find_host_error(host, key.rpartition(".")[0]) if isinstance(host, str) else "a host name"
-    if error:
-        # an address such as mqtt://user:password@host is not shown
-        _fail(path, key, "..." if isinstance(host, str) and "@" in host else host, error)
+def _check_network_names(path, config):
+    """Check the names of hosts and the Wi-Fi."""
+    from ..config_names import find_host_error, find_wifi_error
+
+    hosts = [("broker.host", config["broker"]["host"])]
+    hosts += [("ntp[%d]" % index, host) for index, host in enumerate(config["ntp"])]
+    for key, host in hosts:
+        error = find_host_error(host, key.rpartition(".")[0]) if isinstance(host, str) else "a host name"
+        if error:
+            # an address such as mqtt://user:password@host is not shown
+            _fail(path, key, "..." if isinstance(host, str) and "@" in host else host, error)
+    wrong = find_wifi_error(config["wifi"]) if config["wifi"] else None
+    if wrong:
+        _fail(path, "wifi." + wrong[0], config["wifi"][wrong[0]], wrong[1])
+    find_host_error = find_wifi_error = None
+    _unload("config_names")
 
 
 def _check_name(path, key, name):
@@ -281,6 +311,3 @@ def _check_wifi(path, config, pins):
         raise ConfigError("%s: wifi: this board has no Wi-Fi, remove the field" % path)
     else:
         _check_fields(path, "wifi.", config)
-        wrong = find_wifi_error(config)
-        if wrong:
-            _fail(path, "wifi." + wrong[0], config[wrong[0]], wrong[1])

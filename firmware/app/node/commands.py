@@ -17,12 +17,14 @@ nor a Message Expiry Interval is not executed if it may have waited at the broke
 see `queued_commands`.
 """
 
+import gc
 import json
 from hashlib import sha256
 from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
+import umqtt5.respond  # noqa: F401  loaded now, because the heap is more fragmented when it is used
 from umqtt5 import MQTTError
 
 from .command_dedup import KEY_SIZE
@@ -163,7 +165,12 @@ class Commands:
     def _make_handler(self, i):
         def handle(message):
             now = ticks_ms()
-            self.respond(message, self._handle(self.actuators[i], message, now))
+            text = self._handle(self.actuators[i], message, now)
+            try:
+                self.respond(message, text)
+            except MemoryError:  # the heap is nearly full
+                gc.collect()
+                self.respond(message, text)
             self.run(now)
 
         return handle

@@ -14,6 +14,9 @@ _IDLE = const(1000)  # ms
 class Health:
     """Publisher of the metrics to `<base>/health`, every `period` ms; `reset_cause` is one of the metrics."""
 
+    memory_errors = 0  # number of rounds in which a part of the device had not enough memory
+    missing: list = []  # names of the parts for which there was not enough memory at the start
+
     def __init__(self, client, base, period, reset_cause):
         self._client = client
         self._topic = client.topic(base + "/health")
@@ -67,6 +70,10 @@ class Health:
         for cause in DISCONNECT_CAUSES:
             if self._statistics.drops[cause]:
                 metrics["drops_" + cause] = self._statistics.drops[cause]
+        if self.memory_errors:
+            metrics["memory_errors"] = self.memory_errors
+        if self.missing:
+            metrics["missing"] = " ".join(self.missing)
         if self.add_metrics:
             self.add_metrics(metrics)
         self._statistics.max_poll_gap = 0  # `stall` is the longest time between polls since the last report

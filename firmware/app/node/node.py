@@ -1,6 +1,8 @@
 """The device: creates the MQTT client, Wi-Fi, sensors, actuators and other parts, and runs the main loop."""
 
+import gc
 import os
+import sys
 from time import ticks_diff, ticks_ms
 
 from micropython import const
@@ -20,6 +22,10 @@ _MAX_WAIT = const(1000)  # ms
 _MIN_SESSION_EXPIRY = const(3600)  # seconds
 _COMMAND_MAX_AGE = const(10)  # seconds, default of `command_max_age` for a device that does not sleep
 _MAX_CLOCK_WAIT = const(60)  # seconds to wait for a time server before a TLS connection
+# bytes that must be free before the journal is created: it takes about half of them, the rest is for the
+# actuators, commands and updates
+_JOURNAL_FREE = 43008 if sys.maxsize > 0x7FFFFFFF else 28672
+_MIN_FREE = const(12288)  # the same for the backlog and discovery
 _STABLE = const(300000)  # ms of uptime after which a start counts as successful
 
 
@@ -65,10 +71,11 @@ class Node:
             config["command_max_age"] = max_absence or _COMMAND_MAX_AGE
         self._client = client = _create_client(config, pins, max_absence)
         _release_client_code(type(client), type(client.session))
+        self._missing: list = []  # names of the parts for which there was not enough memory
         if config["journal"]:
-            from ..message_journal import MessageJournal
-
-            MessageJournal(client, self._name, config["journal"])
+            self._create_optional(
+                "journal", _JOURNAL_FREE, _create_journal, client, self._name, config["journal"]
+            )
             slot.feed()
         self._broker = "%s:%d" % (client.host, client.port)
         client.on_state = self._on_state
@@ -86,6 +93,7 @@ class Node:
             self._health.add_metrics = self._cycle.add_metrics
         elif self._safe_mode:
             self._health.add_metrics = self._safe_mode.add_metrics
+        self._health.missing = self._missing + self._telemetry.missing
 
     def _create_status(self, client, config, base, max_absence):
         """Create status, will and crash log; returns the topic of the will."""
@@ -105,22 +113,10 @@ class Node:
 
     def _create_parts(self, client, base, config, pins, topic, reset_cause):
         self._wifi = Wifi(config["wifi"])
-        # each config entry is released as soon as it has been used, because the heap is fullest here
-        self._telemetry = Telemetry(client, base, config.pop("sensors"), pins, config["timestamps"])
-        slot.feed()
-        actuators = self._actuators
-        self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
-        if not self._safe_mode:  # in safe mode, discovery would remove the entities of all sensors
-            self._create_discovery(client, config, reset_cause, topic, base, self._telemetry, actuators)
-        if config["backlog"]["keep"] and self._telemetry.sensors:
-            self._telemetry.attach_backlog(
-                lambda topics: _create_backlog(client, base, topics, **config["backlog"]),
-                config["power"]["mode"] == "deep",
-            )
         dedup = CommandDedup(config["dedup_commands"], "dedup" if config["dedup_on_flash"] else None)
         client.session.min_tx_room = len(client.session.tx) // 2  # for a response at QoS 0
         max_age = int(config["command_max_age"] * 1000)
-        self._commands = Commands(client, base, actuators, dedup, max_age)
+        self._commands = Commands(client, base, self._actuators, dedup, max_age)
         client.subscribe(base + "/restart/set", self._on_restart, qos=1, retain_handling=2)
         if config["tasmota"]:
             from ..tasmota import Tasmota
@@ -129,17 +125,45 @@ class Node:
         if self._safe_mode:
             self._safe_mode.answer_commands(client, base, self._commands, self._tasmota)
         self._commands.on_state(False, ticks_ms())
-
-    def _create_discovery(self, client, config, reset_cause, *args):
+        # each config entry is released as soon as it has been used, because the heap is fullest here
+        self._telemetry = Telemetry(client, base, config.pop("sensors"), pins, config["timestamps"])
+        slot.feed()
+        self._health = Health(client, base, int(config["health"] * 1000), reset_cause)
+        # the parts that the device can do without come last
+        if config["backlog"]["keep"] and self._telemetry.sensors:
+            self._create_optional("backlog", _MIN_FREE, self._create_backlog, client, base, config)
+        # in safe mode, discovery would remove the entities of all sensors; if `discovery` is not configured
+        # any more, a message that was sent earlier has to be removed from the broker
         is_pending = _exists("discovery.new")
-        # if `discovery` is not configured, a message that was sent earlier has to be removed from the broker
-        if config["discovery"] or is_pending or _exists("discovery.sent"):
-            from ..discovery import Discovery
+        if not self._safe_mode and (config["discovery"] or is_pending or _exists("discovery.sent")):
+            args = (client, config, is_pending, reset_cause, topic, base, self._telemetry, self._actuators)
+            self._create_optional("discovery", _MIN_FREE, self._create_discovery, *args)
 
-            sent = reset_cause == "deep sleep" and not is_pending
-            # a device that sleeps need not publish its values again: it publishes them at each wake
-            values = (self._telemetry, self._health) if config["power"]["mode"] == "on" else None
-            self._discovery = Discovery(client, self._name, config["discovery"], args, sent, values)
+    def _create_optional(self, name, min_free, create, *args):
+        """Create a part if `min_free` bytes are free; otherwise report that it is missing."""
+        try:
+            gc.collect()
+            if gc.mem_free() < min_free:
+                raise MemoryError
+            create(*args)
+        except MemoryError:
+            gc.collect()
+            self._missing.append(name)
+            print("%s: not enough memory for %s: the device runs without it" % (self._name, name))
+
+    def _create_backlog(self, client, base, config):
+        self._telemetry.attach_backlog(
+            lambda topics: _create_backlog(client, base, topics, **config["backlog"]),
+            config["power"]["mode"] == "deep",
+        )
+
+    def _create_discovery(self, client, config, is_pending, reset_cause, *args):
+        from ..discovery import Discovery
+
+        sent = reset_cause == "deep sleep" and not is_pending
+        # a device that sleeps need not publish its values again: it publishes them at each wake
+        values = (self._telemetry, self._health) if config["power"]["mode"] == "on" else None
+        self._discovery = Discovery(client, self._name, config["discovery"], args, sent, values)
 
     def _create_services(self, client, base, config, pins):
         now = ticks_ms()
@@ -204,9 +228,8 @@ class Node:
         type(client).will = None
         if slot.read()[2] == slot.CONFIRMED:  # otherwise the version may be rolled back
             slot.select = slot.begin_trial = slot.forget_start = slot.roll_back = None
-        Node.create = Node._create_status = Node._create_parts = Node._create_discovery = (
-            Node._create_services
-        ) = Node._create_clock = None
+        Node.create = Node._create_status = Node._create_parts = Node._create_services = None
+        Node._create_optional = Node._create_discovery = Node._create_backlog = Node._create_clock = None
 
     def step(self):
         """Run one iteration of the main loop; waits for the network for up to 1 s if nothing is due."""
@@ -222,12 +245,7 @@ class Node:
                 clock.save(now)
         if client.is_connected:
             self._publish_status()
-        wait = _MAX_WAIT
-        for part in self._parts:
-            wait = min(wait, part.run(now))
-        if self._cycle:
-            wait = self._sleep_if_due(now, wait)
-        client.poll(wait)
+        self._run_parts(now, client)
         if self._must_restart:
             self._restart_by_command()
         if self._watchdog and not self._watchdog.run(now, client.is_connected):
@@ -242,6 +260,42 @@ class Node:
         print("%s: clock set by NTP" % self._name)
         # with TLS the certificate may be valid now: try at once, not after the pause of a permanent error
         client._reconnect_delay = 0
+
+    def _run_parts(self, now, client):
+        """Run all parts; then wait until a part is due, or for a packet."""
+        wait = _MAX_WAIT
+        for part in self._parts:
+            try:
+                wait = min(wait, part.run(now))
+            except MemoryError:  # a restart would not give it more
+                self._on_memory_error(part)
+        if self._cycle:
+            wait = self._sleep_if_due(now, wait)
+        try:
+            client.poll(wait)
+        except MemoryError:
+            self._on_memory_error(client)
+
+    def _on_memory_error(self, part):
+        """Remove the part that the device can best do without: discovery, backlog, then the last sensor."""
+        self._health.memory_errors += 1
+        telemetry = self._telemetry
+        name = type(part).__name__
+        if self._discovery:
+            self._parts.remove(self._discovery)
+            self._discovery = None
+            missing = "discovery"
+        elif telemetry.backlog is not None and not (self._cycle and self._cycle.is_deep):
+            telemetry.backlog = None
+            missing = "backlog"
+        elif telemetry.sensors:
+            missing = telemetry.sensors.pop().name
+        else:
+            missing = None
+        gc.collect()
+        if missing:
+            self._health.missing.append(missing)
+            print("%s: not enough memory in %s: the device goes on without %s" % (self._name, name, missing))
 
     def _sleep_if_due(self, now, wait):
         """Sleep if a sleep is due; returns the time in ms until something is due."""
@@ -399,6 +453,12 @@ def _configure_sleep(config):
         else:
             sensor["expiry"] = absence + (silence if sensor["dead_band"] is not None else 0)
     return absence
+
+
+def _create_journal(client, name, size):
+    from ..message_journal import MessageJournal
+
+    MessageJournal(client, name, size)
 
 
 def _create_tls_context(ca, cert, key):

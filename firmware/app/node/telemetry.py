@@ -6,16 +6,20 @@ published to `<base>/sensor/<name>/error`, retained; when the sensor works again
 error.
 """
 
+import gc
 from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
+import umqtt5.optional.property_rules  # noqa: F401  loaded now, because the heap is more fragmented when it is used
 from sensors import load_module
 from umqtt5 import MQTTError
 
 from .modules import release_modules
 from .timestamps import unix_time
 
+# bytes that must be free before a sensor is created: for later parts, the connection and error messages
+_MIN_FREE = const(16384)
 _MAX_WAIT = const(1000)  # ms
 _MAX_PAUSE = const(300000)  # ms, longest pause after failures, unless the period of the sensor is longer
 
@@ -33,7 +37,18 @@ class Telemetry:
         self.pins = pins
         self.timestamps = timestamps
         self.backlog = None
-        self.sensors = [_Sensor(self, config) for config in sensors]
+        self.sensors = []
+        self.missing = []  # names of the sensors, and of other parts, for which there is not enough memory
+        for config in sensors:
+            try:
+                gc.collect()
+                if gc.mem_free() < _MIN_FREE:
+                    raise MemoryError
+                self.sensors.append(_Sensor(self, config))
+            except MemoryError:
+                gc.collect()
+                self.missing.append(config["name"])
+                print("sensor %s: not enough memory: the device runs without it" % config["name"])
 
     def attach_backlog(self, make, deep):
         """Enable the backlog, which stores readings while the device is offline.

@@ -1,4 +1,7 @@
-"""Checks the names in the config that concern the network: the broker's host, time servers and the Wi-Fi."""
+"""Checks the names in the config that concern the network: the broker's host, time servers and the Wi-Fi.
+
+`config` loads this module, and unloads it.
+"""
 
 _SECURE = ("mqtts", "ssl", "tls", "wss", "https", "tcps")
 

@@ -1,4 +1,7 @@
-"""Checks how the actuators and sensors use the pins: no pin has two users, and each suits its user."""
+"""Checks how the actuators and sensors use the pins: no pin has two users, and each suits its user.
+
+`config` loads this module, and unloads it.
+"""
 
 _PWM_KINDS = ("light", "servo")
 _SERVO_FREQUENCY = 50  # Hz

@@ -1,10 +1,10 @@
 """Checks the text of `config.json`, because the `json` module of MicroPython accepts much that is not JSON.
 
 It ignores missing and extra commas, keeps the last one of duplicate keys, and decodes a character outside the
-Basic Multilingual Plane, written as two escapes, to two invalid characters.
+Basic Multilingual Plane, written as two escapes, to two invalid characters. `config` loads this module, and
+unloads it.
 """
 
-MAX_SIZE = 24576  # bytes
 _MAX_DEPTH = 8
 _ESCAPES = b'"\\/bfnrt'
 _SYNTAX = "not JSON; check commas, quotes and brackets"
