@@ -73,6 +73,7 @@ class Life:
         # state that faults change
         self.sensors_fail = ""  # "missing", "garbage" or ""
         self.next_cut: Callable[[], int | None] = lambda: None  # messages after which the next start ends
+        self._driven: dict[str, int] = {}  # level by output pin
         self._levels = {self.board.digital: 1, self.board.pulse: 1}
 
     def _create_parts(self, folder: Path, name: str) -> None:
@@ -110,6 +111,7 @@ class Life:
             "rp2": self.board.is_rp2,
             "kind": self.setup.filesystem,
             "levels": [],
+            "driven": [],
             "voltages": [[self.board.analog, 1.0]],
             "reads": 0,
             "drivers": ["dht", "neopixel"],
@@ -208,7 +210,14 @@ class Life:
 
     def _on_start(self, cause: str) -> None:
         self.network.reset()
-        self._release_outputs()
+        if self._keeps_pins(cause):
+            self.device.settings["driven"] = list(self._driven.items())
+            for output in self.outputs.values():
+                output.keep(self.device.boots)
+        else:
+            self._release_outputs()
+            self.device.settings["driven"] = []
+            self._driven.clear()
         self.device.settings["reads"] = self.device.boots * 40000  # so that no reading is repeated
         self.device.settings["levels"] = list(self._levels.items())
         self.device.cut_after = self.next_cut()
@@ -216,7 +225,12 @@ class Life:
     def _on_end(self, how: str) -> None:
         self.result.ends[how.split()[0]] += 1
         self.invariants.on_end(how)
-        self._release_outputs()
+        if not self._keeps_pins(how.split()[0]):
+            self._release_outputs()
+
+    def _keeps_pins(self, how: str) -> bool:
+        """Return whether outputs keep their levels: on an ESP32 over all resets, on an RP2 over soft ones."""
+        return how == "soft" or (not self.board.is_rp2 and how in ("reset", "watchdog"))
 
     def _release_outputs(self) -> None:
         for output in self.outputs.values():
@@ -232,6 +246,7 @@ class Life:
 
     def _pin(self, data: bytes) -> None:
         pin, level = data.decode().split()
+        self._driven[pin] = int(level)
         self._drive(pin, int(level))
 
     def _pwm(self, data: bytes) -> None:

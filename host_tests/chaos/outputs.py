@@ -9,6 +9,7 @@ from host_tests.chaos.world import SECOND, World
 
 _TOLERANCE = 2500  # ms; a round of the device takes up to a second
 _OVERLAP = 1000  # ms that two interlocked outputs may seem to be on, because of a fade
+_RESTART = 20 * SECOND  # from a crash to the first instruction that drives the pin
 _REACTION = 45 * SECOND  # after safe_after and the keep-alive
 
 
@@ -40,6 +41,7 @@ class Output:
         self._allowance = allowance
         self._on_since: int | None = None
         self._off_since: int | None = None
+        self._kept_since: int | None = None  # time of the last reset that did not change the pin
         limit = config.get("max_on", 3600 if self.kind == "valve" else 0)
         self._max_on = int(limit * 1000)
         self._min_off = int(config.get("min_off", 0) * 1000)
@@ -49,8 +51,15 @@ class Output:
         """The chip has been reset for the start number `boots`: the pin is an input, so the load is off."""
         self.boots = boots
         self.is_driven = False
+        self._kept_since = None
         self.on = False
         self._on_since = self._off_since = None
+
+    def keep(self, boots: int) -> None:
+        """The chip has been reset, but the pin keeps its level."""
+        self.boots = boots
+        self.is_driven = False
+        self._kept_since = self.world.now
 
     def drive(self, level: int) -> None:
         """The pin has become an output with this level, or has changed its level."""
@@ -59,7 +68,8 @@ class Output:
         self.is_driven = True
         if is_first and on and self.safe == "OFF":
             self._on_finding(f"{self.name}: on at the first drive, but its safe state is OFF")
-        if is_first and on and self.safe == "HOLD" and self.kind != "servo":
+        is_held = self._kept_since is not None and self.on and not self._max_on
+        if is_first and on and self.safe == "HOLD" and self.kind != "servo" and not is_held:
             self._on_finding(f"{self.name}: on at the first drive after a start")
         if on == self.on:
             return
@@ -88,6 +98,8 @@ class Output:
         if self._on_since != since or self.safe == "ON":
             return
         late = self._allowance()
+        if self._kept_since is not None and self._kept_since > since:
+            late += _RESTART
         if late and self.world.now - since < self._max_on + _TOLERANCE + self._fade + late:
             self.world.after(late, lambda: self._check_max_on(since))
             return

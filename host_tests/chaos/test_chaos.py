@@ -13,6 +13,7 @@ from host_tests.chaos.command import list_lives
 from host_tests.chaos.configs import BOARDS, KEY, Setup, make_setup
 from host_tests.chaos.faults import Episode, Fault, make_schedule
 from host_tests.chaos.life import Life
+from host_tests.chaos.network import BROKER_ADDRESS
 from host_tests.chaos.outputs import Output
 from host_tests.chaos.recorder import Result
 from host_tests.chaos.updates import UpdateServer, build
@@ -61,6 +62,14 @@ def schedule_each(names: list[str], seed: int) -> list[Episode]:
 
 def texts(result: Result) -> list[str]:
     return [str(finding) for finding in result.findings]
+
+
+def test_a_device_starts_and_can_be_reached_without_time_and_name_servers(tmp_path: Path) -> None:
+    life = make_life(tmp_path, [], 0.4, broker={"host": BROKER_ADDRESS, "keep_alive": 30})
+    life.network.dns = life.network.ntp = "silent"
+    result = life.run()
+    assert texts(result) == []
+    assert result.answers > 5 and result.boots == 1
 
 
 @pytest.mark.timeout(400)

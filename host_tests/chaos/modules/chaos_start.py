@@ -138,6 +138,8 @@ def _prepare(settings):
     for number, voltage in settings["voltages"]:
         machine._voltages[number] = voltage
     machine._reads[0] = settings["reads"]
+    for number, level in settings["driven"]:
+        machine.Pin._lines[int(number) if number.isdigit() else number] = [machine.Pin.OUT, level, None]
     __import__("rp2" if is_rp2 else "esp32")
     for name in settings["drivers"]:
         __import__(name)

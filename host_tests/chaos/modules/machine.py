@@ -122,7 +122,7 @@ class Pin:
             _handlers[self.id] = (handler, trigger, hard, self)
 
     def __repr__(self):
-        return "Pin(%s)" % self.id
+        return "Pin(%s, mode=%s)" % (self.id, "OUT" if self._line[0] == Pin.OUT else "IN")
 
 
 def _on_edge(number, data):
