@@ -102,6 +102,7 @@ class Peer:
             session.framer.read_buffer[:n] = data[:n]
             data = data[n:]
             session.receive_data(n, self.now)
+            session.parse()
             written += self.read_output()
         return written
 

@@ -35,6 +35,7 @@ class Broker:
             self.peer.session.framer.read_buffer[:n] = data[:n]
             data = data[n:]
             self.peer.session.receive_data(n, 0)
+            self.peer.session.parse()
 
     def read(self):
         """Read what the client writes, up to the cut; returns True if it wrote anything."""

@@ -71,6 +71,7 @@ class BrokerSide:
             framer.read_buffer[:n] = data[:n]
             data = data[n:]
             self.peer.session.receive_data(n, 0)
+            self.peer.session.parse()
 
     def step(self):
         """Transfer all pending bytes once; returns False if there were none."""

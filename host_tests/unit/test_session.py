@@ -493,6 +493,7 @@ def test_a_full_tx_buffer_pauses_receiving_until_acknowledgements_fit():
     stream = b"".join([publish_packet(b"a/b", b"x", 1, i + 1) for i in range(16)])
     session.framer.read_buffer[: len(stream)] = stream
     session.receive_data(len(stream), 0)
+    session.parse()
     assert session.rx_paused and len(got) < 16
     answers = b""
     while session.rx_paused:
@@ -605,6 +606,7 @@ def test_an_acknowledgement_of_a_partly_written_message_ends_with_0x82():
     ends = peer.session
     ends.framer.read_buffer[:4] = b"\x40\x02\x00\x01"
     ends.receive_data(4, 0)
+    ends.parse()
     assert ends.state == CLOSING and ends.error.code == 0x82
 
 

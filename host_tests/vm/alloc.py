@@ -76,6 +76,7 @@ class AllocationCases:
         framer = self.session.framer
         framer.read_buffer[0:n] = data
         self.session.receive_data(n, self.now)
+        self.session.parse()
         self.write()
 
     def publish_qos_0_aliased(self):

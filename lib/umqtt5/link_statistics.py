@@ -26,24 +26,34 @@ class LinkStatistics:
     is created.
     """
 
-    def __init__(self, client):
+    def __init__(self, client, replace_poll=True):
+        """Start to count. Without `replace_poll`, call `before_poll` and `after_poll` around each `poll`."""
         self._client = client
         self.drops = dict([(cause, 0) for cause in DISCONNECT_CAUSES])
         self.max_poll_gap = 0
         self._polled = -1  # ticks when the last poll returned
-        self._poll = client.poll
-        client.poll = self.poll
+        if replace_poll:
+            self._poll = client.poll
+            client.poll = self.poll
         client._disconnect_hooks.append(self._count_drop)
 
     def poll(self, timeout=0):
         """Call `Client.poll` and measure the time since the last call. Replaces `Client.poll`."""
-        ticks = self._client._ticks_ms
-        if self._polled >= 0:
-            self.max_poll_gap = max(self.max_poll_gap, (ticks() - self._polled) & _MASK)
+        self.before_poll()
         try:
             return self._poll(timeout)
         finally:
-            self._polled = ticks()
+            self.after_poll()
+
+    def before_poll(self):
+        """Measure the time since the last `poll`."""
+        if self._polled >= 0:
+            gap = (self._client._ticks_ms() - self._polled) & _MASK
+            self.max_poll_gap = max(self.max_poll_gap, gap)
+
+    def after_poll(self):
+        """Begin to measure the time until the next `poll`."""
+        self._polled = self._client._ticks_ms()
 
     def _count_drop(self, client, uptime_ms):
         self.drops[_disconnect_cause(client, uptime_ms)] += 1

@@ -25,7 +25,7 @@ class Health:
         self._due = self._last = ticks_ms()
         self._uptime = 0  # ms; added up here because ticks wrap around
         self._heap_free_min = gc.mem_free()
-        self._statistics = LinkStatistics(client)
+        self.statistics = LinkStatistics(client, False)  # `Node.step` measures: one nested call less
         self.add_metrics = None  # function that adds metrics to the dict
 
     def run(self, now):
@@ -64,17 +64,17 @@ class Health:
             "bytes": client.session.bytes_sent,
             "alias_saved": client.session.bytes_saved,
             "connects": client.connection_count,
-            "stall": self._statistics.max_poll_gap,
+            "stall": self.statistics.max_poll_gap,
             "reset": self._reset_cause,
         }
         for cause in DISCONNECT_CAUSES:
-            if self._statistics.drops[cause]:
-                metrics["drops_" + cause] = self._statistics.drops[cause]
+            if self.statistics.drops[cause]:
+                metrics["drops_" + cause] = self.statistics.drops[cause]
         if self.memory_errors:
             metrics["memory_errors"] = self.memory_errors
         if self.missing:
             metrics["missing"] = " ".join(self.missing)
         if self.add_metrics:
             self.add_metrics(metrics)
-        self._statistics.max_poll_gap = 0  # `stall` is the longest time between polls since the last report
+        self.statistics.max_poll_gap = 0  # `stall` is the longest time between polls since the last report
         return metrics

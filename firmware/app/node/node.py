@@ -245,7 +245,14 @@ class Node:
                 clock.save(now)
         if client.is_connected:
             self._publish_status()
-        self._run_parts(now, client)
+        wait = self._run_parts(now)
+        # each nested call takes 300 bytes or more of the 8 KB of stack that an RP2 has: `poll` is called here
+        self._health.statistics.before_poll()
+        try:
+            client.poll(wait)
+        except MemoryError:
+            self._on_memory_error(client)
+        self._health.statistics.after_poll()
         if self._must_restart:
             self._restart_by_command()
         if self._watchdog and not self._watchdog.run(now, client.is_connected):
@@ -261,8 +268,8 @@ class Node:
         # with TLS the certificate may be valid now: try at once, not after the pause of a permanent error
         client._reconnect_delay = 0
 
-    def _run_parts(self, now, client):
-        """Run all parts; then wait until a part is due, or for a packet."""
+    def _run_parts(self, now):
+        """Run all parts; returns the time in ms until one of them is due."""
         wait = _MAX_WAIT
         for part in self._parts:
             try:
@@ -271,10 +278,7 @@ class Node:
                 self._on_memory_error(part)
         if self._cycle:
             wait = self._sleep_if_due(now, wait)
-        try:
-            client.poll(wait)
-        except MemoryError:
-            self._on_memory_error(client)
+        return wait
 
     def _on_memory_error(self, part):
         """Remove the part that the device can best do without: discovery, backlog, then the last sensor."""

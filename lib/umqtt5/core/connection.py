@@ -194,6 +194,7 @@ def _exchange(client, session):
             raise OSError(ECONNRESET, "closed by the broker")
         if n and session.state != CLOSING:
             session.receive_data(n, ticks_ms())
+            session.parse()
     _flush(client)
     if client._link == LINK_UP:  # unless a handler has ended the connection
         client._idle_since = ticks_ms()
@@ -319,16 +320,20 @@ def _end_link(client, session, error):
             from ..optional.give_up import count_failure
 
             count_failure(client, error)
-        except MemoryError:  # the connection is lost anyway, and it is not counted against a message
+        # The connection is lost anyway, and it is not counted against a message. RuntimeError means that the
+        # stack is used up.
+        except (MemoryError, RuntimeError):
             pass
     if client.stream is not None:
         client._poller.unregister(client._pollable)
         client.stream.close()
         client.stream = None
     session.connection_lost()
+    phase = 3 if uptime_ms else client._link
+    client._link = LINK_DOWN  # before anything that may fail, so that the client is not half closed
     client.error = old or error
     if client.error:
-        explain(_ADD_ADDRESS, client, 3 if uptime_ms else client._link)
+        explain(_ADD_ADDRESS, client, phase)
     client.has_permanent_error = not uptime_ms and getattr(client.error, "is_permanent", False)
     delay = min(client.max_reconnect_delay, _FIRST_DELAY << client._failures)
     delay = (delay + (getrandbits(15) * delay >> 14)) // 3
@@ -337,7 +342,6 @@ def _end_link(client, session, error):
     client._reconnect_delay = delay
     if client._failures < 16:
         client._failures += 1
-    client._link = LINK_DOWN
     client._idle = 0
     client._link_since = now
     session.error = session.close_request = None

@@ -13,12 +13,12 @@ _ERROR_TEXT = const(2)  # see `explain`
 
 
 def explain(function, subject, detail):
-    """Call a function by its number in `optional.link_error`; returns None if there is no memory."""
+    """Call a function by its number in `optional.link_error`; returns None if there is no memory or stack."""
     try:
         from ..optional.link_error import call
 
         return call(function, subject, detail)
-    except MemoryError:
+    except (MemoryError, RuntimeError):
         pass
 
 

@@ -18,8 +18,8 @@ How to drive it:
 
 - Call `open(now)` when the stream is connected, and `connection_lost()` when it is closed for any reason.
 - Read at most `framer.max_read` bytes into the start of `framer.read_buffer`, then call
-  `receive_data(n, now)`. While `rx_paused` is True, `tx` has no room for acknowledgements. Then do not read;
-  write some output, then call `parse()`.
+  `receive_data(n, now)` and `parse()`. While `rx_paused` is True, `tx` has no room for acknowledgements. Then
+  do not read; write some output, then call `parse()`.
 - `prepare_write()` returns how many bytes of `write_buffer` to write, from `write_start` on. Then call
   `confirm_write(n, now)` with the number of bytes that the stream has accepted. Repeat both calls until
   `prepare_write()` returns 0.
@@ -230,11 +230,15 @@ class Session:
     # ---- bytes in
 
     def receive_data(self, n, now):
-        """Handle `n` bytes that were read into `framer.read_buffer`."""
+        """Take `n` bytes that were read into `framer.read_buffer`. Then call `parse`.
+
+        `parse` is not called here, because each nested call takes 300 bytes or more of the 8 KB of stack that
+        an RP2 has, and the handlers need most of it.
+        """
         self.bytes_received = (self.bytes_received + n) & TICKS_MASK
         self._last_read = now
+        self.rx_paused = True  # if an exception is raised before `parse`, the driver calls it later
         self.framer.commit(n)
-        self.parse()
 
     def parse(self):
         """Handle the complete packets that were received."""
