@@ -1,6 +1,7 @@
 """Nested calls of the device: an RP2 has 8 KB of stack, of which each nested call takes some 300 bytes."""
 
 import sys
+from functools import partial
 
 from long_uptime import Device
 
@@ -20,7 +21,6 @@ COMMANDS = (
 def depth_of_step(device, action):
     """Return the number of nested calls in the deepest place below `Node.step`, and the calls there."""
     deepest = []
-    above = [0]
 
     def profile(frame, event, argument):
         if event != "call":
@@ -50,7 +50,7 @@ def test_a_command_does_not_use_up_the_stack_of_an_rp2():
     try:
         device.run(60_000)
         for command in COMMANDS:
-            calls = depth_of_step(device, lambda: device.command(command))
+            calls = depth_of_step(device, partial(device.command, command))
             assert 10 < len(calls) <= MAX_DEPTH, calls
     finally:
         device.close()
