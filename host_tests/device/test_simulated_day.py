@@ -77,6 +77,8 @@ class SimulatedDay:
                 hour, free, _, connects, backlog = map(int, match.groups())
                 self.free[hour], self.connects[hour], self.backlog[hour] = free, connects, backlog
                 yield hour
+                if hour == 24:
+                    return
                 self.start_hour(hour)
         if self.process.wait():
             raise AssertionError("\n".join(line for line in self.lines if "no connection" not in line))
