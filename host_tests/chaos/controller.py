@@ -10,7 +10,7 @@ from typing import Any
 
 from host_tests.chaos import packets
 from host_tests.chaos.broker import Broker
-from host_tests.chaos.configs import BASE
+from host_tests.chaos.configs import BASE, DEVICE
 from host_tests.chaos.outputs import Output
 from host_tests.chaos.packets import Message, Publish
 from host_tests.chaos.world import MINUTE, SECOND, World
@@ -34,7 +34,10 @@ class Command:
 
 
 class Controller:
-    """The sender of commands. `unix_time` returns the time as the network knows it."""
+    """The sender of commands.
+
+    `unix_time` returns the time as the network knows it, `must_answer` whether no fault hinders the device.
+    """
 
     def __init__(
         self,
@@ -44,10 +47,12 @@ class Controller:
         outputs: dict[str, Output],
         on_finding: Callable[[str], None],
         unix_time: Callable[[], int],
+        must_answer: Callable[[], bool],
     ) -> None:
         self.world, self.broker, self.rng, self.outputs = world, broker, rng, outputs
         self._on_finding = on_finding
         self._unix_time = unix_time
+        self._must_answer = must_answer
         self.commands: dict[str, Command] = {}
         self.count: dict[str, int] = {}
         self.answers = 0
@@ -147,7 +152,25 @@ class Controller:
         self.commands[key] = command
         self.count[kind] = self.count.get(kind, 0) + 1
         self._publish(command, expires, retain)
+        if not retain and self._must_answer() and self.broker.is_connected(DEVICE):
+            self._expect_answer(command)
         return command
+
+    def _expect_answer(self, command: Command) -> None:
+        """Check later that the command was answered, if nothing has disturbed the device meanwhile."""
+        boots, connects = self.outputs[command.output].boots, self.broker.connects
+
+        def check() -> None:
+            is_same = boots == self.outputs[command.output].boots and connects == self.broker.connects
+            if (
+                command.answer is None
+                and is_same
+                and self._must_answer()
+                and self.broker.is_connected(DEVICE)
+            ):
+                self._on_finding(f"a command was not answered ({command.kind})")
+
+        self.world.after(2 * MINUTE, check)
 
     def _publish(self, command: Command, expires: int | None, retain: bool) -> None:
         output = self.outputs[command.output]

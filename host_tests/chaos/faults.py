@@ -296,6 +296,11 @@ def _nothing_happens(life: Life, rng: random.Random) -> Heal:
 
 
 NAMES = [name for name in _FAULTS if name != "sleepy week"]
+# faults that must not keep the device from answering
+HARMLESS = {
+    "DNS silent", "DNS fails", "NTP silent", "NTP lies", "flash full", "flash read-only", "flash fails",
+    "sensors fail", "inputs bounce", "update must be refused",
+}  # fmt: skip
 # ms until faults are over that have their own duration
 DURATIONS = {
     "broker restarts": 2 * MINUTE,

@@ -19,7 +19,7 @@ from host_tests.chaos.broker import Broker
 from host_tests.chaos.configs import Setup, make_setup
 from host_tests.chaos.controller import Controller
 from host_tests.chaos.device import Device, make_flash
-from host_tests.chaos.faults import Episode, Fault, make_schedule
+from host_tests.chaos.faults import HARMLESS, Episode, Fault, make_schedule
 from host_tests.chaos.invariants import Invariants
 from host_tests.chaos.network import Network
 from host_tests.chaos.outputs import Output
@@ -29,6 +29,7 @@ from host_tests.chaos.world import DAY, MINUTE, SECOND, World
 from tools.bundle import image
 
 _FLASH_SIZE = 2 << 20  # bytes
+_RECOVERY = 5 * MINUTE  # after a fault, before each command must be answered
 _COMMAND_INTERVAL, _RARE_COMMAND_INTERVAL = 90, 300  # mean time between commands in seconds
 
 
@@ -73,6 +74,7 @@ class Life:
         # state that faults change
         self.sensors_fail = ""  # "missing", "garbage" or ""
         self.next_cut: Callable[[], int | None] = lambda: None  # messages after which the next start ends
+        self._hindered_at = 0  # time at which the last fault that is not harmless began or ended
         self._driven: dict[str, int] = {}  # level by output pin
         self._levels = {self.board.digital: 1, self.board.pulse: 1}
 
@@ -96,6 +98,7 @@ class Life:
             self.outputs,
             recorder.find,
             lambda: self.network.unix_start + world.now // SECOND,
+            self._must_answer,
         )
         self.updates = UpdateServer(
             world, self.broker, random.Random(f"updates {name}"), self.board.key, recorder.find, recorder.log
@@ -181,16 +184,28 @@ class Life:
         self.recorder.log(f"fault {fault.number}: {fault.name} for {(fault.ends - fault.begins) // 1000} s")
         self.result.faults[fault.name] += 1
         self.recorder.active_faults[fault.number] = fault.name
-        self.invariants.disturbed_at = self.world.now
+        self._disturb(fault)
         heal = fault.begin(self)
 
         def end() -> None:
             heal()
             self.recorder.active_faults.pop(fault.number, None)
-            self.invariants.disturbed_at = self.world.now
+            self._disturb(fault)
             self.recorder.log(f"healed {fault.number}: {fault.name}")
 
         self.world.at(fault.ends, end)
+
+    def _disturb(self, fault: Fault) -> None:
+        """A fault has begun or ended."""
+        self.invariants.disturbed_at = self.world.now
+        if fault.name not in HARMLESS:
+            self._hindered_at = self.world.now
+
+    def _must_answer(self) -> bool:
+        """Return whether no fault hinders the device in answering now."""
+        is_hindered = any(name not in HARMLESS for name in self.recorder.active_faults.values())
+        is_sleepy = self.setup.config["power"]["mode"] != "on"
+        return not is_sleepy and not is_hindered and self.world.now - self._hindered_at > _RECOVERY
 
     # ---- for faults
 

@@ -11,10 +11,12 @@ from host_tests.chaos import faults, invariants
 from host_tests.chaos.broker import matches
 from host_tests.chaos.command import list_lives
 from host_tests.chaos.configs import BOARDS, KEY, Setup, make_setup
+from host_tests.chaos.controller import RESPONSE_TOPIC
 from host_tests.chaos.faults import Episode, Fault, make_schedule
 from host_tests.chaos.life import Life
 from host_tests.chaos.network import BROKER_ADDRESS
 from host_tests.chaos.outputs import Output
+from host_tests.chaos.packets import Publish
 from host_tests.chaos.recorder import Result
 from host_tests.chaos.updates import UpdateServer, build
 from host_tests.chaos.world import DAY, HOUR, MINUTE, SECOND, World
@@ -213,3 +215,16 @@ def test_kinds_of_findings_do_not_depend_on_figures() -> None:
 def test_an_update_with_all_files_of_a_board_is_within_the_limits() -> None:
     for board in BOARDS:
         assert len(build(board.key, "good").files) > 50
+
+
+def test_a_command_that_is_not_answered_is_found(tmp_path: Path) -> None:
+    life = make_life(tmp_path, [], 0.3)
+    deliver = life.broker.observers.copy()
+
+    def drop_answers(publish: Publish) -> None:
+        if publish.topic != RESPONSE_TOPIC or life.world.now < 8 * MINUTE:
+            for observer in deliver:
+                observer(publish)
+
+    life.broker.observers[:] = [drop_answers]
+    assert "was not answered" in " ".join(texts(life.run()))
