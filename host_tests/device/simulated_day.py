@@ -49,8 +49,8 @@ def _report(hour):
         "hour %d free %d largest %d connects %d backlog %d"
         % (hour, free, low, client.connection_count, backlog)
     )
-    if hour == 24:
-        sys.exit(0)
+    while hour == 24:  # the test stops the VM: the device would restart after the end of its program
+        time.sleep(1)
     while "go-%d" % hour not in os.listdir():
         time.sleep_ms(5)
 

@@ -39,6 +39,7 @@ class SimulatedDay:
         settings["sensors"] = [{"kind": kind} for kind in ("load", "memory_available", "uptime")]
         settings["sensors"].append({"kind": "analog", "name": "level", "pin": "level"})
         settings["health"] = 60
+        settings["command_max_age"] = 0  # the simulated clock runs faster than the broker delivers
         (folder / "config.json").write_text(json.dumps(settings))
         (folder / "level").write_text("1.9")
         (folder / "simulated_day.mpy").write_bytes(
@@ -76,6 +77,8 @@ class SimulatedDay:
                 hour, free, _, connects, backlog = map(int, match.groups())
                 self.free[hour], self.connects[hour], self.backlog[hour] = free, connects, backlog
                 yield hour
+                if hour == 24:
+                    return
                 self.start_hour(hour)
         if self.process.wait():
             raise AssertionError("\n".join(line for line in self.lines if "no connection" not in line))

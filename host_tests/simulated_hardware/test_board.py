@@ -189,7 +189,7 @@ def test_corrupt_sensor_data_is_reported_and_not_published(
         running.wait_for_line("sensor hot: OSError: CRC error")
         running.wait_for_line("sensor cold: ValueError: the sensor lost its power before it measured")
         running.wait_for_line(f"sensor which: ValueError: set address to one of {COLD}, {HOT}")
-        running.wait_for_line("sensor gone: OSError: [Errno 110] ETIMEDOUT")
+        running.wait_for_line("sensor gone: OSError")  # ETIMEDOUT, whose number depends on the port
         observer.wait_until(lambda: observer.dut.status == "online")
         observer.monitor.poll(300)
         assert not observer.dut.readings
@@ -236,7 +236,7 @@ def test_a_stopped_application_saves_its_pulse_counts(iotcore: broker.Address, t
             io.pulses(14, 7)
             observer.wait_until(reads(observer, "meter/count", 7))
             running.interrupt()  # Ctrl-C on the console
-            running.wait()
+            running.wait_for_line("dut: stopped")
             assert (tmp_path / "pulse-meter").read_text() == "7\n"
         observer.dut.readings.clear()
         with simulated_device("esp32", tmp_path, iotcore, sensors):
@@ -271,13 +271,11 @@ import pins
 memory = pins.read_rtc_memory()
 print(pins.reset_cause(), memory)
 if not memory:
-    pins.write_rtc_memory(b"session 12345")
+    pins.write_rtc_memory(b"session 1234")
     pins.deep_sleep(50)
 """
     with SimulatedChip(
         tmp_path, ["-c", code], path=[image.build_image(key)], chip=definition.load_board(key).chip
     ) as running:
         assert running.wait() == 0
-        # an RP2 wakes by a reset that it cannot distinguish from a watchdog reset
-        cause = "watchdog" if key.startswith("rpi") else "deep sleep"
-        assert list(running.lines) == ["power on b''", f"{cause} b'session 12345'"]
+        assert list(running.lines) == ["power on b''", "deep sleep b'session 1234'"]

@@ -107,7 +107,7 @@ def test_with_tls_a_device_without_a_time_server_connects(
         tmp_path / "device",
         tls_broker,
         {"dns": "silent"},
-        UNSET_CLOCK,
+        image.minify_source("esp32", UNSET_CLOCK),
         broker=secured,
         ntp=ntp,
         reset_after=8,

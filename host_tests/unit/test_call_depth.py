@@ -1,0 +1,56 @@
+"""Nested calls of the device: an RP2 has 8 KB of stack, of which each nested call takes some 300 bytes."""
+
+import sys
+from functools import partial
+
+from long_uptime import Device
+
+# An emulated Pico W ended 24 nested calls with "maximum recursion depth exceeded". Three of them are above
+# `Node.step`: main.py, its `main`, and `node.run`.
+MAX_DEPTH = 23
+COMMANDS = (
+    b"ON",
+    b"TOGGLE",
+    b'{"state": "ON", "for": 5}',
+    b'{"state": null}',
+    b"1.0",
+    b"nonsense",
+)
+
+
+def depth_of_step(device, action):
+    """Return the number of nested calls in the deepest place below `Node.step`, and the calls there."""
+    deepest = []
+
+    def profile(frame, event, argument):
+        if event != "call":
+            return
+        names = []
+        while frame and frame.f_code.co_name != "step":
+            # what the tests simulate is C code on a board; so are the functions of the standard library
+            if "host_tests" not in frame.f_code.co_filename and "/lib/python" not in frame.f_code.co_filename:
+                if "importlib" not in frame.f_code.co_filename:
+                    names.append(frame.f_code.co_name)
+            frame = frame.f_back
+        if frame and len(names) > len(deepest):
+            deepest[:] = names[::-1]
+
+    sys.setprofile(profile)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return deepest
+
+
+def test_a_command_does_not_use_up_the_stack_of_an_rp2():
+    if sys.implementation.name != "cpython":
+        return
+    device = Device(0)
+    try:
+        device.run(60_000)
+        for command in COMMANDS:
+            calls = depth_of_step(device, partial(device.command, command))
+            assert 10 < len(calls) <= MAX_DEPTH, calls
+    finally:
+        device.close()
