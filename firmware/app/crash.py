@@ -15,6 +15,9 @@ import sys
 
 from micropython import const
 
+# loaded at the start: while flash fails, a module may not be readable (on FAT, reads then fail, too)
+from .flash_error import report as _report
+
 _LOG = "crash.txt"
 _COUNT = "crash_count"
 _MAX_LOG = const(1500)  # bytes, maximum length of a saved traceback
@@ -126,12 +129,6 @@ def _write(crashes, cause, mark=b"+"):
             _report(_COUNT, error, "crashes are not counted")
             _remove(_LOG)  # makes room if flash is full
     return False
-
-
-def _report(path, error, effect):
-    from .flash_error import report
-
-    report(path, error, effect)
 
 
 def _remove(path):

@@ -52,6 +52,8 @@ class Connection:
         """Handle bytes of the device."""
         self.buffer += data
         self.heard_at = self.broker.world.now
+        if self.session:
+            self.broker.heard_at = self.heard_at
         try:
             while self.is_open and (found := packets.split(self.buffer)) is not None:
                 self.broker.handle(self, *found)
@@ -89,6 +91,7 @@ class Broker:
         self.on_delivered: Callable[[Message], None] = lambda message: None
         self.user: tuple[str, str] | None = None
         self.connects = 0
+        self.heard_at = 0  # time at which a connected client has sent something
         world.after(SECOND, self._check_keep_alive)
 
     # ---- outside

@@ -16,6 +16,7 @@ from host_tests.chaos.packets import Message, Publish
 from host_tests.chaos.world import MINUTE, SECOND, World
 
 _PLATFORMS = {"switch": "switch", "valve": "valve", "light": "light", "pixels": "light", "servo": "number"}
+_REMEMBERED = 8  # commands that every device of `configs` remembers
 RESPONSE_TOPIC = "chaos/answers"
 
 
@@ -27,6 +28,7 @@ class Command:
     output: str
     payload: bytes
     sent_at: int
+    number: int  # number of commands before it
     kind: str
     changes: int  # number of changes of the output when it was sent
     original: Command | None = None  # the command that it repeats
@@ -134,7 +136,8 @@ class Controller:
             self.count["duplicate"] = self.count.get("duplicate", 0) + 1
 
             def check() -> None:
-                others = [c for c in list(self.commands.values())[-50:] if c.sent_at >= sent_at]
+                later = list(self.commands.values())[first.number :]
+                others = [c for c in later if c.sent_at >= sent_at] or later[_REMEMBERED:]
                 if output.changes > before and not others and not output.config.get("max_on"):
                     if output.is_driven and output.kind != "servo" and output.boots == boots:
                         self._on_finding(f"{name}: the same TOGGLE was executed twice")
@@ -148,7 +151,9 @@ class Controller:
         self, name: str, payload: bytes, kind: str, retain: bool = False, expires: int | None = None
     ) -> Command:
         key = f"{kind}-{len(self.commands)}"
-        command = Command(key, name, payload, self.world.now, kind, self.outputs[name].changes)
+        command = Command(
+            key, name, payload, self.world.now, len(self.commands), kind, self.outputs[name].changes
+        )
         self.commands[key] = command
         self.count[kind] = self.count.get(kind, 0) + 1
         self._publish(command, expires, retain)

@@ -74,6 +74,7 @@ class Device:
         self._has_news = False
         self._messages = 0
         self._ended = ""
+        self._console_at_start = 0
 
     # ---- the process
 
@@ -95,6 +96,7 @@ class Device:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
+        self._console_at_start = self.console.stat().st_size if self.console.exists() else 0
         environment = {
             **os.environ,
             "MICROPYPATH": f"{_compiled_modules()}{os.pathsep}.frozen",
@@ -305,6 +307,12 @@ class Device:
         elif word not in ("reset", "soft", "watchdog"):  # a person has to switch the power off and on
             self._start_at = now + 30 * MINUTE
             self._cause = "power"
+
+    def output_of_start(self) -> list[str]:
+        """Return the lines that the device has printed since its last start."""
+        with self.console.open("rb") as file:
+            file.seek(self._console_at_start)
+            return file.read().decode(errors="replace").splitlines()
 
     def last_output(self, lines: int = 30) -> list[str]:
         """Return the last lines that the device printed."""

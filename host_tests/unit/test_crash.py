@@ -159,3 +159,8 @@ def test_a_count_that_cannot_be_changed_does_not_keep_the_device_in_safe_mode():
         del crash.open
     assert start()
     clean()
+
+
+def test_an_error_of_flash_is_reported_without_reading_a_module_from_flash():
+    # with FAT, reads fail as well while writes fail
+    assert crash._report.__name__ == "report"  # of `flash_error`, loaded together with `crash`
