@@ -135,7 +135,7 @@ fuzz: $(VENV)/dev ## feed mutated byte streams to the client | [SECONDS=60] or [
 soak: $(VENV)/dev $(VENV)/bench ## run a client whose network and broker fail at random | [SECONDS=600] [SEED=1] [ARGS="--log packets.txt"]
 	@$(RUN) -m host_tests.faults.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-chaos: $(VENV)/dev ## run simulated devices through random faults, for simulated days | [DAYS=30] [SEED=1]
+chaos: $(VENV)/dev ## run the firmware on a simulated clock among faults | [DAYS=30] [SEED=1] [ARGS=--help]
 	@$(RUN) -m host_tests.chaos $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 power-cuts: $(VENV)/dev ## cut the power at random while the journal writes | [CUTS=100000] [SEED=7]
