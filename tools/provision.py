@@ -29,6 +29,7 @@ from tools.board.serial_console import show_startup
 from tools.console import Console
 from tools.device_config.config import (
     CONFIG_FILE,
+    certificate_fields,
     default_config,
     format_config,
     merge,
@@ -38,7 +39,7 @@ from tools.device_config.config import (
     set_field,
     validate,
 )
-from tools.device_config.device import DeviceConfig, certificate_files, read_config
+from tools.device_config.device import DeviceConfig, read_config
 from tools.errors import UserError
 from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, KeyFile, NewConfig, Port, Start
 
@@ -89,8 +90,8 @@ def build_config(
             set_field(device.config, *parse_assignment(assignment, device.config))
     if can_ask:
         _ask_questions(device.config, board, console)
-    names = certificate_files(device.config)
-    device.files = {name: device.files[name] for name in names if name in device.files}
+    names = certificate_fields(device.config).values()
+    device.files = {name: data for name, data in device.files.items() if name in names}
     _validate(device, board)
     device.config = {name: device.config[name] for name in schema.FIELDS[""] if name in device.config}
     return device

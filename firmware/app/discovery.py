@@ -6,11 +6,12 @@ loaded only while they are needed.
 """
 
 import gc
-import sys
 from random import getrandbits
 from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
+
+from .node.modules import release_modules
 
 _IDLE = const(1000)  # ms
 _SUBSCRIBED = const(5000)  # ms in which Home Assistant should have subscribed to all topics in the message
@@ -127,14 +128,6 @@ class Discovery:
 
 def _release_modules():
     """Unload the modules that are needed only to publish the message."""
-    for name in (
-        "app.discovery_message",
-        "app.discovery_files",
-        "app.discovery_publisher",
-        "umqtt5.streaming_send",
-        "umqtt5.reason_codes",
-    ):
-        package, _, module = name.partition(".")
-        if sys.modules.pop(name, None) and hasattr(sys.modules[package], module):
-            delattr(sys.modules[package], module)
+    release_modules("app.discovery_message", "app.discovery_files", "app.discovery_publisher")
+    release_modules("umqtt5.streaming_send", "umqtt5.reason_codes")
     gc.collect()

@@ -6,11 +6,12 @@ RAM only.
 
 import gc
 import os
-import sys
 
 from micropython import const
 
 from umqtt5.journal import Journal
+
+from .node.modules import release_modules
 
 _PATH = "journal"
 _CHECK = const(1000)  # ms
@@ -49,11 +50,8 @@ class MessageJournal:
             return
         finally:
             # unload the modules that have read the files, because they are not needed again
-            package = sys.modules.get("umqtt5.optional")
             for module in ("journal_recovery", "record_reader", "record_search"):
-                sys.modules.pop("umqtt5.optional." + module, None)
-                if hasattr(package, module):
-                    delattr(package, module)
+                release_modules("umqtt5.optional." + module)
             gc.collect()
         # free the code that has created the journal, because there is only one
         type(journal).__init__ = type(journal.record_log).__init__ = type(journal.outbox).__init__ = None

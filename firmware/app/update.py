@@ -10,13 +10,14 @@ and after each offer with a valid signature, so nobody can send a recorded offer
 
 import gc
 import json
-import os
-import sys
 from time import ticks_add, ticks_diff
 
 from micropython import const
 
 import slot
+
+from .node.files import exists
+from .node.modules import release_modules
 
 _ROLL_BACK = const(600000)  # ms after which a version that was not confirmed is rolled back
 _IDLE = const(1000)  # ms
@@ -60,7 +61,7 @@ class Update:
     def _load_rolled_back(self, folder):
         """Set the versions that were rolled back; `folder` contains the last one, None if unknown."""
         highest = recorded = last = 0
-        if _exists("rolled_back") or _exists("rolled_back.new"):
+        if exists("rolled_back") or exists("rolled_back.new"):
             import rollback
 
             highest, last, self._reason = rollback.read()
@@ -74,7 +75,7 @@ class Update:
             last = failed or last
             highest = max(highest, failed)
         self._is_recorded = highest <= recorded
-        sys.modules.pop("rollback", None)
+        release_modules("rollback")
         self.rolled_back = highest  # this version and older ones are refused
         self._last_rolled_back = last
 
@@ -131,7 +132,7 @@ class Update:
                 from . import update_offer
 
                 self._nonce = update_offer.load_nonce(self._is_wake)
-                _release("update_offer")
+                release_modules("app.update_offer")
             else:
                 self._nonce = make_nonce()
         return self._nonce
@@ -159,7 +160,7 @@ class Update:
         UpdateDownload calls this at its end.
         """
         self._download = None
-        _release("update_download")
+        release_modules("app.update_download")
         if error:
             self.set_state("failed", reason=str(error) or repr(error), offer=tag)
             return
@@ -177,7 +178,7 @@ class Update:
         tag = ""
         try:
             offer, tag, reason = self._check_offer(message)
-            _release("update_offer")
+            release_modules("app.update_offer")
             gc.collect()  # the next module may not fit into the heap beside this one
             if offer:
                 self._start_download(offer)
@@ -230,18 +231,3 @@ def make_nonce():
     except ImportError:
         return ""
     return urandom(16).hex()
-
-
-def _exists(path):
-    try:
-        os.stat(path)
-    except OSError:
-        return False
-    return True
-
-
-def _release(name):
-    """Unload a module that is rarely needed."""
-    package = __name__.rsplit(".", 1)[0]
-    if sys.modules.pop(package + "." + name, None):
-        delattr(sys.modules[package], name)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dis
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from errno import ECONNREFUSED, ETIMEDOUT
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -332,32 +334,36 @@ def test_a_call_interrupts_the_import_of_its_module(
 MQTT_ERRORS = (OSError,)
 
 
+@contextmanager
+def interrupted(at: int, function: Callable[[], object]) -> Iterator[None]:
+    """Call `function` before the instruction of the library with the number `at`, as a scheduled function."""
+    left = at
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if "umqtt5" not in frame.f_code.co_filename or left < 0:
+            return None
+        frame.f_trace_opcodes = True
+        left -= event == "opcode"
+        if not left:
+            left = -1
+            with suppress(RuntimeError):
+                function()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(None)
+
+
 def test_a_blocking_publish_keeps_its_options_if_another_interrupts_it() -> None:
     for at in range(1, 400, 7):
         broker = SessionBroker()
         broker.client.connect()
-        left = [at]
-
-        def trace(
-            frame: FrameType, event: str, _: object, broker: SessionBroker = broker, left: list[int] = left
-        ) -> Any:
-            if "umqtt5" not in frame.f_code.co_filename or left[0] < 0:
-                return None
-            frame.f_trace_opcodes = True
-            left[0] -= event == "opcode"
-            if not left[0]:
-                left[0] = -1
-                try:
-                    broker.client.publish("b", b"scheduled", 0, wait=1000)
-                except RuntimeError:
-                    pass
-            return trace
-
-        sys.settrace(trace)
-        try:
+        with interrupted(at, partial(broker.client.publish, "b", b"scheduled", 0, wait=1000)):
             broker.client.publish("a", b"main", 2, wait=1000)
-        finally:
-            sys.settrace(None)
         found = {body[-4:]: first >> 1 & 3 for first, body in broker.packets if first & 0xF0 == 0x30}
         assert found[b"main"] == 2 and found.get(b"uled", 0) == 0, at
 
@@ -389,26 +395,6 @@ def test_a_message_whose_handler_was_interrupted_is_sent_again() -> None:
 def test_a_scheduled_disconnect_ends_connect() -> None:
     for at in range(1, 2500, 3):
         broker = SessionBroker()
-        left = [at]
-
-        def trace(
-            frame: FrameType, event: str, _: object, broker: SessionBroker = broker, left: list[int] = left
-        ) -> Any:
-            if "umqtt5" not in frame.f_code.co_filename or left[0] < 0:
-                return None
-            frame.f_trace_opcodes = True
-            left[0] -= event == "opcode"
-            if not left[0]:
-                left[0] = -1
-                try:
-                    broker.client.disconnect()
-                except RuntimeError:
-                    pass
-            return trace
-
-        sys.settrace(trace)
-        try:
+        with interrupted(at, broker.client.disconnect):
             broker.client.connect()
-        finally:
-            sys.settrace(None)
         assert broker.now < 30_000, at

@@ -4,6 +4,7 @@ import json
 
 import actuators
 from actuators import schema
+from seeded_random import Random
 
 WORDS_ON = ("ON", "on", "1", "1.0", "TRUE", "true", "OPEN", " On\n")
 WORDS_OFF = ("OFF", "off", "0", "0.0", "FALSE", "false", "CLOSE", "CLOSED", "\tOff ")
@@ -294,20 +295,6 @@ def test_plain_numbers_follow_the_grammar_of_json():
         except ValueError:
             continue
         raise AssertionError(text)
-
-
-class Random:
-    """A small generator, the same in all interpreters."""
-
-    def __init__(self, seed):
-        self._state = seed * 2654435761 % (1 << 30) + 1
-
-    def below(self, limit):
-        self._state = (self._state * 69069 + 12345) % (1 << 30)
-        return (self._state >> 8) % limit
-
-    def choice(self, items):
-        return items[self.below(len(items))]
 
 
 VALUES = (

@@ -5,6 +5,7 @@ The clock wraps at 2**30 ms, as on a board.
 
 import actuators
 from actuators import schema
+from seeded_random import Random
 
 _PERIOD = 1 << 30
 
@@ -41,20 +42,6 @@ class _Clock:
             module.ticks_diff = diff
             if add:
                 module.ticks_add = add
-
-
-class _Random:
-    """A small generator, the same in all interpreters."""
-
-    def __init__(self, seed):
-        self._state = seed * 2654435761 % (1 << 30) + 1
-
-    def below(self, limit):
-        self._state = (self._state * 69069 + 12345) % (1 << 30)
-        return (self._state >> 8) % limit
-
-    def choice(self, items):
-        return items[self.below(len(items))]
 
 
 class _Output:
@@ -235,7 +222,7 @@ def _random_configs(random):
 
 
 def _try_random_commands(seed, steps, failures=0):
-    random = _Random(seed)
+    random = Random(seed)
     with _Clock(_PERIOD - random.below(20000)) as clock:
         rig = _Rig(random, _random_configs(random), clock, failures)
         for _ in range(steps):
@@ -267,7 +254,7 @@ def test_limits_hold_while_outputs_fail():
 
 
 def _one(clock, **config):
-    return _Rig(_Random(1), [dict({"kind": "switch", "name": "a", "pin": "a"}, **config)], clock)
+    return _Rig(Random(1), [dict({"kind": "switch", "name": "a", "pin": "a"}, **config)], clock)
 
 
 def test_a_repeated_for_does_not_extend_max_on():
@@ -359,7 +346,7 @@ def test_a_safe_state_on_switches_interlocked_actuators_off():
     with _Clock() as clock:
         base = {"kind": "switch", "safe": "HOLD"}
         rig = _Rig(
-            _Random(1),
+            Random(1),
             [
                 dict(base, name="a", pin="a", safe="ON", interlock=["b"]),
                 dict(base, name="b", pin="b"),

@@ -35,7 +35,7 @@ for _name, _ticks in (
 CONFIG_FILE = "config.json"
 CERTIFICATE_FIELDS = ("ca", "cert", "key")  # fields of broker.tls; each names a file beside config.json
 _SECRET_FIELDS = {"password", "secret", "token"}
-_UPDATE_KEY = ".update.key"  # `broker.tls.key` is the name of a file
+_UPDATE_KEY = "update.key"  # `broker.tls.key` is the name of a file
 _REDACTED = "********"
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]|(\d+)")
 
@@ -110,8 +110,9 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number")
 
 
-def _is_secret(key: str) -> bool:
-    return key.rpartition(".")[2] in _SECRET_FIELDS or f".{key}" == _UPDATE_KEY
+def _is_secret(path: str) -> bool:
+    """Return whether the field with this path, such as `wifi.password`, must not be shown."""
+    return path.rpartition(".")[2] in _SECRET_FIELDS or path == _UPDATE_KEY
 
 
 def _field_type(key: str, config: Mapping[str, Any]) -> tuple[Any, str]:
@@ -218,15 +219,19 @@ def validate(config: dict[str, Any], files: Mapping[str, bytes], board: Board) -
         _check_certificates(Path(folder), config)
 
 
-def _check_file_names(config: dict[str, Any]) -> None:
-    """Raise UserError if a field of `broker.tls` does not name a file beside config.json."""
+def certificate_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of `broker.tls` that name a file, in a config that is not validated yet."""
     broker = config.get("broker")
     tls = broker.get("tls") if isinstance(broker, dict) else None
     if not isinstance(tls, dict):
-        return
-    for field in CERTIFICATE_FIELDS:
-        if tls.get(field) is not None:
-            require_bare_name(tls[field], f"{CONFIG_FILE}: broker.tls.{field}")
+        return {}
+    return {field: tls[field] for field in CERTIFICATE_FIELDS if tls.get(field) is not None}
+
+
+def _check_file_names(config: dict[str, Any]) -> None:
+    """Raise UserError if a field of `broker.tls` does not name a file beside config.json."""
+    for field, name in certificate_fields(config).items():
+        require_bare_name(name, f"{CONFIG_FILE}: broker.tls.{field}")
 
 
 def _check_certificates(folder: Path, config: dict[str, Any]) -> None:
@@ -260,8 +265,7 @@ def _no_password() -> str:
 def redact_secrets(config: Any, path: str = "") -> Any:
     """Return a copy of a config whose passwords and keys are replaced by asterisks, for printing."""
     if isinstance(config, dict):
-        return {name: redact_secrets(value, f"{path}.{name}") for name, value in config.items()}
+        return {name: redact_secrets(value, f"{path}.{name}".lstrip(".")) for name, value in config.items()}
     if isinstance(config, list):
         return [redact_secrets(value, path) for value in config]
-    is_secret = path.rpartition(".")[2] in _SECRET_FIELDS or path == _UPDATE_KEY
-    return _REDACTED if is_secret and config else config
+    return _REDACTED if _is_secret(path) and config else config

@@ -19,7 +19,7 @@ import platformdirs
 
 from tools.board import mpremote
 from tools.board.serial_console import SerialConsole
-from tools.device_config.config import CERTIFICATE_FIELDS, CONFIG_FILE, parse_config
+from tools.device_config.config import CONFIG_FILE, certificate_fields, parse_config
 from tools.errors import UserError
 from tools.file_names import is_bare_name
 
@@ -69,7 +69,7 @@ def read_config(port: str) -> DeviceConfig | None:
         raise UserError(f"{port}: the board's answer was damaged on its way. Try again") from error
     device = DeviceConfig(_parse(raw, parsed, port))
     with tempfile.TemporaryDirectory() as folder:
-        for name in certificate_files(device.config):
+        for name in certificate_fields(device.config).values():
             if not is_bare_name(name):  # it may name a file of this computer; `validate` reports it
                 continue
             path = Path(folder) / "file"
@@ -103,12 +103,3 @@ def _save_unreadable(raw: bytes) -> Path:
     path = folder / f"config-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.json"
     path.write_bytes(raw)
     return path
-
-
-def certificate_files(config: dict[str, Any]) -> list[str]:
-    """Return the names of the certificate files in a config that is not validated yet."""
-    broker = config.get("broker")
-    tls = broker.get("tls") if isinstance(broker, dict) else None
-    if not isinstance(tls, dict):
-        return []
-    return [tls[name] for name in CERTIFICATE_FIELDS if isinstance(tls.get(name), str)]

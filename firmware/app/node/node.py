@@ -1,7 +1,6 @@
 """The device: creates the MQTT client, Wi-Fi, sensors, actuators and other parts, and runs the main loop."""
 
 import gc
-import os
 import sys
 from time import ticks_diff, ticks_ms
 
@@ -13,6 +12,7 @@ from umqtt5 import Client
 from .. import crash
 from .command_dedup import CommandDedup
 from .commands import Commands, enter_safe_state
+from .files import exists
 from .health import Health
 from .modules import release_constructors, release_modules
 from .telemetry import Telemetry
@@ -83,7 +83,7 @@ class Node:
         client.on_ack = self._on_ack
         will_topic = self._create_status(client, config, base, max_absence)
         self._create_parts(client, base, config, pins, will_topic, reset_cause)
-        self._create_services(client, base, config, pins)
+        self._create_services(client, base, config, pins, reset_cause)
         if sleeps:
             from ..power import SleepCycle
 
@@ -134,8 +134,8 @@ class Node:
             self._create_optional("backlog", _MIN_FREE, self._create_backlog, client, base, config)
         # in safe mode, discovery would remove the entities of all sensors; if `discovery` is not configured
         # any more, a message that was sent earlier has to be removed from the broker
-        is_pending = _exists("discovery.new")
-        if not self._safe_mode and (config["discovery"] or is_pending or _exists("discovery.sent")):
+        is_pending = exists("discovery.new")
+        if not self._safe_mode and (config["discovery"] or is_pending or exists("discovery.sent")):
             args = (client, config, is_pending, reset_cause, topic, base, self._telemetry, self._actuators)
             self._create_optional("discovery", _MIN_FREE, self._create_discovery, *args)
 
@@ -165,15 +165,14 @@ class Node:
         values = (self._telemetry, self._health) if config["power"]["mode"] == "on" else None
         self._discovery = Discovery(client, self._name, config["discovery"], args, sent, values)
 
-    def _create_services(self, client, base, config, pins):
+    def _create_services(self, client, base, config, pins, reset_cause):
         now = ticks_ms()
         if config["update"]:
             from ..update import Update
 
             args = (base, self._name, pins.BOARD, config["update"], self._restart, now)
             is_deep = config["power"]["mode"] == "deep"
-            is_wake = is_deep and hasattr(pins, "reset_cause") and pins.reset_cause() == "deep sleep"
-            self._update = Update(client, *args, is_deep, is_wake)
+            self._update = Update(client, *args, is_deep, is_deep and reset_cause == "deep sleep")
         self._parts: list = [self._telemetry, self._health, self._commands]
         optional_parts = (self._tasmota, self._discovery, self._update, self._safe_mode)
         self._parts += [part for part in optional_parts if part]
@@ -218,13 +217,12 @@ class Node:
             if part is not None and part is not self:
                 type(part).__init__ = None  # deleting the attribute would not free its slot in the dict
         release_constructors("actuators")
-        is_missing = False
-        for part in self._telemetry.sensors:
-            is_missing = is_missing or not hasattr(part.driver, "read")
-            type(part).__init__ = type(part)._set_expiry = None
-        for part in self._telemetry.sensors:
+        sensors = self._telemetry.sensors
+        is_missing = any(not hasattr(sensor.driver, "read") for sensor in sensors)
+        for sensor in sensors:
+            type(sensor).__init__ = type(sensor)._set_expiry = None
             if not is_missing:  # otherwise the constructor of a driver is called again
-                type(part.driver).__init__ = None
+                type(sensor.driver).__init__ = None
         type(client).will = None
         if slot.read()[2] == slot.CONFIRMED:  # otherwise the version may be rolled back
             slot.select = slot.begin_trial = slot.forget_start = slot.roll_back = None
@@ -329,7 +327,7 @@ class Node:
             self._status_published = self._client.publish(self._status, text, qos=1, retain=True) > 0
             if not self._crash_packet_id:
                 self._crash_packet_id = -1
-                if _exists("crash.txt"):
+                if exists("crash.txt"):
                     from ..crash_report import publish
 
                     self._crash_packet_id = publish(self._client, self._crash)
@@ -418,14 +416,6 @@ def _release_client_code(client, session):
 def _release_reason_codes():
     """Unload the texts of errors, which take several KB of heap and are rarely needed."""
     release_modules("umqtt5.reason_codes", "umqtt5.optional.error_texts", "umqtt5.optional.protocol_error")
-
-
-def _exists(path):
-    try:
-        os.stat(path)
-    except OSError:
-        return False
-    return True
 
 
 def _create_client(config, pins, max_absence):

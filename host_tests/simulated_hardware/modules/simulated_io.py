@@ -30,25 +30,19 @@ def read_text(name):
         return None
 
 
-def write_text(name, content):
+def write_text(name, content, mode="w"):
     if not _FOLDER:
         try:
             os.mkdir("sim")
         except OSError:
             pass
-    with _open(_at + name, "w") as file:
+    with _open(_at + name, mode) as file:
         file.write(content)
 
 
 def append_text(name, content):
     """Append to a file, which is created if it does not exist."""
-    if not _FOLDER:
-        try:
-            os.mkdir("sim")
-        except OSError:
-            pass
-    with _open(_at + name, "a") as file:
-        file.write(content)
+    write_text(name, content, "a")
 
 
 def remove(name):
