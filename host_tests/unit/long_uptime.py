@@ -23,7 +23,7 @@ PERIOD = 1 << 30  # ms after which ticks wrap around
 HOUR = 3_600_000  # ms
 DAY = 24 * HOUR
 WEEK = 7 * DAY
-IS_CPYTHON = not hasattr(gc, "mem_free")
+IS_CPYTHON = sys.implementation.name == "cpython"  # `gc` does not tell: the library adds to that of CPython
 STEP = HOUR // 3 if IS_CPYTHON else HOUR  # ms that pass while an idle device waits; the VMs are slower
 if IS_CPYTHON:
     gc.mem_free = gc.mem_alloc = lambda: 100_000

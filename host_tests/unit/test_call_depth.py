@@ -5,8 +5,8 @@ from functools import partial
 
 from long_uptime import Device
 
-# An emulated Pico W ended 24 nested calls with "maximum recursion depth exceeded". Three of them are above
-# `Node.step`: main.py, its `main`, and `node.run`.
+# An emulated Pico W executes commands at this depth. Three calls more, and each command ended with "maximum
+# recursion depth exceeded". The calls above `Node.step` are not counted: main.py, its `main`, and `node.run`.
 MAX_DEPTH = 23
 COMMANDS = (
     b"ON",
