@@ -1,7 +1,8 @@
-"""Fixtures with the address of a running MQTT broker: iotcore, mosquitto, ejabberd."""
+"""Fixtures of all tests: the address of a running broker (iotcore, mosquitto, ejabberd), the real clock."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,15 @@ import pytest
 from tools import broker
 
 NO_MOSQUITTO = "mosquitto is not installed"
+
+
+@pytest.fixture(autouse=True)
+def restore_real_clock_after() -> Iterator[None]:
+    """Restore the real clock and poller of the client, which `simulation` replaces, also after a failure."""
+    yield
+    simulation = sys.modules.get("simulation")
+    if simulation:
+        simulation.restore_real_clock()
 
 
 @pytest.fixture(scope="session")

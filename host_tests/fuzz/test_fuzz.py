@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from simulation import restore_real_clock
 
 from host_tests.fuzz import corpus, fuzz, minimise, mutate
 from host_tests.fuzz.fuzz_case import PROFILES, Case
@@ -67,7 +66,6 @@ def test_a_bug_is_found_minimised_saved_and_replayed(monkeypatch: pytest.MonkeyP
     monkeypatch.undo()
     assert minimise.failure(minimise.load(path)) is None
     path.unlink()
-    restore_real_clock()
 
 
 def test_loading_a_file_that_is_not_a_saved_stream_raises_value_error() -> None:
@@ -91,4 +89,3 @@ def test_a_case_fails_if_the_client_breaks_an_invariant(monkeypatch: pytest.Monk
             patch.setattr(Session, name, broken)
             message = b"\x32\x06\x00\x01a\x00\x05\x00\xd1\x00"
             assert minimise.failure(Case("plain", 1000, (connack, message))), name
-    restore_real_clock()

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from simulation import restore_real_clock
 
 from host_tests.interop import EXAMPLES
 from host_tests.interop.codecs import MqttPacket, available_codecs
@@ -41,9 +40,3 @@ def codecs() -> Iterator[list[Any]]:
     for codec in available:
         if isinstance(codec, MqttPacket):
             codec.close()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def restore_real_clock_after() -> Iterator[None]:
-    yield
-    restore_real_clock()

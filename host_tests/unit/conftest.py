@@ -24,13 +24,11 @@ sys.print_exception = lambda error, file: file.write("".join(traceback.format_ex
 
 
 @pytest.fixture(autouse=True)
-def restore_real_clock_after():
-    """Restore the real clock and sockets, which the simulations replace in modules of the library."""
+def restore_real_network_after():
+    """Restore the real sockets, which the simulations replace in modules of the library."""
     yield
     from simulated_dns import restore_real_network
-    from simulation import restore_real_clock
 
-    restore_real_clock()
     restore_real_network()
 
 

@@ -78,6 +78,7 @@ class UdpSocket:
     """A UDP socket. For the poller of `Simulation` it is a stream with an `inbox`."""
 
     closed_by_broker = is_stalled = False
+    written = b""
 
     def __init__(self, network, family):
         self.sim = network

@@ -4,6 +4,8 @@ from helper import CONNACK
 from umqtt5.core import connection as module
 from umqtt5.core.client import Client
 
+_MAX_ROUNDS = 10_000
+
 REAL_CLOCK = module.ticks_ms, module.sleep_ms, module.poll, module.getrandbits
 
 
@@ -56,6 +58,8 @@ class Poller:
     def __init__(self, sim):
         self.sim = sim
         self.stream = None
+        self.rounds = 0  # successive rounds in which the stream was ready and its bytes stayed the same
+        self.sizes = None
 
     def register(self, stream, events):
         assert self.stream is None, "the client polls one stream at a time"
@@ -76,9 +80,16 @@ class Poller:
         readable = self.events & 1 and (stream.inbox or stream.closed_by_broker)
         writable = self.events & 4 and stream.sim.is_writable and not stream.is_stalled
         if readable or writable:
+            self.check_progress(len(stream.inbox), len(stream.written))
             return [(stream, 5)]
         stream.sim.sleep(ms)
         return []
+
+    def check_progress(self, *sizes):
+        """Fail if the client polls a ready stream again and again, and neither reads nor writes: it hangs."""
+        self.rounds = self.rounds + 1 if sizes == self.sizes else 0
+        self.sizes = sizes
+        assert self.rounds < _MAX_ROUNDS, "the client hangs"
 
 
 class Simulation:

@@ -1,7 +1,6 @@
 """Nested calls of the device: an RP2 has 8 KB of stack, of which each nested call takes some 300 bytes."""
 
 import sys
-from functools import partial
 
 from long_uptime import Device
 
@@ -18,8 +17,8 @@ COMMANDS = (
 )
 
 
-def depth_of_step(device, action):
-    """Return the number of nested calls in the deepest place below `Node.step`, and the calls there."""
+def calls_of_command(device, payload):
+    """Return the names of the calls in the deepest place below `Node.step` while a command is executed."""
     deepest = []
 
     def profile(frame, event, argument):
@@ -37,7 +36,7 @@ def depth_of_step(device, action):
 
     sys.setprofile(profile)
     try:
-        action()
+        device.command(payload)
     finally:
         sys.setprofile(None)
     return deepest
@@ -50,7 +49,7 @@ def test_a_command_does_not_use_up_the_stack_of_an_rp2():
     try:
         device.run(60_000)
         for command in COMMANDS:
-            calls = depth_of_step(device, partial(device.command, command))
+            calls = calls_of_command(device, command)
             assert 10 < len(calls) <= MAX_DEPTH, calls
     finally:
         device.close()

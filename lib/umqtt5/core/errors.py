@@ -18,7 +18,9 @@ def explain(function, subject, detail):
         from ..optional.link_error import call
 
         return call(function, subject, detail)
-    except (MemoryError, RuntimeError):
+    except MemoryError:  # not one tuple of both: a tuple is built on the heap, which may be locked
+        pass
+    except RuntimeError:
         pass
 
 
