@@ -7,9 +7,10 @@ the Makefile call these commands.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, NoReturn, Optional
 
 try:
     import typer
@@ -21,6 +22,7 @@ except ModuleNotFoundError as missing:
         "Then use .venv/bin/python -m tools, or the targets that `make help` lists."
     )
 
+from tools import exit_codes
 from tools.console import Console
 from tools.errors import UserError
 
@@ -68,7 +70,7 @@ def _load(name: str) -> Any:
 
 def _to_command(name: str, function: Callable[..., None]) -> Any:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name)(function)
+    app.command(name, epilog=exit_codes.EPILOG)(function)
     return typer.main.get_command(app)
 
 
@@ -97,12 +99,13 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    epilog=exit_codes.EPILOG,
 )
 
 
 @app.callback()
 def _tools() -> None:
-    """Tools for umqtt5. Exit codes: 0 success, 1 failure, 2 usage error."""
+    """Tools for umqtt5."""
 
 
 def main() -> None:
@@ -110,9 +113,23 @@ def main() -> None:
     try:
         app(prog_name="python -m tools")
     except UserError as error:
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(str(error), style="red")
+        _fail(str(error))
+    except BrokenPipeError:  # the reader of the output has ended, such as `head`
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # so that Python can flush it at its end
         sys.exit(1)
+    except OSError as error:  # a file or folder that no command expects to fail
+        name = error.filename if isinstance(error.filename, str) else ""
+        _fail(f"{name or 'input or output'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(message, style="red")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 
 from tools.errors import UserError
+from tools.terminal_filter import copy_filtered
 
+_INTERRUPT_TIMEOUT = 5  # seconds in which mpremote stops the program on the board
 _DISCONNECTED = "the board was unplugged or restarted. Plug it in, then try again"
 _NO_SPACE = "the file system of the board is full. To see its files: make ls. To erase them: make erase"
 # text in the output of mpremote or of the board: the message and remedy to print
@@ -86,5 +89,23 @@ def _explain(output: str) -> str:
 
 
 def run_interactive(port: str, *arguments: str) -> int:
-    """Run `mpremote connect PORT ...` in the terminal of the user. Return its exit code."""
-    return subprocess.call([sys.executable, "-m", "mpremote", "connect", port, *arguments])
+    """Run `mpremote connect PORT ...` in the terminal of the user. Return 0 if it has succeeded, otherwise 1.
+
+    The output of the board is filtered: it cannot change the title or the clipboard of the terminal.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mpremote", "connect", port, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout
+    try:
+        copy_filtered(process.stdout, sys.stdout)
+        return 1 if process.wait() else 0
+    except KeyboardInterrupt:  # mpremote has received Ctrl-C, too
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_INTERRUPT_TIMEOUT)
+        raise
+    finally:
+        process.kill()
+        process.wait()

@@ -51,7 +51,7 @@ class CertificateAuthority:
 
         Raises UserError if the files cannot be read or the key does not match the certificate.
         """
-        secret_files.make_folder(folder)
+        secret_files.make_folder(folder, may_be_link=True)
         cert, key = folder / "ca.pem", folder / "ca.key"
         if not key.exists():
             new_key = ec.generate_private_key(ec.SECP256R1())

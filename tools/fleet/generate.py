@@ -50,7 +50,7 @@ def generate_files(fleet: Fleet, file: Path, out: Path, console: Console) -> Gen
     with console.status("keys, certificates, configs"):
         store = FleetStore(secrets_folder(file))
         wanted = build_device_files(fleet, store, file)
-    secret_files.make_folder(out)
+    secret_files.make_folder(out, may_be_link=True)
     generated = GeneratedFiles()
     written = {one.name: list(one.files) for one in wanted}
     # an interrupted run leaves files of both lists

@@ -30,7 +30,7 @@ class FleetStore:
         that of a fleet.
         """
         _check_folder(folder)
-        self.folder = secret_files.make_folder(folder)
+        self.folder = secret_files.make_folder(folder, may_be_link=True)
         self.authority = CertificateAuthority(folder)
         self._passwords: dict[str, str] = self._read("passwords.json")
         self._state: dict[str, dict[str, Any]] = self._read("state.json")
