@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, NoReturn, Optional
 
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # before and after `main`, which handles Ctrl-C, it ends the process without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 try:
     import typer
     import typer.main
+    import typer.rich_utils
     from typer.core import TyperGroup
 except ModuleNotFoundError as missing:
     sys.exit(
@@ -23,7 +29,7 @@ except ModuleNotFoundError as missing:
     )
 
 from tools import exit_codes
-from tools.console import Console
+from tools.console import Console, EscapingConsole
 from tools.errors import UserError
 
 # command: its module, which has a function `main` or, for a command with subcommands, an `app`
@@ -64,6 +70,9 @@ def _load(name: str) -> Any:
     if hasattr(module, "app"):
         group = typer.main.get_command(module.app)
         group.name = name  # the list of commands shows it
+        group.epilog = exit_codes.EPILOG
+        for command in group.commands.values():
+            command.epilog = exit_codes.EPILOG
         return group
     return _to_command(name, module.main)
 
@@ -110,7 +119,11 @@ def _tools() -> None:
 
 def main() -> None:
     """Run the command in sys.argv. Print the text of a UserError as one line."""
+    typer.rich_utils.Console = EscapingConsole  # type: ignore[misc]  # its errors quote arguments
+    before = signal.getsignal(signal.SIGINT)
     try:
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         app(prog_name="python -m tools")
     except UserError as error:
         _fail(str(error))
@@ -124,6 +137,9 @@ def main() -> None:
         _fail(f"{name or 'input or output'}: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, before)
 
 
 def _fail(message: str) -> NoReturn:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from host_tests.attack import hostile_board, hostile_broker, hostile_files
 from host_tests.attack.checks import find_faults
-from host_tests.attack.commands import BROKER_SECRET, SECRETS, UPDATE_SECRET, Command, list_commands
+from host_tests.attack.commands import SECRETS, UPDATE_SECRET, Command, list_commands
 from host_tests.attack.hostile_text import FORMATS, MARKUP, PATHS, TERMINAL_TEXTS
 from host_tests.attack.sandbox import Sandbox, make_sandbox
 from host_tests.attack.terminal import Run, run_in_terminal
@@ -179,7 +179,8 @@ def _broker_cases(command: Command, seed: int, random_count: int) -> Iterator[Ca
 def _serve(persona: hostile_broker.Persona, scheme: str, more: dict[str, str] | None = None) -> Prepare:
     def prepare(sandbox: Sandbox, stack: contextlib.ExitStack) -> dict[str, str]:
         address = stack.enter_context(serve_connections(persona))
-        url = f"{scheme}://somebody:{BROKER_SECRET}@{address.host}:{address.port}"
+        # the password is in the environment: see `Sandbox.environment`
+        url = f"{scheme}://somebody@{address.host}:{address.port}"
         return {"--broker": url, **(more or {})}
 
     return prepare

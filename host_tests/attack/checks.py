@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterable, Mapping
 
 from host_tests.attack.hostile_text import BIDI, MARK
@@ -17,6 +18,11 @@ _TEXTUAL_SEQUENCE = re.compile(
 )
 _ANY_STRING = re.compile(r"\x1b[\]P_^X][^\x07\x1b]*|[\x90\x98\x9d\x9e\x9f][^\x07\x1b\x9c]*")
 _BIDI = {character for character in BIDI if not character.isalpha()} | {"\u2028", "\u2029"}
+_SIGNALS = {
+    -signal.SIGHUP,
+    -signal.SIGINT,
+    -signal.SIGTERM,
+}  # exit codes of a process that a signal has ended
 _TRACEBACKS = (
     "Traceback (most recent call last)",
     "Traceback (innermost last)",
@@ -45,7 +51,7 @@ def find_faults(
     faults = [*_changed_files(before, after), *_terminal_faults(text, uses_textual)]
     if run.code is None:
         faults.append(f"did not end within {run.seconds:.0f} s")
-    elif run.code not in codes:
+    elif (128 - run.code if run.code in _SIGNALS else run.code) not in codes:  # as a shell reports it
         faults.append(f"exit code {run.code}, which is not documented")
     if not shows_tracebacks_of_boards:
         faults += [f"printed {sign!r}" for sign in _TRACEBACKS if sign in text]

@@ -15,10 +15,9 @@ from typing import Any
 
 import typer.main
 
-from host_tests.attack.sandbox import Sandbox
+from host_tests.attack.sandbox import BROKER_SECRET, Sandbox
 from tools.__main__ import app
 
-BROKER_SECRET = "S3cret-Passw0rd"
 WIFI_SECRET = "never-print-this-wifi-password"
 UPDATE_SECRET = "5ec2e7" * 11
 SECRETS = (BROKER_SECRET, WIFI_SECRET, UPDATE_SECRET)
@@ -39,7 +38,7 @@ _EXTRA = {
 _DEADLINES = {"flash": 180.0, "doctor": 240.0, "deploy": 90.0, "provision": 90.0}
 _DEFAULT_DEADLINE = 75.0
 # commands that run until Ctrl-C: seconds until it is pressed
-_ENDLESS = {"repl": 4.0, "run": 8.0, "monitor": 5.0, "fleet flash": 12.0}
+_ENDLESS = {"repl": 4.0, "run": 8.0, "monitor": 5.0, "fleet flash": 8.0}
 # commands that start a broker by default
 _OWN_BROKER = {"demo", "fleet run"}
 # commands for development: they work on the checkout, and take minutes
@@ -98,6 +97,11 @@ class Command:
     def interrupt_after(self) -> float | None:
         """Seconds until Ctrl-C ends a command that otherwise runs until then."""
         return 3.0 if self.name in _LONG else _ENDLESS.get(self.name)
+
+    @property
+    def is_for_development(self) -> bool:
+        """Whether the command works on the checkout, and takes minutes."""
+        return self.name in _LONG
 
     @property
     def shows_output_of_a_program(self) -> bool:

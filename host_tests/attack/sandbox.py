@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tools.paths import ROOT
 
+BROKER_SECRET = "S3cret-Passw0rd"
 # folders that commands may write, in addition to the working folder
 _STATE = (Path("home/.local/state/umqtt5"), Path("home/.cache/umqtt5"))
 _FILES = {
@@ -66,6 +67,7 @@ class Sandbox:
             "PYTHONPATH": str(ROOT),
             "TERM": "xterm-256color",
             "USER": "somebody",
+            "MQTT_PASSWORD": BROKER_SECRET,
         }
 
     def snapshot(self) -> dict[str, str]:

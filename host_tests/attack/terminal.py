@@ -19,7 +19,7 @@ from pathlib import Path
 _MAX_MEMORY = 4 << 30  # bytes of address space
 _MAX_OUTPUT = 4 << 20  # bytes that are kept
 _CTRL_C = b"\x03"
-_GRACE = 10.0  # seconds to end after Ctrl-C
+_GRACE = 20.0  # seconds to end after Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def run_in_terminal(
 ) -> Run:
     """Run a command in a terminal of 80 columns until it ends, at most `deadline` seconds.
 
-    `keys` are pressed at their times in seconds, Ctrl-C after `interrupt_after`. The command then has 10 s to
+    `keys` are pressed at their times in seconds, Ctrl-C after `interrupt_after`. The command then has 20 s to
     end. Whatever the command has started is killed at the end.
     """
     terminal, other_end = os.openpty()
@@ -82,6 +82,7 @@ def run_in_terminal(
 
 
 def _enter_terminal() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a process in the background of a shell ignores it
     fcntl.ioctl(1, termios.TIOCSCTTY, 0)
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
 

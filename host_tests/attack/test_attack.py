@@ -29,7 +29,7 @@ def _sample() -> list[Case]:
     for case in build_cases(_SEED, random_count=1):
         if case.name in _FOUND.get(case.command.name, ()):
             chosen.append(case)
-        else:
+        elif case.attacker == "interrupt" or not case.command.is_for_development:
             groups[case.command.name, case.attacker].append(case)
     choice = random.Random(_SEED).choice
     return [*chosen, *(choice(cases) for cases in groups.values())]

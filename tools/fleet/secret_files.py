@@ -12,8 +12,8 @@ from tools.errors import UserError
 def make_folder(path: Path, may_be_link: bool = False) -> Path:
     """Create a folder for secrets: mode 0700, with a `.gitignore` that ignores its content.
 
-    An existing folder gets both, too. `may_be_link` allows a symbolic link to a folder, which only the user can
-    have made. Returns `path`. Raises UserError if something else has this name.
+    An existing folder gets both, too. `may_be_link` allows a symbolic link to a folder, which only the user
+    can have made. Returns `path`. Raises UserError if something else has this name.
     """
     if path.is_symlink() and not may_be_link:
         raise UserError(
