@@ -68,7 +68,7 @@ def _load(name: str) -> Any:
             raise
         return _to_command(name, _report_missing(name, error.name))
     if hasattr(module, "app"):
-        group = typer.main.get_command(module.app)
+        group: Any = typer.main.get_command(module.app)
         group.name = name  # the list of commands shows it
         group.epilog = exit_codes.EPILOG
         for command in group.commands.values():
@@ -119,7 +119,7 @@ def _tools() -> None:
 
 def main() -> None:
     """Run the command in sys.argv. Print the text of a UserError as one line."""
-    typer.rich_utils.Console = EscapingConsole  # type: ignore[misc]  # its errors quote arguments
+    setattr(typer.rich_utils, "Console", EscapingConsole)  # noqa: B010  # the errors of typer quote arguments
     before = signal.getsignal(signal.SIGINT)
     try:
         if before is signal.SIG_DFL:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import BinaryIO, TextIO
+from typing import IO, TextIO
 
 from tools.console import escape_controls
 
@@ -35,7 +35,7 @@ class TerminalFilter:
         return "".join(part if at % 2 else escape_controls(part) for at, part in enumerate(parts))
 
 
-def copy_filtered(source: BinaryIO, out: TextIO) -> None:
+def copy_filtered(source: IO[bytes], out: TextIO) -> None:
     """Copy the output of a program to `out` until its end."""
     terminal_filter = TerminalFilter()
     while data := source.read1(_CHUNK):  # type: ignore[attr-defined]
