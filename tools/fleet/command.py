@@ -28,7 +28,7 @@ from tools.fleet.load_client import LoadClient
 from tools.fleet.load_test import LoadProfile, LoadTest, RunStatus
 from tools.fleet.report import Report, latency_percentiles
 from tools.fleet.store import FleetStore
-from tools.options import BROKER_URL_HELP, BoardKey, CaFile, Port
+from tools.options import BROKER_URL_HELP, BoardKey, CaFile, PasswordFile, Port
 from tools.paths import BUILD
 from tools.vm import process
 from umqtt5 import MQTTError
@@ -193,6 +193,7 @@ def run(
         float, typer.Option(min=0.1, help="seconds between two readings, with --count")
     ] = simulation.DEFAULT_PERIOD,
     ca: CaFile = None,
+    password_file: PasswordFile = None,
     file: File = _FILE,
     report: Annotated[Path, typer.Option(help="JSON file for the results")] = _REPORT,
 ) -> None:
@@ -206,7 +207,14 @@ def run(
     console = Console()
     try:
         done = _run(
-            count, period, broker_choice, LoadProfile(seconds, start_rate, command_rate), ca, file, console
+            count,
+            period,
+            broker_choice,
+            LoadProfile(seconds, start_rate, command_rate),
+            ca,
+            password_file,
+            file,
+            console,
         )
     except KeyboardInterrupt:
         raise typer.Exit(130)
@@ -234,6 +242,7 @@ def _run(
     broker_choice: str,
     profile: LoadProfile,
     ca: Path | None,
+    password_file: Path | None,
     file: Path,
     console: Console,
 ) -> Report:
@@ -255,7 +264,7 @@ def _run(
             wanted = build_device_files(fleet, store, file)
         names = [one.name for one in wanted]
         broker = stack.enter_context(
-            simulation.open_broker(broker_choice, fleet, store, names, ca, folder / "broker")
+            simulation.open_broker(broker_choice, fleet, store, names, ca, folder / "broker", password_file)
         )
         load_client = LoadClient(
             broker.address, fleet.prefix, names, simulation.dashboard_ssl_context(broker, fleet, store)

@@ -15,7 +15,7 @@ def make_folder(path: Path) -> Path:
     os.chmod(path, 0o700)
     ignore = path / ".gitignore"
     if not ignore.exists():
-        ignore.write_text("*\n")
+        ignore.write_text("*\n", encoding="utf-8")
     return path
 
 
