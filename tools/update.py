@@ -22,8 +22,9 @@ from tools import broker
 from tools.board import definition
 from tools.bundle import image
 from tools.console import Console, echo
-from tools.credentials import resolve_broker
+from tools.credentials import resolve_broker, warn
 from tools.errors import UserError
+from tools.fleet import secret_files
 from tools.options import BROKER_URL_HELP, CaFile, PasswordFile
 from tools.text_files import read_text
 from tools.update_offer import Offer, Update, build_update
@@ -224,9 +225,13 @@ def _key(path: Path) -> str:
 def _new_key(path: Path) -> None:
     if path.exists():
         raise UserError(f"{path}: the file exists. Delete it only if no device uses this key")
-    path.touch(0o600, exist_ok=False)
-    path.write_text(secrets.token_hex(32) + "\n", encoding="utf-8")
-    echo(f"{path}: new key written. Set it on the device: make provision BOARD=... ARGS='--set update.key'")
+    secret_files.write_file(path, secrets.token_hex(32) + "\n")
+    if advice := secret_files.hide_from_git(path):
+        warn(advice)
+    echo(
+        f"{path}: new key written. Set it on the device: "
+        f"make provision BOARD=... ARGS='--set-file update.key={path}'"
+    )
 
 
 def _explain_failure(state: dict[str, Any], version: int, base: str) -> str:

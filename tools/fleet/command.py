@@ -20,6 +20,7 @@ from rich.table import Table
 
 from tools.board import definition
 from tools.console import Console
+from tools.credentials import warn
 from tools.errors import UserError
 from tools.fleet import description, secret_files, simulation
 from tools.fleet.device_files import build_device_files
@@ -93,6 +94,8 @@ def init(
     text = _TEMPLATE.format(count=count, wifi=wifi, lists=lists, **quoted)
     file.parent.mkdir(parents=True, exist_ok=True)
     secret_files.write_file(file, text)
+    if advice := secret_files.hide_from_git(file):
+        warn(advice)
     description.load_fleet(file)
     typer.echo(f"written: {file}. Adapt it to your devices, then run: make fleet ARGS=generate")
 

@@ -186,10 +186,10 @@ def dashboard_files(fleet: Fleet, store: FleetStore, ca: bytes | None) -> dict[s
     connection: dict[str, object] = {"host": fleet.broker.host, "port": fleet.broker.effective_port}
     files: dict[str, bytes] = {}
     if fleet.credentials.password:
-        connection.update(
-            user=mosquitto_config.DASHBOARD_USER,
-            password=store.get_passwords([mosquitto_config.DASHBOARD_USER])[mosquitto_config.DASHBOARD_USER],
-        )
+        user = mosquitto_config.DASHBOARD_USER
+        password = store.get_passwords([user])[user]
+        connection.update(user=user, password=password)
+        files["password"] = password.encode() + b"\n"  # for --password-file
     if fleet.credentials.certificate:
         pair = store.client_certificate(mosquitto_config.DASHBOARD_USER, fleet.credentials.years)
         files.update({"cert.pem": pair.cert, "key.pem": pair.key})

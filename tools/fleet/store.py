@@ -43,9 +43,10 @@ class FleetStore:
         try:
             found = parse_json(read_text(path), str(path))
             if not isinstance(found, dict):
-                raise UserError(f"{path}: not an object")
+                raise UserError("not an object")
         except UserError as error:
-            raise UserError(f"{error}. Restore {path} from a backup") from error
+            reason = str(error).removeprefix(f"{path}: ")
+            raise UserError(f"{path} cannot be read: {reason}. Restore it from a backup") from error
         return found
 
     def get_passwords(self, users: list[str]) -> dict[str, str]:
