@@ -58,7 +58,7 @@ class Sandbox:
         names = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("XDG_", "PYTEST_", "MAKE", "MQTT", "UMQTT5", "COLUMNS", "LINES"))
+            if not name.startswith(("XDG_", "PYTEST_", "MAKE", "MQTT", "UMQTT5", "DBUS_", "COLUMNS", "LINES"))
         }
         return {
             **names,
@@ -68,6 +68,7 @@ class Sandbox:
             "TERM": "xterm-256color",
             "USER": "somebody",
             "MQTT_PASSWORD": BROKER_SECRET,
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
         }
 
     def snapshot(self) -> dict[str, str]:
