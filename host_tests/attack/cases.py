@@ -260,6 +260,7 @@ def _write_list(command: Command, file: str, data: bytes) -> Prepare:
         path = sandbox.work / file
         path.parent.mkdir(parents=True)
         path.write_bytes(data)
+        (path.parent / "link").symlink_to(sandbox.outside)
         return _fleet_values(command)
 
     return prepare

@@ -7,6 +7,7 @@ ever deleted, and a folder with files of somebody else is refused.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tools.fleet.description import Fleet
 from tools.fleet.device_files import DeviceFiles, build_device_files, read_ca
 from tools.fleet.store import FleetStore
 from tools.progress import progress_bar
-from tools.text_files import parse_json
+from tools.text_files import parse_json, read_text
 
 _WRITTEN = ".umqtt5-fleet.json"  # the names of the written files, by device
 _BROKER = "broker"  # folder name
@@ -74,21 +75,18 @@ def _read_written(out: Path) -> dict[str, list[str]]:
 
     Raises UserError if `out` is not a folder of this command.
     """
-    try:
-        text = (out / _WRITTEN).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        if out.is_dir() and not any(out.iterdir()):
-            return {}
-        if not out.exists():
-            return {}
+    if not os.path.lexists(out / _WRITTEN):
+        try:
+            if not os.path.lexists(out) or not any(out.iterdir()):
+                return {}
+        except OSError as error:
+            raise UserError(f"{out}: {error.strerror}. Choose a folder with --out") from error
         raise UserError(
             f"{out} exists, and `fleet generate` has not made it. Nothing was changed. "
             "Choose an empty or a new folder with --out"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{out}: {error.strerror}. Choose a folder with --out") from error
+        )
     try:
-        found = parse_json(text, _WRITTEN)
+        found = parse_json(read_text(out / _WRITTEN), _WRITTEN)
         good = all(is_bare_name(name) and all(map(is_bare_name, files)) for name, files in found.items())
     except (UserError, AttributeError, TypeError):
         good = False
@@ -115,6 +113,9 @@ def _write_device(folder: Path, one: DeviceFiles, before: list[str], generated: 
 
 def _remove_device(folder: Path, files: list[str], console: Console) -> None:
     """Delete the files of a device that is no longer in the description. Its secrets are kept."""
+    if folder.is_symlink():
+        console.print(f"{folder} is kept, because it is a symbolic link")
+        return
     for name in (*files, ".gitignore"):
         (folder / name).unlink(missing_ok=True)
     try:
@@ -164,7 +165,7 @@ def write_broker_files(
     files: dict[str, bytes | str] = {}
     if fleet.credentials.password:
         path = folder / "passwords"
-        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        before = read_text(path) if path.is_file() else ""
         files["passwords"] = mosquitto_config.render_password_file(
             store.get_passwords([*names, mosquitto_config.DASHBOARD_USER]), before
         )

@@ -18,6 +18,7 @@ from tools.fleet import generate, mosquitto_config, secret_files
 from tools.fleet.description import Fleet
 from tools.fleet.device_files import DeviceFiles
 from tools.fleet.store import FleetStore
+from tools.text_files import read_bytes
 from tools.vm.device import SimulatedDevice
 from umqtt5 import tls
 
@@ -116,9 +117,9 @@ def _reach_broker(
     ca_pem = None
     if address.tls:
         try:
-            ca_pem = ca.read_bytes() if ca else store.authority.certificate_pem
-        except OSError as error:
-            raise UserError(f"--ca {ca}: {error.strerror}. Expected a PEM file") from error
+            ca_pem = read_bytes(ca) if ca else store.authority.certificate_pem
+        except UserError as error:
+            raise UserError(f"--ca {error}. Expected a PEM file") from error
     return SimulatedBroker(
         address if address.user else replace(address, user=user, password=password),
         ca_pem,
