@@ -20,7 +20,6 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 try:
     import typer
     import typer.main
-    import typer.rich_utils
     from typer.core import TyperGroup
 except ModuleNotFoundError as missing:
     sys.exit(
@@ -29,7 +28,7 @@ except ModuleNotFoundError as missing:
     )
 
 from tools import exit_codes
-from tools.console import Console, EscapingConsole
+from tools.console import Console, EscapingConsole, escape_controls
 from tools.errors import UserError
 
 # command: its module, which has a function `main` or, for a command with subcommands, an `app`
@@ -120,7 +119,8 @@ def _tools() -> None:
 
 def main() -> None:
     """Run the command in sys.argv. Print the text of a UserError as one line."""
-    setattr(typer.rich_utils, "Console", EscapingConsole)  # noqa: B010  # the errors of typer quote arguments
+    if any(word != escape_controls(word) for word in sys.argv):
+        _escape_usage_errors()
     before = signal.getsignal(signal.SIGINT)
     try:
         if before is signal.SIG_DFL:
@@ -141,6 +141,13 @@ def main() -> None:
     finally:
         if before is signal.SIG_DFL:
             signal.signal(signal.SIGINT, before)
+
+
+def _escape_usage_errors() -> None:
+    """Make typer escape the control characters in its errors, which quote the arguments."""
+    from typer import rich_utils  # only here, because it takes long
+
+    setattr(rich_utils, "Console", EscapingConsole)  # noqa: B010
 
 
 def _fail(message: str) -> NoReturn:
