@@ -81,7 +81,7 @@ update: $(VENV)/board ## update a device over the air | DEVICE=greenhouse-1 BOAR
 	@$(RUN) -m tools update $(or $(DEVICE),$(error DEVICE= is missing. Example: DEVICE=greenhouse-1)) $(if $(BOARD),--board "$(BOARD)") \
 	  $(if $(BROKER),--broker "$(BROKER)") $(ARGS)
 
-fleet: $(VENV)/board $(VENV)/monitor ## simulate N devices, or manage those of fleet.toml | [N=100] [BROKER=] [SECONDS=] | [ARGS="init|generate|list|flash|run"]
+fleet: $(VENV)/board $(VENV)/monitor ## simulate N devices, or manage those of fleet.toml | [N=100] [BROKER=] [SECONDS=] | [ARGS="init|generate|list|flash|revoke|renew|run"]
 	@$(RUN) -m tools fleet $(or $(ARGS),run $(if $(N),--count $(N)) $(if $(BROKER),--broker "$(BROKER)") $(if $(SECONDS),--seconds $(SECONDS)))
 
 ##@ Development
