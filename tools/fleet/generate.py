@@ -18,6 +18,7 @@ from tools.fleet.description import Fleet
 from tools.fleet.device_files import DeviceFiles, build_device_files, read_ca
 from tools.fleet.store import CLIENTS, OPERATORS, FleetStore
 from tools.progress import progress_bar
+from tools.text_files import parse_json
 
 _WRITTEN = ".umqtt5-fleet.json"  # the names of the written files, by device
 _BROKER = "broker"  # folder name
@@ -78,7 +79,7 @@ def _read_written(out: Path) -> dict[str, list[str]]:
     Raises UserError if `out` is not a folder of this command.
     """
     try:
-        text = (out / _WRITTEN).read_text(encoding="utf-8")
+        text = (out / _WRITTEN).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         if out.is_dir() and not any(out.iterdir()):
             return {}
@@ -91,9 +92,9 @@ def _read_written(out: Path) -> dict[str, list[str]]:
     except OSError as error:
         raise UserError(f"{out}: {error.strerror}. Choose a folder with --out") from error
     try:
-        found = json.loads(text)
+        found = parse_json(text, _WRITTEN)
         good = all(is_bare_name(name) and all(map(is_bare_name, files)) for name, files in found.items())
-    except (ValueError, AttributeError, TypeError):
+    except (UserError, AttributeError, TypeError):
         good = False
     if not good:
         raise UserError(f"{out / _WRITTEN} is damaged. Delete {out}: all its files can be generated again")
@@ -210,7 +211,11 @@ def _operator_files(fleet: Fleet, store: FleetStore, file: Path) -> dict[str, di
             if fleet.credentials.password
             else {}
         )
-        files = {"dashboard.json": (json.dumps({**address, **login}, indent=1) + "\n").encode()}
+        files: dict[str, bytes] = {
+            "dashboard.json": (json.dumps({**address, **login}, indent=1) + "\n").encode()
+        }
+        if login:
+            files["password"] = login["password"].encode() + b"\n"  # for --password-file
         if fleet.credentials.certificate:
             pair = store.operator_certificate(name, fleet.credentials.years)
             files.update({"cert.pem": pair.cert, "key.pem": pair.key})

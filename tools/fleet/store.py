@@ -22,6 +22,7 @@ from tools.errors import UserError
 from tools.fleet import mosquitto_config, secret_files
 from tools.fleet.certificate_authority import CertificateAndKey, CertificateAuthority
 from tools.fleet.certificate_records import LOCK_FILE, RECORDS_FILE, CertificateRecords, exclusive
+from tools.text_files import parse_json, read_text
 
 # kinds of certificates: the folder of each, which also names the issuer in the records
 CLIENTS, OPERATORS, SERVERS = "clients", "operators", "servers"
@@ -70,11 +71,12 @@ class FleetStore:
         if not path.exists():
             return {}
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(read_text(path), str(path))
             if not isinstance(found, dict):
-                raise ValueError("not an object")
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read. Restore it from a backup") from error
+                raise UserError("not an object")
+        except UserError as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            raise UserError(f"{path} cannot be read: {reason}. Restore it from a backup") from error
         return found
 
     # ---- passwords
