@@ -39,6 +39,7 @@ _COMMANDS = {
     "update": "tools.update",
     "decode-traceback": "tools.decode_traceback",
     "fleet": "tools.fleet.command",
+    "password": "tools.password",
     "monitor": "tools.monitor.command",
     "doctor": "tools.doctor.command",
     "package": "tools.package",

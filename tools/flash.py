@@ -23,7 +23,19 @@ from tools.deploy import deploy
 from tools.device_config import backup
 from tools.device_config.device import BoardSilentError, DeviceConfig, read_config
 from tools.errors import UserError
-from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, KeyFile, NewConfig, Port, Start
+from tools.options import (
+    Ask,
+    BoardKey,
+    CaFile,
+    CertFile,
+    ConfigFile,
+    KeyFile,
+    NewConfig,
+    Port,
+    SetEnv,
+    SetFile,
+    Start,
+)
 from tools.provision import ConfigOptions
 
 
@@ -228,6 +240,8 @@ def main(
     assignments: Annotated[
         Optional[list[str]], typer.Option("--set", help="key=value for the config, such as wifi.ssid=home")
     ] = None,
+    from_files: SetFile = None,
+    from_variables: SetEnv = None,
     config_file: ConfigFile = None,
     ca: CaFile = None,
     cert: CertFile = None,
@@ -246,4 +260,7 @@ def main(
         for number, step in enumerate(describe_steps(options), 1):
             console.print(f"{number}. {step}")
         return
-    flash_board(options, provision.parse_options(assignments, config_file, ca, cert, key, ask), console)
+    config_options = provision.parse_options(
+        assignments, config_file, ca, cert, key, ask, from_files, from_variables
+    )
+    flash_board(options, config_options, console)

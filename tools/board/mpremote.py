@@ -62,8 +62,8 @@ def run(
         stdin=subprocess.PIPE,  # the process ends when it is closed
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        env=_environment(),
+        encoding="utf-8",
+        env=dict(_environment(), PYTHONIOENCODING="utf-8:replace"),
         errors="replace",
     )
     output = []

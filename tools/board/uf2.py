@@ -42,7 +42,7 @@ def find_drive(board: Board, mount_point: Path | None = None) -> Path | None:
     candidates = [mount_point] if mount_point else [path for name in names for path in _mount_points(name)]
     for path in candidates:
         try:
-            text = (path / INFO_FILE).read_text(errors="replace")
+            text = (path / INFO_FILE).read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
         if mount_point or any(name in text for name in names):

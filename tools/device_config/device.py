@@ -101,5 +101,6 @@ def _save_unreadable(raw: bytes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     os.chmod(folder, 0o700)
     path = folder / f"config-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.json"
-    path.write_bytes(raw)
+    with open(path, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(raw)
     return path

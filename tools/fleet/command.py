@@ -20,6 +20,7 @@ from rich.table import Table
 
 from tools.board import definition
 from tools.console import Console
+from tools.credentials import warn
 from tools.errors import UserError
 from tools.fleet import description, secret_files, simulation
 from tools.fleet.device_files import build_device_files
@@ -28,7 +29,7 @@ from tools.fleet.load_client import LoadClient
 from tools.fleet.load_test import LoadProfile, LoadTest, RunStatus
 from tools.fleet.report import Report, latency_percentiles
 from tools.fleet.store import FleetStore
-from tools.options import BROKER_URL_HELP, BoardKey, CaFile, Port
+from tools.options import BROKER_URL_HELP, BoardKey, CaFile, PasswordFile, Port
 from tools.paths import BUILD
 from tools.vm import process
 from umqtt5 import MQTTError
@@ -93,6 +94,8 @@ def init(
     text = _TEMPLATE.format(count=count, wifi=wifi, lists=lists, **quoted)
     file.parent.mkdir(parents=True, exist_ok=True)
     secret_files.write_file(file, text)
+    if advice := secret_files.hide_from_git(file):
+        warn(advice)
     description.load_fleet(file)
     typer.echo(f"written: {file}. Adapt it to your devices, then run: make fleet ARGS=generate")
 
@@ -193,6 +196,7 @@ def run(
         float, typer.Option(min=0.1, help="seconds between two readings, with --count")
     ] = simulation.DEFAULT_PERIOD,
     ca: CaFile = None,
+    password_file: PasswordFile = None,
     file: File = _FILE,
     report: Annotated[Path, typer.Option(help="JSON file for the results")] = _REPORT,
 ) -> None:
@@ -206,7 +210,14 @@ def run(
     console = Console()
     try:
         done = _run(
-            count, period, broker_choice, LoadProfile(seconds, start_rate, command_rate), ca, file, console
+            count,
+            period,
+            broker_choice,
+            LoadProfile(seconds, start_rate, command_rate),
+            ca,
+            password_file,
+            file,
+            console,
         )
     except KeyboardInterrupt:
         raise typer.Exit(130)
@@ -234,6 +245,7 @@ def _run(
     broker_choice: str,
     profile: LoadProfile,
     ca: Path | None,
+    password_file: Path | None,
     file: Path,
     console: Console,
 ) -> Report:
@@ -255,7 +267,7 @@ def _run(
             wanted = build_device_files(fleet, store, file)
         names = [one.name for one in wanted]
         broker = stack.enter_context(
-            simulation.open_broker(broker_choice, fleet, store, names, ca, folder / "broker")
+            simulation.open_broker(broker_choice, fleet, store, names, ca, folder / "broker", password_file)
         )
         load_client = LoadClient(
             broker.address, fleet.prefix, names, simulation.dashboard_ssl_context(broker, fleet, store)

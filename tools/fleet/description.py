@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from tomlkit.exceptions import TOMLKitError
 
 from tools.errors import UserError
+from tools.text_files import read_toml
 
 _SECRET_FIELDS = ("password",)  # fields whose values are never printed
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,23}")
@@ -150,17 +149,9 @@ def load_fleet(path: Path) -> Fleet:
 
     Raises UserError with a one-line message: the file, the first wrong field, and the expected value.
     """
-    try:
-        found = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist. Create it with `make fleet ARGS=init`") from error
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}. Save it as UTF-8") from error
-    except TOMLKitError as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from error
-    fleet = parse_fleet(found, str(path))
+    if not path.exists():
+        raise UserError(f"{path} does not exist. Create it with `make fleet ARGS=init`")
+    fleet = parse_fleet(read_toml(path), str(path))
     expand_devices(fleet, str(path))
     return fleet
 

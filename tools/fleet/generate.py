@@ -18,6 +18,7 @@ from tools.fleet.description import Fleet
 from tools.fleet.device_files import DeviceFiles, build_device_files, read_ca
 from tools.fleet.store import FleetStore
 from tools.progress import progress_bar
+from tools.text_files import parse_json
 
 _WRITTEN = ".umqtt5-fleet.json"  # the names of the written files, by device
 _BROKER = "broker"  # folder name
@@ -74,7 +75,7 @@ def _read_written(out: Path) -> dict[str, list[str]]:
     Raises UserError if `out` is not a folder of this command.
     """
     try:
-        text = (out / _WRITTEN).read_text(encoding="utf-8")
+        text = (out / _WRITTEN).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         if out.is_dir() and not any(out.iterdir()):
             return {}
@@ -87,9 +88,9 @@ def _read_written(out: Path) -> dict[str, list[str]]:
     except OSError as error:
         raise UserError(f"{out}: {error.strerror}. Choose a folder with --out") from error
     try:
-        found = json.loads(text)
+        found = parse_json(text, _WRITTEN)
         good = all(is_bare_name(name) and all(map(is_bare_name, files)) for name, files in found.items())
-    except (ValueError, AttributeError, TypeError):
+    except (UserError, AttributeError, TypeError):
         good = False
     if not good:
         raise UserError(f"{out / _WRITTEN} is damaged. Delete {out}: all its files can be generated again")
@@ -163,7 +164,7 @@ def write_broker_files(
     files: dict[str, bytes | str] = {}
     if fleet.credentials.password:
         path = folder / "passwords"
-        before = path.read_text() if path.exists() else ""
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
         files["passwords"] = mosquitto_config.render_password_file(
             store.get_passwords([*names, mosquitto_config.DASHBOARD_USER]), before
         )
@@ -185,10 +186,10 @@ def dashboard_files(fleet: Fleet, store: FleetStore, ca: bytes | None) -> dict[s
     connection: dict[str, object] = {"host": fleet.broker.host, "port": fleet.broker.effective_port}
     files: dict[str, bytes] = {}
     if fleet.credentials.password:
-        connection.update(
-            user=mosquitto_config.DASHBOARD_USER,
-            password=store.get_passwords([mosquitto_config.DASHBOARD_USER])[mosquitto_config.DASHBOARD_USER],
-        )
+        user = mosquitto_config.DASHBOARD_USER
+        password = store.get_passwords([user])[user]
+        connection.update(user=user, password=password)
+        files["password"] = password.encode() + b"\n"  # for --password-file
     if fleet.credentials.certificate:
         pair = store.client_certificate(mosquitto_config.DASHBOARD_USER, fleet.credentials.years)
         files.update({"cert.pem": pair.cert, "key.pem": pair.key})

@@ -12,6 +12,7 @@ from typing import Any
 from tools import broker
 from tools.board import definition
 from tools.broker import Address
+from tools.credentials import resolve_broker
 from tools.errors import UserError
 from tools.fleet import generate, mosquitto_config, secret_files
 from tools.fleet.description import Fleet
@@ -58,13 +59,19 @@ def default_fleet(count: int, secured: bool, period: float = DEFAULT_PERIOD) -> 
 
 @contextlib.contextmanager
 def open_broker(
-    broker_choice: str, fleet: Fleet, store: FleetStore, names: list[str], ca: Path | None, folder: Path
+    broker_choice: str,
+    fleet: Fleet,
+    store: FleetStore,
+    names: list[str],
+    ca: Path | None,
+    folder: Path,
+    password_file: Path | None = None,
 ) -> Iterator[SimulatedBroker]:
     """Start a broker for a simulated fleet until the end of the block, or check the broker at a URL.
 
     `broker_choice` is `iotcore`, `mosquitto` or a URL. `mosquitto` is configured in `folder` with the
     credentials that the fleet description requires. `names` are the device names. `ca` is the CA
-    file for a broker at a URL. Raises UserError.
+    file and `password_file` the password for a broker at a URL. Raises UserError.
     """
     user = password = None
     if fleet.credentials.password:
@@ -81,7 +88,7 @@ def open_broker(
             own_ca = store.authority.certificate_pem if fleet.broker.tls else None
             yield SimulatedBroker(address, own_ca, fleet.broker.tls and fleet.credentials.certificate)
     else:
-        yield _reach_broker(broker.parse_url(broker_choice), user, password, fleet, store, ca)
+        yield _reach_broker(resolve_broker(broker_choice, password_file), user, password, fleet, store, ca)
 
 
 def _configured_mosquitto(
@@ -177,7 +184,7 @@ def start_device(one: DeviceFiles, folder: Path) -> SimulatedDevice:
 def memory_usage(device: SimulatedDevice) -> int | None:
     """Return the memory of a device's process in bytes (PSS); None if unknown."""
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{device.pid}/smaps_rollup").read_text().splitlines():
+        for line in Path(f"/proc/{device.pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     return None
@@ -186,7 +193,7 @@ def memory_usage(device: SimulatedDevice) -> int | None:
 def available_memory() -> int | None:
     """Return the available memory of this computer in bytes, None if unknown."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return None

@@ -16,6 +16,7 @@ from typing import Any
 from tools.errors import UserError
 from tools.fleet import mosquitto_config, secret_files
 from tools.fleet.certificate_authority import CertificateAndKey, CertificateAuthority
+from tools.text_files import parse_json, read_text
 
 _NAMES = {"ca.pem", "ca.key", "passwords.json", "state.json", "clients", "servers"}
 
@@ -40,11 +41,12 @@ class FleetStore:
         if not path.exists():
             return {}
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(read_text(path), str(path))
             if not isinstance(found, dict):
-                raise ValueError("not an object")
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read. Restore it from a backup") from error
+                raise UserError("not an object")
+        except UserError as error:
+            reason = str(error).removeprefix(f"{path}: ")
+            raise UserError(f"{path} cannot be read: {reason}. Restore it from a backup") from error
         return found
 
     def get_passwords(self, users: list[str]) -> dict[str, str]:
