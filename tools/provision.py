@@ -21,6 +21,7 @@ import typer
 from rich.prompt import Prompt
 
 from app.config import schema
+from tools import deadlines
 from tools.board import definition, mpremote, serial_ports
 from tools.board.definition import Board
 from tools.board.identity import check_board
@@ -205,7 +206,9 @@ def write_config(port: str, device: DeviceConfig, console: Console) -> None:
         names = list(files)[::-1]  # config.json last, because it names the others
         copies = [word for name in names for word in ("cp", str(folder / name), f":{name}.new", "+")]
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        mpremote.run(port, *copies, "exec", _VERIFY_AND_RENAME % (digests, names))
+        with console.status(f"{port}: writing {', '.join(sorted(names))}"):
+            words = (*copies, "exec", _VERIFY_AND_RENAME % (digests, names))
+            mpremote.run(port, *words, timeout=deadlines.WRITE_CONFIG, doing="writing the config")
     console.print(
         f"{port}: {', '.join(sorted(names))} written for {device.config['device']}",
         highlight=False,
@@ -314,7 +317,8 @@ def main(
     options = parse_options(assignments, config_file, ca, cert, key, ask, from_files, from_variables)
     previous = None if new_config else read_config(chosen)
     check_board(chosen, board)
-    device = build_config(previous, options, board, console)
+    with deadlines.current().paused():  # it asks the user
+        device = build_config(previous, options, board, console)
     print_config(device, console)
     write_config(chosen, device, console)
     if start:
