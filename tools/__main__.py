@@ -27,13 +27,8 @@ except ModuleNotFoundError as missing:
         "Then use .venv/bin/python -m tools, or the targets that `make help` lists."
     )
 
-<<<<<<< HEAD
-from tools import exit_codes
+from tools import deadlines, exit_codes
 from tools.console import Console, EscapingConsole, escape_controls
-=======
-from tools import deadlines
-from tools.console import Console
->>>>>>> main
 from tools.errors import UserError
 
 # command: its module, which has a function `main` or, for a command with subcommands, an `app`
@@ -118,25 +113,17 @@ app = typer.Typer(
 
 
 @app.callback()
-<<<<<<< HEAD
-def _tools() -> None:
-    """Tools for umqtt5."""
-=======
 def _tools(ctx: typer.Context) -> None:
-    """Tools for umqtt5. Exit codes: 0 success, 1 failure, 2 usage error."""
+    """Tools for umqtt5."""
     deadlines.begin(ctx.invoked_subcommand)
->>>>>>> main
 
 
 def main() -> None:
     """Run the command in sys.argv. Print the text of a UserError as one line."""
-<<<<<<< HEAD
     if any(word != escape_controls(word) for word in sys.argv):
         _escape_usage_errors()
     before = signal.getsignal(signal.SIGINT)
-=======
     deadlines.watch()
->>>>>>> main
     try:
         if before is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import contextlib
-=======
 import os
->>>>>>> main
 import subprocess
 import sys
 import threading
@@ -16,16 +13,12 @@ from tools import deadlines
 from tools.board.mpremote_process import ERROR
 from tools.deadlines import EXECUTE
 from tools.errors import UserError
-<<<<<<< HEAD
-from tools.terminal_filter import copy_filtered
-
-_INTERRUPT_TIMEOUT = 5  # seconds in which mpremote stops the program on the board
-=======
 from tools.paths import ROOT
+from tools.terminal_filter import copy_filtered
 
 _MPREMOTE = (sys.executable, "-m", "tools.board.mpremote_process")
 _GRACE = 5  # seconds after the deadline of the process until it is killed
->>>>>>> main
+_INTERRUPT_TIMEOUT = 5  # seconds in which mpremote stops the program on the board
 _DISCONNECTED = "the board was unplugged or restarted. Plug it in, then try again"
 _NO_SPACE = "the file system of the board is full. To see its files: make ls. To erase them: make erase"
 # text in the output of mpremote or of the board: the message and remedy to print
@@ -119,13 +112,13 @@ def _environment() -> dict[str, str]:
 
 
 def run_interactive(port: str, *arguments: str) -> int:
-<<<<<<< HEAD
     """Run `mpremote connect PORT ...` in the terminal of the user. Return 0 if it has succeeded, otherwise 1.
 
     The output of the board is filtered: it cannot change the title or the clipboard of the terminal.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "mpremote", "connect", port, *arguments],
+        [*_MPREMOTE, "--interactive", "connect", port, *arguments],
+        env=_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -140,7 +133,3 @@ def run_interactive(port: str, *arguments: str) -> int:
     finally:
         process.kill()
         process.wait()
-=======
-    """Run `mpremote connect PORT ...` in the terminal of the user. Return its exit code."""
-    return subprocess.call([*_MPREMOTE, "--interactive", "connect", port, *arguments], env=_environment())
->>>>>>> main

@@ -122,14 +122,10 @@ def _write_folder(folder: Path, files: dict[str, bytes], before: list[str]) -> l
 
 
 def _remove_device(folder: Path, files: list[str], console: Console) -> None:
-<<<<<<< HEAD
-    """Delete the files of a device that is no longer in the description. Its secrets are kept."""
+    """Delete the files of a device or operator that is revoked or gone. Its secrets are kept."""
     if folder.is_symlink():
         console.print(f"{folder} is kept, because it is a symbolic link")
         return
-=======
-    """Delete the files of a device or operator that is revoked or gone. Its secrets are kept."""
->>>>>>> main
     for name in (*files, ".gitignore"):
         (folder / name).unlink(missing_ok=True)
     try:
@@ -175,20 +171,11 @@ def write_broker_files(
     files: dict[str, bytes | str] = {}
     operators = admitted_operators(fleet, store)
     if fleet.credentials.password:
-<<<<<<< HEAD
-        path = folder / "passwords"
-        before = read_text(path) if path.is_file() else ""
-        files["passwords"] = mosquitto_config.render_password_file(
-            store.get_passwords([*names, mosquitto_config.DASHBOARD_USER]), before
-        )
-    if requires_login(fleet):
-=======
         for name, users in (("passwords", names), ("operator-passwords", operators)):
             path = folder / name
-            before = path.read_text(encoding="utf-8") if path.exists() else ""
+            before = read_text(path) if path.is_file() else ""
             files[name] = mosquitto_config.render_password_file(store.get_passwords(users), before)
     if mosquitto_config.requires_login(fleet.credentials):
->>>>>>> main
         files["acl"] = mosquitto_config.render_acl_file(fleet.prefix)
         files["operator-acl"] = mosquitto_config.render_operator_acl_file(fleet.prefix, operators)
     if fleet.broker.tls:

@@ -33,11 +33,6 @@ def make_folder(path: Path, may_be_link: bool = False) -> Path:
     return path
 
 
-def open_private(path: str, flags: int) -> int:
-    """Open a file, as the `opener` of `open`. A new file gets mode 0600."""
-    return os.open(path, flags, 0o600)
-
-
 def hide_from_git(path: Path) -> str:
     """Let git ignore a file with secrets, if it is in a work tree and git does not ignore it yet.
 

@@ -143,21 +143,15 @@ def _reach_broker(
     ca_pem = None
     if address.tls:
         try:
-<<<<<<< HEAD
             ca_pem = read_bytes(ca) if ca else store.authority.certificate_pem
         except UserError as error:
             raise UserError(f"--ca {error}. Expected a PEM file") from error
-=======
-            ca_pem = ca.read_bytes() if ca else store.authority.certificate_pem
-        except OSError as error:
-            raise UserError(f"--ca {ca}: {error.strerror}. Expected a PEM file") from error
     # the login in the URL may be that of any user, whose port is the one in the URL
     is_operator = (
         not address.user
         and mosquitto_config.requires_login(fleet.credentials)
         and address.port == fleet.broker.effective_port
     )
->>>>>>> main
     return SimulatedBroker(
         address if address.user else replace(address, user=user, password=password),
         ca_pem,
