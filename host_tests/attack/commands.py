@@ -38,7 +38,7 @@ _EXTRA = {
 _DEADLINES = {"flash": 180.0, "doctor": 240.0, "deploy": 90.0, "provision": 90.0}
 _DEFAULT_DEADLINE = 75.0
 # commands that run until Ctrl-C: seconds until it is pressed
-_ENDLESS = {"repl": 4.0, "run": 8.0, "monitor": 5.0, "fleet flash": 8.0}
+_ENDLESS = {"password": 4.0, "repl": 4.0, "run": 8.0, "monitor": 5.0, "fleet flash": 8.0}
 # commands that start a broker by default
 _OWN_BROKER = {"demo", "fleet run"}
 # commands for development: they work on the checkout, and take minutes
