@@ -3,7 +3,12 @@
 from .. import loaded
 from .client import Client
 from .errors import MQTTError
+from .packet import Packet
+from .subscriptions import Subscription
+from .topics import Topic
+
+Message = Packet  # the name for the annotation of a handler
 
 loaded()
 
-__all__ = ("Client", "MQTTError")
+__all__ = ("Client", "MQTTError", "Message", "Subscription", "Topic")
