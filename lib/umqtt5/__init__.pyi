@@ -6,13 +6,11 @@ The classes `Client`, `MQTTError`, `Message`, `Subscription` and `Topic` and the
 they are first used. A program needs the last three only in annotations.
 """
 
+from .core import Message as Message
 from .core.client import Client as Client
 from .core.errors import MQTTError as MQTTError
-from .core.packet import Packet as Message
 from .core.subscriptions import Subscription as Subscription
 from .core.topics import Topic as Topic
-
-__all__ = ("Client", "MQTTError", "Message", "Subscription", "Topic")
 
 __version__: str
 

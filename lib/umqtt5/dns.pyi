@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from .typing import Ticks
+
 servers: Sequence[str | tuple[str, int]] | None
 """DNS servers: IPv4 addresses, or pairs (address, port). None means those of the system."""
 mdns_server: tuple[str, int]
@@ -26,5 +28,5 @@ class Lookup:
     """Whether the next lookup of this name returns another address."""
 
     def __init__(self, name: str, timeout: int = 10000) -> None: ...
-    def step(self, now: int) -> int: ...
+    def step(self, now: Ticks) -> int: ...
     def close(self) -> None: ...

@@ -16,6 +16,17 @@ class Packet:
     """Whether the broker may have sent the message before."""
     session_present: bool
     """In a CONNACK: whether the broker has kept the session."""
+    allowed_properties: tuple[int, ...]
+    property_bits: int
+    value: int
+    subscription_id: int
+    topic_buf: bytes | bytearray
+    topic_start: int
+    topic_end: int
+    properties_start: int
+    properties_end: int
+    payload_start: int
+    payload_end: int
 
     def __init__(self, buf: bytes | bytearray) -> None: ...
     def __len__(self) -> int: ...
@@ -63,4 +74,5 @@ class Packet:
     def int_property(self, identifier: int, default: int) -> int: ...
     def find_property(self, identifier: int, nth: int = 0) -> int: ...
     def set_local_ack(self, packet_id: int, reason: int) -> None: ...
+    def _check_properties(self, allowed: int) -> int: ...
     def parse(self, first: int, at: int, end: int) -> int: ...

@@ -1,7 +1,11 @@
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
+from ..typing import Ignored, Payload
 from .errors import MQTTError
 from .packet import Packet
+from .subscriptions import Subscription, Subscriptions
 from .topics import Topic
 
 class Session:
@@ -22,9 +26,29 @@ class Session:
     """Size in bytes of the largest packet that can be received, as announced to the broker."""
     response_information: str | None
     """The broker's Response Information."""
+    framer: Any
+    outbox: Any
+    subscriptions: Subscriptions
     broker_limits: list[int]
     """Limits in CONNACK: the position is the property identifier minus 0x21."""
     timeouts: list[int]
+    user: bytes | Callable[[], str | None] | None
+    password: bytes | Callable[[], Payload | None] | None
+    will: tuple[int, bytes] | None
+    properties: bytes
+    aliases: Any
+    auth: Any
+    strict: Any
+    overflow_policy: Any
+    stream_source: Any
+    close_request: tuple[int, bytes] | None
+    callbacks: Any
+    on_ack: Callable[[Packet], Ignored] | None
+    on_subscribed: Callable[[Subscription, Packet], Ignored] | None
+    on_unsubscribed: Callable[[Subscription, Packet], Ignored] | None
+    on_unhandled: Callable[[Packet], Ignored] | None
+    on_error: Callable[[Exception], Ignored] | None
+    on_connected: Callable[[], object] | None
     error: MQTTError | None
     is_busy: bool
     rx_paused: bool

@@ -1,4 +1,4 @@
-"""Types for annotations. Only type checkers know this module: import it if `TYPE_CHECKING` is true."""
+"""Types for annotations. This module is not on a board: see docs/types.md."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict
@@ -18,8 +18,10 @@ TopicFilters: TypeAlias = str | bytes | Sequence[str | bytes]
 LinkError: TypeAlias = MQTTError | OSError
 """The exception that has ended a connection."""
 
-Ignored: TypeAlias = float | str | bytes | None
-"""The result of a handler or a callback, which the client ignores. It must not be a coroutine."""
+Ignored: TypeAlias = (
+    float | str | bytes | bytearray | tuple[Any, ...] | list[Any] | dict[Any, Any] | set[Any] | None
+)
+"""The result of a handler or a callback, which the client ignores. A coroutine is refused."""
 
 Handler: TypeAlias = Callable[[Packet], Ignored]
 """A handler of messages: `handler(message)`."""
@@ -35,6 +37,7 @@ Password: TypeAlias = str | Buffer | Callable[[], str | Buffer | None] | None
 Redirects: TypeAlias = bool | Callable[[str], tuple[str, int] | None] | None
 WhenFull: TypeAlias = Literal["oldest", "topic"] | None
 
+
 class Timeouts(TypedDict, total=False):
     """Separate timeouts in ms. A timeout that is missing is 10 s."""
 
@@ -43,6 +46,7 @@ class Timeouts(TypedDict, total=False):
     ack: int
     write: int
     ping: int
+
 
 class Stream(Protocol):
     """A connection that a transport has begun to open; see `umqtt5.tcp`. It does not block.
@@ -54,8 +58,13 @@ class Stream(Protocol):
     def write(self, buf: Any, at: int, n: int, /) -> int | None: ...
     def close(self) -> object: ...
 
+
+Ticks: TypeAlias = Any
+"""The result of `time.ticks_ms()`. It is an int, but MicroPython's stubs have a class of their own for it."""
+
 Transport: TypeAlias = Callable[[str, int], Stream]
 """A function that begins to open a connection to host and port; see `umqtt5.tcp`."""
+
 
 class AuthMethod(Protocol):
     """A method of enhanced authentication, such as `umqtt5.scram.Scram`.
@@ -68,6 +77,7 @@ class AuthMethod(Protocol):
     def start(self) -> bytes: ...
     def challenge(self, data: Any, /) -> bytes | None: ...
     def finish(self, data: Any, /) -> object: ...
+
 
 class Reader(Protocol):
     """A source of a payload for `streaming.send`, such as a file. At QoS 1 and 2 it also needs `seek`."""
