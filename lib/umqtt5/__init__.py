@@ -12,8 +12,6 @@ import sys
 if sys.implementation.name == "cpython":
     from .cpython import compat  # noqa: F401  adds the MicroPython features that CPython lacks
 
-__version__ = "0.1.0"  # written by `make package`
-
 _OFTEN = 4096  # bytes allocated between two garbage collections while modules load
 _threshold = -1  # value of `gc.threshold` to restore when they are loaded
 _depth = 0  # number of calls of `loading` without `loaded`
@@ -44,7 +42,10 @@ loading()
 
 
 def __getattr__(name):
+    if name == "__version__":  # not a global: the dict of the package would grow
+        return "0.1.0"  # written by `make package`
     if name[0] < "_":  # a capital letter, so it is a class
+        name = "Packet" if name == "Message" else name
         return getattr(__import__("umqtt5.core", None, None, (name,)), name)
     try:
         # `from umqtt5 import tls`: MicroPython calls this before it looks for a submodule

@@ -6,13 +6,15 @@ The classes `Client`, `MQTTError`, `Message`, `Subscription` and `Topic` and the
 they are first used. A program needs the last three only in annotations.
 """
 
-from .core import Message as Message
+from .core import Packet
 from .core.client import Client as Client
 from .core.errors import MQTTError as MQTTError
 from .core.subscriptions import Subscription as Subscription
 from .core.topics import Topic as Topic
 
 __version__: str
+
+Message = Packet
 
 def loading() -> None: ...
 def loaded() -> None: ...

@@ -7,8 +7,6 @@ from .packet import Packet
 from .subscriptions import Subscription
 from .topics import Topic
 
-Message = Packet  # the name for the annotation of a handler
-
 loaded()
 
-__all__ = ("Client", "MQTTError", "Message", "Subscription", "Topic")
+__all__ = ("Client", "MQTTError", "Packet", "Subscription", "Topic")
