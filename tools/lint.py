@@ -74,7 +74,8 @@ def _check_types(board: Board) -> bool:
     config.write_text(
         _MYPY_CONFIG.format(
             lib=LIB, firmware=FIRMWARE, board=board.folder, shared=BOARDS / "shared", stubs=stubs, cache=cache
-        )
+        ),
+        encoding="utf-8",
     )
     sources = [str(LIB / "umqtt5"), str(FIRMWARE), *map(str, definition.list_modules(board.key))]
     return _run(f"types for {board.key}", ["-m", "mypy", "--config-file", str(config), *sources])
@@ -102,7 +103,7 @@ def _run(title: str | None, arguments: list[str], **environment: str) -> bool:
         env=dict(os.environ, **environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
     )
     if done.returncode:
         typer.echo(done.stdout.rstrip())

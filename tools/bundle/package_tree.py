@@ -32,7 +32,7 @@ class Package:
     def modules(self) -> dict[str, ast.Module]:
         """The parsed source of each module that goes to a board."""
         names = {path.relative_to(self.folder).with_suffix("").as_posix(): path for path in self._paths()}
-        return {name: ast.parse(path.read_text()) for name, path in names.items()}
+        return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in names.items()}
 
     def _paths(self) -> list[Path]:
         return sorted(
