@@ -1,7 +1,7 @@
 """The modules of an update over the air, which are stored in one file.
 
-littlefs stores each small file in a block of 4096 bytes, so the modules of the application take less than half
-the flash if they share a file. The folder of a slot contains:
+littlefs stores each small file in a block of 4096 bytes, so the modules of the application take less than
+half the flash if they share a file. The folder of a slot contains:
 
     files   the modules, one after another
     index   7 bytes for each module and each folder: the CRC-32 of its path, its offset in `files` (3 bytes)
@@ -79,7 +79,7 @@ class Archive:
 
 
 def mount(folder):
-    """Import modules from the archive in this folder first; from none if the folder is `.`. Raises OSError."""
+    """Import modules from the archive in this folder first, from none if it is `.`. Raises OSError."""
     import vfs
 
     if MOUNT_POINT in sys.path:

@@ -1,7 +1,7 @@
 """A/B slots for over-the-air updates: selects the folder to run and rolls back a version that fails to start.
 
-All files of an update are stored in the folder `a` or `b`, as an archive (archive.py). The file `slot` contains
-one line:
+All files of an update are stored in the folder `a` or `b`, as an archive (archive.py). The file `slot`
+contains one line:
 
     <current folder> <previous folder> <tries>
 
@@ -18,7 +18,6 @@ able to use them.
 """
 
 import os
-import sys
 
 CONFIRMED = -1
 ROLLED_BACK = -2

@@ -12,8 +12,8 @@ File 0 is the manifest, which has one line for each of the other files, in ascen
 
 A file that already exists on the device is copied instead of requested. Files of the running version are not
 changed: the new files are written to the folder of the unused slot, one after another into one file, see
-archive.py. When all files are complete and have been read again from flash, the slot is switched and the board
-is reset. `run` copies or reads one file at a time, because the watchdog must be fed in between.
+archive.py. When all files are complete and have been read again from flash, the slot is switched and the
+board is reset. `run` copies or reads one file at a time, because the watchdog must be fed in between.
 
 If flash has no room for the new files, and the running version came over the air, the version that was
 installed by cable is removed.
@@ -210,9 +210,9 @@ class UpdateDownload:
         self._step = self._check_room
 
     def _check_room(self):
-        """Check that the files fit into flash. If not, remove the next file of the version installed by cable.
+        """Check that the files fit into flash; if not, remove a file of the version installed by cable.
 
-        Raises ValueError.
+        Raises ValueError if that is not possible.
         """
         _, block, _, _, free = os.statvfs(".")[:5]
         needed = self._total // (block - _POINTERS) + 2 + _RESERVE  # 2: the last block, and `index`
@@ -265,7 +265,7 @@ class UpdateDownload:
         return False
 
     def _read(self, path, size, offset=0, target=None):
-        """Return the SHA-256 of `size` bytes of a file in hexadecimal; copies them to `target` if there is one.
+        """Return the SHA-256 of `size` bytes of a file in hexadecimal; copies them to `target`, if not None.
 
         A file that is shorter has another SHA-256.
         """
@@ -324,6 +324,7 @@ class UpdateDownload:
             is_equal = file.read() == self._index
         if not is_equal or slot.read_version(self._folder) != version:
             raise ValueError("the index or the version number was changed on flash")
+        os.remove(self._folder + "/manifest")  # nothing needs it any more
         slot.write(self._folder, self._current, 0)
         self._is_installed = True
 

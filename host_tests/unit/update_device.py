@@ -13,7 +13,7 @@ try:
     import vfs
 except ImportError:  # CPython
 
-    class vfs:
+    class vfs:  # noqa: N801
         """The file systems that are mounted, by path."""
 
         mounted: dict = {}
@@ -30,6 +30,7 @@ except ImportError:  # CPython
     sys.modules["vfs"] = vfs
 
 KEY = "0f" * 32
+_FILES = ("slot", "rolled_back", "crash_count", "update_nonce", "crash", "base_removed")
 FILES = (("app/new.mpy", b"new" * 500),)
 
 _nonces = [0]
@@ -86,7 +87,7 @@ def clean():
     slot._unsaved = None
     archive.mount(".")
     for name in os.listdir():
-        if name.split(".")[0] in ("slot", "rolled_back", "crash_count", "update_nonce", "crash", "base_removed"):
+        if name.split(".")[0] in _FILES:
             os.remove(name)
     update_download._clear("a")
     update_download._clear("b")

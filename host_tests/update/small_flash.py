@@ -1,10 +1,10 @@
 """Updates over the air on the flash of a Pico W: littlefs with 848 KB. Runs in the VM.
 
-    small_flash.update_device(image, count)
+    small_flash.update_device(image, count)   installs a version and `count` updates
+    small_flash.find_limit(image)             finds with how much free flash an update is refused
 
-installs the files in the folder `image` as `make deploy` does, then `count` updates in which every file has
-changed, and prints the blocks in use and the estimates. The update and the selection of the slot are those of
-the firmware.
+The folder `image` has the files that `make deploy` installs. In each update every file has changed. The
+download and the selection of the slot are those of the firmware.
 """
 
 import os
@@ -57,46 +57,68 @@ def _used():
     return status[2] - status[3]
 
 
-class _Watch:
-    """`os` for a download; notes the largest number of blocks in use, and the free ones at the check."""
+class _Flash:
+    """`os` for a download; notes the number of free blocks at the check of the manifest."""
 
-    def __init__(self):
-        self.free = 0
+    free = 0
 
     def __getattr__(self, name):
         return getattr(os, name)
 
     def statvfs(self, path):
         found = os.statvfs(path)
-        self.free = found[4]
+        _Flash.free = found[4]
         return found
 
 
-def update_device(image, count, state=True):
-    """Install an image and `count` updates. Raises AssertionError."""
-    content = {path: _read(image + "/" + path) for path in _list_files(image)}
+def _mount(content):
     device = BlockDevice(_BLOCK, bytearray(_BLOCK * _COUNT), None)
     os.VfsLfs2.mkfs(device, progsize=256)  # as the firmware of the RP2 does
     os.mount(os.VfsLfs2(device, progsize=256), FOLDER)
     os.chdir(FOLDER)
     for path, data in content.items():
         _write(path, data)
-    if state:
-        for path, size in _STATE.items():
-            _write(path, b"x" * size)
+    power_cuts.update_download.os = _Flash()
+
+
+def _unmount():
+    archive.mount(".")
+    os.chdir("/")
+    os.umount(FOLDER)
+
+
+def update_device(image, count):
+    """Install an image and `count` updates, and print the blocks in use. Raises AssertionError."""
+    content = {path: _read(image + "/" + path) for path in _list_files(image)}
+    _mount(content)
+    for path, size in _STATE.items():
+        _write(path, b"x" * size)
     print("installed", _used(), "of", _COUNT)
     for version in range(1, count + 1):
-        files = {p: _change(d, version) for p, d in content.items() if p not in _CABLE_FILES}
-        watch = power_cuts.update_download.os = _Watch()
+        files = {path: _change(data, version) for path, data in content.items() if path not in _CABLE_FILES}
         peak = power_cuts.install(version, files, _used)
-        download = power_cuts.last_download
-        needed = download._total // (_BLOCK - 8) + 2
-        taken = watch.free - (_COUNT - _used())
-        print("update", version, "peak", peak, "estimate", needed, "taken", taken)
+        print("update", version, "peak", peak, "after", _used())
         assert power_cuts.start() == "ab"[(version + 1) % 2]
         power_cuts.confirm()
         power_cuts.check_content(files)
-    archive.mount(".")
     assert slot.read()[2] == slot.CONFIRMED
-    os.chdir("/")
-    os.umount(FOLDER)
+    _unmount()
+
+
+def find_limit(image):
+    """Install the update with less and less free flash until it is refused; print the blocks."""
+    content = {path: _read(image + "/" + path) for path in _list_files(image)}
+    files = {path: _change(data, 1) for path, data in content.items() if path not in _CABLE_FILES}
+    free = sum([len(data) for data in files.values()]) // _BLOCK + 28
+    is_refused = False
+    while not is_refused:
+        _mount({})
+        _write("filler", b"x" * (_BLOCK * (_COUNT - free)))
+        try:
+            power_cuts.install(1, files)
+            print("free", _Flash.free, "left", _COUNT - _used())
+        except ValueError as error:
+            print("free", _Flash.free, error)
+            is_refused = True
+        _unmount()
+        free -= 1

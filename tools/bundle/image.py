@@ -1,4 +1,4 @@
-"""Builds the image of a board: the device application, the library as far as it needs it, the board's modules.
+"""Builds the image of a board: the application, what it needs of the library, and the board's modules.
 
 All files are compiled to .mpy, because compiling on the device takes more heap than most devices have. Only
 `boot.py` and `main.py` are stored as source, because MicroPython runs them by these names.
