@@ -35,9 +35,9 @@ def collect_sources(board: str, whole_library: bool = False) -> dict[str, str]:
     files.update({f"app/{name}.py": source for name, source in bundle_application().items()})
     for path in sorted(FIRMWARE.rglob("*.py")):
         if path.name != "manifest.py" and APPLICATION.folder not in path.parents:
-            files[path.relative_to(FIRMWARE).as_posix()] = path.read_text()
+            files[path.relative_to(FIRMWARE).as_posix()] = path.read_text(encoding="utf-8")
     for path in definition.list_modules(board):
-        files[path.name] = path.read_text()
+        files[path.name] = path.read_text(encoding="utf-8")
     return files if whole_library else drop_unreachable(files)
 
 
@@ -48,7 +48,7 @@ def compile_image(files: Mapping[str, str], folder: Path, short_names: bool = Tr
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if name in _STARTED_BY_NAME:
-            path.write_text(source)
+            path.write_text(source, encoding="utf-8")
         else:
             path.with_suffix(".mpy").write_bytes(_compiled(path.stem, source))
 
@@ -89,7 +89,7 @@ def build_program(path: Path) -> Path:
 
     def fill(folder: Path) -> None:
         compile_package(folder)
-        (folder / f"{path.stem}.mpy").write_bytes(cross_compile(path.stem, path.read_text()))
+        (folder / f"{path.stem}.mpy").write_bytes(cross_compile(path.stem, path.read_text(encoding="utf-8")))
 
     return _cached(path.stem, [*LIB.rglob("*.py"), path], fill)
 
@@ -98,7 +98,7 @@ def build_device_program(board: str, path: Path) -> Path:
     """The folder of one compiled program that runs beside a board's image and uses its modules."""
 
     def fill(folder: Path) -> None:
-        source = minify_source(board, path.read_text())
+        source = minify_source(board, path.read_text(encoding="utf-8"))
         (folder / f"{path.stem}.mpy").write_bytes(cross_compile(path.stem, source))
 
     return _cached(f"{board}-{path.stem}", [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), path], fill)

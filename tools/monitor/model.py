@@ -37,7 +37,7 @@ class MonitorModel:
         self.monitor = DeviceMonitor(address, prefix, history=_HISTORY, shared_broker=True)
         self.monitor.on_event = self.add_event
         self.monitor.on_reading = self._on_reading
-        self._file: TextIO | None = record.open("a", newline="") if record else None
+        self._file: TextIO | None = record.open("a", newline="", encoding="utf-8") if record else None
         self._rows = csv.writer(self._file) if self._file else None
 
     def connect(self) -> None:
