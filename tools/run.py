@@ -37,7 +37,7 @@ def main(
     if source:
         folder = LIB
     elif board:
-        folder = image.build_image(board.key)
+        folder = image.build_image(board.key, whole_library=True)
     else:
         folder = image.build_library()
     chosen = serial_ports.choose_port(port, board)
