@@ -1,4 +1,4 @@
-"""Files from outside: a pipe, a device, a link or a gigantic file hangs no command and harms no other file."""
+"""Files from outside: a pipe, a device, a link or a gigantic file hangs no command, harms no other file."""
 
 from __future__ import annotations
 
