@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 from pathlib import Path
 
+from tools.errors import UserError
 
-def make_folder(path: Path) -> Path:
+
+def make_folder(path: Path, may_be_link: bool = False) -> Path:
     """Create a folder for secrets: mode 0700, with a `.gitignore` that ignores its content.
 
-    The mode of an existing folder is not changed, because it may be one of the user. Returns `path`.
+    The mode of an existing folder is not changed, because it may be one of the user. `may_be_link` allows a
+    symbolic link to a folder, which only the user can have made. Returns `path`. Raises UserError if
+    something else has this name.
     """
+    if path.is_symlink() and not may_be_link:
+        raise UserError(
+            f"{path} is a symbolic link to {os.readlink(path)}. Nothing was changed. Remove the link"
+        )
     try:
-        path.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        pass
-    ignore = path / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")
+        if not path.is_dir():
+            path.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot make the folder: {error.strerror}") from error
+    with contextlib.suppress(FileExistsError):
+        with open(path / ".gitignore", "x", encoding="utf-8") as file:  # follows no symbolic link
+            file.write("*\n")
     return path
 
 
@@ -51,13 +61,14 @@ def _is_ignored(path: Path) -> bool:
     return done.returncode == 0
 
 
-def write_file(path: Path, data: bytes | str) -> bool:
-    """Write a file of mode 0600 atomically: completely or not at all.
+def write_file(path: Path, data: bytes | str, durable: bool = False) -> bool:
+    """Write a file of mode 0600 atomically: completely or not at all. With `durable` also if power fails.
 
     Returns True if the file is new or its content has changed, False if it had this content already.
     """
     new = data.encode() if isinstance(data, str) else data
-    if path.is_file() and path.read_bytes() == new:
+    # a symbolic link is replaced: what it leads to is not ours
+    if path.is_file() and not path.is_symlink() and path.read_bytes() == new:
         os.chmod(path, 0o600)
         return False
     temporary = path.with_name(path.name + ".new")
@@ -65,5 +76,19 @@ def write_file(path: Path, data: bytes | str) -> bool:
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(handle, "wb") as file:
         file.write(new)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(temporary, path)
+    if durable:
+        _sync_folder(path.parent)
     return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write the names of the files in a folder to the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
