@@ -21,7 +21,7 @@ from host_tests.board.rig import SECRET, Rig, fake_firmware, run_command, run_fa
 from host_tests.board.simulated_board import SimulatedBoard
 from host_tests.device.observer import observe
 from tools import flash
-from tools.board import definition, esptool, firmware, mpremote
+from tools.board import definition, esptool, firmware, identity, mpremote
 from tools.broker import Address
 from tools.errors import UserError
 
@@ -307,19 +307,20 @@ def test_a_running_board_of_another_family_is_not_changed(make_rig: MakeRig) -> 
     assert {path: path.read_bytes() for path in rig.filesystem.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("build, chip", [("RPI_PICO", "rp2040"), ("RPI_PICO2_W", "rp2350")])
+@pytest.mark.parametrize("chip", ["rp2040", "rp2350"])
 def test_a_running_board_with_the_micropython_of_another_one_is_confirmed_or_refused(
-    build: str, chip: str, monkeypatch: pytest.MonkeyPatch
+    chip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    boards = [definition.load_board(key) for key in definition.list_flashable_boards()]
-    others = [board.key for board in boards if board.firmware and board.firmware.name == build]
-    if not others:  # no such folder in boards/: the build is not known, so it is accepted
-        others = [""]
-    monkeypatch.setattr(mpremote, "run", lambda *words, **options: f"board rp2 {build}\n")
-    options = flash.FlashOptions(definition.load_board("rpi_pico_w"), "port")
-    if others[0]:
-        with pytest.raises(UserError, match=f"boards/{others[0]}.*Nothing was changed"):
-            flash._check_running_board("port", options)
-    same_chip = chip == options.board.chip
-    with contextlib.nullcontext() if same_chip else pytest.raises(UserError, match="Its chip is rp2350"):
+    target, other = definition.load_board("rpi_pico_w"), definition.load_board("rpi_pico2_w")
+    boards = {"rpi_pico_w": target, "rpi_pico2_w": replace(other, chip=chip)}
+    monkeypatch.setattr(identity, "list_boards", lambda: list(boards))
+    monkeypatch.setattr(identity, "load_board", boards.__getitem__)
+    monkeypatch.setattr(mpremote, "run", lambda *words, **options: "board rp2 RPI_PICO2_W\n")
+    options = flash.FlashOptions(target, "port")
+    with pytest.raises(UserError, match="boards/rpi_pico2_w.*Nothing was changed"):
+        flash._check_running_board("port", options)
+    is_same_chip = chip == target.chip
+    with contextlib.nullcontext() if is_same_chip else pytest.raises(UserError, match="Its chip is rp2350"):
         flash._check_running_board("port", replace(options, change_board=True))
+    monkeypatch.setattr(mpremote, "run", lambda *words, **options: "board rp2 SOME_OTHER_BUILD\n")
+    flash._check_running_board("port", options)
