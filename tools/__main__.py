@@ -21,6 +21,7 @@ except ModuleNotFoundError as missing:
         "Then use .venv/bin/python -m tools, or the targets that `make help` lists."
     )
 
+from tools import deadlines
 from tools.console import Console
 from tools.errors import UserError
 
@@ -102,12 +103,14 @@ app = typer.Typer(
 
 
 @app.callback()
-def _tools() -> None:
+def _tools(ctx: typer.Context) -> None:
     """Tools for umqtt5. Exit codes: 0 success, 1 failure, 2 usage error."""
+    deadlines.begin(ctx.invoked_subcommand)
 
 
 def main() -> None:
     """Run the command in sys.argv. Print the text of a UserError as one line."""
+    deadlines.watch()
     try:
         app(prog_name="python -m tools")
     except UserError as error:

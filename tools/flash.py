@@ -14,7 +14,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from tools import provision
+from tools import deadlines, provision
 from tools.board import esptool, firmware, mpremote, serial_ports, uf2
 from tools.board.definition import Board, load_board
 from tools.board.identity import SCRIPT as IDENTITY_SCRIPT
@@ -39,10 +39,6 @@ from tools.options import (
     Start,
 )
 from tools.provision import ConfigOptions
-
-_START_TIMEOUT = 60  # seconds; the first start formats the file system
-_DRIVE_TIMEOUT = 20  # seconds
-_IDENTITY_TIMEOUT = 20  # seconds
 
 
 @dataclass
@@ -114,7 +110,8 @@ def flash_board(options: FlashOptions, config_options: ConfigOptions, console: C
     deploy(port, board, console)
     if previous is None and not options.new_config:
         previous = read_config(port)
-    device = provision.build_config(previous, config_options, board, console)
+    with deadlines.current().paused():  # it asks the user
+        device = provision.build_config(previous, config_options, board, console)
     provision.write_config(port, device, console)
     if unique_id:
         backup.delete_backup(unique_id)
@@ -171,7 +168,7 @@ def _check_running_board(port: str, options: FlashOptions) -> None:
 
     The user may confirm that it is: somebody may have installed a wrong MicroPython.
     """
-    output = mpremote.run(port, "resume", "run", str(IDENTITY_SCRIPT), timeout=_IDENTITY_TIMEOUT)
+    output = mpremote.run(port, "resume", "run", str(IDENTITY_SCRIPT), timeout=deadlines.IDENTIFY)
     other = find_other_board(output, port, options.board)
     if other is None:
         return
@@ -183,8 +180,10 @@ def _check_running_board(port: str, options: FlashOptions) -> None:
         )
     if options.change_board:
         return
-    question = f"{text} Is it a {options.board.name} nevertheless?"
-    if not sys.stdin.isatty() or not typer.confirm(question):
+    with deadlines.current().paused():
+        question = f"{text} Is it a {options.board.name} nevertheless?"
+        is_confirmed = sys.stdin.isatty() and typer.confirm(question)
+    if not is_confirmed:
         raise UserError(
             f"{text} Nothing was changed. Choose BOARD={other.key}, or another port with PORT=. If it is a "
             f"{options.board.name} with a wrong MicroPython, add --change-board"
@@ -217,7 +216,9 @@ def _flash_esp32(
 def _confirm_new_config(port: str) -> None:
     """Ask whether a board that has content and does not answer may lose its config. Raises UserError."""
     text = f"{port}: the board does not answer, and its flash is not empty. A config on it would be lost."
-    if not sys.stdin.isatty() or not typer.confirm(f"{text} Continue with a new config?"):
+    with deadlines.current().paused():
+        is_confirmed = sys.stdin.isatty() and typer.confirm(f"{text} Continue with a new config?")
+    if not is_confirmed:
         raise UserError(
             f"{text} Nothing was changed. Press its reset button, then try again. "
             "If it has no config that you need, add --new-config"
@@ -231,13 +232,13 @@ def _flash_uf2(options: FlashOptions, port: str | None, file: Path, console: Con
     if drive is None and port:
         console.print(f"{port}: asking MicroPython to start the bootloader")
         try:
-            mpremote.run(port, "bootloader", timeout=20)
+            mpremote.run(port, "bootloader", timeout=deadlines.BOOTLOADER_REQUEST)
         except UserError as error:
             console.print(str(error))
-        drive = uf2.wait_for_drive(board, options.drive, _DRIVE_TIMEOUT)
+        drive = uf2.wait_for_drive(board, options.drive, deadlines.BOOTLOADER_REQUEST)
     if drive is None:
         console.print(f"Hold BOOTSEL while you plug {board.name} in. Waiting for its drive ...")
-        drive = uf2.wait_for_drive(board, options.drive, _DRIVE_TIMEOUT * 3)
+        drive = uf2.wait_for_drive(board, options.drive, deadlines.DRIVE)
     if drive is None:
         names = " or ".join(uf2.drive_names(board))
         raise UserError(
@@ -254,7 +255,7 @@ def _wait_for_micropython(
 
     `other_ports` are not considered.
     """
-    deadline = time.monotonic() + _START_TIMEOUT
+    deadline = time.monotonic() + deadlines.START
     last_error = "Press the board's reset button, then try again"
     with console.status("waiting for MicroPython"):
         while time.monotonic() < deadline:
@@ -268,7 +269,7 @@ def _wait_for_micropython(
             except UserError as error:  # the port disappears while the board restarts
                 last_error = str(error)
                 time.sleep(0.3)
-    raise UserError(f"MicroPython did not start within {_START_TIMEOUT} s. {last_error}")
+    raise UserError(f"MicroPython did not start within {deadlines.START:g} s. {last_error}")
 
 
 def main(

@@ -21,6 +21,7 @@ import typer
 from rich.prompt import Prompt
 
 from app.config import schema
+from tools import deadlines
 from tools.board import definition, mpremote, serial_ports
 from tools.board.definition import Board
 from tools.board.identity import check_board
@@ -208,7 +209,9 @@ def write_config(port: str, device: DeviceConfig, console: Console) -> None:
         # a file, because a command line with the hash of a short password lets others guess the password
         script = folder / ".verify_and_rename.py"
         script.write_text(_VERIFY_AND_RENAME % (digests, names), encoding="utf-8")
-        mpremote.run(port, *copies, "run", str(script))
+        with console.status(f"{port}: writing {', '.join(sorted(names))}"):
+            words = (*copies, "run", str(script))
+            mpremote.run(port, *words, timeout=deadlines.WRITE_CONFIG, doing="writing the config")
     console.print(
         f"{port}: {', '.join(sorted(names))} written for {device.config['device']}",
         highlight=False,
@@ -317,7 +320,8 @@ def main(
     options = parse_options(assignments, config_file, ca, cert, key, ask, from_files, from_variables)
     previous = None if new_config else read_config(chosen)
     check_board(chosen, board)
-    device = build_config(previous, options, board, console)
+    with deadlines.current().paused():  # it asks the user
+        device = build_config(previous, options, board, console)
     print_config(device, console)
     write_config(chosen, device, console)
     if start:

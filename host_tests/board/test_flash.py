@@ -297,14 +297,15 @@ def test_a_board_in_its_bootloader_and_another_one_at_the_port_are_not_mixed_up(
 def test_a_running_board_of_another_family_is_not_changed(make_rig: MakeRig) -> None:
     rig = make_rig("esp32")
     rig.preinstall()
-    before = {path: path.read_bytes() for path in rig.filesystem.rglob("*") if path.is_file()}
+    files = [path for path in rig.filesystem.rglob("*") if path.is_file()]
+    before = [path.read_bytes() for path in files]
     pico = make_rig("rpi_pico_w")
     with rig.plug_in() as board:
         output = run_failing_tool(
             *("flash", "--board", "rpi_pico_w", "--port", board.port, "--firmware", pico.firmware_path)
         )
     assert "runs on esp32, but boards/rpi_pico_w is a board with rp2" in output
-    assert {path: path.read_bytes() for path in rig.filesystem.rglob("*") if path.is_file()} == before
+    assert [path.read_bytes() for path in files] == before
 
 
 @pytest.mark.parametrize("chip", ["rp2040", "rp2350"])

@@ -10,15 +10,17 @@ from pathlib import Path
 
 from tools.board import mpremote
 from tools.board.definition import Board, list_boards, load_board
+from tools.deadlines import IDENTIFY
 from tools.errors import UserError
 
 SCRIPT = Path(mpremote.__file__).parent / "on_board" / "identify.py"
-_TIMEOUT = 20  # seconds
 
 
 def check_board(port: str, board: Board) -> None:
     """Raise UserError if the port does not lead to such a board. The program on the board is stopped."""
-    check_output(mpremote.run(port, "exec", "", "run", str(SCRIPT), timeout=_TIMEOUT), port, board)
+    doing = "identifying the board"
+    output = mpremote.run(port, "exec", "", "run", str(SCRIPT), timeout=IDENTIFY, doing=doing)
+    check_output(output, port, board)
 
 
 def check_output(output: str, port: str, board: Board) -> None:

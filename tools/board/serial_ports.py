@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.prompt import Prompt
 from serial.tools import list_ports
 
+from tools import deadlines
 from tools.board.definition import Board
 from tools.console import Console
 from tools.errors import UserError
@@ -68,7 +69,8 @@ def choose_port(
     if not sys.stdin.isatty():
         raise UserError(f"Several boards found: {listed}. Choose one, for example PORT={found[0].device}")
     (console or Console()).print(listed)
-    return Prompt.ask("Port", choices=[one.device for one in found])
+    with deadlines.current().paused():
+        return Prompt.ask("Port", choices=[one.device for one in found])
 
 
 def _checked(device: str) -> str:
