@@ -90,7 +90,7 @@ update: $(VENV)/board ## update a device over the air | DEVICE=greenhouse-1 BOAR
 	@$(RUN) -m tools update $(if $(DEVICE),$(call quote,DEVICE),$(error DEVICE= is missing. Example: DEVICE=greenhouse-1)) $(if $(BOARD),--board $(call quote,BOARD)) \
 	  $(if $(BROKER),--broker $(call quote,BROKER)) $(value ARGS)
 
-fleet: $(VENV)/board $(VENV)/monitor ## simulate N devices, or manage those of fleet.toml | [N=100] [BROKER=] [SECONDS=] | [ARGS="init|generate|list|flash|run"]
+fleet: $(VENV)/board $(VENV)/monitor ## simulate N devices, or manage those of fleet.toml | [N=100] [BROKER=] [SECONDS=] | [ARGS="init|generate|list|flash|revoke|renew|run"]
 	@$(RUN) -m tools fleet $(or $(value ARGS),run $(if $(N),--count $(N)) $(if $(BROKER),--broker $(call quote,BROKER)) $(if $(SECONDS),--seconds $(SECONDS)))
 
 password: $(VENV)/keyring ## store the password of a broker in the keyring | BROKER=mqtts://me@host [ARGS=--delete]

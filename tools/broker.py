@@ -6,12 +6,13 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,15 +188,19 @@ def ejabberd() -> Iterator[Address]:
 
 
 class Mosquitto:
-    """mosquitto with a listener on loopback. `lines` are added to its configuration, after the listener."""
+    """mosquitto with a listener on loopback.
 
-    def __init__(self, *lines: str, anonymous: bool = True) -> None:
+    `lines` are added to its configuration after the listener, `global_lines` before it.
+    """
+
+    def __init__(self, *lines: str, anonymous: bool = True, global_lines: Iterable[str] = ()) -> None:
         program = find_mosquitto()
         if program is None:
             raise BrokerError(
                 "mosquitto is not installed. Run: apt-get install mosquitto, or omit BROKER to use iotcore"
             )
         self._program = program
+        self._global_lines = list(global_lines)
         self._lines = [f"allow_anonymous {str(anonymous).lower()}", *lines]
         self.address = Address("127.0.0.1", free_port())
         self._process: subprocess.Popen[bytes] | None = None
@@ -206,7 +211,8 @@ class Mosquitto:
         config = Path(self._folder.name) / "mosquitto.conf"
         listener = f"listener {self.address.port} {self.address.host}"
         # when root starts mosquitto, it would switch to the user mosquitto, who cannot read the folder
-        config.write_text("\n".join(["user root", listener, *self._lines]) + "\n", encoding="utf-8")
+        lines = ["user root", *self._global_lines, listener, *self._lines]
+        config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         log = open(Path(self._folder.name) / "log", "ab")
         with log:
             self._process = subprocess.Popen(
@@ -216,7 +222,16 @@ class Mosquitto:
                 stderr=log,
                 start_new_session=True,
             )
-        _wait_for(self.address, self._process, Path(self._folder.name) / "log", 20)
+        # all listeners: it opens one after the other
+        ports = [int(line.split()[1]) for line in self._lines if line.startswith("listener ")]
+        for port in (self.address.port, *ports):
+            address = Address(self.address.host, port)
+            _wait_for(address, self._process, Path(self._folder.name) / "log", 20)
+
+    def reload(self) -> None:
+        """Make the broker read its files again, as `systemctl reload mosquitto` does: send SIGHUP."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def stop(self, graceful: bool = False) -> None:
         """Stop the broker. With `graceful` it saves its state; otherwise it is killed."""

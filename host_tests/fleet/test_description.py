@@ -26,7 +26,11 @@ from tools.fleet.store import FleetStore
             "tls = true\nport = 99999",
             "broker.port: 99999, expected less than or equal to 65535",
         ),
-        ("tls = true", "tsl = true", "broker.tsl: unknown, expected one of ca, host, keep_alive, port, tls"),
+        (
+            "tls = true",
+            "tsl = true",
+            "broker.tsl: unknown, expected one of ca, host, keep_alive, operator_port, port, tls",
+        ),
         ("{number:03}", "1", "name: 'greenhouse-1', expected a name that contains {number}"),
         ("{number:03}", "{nubmer}", "name: 'greenhouse-{nubmer}', expected a name that contains {number}"),
         ("{number:03}", "{number:030}", "expected 1 to 23 letters, digits, - or _"),

@@ -42,11 +42,11 @@ class DeviceFiles:
 
 
 def build_device_files(fleet: Fleet, store: FleetStore, file: Path) -> list[DeviceFiles]:
-    """Build the files of all devices, and validate them with the device's own code.
+    """Build the files of all devices that are not revoked, and validate them with the device's own code.
 
     `file` is the path of the fleet description. Raises UserError.
     """
-    devices = description.expand_devices(fleet, str(file))
+    devices = [one for one in description.expand_devices(fleet, str(file)) if not store.is_revoked(one.name)]
     passwords = store.get_passwords([device.name for device in devices]) if fleet.credentials.password else {}
     ca = read_ca(fleet, store, file)
     checked = []

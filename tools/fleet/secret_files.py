@@ -23,6 +23,11 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def open_private(path: str, flags: int) -> int:
+    """Open a file, as the `opener` of `open`. A new file gets mode 0600."""
+    return os.open(path, flags, 0o600)
+
+
 def hide_from_git(path: Path) -> str:
     """Let git ignore a file with secrets, if it is in a work tree and git does not ignore it yet.
 
@@ -51,8 +56,8 @@ def _is_ignored(path: Path) -> bool:
     return done.returncode == 0
 
 
-def write_file(path: Path, data: bytes | str) -> bool:
-    """Write a file of mode 0600 atomically: completely or not at all.
+def write_file(path: Path, data: bytes | str, durable: bool = False) -> bool:
+    """Write a file of mode 0600 atomically: completely or not at all. With `durable` also if power fails.
 
     Returns True if the file is new or its content has changed, False if it had this content already.
     """
@@ -65,5 +70,19 @@ def write_file(path: Path, data: bytes | str) -> bool:
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(handle, "wb") as file:
         file.write(new)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(temporary, path)
+    if durable:
+        _sync_folder(path.parent)
     return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write the names of the files in a folder to the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
