@@ -133,7 +133,9 @@ def _unsafe_calls(path: Path) -> list[int]:
             is_unsafe = owner not in ("", "text_files")  # these are ours
         elif name == "open":
             modes = [word for word in words if isinstance(word, str) and len(word) < 4]
-            is_unsafe = owner not in ("os", "webbrowser") and not any("b" in mode for mode in modes)
+            is_unsafe = owner not in ("os", "webbrowser", "serial_port") and not any(
+                "b" in mode for mode in modes
+            )
         else:
             is_unsafe = "True" in (keywords.get("text"), keywords.get("universal_newlines"))
         if is_unsafe and not keywords.keys() & {"encoding", None}:

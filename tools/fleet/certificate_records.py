@@ -18,6 +18,7 @@ from cryptography import x509
 
 from tools.errors import UserError
 from tools.fleet import secret_files
+from tools.text_files import parse_json, read_text
 
 RECORDS_FILE = "certificates.json"
 LOCK_FILE = ".lock"
@@ -38,7 +39,7 @@ class CertificateRecords:
         if not self._path.exists():
             return
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
+            found = parse_json(read_text(self._path), str(self._path))
             certificates, revoked = found["certificates"], found["revoked"]
             for serial, one in certificates.items():
                 int(serial, 16)
@@ -46,7 +47,7 @@ class CertificateRecords:
                     raise ValueError
             if not all(isinstance(value, str) for value in revoked.values()):
                 raise ValueError
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{self._path} cannot be read. Restore it from a backup: it has the revoked certificates"
             ) from error
@@ -112,7 +113,7 @@ class CertificateRecords:
 @contextlib.contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
     """Run the block while no other process runs one with the same lock file. Waits for the other process."""
-    with open(lock, "a", opener=secret_files.open_private) as file:
+    with open(lock, "ab", opener=secret_files.open_private) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
