@@ -1,8 +1,8 @@
 """The command `update`: updates the application of a device over the air (OTA), through the broker.
 
 The update contains the image of the board, except the files that start the application and roll back an
-update (boot.py, main.py, slot.mpy, rollback.mpy). The device requests the files that it does not have,
-restarts, and confirms the new version.
+update (boot.py, main.py, slot.mpy, archive.mpy, rollback.mpy). The device requests the files that it does not
+have, restarts, and confirms the new version.
 docs/update.md describes the protocol.
 """
 

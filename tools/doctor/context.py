@@ -14,6 +14,7 @@ from tools.credentials import resolve_broker
 from tools.device_config.config import CERTIFICATE_FIELDS, parse_config
 from tools.device_config.device import DeviceConfig, read_config
 from tools.errors import UserError
+from tools.text_files import read_bytes
 
 NO_CONFIG = "not on the board"
 _PRINT_INFO = """
@@ -138,9 +139,9 @@ def _endpoint_of_url(url: str, password_file: Path | None, certificates: dict[st
     files = {}
     for name, path in certificates.items():
         try:
-            files[name] = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"--{name} {path}: cannot read the file: {error.strerror}") from error
+            files[name] = read_bytes(path)
+        except UserError as error:
+            raise UserError(f"--{name} {error}") from error
     endpoint = Endpoint(address.host, address.port, address.tls, address.user, address.password)
     return replace(endpoint, ca=files.get("ca"), cert=files.get("cert"), key=files.get("key"))
 

@@ -10,6 +10,8 @@ import contextlib
 import datetime
 import fcntl
 import json
+import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from tools.text_files import parse_json, read_text
 
 RECORDS_FILE = "certificates.json"
 LOCK_FILE = ".lock"
+_LOCK_TIMEOUT = 60  # seconds
+_LOCK_INTERVAL = 0.05  # seconds
 
 
 class CertificateRecords:
@@ -110,11 +114,34 @@ class CertificateRecords:
         return {one["name"] for one in self._certificates.values()} | set(self._revoked)
 
 
+def _open_lock(path: str, flags: int) -> int:
+    """Open the lock file. A symbolic link is not followed, and a pipe is not waited for."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+
+
 @contextlib.contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Run the block while no other process runs one with the same lock file. Waits for the other process."""
-    with open(lock, "ab", opener=secret_files.open_private) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Run the block while no other process runs one with the same lock file.
+
+    Waits for the other process. Raises UserError if it still has the lock after 60 s, or if the lock file is
+    something else.
+    """
+    ends = time.monotonic() + _LOCK_TIMEOUT
+    try:
+        file = open(lock, "ab", opener=_open_lock)
+    except OSError as error:
+        raise UserError(f"{lock}: cannot open the lock file: {error.strerror}. Remove it") from error
+    with file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > ends:
+                    raise UserError(
+                        f"{lock}: another command uses this folder. End it, then try again"
+                    ) from None
+                time.sleep(_LOCK_INTERVAL)
         yield
 
 

@@ -13,7 +13,7 @@ from tools.errors import UserError
 from tools.fleet.certificate_records import CertificateRecords
 from tools.fleet.description import Fleet, expand_devices
 from tools.fleet.store import CLIENTS, OPERATOR_CA, OPERATORS, SERVERS, certificate_path
-from tools.text_files import parse_json, read_text
+from tools.text_files import parse_json, read_bytes, read_text
 
 WARNING_DAYS = 30
 # Every device must be visited with a cable before its CA file expires.
@@ -102,15 +102,15 @@ def format_warnings(expiries: Iterable[Expiry]) -> list[str]:
 def certificate_end(path: Path) -> datetime.datetime | None:
     """Return the end of a certificate in a PEM file (UTC). None if there is none, or if it is damaged."""
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-    except (OSError, ValueError):
+        return x509.load_pem_x509_certificate(read_bytes(path)).not_valid_after_utc
+    except (UserError, ValueError):
         return None
 
 
 def _list_end(path: Path) -> datetime.datetime | None:
     try:
-        return x509.load_pem_x509_crl(path.read_bytes()).next_update_utc
-    except (OSError, ValueError):
+        return x509.load_pem_x509_crl(read_bytes(path)).next_update_utc
+    except (UserError, ValueError):
         return None
 
 
