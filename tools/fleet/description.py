@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tools.errors import UserError
 from tools.text_files import read_toml
 
-_SECRET_FIELDS = ("password",)  # fields whose values are never printed
+_SECRET_FIELDS = ("password", "wifi")  # fields whose values are never printed
+_NUMBER = re.compile(r"\{number(:0?[0-9]{1,2}[dxX]?)?\}")  # in the pattern of the names
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,23}")
 _HOST = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*)$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9]+)?$"
 _BROKER_FOLDER = "broker"  # name of a generated folder, like the names of devices and operators
@@ -22,7 +23,7 @@ _EXAMPLE = "greenhouse-{number:03}"
 class _Table(BaseModel):
     """A table of `fleet.toml`. Unknown fields are errors, because they are most likely misspelled."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 Seconds = Annotated[float, Field(ge=0.1, le=86400, strict=False)]
@@ -127,11 +128,9 @@ class Fleet(_Table):
     @field_validator("name")
     @classmethod
     def _check_name_pattern(cls, pattern: str) -> str:
-        try:
-            different = pattern.format(number=1) != pattern.format(number=2)
-        except (KeyError, IndexError, ValueError, AttributeError):
-            different = False
-        if not different:
+        # anything else between braces could read attributes, or need gigabytes: {number:0999999999}
+        rest, count = _NUMBER.subn("", pattern)
+        if not count or "{" in rest or "}" in rest:
             raise ValueError(f"a name that contains {{number}}, such as {_EXAMPLE}")
         return pattern
 
@@ -195,7 +194,9 @@ def _format_error(error: ValidationError) -> str:
     expected = expected.replace(f"match pattern '{_HOST}'", "a host name or an IP address")
     if not field:  # an error of the whole file
         return f"expected {expected}"
-    value = "" if field.rsplit(".", 1)[-1] in _SECRET_FIELDS else f"{first['input']!r}, "
+    # a table or a list may contain a password, and so may a text in place of a table
+    is_secret = field.rsplit(".", 1)[-1] in _SECRET_FIELDS or isinstance(first["input"], (dict, list))
+    value = "" if is_secret else f"{first['input']!r}, "
     return f"{field}: {value}expected {expected}"
 
 
