@@ -17,7 +17,10 @@ from tools.board.definition import Board
 from tools.board.serial_console import show_startup
 from tools.bundle import image
 from tools.console import Console
+from tools.device_config.config import CONFIG_FILE, validate
+from tools.device_config.device import read_config
 from tools.errors import UserError
+from tools.heap.estimate import choose_heap
 from tools.options import BoardKey, Port, Start
 from tools.progress import progress_bar
 
@@ -36,6 +39,7 @@ class SyncPlan:
     to_copy: list[str] = field(default_factory=list)
     to_remove: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    heap: int | None = None  # heap of the board in bytes, if it has reported one
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -48,18 +52,25 @@ def hash_files(folder: Path) -> dict[str, str]:
 
 
 def read_board_hashes(port: str, wanted: dict[str, str], mpy: int, board: Board) -> dict[str, str]:
-    """Return the SHA-256 of each file on the board, by path, in the folders that an image and updates use.
+    """Return the SHA-256 of each file on the board, by path: see `read_board`."""
+    return read_board(port, wanted, mpy, board)[0]
 
-    For each `.mpy` file in the root folder, a `.py` file of the same name is included, because MicroPython
-    imports the `.py` file instead. Raises UserError if the port does not lead to such a board, or if that
-    cannot load .mpy files of version `mpy`.
+
+def read_board(
+    port: str, wanted: dict[str, str], mpy: int, board: Board
+) -> tuple[dict[str, str], int | None]:
+    """Return the SHA-256 of each file on the board, by path, and the heap in bytes if the board reports it.
+
+    The files are those in the folders that an image and updates use. For each `.mpy` file in the root folder,
+    a `.py` file of the same name is included, because MicroPython imports the `.py` file instead. Raises
+    UserError if the port does not lead to such a board, or if that cannot load .mpy files of version `mpy`.
     """
     roots = {path.split("/")[0] for path in wanted}
     roots |= {f"{Path(root).stem}.{suffix}" for root in roots if "." in root for suffix in ("py", "mpy")}
     roots |= {*_SLOT_SELECTION, *_SLOT_FOLDERS, _NONCE}
     scripts = ("run", str(identity.SCRIPT), "run", str(_HASH_SCRIPT))
     output = mpremote.run(port, "exec", f"ROOTS={sorted(roots)!r}", *scripts)
-    identity.check_output(output, port, board)
+    heap = identity.check_output(output, port, board)
     lines = output.splitlines()
     loads = [int(line[4:]) for line in lines if line.startswith("mpy ")]
     if loads != [mpy]:
@@ -69,7 +80,7 @@ def read_board_hashes(port: str, wanted: dict[str, str], mpy: int, board: Board)
             "To install the right MicroPython: make flash"
         )
     found = [json.loads(line[5:]) for line in lines if line.startswith("file ")]
-    return {path: digest for path, digest in found}
+    return {path: digest for path, digest in found}, heap
 
 
 def plan_sync(wanted: dict[str, str], found: dict[str, str]) -> SyncPlan:
@@ -113,7 +124,9 @@ def deploy(port: str, board: Board, console: Console) -> SyncPlan:
     wanted = hash_files(folder)
     mpy = next(folder.rglob("*.mpy")).read_bytes()[1]
     with console.status(f"{port}: comparing the files"):
-        plan = plan_sync(wanted, read_board_hashes(port, wanted, mpy, board))
+        found, heap = read_board(port, wanted, mpy, board)
+    plan = plan_sync(wanted, found)
+    plan.heap = heap
     if plan.to_copy or plan.to_remove:
         with progress_bar(console) as progress:
             task = progress.add_task("copying", total=len(plan.to_copy))
@@ -130,11 +143,25 @@ def deploy(port: str, board: Board, console: Console) -> SyncPlan:
     return plan
 
 
+def _find_config_problem(port: str, board: Board, heap: int | None) -> str | None:
+    """Return why the deployed version may not run with the config on the board, None if it does."""
+    try:
+        device = read_config(port)
+        if device is None:
+            return None
+        warning = validate(device.config, device.files, board, heap)
+    except UserError as error:
+        return str(error)
+    return warning and f"{CONFIG_FILE}: {warning}"
+
+
 def main(board_key: BoardKey, port: Port = None, start: Start = True) -> None:
     """Compile library and application, copy the changed files to a board, and verify their hashes."""
     console = Console(soft_wrap=True)
     board = definition.load_board(board_key)
     chosen = serial_ports.choose_port(port, board)
-    deploy(chosen, board, console)
+    plan = deploy(chosen, board, console)
+    if problem := _find_config_problem(chosen, board, choose_heap(board, plan.heap)):
+        console.print(f"{chosen}: {problem}", highlight=False, markup=False, style="yellow")
     if start:
         show_startup(chosen, console)

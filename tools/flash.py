@@ -23,7 +23,8 @@ from tools.deploy import deploy
 from tools.device_config import backup
 from tools.device_config.device import BoardSilentError, DeviceConfig, read_config
 from tools.errors import UserError
-from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, KeyFile, NewConfig, Port, Start
+from tools.heap.estimate import choose_heap
+from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, Heap, KeyFile, NewConfig, Port, Start
 from tools.provision import ConfigOptions
 
 _START_TIMEOUT = 60  # seconds; the first start formats the file system
@@ -95,9 +96,10 @@ def flash_board(options: FlashOptions, config_options: ConfigOptions, console: C
     else:
         _flash_uf2(options, port, file, console)
     port = _wait_for_micropython(options, port, console)
-    deploy(port, board, console)
+    plan = deploy(port, board, console)
     if previous is None and not options.new_config:
         previous = read_config(port)
+    config_options.heap = config_options.heap or choose_heap(board, plan.heap)
     device = provision.build_config(previous, config_options, board, console)
     provision.write_config(port, device, console)
     if unique_id:
@@ -233,6 +235,7 @@ def main(
     cert: CertFile = None,
     key: KeyFile = None,
     ask: Ask = True,
+    heap: Heap = None,
     start: Start = True,
     new_config: NewConfig = False,
 ) -> None:
@@ -246,4 +249,4 @@ def main(
         for number, step in enumerate(describe_steps(options), 1):
             console.print(f"{number}. {step}")
         return
-    flash_board(options, provision.parse_options(assignments, config_file, ca, cert, key, ask), console)
+    flash_board(options, provision.parse_options(assignments, config_file, ca, cert, key, ask, heap), console)

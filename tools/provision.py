@@ -41,7 +41,8 @@ from tools.device_config.config import (
 )
 from tools.device_config.device import DeviceConfig, read_config
 from tools.errors import UserError
-from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, KeyFile, NewConfig, Port, Start
+from tools.heap.estimate import choose_heap
+from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, Heap, KeyFile, NewConfig, Port, Start
 
 _MISSING = ": missing"  # in the errors of the device application
 # questions by field
@@ -63,6 +64,7 @@ class ConfigOptions:
     assignments: list[str] = field(default_factory=list)  # key=value, or key to ask for the value
     certificates: dict[str, Path] = field(default_factory=dict)  # files by field of broker.tls
     ask: bool = True
+    heap: int | None = None  # heap of the board in bytes, None for that of the stock MicroPython
 
 
 def build_config(
@@ -92,7 +94,8 @@ def build_config(
         _ask_questions(device.config, board, console)
     names = certificate_fields(device.config).values()
     device.files = {name: data for name, data in device.files.items() if name in names}
-    _validate(device, board)
+    if warning := _validate(device, board, options.heap):
+        console.print(f"{CONFIG_FILE}: {warning}", highlight=False, markup=False, style="yellow")
     device.config = {name: device.config[name] for name in schema.FIELDS[""] if name in device.config}
     return device
 
@@ -111,9 +114,9 @@ def _parse_file(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}. Save it as UTF-8") from error
 
 
-def _validate(device: DeviceConfig, board: Board) -> None:
+def _validate(device: DeviceConfig, board: Board, heap: int | None) -> str | None:
     try:
-        validate(device.config, device.files, board)
+        return validate(device.config, device.files, board, heap)
     except UserError as error:
         text = str(error)
         if _MISSING in text and "--set" not in text:
@@ -235,10 +238,11 @@ def parse_options(
     cert: Path | None,
     key: Path | None,
     ask: bool,
+    heap: int | None,
 ) -> ConfigOptions:
     """Return the options of a command line as ConfigOptions."""
     certificates = {name: path for name, path in (("ca", ca), ("cert", cert), ("key", key)) if path}
-    return ConfigOptions(config_file, assignments or [], certificates, ask)
+    return ConfigOptions(config_file, assignments or [], certificates, ask, heap)
 
 
 def main(
@@ -256,6 +260,7 @@ def main(
     cert: CertFile = None,
     key: KeyFile = None,
     ask: Ask = True,
+    heap: Heap = None,
     start: Start = True,
     new_config: NewConfig = False,
 ) -> None:
@@ -266,9 +271,10 @@ def main(
     console = Console(soft_wrap=True)
     board = definition.load_board(board_key)
     chosen = serial_ports.choose_port(port, board)
-    options = parse_options(assignments, config_file, ca, cert, key, ask)
+    options = parse_options(assignments, config_file, ca, cert, key, ask, heap)
     previous = None if new_config else read_config(chosen)
-    check_board(chosen, board)
+    reported = check_board(chosen, board)
+    options.heap = heap or choose_heap(board, reported)
     device = build_config(previous, options, board, console)
     print_config(device, console)
     write_config(chosen, device, console)

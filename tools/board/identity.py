@@ -16,13 +16,16 @@ SCRIPT = Path(mpremote.__file__).parent / "on_board" / "identify.py"
 _TIMEOUT = 20  # seconds
 
 
-def check_board(port: str, board: Board) -> None:
-    """Raise UserError if the port does not lead to such a board. The program on the board is stopped."""
-    check_output(mpremote.run(port, "exec", "", "run", str(SCRIPT), timeout=_TIMEOUT), port, board)
+def check_board(port: str, board: Board) -> int | None:
+    """Raise UserError if the port does not lead to such a board. The program on the board is stopped.
+
+    Returns the heap of the board in bytes, None if it does not report one.
+    """
+    return check_output(mpremote.run(port, "exec", "", "run", str(SCRIPT), timeout=_TIMEOUT), port, board)
 
 
-def check_output(output: str, port: str, board: Board) -> None:
-    """Check the output of `SCRIPT`. Raises UserError if it is not that of such a board."""
+def check_output(output: str, port: str, board: Board) -> int | None:
+    """Check the output of `SCRIPT`, and return the heap in it. Raises UserError if it is of another board."""
     found = [line.split() for line in output.splitlines() if line.startswith("board ")]
     family, build = found[0][1:3] if found and len(found[0]) > 2 else ("an unknown platform", "-")
     wanted = "rp2" if board.chip.startswith("rp2") else "esp32"
@@ -38,3 +41,4 @@ def check_output(output: str, port: str, board: Board) -> None:
                 f"{port}: the MicroPython there was built for boards/{key}. Nothing was changed. "
                 f"Choose the right board with BOARD={key}, or install the right MicroPython with make flash"
             )
+    return int(found[0][3]) if len(found[0]) > 3 and found[0][3].isdigit() else None
