@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-DEVICE_OPTIONS = $(if $(BOARD),--board "$(BOARD)",$(error BOARD= is missing. Choose one of $(filter-out host,$(patsubst boards/%/board.toml,%,$(wildcard boards/*/board.toml))))) \
-  $(if $(PORT),--port "$(PORT)")
+# The text of a variable as one word of the shell. `value` gives it as the user wrote it: make replaces no $$.
+quote = '$(subst ','\'',$(value $(1)))'
+DEVICE_OPTIONS = $(if $(BOARD),--board $(call quote,BOARD),$(error BOARD= is missing. Choose one of $(filter-out host,$(patsubst boards/%/board.toml,%,$(wildcard boards/*/board.toml))))) \
+  $(if $(PORT),--port $(call quote,PORT))
 # PYTHONPATH separates folders by colons: a checkout whose path has a colon does not work (nor does venv there)
 export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -13,6 +15,13 @@ VARIABLES := ARGS BAUD BOARD BROKER CUTS DAYS DEVICE DRIVE DRY_RUN EXAMPLES FILE
 UNKNOWN := $(filter-out $(VARIABLES),$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 ifneq ($(UNKNOWN),)
 $(error unknown variable $(UNKNOWN). The variables are $(VARIABLES))
+endif
+
+# Everyone can see the command lines of the programs that run.
+ifneq ($(findstring @,$(value BROKER)),)
+ifneq ($(findstring :,$(firstword $(subst @, ,$(subst ://,,$(value BROKER))))),)
+$(error BROKER= has a password, which the list of processes and the history of the shell show. Change it, and write BROKER=mqtts://me@host: docs/passwords.md lists the other ways to give the password)
+endif
 endif
 
 # An environment that another version of Python, or another folder, has left behind does not work: make it anew.
@@ -25,7 +34,7 @@ endif
 endif
 
 # these targets are not files
-.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor doctor test test-homeassistant interop conformance mutants fuzz soak chaos power-cuts lint package size bench docs-figures setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor password doctor test test-homeassistant interop conformance mutants fuzz soak chaos attack power-cuts lint package size bench docs-figures setup lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { print "make TARGET [VARIABLE=value ...]" } \
@@ -40,56 +49,59 @@ help: ## list the targets
 ##@ A board on a cable
 
 flash: $(VENV)/board ## install MicroPython, library, app and config on a board | BOARD=esp32 [PORT=] [FIRMWARE=file] [DRIVE=] [DRY_RUN=1] | [ARGS="--set wifi.ssid=home"]
-	@$(RUN) -m tools flash $(DEVICE_OPTIONS) $(if $(FIRMWARE),--firmware "$(FIRMWARE)") $(if $(DRIVE),--drive "$(DRIVE)") \
-	  $(if $(BAUD),--baud $(BAUD)) $(if $(DRY_RUN),--dry-run) $(ARGS)
+	@$(RUN) -m tools flash $(DEVICE_OPTIONS) $(if $(FIRMWARE),--firmware $(call quote,FIRMWARE)) $(if $(DRIVE),--drive $(call quote,DRIVE)) \
+	  $(if $(BAUD),--baud $(BAUD)) $(if $(DRY_RUN),--dry-run) $(value ARGS)
 
 deploy: $(VENV)/board ## copy the changed files of library and app to a board | BOARD=esp32 [PORT=]
-	@$(RUN) -m tools deploy $(DEVICE_OPTIONS) $(ARGS)
+	@$(RUN) -m tools deploy $(DEVICE_OPTIONS) $(value ARGS)
 
 provision: $(VENV)/board ## write the config and the certificates of a device | BOARD=esp32 [PORT=] [ARGS="--set broker.host=10.0.0.5"]
-	@$(RUN) -m tools provision $(DEVICE_OPTIONS) $(ARGS)
+	@$(RUN) -m tools provision $(DEVICE_OPTIONS) $(value ARGS)
 
 run: $(VENV)/board ## run a Python file on a board, with the library | FILE=example.py [PORT=] [BOARD=]
-	@$(RUN) -m tools run $(if $(PORT),--port "$(PORT)") $(if $(BOARD),--board "$(BOARD)") $(ARGS) \
-	  "$(or $(FILE),$(error FILE= is missing. Example: FILE=example.py))"
+	@$(RUN) -m tools run $(if $(PORT),--port $(call quote,PORT)) $(if $(BOARD),--board $(call quote,BOARD)) $(value ARGS) \
+	  $(if $(FILE),$(call quote,FILE),$(error FILE= is missing. Example: FILE=example.py))
 
 repl: $(VENV)/board ## open the MicroPython prompt of a board | [PORT=]
-	@$(RUN) -m tools repl $(if $(PORT),--port "$(PORT)") $(ARGS)
+	@$(RUN) -m tools repl $(if $(PORT),--port $(call quote,PORT)) $(value ARGS)
 
 logs: $(VENV)/board ## print the console output of a device | [PORT=] [SECONDS=] [ARGS=--restart]
-	@$(RUN) -m tools logs $(if $(PORT),--port "$(PORT)") $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+	@$(RUN) -m tools logs $(if $(PORT),--port $(call quote,PORT)) $(if $(SECONDS),--seconds $(SECONDS)) $(value ARGS)
 
 ls: $(VENV)/board ## list the files on a board | [PORT=]
-	@$(RUN) -m tools ls $(if $(PORT),--port "$(PORT)") $(ARGS)
+	@$(RUN) -m tools ls $(if $(PORT),--port $(call quote,PORT)) $(value ARGS)
 
 erase: $(VENV)/board ## erase a board, after a confirmation | BOARD=esp32 [PORT=] [ARGS=--files-only]
-	@$(RUN) -m tools erase $(DEVICE_OPTIONS) $(ARGS)
+	@$(RUN) -m tools erase $(DEVICE_OPTIONS) $(value ARGS)
 
 doctor: $(VENV)/board ## check computer, board and broker; print remedies | [BOARD=] [PORT=] [BROKER=mqtts://host] | [ARGS="--ca ca.pem"]
-	@$(RUN) -m tools doctor $(if $(BOARD),--board "$(BOARD)") $(if $(PORT),--port "$(PORT)") \
-	  $(if $(BROKER),--broker "$(BROKER)") $(ARGS)
+	@$(RUN) -m tools doctor $(if $(BOARD),--board $(call quote,BOARD)) $(if $(PORT),--port $(call quote,PORT)) \
+	  $(if $(BROKER),--broker $(call quote,BROKER)) $(value ARGS)
 
 ##@ Devices on the network
 
 demo: $(VENV)/demo ## run three simulated devices and show them live | [SECONDS=20] [BROKER=iotcore|mosquitto|mqtt://host]
-	@$(RUN) -m tools demo --broker "$(or $(BROKER),iotcore)" $(if $(SECONDS),--seconds $(SECONDS))
+	@$(RUN) -m tools demo --broker $(if $(BROKER),$(call quote,BROKER),iotcore) $(if $(SECONDS),--seconds $(SECONDS)) $(value ARGS)
 
 monitor: $(VENV)/monitor ## show readings, status and alerts of all devices live | [BROKER=mqtt://host] [WEB=1] [ARGS="--prefix umqtt5"]
-	@$(RUN) -m tools monitor $(if $(BROKER),--broker "$(BROKER)") $(if $(WEB),--web) $(ARGS)
+	@$(RUN) -m tools monitor $(if $(BROKER),--broker $(call quote,BROKER)) $(if $(WEB),--web) $(value ARGS)
 
 update: $(VENV)/board ## update a device over the air | DEVICE=greenhouse-1 BOARD=esp32 [BROKER=mqtt://host]
-	@$(RUN) -m tools update $(or $(DEVICE),$(error DEVICE= is missing. Example: DEVICE=greenhouse-1)) $(if $(BOARD),--board "$(BOARD)") \
-	  $(if $(BROKER),--broker "$(BROKER)") $(ARGS)
+	@$(RUN) -m tools update $(if $(DEVICE),$(call quote,DEVICE),$(error DEVICE= is missing. Example: DEVICE=greenhouse-1)) $(if $(BOARD),--board $(call quote,BOARD)) \
+	  $(if $(BROKER),--broker $(call quote,BROKER)) $(value ARGS)
 
-fleet: $(VENV)/board $(VENV)/monitor ## simulate N devices, or manage those of fleet.toml | [N=100] [BROKER=] [SECONDS=] | [ARGS="init|generate|list|flash|run"]
-	@$(RUN) -m tools fleet $(or $(ARGS),run $(if $(N),--count $(N)) $(if $(BROKER),--broker "$(BROKER)") $(if $(SECONDS),--seconds $(SECONDS)))
+fleet: $(VENV)/board $(VENV)/monitor ## simulate N devices, or manage those of fleet.toml | [N=100] [BROKER=] [SECONDS=] | [ARGS="init|generate|list|flash|revoke|renew|run"]
+	@$(RUN) -m tools fleet $(or $(value ARGS),run $(if $(N),--count $(N)) $(if $(BROKER),--broker $(call quote,BROKER)) $(if $(SECONDS),--seconds $(SECONDS)))
+
+password: $(VENV)/keyring ## store the password of a broker in the keyring | BROKER=mqtts://me@host [ARGS=--delete]
+	@$(RUN) -m tools password --broker $(if $(BROKER),$(call quote,BROKER),$(error BROKER= is missing. Example: BROKER=mqtts://me@host)) $(value ARGS)
 
 ##@ Development
 
 setup: $(VENV)/dev ## install the packages for development, run nothing
 
 test: $(VENV)/dev ## run all tests, on each interpreter, with real brokers
-	@$(RUN) -m host_tests $(ARGS)
+	@$(RUN) -m host_tests $(value ARGS)
 
 lint: $(VENV)/dev ## run ruff, mypy, the import rules and mpy-cross
 	@$(RUN) -m tools lint
@@ -98,16 +110,16 @@ size: $(VENV)/dev ## measure code size and heap
 	@$(RUN) -m tools size
 
 package: $(VENV)/board ## write the file lists for mip, and build a release
-	@$(RUN) -m tools package $(ARGS)
+	@$(RUN) -m tools package $(value ARGS)
 
 docs-figures: $(VENV)/dev ## write the measured figures into README.md and docs/ | [ARGS=--check]
-	@$(RUN) -m tools docs-figures $(ARGS)
+	@$(RUN) -m tools docs-figures $(value ARGS)
 
 bench: $(VENV)/dev $(VENV)/bench ## benchmark against other MQTT clients | [ARGS="--quick --markdown"]
-	@$(RUN) -m tools bench $(ARGS)
+	@$(RUN) -m tools bench $(value ARGS)
 
 lock: $(VENV)/dev ## update tools/requirements/ to the newest packages
-	@for set in demo board monitor dev bench; do \
+	@for set in demo keyring board monitor dev bench; do \
 	  $(VENV)/bin/uv pip compile -q pyproject.toml --extra $$set --universal --python-version 3.10 \
 	    --fork-strategy fewest --no-header --no-annotate --generate-hashes --upgrade -o tools/requirements/$$set.txt; done
 
@@ -117,26 +129,29 @@ clean: ## delete .venv, build and caches
 ##@ Longer tests
 
 test-homeassistant: $(VENV)/dev ## test devices with a real Home Assistant | (needs Python 3.12 or 3.13)
-	@$(RUN) -m host_tests.homeassistant $(ARGS)
+	@$(RUN) -m host_tests.homeassistant $(value ARGS)
 
 interop: $(VENV)/dev ## compare our packets with those of other libraries | [EXAMPLES=1000]
 	@$(RUN) -m host_tests.interop $(if $(EXAMPLES),--examples $(EXAMPLES))
 
 conformance: $(VENV)/dev ## write docs/conformance.md: the tests of each statement
-	@$(RUN) -m tools conformance $(ARGS)
+	@$(RUN) -m tools conformance $(value ARGS)
 
 mutants: $(VENV)/dev ## break the library for each statement of the standard; | a test must fail
-	@$(RUN) -m tools mutants $(ARGS)
+	@$(RUN) -m tools mutants $(value ARGS)
 
 fuzz: $(VENV)/dev ## feed mutated byte streams to the client | [SECONDS=60] or [STREAMS=1000000], [SEED=7] [REPLAY=FILE]
 	@$(RUN) -m host_tests.fuzz.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STREAMS),--streams $(STREAMS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(REPLAY),--replay $(REPLAY))
 
 soak: $(VENV)/dev $(VENV)/bench ## run a client whose network and broker fail at random | [SECONDS=600] [SEED=1] [ARGS="--log packets.txt"]
-	@$(RUN) -m host_tests.faults.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(RUN) -m host_tests.faults.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(value ARGS)
 
 chaos: $(VENV)/dev ## run the firmware on a simulated clock among faults | [DAYS=30] [SEED=1] [ARGS=--help]
-	@$(RUN) -m host_tests.chaos $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(RUN) -m host_tests.chaos $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(value ARGS)
+
+attack: $(VENV)/dev ## attack each command: hostile board, broker, files | [SEED=1] [ARGS="--command flash"]
+	@$(RUN) -m host_tests.attack $(if $(SEED),--seed $(SEED)) $(value ARGS)
 
 power-cuts: $(VENV)/dev ## cut the power at random while the journal writes | [CUTS=100000] [SEED=7]
 	@$(RUN) -m host_tests.journal.power_cuts $(if $(CUTS),--cuts $(CUTS)) $(if $(SEED),--seed $(SEED))

@@ -6,18 +6,20 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tools.errors import UserError
+from tools.text_files import read_bytes
 
 
 class BrokerError(UserError):
@@ -31,7 +33,7 @@ class Address:
     host: str
     port: int
     user: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     tls: bool = False
     ca: Path | None = None  # CA certificate; None for the CA certificates of the system
     cert: Path | None = None  # client certificate
@@ -41,9 +43,12 @@ class Address:
         return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
 
     def ssl_context(self) -> Any:
-        """Return the argument for `Client(ssl=)`, None without TLS. Raises BrokerError for a bad file."""
+        """Return the argument for `Client(ssl=)`, None without TLS. Raises UserError for a bad file."""
         if not self.tls:
             return None
+        for path in (self.ca, self.cert, self.key):
+            if path:
+                read_bytes(path)  # a pipe or a device would hang OpenSSL
         try:
             context = ssl.create_default_context(cafile=self.ca)
             if self.cert:
@@ -104,7 +109,7 @@ def iotcore() -> Iterator[Address]:
     address = Address("127.0.0.1", free_port())
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "iotcore.toml"
-        config.write_text(_IOTCORE.format(port=address.port))
+        config.write_text(_IOTCORE.format(port=address.port), encoding="utf-8")
         broker = Broker(config_path=str(config))
         try:
             broker.start()
@@ -123,7 +128,7 @@ def _wait_for(address: Address, process: subprocess.Popen[bytes], log: Path, sec
     deadline = time.monotonic() + seconds
     while not is_reachable(address):
         if process.poll() is not None or time.monotonic() > deadline:
-            text = log.read_text(errors="replace") if log.exists() else ""
+            text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
             raise BrokerError(f"{address}: the broker did not start. End of its log: {text.strip()[-300:]}")
         time.sleep(0.02)
 
@@ -163,7 +168,7 @@ def ejabberd() -> Iterator[Address]:
     address = Address("127.0.0.1", free_port(), "tester@localhost", "any")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "ejabberd.yml").write_text(_EJABBERD.format(port=address.port))
+        (folder / "ejabberd.yml").write_text(_EJABBERD.format(port=address.port), encoding="utf-8")
         process = subprocess.Popen(
             ["erl", "-noinput", "-pa", code, "-mnesia", "dir", f'"{folder}/db"', "-s", "ejabberd"],
             cwd=folder,
@@ -187,15 +192,19 @@ def ejabberd() -> Iterator[Address]:
 
 
 class Mosquitto:
-    """mosquitto with a listener on loopback. `lines` are added to its configuration, after the listener."""
+    """mosquitto with a listener on loopback.
 
-    def __init__(self, *lines: str, anonymous: bool = True) -> None:
+    `lines` are added to its configuration after the listener, `global_lines` before it.
+    """
+
+    def __init__(self, *lines: str, anonymous: bool = True, global_lines: Iterable[str] = ()) -> None:
         program = find_mosquitto()
         if program is None:
             raise BrokerError(
                 "mosquitto is not installed. Run: apt-get install mosquitto, or omit BROKER to use iotcore"
             )
         self._program = program
+        self._global_lines = list(global_lines)
         self._lines = [f"allow_anonymous {str(anonymous).lower()}", *lines]
         self.address = Address("127.0.0.1", free_port())
         self._process: subprocess.Popen[bytes] | None = None
@@ -206,7 +215,8 @@ class Mosquitto:
         config = Path(self._folder.name) / "mosquitto.conf"
         listener = f"listener {self.address.port} {self.address.host}"
         # when root starts mosquitto, it would switch to the user mosquitto, who cannot read the folder
-        config.write_text("\n".join(["user root", listener, *self._lines]) + "\n")
+        lines = ["user root", *self._global_lines, listener, *self._lines]
+        config.write_text("\n".join(lines) + "\n", encoding="utf-8")
         log = open(Path(self._folder.name) / "log", "ab")
         with log:
             self._process = subprocess.Popen(
@@ -216,7 +226,16 @@ class Mosquitto:
                 stderr=log,
                 start_new_session=True,
             )
-        _wait_for(self.address, self._process, Path(self._folder.name) / "log", 20)
+        # all listeners: it opens one after the other
+        ports = [int(line.split()[1]) for line in self._lines if line.startswith("listener ")]
+        for port in (self.address.port, *ports):
+            address = Address(self.address.host, port)
+            _wait_for(address, self._process, Path(self._folder.name) / "log", 20)
+
+    def reload(self) -> None:
+        """Make the broker read its files again, as `systemctl reload mosquitto` does: send SIGHUP."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def stop(self, graceful: bool = False) -> None:
         """Stop the broker. With `graceful` it saves its state; otherwise it is killed."""
@@ -235,29 +254,42 @@ class Mosquitto:
 
 
 def parse_url(url: str, ca: Path | None = None, cert: Path | None = None, key: Path | None = None) -> Address:
-    """Parse `mqtt://[user[:password]@]host[:port]`, or `mqtts://` for TLS. Raises BrokerError.
+    """Parse `mqtt://[user@]host[:port]`, or `mqtts://` for TLS. Raises BrokerError.
 
-    The certificates are ignored without TLS.
+    A password in the URL is refused: the list of processes and the history of the shell show it. Escapes such
+    as `%40` in the user name are decoded. The certificates are ignored without TLS.
     """
-    parts = urlsplit(url)
-    tls = parts.scheme == "mqtts"
+    userinfo, at, shown = url.rpartition("@")  # `shown` is without a password, also if the URL is malformed
+    scheme, _, user = userinfo.partition("://")
+    if ":" in user:
+        raise BrokerError(
+            f"{shown}: the URL has a password, which the list of processes and the history of the shell "
+            "show. Nothing was sent. Change this password, and give only the user in the URL, such as "
+            f"mqtts://me@{shown}: the password comes from --password-file, the environment variable "
+            "MQTT_PASSWORD, the keyring or a prompt (docs/passwords.md)"
+        )
     try:
+        parts = urlsplit(url)
+        tls = parts.scheme == "mqtts"
         port = parts.port or (8883 if tls else 1883)
+        user = unquote(user, errors="strict")
+        is_good = parts.scheme in ("mqtt", "mqtts") and bool(parts.hostname) and parts.path in ("", "/")
+        is_good = is_good and not parts.query and not parts.fragment
     except ValueError:
-        port = 0
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or not port:
-        shown = url.rpartition("@")[2]  # without the password
+        is_good = False
+    if not is_good or not parts.hostname or (at and not user):
         raise BrokerError(f"{shown}: expected iotcore, mosquitto, mqtt://host:port or mqtts://host:port")
-    user = unquote(parts.username) if parts.username else None
-    password = unquote(parts.password) if parts.password else None
     if not tls:
         ca = cert = key = None
-    return Address(parts.hostname, port, user, password, tls, ca, cert, key)
+    return Address(parts.hostname, port, user or None, None, tls, ca, cert, key)
 
 
 @contextlib.contextmanager
-def run_broker(broker_choice: str) -> Iterator[Address]:
-    """Start `iotcore` or `mosquitto`, or check that the broker at a URL is reachable. Raises BrokerError."""
+def run_broker(broker_choice: str, resolve: Callable[[str], Address] = parse_url) -> Iterator[Address]:
+    """Start `iotcore` or `mosquitto`, or check that the broker at a URL is reachable. Raises BrokerError.
+
+    `resolve` returns the address of a URL.
+    """
     if broker_choice == "iotcore":
         with iotcore() as address:
             yield address
@@ -265,7 +297,7 @@ def run_broker(broker_choice: str) -> Iterator[Address]:
         with Mosquitto() as broker:
             yield broker.address
     else:
-        address = parse_url(broker_choice)
+        address = resolve(broker_choice)
         if not is_reachable(address, 5):
             raise BrokerError(f"{address}: the broker does not answer. Start it, or check host and port")
         yield address

@@ -78,7 +78,9 @@ class Statement:
 
 def read_tsv(path: Path) -> list[dict[str, str]]:
     """Return the rows of a file of tab-separated values whose first line names the columns."""
-    return list(csv.DictReader(path.read_text().splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    return list(
+        csv.DictReader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    )
 
 
 def load_statements(root: Path) -> tuple[dict[str, Statement], list[str]]:
@@ -118,7 +120,7 @@ def _files(root: Path) -> list[Path]:
 
 def find_citations(path: Path) -> Iterator[tuple[str | None, int, str]]:
     """Yield test, line and statement of each citation in a file. A citation outside a test has no test."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     spans = list(_tests(tree, path.name == "scenarios.py"))
     for line, comment in sorted([*_docstrings(tree), *_comments(text)]):
@@ -159,10 +161,12 @@ def run_tests(tests: list[str]) -> dict[str, str]:
         written = Path(folder) / "outcomes.json"
         plugin = ["-p", "host_tests.outcomes", "--outcomes", str(written)]
         command = [sys.executable, "-m", "pytest", "-q", "-n", "4", *plugin, *tests]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
         if done.returncode:
             typer.echo(done.stdout + done.stderr)
-        outcomes: dict[str, str] = json.loads(written.read_text()) if written.is_file() else {}
+        outcomes: dict[str, str] = (
+            json.loads(written.read_text(encoding="utf-8")) if written.is_file() else {}
+        )
     return outcomes
 
 
@@ -269,16 +273,18 @@ def main(
         if not OUTCOMES_FILE.is_file():
             typer.echo(f"{OUTCOMES_FILE.relative_to(ROOT)} is missing. Run: make test")
             raise typer.Exit(1)
-        outcomes = json.loads(OUTCOMES_FILE.read_text())
+        outcomes = json.loads(OUTCOMES_FILE.read_text(encoding="utf-8"))
     else:
         outcomes = run_tests(sorted({_pytest_argument(test) for test in tests}))
     wrong += check_outcomes(statements, outcomes)
     BUILD.mkdir(exist_ok=True)
-    (BUILD / "conformance.json").write_text(json.dumps(build_report(statements), indent=2) + "\n")
+    (BUILD / "conformance.json").write_text(
+        json.dumps(build_report(statements), indent=2) + "\n", encoding="utf-8"
+    )
     text, path = render_page(statements), ROOT / PAGE_FILE
     if not check:
-        path.write_text(text)
-    elif not path.is_file() or path.read_text() != text:
+        path.write_text(text, encoding="utf-8")
+    elif not path.is_file() or path.read_text(encoding="utf-8") != text:
         wrong.append(f"{PAGE_FILE} is not up to date. Run: make conformance")
     for line in wrong:
         typer.echo(line)

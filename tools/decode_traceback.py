@@ -33,14 +33,16 @@ def find_source_line(file: str, line: int) -> str | None:
             origin = source_lines.map_source_lines(package_tree.LIBRARY, name).get(line)
             return origin and _format_location(package_tree.LIBRARY.folder / f"{name}.py", origin.line)
     found = [
-        path for path in sorted(FIRMWARE.rglob(f"{file}.py")) if line <= len(path.read_text().splitlines())
+        path
+        for path in sorted(FIRMWARE.rglob(f"{file}.py"))
+        if line <= len(path.read_text(encoding="utf-8").splitlines())
     ]
     return " or ".join(_format_location(path, line) for path in found) or None
 
 
 def _format_location(path: Path, line: int) -> str:
     function = ""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
         if node.lineno <= line <= (node.end_lineno or 0):

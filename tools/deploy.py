@@ -6,9 +6,10 @@ computer. So the next run completes a run that was interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tools.board.definition import Board
 from tools.board.serial_console import show_startup
 from tools.bundle import image
 from tools.console import Console
+from tools.deadlines import COMPARE, COPY_ALL, LONG_EXECUTE
 from tools.device_config.config import CONFIG_FILE, validate
 from tools.device_config.device import read_config
 from tools.errors import UserError
@@ -29,6 +31,7 @@ _HASH_SCRIPT = Path(mpremote.__file__).parent / "on_board" / "file_hashes.py"
 # is selected
 _SLOT_SELECTION = ("slot.new", "slot")  # in this order: without `slot` the device uses `slot.new`
 _SLOT_FOLDERS = ("a", "b")
+_BASE_REMOVED = "base_removed"  # exists if an update has removed the files of `deploy`
 _NONCE = "update_nonce"  # offers that were sent before the deployment are not valid after it
 
 
@@ -51,25 +54,43 @@ def hash_files(folder: Path) -> dict[str, str]:
     }
 
 
-def read_board_hashes(port: str, wanted: dict[str, str], mpy: int, board: Board) -> dict[str, str]:
+def read_board_hashes(
+    port: str,
+    wanted: dict[str, str],
+    mpy: int,
+    board: Board,
+    on_progress: Callable[[str], None] = lambda line: None,
+) -> dict[str, str]:
     """Return the SHA-256 of each file on the board, by path: see `read_board`."""
-    return read_board(port, wanted, mpy, board)[0]
+    return read_board(port, wanted, mpy, board, on_progress)[0]
 
 
 def read_board(
-    port: str, wanted: dict[str, str], mpy: int, board: Board
+    port: str,
+    wanted: dict[str, str],
+    mpy: int,
+    board: Board,
+    on_progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[dict[str, str], int | None]:
     """Return the SHA-256 of each file on the board, by path, and the heap in bytes if the board reports it.
 
     The files are those in the folders that an image and updates use. For each `.mpy` file in the root folder,
-    a `.py` file of the same name is included, because MicroPython imports the `.py` file instead. Raises
-    UserError if the port does not lead to such a board, or if that cannot load .mpy files of version `mpy`.
+    a `.py` file of the same name is included, because MicroPython imports the `.py` file instead. Calls
+    `on_progress` after each file. Raises UserError if the port does not lead to such a board, or if that
+    cannot load .mpy files of version `mpy`.
     """
     roots = {path.split("/")[0] for path in wanted}
     roots |= {f"{Path(root).stem}.{suffix}" for root in roots if "." in root for suffix in ("py", "mpy")}
-    roots |= {*_SLOT_SELECTION, *_SLOT_FOLDERS, _NONCE}
+    roots |= {*_SLOT_SELECTION, *_SLOT_FOLDERS, _NONCE, _BASE_REMOVED}
     scripts = ("run", str(identity.SCRIPT), "run", str(_HASH_SCRIPT))
-    output = mpremote.run(port, "exec", f"ROOTS={sorted(roots)!r}", *scripts)
+    output = mpremote.run(
+        port,
+        *("exec", f"ROOTS={sorted(roots)!r}", *scripts),
+        timeout=COMPARE,
+        execute=LONG_EXECUTE,
+        doing="comparing the files",
+        on_line=lambda line: on_progress(line) if line.startswith("file ") else None,
+    )
     heap = identity.check_output(output, port, board)
     lines = output.splitlines()
     loads = [int(line[4:]) for line in lines if line.startswith("mpy ")]
@@ -103,7 +124,8 @@ def apply_plan(
     """Remove and copy the files of a plan. Calls `on_progress(path)` when the copy of a file begins."""
     parents = {parent.as_posix() for path in plan.to_copy for parent in Path(path).parents} - {"."}
     statements = ["import os"]
-    statements += [f"os.remove({path!r})" for path in plan.to_remove]
+    for path in plan.to_remove:
+        statements += [f"os.remove({path!r})", "feed_watchdog()"]
     for path in sorted(parents):
         statements.append(f"try:\n os.mkdir({path!r})\nexcept OSError:\n pass")
     # main.py last, because it imports the other files
@@ -113,8 +135,25 @@ def apply_plan(
         port,
         *("exec", "\n".join(statements)),
         *copies,
+        timeout=COPY_ALL,
+        execute=LONG_EXECUTE,
+        doing="copying the files",
         on_line=lambda line: on_progress(line.rsplit(" :", 1)[-1]) if line.startswith("cp ") else None,
     )
+
+
+@contextlib.contextmanager
+def _counting(console: Console, text: str) -> Iterator[Callable[[str], None]]:
+    """Show a text and the number of files so far. Yields the function to call after each file."""
+    number = 0
+    with console.status(text) as status:
+
+        def count(line: str) -> None:
+            nonlocal number
+            number += 1
+            status.update(f"{text}: {number}")
+
+        yield count
 
 
 def deploy(port: str, board: Board, console: Console) -> SyncPlan:
@@ -123,16 +162,16 @@ def deploy(port: str, board: Board, console: Console) -> SyncPlan:
         folder = image.build_image(board.key)
     wanted = hash_files(folder)
     mpy = next(folder.rglob("*.mpy")).read_bytes()[1]
-    with console.status(f"{port}: comparing the files"):
-        found, heap = read_board(port, wanted, mpy, board)
+    with _counting(console, f"{port}: comparing the files") as count:
+        found, heap = read_board(port, wanted, mpy, board, count)
     plan = plan_sync(wanted, found)
     plan.heap = heap
     if plan.to_copy or plan.to_remove:
         with progress_bar(console) as progress:
             task = progress.add_task("copying", total=len(plan.to_copy))
             apply_plan(port, folder, plan, lambda path: progress.update(task, advance=1, description=path))
-        with console.status(f"{port}: verifying"):
-            left = plan_sync(wanted, read_board_hashes(port, wanted, mpy, board))
+        with _counting(console, f"{port}: verifying") as count:
+            left = plan_sync(wanted, read_board_hashes(port, wanted, mpy, board, count))
         if left.to_copy or left.to_remove:
             different = ", ".join(left.to_copy + left.to_remove)
             raise UserError(f"{port}: verification failed: {different} differ from the image. Try again")

@@ -131,12 +131,12 @@ def main(
     """Write measured figures into README.md and docs/, between their comment markers."""
     stale = []
     for path in documents():
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         new = with_figures(text)
         if blocks := stale_blocks(text, new):
             stale += [f"{path.relative_to(ROOT)}: {name}" for name in blocks]
             if not check:
-                path.write_text(new)
+                path.write_text(new, encoding="utf-8")
     if check and stale:
         raise UserError("stale figures:\n" + "\n".join(stale) + "\nTry: make docs-figures")
     typer.echo("\n".join(f"written: {line}" for line in stale) or "all figures are up to date")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tools import deadlines
 from tools.board import definition, esptool, firmware, mpremote, serial_ports
 from tools.board.identity import check_board
 from tools.console import Console
@@ -29,14 +30,21 @@ def main(
     content = "all files" if files_only else "MicroPython and all files"
     if not yes:
         try:
-            typer.confirm(f"{chosen}: erase {content} of {board.name}?", abort=True)
+            with deadlines.current().paused():
+                typer.confirm(f"{chosen}: erase {content} of {board.name}?", abort=True)
         except typer.Abort as abort:
             raise UserError(
                 f"{chosen}: nothing was erased. To erase without confirmation, add --yes"
             ) from abort
     if files_only:
         check_board(chosen, board)
-        mpremote.run(chosen, "exec", "import os; os.chdir('/')", "fs", "rm", "-r", ":")
+        with console.status(f"{chosen}: erasing the files"):
+            mpremote.run(
+                chosen,
+                *("exec", "import os; os.chdir('/')", "fs", "rm", "-r", ":"),
+                timeout=deadlines.REMOVE_ALL,
+                doing="erasing the files",
+            )
     else:
         esptool.erase(chosen, board, console)
     console.print(f"{chosen}: {content} erased. To install everything again: make flash")

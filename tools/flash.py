@@ -14,7 +14,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from tools import provision
+from tools import deadlines, provision
 from tools.board import esptool, firmware, mpremote, serial_ports, uf2
 from tools.board.definition import Board, load_board
 from tools.board.serial_console import SerialConsole, show_startup
@@ -24,11 +24,21 @@ from tools.device_config import backup
 from tools.device_config.device import BoardSilentError, DeviceConfig, read_config
 from tools.errors import UserError
 from tools.heap.estimate import choose_heap
-from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, Heap, KeyFile, NewConfig, Port, Start
+from tools.options import (
+    Ask,
+    BoardKey,
+    CaFile,
+    CertFile,
+    ConfigFile,
+    Heap,
+    KeyFile,
+    NewConfig,
+    Port,
+    SetEnv,
+    SetFile,
+    Start,
+)
 from tools.provision import ConfigOptions
-
-_START_TIMEOUT = 60  # seconds; the first start formats the file system
-_DRIVE_TIMEOUT = 20  # seconds
 
 
 @dataclass
@@ -100,7 +110,8 @@ def flash_board(options: FlashOptions, config_options: ConfigOptions, console: C
     if previous is None and not options.new_config:
         previous = read_config(port)
     config_options.heap = config_options.heap or choose_heap(board, plan.heap)
-    device = provision.build_config(previous, config_options, board, console)
+    with deadlines.current().paused():  # it asks the user
+        device = provision.build_config(previous, config_options, board, console)
     provision.write_config(port, device, console)
     if unique_id:
         backup.delete_backup(unique_id)
@@ -164,7 +175,9 @@ def _flash_esp32(
 def _confirm_new_config(port: str) -> None:
     """Ask whether a board that has content and does not answer may lose its config. Raises UserError."""
     text = f"{port}: the board does not answer, and its flash is not empty. A config on it would be lost."
-    if not sys.stdin.isatty() or not typer.confirm(f"{text} Continue with a new config?"):
+    with deadlines.current().paused():
+        is_confirmed = sys.stdin.isatty() and typer.confirm(f"{text} Continue with a new config?")
+    if not is_confirmed:
         raise UserError(
             f"{text} Nothing was changed. Press its reset button, then try again. "
             "If it has no config that you need, add --new-config"
@@ -178,13 +191,13 @@ def _flash_uf2(options: FlashOptions, port: str | None, file: Path, console: Con
     if drive is None and port:
         console.print(f"{port}: asking MicroPython to start the bootloader")
         try:
-            mpremote.run(port, "bootloader", timeout=20)
+            mpremote.run(port, "bootloader", timeout=deadlines.BOOTLOADER_REQUEST)
         except UserError as error:
             console.print(str(error))
-        drive = uf2.wait_for_drive(board, options.drive, _DRIVE_TIMEOUT)
+        drive = uf2.wait_for_drive(board, options.drive, deadlines.BOOTLOADER_REQUEST)
     if drive is None:
         console.print(f"Hold BOOTSEL while you plug {board.name} in. Waiting for its drive ...")
-        drive = uf2.wait_for_drive(board, options.drive, _DRIVE_TIMEOUT * 3)
+        drive = uf2.wait_for_drive(board, options.drive, deadlines.DRIVE)
     if drive is None:
         names = " or ".join(uf2.drive_names(board))
         raise UserError(
@@ -196,7 +209,7 @@ def _flash_uf2(options: FlashOptions, port: str | None, file: Path, console: Con
 
 def _wait_for_micropython(options: FlashOptions, port: str | None, console: Console) -> str:
     """Wait until MicroPython has formatted its file system and answers. Return its port, which may be new."""
-    deadline = time.monotonic() + _START_TIMEOUT
+    deadline = time.monotonic() + deadlines.START
     last_error = "Press the board's reset button, then try again"
     with console.status("waiting for MicroPython"):
         while time.monotonic() < deadline:
@@ -208,7 +221,7 @@ def _wait_for_micropython(options: FlashOptions, port: str | None, console: Cons
             except UserError as error:  # the port disappears while the board restarts
                 last_error = str(error)
                 time.sleep(0.3)
-    raise UserError(f"MicroPython did not start within {_START_TIMEOUT} s. {last_error}")
+    raise UserError(f"MicroPython did not start within {deadlines.START:g} s. {last_error}")
 
 
 def main(
@@ -230,6 +243,8 @@ def main(
     assignments: Annotated[
         Optional[list[str]], typer.Option("--set", help="key=value for the config, such as wifi.ssid=home")
     ] = None,
+    from_files: SetFile = None,
+    from_variables: SetEnv = None,
     config_file: ConfigFile = None,
     ca: CaFile = None,
     cert: CertFile = None,
@@ -249,4 +264,7 @@ def main(
         for number, step in enumerate(describe_steps(options), 1):
             console.print(f"{number}. {step}")
         return
-    flash_board(options, provision.parse_options(assignments, config_file, ca, cert, key, ask, heap), console)
+    config_options = provision.parse_options(
+        assignments, config_file, ca, cert, key, ask, heap, from_files, from_variables
+    )
+    flash_board(options, config_options, console)

@@ -16,7 +16,8 @@ from tools.paths import BOARDS, BUILD, FIRMWARE, LIB, ROOT
 
 _MYPY_CONFIG = """\
 [mypy]
-exclude = manifest.py
+# the stubs beside the modules are for users: here the modules themselves are checked
+exclude = (manifest[.]py|[.]pyi)$
 python_version = 3.12
 mypy_path = {lib}:{firmware}:{board}:{shared}:{stubs}
 custom_typeshed_dir = {stubs}
@@ -43,7 +44,7 @@ ignore_missing_imports = true
 """
 
 
-def _install_stubs(board: Board) -> Path:
+def install_stubs(board: Board) -> Path:
     """Return the folder of the MicroPython stubs of a board; install them if necessary.
 
     Each stubs package has its own folder, because the packages contain files with the same names.
@@ -68,12 +69,13 @@ def _install_stubs(board: Board) -> Path:
 def _check_types(board: Board) -> bool:
     """Check the types of library, firmware and the modules of a board against its stubs."""
     config = BUILD / f"mypy-{board.key}.ini"
-    stubs = _install_stubs(board)
+    stubs = install_stubs(board)
     cache = ROOT / ".mypy_cache" / board.key
     config.write_text(
         _MYPY_CONFIG.format(
             lib=LIB, firmware=FIRMWARE, board=board.folder, shared=BOARDS / "shared", stubs=stubs, cache=cache
-        )
+        ),
+        encoding="utf-8",
     )
     sources = [str(LIB / "umqtt5"), str(FIRMWARE), *map(str, definition.list_modules(board.key))]
     return _run(f"types for {board.key}", ["-m", "mypy", "--config-file", str(config), *sources])
@@ -101,7 +103,7 @@ def _run(title: str | None, arguments: list[str], **environment: str) -> bool:
         env=dict(os.environ, **environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
     )
     if done.returncode:
         typer.echo(done.stdout.rstrip())
@@ -118,6 +120,7 @@ def main() -> None:
         _run("style", ["-m", "ruff", "check", "."]),
         _run("format", ["-m", "ruff", "format", "--check", "."]),
         _run("types of tools", ["-m", "mypy", "tools", "host_tests/vms.py", "host_tests/outcomes.py"]),
+        _run("types of the library", ["-m", "mypy", "lib/umqtt5"]),
         _run(
             "import rules",
             ["-c", "from importlinter.cli import lint_imports_command as c; c()"],

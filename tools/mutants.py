@@ -23,12 +23,12 @@ from pathlib import Path
 from queue import Queue
 from typing import Annotated, TypedDict
 
-import tomlkit
 import typer
 from rich.progress import track
 
 from tools import conformance
 from tools.paths import BUILD, ROOT
+from tools.text_files import read_toml
 
 _COPIED = (  # what a copy of the checkout contains
     "lib",
@@ -66,7 +66,7 @@ class Mutant:
 
     def mutated_source(self, tree: Path) -> str:
         """Return the text of the mutated file. Raises ValueError if the change is invalid."""
-        text = (tree / "lib" / "umqtt5" / self.file).read_text()
+        text = (tree / "lib" / "umqtt5" / self.file).read_text(encoding="utf-8")
         if text.count(self.old) != 1:
             raise ValueError(
                 f"mutants.toml: {self}: `old` occurs {text.count(self.old)} times, expected once"
@@ -81,7 +81,7 @@ class Mutant:
 
 def load_mutants() -> list[Mutant]:
     """Return the mutants of mutants.toml."""
-    table = tomlkit.parse((ROOT / conformance.FOLDER / "mutants.toml").read_text()).unwrap()
+    table = read_toml(ROOT / conformance.FOLDER / "mutants.toml")
     return [Mutant(**row) for row in table["mutant"]]
 
 
@@ -118,11 +118,11 @@ def run_tests(tree: Path, tests: list[str]) -> dict[str, str]:
     # otherwise Python would use the .pyc file of the original source if size and time (in seconds) are equal
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=str(tree))
     done = subprocess.run(
-        [*map(str, command), *tests], cwd=tree, env=environment, capture_output=True, text=True
+        [*map(str, command), *tests], cwd=tree, env=environment, capture_output=True, encoding="utf-8"
     )
     if done.returncode not in (0, 1):  # the tests did not run, for example because of an import error
         raise RuntimeError(done.stdout + done.stderr)
-    outcomes: dict[str, str] = json.loads(written.read_text())
+    outcomes: dict[str, str] = json.loads(written.read_text(encoding="utf-8"))
     return {test: conformance.find_outcome(test, outcomes) for test in tests}
 
 
@@ -133,12 +133,12 @@ def find_failing_tests(trees: CheckoutPool, mutant: Mutant, citing: dict[str, li
         return set()
     with trees.borrow() as tree:
         path = tree / "lib" / "umqtt5" / mutant.file
-        before = path.read_text()
-        path.write_text(mutant.mutated_source(tree))
+        before = path.read_text(encoding="utf-8")
+        path.write_text(mutant.mutated_source(tree), encoding="utf-8")
         try:
             outcomes = run_tests(tree, tests)
         finally:
-            path.write_text(before)
+            path.write_text(before, encoding="utf-8")
     return {test for test, how in outcomes.items() if how == "failed"}
 
 
@@ -199,7 +199,9 @@ def main(
     wrong += check_results(citing, found)
     if not only:
         BUILD.mkdir(exist_ok=True)
-        (BUILD / "mutants.json").write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
+        (BUILD / "mutants.json").write_text(
+            json.dumps(found, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
     for line in wrong:
         typer.echo(line)
     tried = len({identifier for mutant in mutants for identifier in mutant.breaks})

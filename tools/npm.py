@@ -20,5 +20,7 @@ def install(folder: Path) -> str | None:
     if is_installed(folder):
         return None
     command = ["npm", "ci", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    )
     return f"npm ci failed in {folder}: {done.stdout.strip()[-500:]}" if done.returncode else None

@@ -12,14 +12,29 @@ OptionalBoardKey = Annotated[Optional[str], typer.Option("--board", help="the bo
 Port = Annotated[
     Optional[str], typer.Option("--port", help="the serial port; optional if one board is connected")
 ]
-# "\[" because rich would take "[user:password@]" for markup and hide it
-BROKER_URL_HELP = r"mqtt://\[user:password@]host[:port], or mqtts:// for TLS"
+# "\[" because rich would take "[user@]" for markup and hide it
+BROKER_URL_HELP = r"mqtt://\[user@]host[:port], or mqtts:// for TLS"
+PasswordFile = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--password-file",
+        help="file with the password of the broker user; default: MQTT_PASSWORD, the keyring, or a prompt",
+    ),
+]
 CaFile = Annotated[
     Optional[Path], typer.Option("--ca", help="TLS: CA certificate that verifies the broker's certificate")
 ]
 CertFile = Annotated[Optional[Path], typer.Option("--cert", help="TLS: client certificate")]
 KeyFile = Annotated[Optional[Path], typer.Option("--key", help="TLS: private key of the client certificate")]
 ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="a config.json, complete or in part")]
+SetFile = Annotated[
+    Optional[list[str]],
+    typer.Option("--set-file", help="key=FILE: the value is the only line of this file; for secrets"),
+]
+SetEnv = Annotated[
+    Optional[list[str]],
+    typer.Option("--set-env", help="key=VARIABLE: the value is in this environment variable; for secrets"),
+]
 Ask = Annotated[bool, typer.Option("--ask/--no-ask", help="ask for missing fields in a terminal")]
 NewConfig = Annotated[
     bool, typer.Option("--new-config", help="do not use the config on the board: begin with a new one")

@@ -14,20 +14,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Optional
 
-import tomlkit
 import typer
 
 from tools.bundle import compiler, package_tree
 from tools.console import Console
 from tools.errors import UserError
 from tools.paths import BUILD, LIB, ROOT
+from tools.text_files import read_toml
 
 _NAME = "umqtt5"
 
 
 def read_version() -> str:
     """Return the version of the project, from pyproject.toml."""
-    return str(tomlkit.parse((ROOT / "pyproject.toml").read_text())["project"]["version"])
+    return str(read_toml(ROOT / "pyproject.toml")["project"]["version"])
 
 
 def render_lists() -> dict[Path, str]:
@@ -72,11 +72,11 @@ def build_release(target: Path) -> list[Path]:
             target_file.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target_file)
     paths = [path.relative_to(home).as_posix() for path in sorted((home / _NAME).rglob("*.mpy"))]
-    (home / "package.json").write_text(_package(paths))
+    (home / "package.json").write_text(_package(paths), encoding="utf-8")
     archive = shutil.make_archive(str(target / f"{_NAME}-{read_version()}-mpy{mpy}"), "zip", home)
     written = [Path(archive), *sorted(path for path in home.rglob("*") if path.is_file())]
     sums = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(target)}" for p in written]
-    (target / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+    (target / "SHA256SUMS").write_text("\n".join(sums) + "\n", encoding="utf-8")
     return written
 
 
@@ -89,10 +89,10 @@ def main(
     """Write lib/package.json and lib/manifest.py, and build a release."""
     console = Console(soft_wrap=True)
     for path, wanted in render_lists().items():
-        if check and (not path.exists() or path.read_text() != wanted):
+        if check and (not path.exists() or path.read_text(encoding="utf-8") != wanted):
             raise UserError(f"lib/{path.name}: not up to date. Run: make package")
         if not check:
-            path.write_text(wanted)
+            path.write_text(wanted, encoding="utf-8")
     if check:
         console.print("lib/package.json and lib/manifest.py are up to date")
         return

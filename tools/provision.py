@@ -7,7 +7,6 @@ never printed.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import hashlib
 import json
 import os
@@ -22,16 +21,19 @@ import typer
 from rich.prompt import Prompt
 
 from app.config import schema
+from tools import deadlines
 from tools.board import definition, mpremote, serial_ports
 from tools.board.definition import Board
 from tools.board.identity import check_board
 from tools.board.serial_console import show_startup
 from tools.console import Console
+from tools.credentials import ask_secret, is_this_computer, read_secret, read_secret_variable, warn
 from tools.device_config.config import (
     CONFIG_FILE,
     certificate_fields,
     default_config,
     format_config,
+    is_secret,
     merge,
     parse_assignment,
     parse_config,
@@ -42,7 +44,21 @@ from tools.device_config.config import (
 from tools.device_config.device import DeviceConfig, read_config
 from tools.errors import UserError
 from tools.heap.estimate import choose_heap
-from tools.options import Ask, BoardKey, CaFile, CertFile, ConfigFile, Heap, KeyFile, NewConfig, Port, Start
+from tools.options import (
+    Ask,
+    BoardKey,
+    CaFile,
+    CertFile,
+    ConfigFile,
+    Heap,
+    KeyFile,
+    NewConfig,
+    Port,
+    SetEnv,
+    SetFile,
+    Start,
+)
+from tools.text_files import read_bytes, read_text
 
 _MISSING = ": missing"  # in the errors of the device application
 # questions by field
@@ -61,7 +77,10 @@ class ConfigOptions:
     """Options of the command line that change a config."""
 
     config_file: Path | None = None
-    assignments: list[str] = field(default_factory=list)  # key=value, or key to ask for the value
+    # key=value, or key to ask for the value
+    assignments: list[str] = field(default_factory=list, repr=False)
+    # key=value from files and from the environment: the values are not shown in errors
+    hidden_assignments: list[str] = field(default_factory=list, repr=False)
     certificates: dict[str, Path] = field(default_factory=dict)  # files by field of broker.tls
     ask: bool = True
     heap: int | None = None  # heap of the board in bytes, None for that of the stock MicroPython
@@ -80,38 +99,39 @@ def build_config(
         device.files.update(previous.files)
         device.config = merge(device.config, previous.config)
     if options.config_file:
-        device.config = merge(device.config, _parse_file(options.config_file))
+        device.config = merge(
+            device.config, parse_config(read_text(options.config_file), str(options.config_file))
+        )
     for name, path in options.certificates.items():
         set_field(device.config, f"broker.tls.{name}", f"{name}.pem")
-        device.files[f"{name}.pem"] = _read(path)
+        device.files[f"{name}.pem"] = read_bytes(path)
     can_ask = options.ask and sys.stdin.isatty()
     for assignment in options.assignments:
         if "=" not in assignment and can_ask:
-            set_field(device.config, assignment, _ask_hidden(assignment))
+            set_field(device.config, assignment, ask_secret(assignment))
         else:
             set_field(device.config, *parse_assignment(assignment, device.config))
+    for assignment in options.hidden_assignments:
+        set_field(device.config, *parse_assignment(assignment, device.config, is_hidden=True))
     if can_ask:
         _ask_questions(device.config, board, console)
     names = certificate_fields(device.config).values()
     device.files = {name: data for name, data in device.files.items() if name in names}
     if warning := _validate(device, board, options.heap):
         console.print(f"{CONFIG_FILE}: {warning}", highlight=False, markup=False, style="yellow")
+    _warn_of_plain_password(device.config)
     device.config = {name: device.config[name] for name in schema.FIELDS[""] if name in device.config}
     return device
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the file: {error.strerror}") from error
-
-
-def _parse_file(path: Path) -> dict[str, Any]:
-    try:
-        return parse_config(_read(path).decode("utf-8-sig"), str(path))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}. Save it as UTF-8") from error
+def _warn_of_plain_password(config: dict[str, Any]) -> None:
+    """Print a warning if the device would send the password of the broker over the network without TLS."""
+    broker = config["broker"]
+    if broker.get("password") and not broker.get("tls") and not is_this_computer(broker["host"]):
+        warn(
+            f"{config['device']}: the password for {broker['host']} is sent without encryption, so everyone "
+            "in this network can read it. Use TLS: --ca FILE"
+        )
 
 
 def _validate(device: DeviceConfig, board: Board, heap: int | None) -> str | None:
@@ -120,7 +140,9 @@ def _validate(device: DeviceConfig, board: Board, heap: int | None) -> str | Non
     except UserError as error:
         text = str(error)
         if _MISSING in text and "--set" not in text:
-            text += f". Add --set {text.split(': ')[1]}=..., or run this in a terminal to be asked for it"
+            name = text.split(": ")[1]
+            option = f"--set-file {name}=FILE" if is_secret(name) else f"--set {name}=..."
+            text += f". Add {option}, or run this in a terminal to be asked for it"
         raise UserError(text) from error
 
 
@@ -145,7 +167,7 @@ def _ask_question(
     current = _get(config, key)
     if key.endswith("password"):
         hint = " (Return keeps the current one)" if current else " (empty for none)"
-        answer = _ask_hidden(question + hint)
+        answer = ask_secret(question + hint)
     else:
         default: Any = defaults.get(key, ...) if current is None else str(current)
         answer = Prompt.ask(question, console=console, default=default)
@@ -164,11 +186,6 @@ def _ask_question(
         return False
     set_field(config, key, value)
     return True
-
-
-def _ask_hidden(question: str) -> str:
-    """Ask without showing the answer. `Prompt` of rich prints the question before it turns the echo off."""
-    return getpass.getpass(f"{question}: ")
 
 
 def _get(config: dict[str, Any], key: str) -> Any:
@@ -193,7 +210,9 @@ def write_config(port: str, device: DeviceConfig, console: Console) -> None:
         names = list(files)[::-1]  # config.json last, because it names the others
         copies = [word for name in names for word in ("cp", str(folder / name), f":{name}.new", "+")]
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        mpremote.run(port, *copies, "exec", _VERIFY_AND_RENAME % (digests, names))
+        with console.status(f"{port}: writing {', '.join(sorted(names))}"):
+            words = (*copies, "exec", _VERIFY_AND_RENAME % (digests, names))
+            mpremote.run(port, *words, timeout=deadlines.WRITE_CONFIG, doing="writing the config")
     console.print(
         f"{port}: {', '.join(sorted(names))} written for {device.config['device']}",
         highlight=False,
@@ -239,10 +258,38 @@ def parse_options(
     key: Path | None,
     ask: bool,
     heap: int | None,
+    from_files: list[str] | None = None,
+    from_variables: list[str] | None = None,
 ) -> ConfigOptions:
-    """Return the options of a command line as ConfigOptions."""
+    """Return the options of a command line as ConfigOptions. Reads the files and variables of secrets."""
+    for assignment in assignments or []:
+        name, _, value = assignment.partition("=")
+        if value and is_secret(name):
+            warn(
+                f"--set {name}=...: the list of processes and the history of the shell show this secret. "
+                f"Use --set {name} (asks for it), --set-file {name}=FILE or --set-env {name}=VARIABLE"
+            )
+    hidden = [
+        f"{name}={read(source)}"
+        for option, read, pairs in (
+            ("--set-file", lambda source: read_secret(Path(source)), from_files),
+            ("--set-env", read_secret_variable, from_variables),
+        )
+        for name, source in _split_pairs(option, pairs or [])
+    ]
     certificates = {name: path for name, path in (("ca", ca), ("cert", cert), ("key", key)) if path}
-    return ConfigOptions(config_file, assignments or [], certificates, ask, heap)
+    return ConfigOptions(config_file, assignments or [], hidden, certificates, ask, heap)
+
+
+def _split_pairs(option: str, pairs: list[str]) -> Iterator[tuple[str, str]]:
+    for pair in pairs:
+        name, equals, source = pair.partition("=")
+        if not name or not source:
+            # without the rest, which may be a secret
+            raise UserError(
+                f"{option} {name if equals else '...'}: expected key=name, such as wifi.password=NAME"
+            )
+        yield name, source
 
 
 def main(
@@ -255,6 +302,8 @@ def main(
             help="key=value, such as broker.host=10.0.0.5; without =, asks for the value and hides it",
         ),
     ] = None,
+    from_files: SetFile = None,
+    from_variables: SetEnv = None,
     config_file: ConfigFile = None,
     ca: CaFile = None,
     cert: CertFile = None,
@@ -271,11 +320,12 @@ def main(
     console = Console(soft_wrap=True)
     board = definition.load_board(board_key)
     chosen = serial_ports.choose_port(port, board)
-    options = parse_options(assignments, config_file, ca, cert, key, ask, heap)
+    options = parse_options(assignments, config_file, ca, cert, key, ask, heap, from_files, from_variables)
     previous = None if new_config else read_config(chosen)
     reported = check_board(chosen, board)
     options.heap = heap or choose_heap(board, reported)
-    device = build_config(previous, options, board, console)
+    with deadlines.current().paused():  # it asks the user
+        device = build_config(previous, options, board, console)
     print_config(device, console)
     write_config(chosen, device, console)
     if start:

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-import tomlkit
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +15,7 @@ from rich.text import Text
 from tools.bundle.compiler import compile_package
 from tools.console import Console
 from tools.paths import BUILD, ROOT
+from tools.text_files import read_toml
 from tools.vm import process
 
 BUDGETS = Path(__file__).with_name("size_budgets.toml")
@@ -172,7 +172,7 @@ def main(
     tools/size_budgets.toml, or has none.
     """
     figures = measure(level)
-    budgets: Sizes = tomlkit.parse(BUDGETS.read_text()).unwrap()
+    budgets: Sizes = read_toml(BUDGETS)
     table = Table("", f".mpy at -O{level}", "budget", "heap, 64-bit", "budget ")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -192,7 +192,7 @@ def main(
     else:
         typer.echo("the core on the 32-bit VM: not measured, because the VM is not installed. Run: make test")
     BUILD.mkdir(exist_ok=True)
-    (BUILD / "size.json").write_text(json.dumps(figures, indent=2) + "\n")
+    (BUILD / "size.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     typer.echo(f"written to {BUILD.name}/size.json")
     if level == 2 and (lines := exceeded_budgets(figures, budgets)):
         typer.echo("\n".join(lines), err=True)

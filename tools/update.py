@@ -1,8 +1,8 @@
 """The command `update`: updates the application of a device over the air (OTA), through the broker.
 
 The update contains the image of the board, except the files that start the application and roll back an
-update (boot.py, main.py, slot.mpy, rollback.mpy). The device requests the files that it does not have,
-restarts, and confirms the new version.
+update (boot.py, main.py, slot.mpy, archive.mpy, rollback.mpy). The device requests the files that it does not
+have, restarts, and confirms the new version.
 docs/update.md describes the protocol.
 """
 
@@ -22,8 +22,11 @@ from tools import broker
 from tools.board import definition
 from tools.bundle import image
 from tools.console import Console, echo
+from tools.credentials import resolve_broker, warn
 from tools.errors import UserError
-from tools.options import BROKER_URL_HELP, CaFile
+from tools.fleet import secret_files
+from tools.options import BROKER_URL_HELP, CaFile, PasswordFile
+from tools.text_files import read_text
 from tools.update_offer import Offer, Update, build_update
 from umqtt5 import Client, MQTTError, properties
 
@@ -205,25 +208,30 @@ class UpdateSender:
 
 
 def _key(path: Path) -> str:
+    if not path.exists():
+        raise UserError(f"{path}: no such file. To create a key: --new-key")
+    text = read_text(path).strip()
     try:
-        text = path.read_text().strip()
-        if len(bytes.fromhex(text)) < 16:
-            raise ValueError
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the key: {error.strerror}. To create one: --new-key") from error
-    except ValueError as error:
+        is_good = len(bytes.fromhex(text)) >= 16
+    except ValueError:
+        is_good = False
+    if not is_good:
         raise UserError(
             f"{path}: not a key, expected 32 or more hexadecimal digits. Create one with --new-key"
-        ) from error
+        )
     return text
 
 
 def _new_key(path: Path) -> None:
     if path.exists():
         raise UserError(f"{path}: the file exists. Delete it only if no device uses this key")
-    path.touch(0o600, exist_ok=False)
-    path.write_text(secrets.token_hex(32) + "\n")
-    echo(f"{path}: new key written. Set it on the device: make provision BOARD=... ARGS='--set update.key'")
+    secret_files.write_file(path, secrets.token_hex(32) + "\n")
+    if advice := secret_files.hide_from_git(path):
+        warn(advice)
+    echo(
+        f"{path}: new key written. Set it on the device: "
+        f"make provision BOARD=... ARGS='--set-file update.key={path}'"
+    )
 
 
 def _explain_failure(state: dict[str, Any], version: int, base: str) -> str:
@@ -247,6 +255,7 @@ def main(
     board_key: Annotated[str, typer.Option("--board", help="the board: a folder of boards/")] = "esp32",
     broker_url: Annotated[str, typer.Option("--broker", help=BROKER_URL_HELP)] = "mqtt://localhost",
     ca: CaFile = None,
+    password_file: PasswordFile = None,
     prefix: Annotated[str, typer.Option(help="first part of the topics of the device")] = "umqtt5",
     key: Annotated[Path, typer.Option(help="file with update.key of the device")] = Path("update.key"),
     version: Annotated[
@@ -266,6 +275,7 @@ def main(
         raise UserError("The name of the device is missing. Example: DEVICE=greenhouse-1")
     secret = _key(key)
     target = definition.load_board(board_key)
+    address = resolve_broker(broker_url, password_file, ca)
     update = build_update(image.build_image(target.key), int(time.time()) if version is None else version)
     console = Console(stderr=True)
     columns = TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.completed:,} B")
@@ -275,7 +285,6 @@ def main(
         def show_progress(name: str, offset: int, size: int) -> None:
             progress.update(task, description=name, completed=offset, total=size)
 
-        address = broker.parse_url(broker_url, ca)
         sender = UpdateSender(
             address,
             f"{prefix}/{device}",

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from esp32_mock_bootloader.server import BootloaderConnection, FlashImage, handle_client
 
-from host_tests.simulated_hardware import BOOTLOADER, HALTED, MODULES, SimulatedIO, unique_id
+from host_tests.simulated_hardware import BOOTLOADER, HALTED, MODULES, RESET, WATCHDOG, SimulatedIO, unique_id
 from tools.vm import process
 
 # The VM runs this script and then starts the REPL. The board's folder becomes the root of the filesystem, so
@@ -63,7 +63,11 @@ class SimulatedBoard:
 
     An Espressif `chip` has a ROM bootloader, and runs MicroPython only if `flash` contains `firmware` at
     `offset`. `drive` is the folder of an RP2040's UF2 bootloader: the board runs MicroPython and has a
-    port after `firmware` has been copied there. Without `chip` and `drive`, the board runs MicroPython.
+    port after `firmware` has been copied there. Without `chip` and `drive`, the board runs MicroPython, on
+    `microcontroller`.
+
+    Its watchdog is as unkind as that of a board: neither Ctrl-C nor a soft reset stops it, and it resets the
+    board 8 s after the last `feed()`, multiplied by `watchdog_scale`. `watchdog_resets` counts this.
 
     To plug the same board in again, make a new SimulatedBoard with the same `folder` and `flash`.
     """
@@ -79,6 +83,8 @@ class SimulatedBoard:
         flash: FlashChip | None = None,
         unplug_after_bytes: int | None = None,
         heap: str = "256k",
+        watchdog_scale: float = 1,
+        microcontroller: str | None = None,
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,11 +95,14 @@ class SimulatedBoard:
         self.drive = drive
         self.vm_starts = 0  # number of times that the VM was started
         self._chip, self._firmware, self._offset = chip, firmware, offset
-        self._mcu = "rp2040" if drive else chip or "esp32"  # the microcontroller that is simulated
+        # the microcontroller that is simulated
+        self._mcu = microcontroller or ("rp2040" if drive else chip or "esp32")
         self.unique_id = unique_id(self._mcu)
         self.io = SimulatedIO(folder.parent / f"{folder.name}-io")  # pins and other inputs of the chip
         self.io.folder.mkdir(exist_ok=True)
         self._heap = heap
+        self._watchdog_scale = watchdog_scale
+        self.watchdog_resets = 0
         self._raw = False  # whether the VM is in the raw REPL
         self._in_frame = False  # whether a frame of the ROM bootloader's protocol is open
         self._vm: subprocess.Popen[bytes] | None = None
@@ -232,6 +241,7 @@ class SimulatedBoard:
                 UNIQUE_ID=self.unique_id.hex(),
                 SIM_DIR=str(self.io.folder),
                 SIM_CHIP=self._mcu,
+                SIM_WATCHDOG_SCALE=str(self._watchdog_scale),
             ),
             stdin=slave,
             stdout=slave,
@@ -258,6 +268,12 @@ class SimulatedBoard:
             while select.select([self._vm_fd], [], [], 0)[0]:
                 self._write(self._port_fd, os.read(self._vm_fd, 65536))
         self._end_vm()
+        if code == WATCHDOG:  # SIGKILL, by the watchdog or in an interrupt handler
+            self.watchdog_resets += 1
+        if code in (WATCHDOG, RESET):
+            self._raw = False
+        elif self.io["watchdog"] and not self.io["end"]:
+            self.io["end"] = "soft=1"  # `machine` then keeps the watchdog running
         if code == BOOTLOADER and self.drive:
             Path(self.port).unlink(missing_ok=True)
             self._show_drive()

@@ -12,7 +12,7 @@ import micropython
 from umqtt5.core import connection
 from umqtt5.core.client import Client
 
-_CALLS = 40000
+_CALLS = 60000
 _WARM_UP = 2000
 _QUEUE = 4096  # bytes
 

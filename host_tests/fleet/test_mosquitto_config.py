@@ -21,6 +21,7 @@ from tools.fleet.store import FleetStore
 from umqtt5 import Client, MQTTError, tls
 
 ONE, OTHER = "device-1", "device-2"
+OPERATOR, OTHER_OPERATOR = "anna", "office"
 CREDENTIALS = [
     pytest.param((True, True), id="password and certificate"),
     pytest.param((True, False), id="password"),
@@ -32,7 +33,8 @@ CREDENTIALS = [
 class FleetBroker:
     """A running broker of a fleet, and the credentials of its devices."""
 
-    port: int
+    port: int  # for devices
+    operator_port: int
     store: FleetStore
     fleet: Fleet
 
@@ -42,17 +44,21 @@ class FleetBroker:
         pair: CertificateAndKey | None = None,
         password: str | None = None,
         client_id: str | None = None,
+        port: int | None = None,
     ) -> Any:
-        """Return a client with the credentials of the device `name`. Arguments replace single credentials."""
+        """Return a client with the credentials of a device or operator. Arguments replace single ones."""
         credentials = self.fleet.credentials
+        is_operator = name in self.fleet.operators
         if credentials.certificate and pair is None:
-            pair = self.store.client_certificate(name, 1)
+            issue = self.store.operator_certificate if is_operator else self.store.client_certificate
+            pair = issue(name, 1)
         if credentials.password and password is None:
             password = self.store.get_passwords([name])[name]
         context = tls.context(self.store.authority.certificate_pem, pair and pair.cert, pair and pair.key)
         user = name if credentials.password else None
+        port = port or (self.operator_port if is_operator else self.port)
         return Client(
-            "localhost", self.port, client_id=client_id or name, user=user, password=password, ssl=context
+            "localhost", port, client_id=client_id or name, user=user, password=password, ssl=context
         )
 
 
@@ -68,15 +74,18 @@ def running_fleet_broker(folder: Path, password: bool, certificate: bool) -> Ite
             "prefix": "farm",
             "broker": {"host": "localhost", "tls": True},
             "credentials": {"password": password, "certificate": certificate},
+            "operators": [OPERATOR, OTHER_OPERATOR],
         }
     )
     store = FleetStore(folder / "private")
     files = folder / "broker"
     files.mkdir()
     generate.write_broker_files(fleet, store, [ONE, OTHER], files, "localhost")
+    port = broker.free_port()
     lines = mosquitto_config.render_config_lines(fleet.credentials, True, files)
-    with broker.Mosquitto(*lines, anonymous=False) as running:
-        yield FleetBroker(running.address.port, store, fleet)
+    lines += mosquitto_config.render_operator_lines(fleet.credentials, True, files, f"{port} 127.0.0.1")
+    with broker.Mosquitto(*lines, anonymous=False, global_lines=mosquitto_config.GLOBAL_LINES) as running:
+        yield FleetBroker(running.address.port, port, store, fleet)
 
 
 @pytest.fixture
@@ -99,8 +108,38 @@ def wait_until(condition: Any, *clients: Any) -> None:
 
 
 @pytest.mark.parametrize("fleet_broker", CREDENTIALS, indirect=True)
+def test_an_operator_may_connect_several_times_and_two_operators_at_once(fleet_broker: FleetBroker) -> None:
+    connects: list[Any] = []
+    clients = [
+        fleet_broker.client(name, client_id=f"{name}-{number}")
+        for name in (OPERATOR, OTHER_OPERATOR)
+        for number in range(3)
+    ]
+    received: list[str] = []
+    for client in clients:
+        client.on_state = lambda client, connected, error: connects.append((connected, error))
+        client.subscribe("farm/#", lambda message: received.append(message.topic), qos=1)
+        client.connect()
+    clients[0].publish(f"farm/{ONE}/switch/pump/set", b"ON", qos=1)
+    wait_until(lambda: len(received) == len(clients), *clients)
+    assert connects == [(True, None)] * len(clients)
+    for client in clients:
+        client.disconnect()
+
+
+@pytest.mark.parametrize("fleet_broker", CREDENTIALS, indirect=True)
+def test_a_device_cannot_connect_as_an_operator_does_nor_an_operator_as_a_device(
+    fleet_broker: FleetBroker,
+) -> None:
+    for client_id in (ONE, OTHER, OPERATOR):
+        assert is_refused(fleet_broker.client(ONE, client_id=client_id, port=fleet_broker.operator_port))
+    assert is_refused(fleet_broker.client(OPERATOR, client_id=ONE, port=fleet_broker.port))
+    assert not is_refused(fleet_broker.client(ONE)) and not is_refused(fleet_broker.client(OPERATOR))
+
+
+@pytest.mark.parametrize("fleet_broker", CREDENTIALS, indirect=True)
 def test_a_device_may_publish_only_under_its_own_base_topic(fleet_broker: FleetBroker) -> None:
-    device, dashboard = fleet_broker.client(ONE), fleet_broker.client(mosquitto_config.DASHBOARD_USER)
+    device, dashboard = fleet_broker.client(ONE), fleet_broker.client(OPERATOR)
     received: list[str] = []
     reasons: dict[int, int] = {}
     device.on_ack = lambda answer: reasons.update({answer.packet_id: answer.reason})
@@ -119,7 +158,7 @@ def test_a_device_may_publish_only_under_its_own_base_topic(fleet_broker: FleetB
 def test_a_device_receives_only_its_own_commands(password_and_certificate_broker: FleetBroker) -> None:
     device, dashboard = (
         password_and_certificate_broker.client(ONE),
-        password_and_certificate_broker.client(mosquitto_config.DASHBOARD_USER),
+        password_and_certificate_broker.client(OPERATOR),
     )
     received: list[str] = []
     for name in (ONE, OTHER):

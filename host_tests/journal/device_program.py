@@ -7,7 +7,8 @@ journal) and publishes (whether it publishes). Its files are in the working dire
     up / down                     the client has connected / lost the connection
     accepted QOS NUMBER           `publish` has accepted the message
     acknowledged NUMBER           the broker has acknowledged the message
-    handled NUMBER                the handler has received the message
+    stored ID ...                 packet identifiers of received messages for which no PUBREL has arrived
+    handled NUMBER ID             the handler has received the message with this packet identifier
     in_journal NUMBER             the journal has recorded that the message was handled
     released NUMBER               the broker has sent PUBREL for the message
     uncertain NUMBER              an earlier boot began to execute the command and did not finish
@@ -46,6 +47,7 @@ class Device:
         client.on_ack = self.on_ack
         self.journal = Journal(client, "outbox", 4096, arguments["every"], 20)
         print("open", self.journal.restored_count, self.journal.torn_bytes, self.journal.damaged_bytes)
+        print("stored", *(i for i in client.session.received_ids if i))
         self.dedup = CommandDedup(64, "dedup")
         self.topics = [client.topic("%s/up/%d" % (name, qos)) for qos in range(3)]
         self.published: dict = self.restored_numbers()  # message number by packet identifier
@@ -70,7 +72,7 @@ class Device:
 
     def on_message(self, message):
         number = int(message.payload)
-        print("handled", number)
+        print("handled", number, message.packet_id)
         self.handled.append(number)
         self.unreleased[message.packet_id] = number
         self.execute(number)

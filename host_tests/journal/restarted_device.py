@@ -9,6 +9,7 @@ import random
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from umqtt5 import Client
 _PROGRAM = Path(__file__).with_name("device_program.py")
 _MAX_UNHANDLED = 10  # maximum number of messages sent to the device that it has not handled
 _NUMBERS_PER_BOOT = 100_000  # range of message numbers of each boot
+_INFLIGHT = 8  # maximum number of unacknowledged messages of the device
+_DEADLINE = 60  # seconds after which a device that makes no progress fails the test
 
 
 class RestartedDevice:
@@ -27,7 +30,7 @@ class RestartedDevice:
 
     `delivered` has the message numbers received from it by QoS, in order; `sent` is the number of messages
     sent to it. The other attributes are what the device prints (see `device_program`): `accepted` has message
-    numbers by QoS, `handled` (boot, number), `acknowledged` the time by message number.
+    numbers by QoS, `handled` (boot, number), `acknowledged` the value of `broker_starts` by message number.
     """
 
     def __init__(self, broker: Mosquitto, folder: Path, name: str, seed: int) -> None:
@@ -36,18 +39,23 @@ class RestartedDevice:
         self.name = name
         self.random = random.Random(seed)
         self.boot = 0  # number of the boot
-        self.delivered: dict[int, list[int]] = {1: [], 2: []}
+        self.delivered: dict[int, list[int]] = {0: [], 1: [], 2: []}
         self.sent = 0
         self.accepted: dict[int, list[int]] = {1: [], 2: []}
         self.handled: list[tuple[int, int]] = []
         self.in_journal: set[int] = set()
         self.released: set[int] = set()
+        self.numbers: dict[int, int] = {}  # the last message that was handled with each packet identifier
         # handled again although the journal had recorded them and the broker had not released them
         self.handled_after_journaled: list[int] = []
         self.uncertain: set[int] = set()
-        self.acknowledged: dict[int, float] = {}
+        self.acknowledged: dict[int, int] = {}
+        # incremented by the test when a broker that was restarted has the subscription of `client` again
+        self.broker_starts = 0
         self.opened: list[tuple[int, int, int]] = []  # (restored, torn, damaged) of each boot
         self.connects = 0
+        self.lost_links = 0
+        self.lines = 0  # number of lines that the device has printed
         self.unexpected_lines: list[str] = []
         self._process: subprocess.Popen[str] | None = None
         self._rest = ""
@@ -110,15 +118,41 @@ class RestartedDevice:
 
     def run(self, seconds: float, commands: bool = True) -> None:
         """Let the device run for this time, and send messages to it."""
-        deadline = time.monotonic() + seconds
-        while True:
-            left = deadline - time.monotonic()
-            self.client.poll(max(0, min(5, int(left * 1000))))
+        end = time.monotonic() + seconds
+        self._run_while(lambda: time.monotonic() < end, commands)
+
+    def run_lines(self, number: int) -> None:
+        """Let the device run until it has printed this number of lines, and send messages to it."""
+        end = self.lines + number
+        self.run_until(lambda: self.lines >= end)
+
+    def run_until(self, condition: Callable[[], bool], commands: bool = True) -> None:
+        """Let the device run until the condition is true. Raises AssertionError if it stays false."""
+        deadline = time.monotonic() + _DEADLINE
+        self._run_while(lambda: not condition() and time.monotonic() < deadline, commands)
+        assert condition(), (self.boot, self.lines, self.unexpected_lines[-20:])
+
+    def run_until_subscribed(self) -> None:
+        """Let the device run until a restarted broker has the subscription of `client` again.
+
+        Then all messages that it acknowledged before are in `acknowledged`.
+        """
+        self.delivered[0].clear()
+
+        def is_subscribed() -> bool:
+            self.client.publish(self.name + "/up/0", b"0")
+            return bool(self.delivered[0])
+
+        self.run_until(is_subscribed)
+        end = len(self.acknowledged) + 2 * _INFLIGHT
+        self.run_until(lambda: len(self.acknowledged) >= end)
+
+    def _run_while(self, condition: Callable[[], bool], commands: bool) -> None:
+        while condition():
+            self.client.poll(1)
             self._read_output()
-            if left <= 0:
-                return
             # send nothing before the first message of the device, because it may not have subscribed yet
-            may_send = commands and any(self.delivered.values())
+            may_send = commands and (self.delivered[1] or self.delivered[2])
             if may_send and self.sent < len({number for _, number in self.handled}) + _MAX_UNHANDLED:
                 if self.client.publish(self.name + "/down", b"%d" % self.sent, qos=2):
                     self.sent += 1
@@ -135,35 +169,40 @@ class RestartedDevice:
 
     def _handle_line(self, line: str) -> None:
         word, *rest = line.split(" ")
+        self.lines += 1
         if word == "accepted":
             self.accepted[int(rest[0])].append(int(rest[1]))
         elif word == "handled":
             self.handled.append((self.boot, int(rest[0])))
+            self.numbers[int(rest[1])] = int(rest[0])
             # mosquitto may repeat a message after PUBREL: docs/decisions/0009-released-identifiers.md
             if int(rest[0]) in self.in_journal - self.released:
                 self.handled_after_journaled.append(int(rest[0]))
         elif word == "in_journal":
             self.in_journal.add(int(rest[0]))
+        elif word == "stored":  # a device that was killed may not have printed that a message was released
+            self.released.update(n for i, n in self.numbers.items() if i not in set(map(int, rest)))
         elif word == "released":
             self.released.add(int(rest[0]))
         elif word == "uncertain":
             self.uncertain.add(int(rest[0]))
         elif word == "acknowledged":
-            self.acknowledged[int(rest[0])] = time.monotonic()
+            self.acknowledged[int(rest[0])] = self.broker_starts
         elif word == "open":
             restored, torn, damaged = map(int, rest)
             self.opened.append((restored, torn, damaged))
         elif word == "up":
             self.connects += 1
-        elif word != "down":
+        elif word == "down":
+            self.lost_links += 1
+        else:
             self.unexpected_lines.append(line)
 
-    def run_to_completion(self, max_missing: int = 0, seconds: float = 30) -> None:
-        """Boot a last time, and run until at most `max_missing` messages are missing or the time is over."""
+    def run_to_completion(self, is_complete: Callable[[], bool]) -> None:
+        """Boot a last time, and run until the device is connected and the condition is true."""
+        connects = self.connects
         self.start(publishes=False)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and len(self.missing()) > max_missing:
-            self.run(0.05, commands=False)
+        self.run_until(lambda: self.connects > connects and is_complete(), commands=False)
         self.run(0.3, commands=False)  # duplicates arrive in this time
         self.close()
 

@@ -35,9 +35,12 @@ def test_no_message_is_lost_or_executed_twice_if_the_device_is_killed_200_times(
         try:
             for number in range(KILLS):
                 device.start(every=(1, 1, 4)[number % 3])
-                device.run(device.random.uniform(0, 0.2))
+                if number % 4:
+                    device.run_lines(device.random.randrange(1, 120))
+                else:
+                    device.run(device.random.uniform(0, 0.1))  # it may still be starting
                 device.kill()
-            device.run_to_completion()
+            device.run_to_completion(lambda: not device.missing())
         finally:
             device.close()
     context = f"seed {SEED}: {device.unexpected_lines[-5:]}"

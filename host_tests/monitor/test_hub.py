@@ -168,7 +168,9 @@ def test_invalid_options_and_an_unreachable_broker_are_reported(address: Address
         with pytest.raises(UserError, match="expected device/reading>number"):
             alerts.parse_rule(invalid)
     closed_port = broker.free_port()
-    output = run_failing_tool("monitor", "--broker", f"mqtt://u:secret@127.0.0.1:{closed_port}")
+    output = run_failing_tool(
+        "monitor", "--broker", f"mqtt://u@127.0.0.1:{closed_port}", MQTT_PASSWORD="secret"
+    )
     assert (
         f"mqtt://127.0.0.1:{closed_port}: connection failed: " in output
         and "make doctor" in output

@@ -113,9 +113,21 @@ def test_the_demo_imports_only_packages_pinned_in_its_requirements() -> None:
 def test_broker_urls_are_parsed_and_invalid_ones_raise_an_error() -> None:
     assert broker.parse_url("mqtt://b") == broker.Address("b", 1883)
     assert broker.parse_url("mqtt://b:1") == broker.Address("b", 1)
-    assert broker.parse_url("mqtt://me:p%40ss@b:1") == broker.Address("b", 1, "me", "p@ss")
-    assert "p@ss" not in str(broker.parse_url("mqtt://me:p%40ss@b:1"))
-    for invalid in ("b", "http://b", "mqtt://", "mqtt://b:x", "mqtt://b:99999"):
+    assert broker.parse_url("mqtt://m%40e@b:1") == broker.Address("b", 1, "m@e")
+    assert broker.parse_url("mqtts://me@[::1]") == broker.Address("::1", 8883, "me", tls=True)
+    for invalid in (
+        *(
+            "b",
+            "http://b",
+            "mqtt://",
+            "mqtt://b:x",
+            "mqtt://b:99999",
+            "mqtt://[b",
+            "mqtt://@b",
+            "mqtt://%ff@b",
+        ),
+        *("mqtt://b/topic", "mqtt://a#c@b", "mqtt://a/c@b", "mqtt://b?x"),
+    ):
         with pytest.raises(broker.BrokerError):
             broker.parse_url(invalid)
 

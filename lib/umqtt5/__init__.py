@@ -2,7 +2,8 @@
 
     from umqtt5 import Client
 
-`umqtt5.Client`, `umqtt5.MQTTError` and the submodules are loaded when they are first used.
+The classes `Client`, `MQTTError`, `Message`, `Subscription` and `Topic` and the submodules are loaded when
+they are first used. A program needs the last three only in annotations.
 """
 
 import gc
@@ -10,7 +11,6 @@ import sys
 
 if sys.implementation.name == "cpython":
     from .cpython import compat  # noqa: F401  adds the MicroPython features that CPython lacks
-
 
 _OFTEN = 4096  # bytes allocated between two garbage collections while modules load
 _threshold = -1  # value of `gc.threshold` to restore when they are loaded
@@ -42,14 +42,11 @@ loading()
 
 
 def __getattr__(name):
-    if name == "Client":
-        from .core.client import Client
-
-        return Client
-    if name == "MQTTError":
-        from .core.errors import MQTTError
-
-        return MQTTError
+    if name == "__version__":  # not a global: the dict of the package would grow
+        return "0.1.0"  # written by `make package`
+    if name[0] < "_":  # a capital letter, so it is a class
+        name = "Packet" if name == "Message" else name
+        return getattr(__import__("umqtt5.core", None, None, (name,)), name)
     try:
         # `from umqtt5 import tls`: MicroPython calls this before it looks for a submodule
         return __import__("umqtt5." + name, None, None, (name,))

@@ -127,10 +127,10 @@ class _Bench:
 
 def write_docs(text: str, path: Path = DOCS) -> None:
     """Replace the text between the comment markers BEGIN and END of a page."""
-    old = path.read_text()
+    old = path.read_text(encoding="utf-8")
     before, _, rest = old.partition(BEGIN)
     _, _, after = rest.partition(END)
-    path.write_text(before + BEGIN + "\n" + text + "\n" + END + after)
+    path.write_text(before + BEGIN + "\n" + text + "\n" + END + after, encoding="utf-8")
 
 
 def main(
@@ -169,7 +169,7 @@ def main(
         typer.echo(f"a measurement of {OURS} failed: {error}", err=True)
         raise typer.Exit(1)
     out.mkdir(exist_ok=True)
-    (out / "bench.json").write_text(json.dumps(results, indent=2) + "\n")
+    (out / "bench.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     text = table.markdown(results)
     if update_docs:
         write_docs(text)

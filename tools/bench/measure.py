@@ -51,7 +51,7 @@ class MeasureFailed(RuntimeError):
 def responder() -> Iterator[int]:
     """Run the responder process for the duration of the block; yields its port."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "tools.bench.responder"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tools.bench.responder"], cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8"
     )
     assert server.stdout
     try:

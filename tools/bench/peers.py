@@ -25,22 +25,22 @@ class PeerUnavailable(RuntimeError):
 
 def fetch(name: str) -> Path:
     """Return the folder with a peer's sources; downloads them once. Raises PeerUnavailable."""
-    pinned = (REQUIREMENTS / f"{name}.txt").read_text()
+    pinned = (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")
     target = BUILD / "peers" / name
     stamp = target / "pinned.txt"
-    if stamp.exists() and stamp.read_text() == pinned:
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == pinned:
         return target
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for line in pinned.splitlines():
         _download(line, target)
-    stamp.write_text(pinned)
+    stamp.write_text(pinned, encoding="utf-8")
     return target
 
 
 def version(name: str) -> str:
     """Return the pinned version of a peer."""
-    lines = (REQUIREMENTS / f"{name}.txt").read_text().splitlines()
+    lines = (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     for package, _, rest in (line.partition("==") for line in lines):
         if _letters(package).endswith(_letters(name)):
             return rest.split()[0]
@@ -56,7 +56,7 @@ def _download(requirement: str, target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder) / "requirements.txt"
         wheels, unpacked = Path(folder) / "wheels", Path(folder) / "unpacked"
-        requirements.write_text(requirement + "\n")
+        requirements.write_text(requirement + "\n", encoding="utf-8")
         unpacked.mkdir()
         options = ["--require-hashes", "--no-deps", "--no-build-isolation", "--no-clean", "--quiet"]
         options += ["--retries", "1"]
@@ -65,7 +65,7 @@ def _download(requirement: str, target: Path) -> None:
         temporary = {name: str(unpacked) for name in ("TMPDIR", "TEMP", "TMP")}
         try:
             done = subprocess.run(
-                command, env=os.environ | temporary, capture_output=True, text=True, timeout=300
+                command, env=os.environ | temporary, capture_output=True, encoding="utf-8", timeout=300
             )
         except subprocess.TimeoutExpired:
             raise PeerUnavailable(f"pip did not download {requirement.split()[0]} within 300 s") from None

@@ -12,10 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import tomlkit
-
 from tools.errors import UserError
 from tools.paths import BOARDS
+from tools.text_files import read_text, read_toml
 
 # constants that pins.py must define; docs/boards.md explains them
 REQUIRED_CONSTANTS = (
@@ -110,7 +109,7 @@ def load_board(key: str) -> Board:
     path = BOARDS / key / "board.toml"
     if key not in list_boards():
         raise UserError(f"BOARD={key}: no such board. Choose one of {', '.join(list_flashable_boards())}")
-    found = tomlkit.parse(path.read_text()).unwrap()
+    found = read_toml(path)
     try:
         firmware = FirmwareFile(**found["firmware"]) if "firmware" in found else None
         return Board(
@@ -131,7 +130,7 @@ def load_board(key: str) -> Board:
 
 def list_modules(key: str) -> list[Path]:
     """Return the modules of a board: those that it shares with other boards, then its own."""
-    found = tomlkit.parse((BOARDS / key / "board.toml").read_text())
+    found = read_toml(BOARDS / key / "board.toml")
     shared = [BOARDS / "shared" / f"{name}.py" for name in found.get("shared", ())]
     return [*shared, *sorted((BOARDS / key).glob("*.py"))]
 
@@ -145,7 +144,7 @@ def _read_constants(paths: list[Path]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     targets: list[ast.expr]
     for path in paths:
-        for statement in ast.walk(ast.parse(path.read_text())):
+        for statement in ast.walk(ast.parse(read_text(path))):
             if isinstance(statement, ast.AnnAssign):
                 targets, value = [statement.target], statement.value
             elif isinstance(statement, ast.Assign):

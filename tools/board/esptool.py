@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,13 @@ from esptool.logger import TemplateLogger, log
 from esptool.targets import CHIP_DEFS
 from esptool.util import FatalError
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-from serial import SerialException
+from serial import SerialException, serial_for_url
 
+from tools import deadlines
 from tools.board.definition import Board
+from tools.board.exchange import Exchanges, guard_port
 from tools.console import Console
+from tools.deadlines import BOOTLOADER, FLASH_ERASE, FLASH_WRITE, STUB, DeadlineError
 from tools.errors import UserError
 from tools.progress import progress_bar
 
@@ -104,17 +109,20 @@ def write_firmware(
     has a partition table, and so possibly files. Returns the unique id of the chip as hex digits. Raises
     UserError.
     """
-    with _connect(port, board, console) as esp:
-        unique_id = bytes(esp.read_mac()).hex()
-        esp = run_stub(esp)
-        if baud > _ROM_BAUD:
-            esp.change_baud(baud)
-        attach_flash(esp)
-        before_erase(unique_id, _is_blank(esp))
-        console.print(f"{port}: {esp.CHIP_NAME}: erasing the flash, which takes up to a minute")
-        erase_flash(esp)
-        write_flash(esp, [(esp.BOOTLOADER_FLASH_OFFSET, str(firmware))], compress=True)
-        reset_chip(esp, "hard-reset")
+    with _connect(port, board, console) as (esp, exchanges):
+        with exchanges.exchange("reading the id of the chip", STUB):
+            unique_id = bytes(esp.read_mac()).hex()
+        esp = _start_stub(esp, exchanges)
+        with exchanges.exchange("examining the flash", STUB):
+            if baud > _ROM_BAUD:
+                esp.change_baud(baud)
+            attach_flash(esp)
+            is_blank = _is_blank(esp)
+        before_erase(unique_id, is_blank)
+        _erase(esp, port, console, exchanges)
+        with exchanges.exchange("writing the firmware", FLASH_WRITE):
+            write_flash(esp, [(esp.BOOTLOADER_FLASH_OFFSET, str(firmware))], compress=True)
+        _reset(esp, exchanges)
     console.print(f"{port}: {firmware.name} written at {flash_offset(board):#x} and verified")
     return unique_id
 
@@ -127,34 +135,66 @@ def _is_blank(esp: Any) -> bool:
 
 def erase(port: str, board: Board, console: Console) -> None:
     """Check the chip, and erase its whole flash. Raises UserError."""
-    with _connect(port, board, console) as esp:
-        esp = run_stub(esp)
-        attach_flash(esp)
-        console.print(f"{port}: {esp.CHIP_NAME}: erasing the flash, which takes up to a minute")
+    with _connect(port, board, console) as (esp, exchanges):
+        esp = _start_stub(esp, exchanges)
+        with exchanges.exchange("examining the flash", STUB):
+            attach_flash(esp)
+        _erase(esp, port, console, exchanges)
+        _reset(esp, exchanges)
+
+
+def _start_stub(esp: Any, exchanges: Exchanges) -> Any:
+    with exchanges.exchange("starting the flasher of esptool", STUB):
+        return run_stub(esp)
+
+
+def _erase(esp: Any, port: str, console: Console, exchanges: Exchanges) -> None:
+    console.print(f"{port}: {esp.CHIP_NAME}: erasing the flash, which takes up to a minute")
+    with exchanges.exchange("erasing the flash", FLASH_ERASE), console.status(f"{port}: erasing the flash"):
         erase_flash(esp)
+
+
+def _reset(esp: Any, exchanges: Exchanges) -> None:
+    with exchanges.exchange("restarting the board", STUB):
         reset_chip(esp, "hard-reset")
 
 
 @contextlib.contextmanager
-def _connect(port: str, board: Board, console: Console) -> Iterator[Any]:
+def _connect(port: str, board: Board, console: Console) -> Iterator[tuple[Any, Exchanges]]:
     """Connect to the ROM bootloader, and check that the chip is the one of the board."""
-    esp = None
+    esp = serial_port = None
+    exchanges = Exchanges(deadlines.current().limit(math.inf, "connecting to the bootloader"))
     with _quietly(console) as log_output:
         try:
-            esp = detect_chip(port, _ROM_BAUD)
+            serial_port = _open(port)
+            guard_port(serial_port, exchanges)
+            with exchanges.exchange("connecting to the bootloader", BOOTLOADER):
+                esp = detect_chip(serial_port, _ROM_BAUD)
             found = esp.CHIP_NAME.lower().replace("-", "")
             if found != board.chip:
                 raise UserError(
                     f"{port}: the chip is {esp.CHIP_NAME}, but boards/{board.key} is for {board.chip}. "
                     f"Choose the right board with BOARD="
                 )
-            yield esp
+            yield esp, exchanges
+        except DeadlineError as error:
+            raise DeadlineError(f"{port}: {error}") from error
         except (FatalError, SerialException, OSError) as error:
             raise UserError(f"{port}: {_explain(str(error), log_output.lines)}") from error
         finally:
-            if esp is not None:
+            if serial_port is not None:
                 with contextlib.suppress(OSError, SerialException):
-                    esp._port.close()
+                    serial_port.close()
+
+
+def _open(port: str) -> Any:
+    """Open a port as esptool does: on Windows, setting these lines on opening would reset the chip."""
+    serial_port = serial_for_url(port, exclusive=True, do_not_open=True)
+    if sys.platform == "win32":
+        serial_port.rts = False
+        serial_port.dtr = False
+    serial_port.open()
+    return serial_port
 
 
 def _explain(error: str, log_lines: list[str]) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from tools.board import mpremote
 from tools.board.definition import Board, list_boards, load_board
+from tools.deadlines import IDENTIFY
 from tools.errors import UserError
 
 SCRIPT = Path(mpremote.__file__).parent / "on_board" / "identify.py"
-_TIMEOUT = 20  # seconds
 
 
 def check_board(port: str, board: Board) -> int | None:
@@ -21,7 +21,9 @@ def check_board(port: str, board: Board) -> int | None:
 
     Returns the heap of the board in bytes, None if it does not report one.
     """
-    return check_output(mpremote.run(port, "exec", "", "run", str(SCRIPT), timeout=_TIMEOUT), port, board)
+    doing = "identifying the board"
+    output = mpremote.run(port, "exec", "", "run", str(SCRIPT), timeout=IDENTIFY, doing=doing)
+    return check_output(output, port, board)
 
 
 def check_output(output: str, port: str, board: Board) -> int | None:

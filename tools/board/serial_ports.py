@@ -6,9 +6,11 @@ import os
 import sys
 from dataclasses import dataclass
 
+import serial
 from rich.prompt import Prompt
 from serial.tools import list_ports
 
+from tools import deadlines
 from tools.board.definition import Board
 from tools.console import Console
 from tools.errors import UserError
@@ -62,11 +64,18 @@ def choose_port(port: str | None, board: Board | None, console: Console | None =
     if not sys.stdin.isatty():
         raise UserError(f"Several boards found: {listed}. Choose one, for example PORT={found[0].device}")
     (console or Console()).print(listed)
-    return Prompt.ask("Port", choices=[one.device for one in found])
+    with deadlines.current().paused():
+        return Prompt.ask("Port", choices=[one.device for one in found])
 
 
 def _checked(device: str) -> str:
-    if "://" in device or os.name == "nt":
+    if "://" in device:
+        try:
+            serial.serial_for_url(device, do_not_open=True)
+        except ValueError as error:
+            raise UserError(f"{device}: not a serial port: {error}") from error
+        return device
+    if os.name == "nt":
         return device
     if not os.path.exists(device):
         others = ", ".join(port.device for port in find_ports()) or "none"

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn
 
 from tools.board.definition import Board
 from tools.console import Console
+from tools.deadlines import DRIVE, DRIVE_COPY, call_within
 from tools.errors import UserError
 from tools.progress import progress_bar
 
@@ -41,7 +42,7 @@ def find_drive(board: Board, mount_point: Path | None = None) -> Path | None:
     candidates = [mount_point] if mount_point else [path for name in names for path in _mount_points(name)]
     for path in candidates:
         try:
-            text = (path / INFO_FILE).read_text(errors="replace")
+            text = (path / INFO_FILE).read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
         if mount_point or any(name in text for name in names):
@@ -60,19 +61,35 @@ def wait_for_drive(board: Board, mount_point: Path | None, seconds: float) -> Pa
     return None
 
 
-def copy_firmware(board: Board, firmware: Path, drive: Path, console: Console, seconds: float = 60) -> None:
+def copy_firmware(
+    board: Board,
+    firmware: Path,
+    drive: Path,
+    console: Console,
+    seconds: float = DRIVE,
+    seconds_to_copy: float = DRIVE_COPY,
+) -> None:
     """Copy the firmware to the drive, and wait up to `seconds` until the board restarts. Raises UserError."""
     size = firmware.stat().st_size
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     try:
         with progress_bar(console, *columns) as progress, firmware.open("rb") as source:
             task = progress.add_task(f"copying to {drive}", total=size)
-            with (drive / firmware.name).open("wb") as target:
-                while chunk := source.read(_CHUNK):
-                    target.write(chunk)
-                    progress.update(task, advance=len(chunk))
-                target.flush()
-                os.fsync(target.fileno())
+
+            def copy() -> None:
+                with (drive / firmware.name).open("wb") as target:
+                    while chunk := source.read(_CHUNK):
+                        target.write(chunk)
+                        progress.update(task, advance=len(chunk))
+                    target.flush()
+                    os.fsync(target.fileno())
+
+            call_within(
+                seconds_to_copy,
+                copy,
+                f"{drive}: not finished within {seconds_to_copy:g} s while copying {firmware.name}. "
+                "Hold BOOTSEL while you plug the board in, then try again",
+            )
     except OSError as error:
         # a board that restarts right after the last block causes an error, too; its drive is gone then
         if (drive / INFO_FILE).exists():

@@ -28,7 +28,7 @@ def bundle_application() -> dict[str, str]:
     files = {name: bundles[name] for name in APPLICATION.bundles}
     for name in APPLICATION.modules:
         if name not in APPLICATION.file_of_module:
-            source = (APPLICATION.folder / f"{name}.py").read_text()
+            source = (APPLICATION.folder / f"{name}.py").read_text(encoding="utf-8")
             files[name] = _redirect_imports(APPLICATION, name, source)
     return files
 

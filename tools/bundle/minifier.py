@@ -77,7 +77,7 @@ _ONLY_MICROPYTHON = {
 # methods of I2C, 1-Wire and Wi-Fi, whose objects the application uses
 _HARDWARE = {"crc8", "scan"}
 # files of the device that no update over the air replaces
-_CABLE_FILES = ("boot.py", "main.py", "slot.py", "rollback.py")
+_CABLE_FILES = ("boot.py", "main.py", "slot.py", "archive.py", "rollback.py")
 # files whose functions only this project calls
 _INTERNAL_FILES = (
     "core",
@@ -128,13 +128,13 @@ def application_names() -> set[str]:
     defined: set[str] = set()
     kept = _names_of_micropython() | _names_used_by_cable_files() | _HARDWARE
     for path in FIRMWARE.rglob("*.py"):
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         kept |= {*path.relative_to(FIRMWARE).with_suffix("").parts} | _uses_as_text(tree)
         if path.name not in _CABLE_FILES:
             for node in tree.body:
                 defined |= _members(node) | ({node.name} if isinstance(node, ast.ClassDef) else set())
     for path in (*BOARDS.rglob("*.py"), *LIB.rglob("*.py")):
-        source = path.read_text()
+        source = path.read_text(encoding="utf-8")
         kept |= _uses_as_text(ast.parse(source))
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)
         kept |= {token.string for token in tokens if token.type == tokenize.NAME}
@@ -143,7 +143,7 @@ def application_names() -> set[str]:
 
 def _names_used_by_cable_files() -> set[str]:
     """Return the names in files that no update over the air replaces. These names must never change."""
-    trees = [ast.parse((FIRMWARE / name).read_text()) for name in _CABLE_FILES]
+    trees = [ast.parse((FIRMWARE / name).read_text(encoding="utf-8")) for name in _CABLE_FILES]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}

@@ -1,7 +1,8 @@
 """Finds which modules become one file on a board, from the folders of `lib/umqtt5` and `firmware/app`.
 
 A folder whose `__init__.py` imports from its own modules is one file on a board: `lib/umqtt5/core/` becomes
-`umqtt5/core.mpy`. Every other module is a file of its own. The folder `cpython` never goes to a board.
+`umqtt5/core.mpy`. Every other module is a file of its own. The folder `cpython`, the module `typing` and the
+stubs (`.pyi`) never go to a board.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from tools.paths import FIRMWARE, LIB
 
-CPYTHON_ONLY = "cpython"
+CPYTHON_ONLY = ("cpython", "typing.py")
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,13 @@ class Package:
     def modules(self) -> dict[str, ast.Module]:
         """The parsed source of each module that goes to a board."""
         names = {path.relative_to(self.folder).with_suffix("").as_posix(): path for path in self._paths()}
-        return {name: ast.parse(path.read_text()) for name, path in names.items()}
+        return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in names.items()}
 
     def _paths(self) -> list[Path]:
         return sorted(
             path
             for path in self.folder.rglob("*.py")
-            if path.relative_to(self.folder).parts[0] != CPYTHON_ONLY
+            if path.relative_to(self.folder).parts[0] not in CPYTHON_ONLY
         )
 
     @cached_property

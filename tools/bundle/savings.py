@@ -68,7 +68,7 @@ class Saving(NamedTuple):
 
 def measure() -> Iterator[Saving]:
     """The saving of each step: the image without it compared with the image as it is."""
-    sources = collect_sources(_BOARD)
+    sources = collect_sources(_BOARD, whole_library=True)
     everything = _cost(sources)
     for step, files, names in (
         ("One file for modules that are loaded together", _modules_apart(sources), True),
@@ -85,7 +85,7 @@ def _cost(files: Mapping[str, str], short_names: bool = True) -> tuple[int, int,
         image, flash = Path(name) / "image", Path(name) / "flash"
         flash.mkdir()
         compile_image(files, image, short_names)
-        (flash / "config.json").write_text(json.dumps(_CONFIG))
+        (flash / "config.json").write_text(json.dumps(_CONFIG), encoding="utf-8")
         size = sum(path.stat().st_size for path in image.rglob("*.mpy"))
         return _heap(image, flash, _IMPORT_LIBRARY), _heap(image, flash, _RUN_DEVICE), size
 
@@ -108,7 +108,7 @@ def _modules_apart(sources: Mapping[str, str]) -> dict[str, str]:
                 del files[f"{folder}/{file}.py"]
         for module in package.modules:
             if package.file_of_module.get(module) != "config":
-                files[f"{folder}/{module}.py"] = (package.folder / f"{module}.py").read_text()
+                files[f"{folder}/{module}.py"] = (package.folder / f"{module}.py").read_text(encoding="utf-8")
     return files
 
 

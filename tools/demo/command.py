@@ -16,8 +16,10 @@ import typer
 
 from tools import broker
 from tools.console import Console
+from tools.credentials import resolve_broker
 from tools.demo import terminal_view
 from tools.monitor.device_state import DeviceMonitor
+from tools.options import BROKER_URL_HELP, PasswordFile
 from tools.paths import BUILD, ROOT
 from tools.vm import process
 from tools.vm.device import SimulatedDevice, host_config
@@ -108,18 +110,22 @@ def _show(
             return
 
 
-def run(broker_choice: str, seconds: float | None, console: Console) -> int:
+def run(
+    broker_choice: str, seconds: float | None, console: Console, password_file: Path | None = None
+) -> int:
     """Run the demo for `seconds`, or until the user quits. Return the exit code."""
     prefix = f"umqtt5-demo-{secrets.token_hex(3)}"  # a shared broker may serve several runs
     BUILD.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
-        address = stack.enter_context(broker.run_broker(broker_choice))
+        address = stack.enter_context(
+            broker.run_broker(broker_choice, lambda url: resolve_broker(url, password_file))
+        )
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-", dir=BUILD)))
         monitor = DeviceMonitor(address, prefix)
         monitor.connect()
         stack.callback(monitor.close)
         devices = stack.enter_context(_start_devices(address, prefix, folder))
-        console.print(f"broker {broker_choice} at {address}, topics under {prefix}/")
+        console.print(f"broker at {address}, topics under {prefix}/")
         lamp = (folder / DEVICE_NAMES[0] / "lamp").relative_to(ROOT)
         console.print(f"the outputs of a device are files. To watch a lamp: tail -F {lamp}")
         with terminal_view.open_view(console, DEVICE_NAMES, devices) as view:
@@ -144,8 +150,9 @@ def run(broker_choice: str, seconds: float | None, console: Console) -> int:
 def main(
     broker_choice: Annotated[
         str,
-        typer.Option("--broker", help=r"iotcore, mosquitto, or mqtt://\[user:password@]host[:port]"),
+        typer.Option("--broker", help=f"iotcore, mosquitto, or {BROKER_URL_HELP}"),
     ] = "iotcore",
+    password_file: PasswordFile = None,
     seconds: Annotated[
         Optional[float],
         typer.Option(min=5, help="end after this time, and check the result; default: until Ctrl-C"),
@@ -160,14 +167,12 @@ def main(
         signal.signal(number, _exit_on_signal)
     console = Console()
     try:
-        code = run(broker_choice, seconds, console)
+        code = run(broker_choice, seconds, console, password_file)
     except KeyboardInterrupt:
         code = 130
     except (broker.BrokerError, process.VmNotFound, OSError, MQTTError) as error:
         is_connection_error = isinstance(error, (OSError, MQTTError))
-        text = (
-            f"{broker_choice}: cannot connect to the broker: {error}" if is_connection_error else str(error)
-        )
+        text = f"cannot connect to the broker: {error}" if is_connection_error else str(error)
         console.print(text, style="red", soft_wrap=True)
         code = 1
     sys.stdout.flush()

@@ -41,7 +41,7 @@ def load_backup(unique_id: str) -> DeviceConfig | None:
     """Return the config that an earlier run saved for a board, or None."""
     folder = _folder(unique_id)
     try:
-        config = parse_config((folder / CONFIG_FILE).read_text(), str(folder))
+        config = parse_config((folder / CONFIG_FILE).read_text(encoding="utf-8"), str(folder))
     except OSError:
         return None
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != CONFIG_FILE}

@@ -77,13 +77,19 @@ def format_config(config: Mapping[str, Any], indent: int | None = None) -> bytes
     return text.encode(errors="surrogatepass")  # the validation reports lone surrogates
 
 
-def parse_assignment(assignment: str, config: Mapping[str, Any]) -> tuple[str, Any]:
+def parse_assignment(assignment: str, config: Mapping[str, Any], is_hidden: bool = False) -> tuple[str, Any]:
     """Split `key=value`, and convert the value to the type of the field. Raises UserError.
 
     In a field that holds text, such as a password, every value is text. `key=` without a value deletes the
-    field. `config` is the config so far: the kind of a sensor or an actuator determines its fields.
+    field. `config` is the config so far: the kind of a sensor or an actuator determines its fields. With
+    `is_hidden` an error does not contain the value.
     """
     key, equals, text = assignment.partition("=")
+    if not equals and is_secret(key):
+        raise UserError(
+            f"--set {key}: there is no terminal to ask in. Use --set-file {key}=FILE, or "
+            f"--set-env {key}=VARIABLE"
+        )
     if not equals or not key:
         raise UserError(f"--set {key}: expected key=value, for example broker.host=192.168.1.10")
     if not text:
@@ -102,7 +108,7 @@ def parse_assignment(assignment: str, config: Mapping[str, Any]) -> tuple[str, A
     wanted = (int, float) if kind is float else kind
     if wanted not in (None, object):
         if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
-            shown = _REDACTED if _is_secret(key) else text
+            shown = _REDACTED if is_hidden or is_secret(key) else text
             raise UserError(f"--set {key}: {shown}, expected {expected}")
     return key, value
 
@@ -111,7 +117,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number")
 
 
-def _is_secret(path: str) -> bool:
+def is_secret(path: str) -> bool:
     """Return whether the field with this path, such as `wifi.password`, must not be shown."""
     return path.rpartition(".")[2] in _SECRET_FIELDS or path == _UPDATE_KEY
 
@@ -277,4 +283,4 @@ def redact_secrets(config: Any, path: str = "") -> Any:
         return {name: redact_secrets(value, f"{path}.{name}".lstrip(".")) for name, value in config.items()}
     if isinstance(config, list):
         return [redact_secrets(value, path) for value in config]
-    return _REDACTED if _is_secret(path) and config else config
+    return _REDACTED if is_secret(path) and config else config

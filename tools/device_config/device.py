@@ -19,13 +19,11 @@ import platformdirs
 
 from tools.board import mpremote
 from tools.board.serial_console import SerialConsole
+from tools.deadlines import FIRST_PROMPT, READ_CONFIG
 from tools.device_config.config import CONFIG_FILE, certificate_fields, parse_config
 from tools.errors import UserError
 from tools.file_names import is_bare_name
 
-_PROMPT_TIMEOUT = 3  # seconds until MicroPython shows its prompt
-_READ_TIMEOUT = 20  # seconds to read config.json
-_FILE_TIMEOUT = 30  # seconds to read a certificate
 _SCRIPT = Path(mpremote.__file__).parent / "on_board" / "read_config.py"
 
 
@@ -48,12 +46,14 @@ def read_config(port: str) -> DeviceConfig | None:
     config cannot be read. The bytes of a config that cannot be read are saved on this computer first.
     """
     with SerialConsole(port) as console:
-        if not console.wait_for_prompt(_PROMPT_TIMEOUT):
+        if not console.wait_for_prompt(FIRST_PROMPT):
             raise BoardSilentError(
                 f"{port}: MicroPython does not answer. Press the board's reset button, then try again. "
                 "If it has no MicroPython, run make flash"
             )
-    output = mpremote.run(port, "resume", "run", str(_SCRIPT), timeout=_READ_TIMEOUT)
+    output = mpremote.run(
+        port, "resume", "run", str(_SCRIPT), timeout=READ_CONFIG, doing="reading the config"
+    )
     lines = [line.partition(" ") for line in output.splitlines()]
     if any(word == "absent" for word, _, _ in lines):
         return None
@@ -74,7 +74,7 @@ def read_config(port: str) -> DeviceConfig | None:
                 continue
             path = Path(folder) / "file"
             with contextlib.suppress(UserError):
-                mpremote.run(port, "resume", "fs", "cp", f":{name}", str(path), timeout=_FILE_TIMEOUT)
+                mpremote.run(port, "resume", "fs", "cp", f":{name}", str(path), timeout=READ_CONFIG)
                 device.files[name] = path.read_bytes()
     return device
 
@@ -101,5 +101,6 @@ def _save_unreadable(raw: bytes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     os.chmod(folder, 0o700)
     path = folder / f"config-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.json"
-    path.write_bytes(raw)
+    with open(path, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(raw)
     return path

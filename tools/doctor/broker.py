@@ -211,7 +211,7 @@ def check_mqtt(context: CheckContext) -> Iterator[Finding]:
 
 def _remedy_for_refusal(endpoint: Endpoint, code: int) -> str:
     if code in (_BAD_USER, _NOT_AUTHORIZED):
-        source = "`make provision`" if endpoint.from_device else "BROKER=mqtt://user:password@host"
+        source = "`make provision`" if endpoint.from_device else "BROKER=mqtt://user@host (docs/passwords.md)"
         return f"check user and password in {source} and in the broker's password file"
     if code == _UNSUPPORTED_VERSION:
         return "use a broker with MQTT 5.0, such as mosquitto 1.6 or newer"

@@ -16,7 +16,7 @@ from tools.doctor import broker, clock, computer, device, serial_ports
 from tools.doctor.context import CheckContext
 from tools.doctor.finding import ERROR, OK, WARNING, Check, Finding, run_checks
 from tools.errors import UserError
-from tools.options import BROKER_URL_HELP, CaFile, CertFile, KeyFile, OptionalBoardKey, Port
+from tools.options import BROKER_URL_HELP, CaFile, CertFile, KeyFile, OptionalBoardKey, PasswordFile, Port
 
 CHECKS = (
     Check(computer.check_python),
@@ -54,6 +54,7 @@ def main(
     ca: CaFile = None,
     cert: CertFile = None,
     key: KeyFile = None,
+    password_file: PasswordFile = None,
     drive: Annotated[
         Optional[Path], typer.Option(help="RP2040, RP2350: mount point of the bootloader's drive")
     ] = None,
@@ -70,6 +71,7 @@ def main(
         broker_url,
         {name: path for name, path in certificates.items() if path},
         drive,
+        password_file=password_file,
     )
     if broker_url:
         assert context.endpoint  # parses the URL: a malformed one is a usage error, not a finding

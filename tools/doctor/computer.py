@@ -18,7 +18,7 @@ from tools.vm import process
 
 _MIN_PYTHON = (3, 10)
 _WARN_BELOW, _FAIL_BELOW = 500, 50  # MB of free disk space
-_SETS = ("demo", "board", "monitor", "dev", "bench")  # files in tools/requirements/
+_SETS = ("demo", "keyring", "board", "monitor", "dev", "bench")  # files in tools/requirements/
 
 
 def check_python(context: CheckContext) -> Iterator[Finding]:
@@ -48,7 +48,7 @@ def compare_packages(requirements: Path, environment: Path) -> Iterator[Finding]
         if not stamp.exists() or not path.exists():
             continue
         differences, total = [], 0
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 pinned = Requirement(line)
             except InvalidRequirement:

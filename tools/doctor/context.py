@@ -10,10 +10,11 @@ from typing import Any
 from tools.board import mpremote, serial_ports
 from tools.board.definition import Board, list_boards, load_board
 from tools.board.serial_console import SerialConsole
-from tools.broker import parse_url
+from tools.credentials import resolve_broker
 from tools.device_config.config import CERTIFICATE_FIELDS, parse_config
 from tools.device_config.device import DeviceConfig, read_config
 from tools.errors import UserError
+from tools.text_files import read_bytes
 
 NO_CONFIG = "not on the board"
 _PRINT_INFO = """
@@ -54,6 +55,7 @@ class CheckContext:
     broker_url: str | None = None
     certificates: dict[str, Path] = field(default_factory=dict)  # files by option: ca, cert, key
     drive: Path | None = None
+    password_file: Path | None = None
     broker_failure: str | None = None  # set by a check of the broker; the later ones are then skipped
 
     @cached_property
@@ -119,7 +121,7 @@ class CheckContext:
         Raises UserError if the URL is malformed or a certificate cannot be read.
         """
         if self.broker_url:
-            return _endpoint_of_url(self.broker_url, self.certificates)
+            return _endpoint_of_url(self.broker_url, self.password_file, self.certificates)
         if isinstance(self.config, DeviceConfig):
             return _endpoint_of_device(self.config)
         return None
@@ -132,14 +134,14 @@ class CheckContext:
                 console.soft_reset()
 
 
-def _endpoint_of_url(url: str, certificates: dict[str, Path]) -> Endpoint:
-    address = parse_url(url)
+def _endpoint_of_url(url: str, password_file: Path | None, certificates: dict[str, Path]) -> Endpoint:
+    address = resolve_broker(url, password_file)
     files = {}
     for name, path in certificates.items():
         try:
-            files[name] = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"--{name} {path}: cannot read the file: {error.strerror}") from error
+            files[name] = read_bytes(path)
+        except UserError as error:
+            raise UserError(f"--{name} {error}") from error
     endpoint = Endpoint(address.host, address.port, address.tls, address.user, address.password)
     return replace(endpoint, ca=files.get("ca"), cert=files.get("cert"), key=files.get("key"))
 

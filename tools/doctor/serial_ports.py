@@ -159,7 +159,7 @@ def find_port_holder(device: str, proc: Path = Path("/proc")) -> str | None:
             continue
         try:
             if any(os.path.realpath(link) == wanted for link in (folder / "fd").iterdir()):
-                return f"{(folder / 'comm').read_text().strip()} (process {folder.name})"
+                return f"{(folder / 'comm').read_text(encoding='utf-8').strip()} (process {folder.name})"
         except OSError:
             continue
     return None
@@ -177,7 +177,7 @@ def find_port_grabbers(proc: Path, rules: list[Path]) -> Iterator[Finding]:
     """
     for path in proc.glob("[0-9]*/comm"):
         try:
-            name = path.read_text().strip()
+            name = path.read_text(encoding="utf-8").strip()
         except OSError:
             continue
         if name == "ModemManager":

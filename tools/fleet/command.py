@@ -1,4 +1,4 @@
-"""Command line of `make fleet`: init, generate, list, flash and run (simulation and load test)."""
+"""Command line of `make fleet`: init, generate, list, flash, revoke, renew and run (a load test)."""
 
 from __future__ import annotations
 
@@ -20,25 +20,24 @@ from rich.table import Table
 
 from tools.board import definition
 from tools.console import Console
+from tools.credentials import warn
 from tools.errors import UserError
-from tools.fleet import description, secret_files, simulation
+from tools.fleet import description, expiry, secret_files, simulation
+from tools.fleet.certificate_commands import renew, revoke
 from tools.fleet.device_files import build_device_files
+from tools.fleet.fleet_options import DEFAULT_FILE, DEFAULT_OUT, File, Out
 from tools.fleet.generate import generate_files, secrets_folder
 from tools.fleet.load_client import LoadClient
 from tools.fleet.load_test import LoadProfile, LoadTest, RunStatus
 from tools.fleet.report import Report, latency_percentiles
 from tools.fleet.store import FleetStore
-from tools.options import BROKER_URL_HELP, BoardKey, CaFile, Port
+from tools.options import BROKER_URL_HELP, BoardKey, CaFile, PasswordFile, Port
 from tools.paths import BUILD
 from tools.vm import process
 from umqtt5 import MQTTError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-File = Annotated[Path, typer.Option("--file", help="fleet description")]
-Out = Annotated[Path, typer.Option("--out", help="folder for the generated files")]
-_FILE = Path("fleet.toml")
-_OUT = BUILD / "fleet"
 _REPORT = BUILD / "fleet.json"
 _MAX_LISTED_FAILURES = 20
 _TEMPLATE = """\
@@ -77,7 +76,7 @@ def init(
     count: Annotated[int, typer.Option(min=1, help="number of devices")] = 10,
     name: Annotated[str, typer.Option(help="device name pattern with {number}")] = "greenhouse-{number:03}",
     host: Annotated[str, typer.Option(help="the broker's host name or IP address")] = "192.168.1.10",
-    file: File = _FILE,
+    file: File = DEFAULT_FILE,
     force: Annotated[bool, typer.Option("--force", help="overwrite an existing file")] = False,
 ) -> None:
     """Write an example of a fleet description."""
@@ -93,18 +92,21 @@ def init(
     text = _TEMPLATE.format(count=count, wifi=wifi, lists=lists, **quoted)
     file.parent.mkdir(parents=True, exist_ok=True)
     secret_files.write_file(file, text)
+    if advice := secret_files.hide_from_git(file):
+        warn(advice)
     description.load_fleet(file)
     typer.echo(f"written: {file}. Adapt it to your devices, then run: make fleet ARGS=generate")
 
 
 @app.command()
-def generate(file: File = _FILE, out: Out = _OUT) -> None:
+def generate(file: File = DEFAULT_FILE, out: Out = DEFAULT_OUT) -> None:
     """Write each device's config, keys and certificates, and the broker's files.
 
     You can run it again at any time: keys and passwords stay, and only changed files are written.
     """
     console = Console(soft_wrap=True)
-    generated = generate_files(description.load_fleet(file), file, out, console)
+    fleet = description.load_fleet(file)
+    generated = generate_files(fleet, file, out, console)
 
     def print_line(text: str) -> None:
         console.print(text)
@@ -117,38 +119,54 @@ def generate(file: File = _FILE, out: Out = _OUT) -> None:
         f"{out}: {len(generated.new)} new, {len(generated.changed)} changed, "
         f"{len(generated.removed)} removed, {len(generated.unchanged)} unchanged"
     )
+    for warning in expiry.format_warnings(expiry.find_expiries(fleet, secrets_folder(file), file)):
+        console.print(warning, style="yellow")
     if generated.new:
         print_line(f"Back up {secrets_folder(file)}. If you lose it, every device must be reflashed")
 
 
 @app.command("list")
 def list_devices(
-    file: File = _FILE, as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False
+    file: File = DEFAULT_FILE, as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False
 ) -> None:
-    """List the devices: when each was flashed, and whether its files have changed since."""
+    """List the devices: when each was flashed, whether its files have changed since, and the days left.
+
+    The days are those until the certificate on the device expires. What expires soon is listed below.
+    """
     fleet = description.load_fleet(file)
     store = FleetStore(secrets_folder(file))
-    rows = []
-    for one in build_device_files(fleet, store, file):
-        flashed = store.flashed_at(one.name)
-        state = "not flashed" if not flashed else flashed
-        if flashed and store.flashed_digest(one.name) != one.digest:
+    built = {one.name: one for one in build_device_files(fleet, store, file)}
+    expiries = expiry.find_expiries(fleet, store.folder, file)
+    days = {one.name: one.days_left() for one in expiries}
+    rows: list[dict[str, Any]] = []
+    for device in description.expand_devices(fleet, str(file)):
+        flashed = store.flashed_at(device.name)
+        state = flashed or "not flashed"
+        revoked = store.records.revoked_at(device.name)
+        if revoked:
+            state = f"revoked at {revoked}"
+        elif flashed and store.flashed_digest(device.name) != built[device.name].digest:
             state = f"{flashed}, changed since"
-        rows.append({"name": one.name, "board": one.target.key, "state": state})
+        row = {"name": device.name, "board": device.board, "state": state, "days": days.get(device.name)}
+        rows.append(row)
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
     table = Table.grid(padding=(0, 2))
     for row in rows:
-        table.add_row(*row.values())
-    Console(soft_wrap=True).print(table)
+        left = "" if row["days"] is None else f"{row['days']} days left"
+        table.add_row(str(row["name"]), str(row["board"]), left, str(row["state"]))
+    console = Console(soft_wrap=True)
+    console.print(table)
+    for warning in expiry.format_warnings(expiries):
+        console.print(warning, style="yellow")
 
 
 @app.command()
 def flash(
     names: Annotated[Optional[list[str]], typer.Argument(help="flash only these devices")] = None,
-    file: File = _FILE,
-    out: Out = _OUT,
+    file: File = DEFAULT_FILE,
+    out: Out = DEFAULT_OUT,
     port: Port = None,
     firmware: Annotated[Optional[Path], typer.Option(help="flash MicroPython from this file")] = None,
     reflash: Annotated[
@@ -173,6 +191,10 @@ def flash(
     console.print(f"devices flashed: {len(wanted)}")
 
 
+app.command()(revoke)
+app.command()(renew)
+
+
 @app.command()
 def run(
     count: Annotated[
@@ -193,7 +215,8 @@ def run(
         float, typer.Option(min=0.1, help="seconds between two readings, with --count")
     ] = simulation.DEFAULT_PERIOD,
     ca: CaFile = None,
-    file: File = _FILE,
+    password_file: PasswordFile = None,
+    file: File = DEFAULT_FILE,
     report: Annotated[Path, typer.Option(help="JSON file for the results")] = _REPORT,
 ) -> None:
     """Run a load test of the simulated fleet. Each device is a process of the MicroPython VM.
@@ -206,7 +229,14 @@ def run(
     console = Console()
     try:
         done = _run(
-            count, period, broker_choice, LoadProfile(seconds, start_rate, command_rate), ca, file, console
+            count,
+            period,
+            broker_choice,
+            LoadProfile(seconds, start_rate, command_rate),
+            ca,
+            password_file,
+            file,
+            console,
         )
     except KeyboardInterrupt:
         raise typer.Exit(130)
@@ -234,6 +264,7 @@ def _run(
     broker_choice: str,
     profile: LoadProfile,
     ca: Path | None,
+    password_file: Path | None,
     file: Path,
     console: Console,
 ) -> Report:
@@ -255,10 +286,13 @@ def _run(
             wanted = build_device_files(fleet, store, file)
         names = [one.name for one in wanted]
         broker = stack.enter_context(
-            simulation.open_broker(broker_choice, fleet, store, names, ca, folder / "broker")
+            simulation.open_broker(broker_choice, fleet, store, names, ca, folder / "broker", password_file)
         )
         load_client = LoadClient(
-            broker.address, fleet.prefix, names, simulation.dashboard_ssl_context(broker, fleet, store)
+            broker.operator_address,
+            fleet.prefix,
+            names,
+            simulation.operator_ssl_context(broker, fleet, store),
         )
         load_client.connect()
         report = Report(broker_choice.split("@")[-1], bool(broker.ca), broker.certificates)

@@ -6,16 +6,17 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from tomlkit.exceptions import TOMLKitError
 
 from tools.errors import UserError
+from tools.text_files import read_toml
 
 _SECRET_FIELDS = ("password",)  # fields whose values are never printed
+_NUMBER = re.compile(r"\{number(:0?[0-9]{1,2}[dxX]?)?\}")  # in the pattern of the names
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,23}")
 _HOST = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*)$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9]+)?$"
-_RESERVED_NAMES = ("broker", "dashboard")  # names of other generated folders; "dashboard" is also a user name
+_BROKER_FOLDER = "broker"  # name of a generated folder, like the names of devices and operators
+DASHBOARD = "dashboard"  # the operator of a fleet whose description names none
 _EXAMPLE = "greenhouse-{number:03}"
 
 
@@ -37,6 +38,7 @@ class Broker(_Table):
 
     host: Annotated[str, Field(min_length=1, max_length=253, pattern=_HOST)]
     port: Annotated[Optional[int], Field(ge=1, le=65535)] = None
+    operator_port: Annotated[Optional[int], Field(ge=1, le=65535)] = None
     keep_alive: Annotated[Optional[int], Field(ge=5, le=65535)] = None
     tls: bool = False
     ca: Optional[str] = None  # CA file of the broker's certificate, relative to the folder of fleet.toml
@@ -45,6 +47,11 @@ class Broker(_Table):
     def effective_port(self) -> int:
         """`port`, or by default 8883 with TLS and 1883 without."""
         return self.port or (8883 if self.tls else 1883)
+
+    @property
+    def effective_operator_port(self) -> int:
+        """`operator_port`, or by default the port after that of the devices."""
+        return self.operator_port or (self.effective_port % 65535) + 1
 
 
 class Wifi(_Table):
@@ -118,15 +125,15 @@ class Fleet(_Table):
     watchdog: Optional[bool] = None
     reset_after: Annotated[Optional[float], Field(ge=0, le=86400, strict=False)] = None
     devices: list[Override] = []
+    # names of the persons or computers that may monitor, command and update all devices
+    operators: Annotated[list[str], Field(min_length=1)] = [DASHBOARD]
 
     @field_validator("name")
     @classmethod
     def _check_name_pattern(cls, pattern: str) -> str:
-        try:
-            different = pattern.format(number=1) != pattern.format(number=2)
-        except (KeyError, IndexError, ValueError, AttributeError):
-            different = False
-        if not different:
+        # anything else between braces could read attributes, or need gigabytes: {number:0999999999}
+        rest, count = _NUMBER.subn("", pattern)
+        if not count or "{" in rest or "}" in rest:
             raise ValueError(f"a name that contains {{number}}, such as {_EXAMPLE}")
         return pattern
 
@@ -134,6 +141,8 @@ class Fleet(_Table):
     def _check_certificate_has_tls(self) -> Fleet:
         if self.credentials.certificate and not self.broker.tls:
             raise ValueError("broker.tls = true, because credentials.certificate is true")
+        if self.broker.effective_operator_port == self.broker.effective_port:
+            raise ValueError("broker.operator_port other than broker.port")
         return self
 
 
@@ -154,17 +163,9 @@ def load_fleet(path: Path) -> Fleet:
 
     Raises UserError with a one-line message: the file, the first wrong field, and the expected value.
     """
-    try:
-        found = tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist. Create it with `make fleet ARGS=init`") from error
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}. Save it as UTF-8") from error
-    except TOMLKitError as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from error
-    fleet = parse_fleet(found, str(path))
+    if not path.exists():
+        raise UserError(f"{path} does not exist. Create it with `make fleet ARGS=init`")
+    fleet = parse_fleet(read_toml(path), str(path))
     expand_devices(fleet, str(path))
     return fleet
 
@@ -227,7 +228,7 @@ def expand_devices(fleet: Fleet, file: str = "fleet.toml") -> list[Device]:
     devices += [_device(fleet, one, str(one.name)) for one in added]
     if not devices:
         raise UserError(f"{file}: count is 0 and there are no [[devices]], expected at least one device")
-    _check_names(devices, file)
+    _check_names(devices, fleet.operators, file)
     return devices
 
 
@@ -257,18 +258,18 @@ def _apply_overrides(fleet: Fleet, file: str) -> tuple[dict[int, Override], list
     return numbered, added
 
 
-def _check_names(devices: list[Device], file: str) -> None:
+def _check_names(devices: list[Device], operators: list[str], file: str) -> None:
+    """Check the names of devices and operators. Each is the name of a folder and a user of the broker."""
     seen: set[str] = set()
-    for device in devices:
-        if not _NAME.fullmatch(device.name):
-            raise UserError(f"{file}: device name {device.name!r}, expected 1 to 23 letters, digits, - or _")
-        if device.name in _RESERVED_NAMES:
-            raise UserError(
-                f"{file}: device name {device.name!r}, expected another name, because it is reserved"
-            )
-        if device.name in seen:
-            raise UserError(f"{file}: device name {device.name!r} is used twice, expected unique names")
-        seen.add(device.name)
+    named = [("device", device.name) for device in devices] + [("operator", name) for name in operators]
+    for kind, name in named:
+        if not _NAME.fullmatch(name):
+            raise UserError(f"{file}: {kind} name {name!r}, expected 1 to 23 letters, digits, - or _")
+        if name == _BROKER_FOLDER or (kind == "device" and name == DASHBOARD):
+            raise UserError(f"{file}: {kind} name {name!r}, expected another name, because it is reserved")
+        if name in seen:
+            raise UserError(f"{file}: {kind} name {name!r} is used twice, expected unique names")
+        seen.add(name)
 
 
 def _device(fleet: Fleet, override: Override, name: str) -> Device:

@@ -15,6 +15,7 @@ from tools.errors import UserError
 from tools.fleet import description
 from tools.fleet.description import Device, Fleet
 from tools.fleet.store import FleetStore
+from tools.text_files import read_bytes
 
 
 @dataclass
@@ -44,11 +45,11 @@ class DeviceFiles:
 
 
 def build_device_files(fleet: Fleet, store: FleetStore, file: Path) -> list[DeviceFiles]:
-    """Build the files of all devices, and validate them with the device's own code.
+    """Build the files of all devices that are not revoked, and validate them with the device's own code.
 
     `file` is the path of the fleet description. Raises UserError.
     """
-    devices = description.expand_devices(fleet, str(file))
+    devices = [one for one in description.expand_devices(fleet, str(file)) if not store.is_revoked(one.name)]
     passwords = store.get_passwords([device.name for device in devices]) if fleet.credentials.password else {}
     ca = read_ca(fleet, store, file)
     checked = []
@@ -109,8 +110,6 @@ def read_ca(fleet: Fleet, store: FleetStore, file: Path) -> bytes | None:
     if fleet.broker.ca is None:
         return store.authority.certificate_pem
     try:
-        return (file.parent / fleet.broker.ca).read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{file}: broker.ca: {fleet.broker.ca}: {error.strerror}. Expected a PEM file"
-        ) from error
+        return read_bytes(file.parent / fleet.broker.ca)
+    except UserError as error:
+        raise UserError(f"{file}: broker.ca: {error}. Expected a PEM file") from error

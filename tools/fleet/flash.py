@@ -48,6 +48,8 @@ def select_devices(
     """
     names = {one.name for one in devices}
     for name in only:
+        if store.is_revoked(name):
+            raise UserError(f'{name} is revoked. To admit it again: make fleet ARGS="renew {name}"')
         if name not in names:
             raise UserError(f"{name} is not a device of this fleet. To list them: make fleet ARGS=list")
     chosen = [one for one in devices if not only or one.name in only]

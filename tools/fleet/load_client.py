@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,7 +55,8 @@ class LoadClient:
         self._client = client = Client(
             address.host,
             address.port,
-            client_id=f"{prefix.replace('/', '-')}-dashboard",
+            client_id=f"{prefix.replace('/', '-')}-load-{secrets.token_hex(4)}",  # several may run at once
+            session_expiry=60,
             user=address.user,
             password=address.password,
             ssl=ssl,

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from tools.fleet.description import Credentials
 
-# user name that may read and command all devices; dashboards and `fleet run` use it
-DASHBOARD_USER = "dashboard"
 # Number of PBKDF2 iterations, as mosquitto_passwd uses. It is low, but sufficient for random passwords.
 _ITERATIONS = 101
 _SALT_SIZE = 12  # bytes
@@ -58,7 +56,7 @@ def render_password_file(passwords: Mapping[str, str], before: str) -> str:
 
 
 def render_acl_file(prefix: str) -> str:
-    """Return mosquitto's ACL file: devices may use their own topics, the dashboard user all topics.
+    """Return mosquitto's ACL file of the devices' listener: a device may use its own topics.
 
     `prefix` is the first part of the fleet's topics.
     """
@@ -71,31 +69,65 @@ def render_acl_file(prefix: str) -> str:
         "# and it may use Home Assistant discovery\n"
         "pattern write homeassistant/device/%u/config\n"
         "pattern read homeassistant/status\n"
-        "\n"
-        "# the dashboard user may read and command all devices\n"
-        f"user {DASHBOARD_USER}\n"
-        f"topic readwrite {prefix}/#\n"
     )
 
 
+def render_operator_acl_file(prefix: str, operators: list[str]) -> str:
+    """Return mosquitto's ACL file of the operators' listener: they may read and command all devices."""
+    users = (f"user {name}\ntopic readwrite {prefix}/#\n" for name in operators)
+    return "# operators may read and command all devices\n" + "\n".join(users)
+
+
+# The access rules are different at each listener. mosquitto accepts this line only before the first rule.
+GLOBAL_LINES = ("per_listener_settings true",)
+
+
 def render_config_lines(credentials: Credentials, tls: bool, folder: Path | str) -> list[str]:
-    """Return the lines of mosquitto.conf for TLS, login and ACL. They belong after the `listener` line.
+    """Return the lines of mosquitto.conf for TLS, login and ACL. They belong after the devices' `listener`.
 
     `folder` is the folder of the other files on the broker's computer.
     """
+    lines = _render_listener(credentials, tls, folder, "")
+    if requires_login(credentials):
+        # so that a device cannot disconnect another one by using its client identifier
+        lines.append("use_username_as_clientid true")
+    return lines
+
+
+def render_operator_lines(
+    credentials: Credentials, tls: bool, folder: Path | str, listener: str
+) -> list[str]:
+    """Return the lines of mosquitto.conf for the operators' listener; none if clients need no login.
+
+    `listener` is its port, optionally with the address. An operator may connect several times, as monitor and
+    as sender of an update, so the client identifier is free. Devices cannot connect: their certificates are
+    those of another CA, and their passwords are in another file.
+    """
+    if not requires_login(credentials):
+        return []
+    lines = _render_listener(credentials, tls, folder, "operator-")
+    return ["", f"listener {listener}", "allow_anonymous false", *lines]
+
+
+def requires_login(credentials: Credentials) -> bool:
+    """Return whether clients must authenticate, with a password or a certificate."""
+    return credentials.password or credentials.certificate
+
+
+def _render_listener(credentials: Credentials, tls: bool, folder: Path | str, kind: str) -> list[str]:
+    """Return the lines that both listeners have. `kind` is the first part of the names of their files."""
     # Without this line, Nagle's algorithm holds back an answer until the previous segment is acknowledged,
     # which can take 40 ms.
     lines = ["set_tcp_nodelay true"]
     if tls:
-        lines += [f"cafile {folder}/ca.pem", f"certfile {folder}/server.pem", f"keyfile {folder}/server.key"]
+        ca = f"{kind}ca.pem" if credentials.certificate else "ca.pem"
+        lines += [f"cafile {folder}/{ca}", f"certfile {folder}/server.pem", f"keyfile {folder}/server.key"]
         if credentials.certificate:
-            lines.append("require_certificate true")
+            lines += ["require_certificate true", f"crlfile {folder}/{kind}crl.pem"]
             if not credentials.password:
                 lines.append("use_identity_as_username true")
-    if credentials.password or credentials.certificate:
-        # so that a device cannot disconnect another one by using its client identifier
-        lines.append("use_username_as_clientid true")
-        lines.append(f"acl_file {folder}/acl")
+    if requires_login(credentials):
+        lines.append(f"acl_file {folder}/{kind}acl")
     if credentials.password:
-        lines.append(f"password_file {folder}/passwords")
+        lines.append(f"password_file {folder}/{kind}passwords")
     return lines

@@ -68,7 +68,7 @@ class Report:
     def write(self, path: Path) -> None:
         """Write the results as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.as_dict(), indent=1) + "\n")
+        path.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
 
     def table(self) -> Table:
         """Return the results as a table for the terminal."""

@@ -12,11 +12,13 @@ from typing import Any
 from tools import broker
 from tools.board import definition
 from tools.broker import Address
+from tools.credentials import resolve_broker
 from tools.errors import UserError
 from tools.fleet import generate, mosquitto_config, secret_files
 from tools.fleet.description import Fleet
 from tools.fleet.device_files import DeviceFiles
 from tools.fleet.store import FleetStore
+from tools.text_files import read_bytes
 from tools.vm.device import SimulatedDevice
 from umqtt5 import tls
 
@@ -30,11 +32,17 @@ _LOCAL = "localhost"
 class SimulatedBroker:
     """The broker of a simulated fleet."""
 
-    address: Address  # with user and password of the dashboard user
+    address: Address  # with user and password of the operator
     ca: bytes | None = None  # CA certificate (PEM); None: no TLS
     certificates: bool = False  # whether clients use client certificates
     is_ours: bool = True  # whether it runs only for this simulation
     shared_credentials: bool = False  # whether the devices use the user and password of `address`
+    operator_port: int | None = None  # port for the operator, None if it is the port of the devices
+
+    @property
+    def operator_address(self) -> Address:
+        """The address for the operator, who reads and commands all devices."""
+        return replace(self.address, port=self.operator_port or self.address.port)
 
 
 def default_fleet(count: int, secured: bool, period: float = DEFAULT_PERIOD) -> Fleet:
@@ -58,41 +66,67 @@ def default_fleet(count: int, secured: bool, period: float = DEFAULT_PERIOD) -> 
 
 @contextlib.contextmanager
 def open_broker(
-    broker_choice: str, fleet: Fleet, store: FleetStore, names: list[str], ca: Path | None, folder: Path
+    broker_choice: str,
+    fleet: Fleet,
+    store: FleetStore,
+    names: list[str],
+    ca: Path | None,
+    folder: Path,
+    password_file: Path | None = None,
 ) -> Iterator[SimulatedBroker]:
     """Start a broker for a simulated fleet until the end of the block, or check the broker at a URL.
 
     `broker_choice` is `iotcore`, `mosquitto` or a URL. `mosquitto` is configured in `folder` with the
     credentials that the fleet description requires. `names` are the device names. `ca` is the CA
-    file for a broker at a URL. Raises UserError.
+    file and `password_file` the password for a broker at a URL. Raises UserError.
     """
     user = password = None
     if fleet.credentials.password:
-        user = mosquitto_config.DASHBOARD_USER
+        user = choose_operator(fleet, store)
         password = store.get_passwords([user])[user]
     if broker_choice == "iotcore":
         with broker.iotcore() as address:
             yield SimulatedBroker(replace(address, user=user, password=password))
     elif broker_choice == "mosquitto":
-        with _configured_mosquitto(fleet, store, names, folder) as running:
+        operator_port = broker.free_port()
+        with _configured_mosquitto(fleet, store, names, folder, operator_port) as running:
             # a name instead of an address, because some mbedTLS builds check only names in certificates
             host = _LOCAL if fleet.broker.tls else running.address.host
             address = Address(host, running.address.port, user, password)
             own_ca = store.authority.certificate_pem if fleet.broker.tls else None
-            yield SimulatedBroker(address, own_ca, fleet.broker.tls and fleet.credentials.certificate)
+            yield SimulatedBroker(
+                address,
+                own_ca,
+                fleet.broker.tls and fleet.credentials.certificate,
+                operator_port=operator_port if mosquitto_config.requires_login(fleet.credentials) else None,
+            )
     else:
-        yield _reach_broker(broker.parse_url(broker_choice), user, password, fleet, store, ca)
+        yield _reach_broker(resolve_broker(broker_choice, password_file), user, password, fleet, store, ca)
+
+
+def choose_operator(fleet: Fleet, store: FleetStore) -> str:
+    """Return the operator whose login the load test uses. Raises UserError if all are revoked."""
+    names = generate.admitted_operators(fleet, store)
+    if not names:
+        raise UserError('all operators are revoked. To admit one again: make fleet ARGS="renew NAME"')
+    return names[0]
 
 
 def _configured_mosquitto(
-    fleet: Fleet, store: FleetStore, names: list[str], folder: Path
+    fleet: Fleet, store: FleetStore, names: list[str], folder: Path, operator_port: int
 ) -> broker.Mosquitto:
     secret_files.make_folder(folder)
     generate.write_broker_files(fleet, store, names, folder, _LOCAL)
-    lines = mosquitto_config.render_config_lines(fleet.credentials, fleet.broker.tls, folder)
-    anonymous = not generate.requires_login(fleet)
-    # The default queue is too short for the many devices that publish at the same time when a test starts.
-    return broker.Mosquitto(*lines, "max_queued_messages 10000", anonymous=anonymous)
+    login, tls_on = fleet.credentials, fleet.broker.tls
+    has_login = mosquitto_config.requires_login(login)
+    return broker.Mosquitto(
+        # The default queue is too short for the many devices that publish at once when a test starts.
+        "max_queued_messages 10000",
+        *mosquitto_config.render_config_lines(login, tls_on, folder),
+        *mosquitto_config.render_operator_lines(login, tls_on, folder, f"{operator_port} 127.0.0.1"),
+        anonymous=not has_login,
+        global_lines=mosquitto_config.GLOBAL_LINES if has_login else (),
+    )
 
 
 def _reach_broker(
@@ -109,24 +143,31 @@ def _reach_broker(
     ca_pem = None
     if address.tls:
         try:
-            ca_pem = ca.read_bytes() if ca else store.authority.certificate_pem
-        except OSError as error:
-            raise UserError(f"--ca {ca}: {error.strerror}. Expected a PEM file") from error
+            ca_pem = read_bytes(ca) if ca else store.authority.certificate_pem
+        except UserError as error:
+            raise UserError(f"--ca {error}. Expected a PEM file") from error
+    # the login in the URL may be that of any user, whose port is the one in the URL
+    is_operator = (
+        not address.user
+        and mosquitto_config.requires_login(fleet.credentials)
+        and address.port == fleet.broker.effective_port
+    )
     return SimulatedBroker(
         address if address.user else replace(address, user=user, password=password),
         ca_pem,
         certificates=bool(ca_pem) and fleet.credentials.certificate,
         is_ours=False,
         shared_credentials=bool(address.user) and password is None,
+        operator_port=fleet.broker.effective_operator_port if is_operator else None,
     )
 
 
-def dashboard_ssl_context(broker: SimulatedBroker, fleet: Fleet, store: FleetStore) -> Any:
-    """Return the SSLContext of the dashboard user, None without TLS."""
+def operator_ssl_context(broker: SimulatedBroker, fleet: Fleet, store: FleetStore) -> Any:
+    """Return the SSLContext of the operator, None without TLS."""
     if not broker.ca:
         return None
     pair = (
-        store.client_certificate(mosquitto_config.DASHBOARD_USER, fleet.credentials.years)
+        store.operator_certificate(choose_operator(fleet, store), fleet.credentials.years)
         if broker.certificates
         else None
     )
@@ -177,7 +218,7 @@ def start_device(one: DeviceFiles, folder: Path) -> SimulatedDevice:
 def memory_usage(device: SimulatedDevice) -> int | None:
     """Return the memory of a device's process in bytes (PSS); None if unknown."""
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{device.pid}/smaps_rollup").read_text().splitlines():
+        for line in Path(f"/proc/{device.pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
     return None
@@ -186,7 +227,7 @@ def memory_usage(device: SimulatedDevice) -> int | None:
 def available_memory() -> int | None:
     """Return the available memory of this computer in bytes, None if unknown."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     return None

@@ -10,11 +10,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from tools.broker import parse_url
 from tools.console import Console
+from tools.credentials import resolve_broker
 from tools.monitor import alerts
 from tools.monitor.model import MonitorModel
-from tools.options import BROKER_URL_HELP, CaFile, CertFile, KeyFile
+from tools.options import BROKER_URL_HELP, CaFile, CertFile, KeyFile, PasswordFile
 
 
 def main(
@@ -23,6 +23,7 @@ def main(
     ca: CaFile = None,
     cert: CertFile = None,
     key: KeyFile = None,
+    password_file: PasswordFile = None,
     web: Annotated[bool, typer.Option("--web", help="show a web page instead of the terminal view")] = False,
     web_port: Annotated[int, typer.Option(min=0, max=65535, help="port of the web page; 0: a free port")] = 0,
     alert: Annotated[
@@ -40,7 +41,7 @@ def main(
     """
     console = Console(soft_wrap=True)
     rules = [alerts.parse_rule(text) for text in alert or []]
-    model = MonitorModel(parse_url(broker, ca, cert, key), prefix, rules, record)
+    model = MonitorModel(resolve_broker(broker, password_file, ca, cert, key), prefix, rules, record)
     model.connect()
     try:
         if web:

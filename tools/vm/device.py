@@ -52,7 +52,9 @@ class SimulatedDevice:
         path = folder / "config.json"
         path.unlink(missing_ok=True)
         if config is not None:
-            path.write_text(config if isinstance(config, str) else json.dumps(config, indent=2))
+            path.write_text(
+                config if isinstance(config, str) else json.dumps(config, indent=2), encoding="utf-8"
+            )
         self._process = process.start_device(folder, image.build_image("host"), heap)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -87,7 +89,7 @@ class SimulatedDevice:
     def read_output(self, pin: str) -> str:
         """Return the level of an output, ON or OFF. The host board stores it in a file."""
         path = self.folder / pin
-        return path.read_text().strip() if path.exists() else ""
+        return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
     def stop(self) -> None:
         """Terminate the process."""

@@ -58,7 +58,7 @@ def start_vm(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         start_new_session=True,
     )
@@ -117,7 +117,7 @@ def run_vm_32(code: str | Sequence[str], folders: Sequence[Path], timeout: float
     pieces = [code] if isinstance(code, str) else code
     command = ["node", str(VM_32_FOLDER / "run.mjs"), ",".join(map(str, folders)), *pieces]
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=timeout
     )
     if done.returncode:
         raise RuntimeError(done.stdout[-3000:])

@@ -100,7 +100,8 @@ def _unload(name):
 
 def _fail(path, key, value, text):
     """Raise ConfigError for a value that does not match the description `text`. Secrets are not shown."""
-    is_secret = key[-8:] == "password" or key == "update.key"
+    # a text in place of an object is perhaps its secret, too
+    is_secret = key[-8:] == "password" or key in ("update.key", "update", "wifi", "broker")
     shown = "..." if is_secret else json.dumps(value)
     if isinstance(value, (dict, list)):  # it may contain a password
         shown = "an object" if isinstance(value, dict) else "a list"

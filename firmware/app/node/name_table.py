@@ -3,9 +3,9 @@
 import gc
 import sys
 
-_SPARE_NAMES = (
-    128  # number of names for which the table has to have room, for the modules that are loaded later
-)
+# Number of names for which the table has to have room: the modules that are loaded later have up to 280. The
+# names that are added here stay in the table, so a smaller number would only use up the room that is left.
+_SPARE_NAMES = 280
 _MIN_GROWTH = 2000  # bytes
 
 

@@ -385,14 +385,17 @@ class WDT:
         _start_watchdog(timeout)  # a second one replaces the timeout
 
     def feed(self):
+        """It does not use `self`, like mp_machine_wdt_feed of both ports."""
         _interrupts()
+        if not RP2 and not _dog[1]:
+            raise OSError(258)  # esp_task_wdt_reset_user without a handle: ESP_ERR_INVALID_ARG
         _dog[0] = _uptime() + _dog[1]
 
 
 def _start_watchdog(timeout):
     started = _dog[1]
-    _dog[1] = timeout
-    _dog[0] = _uptime() + timeout
+    _dog[1] = int(timeout * float(os.getenv("SIM_WATCHDOG_SCALE") or 1))
+    _dog[0] = _uptime() + _dog[1]
     simulated_io.write_text("watchdog", "%d" % timeout)
     if not started:
         import _thread

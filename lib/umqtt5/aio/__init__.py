@@ -4,7 +4,8 @@ from .. import loaded, loading
 
 loading()  # see `umqtt5`
 from .client import Client  # noqa: E402
+from .messages import Message  # noqa: E402
 
 loaded()
 
-__all__ = ("Client",)
+__all__ = ("Client", "Message")

@@ -14,7 +14,7 @@ from .waiters import WAIT_LINK_DOWN, WAIT_LINK_UP, end_waiters, wait_for
 if sys.implementation.name == "cpython":
     from ..cpython.aio_scheduler import Scheduler, current_loop
 else:
-    from .scheduler import Scheduler, current_loop
+    from .scheduler import Scheduler, current_loop  # type: ignore[assignment]
 
 
 def reset_loop(client, loop):

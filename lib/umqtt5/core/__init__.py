@@ -3,7 +3,10 @@
 from .. import loaded
 from .client import Client
 from .errors import MQTTError
+from .packet import Packet
+from .subscriptions import Subscription
+from .topics import Topic
 
 loaded()
 
-__all__ = ("Client", "MQTTError")
+__all__ = ("Client", "MQTTError", "Packet", "Subscription", "Topic")

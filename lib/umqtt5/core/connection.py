@@ -16,8 +16,8 @@ from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 if sys.implementation.name == "cpython":
     from ..cpython.compat import poll, sleep_ms, ticks_ms
 else:
-    from select import poll
-    from time import sleep_ms, ticks_ms
+    from select import poll  # type: ignore[assignment]
+    from time import sleep_ms, ticks_ms  # type: ignore[attr-defined,no-redef]
 
 _ADD_ADDRESS = const(0)  # see `errors.explain`
 

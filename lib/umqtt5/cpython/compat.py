@@ -10,7 +10,7 @@ import types
 
 if "micropython" not in sys.modules:
     micropython = types.ModuleType("micropython")
-    micropython.const = lambda value: value
+    micropython.const = lambda value: value  # type: ignore[attr-defined]
     sys.modules["micropython"] = micropython
 
 

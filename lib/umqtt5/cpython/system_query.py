@@ -18,7 +18,7 @@ class SystemQuery:
 
     def _run(self, done):
         try:
-            found = []
+            found: list = []
             for info in socket.getaddrinfo(self._name, 0, 0, socket.SOCK_STREAM):
                 # IPv4 first, because every broker has an IPv4 address
                 found.insert(0 if info[0] == socket.AF_INET else len(found), info[4][0])

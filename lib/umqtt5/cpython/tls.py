@@ -71,7 +71,7 @@ def make_psk_context(psk, psk_identity):
         context.set_psk_client_callback(lambda hint: (identity, psk))  # type: ignore[attr-defined]
     except (ssl.SSLError, NotImplementedError) as error:
         raise AttributeError(str(error)) from error
-    context.psk_identity = identity  # type: ignore[attr-defined]  for the words of errors
+    context.psk_identity = identity  # type: ignore[attr-defined]  # for the words of errors
     return context
 
 

@@ -141,7 +141,8 @@ def is_valid_message(log, at, size):
         if packet._check_properties(_MESSAGE_PROPERTIES):
             return False
         topic = packet.property(_RESPONSE_TOPIC)
-        return topic is None or not ("+" in topic or "#" in topic)  # [MQTT-3.3.2-14]
+        # [MQTT-3.3.2-14]
+        return topic is None or not ("+" in topic or "#" in topic)  # type: ignore[operator]
     except (OSError, ValueError, MemoryError):
         return False
 

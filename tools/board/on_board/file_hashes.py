@@ -1,6 +1,7 @@
 """Script that runs on a board: prints the .mpy version that it loads, and the SHA-256 of its files.
 
-The caller must first define `ROOTS`, a list of folder and file names. Files are read in chunks to save heap.
+The caller must first define `ROOTS`, a list of folder and file names, and `feed_watchdog`. Files are read in
+chunks to save heap.
 """
 
 import json
@@ -21,6 +22,7 @@ def digest(path, buf):
             if not n:
                 break
             found.update(memoryview(buf)[:n])
+            feed_watchdog()  # noqa: F821
     return hexlify(found.digest()).decode()
 
 

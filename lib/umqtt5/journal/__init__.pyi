@@ -1,0 +1,3 @@
+from .journal import Journal as Journal
+
+__all__ = ("Journal",)

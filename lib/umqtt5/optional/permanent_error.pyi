@@ -1,0 +1,2 @@
+class PermanentError(OSError):
+    is_permanent: bool

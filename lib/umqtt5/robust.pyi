@@ -1,0 +1,13 @@
+from . import simple
+from .simple import MQTTException as MQTTException
+
+class MQTTClient(simple.MQTTClient):
+    DELAY: float
+    """Seconds between two tries to reconnect."""
+    DEBUG: bool
+    """Whether `log` prints."""
+
+    def delay(self, i: int) -> None: ...
+    def log(self, in_reconnect: bool, e: Exception) -> None: ...
+    def reconnect(self) -> int: ...
+    def check_msg(self, attempts: int = 2) -> int | None: ...

@@ -1,0 +1,4 @@
+from .client import MQTTClient as MQTTClient
+from .client import MQTTException as MQTTException
+
+__all__ = ("MQTTClient", "MQTTException")

@@ -1,0 +1,3 @@
+from .typing import Stream
+
+def connect(host: str, port: int) -> Stream: ...
