@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tools import deadlines
 from tools.broker import Address, parse_url
 from tools.console import Console
 from tools.errors import UserError
@@ -44,13 +45,23 @@ def resolve_broker(
         if password_file:
             raise UserError(f"--password-file: {address} has no user. Add one: BROKER={_example(address)}")
         return address
-    password = _find_password(address, password_file)
-    if password and not address.tls and not is_this_computer(address.host):
+    address = resolve_password(address, password_file)
+    warn_if_readable(address)
+    return address
+
+
+def resolve_password(address: Address, password_file: Path | None) -> Address:
+    """Return `address` with the password of its user. Raises UserError."""
+    return replace(address, password=_find_password(address, password_file))
+
+
+def warn_if_readable(address: Address) -> None:
+    """Print a warning if the password would be sent over the network without TLS."""
+    if address.password and not address.tls and not is_this_computer(address.host):
         warn(
             f"{address}: the password is sent without encryption, so everyone in this network can read it. "
             "Use mqtts://"
         )
-    return replace(address, password=password)
 
 
 def _example(address: Address) -> str:
@@ -64,7 +75,8 @@ def _find_password(address: Address, file: Path | None) -> str | None:
     # removed, so that the programs that this command starts do not inherit it
     password = os.environ.pop(PASSWORD_VARIABLE, None) or _read_keyring(address)
     if password is None and sys.stdin.isatty():
-        password = ask_secret(f"Password of {address.user} at {address}, empty for none")
+        with deadlines.current().paused():
+            password = ask_secret(f"Password of {address.user} at {address}, empty for none")
     return password or None
 
 

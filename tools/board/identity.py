@@ -28,6 +28,22 @@ def check_board(port: str, board: Board) -> int | None:
 
 def check_output(output: str, port: str, board: Board) -> int | None:
     """Check the output of `SCRIPT`, and return the heap in it. Raises UserError if it is of another board."""
+    other = find_other_board(output, port, board)
+    if other:
+        raise UserError(
+            f"{port}: the MicroPython there was built for boards/{other.key}. Nothing was changed. "
+            f"Choose the right board with BOARD={other.key}, or install the right MicroPython with make flash"
+        )
+    found = [line.split() for line in output.splitlines() if line.startswith("board ")]
+    return int(found[0][3]) if len(found[0]) > 3 and found[0][3].isdigit() else None
+
+
+def find_other_board(output: str, port: str, board: Board) -> Board | None:
+    """Return the board for which the MicroPython that printed `output` was built, if it is not `board`.
+
+    Returns None also for a build that no folder of `boards/` names. Raises UserError if it runs on another
+    family of chips.
+    """
     found = [line.split() for line in output.splitlines() if line.startswith("board ")]
     family, build = found[0][1:3] if found and len(found[0]) > 2 else ("an unknown platform", "-")
     wanted = "rp2" if board.chip.startswith("rp2") else "esp32"
@@ -39,8 +55,5 @@ def check_output(output: str, port: str, board: Board) -> int | None:
     for key in list_boards():
         other = load_board(key)
         if key != board.key and other.firmware and other.firmware.name == build:
-            raise UserError(
-                f"{port}: the MicroPython there was built for boards/{key}. Nothing was changed. "
-                f"Choose the right board with BOARD={key}, or install the right MicroPython with make flash"
-            )
-    return int(found[0][3]) if len(found[0]) > 3 and found[0][3].isdigit() else None
+            return other
+    return None
