@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-import venv
 import zipfile
 from collections.abc import Iterator
 from email import message_from_bytes
@@ -15,7 +13,7 @@ import pytest
 
 from host_tests.types.checkers import run_mypy
 from tools import broker, package
-from tools.paths import LIB, ROOT
+from tools.paths import LIB
 from tools.vm import process
 
 PROGRAM = """
@@ -35,26 +33,6 @@ client.publish("wheel/version", umqtt5.__version__, qos=1, wait=5000)
 client.poll(200)
 client.disconnect()
 """
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--offline", "--out-dir"]
-    subprocess.run([*command, str(folder), str(ROOT)], check=True, timeout=120)
-    (path,) = folder.glob("*.whl")
-    return path
-
-
-@pytest.fixture(scope="module")
-def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a new environment in which the wheel is installed."""
-    folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True)
-    executable = folder / "bin" / "python"
-    command = [executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
-    subprocess.run(command, check=True, timeout=120, cwd=folder)
-    return executable
 
 
 @pytest.fixture
