@@ -34,7 +34,7 @@ endif
 endif
 
 # these targets are not files
-.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor password doctor test test-homeassistant interop conformance mutants fuzz soak chaos power-cuts lint package size bench docs-figures setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor password doctor test test-homeassistant interop conformance mutants fuzz soak chaos attack power-cuts lint package size bench docs-figures setup lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { print "make TARGET [VARIABLE=value ...]" } \
@@ -149,6 +149,9 @@ soak: $(VENV)/dev $(VENV)/bench ## run a client whose network and broker fail at
 
 chaos: $(VENV)/dev ## run the firmware on a simulated clock among faults | [DAYS=30] [SEED=1] [ARGS=--help]
 	@$(RUN) -m host_tests.chaos $(if $(DAYS),--days $(DAYS)) $(if $(SEED),--seed $(SEED)) $(value ARGS)
+
+attack: $(VENV)/dev ## attack each command: hostile board, broker, files | [SEED=1] [ARGS="--command flash"]
+	@$(RUN) -m host_tests.attack $(if $(SEED),--seed $(SEED)) $(value ARGS)
 
 power-cuts: $(VENV)/dev ## cut the power at random while the journal writes | [CUTS=100000] [SEED=7]
 	@$(RUN) -m host_tests.journal.power_cuts $(if $(CUTS),--cuts $(CUTS)) $(if $(SEED),--seed $(SEED))

@@ -9,7 +9,7 @@ include("$(PORT_DIR)/boards/manifest.py")  # the modules that the port itself fr
 include("../lib/manifest.py")
 for name in ("app", "sensors", "actuators"):
     package(name, opt=2)
-for name in ("boot.py", "main.py", "slot.py", "rollback.py"):
+for name in ("boot.py", "main.py", "slot.py", "archive.py", "rollback.py"):
     module(name)
 board = "../boards/" + os.environ["UMQTT5_BOARD"]
 module("pins.py", base_path=board, opt=2)

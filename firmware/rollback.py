@@ -5,6 +5,8 @@ The file `rolled_back` contains the versions that failed, until a version is con
     <highest version that was rolled back> <last version that was rolled back> <reason>
 """
 
+import os
+
 import slot
 
 _MAX_LINE = 200  # characters of `rolled_back`
@@ -50,3 +52,15 @@ def clear():
     """Delete `rolled_back`. Does nothing if flash fails."""
     slot.remove("rolled_back.new")  # first, because `read` uses it if there is no other
     slot.remove("rolled_back")
+
+
+def find_version(damaged=None):
+    """Return the folder of a version to run instead of the one in the folder `damaged`."""
+    try:
+        os.stat("base_removed")
+    except OSError:
+        return "."
+    versions = [(slot.read_version(folder), folder) for folder in ("a", "b") if folder != damaged]
+    versions = [one for one in versions if one[0]]
+    # the older version was confirmed once, the newer one perhaps not
+    return min(versions)[1] if versions else "."

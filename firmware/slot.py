@@ -1,6 +1,7 @@
 """A/B slots for over-the-air updates: selects the folder to run and rolls back a version that fails to start.
 
-All files of an update are stored in the folder `a` or `b`. The file `slot` contains one line:
+All files of an update are stored in the folder `a` or `b`, as an archive (archive.py). The file `slot`
+contains one line:
 
     <current folder> <previous folder> <tries>
 
@@ -9,12 +10,14 @@ that is not confirmed yet; `-` instead of a number means that the version is con
 version in the previous folder was rolled back. A new line is written to `slot.new`, which is then renamed to
 `slot`, so after a power cut `read` returns either the old line or the new one.
 
-An update over the air does not replace this module and `rollback`, so newer applications must be able to use
-them.
+If flash has no room for three versions, an update removes the one that was installed by cable. It creates the
+file `base_removed` first. From then on, a folder with a complete version is used if `slot` cannot be read.
+
+An update over the air does not replace this module, `archive` and `rollback`, so newer applications must be
+able to use them.
 """
 
 import os
-import sys
 
 CONFIRMED = -1
 ROLLED_BACK = -2
@@ -44,7 +47,14 @@ def read():
             continue
         if current in _FOLDERS and previous in _FOLDERS and (tries < 0 or "." != current != previous):
             return current, previous, tries
-    return ".", ".", CONFIRMED
+    try:
+        os.stat("base_removed")
+    except OSError:
+        return ".", ".", CONFIRMED
+    import rollback
+
+    folder = rollback.find_version()
+    return folder, folder, CONFIRMED
 
 
 def write(folder, previous, tries):
@@ -99,7 +109,7 @@ def select():
     """Put the current folder first in sys.path.
 
     A version that is not confirmed after three starts is rolled back. If flash fails, the previous version
-    runs until the next start.
+    runs until the next start. If the version is damaged, another one runs.
     """
     global _unsaved, has_rolled_back
     _unsaved = None
@@ -112,8 +122,18 @@ def select():
             print("slot: %s; the version in %s is not used" % (error, current))
             _unsaved = previous, current, ROLLED_BACK
         current = previous
-    if current != ".":
-        sys.path.insert(0, current)
+    if current == ".":
+        return
+    import archive
+
+    try:
+        archive.mount(current)
+    except (OSError, MemoryError) as error:
+        print("slot: %s; the version in %s is damaged" % (error, current))
+        import rollback
+
+        _unsaved = rollback.find_version(current), current, ROLLED_BACK
+        archive.mount(_unsaved[0])
 
 
 def begin_trial():
@@ -131,10 +151,9 @@ def begin_trial():
     except (OSError, MemoryError) as error:
         print("slot: %s; the version in %s is not tried" % (error, current))
         _unsaved = previous, current, CONFIRMED
-        if current in sys.path:
-            sys.path.remove(current)
-        if previous != ".":
-            sys.path.insert(0, previous)
+        import archive
+
+        archive.mount(previous)
         return False
     remove("crash_count")  # crashes of the previous version do not count
     try:

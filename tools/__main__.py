@@ -7,9 +7,15 @@ the Makefile call these commands.
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, NoReturn, Optional
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # before and after `main`, which handles Ctrl-C, it ends the process without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 try:
     import typer
@@ -21,8 +27,8 @@ except ModuleNotFoundError as missing:
         "Then use .venv/bin/python -m tools, or the targets that `make help` lists."
     )
 
-from tools import deadlines
-from tools.console import Console
+from tools import deadlines, exit_codes
+from tools.console import Console, EscapingConsole, escape_controls
 from tools.errors import UserError
 
 # command: its module, which has a function `main` or, for a command with subcommands, an `app`
@@ -62,15 +68,18 @@ def _load(name: str) -> Any:
             raise
         return _to_command(name, _report_missing(name, error.name))
     if hasattr(module, "app"):
-        group = typer.main.get_command(module.app)
+        group: Any = typer.main.get_command(module.app)
         group.name = name  # the list of commands shows it
+        group.epilog = exit_codes.EPILOG
+        for command in group.commands.values():
+            command.epilog = exit_codes.EPILOG
         return group
     return _to_command(name, module.main)
 
 
 def _to_command(name: str, function: Callable[..., None]) -> Any:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name)(function)
+    app.command(name, epilog=exit_codes.EPILOG)(function)
     return typer.main.get_command(app)
 
 
@@ -99,24 +108,54 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    epilog=exit_codes.EPILOG,
 )
 
 
 @app.callback()
 def _tools(ctx: typer.Context) -> None:
-    """Tools for umqtt5. Exit codes: 0 success, 1 failure, 2 usage error."""
+    """Tools for umqtt5."""
     deadlines.begin(ctx.invoked_subcommand)
 
 
 def main() -> None:
     """Run the command in sys.argv. Print the text of a UserError as one line."""
+    if any(word != escape_controls(word) for word in sys.argv):
+        _escape_usage_errors()
+    before = signal.getsignal(signal.SIGINT)
     deadlines.watch()
     try:
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         app(prog_name="python -m tools")
     except UserError as error:
-        console = Console(stderr=True, soft_wrap=True)
-        console.print(str(error), style="red")
+        _fail(str(error))
+    except BrokenPipeError:  # the reader of the output has ended, such as `head`
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # so that Python can flush it at its end
         sys.exit(1)
+    except OSError as error:  # a file or folder that no command expects to fail
+        name = error.filename if isinstance(error.filename, str) else ""
+        _fail(f"{name or 'input or output'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, before)
+
+
+def _escape_usage_errors() -> None:
+    """Make typer escape the control characters in its errors, which quote the arguments."""
+    from typer import rich_utils  # only here, because it takes long
+
+    setattr(rich_utils, "Console", EscapingConsole)  # noqa: B010
+
+
+def _fail(message: str) -> NoReturn:
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(message, style="red")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tools.errors import UserError
+from tools.text_files import read_bytes
 
 
 class BrokerError(UserError):
@@ -42,9 +43,12 @@ class Address:
         return f"mqtt{'s' if self.tls else ''}://{self.host}:{self.port}"
 
     def ssl_context(self) -> Any:
-        """Return the argument for `Client(ssl=)`, None without TLS. Raises BrokerError for a bad file."""
+        """Return the argument for `Client(ssl=)`, None without TLS. Raises UserError for a bad file."""
         if not self.tls:
             return None
+        for path in (self.ca, self.cert, self.key):
+            if path:
+                read_bytes(path)  # a pipe or a device would hang OpenSSL
         try:
             context = ssl.create_default_context(cafile=self.ca)
             if self.cert:

@@ -29,15 +29,19 @@ def escape_controls(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
-class Console(rich.console.Console):
-    """A rich console that takes no text for markup, and that escapes the control characters in all text."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
+class EscapingConsole(rich.console.Console):
+    """A rich console that escapes the control characters in all text."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=escape_controls(segment.text))
+
+
+class Console(EscapingConsole):
+    """A rich console that takes no text for markup, and that escapes the control characters in all text."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
 
 
 def echo(text: str, out: TextIO | None = None, end: str = "\n") -> None:

@@ -44,13 +44,23 @@ def resolve_broker(
         if password_file:
             raise UserError(f"--password-file: {address} has no user. Add one: BROKER={_example(address)}")
         return address
-    password = _find_password(address, password_file)
-    if password and not address.tls and not is_this_computer(address.host):
+    address = resolve_password(address, password_file)
+    warn_if_readable(address)
+    return address
+
+
+def resolve_password(address: Address, password_file: Path | None) -> Address:
+    """Return `address` with the password of its user. Raises UserError."""
+    return replace(address, password=_find_password(address, password_file))
+
+
+def warn_if_readable(address: Address) -> None:
+    """Print a warning if the password would be sent over the network without TLS."""
+    if address.password and not address.tls and not is_this_computer(address.host):
         warn(
             f"{address}: the password is sent without encryption, so everyone in this network can read it. "
             "Use mqtts://"
         )
-    return replace(address, password=password)
 
 
 def _example(address: Address) -> str:

@@ -28,6 +28,7 @@ _HASH_SCRIPT = Path(mpremote.__file__).parent / "on_board" / "file_hashes.py"
 # is selected
 _SLOT_SELECTION = ("slot.new", "slot")  # in this order: without `slot` the device uses `slot.new`
 _SLOT_FOLDERS = ("a", "b")
+_BASE_REMOVED = "base_removed"  # exists if an update has removed the files of `deploy`
 _NONCE = "update_nonce"  # offers that were sent before the deployment are not valid after it
 
 
@@ -64,7 +65,7 @@ def read_board_hashes(
     """
     roots = {path.split("/")[0] for path in wanted}
     roots |= {f"{Path(root).stem}.{suffix}" for root in roots if "." in root for suffix in ("py", "mpy")}
-    roots |= {*_SLOT_SELECTION, *_SLOT_FOLDERS, _NONCE}
+    roots |= {*_SLOT_SELECTION, *_SLOT_FOLDERS, _NONCE, _BASE_REMOVED}
     scripts = ("run", str(identity.SCRIPT), "run", str(_HASH_SCRIPT))
     output = mpremote.run(
         port,

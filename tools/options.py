@@ -21,6 +21,13 @@ PasswordFile = Annotated[
         help="file with the password of the broker user; default: MQTT_PASSWORD, the keyring, or a prompt",
     ),
 ]
+FleetFolder = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--fleet", help="folder with the login of an operator, from `make fleet`; default: build/fleet"
+    ),
+]
+BROKER_DEFAULT = "default: the broker of --fleet, otherwise mqtt://localhost"
 CaFile = Annotated[
     Optional[Path], typer.Option("--ca", help="TLS: CA certificate that verifies the broker's certificate")
 ]

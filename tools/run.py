@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -35,8 +37,12 @@ def main(
     if source:
         folder = LIB
     elif board:
-        folder = image.build_image(board.key)
+        folder = image.build_image(board.key, whole_library=True)
     else:
         folder = image.build_library()
     chosen = serial_ports.choose_port(port, board)
-    raise typer.Exit(mpremote.run_interactive(chosen, "mount", str(folder), "run", str(file)))
+    with tempfile.TemporaryDirectory() as temporary:
+        # a copy, because a program on the board can write to the folder that is mounted
+        mounted = shutil.copytree(folder, Path(temporary) / "mounted")
+        code = mpremote.run_interactive(chosen, "mount", str(mounted), "run", str(file))
+    raise typer.Exit(code)

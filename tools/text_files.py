@@ -6,6 +6,8 @@ Without an explicit encoding Python uses that of the system, which on Windows is
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+MAX_SIZE = 16 << 20  # bytes; no file that a command reads is larger
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # Windows has no such pipes
 _BOM = b"\xef\xbb\xbf"
 # how a file begins in another encoding of Unicode. UTF-32 is first, because it begins like UTF-16.
 _OTHER_ENCODINGS = (
@@ -27,12 +31,23 @@ _OTHER_ENCODINGS = (
 )
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the content of a file. Raises UserError if it cannot be read."""
+def read_bytes(path: Path, limit: int = MAX_SIZE) -> bytes:
+    """Return the content of a file. Raises UserError if it cannot be read, or has more than `limit` bytes.
+
+    A pipe or a device is refused: reading it could wait forever, or never end.
+    """
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the file: {error.strerror}") from error
+        # without O_NONBLOCK, the call would wait for a program that writes to the pipe
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UserError(f"{path}: not a regular file, but a folder, a pipe or a device")
+            data = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}: cannot read the file: {reason}") from error
+    if len(data) > limit:
+        raise UserError(f"{path}: larger than {limit:,} bytes, so it is not the right file")
+    return data
 
 
 def read_text(path: Path) -> str:

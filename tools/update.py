@@ -1,8 +1,8 @@
 """The command `update`: updates the application of a device over the air (OTA), through the broker.
 
 The update contains the image of the board, except the files that start the application and roll back an
-update (boot.py, main.py, slot.mpy, rollback.mpy). The device requests the files that it does not have,
-restarts, and confirms the new version.
+update (boot.py, main.py, slot.mpy, archive.mpy, rollback.mpy). The device requests the files that it does not
+have, restarts, and confirms the new version.
 docs/update.md describes the protocol.
 """
 
@@ -22,10 +22,11 @@ from tools import broker
 from tools.board import definition
 from tools.bundle import image
 from tools.console import Console, echo
-from tools.credentials import resolve_broker, warn
+from tools.credentials import warn
 from tools.errors import UserError
 from tools.fleet import secret_files
-from tools.options import BROKER_URL_HELP, CaFile, PasswordFile
+from tools.operator_login import resolve_access
+from tools.options import BROKER_DEFAULT, BROKER_URL_HELP, CaFile, CertFile, FleetFolder, PasswordFile
 from tools.text_files import read_text
 from tools.update_offer import Offer, Update, build_update
 from umqtt5 import Client, MQTTError, properties
@@ -207,6 +208,17 @@ class UpdateSender:
             self._requested = (number, at, offer) if at < len(data) else None
 
 
+def _choose_keys(update_key: Path | None, key: Path | None, cert: Path | None) -> tuple[Path, Path | None]:
+    """Return the file with the device's key, and the file with the key of the client certificate.
+
+    Before there were client certificates, `--key` was the file with the device's key. Without a certificate
+    it still is, unless the file has a private key.
+    """
+    if key and not cert and not update_key and not (key.is_file() and b"-----BEGIN" in key.read_bytes()):
+        return key, None
+    return update_key or Path("update.key"), key
+
+
 def _key(path: Path) -> str:
     if not path.exists():
         raise UserError(f"{path}: no such file. To create a key: --new-key")
@@ -253,11 +265,24 @@ def _explain_failure(state: dict[str, Any], version: int, base: str) -> str:
 def main(
     device: Annotated[Optional[str], typer.Argument(help="name of the device, such as greenhouse-1")] = None,
     board_key: Annotated[str, typer.Option("--board", help="the board: a folder of boards/")] = "esp32",
-    broker_url: Annotated[str, typer.Option("--broker", help=BROKER_URL_HELP)] = "mqtt://localhost",
+    broker_url: Annotated[
+        Optional[str], typer.Option("--broker", help=f"{BROKER_URL_HELP}; {BROKER_DEFAULT}")
+    ] = None,
     ca: CaFile = None,
+    cert: CertFile = None,
+    key: Annotated[
+        Optional[Path],
+        typer.Option(help="TLS: private key of the client certificate; without --cert, as --update-key"),
+    ] = None,
     password_file: PasswordFile = None,
-    prefix: Annotated[str, typer.Option(help="first part of the topics of the device")] = "umqtt5",
-    key: Annotated[Path, typer.Option(help="file with update.key of the device")] = Path("update.key"),
+    fleet: FleetFolder = None,
+    prefix: Annotated[
+        Optional[str],
+        typer.Option(help="first part of the device's topics; default: that of --fleet, otherwise umqtt5"),
+    ] = None,
+    update_key: Annotated[
+        Optional[Path], typer.Option(help="file with update.key of the device; default: update.key")
+    ] = None,
     version: Annotated[
         Optional[int], typer.Option(help="version number; default: the time in seconds")
     ] = None,
@@ -265,17 +290,21 @@ def main(
         bool, typer.Option(help="install an older version, or one that the device rolled back")
     ] = False,
     timeout: Annotated[float, typer.Option(help="seconds to wait for each response")] = 120,
-    new_key: Annotated[bool, typer.Option(help="write a new key to the file of --key, send nothing")] = False,
+    new_key: Annotated[
+        bool, typer.Option(help="write a new key to the file of --update-key, send nothing")
+    ] = False,
 ) -> None:
     """Update a device over the air with the application of this checkout, and wait for its confirmation."""
+    update_key, key = _choose_keys(update_key, key, cert)
     if new_key:
-        _new_key(key)
+        _new_key(update_key)
         return
     if device is None:
         raise UserError("The name of the device is missing. Example: DEVICE=greenhouse-1")
-    secret = _key(key)
+    secret = _key(update_key)
     target = definition.load_board(board_key)
-    address = resolve_broker(broker_url, password_file, ca)
+    access = resolve_access(broker_url, fleet, password_file, ca, cert, key)
+    base = f"{prefix or access.prefix or 'umqtt5'}/{device}"
     update = build_update(image.build_image(target.key), int(time.time()) if version is None else version)
     console = Console(stderr=True)
     columns = TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.completed:,} B")
@@ -286,8 +315,8 @@ def main(
             progress.update(task, description=name, completed=offset, total=size)
 
         sender = UpdateSender(
-            address,
-            f"{prefix}/{device}",
+            access.address,
+            base,
             update,
             lambda nonce: update.build_offer(device, secret, target.key, nonce, force),
             show_progress,
@@ -295,5 +324,5 @@ def main(
         is_confirmed = sender.send(timeout)
     state = sender.state
     if not is_confirmed:
-        raise UserError(f"{device}: {_explain_failure(state, update.version, f'{prefix}/{device}')}")
+        raise UserError(f"{device}: {_explain_failure(state, update.version, base)}")
     echo(f"{device}: version {update.version} is installed and confirmed; {sender.sent_bytes:,} bytes sent")

@@ -13,7 +13,7 @@ from tools.errors import UserError
 MAX_VERSION = 10**20 - 1
 _MAX_FILES = 250
 _MAX_FILE_SIZE = 1 << 20
-_EXCLUDED = {"boot.py", "main.py", "slot.mpy", "rollback.mpy"}
+_EXCLUDED = {"boot.py", "main.py", "slot.mpy", "archive.mpy", "rollback.mpy"}
 _MAC_SIZE = 8  # bytes of authentication at the start of a chunk
 
 

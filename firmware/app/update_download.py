@@ -11,9 +11,12 @@ File 0 is the manifest, which has one line for each of the other files, in ascen
     <size> <SHA-256 in hexadecimal> <path>
 
 A file that already exists on the device is copied instead of requested. Files of the running version are not
-changed: the new files are written to the folder of the unused slot. When all files are complete and have been
-read again from flash, the slot is switched and the board is reset. `run` copies or reads one file at a time,
-because the watchdog must be fed in between.
+changed: the new files are written to the folder of the unused slot, one after another into one file, see
+archive.py. When all files are complete and have been read again from flash, the slot is switched and the
+board is reset. `run` copies or reads one file at a time, because the watchdog must be fed in between.
+
+If flash has no room for the new files, and the running version came over the air, the version that was
+installed by cable is removed.
 """
 
 import json
@@ -25,6 +28,13 @@ from micropython import const
 
 import slot
 
+from .node.files import exists
+
+try:
+    import archive
+except ImportError:  # slot.mpy is older, and nothing replaces it over the air
+    archive = None
+
 _MAC = const(8)  # bytes of authentication at the start of a chunk
 _HEAD = const(14)  # bytes before the data of a chunk
 _RETRY = const(5000)  # ms without a chunk after which the request is repeated
@@ -34,7 +44,10 @@ _MAX_FILES = const(250)
 _MAX_FILE_SIZE = const(1 << 20)  # bytes
 _MAX_LINE = const(160)  # bytes, maximum length of a line of the manifest
 _RESERVE = const(8)  # blocks of flash that stay free
+_POINTERS = const(8)  # bytes of a block that littlefs uses itself, on average less than this
 _BUFFER = const(256)  # bytes
+# boot.py, main.py and these modules are never replaced, because they perform the rollback
+_BY_CABLE = ("archive.mpy", "rollback.mpy", "slot.mpy")
 _FOLDERS = ("app", "actuators", "sensors", "umqtt5", "umqtt5/optional")
 _NAME = "abcdefghijklmnopqrstuvwxyz0123456789_"
 
@@ -55,15 +68,20 @@ class UpdateDownload:
         self._update = update
         self._current = slot.read()[0]
         self._folder = "b" if self._current == "a" else "a"
+        if not archive:
+            raise ValueError("the device has an older slot.mpy: install this version by cable, make deploy")
         self._buffer = bytearray(_BUFFER)
         self._ends_at = None  # ticks
         self._due = None  # ticks of the next request, None: now
         self._has_data = False  # whether a chunk has been stored since the last `run`
         self._requests = 0  # requests since the last chunk
         self._error = None
-        self._file = None  # the file that is being received
+        self._file = None  # the manifest while it is being received, then the file with all modules
+        self._is_receiving = False
         self._number = -1
         self._line = 0  # offset of the next line in the manifest
+        self._index = b""  # records of the modules that were verified, see archive.py
+        self._offset = 0  # of the next module
         self._step = None  # what `run` does if no file is being received
         try:
             update.record_rolled_back()
@@ -72,7 +90,8 @@ class UpdateDownload:
             _clear(self._folder)
             update.record_rolled_back()
         os.mkdir(self._folder)
-        self._start_file(0, "manifest", offer["size"], offer["sha256"])
+        self._file = open(self._folder + "/manifest", "wb")
+        self._request(0, offer["size"], offer["sha256"])
         client.subscribe(self._chunk_topic, self._on_chunk, qos=1, retain_handling=2)
         update.set_state("receiving", offered=offer["version"], offer=offer["tag"])
 
@@ -82,7 +101,7 @@ class UpdateDownload:
             self._ends_at = ticks_add(now, _MAX_DURATION)
         if not self._error and ticks_diff(self._ends_at, now) <= 0:
             self._error = "not complete after 1 h"
-        if not self._error and not self._file:
+        if not self._error and not self._is_receiving:
             try:
                 self._step()
             except (OSError, ValueError, MemoryError) as error:
@@ -92,7 +111,7 @@ class UpdateDownload:
         elif self._is_installed:
             self._client.unsubscribe(self._chunk_topic)
             self._update.download_ended(self.offer["tag"])
-        return self._request_if_due(now) if self._file else 0
+        return self._request_if_due(now) if self._is_receiving else 0
 
     def _request_if_due(self, now):
         if self._has_data:
@@ -108,20 +127,21 @@ class UpdateDownload:
             self._due = ticks_add(now, _RETRY)
         return max(1, ticks_diff(self._due, now))
 
-    def _start_file(self, number, path, size, digest):
+    def _request(self, number, size, digest):
+        """Start to receive a file, which is appended to the open one."""
         self._number = number
         self._size = size
         self._digest = digest
         self._at = 0
         self._sum = sha256()
-        self._file = open(self._folder + "/" + path, "wb")
+        self._is_receiving = True
         self._due = None
         self._has_data = False
         self._requests = 0
 
     def _on_chunk(self, message):
         """Store a chunk. Errors are reported by `run`; the message is acknowledged in any case."""
-        if message.retain or self._error or not self._file or len(message) <= _HEAD:
+        if message.retain or self._error or not self._is_receiving or len(message) <= _HEAD:
             return
         try:
             self._store(message.payload)
@@ -159,120 +179,158 @@ class UpdateDownload:
         return not difference
 
     def _finish_file(self):
-        file, self._file = self._file, None
-        file.close()
+        self._is_receiving = False
         if _hex(self._sum) != self._digest:
             raise ValueError("file %d has the wrong SHA-256" % self._number)
-        self._step = self._copy_or_request if self._number else self._check_manifest
+        if not self._number:
+            self._close_file()
+            self._step = self._check_manifest
+
+    def _close_file(self):
+        file, self._file = self._file, None
+        if file:
+            file.close()
 
     def _check_manifest(self):
         """Check all lines of the manifest, and that its files fit into flash. Raises ValueError."""
-        number = needed = 0
+        number = total = 0
         previous = ""
-        folders = set()
-        _, block, _, _, free = os.statvfs(".")[:5]
         with open(self._folder + "/manifest", "rb") as manifest:
             for size, _, path in _read_lines(manifest):
                 number += 1
                 if path <= previous:
                     raise ValueError("line %d of the manifest: %s is not in ascending order" % (number, path))
                 previous = path
-                needed += size // block + 1
-                folders.add(path.rpartition("/")[0])
-        needed += 2 * len(folders) + _RESERVE
+                total += size
         if not number:
             raise ValueError("the manifest is empty")
+        if total > archive.MAX_SIZE:
+            raise ValueError("files of %d bytes, expected at most %d" % (total, archive.MAX_SIZE))
+        self._total = total
+        self._step = self._check_room
+
+    def _check_room(self):
+        """Check that the files fit into flash; if not, remove a file of the version installed by cable.
+
+        Raises ValueError if that is not possible.
+        """
+        _, block, _, _, free = os.statvfs(".")[:5]
+        needed = self._total // (block - _POINTERS) + 2 + _RESERVE  # 2: the last block, and `index`
+        # a part of that version is useless: the removal continues to its end, also after a power cut
+        if self._current != "." and (needed > free or exists("base_removed")) and _remove_base():
+            return
         if needed > free:
             raise ValueError(
                 "the update needs %d bytes of flash, %d are free" % (needed * block, free * block)
             )
+        self._file = open(self._folder + "/files", "wb")
         self._number = 0
         self._step = self._copy_or_request
 
     def _copy_or_request(self):
         """Copy the next file of the manifest, or start to download it if the device does not have it."""
-        with open(self._folder + "/manifest", "rb") as manifest:
-            manifest.seek(self._line)
-            line = manifest.readline(_MAX_LINE)
+        line = self._read_line()
         if not line:
+            self._close_file()
             self._line = self._number = 0
             self._step = self._verify
             return
         number = self._number + 1
-        self._line += len(line)
         size, digest, path = _parse_line(line, number)
-        self._make_folders(path)
         if self._copy(path, size, digest):
             self._number = number
         else:
-            self._start_file(number, path, size, digest)
+            self._request(number, size, digest)
 
-    def _make_folders(self, path):
-        end = path.find("/")
-        while end > 0:
-            try:
-                os.mkdir(self._folder + "/" + path[:end])
-            except OSError:
-                pass  # the folder exists already; otherwise opening the file fails later
-            end = path.find("/", end + 1)
-
-    def _copy(self, path, size, digest):
-        """Copy the file from the running or the cable-installed version; returns False if neither has it."""
-        for folder in {".", self._current}:
-            source = folder + "/" + path
-            try:
-                if os.stat(source)[6] != size or self._read(source, None) != digest:
-                    continue
-            except OSError:
-                continue
-            with open(self._folder + "/" + path, "wb") as target:
-                return self._read(source, target) == digest
-        return False
-
-    def _read(self, path, target):
-        """Return the SHA-256 of a file in hexadecimal; copies the file to `target` unless that is None."""
-        sum = sha256()
-        buffer = memoryview(self._buffer)
-        with open(path, "rb") as file:
-            n = file.readinto(buffer)
-            while n:
-                sum.update(buffer[:n])
-                if target:
-                    target.write(buffer[:n])
-                n = file.readinto(buffer)
-        return _hex(sum)
-
-    def _verify(self):
-        """Read the next file of the manifest again; install the version if there is none."""
-        if not self._number and self._read(self._folder + "/manifest", None) != self.offer["sha256"]:
-            raise ValueError("the manifest was changed on flash")
+    def _read_line(self):
+        """Return the next line of the manifest."""
         with open(self._folder + "/manifest", "rb") as manifest:
             manifest.seek(self._line)
             line = manifest.readline(_MAX_LINE)
+        self._line += len(line)
+        return line
+
+    def _copy(self, path, size, digest):
+        """Copy the file from the running or the cable-installed version; returns False if neither has it."""
+        sources = ("", archive.MOUNT_POINT + "/") if self._current != "." else ("",)
+        for source in sources:
+            try:
+                if self._read(source + path, size) != digest:
+                    continue
+            except OSError:
+                continue
+            if self._read(source + path, size, 0, self._file) != digest:
+                raise ValueError("%s was changed on flash" % path)
+            return True
+        return False
+
+    def _read(self, path, size, offset=0, target=None):
+        """Return the SHA-256 of `size` bytes of a file in hexadecimal; copies them to `target`, if not None.
+
+        A file that is shorter has another SHA-256.
+        """
+        sum = sha256()
+        buffer = memoryview(self._buffer)
+        with open(path, "rb") as file:
+            file.seek(offset, 1)  # the first byte of a module in an archive is not at 0
+            while size > 0:
+                n = file.readinto(buffer[: min(size, _BUFFER)])
+                if not n:
+                    break
+                size -= n
+                sum.update(buffer[:n])
+                if target:
+                    target.write(buffer[:n])
+        return "" if size else _hex(sum)
+
+    def _verify(self):
+        """Read the next file of the manifest again; install the version if there is none."""
+        if not self._number and self._read_manifest() != self.offer["sha256"]:
+            raise ValueError("the manifest was changed on flash")
+        line = self._read_line()
         if not line:
             self._install()
             return
         self._number += 1
-        self._line += len(line)
-        _, digest, path = _parse_line(line, self._number)
-        if self._read(self._folder + "/" + path, None) != digest:
+        size, digest, path = _parse_line(line, self._number)
+        if self._read(self._folder + "/files", size, self._offset) != digest:
             raise ValueError("%s was changed on flash" % path)
+        end = path.find("/")
+        while end > 0:
+            self._add_to_index(path[:end], None)
+            end = path.find("/", end + 1)
+        self._add_to_index(path, self._offset)
+        self._offset += size
+
+    def _add_to_index(self, path, offset):
+        record = archive.build_record(path, offset)
+        at = archive.find(self._index, path)
+        if at < 0:
+            self._index += record
+        elif self._index[at : at + len(record)] != record:  # not the folder of the previous file
+            raise ValueError("%s has the same CRC-32 as another file: rename it" % path)
+
+    def _read_manifest(self):
+        return self._read(self._folder + "/manifest", self.offer["size"])
 
     def _install(self):
-        """Switch the slot."""
+        """Write the index and the version number, and switch the slot."""
         version = self.offer["version"]
+        with open(self._folder + "/index", "wb") as file:
+            file.write(self._index)
         with open(self._folder + "/version", "w") as file:
             file.write("%d\n" % version)
-        if slot.read_version(self._folder) != version:
-            raise ValueError("the version number was changed on flash")
+        with open(self._folder + "/index", "rb") as file:
+            is_equal = file.read() == self._index
+        if not is_equal or slot.read_version(self._folder) != version:
+            raise ValueError("the index or the version number was changed on flash")
+        os.remove(self._folder + "/manifest")  # nothing needs it any more
         slot.write(self._folder, self._current, 0)
         self._is_installed = True
 
     def close(self):
         """Cancel the download and delete its files. Raises OSError."""
-        file, self._file = self._file, None
-        if file:
-            file.close()
+        self._close_file()
         _clear(self._folder)
 
     def _end(self, error):
@@ -310,8 +368,7 @@ def _parse_line(line, number):
     folder, _, name = path.rpartition("/")
     allowed = path[-4:] == ".mpy" and (folder in _FOLDERS or not folder and "/" not in path)
     allowed = allowed and 4 < len(name) < 40 and not [c for c in name[:-4] if c not in _NAME]
-    # boot.py, main.py and these modules are never replaced, because they perform the rollback
-    if not allowed or path in ("slot.mpy", "rollback.mpy") or not 0 < size <= _MAX_FILE_SIZE:
+    if not allowed or path in _BY_CABLE or not 0 < size <= _MAX_FILE_SIZE:
         raise ValueError("line %d of the manifest: %s is not allowed in an update" % (number, path))
     return size, digest, path
 
@@ -337,3 +394,26 @@ def _clear(folder):
         else:
             os.remove(path)
     os.rmdir(folder)
+
+
+def _remove_base():
+    """Remove the next file of the version that was installed by cable; returns False if there is none.
+
+    The modules of the board, which are few, remain. Raises OSError.
+    """
+    for folder in ("app", "actuators", "sensors", "umqtt5/optional", "umqtt5"):
+        try:
+            names = [name for name in os.listdir(folder) if name[-4:] == ".mpy"]
+        except OSError:  # this folder was removed already
+            continue
+        if names:
+            if not exists("base_removed"):
+                with open("base_removed", "w"):  # `slot` does not select this version any more
+                    pass
+            os.remove(folder + "/" + names[0])
+            return True
+        try:
+            os.rmdir(folder)
+        except OSError:  # it contains other files
+            pass
+    return False

@@ -63,7 +63,8 @@ class SimulatedBoard:
 
     An Espressif `chip` has a ROM bootloader, and runs MicroPython only if `flash` contains `firmware` at
     `offset`. `drive` is the folder of an RP2040's UF2 bootloader: the board runs MicroPython and has a
-    port after `firmware` has been copied there. Without `chip` and `drive`, the board runs MicroPython.
+    port after `firmware` has been copied there. Without `chip` and `drive`, the board runs MicroPython, on
+    `microcontroller`.
 
     Its watchdog is as unkind as that of a board: neither Ctrl-C nor a soft reset stops it, and it resets the
     board 8 s after the last `feed()`, multiplied by `watchdog_scale`. `watchdog_resets` counts this.
@@ -83,6 +84,7 @@ class SimulatedBoard:
         unplug_after_bytes: int | None = None,
         heap: str = "256k",
         watchdog_scale: float = 1,
+        microcontroller: str | None = None,
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +95,8 @@ class SimulatedBoard:
         self.drive = drive
         self.vm_starts = 0  # number of times that the VM was started
         self._chip, self._firmware, self._offset = chip, firmware, offset
-        self._mcu = "rp2040" if drive else chip or "esp32"  # the microcontroller that is simulated
+        # the microcontroller that is simulated
+        self._mcu = microcontroller or ("rp2040" if drive else chip or "esp32")
         self.unique_id = unique_id(self._mcu)
         self.io = SimulatedIO(folder.parent / f"{folder.name}-io")  # pins and other inputs of the chip
         self.io.folder.mkdir(exist_ok=True)

@@ -54,11 +54,13 @@ def test_obsolete_files_are_removed_and_user_files_stay(deployed_board: Simulate
 
 
 def test_deploy_removes_an_over_the_air_update(deployed_board: SimulatedBoard) -> None:
-    (deployed_board.folder / "a" / "app").mkdir(parents=True)
-    (deployed_board.folder / "a" / "app" / "node.mpy").write_bytes(b"update")
+    (deployed_board.folder / "a").mkdir(parents=True)
+    (deployed_board.folder / "a" / "files").write_bytes(b"update")
     (deployed_board.folder / "slot").write_text("a . -\n")
+    (deployed_board.folder / "base_removed").touch()
     output = deploy(deployed_board)
-    assert copied(output)[:2] == (0, 2) and "the deployed files run now" in output
+    assert not (deployed_board.folder / "base_removed").exists()
+    assert copied(output)[:2] == (0, 3) and "the deployed files run now" in output
     assert not (deployed_board.folder / "slot").exists()
     assert "connected to" in run_tool("deploy", "--board", "esp32", "--port", deployed_board.port)
 

@@ -21,6 +21,7 @@ from umqtt5 import Client
 _PROGRAM = Path(__file__).with_name("device_program.py")
 _MAX_UNHANDLED = 10  # maximum number of messages sent to the device that it has not handled
 _NUMBERS_PER_BOOT = 100_000  # range of message numbers of each boot
+_INFLIGHT = 8  # maximum number of unacknowledged messages of the device
 _DEADLINE = 60  # seconds after which a device that makes no progress fails the test
 
 
@@ -38,7 +39,7 @@ class RestartedDevice:
         self.name = name
         self.random = random.Random(seed)
         self.boot = 0  # number of the boot
-        self.delivered: dict[int, list[int]] = {1: [], 2: []}
+        self.delivered: dict[int, list[int]] = {0: [], 1: [], 2: []}
         self.sent = 0
         self.accepted: dict[int, list[int]] = {1: [], 2: []}
         self.handled: list[tuple[int, int]] = []
@@ -49,7 +50,8 @@ class RestartedDevice:
         self.handled_after_journaled: list[int] = []
         self.uncertain: set[int] = set()
         self.acknowledged: dict[int, int] = {}
-        self.broker_starts = 0  # incremented by the test when it starts the broker again
+        # incremented by the test when a broker that was restarted has the subscription of `client` again
+        self.broker_starts = 0
         self.opened: list[tuple[int, int, int]] = []  # (restored, torn, damaged) of each boot
         self.connects = 0
         self.lost_links = 0
@@ -130,12 +132,27 @@ class RestartedDevice:
         self._run_while(lambda: not condition() and time.monotonic() < deadline, commands)
         assert condition(), (self.boot, self.lines, self.unexpected_lines[-20:])
 
+    def run_until_subscribed(self) -> None:
+        """Let the device run until a restarted broker has the subscription of `client` again.
+
+        Then all messages that it acknowledged before are in `acknowledged`.
+        """
+        self.delivered[0].clear()
+
+        def is_subscribed() -> bool:
+            self.client.publish(self.name + "/up/0", b"0")
+            return bool(self.delivered[0])
+
+        self.run_until(is_subscribed)
+        end = len(self.acknowledged) + 2 * _INFLIGHT
+        self.run_until(lambda: len(self.acknowledged) >= end)
+
     def _run_while(self, condition: Callable[[], bool], commands: bool) -> None:
         while condition():
             self.client.poll(1)
             self._read_output()
             # send nothing before the first message of the device, because it may not have subscribed yet
-            may_send = commands and any(self.delivered.values())
+            may_send = commands and (self.delivered[1] or self.delivered[2])
             if may_send and self.sent < len({number for _, number in self.handled}) + _MAX_UNHANDLED:
                 if self.client.publish(self.name + "/down", b"%d" % self.sent, qos=2):
                     self.sent += 1
@@ -182,9 +199,10 @@ class RestartedDevice:
             self.unexpected_lines.append(line)
 
     def run_to_completion(self, is_complete: Callable[[], bool]) -> None:
-        """Boot a last time, and run until the condition is true."""
+        """Boot a last time, and run until the device is connected and the condition is true."""
+        connects = self.connects
         self.start(publishes=False)
-        self.run_until(is_complete, commands=False)
+        self.run_until(lambda: self.connects > connects and is_complete(), commands=False)
         self.run(0.3, commands=False)  # duplicates arrive in this time
         self.close()
 

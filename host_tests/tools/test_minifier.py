@@ -166,7 +166,9 @@ def test_names_of_the_application_that_others_use_are_never_shortened() -> None:
     assert {"enter_safe_state", "state_version"} <= shortened
     modules = ROOT / "host_tests" / "simulated_hardware" / "modules"
     others = [*modules.glob("*.py"), *(ROOT / "boards").rglob("*.py"), *(ROOT / "lib").rglob("*.py")]
-    others += [ROOT / "firmware" / name for name in ("boot.py", "main.py", "slot.py", "rollback.py")]
+    others += [
+        ROOT / "firmware" / name for name in ("boot.py", "main.py", "slot.py", "archive.py", "rollback.py")
+    ]
     for path in others:
         used = {
             node.attr if isinstance(node, ast.Attribute) else node.name

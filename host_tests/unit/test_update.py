@@ -2,10 +2,11 @@
 
 import os
 
+import archive
 import rollback
 import slot
 from helper import raises
-from update_device import Device, Resets, Sender, clean
+from update_device import Device, Resets, Sender, clean, create_version, mounted_folder
 
 
 def write(path, text):
@@ -15,23 +16,24 @@ def write(path, text):
 
 def install(folder, version, previous=".", tries=0):
     """Put a version into a slot, and select it."""
-    if folder not in os.listdir():
-        os.mkdir(folder)
-    write(folder + "/version", "%d\n" % version)
+    create_version(folder, version)
+    slot.write(folder, previous, tries)
+
+
+def select(folder, previous, tries):
+    """Put complete versions into both slots, and select a folder."""
+    create_version("a")
+    create_version("b")
     slot.write(folder, previous, tries)
 
 
 def selected_slot(runs_main=True):
-    """Select the folder as boot.py and main.py do; returns the folders that are added to the module path."""
-    import sys
-
-    before = list(sys.path)
+    """Select the folder as boot.py and main.py do, and return it."""
+    archive.mount(".")
     slot.select()
     if runs_main:
         slot.begin_trial()
-    new = [path for path in sys.path if path not in before]
-    sys.path[:] = before
-    return new
+    return mounted_folder()
 
 
 # ---- the slot
@@ -39,7 +41,7 @@ def selected_slot(runs_main=True):
 
 def test_without_an_update_the_deployed_files_are_used():
     clean()
-    assert slot.read() == (".", ".", slot.CONFIRMED) and not selected_slot()
+    assert slot.read() == (".", ".", slot.CONFIRMED) and selected_slot() == "."
     assert "slot" not in os.listdir()
 
 
@@ -47,20 +49,20 @@ def test_an_unconfirmed_version_is_started_three_times_and_then_rolled_back():
     clean()
     install("a", 5)
     for tries in (1, 2, 3):
-        assert selected_slot(runs_main=False) == ["a"]  # a tool starts only boot.py: this does not count
-        assert selected_slot() == ["a"]
+        assert selected_slot(runs_main=False) == "a"  # a tool starts only boot.py: this does not count
+        assert selected_slot() == "a"
         assert slot.read() == ("a", ".", tries)
-    assert not selected_slot()
+    assert selected_slot() == "."
     assert slot.read() == (".", "a", slot.ROLLED_BACK)
-    assert not selected_slot() and slot.read() == (".", "a", slot.ROLLED_BACK)
+    assert selected_slot() == "." and slot.read() == (".", "a", slot.ROLLED_BACK)
     clean()
 
 
 def test_a_start_that_a_person_stops_does_not_count():
     clean()
-    slot.write("a", ".", 0)
+    select("a", ".", 0)
     for _ in range(5):
-        assert selected_slot() == ["a"]
+        assert selected_slot() == "a"
         slot.forget_start()
     assert slot.read() == ("a", ".", 0)
 
@@ -73,16 +75,16 @@ def test_a_version_whose_starts_cannot_be_counted_is_not_run():
     for tries, word in ((0, slot.CONFIRMED), (2, slot.CONFIRMED), (3, slot.ROLLED_BACK)):
         for previous in (".", "b"):
             clean()
-            slot.write("a", previous, tries)
+            select("a", previous, tries)
             slot.write = fail
             try:
-                assert selected_slot() == ([previous] if previous != "." else [])
+                assert selected_slot() == previous
                 # the running version does not regard itself as the one in `slot`, so it does not confirm it
                 assert slot.read() == (previous, "a", word)
             finally:
                 slot.write = write
             # when flash works again, the trial or the rollback continues
-            assert selected_slot() == (["a"] if tries < 3 else [previous] if previous != "." else [])
+            assert selected_slot() == ("a" if tries < 3 else previous)
     clean()
 
 
@@ -90,23 +92,23 @@ def test_a_trial_begins_without_crashes():
     clean()
     with open("crash_count", "w") as file:
         file.write("3 - ValueError")
-    slot.write("a", ".", 0)
-    assert selected_slot() == ["a"] and "crash_count" not in os.listdir()
+    select("a", ".", 0)
+    assert selected_slot() == "a" and "crash_count" not in os.listdir()
     clean()
 
 
 def test_a_confirmed_version_stays():
     clean()
-    slot.write("b", "a", slot.CONFIRMED)
+    select("b", "a", slot.CONFIRMED)
     for _ in range(5):
-        assert selected_slot() == ["b"]
+        assert selected_slot() == "b"
 
 
 def test_a_rollback_clears_the_crash_count():
     clean()
     write("crash_count", "...")
-    slot.write("b", "a", 3)
-    assert selected_slot() == ["a"]
+    select("b", "a", 3)
+    assert selected_slot() == "a"
     assert "crash_count" not in os.listdir()
 
 
@@ -338,7 +340,7 @@ def test_an_offer_to_the_version_that_runs_because_flash_failed_replaces_the_one
         before = slot.write
         slot.write = fails
         try:
-            assert not selected_slot()
+            assert selected_slot() == "."
         finally:
             slot.write = before
         with open("slot") as file:
@@ -380,4 +382,73 @@ def test_a_damaged_record_does_not_prevent_updates():
         assert slot.read() == (".", "a", slot.ROLLED_BACK) and Device().state["rolled_back"] == 6
     finally:
         os.rmdir("rolled_back")
+    clean()
+
+
+# ---- the archive of a version
+
+
+def test_an_archive_has_the_modules_and_folders_of_a_version():
+    clean()
+    files = (("app/new.mpy", b"first"), ("pins.mpy", b"pins"), ("umqtt5/optional/x.mpy", b"last"))
+    create_version("a", files=files)
+    with open("a/index", "ab") as file:
+        for folder in ("app", "umqtt5", "umqtt5/optional"):
+            file.write(archive.build_record(folder, None))
+    system = archive.Archive("a")
+    for path, data in files:
+        assert system.stat("/" + path)[0] == 0x8000
+        with system.open("/" + path, "rb") as file:
+            assert file.read(len(data)) == data
+    for folder in ("/app", "/umqtt5", "/umqtt5/optional"):
+        assert system.stat(folder)[0] == 0x4000
+    for path in ("/", "", "/app/new", "/app/new.py", "/new.mpy", "/app/", "/pin.mpy", "/umqtt5/x.mpy"):
+        assert raises(OSError, system.stat, path).args[0] == 2, path
+        raises(OSError, system.open, path, "rb")
+    assert list(system.ilistdir("/")) == []
+
+
+def test_a_key_across_two_records_is_not_found():
+    path = "pins.mpy"
+    key = archive.build_record(path, 0)[:4]
+    across = b"abc" + key + b"0123456" + b"abcde" + key + b"fghij"
+    assert archive.find(across[3:], path) == 0 and archive.find(across[10:], path) == -1
+    assert archive.find(b"a" + key + b"fg" + archive.build_record(path, 9), path) == 7
+
+
+def test_a_damaged_version_is_not_selected():
+    """Another one runs, also if flash is read-only."""
+    for damage in (b"", b"123456", None):
+        for is_base_removed in (False, True):
+            clean()
+            create_version("b", 4)
+            create_version("a", 5)
+            slot.write("a", ".", slot.CONFIRMED)
+            if is_base_removed:
+                write("base_removed", "")
+            if damage is None:
+                os.remove("a/index")
+            else:
+                with open("a/index", "wb") as file:
+                    file.write(damage)
+            other = "b" if is_base_removed else "."
+            assert selected_slot() == other
+            assert slot.read() == (other, "a", slot.ROLLED_BACK)
+            assert Device().update.rolled_back == 5  # not accepted again
+    clean()
+
+
+def test_without_the_files_of_the_cable_an_unreadable_slot_selects_the_older_complete_version():
+    for versions, expected in (((5, 4), "b"), ((4, 5), "a"), ((5, 0), "a"), ((0, 5), "b"), ((0, 0), ".")):
+        clean()
+        for folder, version in zip(("a", "b"), versions):
+            create_version(folder, version)
+            if not version:
+                os.remove(folder + "/version")
+        assert slot.read() == (".", ".", slot.CONFIRMED)
+        write("base_removed", "")
+        assert slot.read() == (expected, expected, slot.CONFIRMED)
+        assert selected_slot() == expected
+        slot.write("a", "b", slot.CONFIRMED)
+        assert slot.read() == ("a", "b", slot.CONFIRMED)
     clean()

@@ -5,7 +5,7 @@ import os
 import slot
 from app import update_download
 from helper import raises
-from update_device import FILES, Device, Resets, Sender, clean, digest
+from update_device import FILES, Device, Resets, Sender, clean, create_version, digest, read_installed
 
 TWO_FILES = (("app/new.mpy", b"new" * 500), ("pins.mpy", b"pins"))
 
@@ -45,7 +45,8 @@ def test_a_version_is_selected_after_all_files_are_stored():
     raises(Resets, sender.serve)
     assert slot.read() == ("a", ".", 0) and slot.read_version("a") == 5
     for path, data in TWO_FILES:
-        assert read("a/" + path) == data
+        assert read_installed("a", path, len(data)) == data
+    assert read("a/files") == b"".join([data for _, data in TWO_FILES])
     state = Device().state
     assert state["version"] == 5 and state["state"] == "trying"
     assert "p/dut/update/chunk" not in device.client.handlers
@@ -147,7 +148,7 @@ def test_a_repeated_offer_continues_and_a_new_offer_restarts_the_download():
     assert device.download._at == 0
     device.run()
     raises(Resets, other.serve)
-    assert slot.read_version("a") == 6 and os.listdir("a/app") == ["other.mpy"]
+    assert slot.read_version("a") == 6 and read("a/files") == b"other"
     clean()
 
 
@@ -198,6 +199,7 @@ def test_only_compiled_files_in_the_known_folders_are_allowed():
         "/app/node.mpy",
         "boot.py",
         "slot.mpy",
+        "archive.mpy",
         "rollback.mpy",
         "config.json",
         "app/../x.mpy",
@@ -234,7 +236,7 @@ def test_only_compiled_files_in_the_known_folders_are_allowed():
     ):
         device, sender = start(((path, b"hello"),))
         raises(Resets, sender.serve)
-        assert read("a/" + path) == b"hello"
+        assert read_installed("a", path, 5) == b"hello"
     clean()
 
 
@@ -261,7 +263,8 @@ def test_the_number_of_files_and_the_size_of_the_manifest_are_limited():
     assert reject("".join([line(name) for name in names])) == "more than 250 files"
     device, sender = start(tuple([(name, b"hello") for name in names[:250]]))
     raises(Resets, sender.serve)
-    assert len(os.listdir("a")) == 252
+    assert read("a/files") == b"hello" * 250
+    assert [read_installed("a", name, 5) for name in names[:250]] == [b"hello"] * 250
     clean()
 
 
@@ -273,7 +276,7 @@ def test_an_update_that_does_not_fit_into_flash_is_refused_with_the_numbers():
     before = module.os
 
     class SmallFlash:
-        free = 20
+        free = 18
 
         def __getattr__(self, name):
             return getattr(os, name)
@@ -284,11 +287,11 @@ def test_an_update_that_does_not_fit_into_flash_is_refused_with_the_numbers():
     module.os = SmallFlash()
     try:
         reason = fail(device, sender)
-        assert reason == "the update needs 86016 bytes of flash, 81920 are free"
+        assert reason == "the update needs 77824 bytes of flash, 73728 are free"
         # only the manifest was requested
         requests = [number for number, _, _ in device.requests]
         assert set(requests) <= {0}
-        SmallFlash.free = 21
+        SmallFlash.free = 19
         device, sender = start((("app/x.mpy", b"x" * 40_000), ("app/y.mpy", b"y" * 100)))
         raises(Resets, sender.serve)
     finally:
@@ -329,13 +332,14 @@ def test_files_that_change_on_flash_before_the_installation_are_found():
         return fail(device, sender)
 
     good = b"new" * 500
-    assert change("app/new.mpy", good[:-1] + b"W") == "app/new.mpy was changed on flash"
-    assert change("app/new.mpy", good[:-1]) == "app/new.mpy was changed on flash"
-    assert change("pins.mpy", b"Pins") == "pins.mpy was changed on flash"
+    assert change("files", good[:-1] + b"Wpins") == "app/new.mpy was changed on flash"
+    assert change("files", good[1:] + b"pins") == "app/new.mpy was changed on flash"
+    assert change("files", good + b"Pins") == "pins.mpy was changed on flash"
+    assert change("files", good + b"pin") == "pins.mpy was changed on flash"
     assert change("manifest", line("pins.mpy", b"pins").encode()) == "the manifest was changed on flash"
     device, sender = start(TWO_FILES)
     copy_until_verified(device, sender)
-    os.remove("a/pins.mpy")
+    os.remove("a/files")
     assert fail(device, sender)  # the number of ENOENT depends on the port
     device, sender = start(TWO_FILES)
     copy_until_verified(device, sender)
@@ -351,13 +355,13 @@ def test_a_copied_file_that_differs_from_its_source_is_found():
     try:
         device, sender = start(TWO_FILES)
         copy_until_verified(device, sender)
-        write("a/app/new.mpy", b"old" * 500)
+        write("a/files", b"old" * 500 + b"pins")
         assert fail(device, sender) == "app/new.mpy was changed on flash"
         device, sender = start(TWO_FILES)
         sent = []
         sender.chunk = lambda number, at, size: sent.append(number) or Sender.chunk(sender, number, at, size)
         raises(Resets, sender.serve)
-        assert 1 not in sent and read("a/app/new.mpy") == b"new" * 500
+        assert 1 not in sent and read("a/files") == b"new" * 500 + b"pins"
     finally:
         os.remove("app/new.mpy")
         os.rmdir("app")
@@ -369,7 +373,7 @@ def test_a_version_number_that_changes_on_flash_is_found():
     before = slot.read_version
     slot.read_version = lambda folder: 4
     try:
-        assert fail(device, sender) == "the version number was changed on flash"
+        assert fail(device, sender) == "the index or the version number was changed on flash"
     finally:
         slot.read_version = before
     clean()
@@ -398,7 +402,7 @@ def test_an_error_of_the_network_after_the_installation_does_not_undo_it():
 
     device.client.disconnect = disconnect
     raises(Resets, sender.serve)
-    assert slot.read() == ("a", ".", 0) and "manifest" in os.listdir("a")
+    assert slot.read() == ("a", ".", 0) and sorted(os.listdir("a")) == ["files", "index", "version"]
     clean()
 
 
@@ -435,4 +439,175 @@ def test_a_network_that_is_lost_during_the_restart_does_not_prevent_it():
     device.client.is_connected = False
     raises(Resets, sender.serve)
     assert slot.read() == ("a", ".", 0)
+    clean()
+
+
+# ---- room in flash
+
+
+class LimitedFlash:
+    """`os` with a file system that has `blocks` blocks for modules, each of which takes one block."""
+
+    def __init__(self, blocks):
+        self.blocks = blocks
+        self.removed = []
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def statvfs(self, path):
+        count = 0
+        for folder in BASE_FOLDERS:
+            if folder.split("/")[-1] in os.listdir(folder.rpartition("/")[0] or "."):
+                count += len([name for name in os.listdir(folder) if name[-4:] == ".mpy"])
+        return 4096, 4096, 256, self.blocks - count, self.blocks - count, 0, 0, 0, 0, 255
+
+    def remove(self, path):
+        os.remove(path)
+        self.removed.append(path)
+
+
+BASE_FOLDERS = ("umqtt5", "umqtt5/optional", "app", "sensors", "actuators")
+
+
+def install_base():
+    """Create the files that `make deploy` installs, and other files beside them."""
+    for folder in BASE_FOLDERS:
+        os.mkdir(folder)
+        for name in ("x.mpy", "y.mpy"):
+            write(folder + "/" + name, b"base")
+    write("pins.mpy", b"base")
+    write("sensors/own.txt", b"keep")
+
+
+def load_module():
+    """Return the module that the next update uses: it is released after each one."""
+    import sys
+
+    __import__("app.update_download")
+    return sys.modules["app.update_download"]
+
+
+def remove_base():
+    for folder in ("app", "actuators", "sensors", "umqtt5"):
+        update_download._clear(folder)
+    os.remove("pins.mpy")
+
+
+def run_on_limited_flash(blocks, test):
+    """Call `test(flash)` on a device with the files of the cable."""
+    module = load_module()
+    module.os = flash = LimitedFlash(blocks)
+    clean()
+    try:
+        install_base()
+        test(flash)
+    finally:
+        module.os = os
+        remove_base()
+        clean()
+
+
+def test_without_room_for_three_versions_the_one_of_the_cable_is_removed():
+    def check(flash):
+        create_version("a", 3)
+        slot.write("a", ".", slot.CONFIRMED)
+        device = Device()
+        raises(Resets, Sender(device, TWO_FILES).send)
+        left = [path for path in flash.removed if path[:2] != "b/"]
+        assert left[0][:4] == "app/" and len(left) == 10  # all, because a part of a version is useless
+        assert os.listdir("sensors") == ["own.txt"] and read("pins.mpy") == b"base"
+        assert slot.read() == ("b", "a", 0) and "base_removed" in os.listdir()
+        os.mkdir("app")
+        write("app/x.mpy", b"the power failed during the removal")
+        flash.blocks = 99
+        slot.write("b", "a", slot.CONFIRMED)
+        raises(Resets, Sender(Device(), TWO_FILES, 6).send)
+        assert "app" not in os.listdir()
+        os.remove("slot")
+        os.remove("b/version")
+        assert slot.read()[0] == "a" and slot.read_version("a") == 6
+
+    run_on_limited_flash(16, check)
+
+    def check_all(flash):
+        create_version("a", 3)
+        slot.write("a", ".", slot.CONFIRMED)
+        device = Device()
+        sender = Sender(device, TWO_FILES)
+        device.receive_offer(sender.offer)
+        sender.serve()
+        assert device.state["reason"] == "the update needs 40960 bytes of flash, 36864 are free"
+        assert os.listdir("sensors") == ["own.txt"] and "app" not in os.listdir()
+        assert read("pins.mpy") == b"base" and slot.read() == ("a", ".", slot.CONFIRMED)
+
+    run_on_limited_flash(9, check_all)
+
+
+def test_with_room_the_version_of_the_cable_stays():
+    def check(flash):
+        create_version("a", 3)
+        slot.write("a", ".", slot.CONFIRMED)
+        raises(Resets, Sender(Device(), TWO_FILES).send)
+        assert not [path for path in flash.removed if path[:2] != "b/"]
+        assert "base_removed" not in os.listdir()
+
+    run_on_limited_flash(20, check)
+
+
+def test_the_version_of_the_cable_is_never_removed_while_it_runs():
+    def check(flash):
+        device = Device()
+        sender = Sender(device, TWO_FILES)
+        sender.send()
+        assert device.state["reason"] == "the update needs 40960 bytes of flash, 24576 are free"
+        assert not [path for path in flash.removed if path[:2] != "a/"]
+
+    run_on_limited_flash(16, check)
+
+
+def test_nothing_is_removed_if_the_removal_cannot_be_recorded():
+    def check(flash):
+        create_version("a", 3)
+        slot.write("a", ".", slot.CONFIRMED)
+        device = Device()
+        sender = Sender(device, TWO_FILES)
+
+        def fail_open(path, *mode):
+            if path == "base_removed":
+                raise OSError(28)
+            return open(path, *mode)
+
+        load_module().open = fail_open
+        sender.send()
+        assert "28" in device.state["reason"]
+        assert not [path for path in flash.removed if path[:2] != "b/"]
+
+    run_on_limited_flash(16, check)
+
+
+def test_files_whose_paths_cannot_be_told_apart_are_refused():
+    module = load_module()
+    device, sender = start((("app/x.mpy", b"x"), ("app/y.mpy", b"y")))
+    before = module.archive.crc32
+    module.archive.crc32 = lambda path: 7 if path in (b"app/x.mpy", b"app/y.mpy") else before(path)
+    try:
+        assert fail(device, sender) == "app/y.mpy has the same CRC-32 as another file: rename it"
+        device, sender = start((("app/x.mpy", b"x"), ("app/y.mpy", b"y")))
+        module.archive.crc32 = lambda path: 7 if path in (b"app", b"app/y.mpy") else before(path)
+        assert fail(device, sender) == "app/y.mpy has the same CRC-32 as another file: rename it"
+    finally:
+        module.archive.crc32 = before
+    clean()
+
+
+def test_a_device_whose_slot_module_is_older_refuses_the_update():
+    clean()
+    load_module().archive = None
+    device = Device()
+    device.receive_offer(Sender(device).offer)
+    reason = "the device has an older slot.mpy: install this version by cable, make deploy"
+    assert device.state["reason"] == reason and not device.download
+    update_module = load_module()
+    update_module.archive = __import__("archive")
     clean()

@@ -2,12 +2,35 @@
 
 import json
 import os
+import sys
 
+import archive
 import slot
 from app import update, update_download, update_offer
 from app.update import Update
 
+try:
+    import vfs
+except ImportError:  # CPython
+
+    class vfs:  # noqa: N801
+        """The file systems that are mounted, by path."""
+
+        mounted: dict = {}
+
+        @classmethod
+        def mount(cls, system, path):
+            system.mount(True, False)
+            cls.mounted[path] = system
+
+        @classmethod
+        def umount(cls, path):
+            cls.mounted.pop(path).umount()
+
+    sys.modules["vfs"] = vfs
+
 KEY = "0f" * 32
+_FILES = ("slot", "rolled_back", "crash_count", "update_nonce", "crash", "base_removed")
 FILES = (("app/new.mpy", b"new" * 500),)
 
 _nonces = [0]
@@ -22,11 +45,49 @@ def make_nonce():
 update.make_nonce = make_nonce
 
 
+class _NotedArchive(archive.Archive):
+    """An archive whose folder is noted when it is mounted."""
+
+    folder = ""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        _NotedArchive.folder = folder
+
+
+archive.Archive = _NotedArchive
+
+
+def mounted_folder():
+    """Return the folder of the archive from which modules are imported, "." if there is none."""
+    return _NotedArchive.folder if sys.path[0] == archive.MOUNT_POINT else "."
+
+
+def create_version(folder, version=0, files=FILES):
+    """Create the folder of a slot with a complete version."""
+    if folder not in os.listdir():
+        os.mkdir(folder)
+    index, data = b"", b""
+    for path, content in files:
+        index += archive.build_record(path, len(data))
+        data += content
+    for name, content in (("index", index), ("files", data), ("version", b"%d\n" % version)):
+        with open(folder + "/" + name, "wb") as file:
+            file.write(content)
+
+
+def read_installed(folder, path, size):
+    """Return `size` bytes of a module in the archive of a folder. Raises OSError."""
+    with archive.Archive(folder).open("/" + path, "rb") as file:
+        return file.read(size)
+
+
 def clean():
     """Delete the files of updates."""
     slot._unsaved = None
+    archive.mount(".")
     for name in os.listdir():
-        if name.split(".")[0] in ("slot", "rolled_back", "crash_count", "update_nonce", "crash"):
+        if name.split(".")[0] in _FILES:
             os.remove(name)
     update_download._clear("a")
     update_download._clear("b")

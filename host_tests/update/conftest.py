@@ -12,5 +12,6 @@ for folder in (Path(__file__).parent.parent / "unit", LIB, FIRMWARE):
 
 import umqtt5.cpython.compat  # noqa: E402, F401  it provides `micropython`
 
+time.ticks_ms = lambda: time.monotonic_ns() // 1_000_000  # type: ignore[attr-defined]
 time.ticks_diff = lambda a, b: a - b  # type: ignore[attr-defined]
 time.ticks_add = lambda a, b: a + b  # type: ignore[attr-defined]

@@ -16,12 +16,15 @@ import sys
 from block_device import FOLDER, BlockDevice
 from simulated_flash import SeededRandom
 
+import archive
 import slot
 from app import update_download, update_offer
 from app.update import Update
 
 KINDS = {"littlefs": (os.VfsLfs2, 4096, 48), "fat": (os.VfsFat, 512, 320)}
 _PIECE = 512  # bytes per message
+last_download = None
+_SIZES = {}  # size of each module, which an archive does not tell
 
 
 def files(version):
@@ -54,12 +57,14 @@ class _Owner(Update):
     """The update state of the device; `has_ended` is True when the download has ended."""
 
     has_ended = False
+    error = None
 
     def set_state(self, *state, **details):
         pass
 
     def download_ended(self, tag, error=None):
         self.has_ended = True
+        self.error = error
 
 
 class _Message:
@@ -78,9 +83,15 @@ def _digest(data):
     return update_download._hex(update_download.sha256(data))
 
 
-def install(version):
-    """Offer a version, and send the pieces that the download requests. Raises OSError."""
-    content = files(version)
+def install(version, content=None, measure=lambda: 0):
+    """Offer a version, and send the pieces that the download requests. Raises OSError.
+
+    `content` has the data of each file by path, None is `files(version)`. Returns the largest result of
+    `measure()`, which is called after each piece.
+    """
+    global last_download
+    content = content or files(version)
+    highest = 0
     manifest = "".join(["%d %s %s\n" % (len(content[p]), _digest(content[p]), p) for p in sorted(content)])
     parts = [manifest.encode()] + [content[path] for path in sorted(content)]
     inner, outer = update_offer.make_pads(b"key" * 10)
@@ -88,14 +99,22 @@ def install(version):
     offer.update({"tag": "0123abcd", "inner": inner, "outer": outer})
     client, owner = _Client(), _create_update(_Owner)
     download = update_download.UpdateDownload(client, "dut", offer, owner)
+    last_download = download
     now = 0
     while not owner.has_ended:
-        now += 5000  # request the next piece without delay
+        now += 1
         download.run(now)
-        if client.handler and download._file:
+        highest = max(highest, measure())
+        if client.handler and download._is_receiving:
             number, at, _ = client.requested
-            body = number.to_bytes(2, "big") + at.to_bytes(4, "big") + parts[number][at : at + _PIECE]
-            client.handler(_Message(update_offer.compute_hmac(inner, outer, body)[:8] + body))
+            while at < len(parts[number]) and client.handler:
+                body = number.to_bytes(2, "big") + at.to_bytes(4, "big") + parts[number][at : at + _PIECE]
+                client.handler(_Message(update_offer.compute_hmac(inner, outer, body)[:8] + body))
+                at += _PIECE
+                highest = max(highest, measure())
+    if owner.error:
+        raise ValueError(owner.error)
+    return highest
 
 
 def find_rolled_back():
@@ -109,12 +128,27 @@ def _create_update(kind):
 
 def start():
     """Start as `boot.py` and `main.py` do, and return the folder from which the application would run."""
-    path = list(sys.path)
+    archive.mount(".")
     slot.select()
     slot.begin_trial()
-    selected = sys.path[0] if len(sys.path) > len(path) else "."
-    sys.path[:] = path
-    return selected
+    return slot.read()[0]
+
+
+def read_module(path):
+    """Return the content of a module of the version that runs."""
+    if sys.path[0] == archive.MOUNT_POINT:
+        with open(archive.MOUNT_POINT + "/" + path, "rb") as file:
+            return file.read(_SIZES[path])
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def check_content(content):
+    """Check that the version that runs has these files."""
+    for path, data in content.items():
+        _SIZES[path] = len(data)
+        if read_module(path) != data:
+            raise AssertionError("%s is not complete" % path)
 
 
 def confirm():
@@ -151,8 +185,8 @@ def check_boots(allowed):
     for version in allowed:
         valid = 0
         for path, data in files(version).items():
-            with open(folder + "/" + path, "rb") as file:
-                valid += file.read() == data
+            _SIZES[path] = len(data)
+            valid += read_module(path) == data
         if valid == len(files(version)) and slot.read_version(folder) == version:
             rolled_back = find_rolled_back()
             if rolled_back not in allowed[version]:
@@ -181,10 +215,11 @@ class Board:
         os.chdir(FOLDER)
 
     def off(self):
-        """Unmount the filesystem, and return the data of the block device from before that."""
+        """Unmount the filesystems, and return the data of the block device from before that."""
         data = bytearray(self.device.data)
         self.device.dead = False
         self.device.steps_left = 1 << 30
+        archive.mount(".")
         os.chdir("/")
         os.umount(FOLDER)
         gc.collect()

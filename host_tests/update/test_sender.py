@@ -312,4 +312,5 @@ def test_an_attacker_who_sees_and_sends_everything_cannot_disturb_an_update(
 
     network.on_poll = attack
     assert sender.send(20), network.states
-    assert (Path("b" if Path("b/version").exists() else "a") / "app" / "new.mpy").exists()
+    folder = Path("b" if Path("b/version").exists() else "a")
+    assert (folder / "files").read_bytes() == b"".join(update.files[1:])

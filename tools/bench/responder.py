@@ -7,6 +7,7 @@ version, one subscription and one alias.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import time
@@ -134,4 +135,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the benchmark, which prints what is to be said
+        main()

@@ -70,6 +70,12 @@ class Exchanges:
         if now > self._ends:
             self._fail(self._total, sum(entry[3] for entry in self._running[:1]))
 
+    def retry(self) -> None:
+        """Forget the deadline that has passed, unless it is the one of all exchanges."""
+        if self.clock() <= self._ends:
+            self.failure = None
+            self._failed_doing = ""
+
     def fail(self, text: str) -> NoReturn:
         """Raise DeadlineError with this text, now and in every later check."""
         self.failure = DeadlineError(text)

@@ -14,6 +14,7 @@ from tools.board.definition import Board, FirmwareFile
 from tools.console import Console
 from tools.errors import UserError
 from tools.progress import progress_bar
+from tools.text_files import read_bytes
 
 DOWNLOAD_URL = "https://micropython.org/resources/firmware/"
 _ESP_MAGIC = 0xE9  # first byte of an image for ESP32 chips
@@ -42,7 +43,7 @@ def find_cached(board: Board) -> Path | None:
 
 def matches_checksum(board: Board, path: Path) -> bool:
     """Return whether a file has the SHA-256 of the pinned firmware."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() == pinned_firmware(board).sha256
+    return hashlib.sha256(read_bytes(path)).hexdigest() == pinned_firmware(board).sha256
 
 
 class _Bar:
@@ -132,7 +133,7 @@ def _root_cause(error: OSError) -> str:
 
 def _check(path: Path, board: Board, chip_id: int | None) -> None:
     """Raise UserError if a firmware file is for another chip."""
-    data = path.read_bytes()[:512]
+    data = read_bytes(path)[:512]
     if pinned_firmware(board).format == "uf2":
         if data[:8] != _UF2_MAGIC:
             raise UserError(f"{path}: not a UF2 file. {board.name} needs one")

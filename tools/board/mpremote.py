@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from tools.board.mpremote_process import ERROR
 from tools.deadlines import EXECUTE
 from tools.errors import UserError
 from tools.paths import ROOT
+from tools.terminal_filter import copy_filtered
 
 _MPREMOTE = (sys.executable, "-m", "tools.board.mpremote_process")
 _GRACE = 5  # seconds after the deadline of the process until it is killed
+_INTERRUPT_TIMEOUT = 5  # seconds in which mpremote stops the program on the board
 _DISCONNECTED = "the board was unplugged or restarted. Plug it in, then try again"
 _NO_SPACE = "the file system of the board is full. To see its files: make ls. To erase them: make erase"
 # text in the output of mpremote or of the board: the message and remedy to print
@@ -109,5 +112,24 @@ def _environment() -> dict[str, str]:
 
 
 def run_interactive(port: str, *arguments: str) -> int:
-    """Run `mpremote connect PORT ...` in the terminal of the user. Return its exit code."""
-    return subprocess.call([*_MPREMOTE, "--interactive", "connect", port, *arguments], env=_environment())
+    """Run `mpremote connect PORT ...` in the terminal of the user. Return 0 if it has succeeded, otherwise 1.
+
+    The output of the board is filtered: it cannot change the title or the clipboard of the terminal.
+    """
+    process = subprocess.Popen(
+        [*_MPREMOTE, "--interactive", "connect", port, *arguments],
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout
+    try:
+        copy_filtered(process.stdout, sys.stdout)
+        return 1 if process.wait() else 0
+    except KeyboardInterrupt:  # mpremote has received Ctrl-C, too
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_INTERRUPT_TIMEOUT)
+        raise
+    finally:
+        process.kill()
+        process.wait()

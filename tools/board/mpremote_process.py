@@ -60,23 +60,11 @@ class Session:
         open_port = SerialTransport.__init__
 
         def init(transport: Any, device: str, *args: Any, **options: Any) -> None:
-            ends = time.monotonic() + OPEN
-            while True:
-                try:
-                    open_port(transport, device, *args, **options)
-                    break
-                except TransportError:  # the process of a killed command may still have the port
-                    if time.monotonic() > ends:
-                        self.exchanges.fail(_NO_ACCESS)
-                    time.sleep(_OPEN_INTERVAL)
+            self._open(lambda: open_port(transport, device, *args, **options))
             guard_port(transport.serial, self.exchanges, is_patient=True)
 
         def enter_raw_repl(transport: Any, soft_reset: bool = True, **options: Any) -> None:
-            doing = "stopping the program and waiting for the prompt"
-            with self.exchanges.exchange(doing, PROMPT):
-                self._interrupt(transport)
-                original["enter_raw_repl"](transport, soft_reset=False)
-            self._define_feed(transport)
+            self._take(transport, original["enter_raw_repl"])
             if soft_reset:
                 self._has_feed = False
                 with self.exchanges.exchange("restarting MicroPython", PROMPT):
@@ -104,6 +92,33 @@ class Session:
         for name, doing in (*_COPIES.items(), *_OTHERS.items()):
             seconds = COPY if name in _COPIES else math.inf
             setattr(SerialTransport, name, self._describe(original[name], doing, seconds))
+
+    def _open(self, open_port: Callable[[], None]) -> None:
+        """Open the port. The process of a killed command may still have it: retry."""
+        ends = time.monotonic() + OPEN
+        while True:
+            try:
+                open_port()
+                return
+            except TransportError:
+                if time.monotonic() > ends:
+                    self.exchanges.fail(_NO_ACCESS)
+                time.sleep(_OPEN_INTERVAL)
+
+    def _take(self, transport: Any, enter_raw_repl: Callable[..., None]) -> None:
+        """Stop the program and feed the watchdog. It may reset the board before: then try once more."""
+        for is_last in (False, True):
+            try:
+                doing = "stopping the program and waiting for the prompt"
+                with self.exchanges.exchange(doing, PROMPT / 2):
+                    self._interrupt(transport)
+                    enter_raw_repl(transport, soft_reset=False)
+                    self._define_feed(transport)
+                return
+            except (DeadlineError, TransportError):
+                if is_last:
+                    raise
+                self.exchanges.retry()
 
     def _describe(self, method: Callable[..., Any], doing: str, seconds: float) -> Callable[..., Any]:
         def call(transport: Any, path: str = "", *args: Any, **options: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +20,9 @@ _OPEN_RETRY = 0.2  # seconds
 _RETRY = 0.5  # seconds; a board that is starting ignores Ctrl-C
 _INTERRUPT = b"\r\x03\x03\x02"  # Ctrl-C twice stops the program, Ctrl-B leaves the raw REPL
 _SOFT_RESET = b"\x04"  # Ctrl-D
+# an error without a watchdog: tools/board/on_board/feed_watchdog.py explains it
+_FEED_WATCHDOG = b'__import__("machine").WDT.__dict__["feed"](None)\r'
+_FEED_SECONDS = 1
 _PROMPT = b">>> "
 _CONNECTED = b": connected to "  # printed by the device application
 _MAX_SEARCHED = 4096  # bytes in which `read_until` and `wait_for_prompt` search
@@ -51,7 +55,10 @@ class SerialConsole:
         self.read_until(b"soft reboot\r\n", RESET, "restarting the application")
 
     def wait_for_prompt(self, seconds: float) -> bool:
-        """Stop the program and wait for the prompt. Return False if it does not appear within `seconds`."""
+        """Stop the program, wait for the prompt, and feed the watchdog if it runs.
+
+        Return False if the prompt does not appear within `seconds`.
+        """
         data = b""
         deadline = time.monotonic() + seconds
         sent_at = -1.0
@@ -63,6 +70,9 @@ class SerialConsole:
                 sent_at = now
                 self._write(_INTERRUPT)
             data = (data + self.read())[-_MAX_SEARCHED:]
+        self._write(_FEED_WATCHDOG)
+        with contextlib.suppress(DeadlineError):
+            self.read_until(b"\n" + _PROMPT, _FEED_SECONDS, "feeding the watchdog")
         return True
 
     def read_until(self, ending: bytes, seconds: float, doing: str) -> bytes:

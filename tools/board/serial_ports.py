@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 
+import serial
 from rich.prompt import Prompt
 from serial.tools import list_ports
 
@@ -68,7 +69,13 @@ def choose_port(port: str | None, board: Board | None, console: Console | None =
 
 
 def _checked(device: str) -> str:
-    if "://" in device or os.name == "nt":
+    if "://" in device:
+        try:
+            serial.serial_for_url(device, do_not_open=True)
+        except ValueError as error:
+            raise UserError(f"{device}: not a serial port: {error}") from error
+        return device
+    if os.name == "nt":
         return device
     if not os.path.exists(device):
         others = ", ".join(port.device for port in find_ports()) or "none"

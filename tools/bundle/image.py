@@ -1,4 +1,4 @@
-"""Builds the image of a board: the files of the library, the device application and the board's modules.
+"""Builds the image of a board: the application, what it needs of the library, and the board's modules.
 
 All files are compiled to .mpy, because compiling on the device takes more heap than most devices have. Only
 `boot.py` and `main.py` are stored as source, because MicroPython runs them by these names.
@@ -20,13 +20,17 @@ from tools.bundle import minifier
 from tools.bundle.bundler import bundle_application, bundle_sources
 from tools.bundle.compiler import compile_package, cross_compile
 from tools.bundle.package_tree import APPLICATION
+from tools.bundle.reachable import drop_unreachable
 from tools.paths import BUILD, FIRMWARE, LIB
 
 _STARTED_BY_NAME = {"boot.py", "main.py"}
 
 
-def collect_sources(board: str) -> dict[str, str]:
-    """The source of each file of a board, by its path on the board."""
+def collect_sources(board: str, whole_library: bool = False) -> dict[str, str]:
+    """The source of each file of a board, by its path on the board.
+
+    Modules of the library that the application never imports are included only if `whole_library` is true.
+    """
     files = {f"umqtt5/{name}.py": source for name, source in bundle_sources().items()}
     files.update({f"app/{name}.py": source for name, source in bundle_application().items()})
     for path in sorted(FIRMWARE.rglob("*.py")):
@@ -34,7 +38,7 @@ def collect_sources(board: str) -> dict[str, str]:
             files[path.relative_to(FIRMWARE).as_posix()] = path.read_text(encoding="utf-8")
     for path in definition.list_modules(board):
         files[path.name] = path.read_text(encoding="utf-8")
-    return files
+    return files if whole_library else drop_unreachable(files)
 
 
 def compile_image(files: Mapping[str, str], folder: Path, short_names: bool = True) -> None:
@@ -64,10 +68,15 @@ def minify_source(board: str, source: str) -> str:
     return minifier.apply_name_map(source, names)
 
 
-def build_image(board: str) -> Path:
-    """The folder of a board's image, compiled from the current sources if it does not exist yet."""
+def build_image(board: str, whole_library: bool = False) -> Path:
+    """The folder of a board's image, compiled from the current sources if it does not exist yet.
+
+    `whole_library` includes the modules of the library that the application never imports, for programs that
+    run beside it.
+    """
     inputs = [*LIB.rglob("*.py"), *FIRMWARE.rglob("*.py"), *definition.list_modules(board)]
-    return _cached(board, inputs, lambda folder: compile_image(collect_sources(board), folder))
+    name = f"{board}-library" if whole_library else board
+    return _cached(name, inputs, lambda folder: compile_image(collect_sources(board, whole_library), folder))
 
 
 def build_library() -> Path:

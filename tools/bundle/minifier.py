@@ -77,7 +77,7 @@ _ONLY_MICROPYTHON = {
 # methods of I2C, 1-Wire and Wi-Fi, whose objects the application uses
 _HARDWARE = {"crc8", "scan"}
 # files of the device that no update over the air replaces
-_CABLE_FILES = ("boot.py", "main.py", "slot.py", "rollback.py")
+_CABLE_FILES = ("boot.py", "main.py", "slot.py", "archive.py", "rollback.py")
 # files whose functions only this project calls
 _INTERNAL_FILES = (
     "core",

@@ -68,7 +68,7 @@ class Saving(NamedTuple):
 
 def measure() -> Iterator[Saving]:
     """The saving of each step: the image without it compared with the image as it is."""
-    sources = collect_sources(_BOARD)
+    sources = collect_sources(_BOARD, whole_library=True)
     everything = _cost(sources)
     for step, files, names in (
         ("One file for modules that are loaded together", _modules_apart(sources), True),

@@ -125,7 +125,7 @@ def run(
         monitor.connect()
         stack.callback(monitor.close)
         devices = stack.enter_context(_start_devices(address, prefix, folder))
-        console.print(f"broker {broker_choice} at {address}, topics under {prefix}/")
+        console.print(f"broker at {address}, topics under {prefix}/")
         lamp = (folder / DEVICE_NAMES[0] / "lamp").relative_to(ROOT)
         console.print(f"the outputs of a device are files. To watch a lamp: tail -F {lamp}")
         with terminal_view.open_view(console, DEVICE_NAMES, devices) as view:
@@ -172,9 +172,7 @@ def main(
         code = 130
     except (broker.BrokerError, process.VmNotFound, OSError, MQTTError) as error:
         is_connection_error = isinstance(error, (OSError, MQTTError))
-        text = (
-            f"{broker_choice}: cannot connect to the broker: {error}" if is_connection_error else str(error)
-        )
+        text = f"cannot connect to the broker: {error}" if is_connection_error else str(error)
         console.print(text, style="red", soft_wrap=True)
         code = 1
     sys.stdout.flush()

@@ -12,11 +12,20 @@ from rich.text import Text
 
 from tools.board import definition
 from tools.console import Console
-from tools.doctor import broker, clock, computer, device, serial_ports
+from tools.doctor import broker, certificates, clock, computer, device, serial_ports
 from tools.doctor.context import CheckContext
 from tools.doctor.finding import ERROR, OK, WARNING, Check, Finding, run_checks
 from tools.errors import UserError
-from tools.options import BROKER_URL_HELP, CaFile, CertFile, KeyFile, OptionalBoardKey, PasswordFile, Port
+from tools.options import (
+    BROKER_URL_HELP,
+    CaFile,
+    CertFile,
+    FleetFolder,
+    KeyFile,
+    OptionalBoardKey,
+    PasswordFile,
+    Port,
+)
 
 CHECKS = (
     Check(computer.check_python),
@@ -36,7 +45,9 @@ CHECKS = (
     Check(broker.check_host_name),
     Check(broker.check_port),
     Check(broker.check_certificate),
+    Check(certificates.check_client_certificate),
     Check(broker.check_mqtt, 30),
+    Check(certificates.check_fleet),
 )
 _STYLES = {OK: "green", WARNING: "yellow", ERROR: "red"}
 
@@ -48,13 +59,14 @@ def main(
         Optional[str],
         typer.Option(
             "--broker",
-            help=f"{BROKER_URL_HELP}; default: the broker of the board",
+            help=f"{BROKER_URL_HELP}; default: the broker of --fleet or of the board",
         ),
     ] = None,
     ca: CaFile = None,
     cert: CertFile = None,
     key: KeyFile = None,
     password_file: PasswordFile = None,
+    fleet: FleetFolder = None,
     drive: Annotated[
         Optional[Path], typer.Option(help="RP2040, RP2350: mount point of the bootloader's drive")
     ] = None,
@@ -64,16 +76,17 @@ def main(
 
     A running device is stopped for the checks and restarted afterwards. The exit code is 1 after an error.
     """
-    certificates = {"ca": ca, "cert": cert, "key": key}
+    files = {"ca": ca, "cert": cert, "key": key}
     context = CheckContext(
         definition.load_board(board_key) if board_key else None,
         port,
         broker_url,
-        {name: path for name, path in certificates.items() if path},
+        {name: path for name, path in files.items() if path},
         drive,
         password_file=password_file,
+        fleet=fleet,
     )
-    if broker_url:
+    if broker_url or fleet:
         assert context.endpoint  # parses the URL: a malformed one is a usage error, not a finding
     console = Console(soft_wrap=True)
     found = []

@@ -10,10 +10,11 @@ from typing import Any
 from tools.board import mpremote, serial_ports
 from tools.board.definition import Board, list_boards, load_board
 from tools.board.serial_console import SerialConsole
-from tools.credentials import resolve_broker
 from tools.device_config.config import CERTIFICATE_FIELDS, parse_config
 from tools.device_config.device import DeviceConfig, read_config
 from tools.errors import UserError
+from tools.operator_login import BrokerAccess, resolve_access
+from tools.text_files import read_bytes
 
 NO_CONFIG = "not on the board"
 _PRINT_INFO = """
@@ -55,6 +56,7 @@ class CheckContext:
     certificates: dict[str, Path] = field(default_factory=dict)  # files by option: ca, cert, key
     drive: Path | None = None
     password_file: Path | None = None
+    fleet: Path | None = None  # folder with the login of an operator
     broker_failure: str | None = None  # set by a check of the broker; the later ones are then skipped
 
     @cached_property
@@ -115,12 +117,20 @@ class CheckContext:
 
     @cached_property
     def endpoint(self) -> Endpoint | None:
-        """The broker of the command line, otherwise the broker in the config of the device.
+        """The broker of the command line or of the fleet, otherwise that in the config of the device.
 
         Raises UserError if the URL is malformed or a certificate cannot be read.
         """
-        if self.broker_url:
-            return _endpoint_of_url(self.broker_url, self.password_file, self.certificates)
+        if self.broker_url or self.fleet:
+            access = resolve_access(
+                self.broker_url,
+                self.fleet,
+                self.password_file,
+                self.certificates.get("ca"),
+                self.certificates.get("cert"),
+                self.certificates.get("key"),
+            )
+            return _endpoint_of_access(access)
         if isinstance(self.config, DeviceConfig):
             return _endpoint_of_device(self.config)
         return None
@@ -133,14 +143,16 @@ class CheckContext:
                 console.soft_reset()
 
 
-def _endpoint_of_url(url: str, password_file: Path | None, certificates: dict[str, Path]) -> Endpoint:
-    address = resolve_broker(url, password_file)
-    files = {}
-    for name, path in certificates.items():
+def _endpoint_of_access(access: BrokerAccess) -> Endpoint:
+    address = access.address
+    files: dict[str, bytes] = {}
+    for name, path in (("ca", address.ca), ("cert", address.cert), ("key", address.key)):
+        if path is None:
+            continue
         try:
-            files[name] = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"--{name} {path}: cannot read the file: {error.strerror}") from error
+            files[name] = read_bytes(path)
+        except UserError as error:
+            raise UserError(f"--{name} {error}") from error
     endpoint = Endpoint(address.host, address.port, address.tls, address.user, address.password)
     return replace(endpoint, ca=files.get("ca"), cert=files.get("cert"), key=files.get("key"))
 

@@ -27,6 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tools.errors import UserError
 from tools.fleet import secret_files
+from tools.text_files import read_bytes
 
 # The clock of a board starts in 2000 or 2021. Until a time server has set it, the board would refuse a
 # certificate that is valid from today.
@@ -54,7 +55,7 @@ class CertificateAuthority:
 
         Raises UserError if the files cannot be read or the key does not match the certificate.
         """
-        secret_files.make_folder(folder)
+        secret_files.make_folder(folder, may_be_link=True)
         cert, key = folder / "ca.pem", folder / "ca.key"
         if not key.exists():
             new_key = ec.generate_private_key(ec.SECP256R1())
@@ -62,9 +63,9 @@ class CertificateAuthority:
             secret_files.write_file(cert, new_cert, durable=True)
             secret_files.write_file(key, _key_pem(new_key), durable=True)
         try:
-            loaded = load_pem_private_key(key.read_bytes(), None)
-            self._cert = x509.load_pem_x509_certificate(cert.read_bytes())
-        except (OSError, ValueError, TypeError) as error:
+            loaded = load_pem_private_key(read_bytes(key), None)
+            self._cert = x509.load_pem_x509_certificate(read_bytes(cert))
+        except (UserError, ValueError, TypeError) as error:
             raise UserError(
                 f"{folder}: ca.pem or ca.key cannot be read. Restore both from a backup"
             ) from error

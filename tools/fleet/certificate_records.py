@@ -10,6 +10,8 @@ import contextlib
 import datetime
 import fcntl
 import json
+import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,12 @@ from cryptography import x509
 
 from tools.errors import UserError
 from tools.fleet import secret_files
+from tools.text_files import parse_json, read_text
 
 RECORDS_FILE = "certificates.json"
 LOCK_FILE = ".lock"
+_LOCK_TIMEOUT = 60  # seconds
+_LOCK_INTERVAL = 0.05  # seconds
 
 
 class CertificateRecords:
@@ -38,7 +43,7 @@ class CertificateRecords:
         if not self._path.exists():
             return
         try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
+            found = parse_json(read_text(self._path), str(self._path))
             certificates, revoked = found["certificates"], found["revoked"]
             for serial, one in certificates.items():
                 int(serial, 16)
@@ -46,7 +51,7 @@ class CertificateRecords:
                     raise ValueError
             if not all(isinstance(value, str) for value in revoked.values()):
                 raise ValueError
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{self._path} cannot be read. Restore it from a backup: it has the revoked certificates"
             ) from error
@@ -109,11 +114,34 @@ class CertificateRecords:
         return {one["name"] for one in self._certificates.values()} | set(self._revoked)
 
 
+def _open_lock(path: str, flags: int) -> int:
+    """Open the lock file. A symbolic link is not followed, and a pipe is not waited for."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+
+
 @contextlib.contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Run the block while no other process runs one with the same lock file. Waits for the other process."""
-    with open(lock, "a", opener=secret_files.open_private) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Run the block while no other process runs one with the same lock file.
+
+    Waits for the other process. Raises UserError if it still has the lock after 60 s, or if the lock file is
+    something else.
+    """
+    ends = time.monotonic() + _LOCK_TIMEOUT
+    try:
+        file = open(lock, "a", opener=_open_lock)
+    except OSError as error:
+        raise UserError(f"{lock}: cannot open the lock file: {error.strerror}. Remove it") from error
+    with file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > ends:
+                    raise UserError(
+                        f"{lock}: another command uses this folder. End it, then try again"
+                    ) from None
+                time.sleep(_LOCK_INTERVAL)
         yield
 
 

@@ -12,6 +12,7 @@ from tools.errors import UserError
 from tools.text_files import read_toml
 
 _SECRET_FIELDS = ("password",)  # fields whose values are never printed
+_NUMBER = re.compile(r"\{number(:0?[0-9]{1,2}[dxX]?)?\}")  # in the pattern of the names
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,23}")
 _HOST = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*)$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9]+)?$"
 _BROKER_FOLDER = "broker"  # name of a generated folder, like the names of devices and operators
@@ -127,11 +128,9 @@ class Fleet(_Table):
     @field_validator("name")
     @classmethod
     def _check_name_pattern(cls, pattern: str) -> str:
-        try:
-            different = pattern.format(number=1) != pattern.format(number=2)
-        except (KeyError, IndexError, ValueError, AttributeError):
-            different = False
-        if not different:
+        # anything else between braces could read attributes, or need gigabytes: {number:0999999999}
+        rest, count = _NUMBER.subn("", pattern)
+        if not count or "{" in rest or "}" in rest:
             raise ValueError(f"a name that contains {{number}}, such as {_EXAMPLE}")
         return pattern
 

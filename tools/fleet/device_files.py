@@ -15,6 +15,7 @@ from tools.errors import UserError
 from tools.fleet import description
 from tools.fleet.description import Device, Fleet
 from tools.fleet.store import FleetStore
+from tools.text_files import read_bytes
 
 
 @dataclass
@@ -107,8 +108,6 @@ def read_ca(fleet: Fleet, store: FleetStore, file: Path) -> bytes | None:
     if fleet.broker.ca is None:
         return store.authority.certificate_pem
     try:
-        return (file.parent / fleet.broker.ca).read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{file}: broker.ca: {fleet.broker.ca}: {error.strerror}. Expected a PEM file"
-        ) from error
+        return read_bytes(file.parent / fleet.broker.ca)
+    except UserError as error:
+        raise UserError(f"{file}: broker.ca: {error}. Expected a PEM file") from error

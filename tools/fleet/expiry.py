@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from tools.errors import UserError
 from tools.fleet.certificate_records import CertificateRecords
 from tools.fleet.description import Fleet, expand_devices
 from tools.fleet.store import CLIENTS, OPERATOR_CA, OPERATORS, SERVERS, certificate_path
+from tools.text_files import parse_json, read_bytes, read_text
 
 WARNING_DAYS = 30
 # Every device must be visited with a cable before its CA file expires.
@@ -102,26 +102,26 @@ def format_warnings(expiries: Iterable[Expiry]) -> list[str]:
 def certificate_end(path: Path) -> datetime.datetime | None:
     """Return the end of a certificate in a PEM file (UTC). None if there is none, or if it is damaged."""
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-    except (OSError, ValueError):
+        return x509.load_pem_x509_certificate(read_bytes(path)).not_valid_after_utc
+    except (UserError, ValueError):
         return None
 
 
 def _list_end(path: Path) -> datetime.datetime | None:
     try:
-        return x509.load_pem_x509_crl(path.read_bytes()).next_update_utc
-    except (OSError, ValueError):
+        return x509.load_pem_x509_crl(read_bytes(path)).next_update_utc
+    except (UserError, ValueError):
         return None
 
 
 def _read_flashed(folder: Path) -> dict[str, datetime.datetime]:
     """Return the end of the certificate that each device was flashed with."""
     path = folder / "state.json"
+    if not path.exists():
+        return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(read_text(path), str(path))
         ends = {name: entry["expires"] for name, entry in found.items() if "expires" in entry}
         return {name: datetime.datetime.fromisoformat(text) for name, text in ends.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (UserError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read. Restore it from a backup") from error

@@ -7,6 +7,7 @@ ever deleted, and a folder with files of somebody else is refused.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tools.fleet.description import Fleet
 from tools.fleet.device_files import DeviceFiles, build_device_files, read_ca
 from tools.fleet.store import CLIENTS, OPERATORS, FleetStore
 from tools.progress import progress_bar
-from tools.text_files import parse_json
+from tools.text_files import parse_json, read_text
 
 _WRITTEN = ".umqtt5-fleet.json"  # the names of the written files, by device
 _BROKER = "broker"  # folder name
@@ -50,7 +51,7 @@ def generate_files(fleet: Fleet, file: Path, out: Path, console: Console) -> Gen
     with console.status("keys, certificates, configs"):
         store = FleetStore(secrets_folder(file))
         wanted = build_device_files(fleet, store, file)
-    secret_files.make_folder(out)
+    secret_files.make_folder(out, may_be_link=True)
     generated = GeneratedFiles()
     operators = _operator_files(fleet, store, file)
     written = {one.name: list(one.files) for one in wanted}
@@ -78,21 +79,18 @@ def _read_written(out: Path) -> dict[str, list[str]]:
 
     Raises UserError if `out` is not a folder of this command.
     """
-    try:
-        text = (out / _WRITTEN).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        if out.is_dir() and not any(out.iterdir()):
-            return {}
-        if not out.exists():
-            return {}
+    if not os.path.lexists(out / _WRITTEN):
+        try:
+            if not os.path.lexists(out) or not any(out.iterdir()):
+                return {}
+        except OSError as error:
+            raise UserError(f"{out}: {error.strerror}. Choose a folder with --out") from error
         raise UserError(
             f"{out} exists, and `fleet generate` has not made it. Nothing was changed. "
             "Choose an empty or a new folder with --out"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{out}: {error.strerror}. Choose a folder with --out") from error
+        )
     try:
-        found = parse_json(text, _WRITTEN)
+        found = parse_json(read_text(out / _WRITTEN), _WRITTEN)
         good = all(is_bare_name(name) and all(map(is_bare_name, files)) for name, files in found.items())
     except (UserError, AttributeError, TypeError):
         good = False
@@ -125,6 +123,9 @@ def _write_folder(folder: Path, files: dict[str, bytes], before: list[str]) -> l
 
 def _remove_device(folder: Path, files: list[str], console: Console) -> None:
     """Delete the files of a device or operator that is revoked or gone. Its secrets are kept."""
+    if folder.is_symlink():
+        console.print(f"{folder} is kept, because it is a symbolic link")
+        return
     for name in (*files, ".gitignore"):
         (folder / name).unlink(missing_ok=True)
     try:
@@ -172,7 +173,7 @@ def write_broker_files(
     if fleet.credentials.password:
         for name, users in (("passwords", names), ("operator-passwords", operators)):
             path = folder / name
-            before = path.read_text(encoding="utf-8") if path.exists() else ""
+            before = read_text(path) if path.is_file() else ""
             files[name] = mosquitto_config.render_password_file(store.get_passwords(users), before)
     if mosquitto_config.requires_login(fleet.credentials):
         files["acl"] = mosquitto_config.render_acl_file(fleet.prefix)

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 from pathlib import Path
 
+from tools.errors import UserError
 
-def make_folder(path: Path) -> Path:
+
+def make_folder(path: Path, may_be_link: bool = False) -> Path:
     """Create a folder for secrets: mode 0700, with a `.gitignore` that ignores its content.
 
-    The mode of an existing folder is not changed, because it may be one of the user. Returns `path`.
+    The mode of an existing folder is not changed, because it may be one of the user. `may_be_link` allows a
+    symbolic link to a folder, which only the user can have made. Returns `path`. Raises UserError if
+    something else has this name.
     """
+    if path.is_symlink() and not may_be_link:
+        raise UserError(
+            f"{path} is a symbolic link to {os.readlink(path)}. Nothing was changed. Remove the link"
+        )
     try:
-        path.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        pass
-    ignore = path / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")
+        if not path.is_dir():
+            path.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot make the folder: {error.strerror}") from error
+    with contextlib.suppress(FileExistsError):
+        with open(path / ".gitignore", "x", encoding="utf-8") as file:  # follows no symbolic link
+            file.write("*\n")
     return path
-
-
-def open_private(path: str, flags: int) -> int:
-    """Open a file, as the `opener` of `open`. A new file gets mode 0600."""
-    return os.open(path, flags, 0o600)
 
 
 def hide_from_git(path: Path) -> str:
@@ -62,7 +67,8 @@ def write_file(path: Path, data: bytes | str, durable: bool = False) -> bool:
     Returns True if the file is new or its content has changed, False if it had this content already.
     """
     new = data.encode() if isinstance(data, str) else data
-    if path.is_file() and path.read_bytes() == new:
+    # a symbolic link is replaced: what it leads to is not ours
+    if path.is_file() and not path.is_symlink() and path.read_bytes() == new:
         os.chmod(path, 0o600)
         return False
     temporary = path.with_name(path.name + ".new")

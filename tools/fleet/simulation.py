@@ -18,6 +18,7 @@ from tools.fleet import generate, mosquitto_config, secret_files
 from tools.fleet.description import Fleet
 from tools.fleet.device_files import DeviceFiles
 from tools.fleet.store import FleetStore
+from tools.text_files import read_bytes
 from tools.vm.device import SimulatedDevice
 from umqtt5 import tls
 
@@ -142,9 +143,9 @@ def _reach_broker(
     ca_pem = None
     if address.tls:
         try:
-            ca_pem = ca.read_bytes() if ca else store.authority.certificate_pem
-        except OSError as error:
-            raise UserError(f"--ca {ca}: {error.strerror}. Expected a PEM file") from error
+            ca_pem = read_bytes(ca) if ca else store.authority.certificate_pem
+        except UserError as error:
+            raise UserError(f"--ca {error}. Expected a PEM file") from error
     # the login in the URL may be that of any user, whose port is the one in the URL
     is_operator = (
         not address.user

@@ -22,7 +22,7 @@ from tools.errors import UserError
 from tools.fleet import mosquitto_config, secret_files
 from tools.fleet.certificate_authority import CertificateAndKey, CertificateAuthority
 from tools.fleet.certificate_records import LOCK_FILE, RECORDS_FILE, CertificateRecords, exclusive
-from tools.text_files import parse_json, read_text
+from tools.text_files import parse_json, read_bytes, read_text
 
 # kinds of certificates: the folder of each, which also names the issuer in the records
 CLIENTS, OPERATORS, SERVERS = "clients", "operators", "servers"
@@ -52,11 +52,12 @@ class FleetStore:
         that of a fleet.
         """
         _check_folder(folder)
-        self.folder = secret_files.make_folder(folder)
+        self.folder = secret_files.make_folder(folder, may_be_link=True)
         self._passwords: dict[str, str] = self._read("passwords.json")
         self._state: dict[str, dict[str, Any]] = self._read("state.json")
         self.records = CertificateRecords(folder)
         self.authority = CertificateAuthority(folder)
+        secret_files.make_folder(folder / OPERATOR_CA)
         self.operator_authority = CertificateAuthority(folder / OPERATOR_CA, "umqtt5 fleet operators")
         self._authorities = {
             CLIENTS: self.authority,
@@ -166,7 +167,7 @@ class FleetStore:
 
     def _stored(self, kind: str, name: str) -> CertificateAndKey:
         """Return the stored certificate and key. A missing one is empty."""
-        cert, key = (path.read_bytes() if path.exists() else b"" for path in self._paths(kind, name))
+        cert, key = (read_bytes(path) if path.exists() else b"" for path in self._paths(kind, name))
         return CertificateAndKey(cert, key)
 
     def _paths(self, kind: str, name: str) -> tuple[Path, Path]:
@@ -200,7 +201,7 @@ class FleetStore:
         """Return the certificate revocation list (PEM) for the certificates of this kind."""
         authority = self._authorities[kind]
         path = (self.folder / OPERATOR_CA if kind == OPERATORS else self.folder) / _LIST
-        previous = path.read_bytes() if path.exists() else b""
+        previous = read_bytes(path) if path.exists() else b""
         current = authority.revocation_list(self.records.revoked_serials(kind), previous)
         secret_files.write_file(path, current, durable=True)
         return current
@@ -239,9 +240,9 @@ def _read_certificates(folder: Path) -> list[bytes]:
     found = []
     for path in sorted(folder.glob("*.pem")):
         try:
-            x509.load_pem_x509_certificate(data := path.read_bytes())
+            x509.load_pem_x509_certificate(data := read_bytes(path))
             found.append(data)
-        except (OSError, ValueError):
+        except (UserError, ValueError):
             continue
     return found
 

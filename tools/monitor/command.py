@@ -11,19 +11,31 @@ from typing import Annotated, Optional
 import typer
 
 from tools.console import Console
-from tools.credentials import resolve_broker
 from tools.monitor import alerts
 from tools.monitor.model import MonitorModel
-from tools.options import BROKER_URL_HELP, CaFile, CertFile, KeyFile, PasswordFile
+from tools.operator_login import resolve_access
+from tools.options import (
+    BROKER_DEFAULT,
+    BROKER_URL_HELP,
+    CaFile,
+    CertFile,
+    FleetFolder,
+    KeyFile,
+    PasswordFile,
+)
 
 
 def main(
-    broker: Annotated[str, typer.Option(help=BROKER_URL_HELP)] = "mqtt://localhost",
-    prefix: Annotated[str, typer.Option(help="first part of the devices' topics")] = "umqtt5",
+    broker: Annotated[Optional[str], typer.Option(help=f"{BROKER_URL_HELP}; {BROKER_DEFAULT}")] = None,
+    prefix: Annotated[
+        Optional[str],
+        typer.Option(help="first part of the devices' topics; default: that of --fleet, otherwise umqtt5"),
+    ] = None,
     ca: CaFile = None,
     cert: CertFile = None,
     key: KeyFile = None,
     password_file: PasswordFile = None,
+    fleet: FleetFolder = None,
     web: Annotated[bool, typer.Option("--web", help="show a web page instead of the terminal view")] = False,
     web_port: Annotated[int, typer.Option(min=0, max=65535, help="port of the web page; 0: a free port")] = 0,
     alert: Annotated[
@@ -41,7 +53,8 @@ def main(
     """
     console = Console(soft_wrap=True)
     rules = [alerts.parse_rule(text) for text in alert or []]
-    model = MonitorModel(resolve_broker(broker, password_file, ca, cert, key), prefix, rules, record)
+    access = resolve_access(broker, fleet, password_file, ca, cert, key)
+    model = MonitorModel(access.address, prefix or access.prefix or "umqtt5", rules, record)
     model.connect()
     try:
         if web:

@@ -20,6 +20,16 @@ _MAX_EVENT_LENGTH = 200  # characters
 _MAX_POLLS = 50  # maximum number of polls without waiting in one `poll()`
 
 
+def _open_record(path: Path) -> TextIO:
+    """Open the CSV file for appending. Raises UserError if it is not a regular file."""
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UserError(f"--record {path}: not a regular file. Choose another name")
+        return path.open("a", newline="", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--record {path}: cannot open the file: {error.strerror}") from error
+
+
 class MonitorModel:
     """All data that the monitor shows. Call `poll()` often.
 
@@ -37,7 +47,7 @@ class MonitorModel:
         self.monitor = DeviceMonitor(address, prefix, history=_HISTORY, shared_broker=True)
         self.monitor.on_event = self.add_event
         self.monitor.on_reading = self._on_reading
-        self._file: TextIO | None = record.open("a", newline="", encoding="utf-8") if record else None
+        self._file = _open_record(record) if record else None
         self._rows = csv.writer(self._file) if self._file else None
 
     def connect(self) -> None:

@@ -110,10 +110,12 @@ async def _send_updates(model: MonitorModel, socket: WebSocket) -> None:
 
 async def _receive_command(model: MonitorModel, socket: WebSocket) -> None:
     """Receive and carry out a command from the page: `{"device": ..., "switch": ..., "payload": ...}`."""
-    text = await socket.receive_text()
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1000))
     reason: str | None = "invalid message"
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        command: Any = json.loads(text[:_MAX_MESSAGE])
+    with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+        command: Any = json.loads(message["text"])  # None if the message is binary
         reason = model.send_command(str(command["device"]), str(command["switch"]), str(command["payload"]))
     if reason:
         model.add_event(f"command from the web page not sent: {reason}")
