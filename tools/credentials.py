@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tools import deadlines
 from tools.broker import Address, parse_url
 from tools.console import Console
 from tools.errors import UserError
@@ -74,7 +75,8 @@ def _find_password(address: Address, file: Path | None) -> str | None:
     # removed, so that the programs that this command starts do not inherit it
     password = os.environ.pop(PASSWORD_VARIABLE, None) or _read_keyring(address)
     if password is None and sys.stdin.isatty():
-        password = ask_secret(f"Password of {address.user} at {address}, empty for none")
+        with deadlines.current().paused():
+            password = ask_secret(f"Password of {address.user} at {address}, empty for none")
     return password or None
 
 

@@ -17,6 +17,8 @@ import typer
 from tools import deadlines, provision
 from tools.board import esptool, firmware, mpremote, serial_ports, uf2
 from tools.board.definition import Board, load_board
+from tools.board.identity import SCRIPT as IDENTITY_SCRIPT
+from tools.board.identity import find_other_board
 from tools.board.serial_console import SerialConsole, show_startup
 from tools.console import Console
 from tools.deploy import deploy
@@ -51,6 +53,7 @@ class FlashOptions:
     baud: int = esptool.DEFAULT_BAUD
     start: bool = True  # whether to start the application at the end
     new_config: bool = False  # whether to ignore the config on the board
+    change_board: bool = False  # whether the MicroPython on the board may be that of another board
 
 
 def describe_steps(options: FlashOptions) -> list[str]:
@@ -103,7 +106,7 @@ def flash_board(options: FlashOptions, config_options: ConfigOptions, console: C
         unique_id, previous = _flash_esp32(options, port, file, found, console)
     else:
         _flash_uf2(options, port, file, console)
-    port = _wait_for_micropython(options, port, console)
+    port = _wait_for_micropython(options, port, console, found.other_ports)
     deploy(port, board, console)
     if previous is None and not options.new_config:
         previous = read_config(port)
@@ -124,14 +127,26 @@ class FoundBoard:
     port: str | None
     config: DeviceConfig | None = None
     has_answered: bool = False  # whether MicroPython has answered, so that `config` is the whole truth
+    other_ports: tuple[str, ...] = ()  # ports of other boards, if the board is in its UF2 bootloader
 
 
 def _find_board(options: FlashOptions) -> FoundBoard:
     """Find the port of the board, and the config on it.
 
-    Raises UserError if there is a config that cannot be read, because it would be lost.
+    Raises UserError if there is a config that cannot be read, because it would be lost, or if the port or the
+    drive is that of another board.
     """
     port = None
+    if firmware.pinned_firmware(options.board).format == "uf2":
+        uf2.check_drive(options.board, options.drive)
+        drive = uf2.find_drive(options.board, options.drive)
+        if drive:  # the board has no port now, so that each port is that of another board
+            if options.port and Path(options.port).exists():
+                raise UserError(
+                    f"Two boards are plugged in: one at {options.port}, and one in its bootloader at "
+                    f"{drive}. Nothing was changed. Unplug the other board, then try again"
+                )
+            return FoundBoard(None, other_ports=tuple(one.device for one in serial_ports.find_ports()))
     if options.port and not options.drive:
         port = serial_ports.choose_port(options.port, options.board)
     elif options.port and Path(options.port).exists():
@@ -141,9 +156,38 @@ def _find_board(options: FlashOptions) -> FoundBoard:
     if port is None or options.new_config:
         return FoundBoard(port)
     try:
-        return FoundBoard(port, read_config(port), True)
+        config = read_config(port)
+        _check_running_board(port, options)
+        return FoundBoard(port, config, True)
     except BoardSilentError:  # it may have no MicroPython yet; `_flash_esp32` checks that nothing is lost
         return FoundBoard(port)
+
+
+def _check_running_board(port: str, options: FlashOptions) -> None:
+    """Raise UserError if the MicroPython on the board is not that of the board to flash.
+
+    The user may confirm that it is: somebody may have installed a wrong MicroPython.
+    """
+    output = mpremote.run(port, "resume", "run", str(IDENTITY_SCRIPT), timeout=deadlines.IDENTIFY)
+    other = find_other_board(output, port, options.board)
+    if other is None:
+        return
+    text = f"{port}: the MicroPython there was built for {other.name} (boards/{other.key})."
+    if other.chip != options.board.chip:
+        raise UserError(
+            f"{text} Its chip is {other.chip}, not {options.board.chip}. Nothing was changed. "
+            "Choose another port with PORT=, or the right board with BOARD="
+        )
+    if options.change_board:
+        return
+    with deadlines.current().paused():
+        question = f"{text} Is it a {options.board.name} nevertheless?"
+        is_confirmed = sys.stdin.isatty() and typer.confirm(question)
+    if not is_confirmed:
+        raise UserError(
+            f"{text} Nothing was changed. Choose BOARD={other.key}, or another port with PORT=. If it is a "
+            f"{options.board.name} with a wrong MicroPython, add --change-board"
+        )
 
 
 def _flash_esp32(
@@ -204,14 +248,21 @@ def _flash_uf2(options: FlashOptions, port: str | None, file: Path, console: Con
     uf2.copy_firmware(board, file, drive, console)
 
 
-def _wait_for_micropython(options: FlashOptions, port: str | None, console: Console) -> str:
-    """Wait until MicroPython has formatted its file system and answers. Return its port, which may be new."""
+def _wait_for_micropython(
+    options: FlashOptions, port: str | None, console: Console, other_ports: tuple[str, ...] = ()
+) -> str:
+    """Wait until MicroPython has formatted its file system and answers. Return its port, which may be new.
+
+    `other_ports` are not considered.
+    """
     deadline = time.monotonic() + deadlines.START
     last_error = "Press the board's reset button, then try again"
     with console.status("waiting for MicroPython"):
         while time.monotonic() < deadline:
             try:
-                candidate = serial_ports.choose_port(port or options.port, options.board)
+                candidate = serial_ports.choose_port(
+                    port or options.port, options.board, other_ports=other_ports
+                )
                 with SerialConsole(candidate) as serial_console:
                     if serial_console.wait_for_prompt(1):
                         return candidate
@@ -249,13 +300,18 @@ def main(
     ask: Ask = True,
     start: Start = True,
     new_config: NewConfig = False,
+    change_board: Annotated[
+        bool, typer.Option("--change-board", help="the MicroPython on the board is that of another board")
+    ] = False,
 ) -> None:
     """Install MicroPython, library, application and config on a board.
 
     A device keeps its config. Run the command again if it was interrupted, or to update MicroPython.
     """
     console = Console(soft_wrap=True)
-    options = FlashOptions(load_board(board_key), port, firmware_file, mirror, drive, baud, start, new_config)
+    options = FlashOptions(
+        load_board(board_key), port, firmware_file, mirror, drive, baud, start, new_config, change_board
+    )
     if dry_run:
         for number, step in enumerate(describe_steps(options), 1):
             console.print(f"{number}. {step}")

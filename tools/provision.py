@@ -206,8 +206,11 @@ def write_config(port: str, device: DeviceConfig, console: Console) -> None:
         names = list(files)[::-1]  # config.json last, because it names the others
         copies = [word for name in names for word in ("cp", str(folder / name), f":{name}.new", "+")]
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        # a file, because a command line with the hash of a short password lets others guess the password
+        script = folder / ".verify_and_rename.py"
+        script.write_text(_VERIFY_AND_RENAME % (digests, names), encoding="utf-8")
         with console.status(f"{port}: writing {', '.join(sorted(names))}"):
-            words = (*copies, "exec", _VERIFY_AND_RENAME % (digests, names))
+            words = (*copies, "run", str(script))
             mpremote.run(port, *words, timeout=deadlines.WRITE_CONFIG, doing="writing the config")
     console.print(
         f"{port}: {', '.join(sorted(names))} written for {device.config['device']}",

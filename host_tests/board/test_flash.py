@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import json
@@ -17,8 +18,10 @@ import serial
 from rich.console import Console
 
 from host_tests.board.rig import SECRET, Rig, fake_firmware, run_command, run_failing_tool, run_tool
+from host_tests.board.simulated_board import SimulatedBoard
 from host_tests.device.observer import observe
-from tools.board import definition, esptool, firmware
+from tools import flash
+from tools.board import definition, esptool, firmware, identity, mpremote
 from tools.broker import Address
 from tools.errors import UserError
 
@@ -243,3 +246,82 @@ def test_every_pinned_firmware_has_a_sha256() -> None:
     for key in definition.list_boards():
         pinned = definition.load_board(key).firmware
         assert pinned is None or re.fullmatch("[0-9a-f]{64}", pinned.sha256), key
+
+
+# ---- another board than the one that the user names
+
+
+@pytest.mark.parametrize(
+    "info, found",
+    [
+        ("UF2 Bootloader v1.0\nModel: Raspberry Pi RP2350\nBoard-ID: RP2350\n", "RP2350"),
+        # an Adafruit board; its text has the name of the drive of a Pico in another line
+        (
+            "UF2 Bootloader v3.15.0\nModel: like RPI-RP2\nBoard-ID: SAMD51J19A-Metro-v0\n",
+            "SAMD51J19A-Metro-v0",
+        ),
+        ("Board-ID:RPI-RP2-other\r\n", "RPI-RP2-other"),
+        ("nothing\n\xff\0", "unknown"),
+    ],
+)
+def test_the_drive_of_another_bootloader_is_not_written(
+    info: str, found: str, make_rig: MakeRig, tmp_path: Path
+) -> None:
+    rig = make_rig("rpi_pico_w")
+    drive = tmp_path / "other"
+    drive.mkdir()
+    (drive / "INFO_UF2.TXT").write_bytes(info.encode("latin-1"))
+    output = run_failing_tool(
+        *("flash", "--board", "rpi_pico_w", "--firmware", rig.firmware_path, "--drive", drive)
+    )
+    assert f"the bootloader there says {found}, but " in output and "DRIVE=" in output and "BOARD=" in output
+    assert [path.name for path in drive.iterdir()] == ["INFO_UF2.TXT"]
+
+
+def test_a_board_in_its_bootloader_and_another_one_at_the_port_are_not_mixed_up(
+    make_rig: MakeRig, tmp_path: Path
+) -> None:
+    rig = make_rig("rpi_pico_w")
+    other = Rig("rpi_pico_w", tmp_path / "other", rig.broker)
+    with SimulatedBoard(other.filesystem) as running, rig.plug_in():
+        assert rig.drive
+        output = run_failing_tool(
+            *("flash", "--board", "rpi_pico_w", "--port", running.port, "--drive", rig.drive),
+            *("--firmware", rig.firmware_path, *rig.config_options),
+        )
+        assert "Two boards are plugged in" in output and running.port in output and str(rig.drive) in output
+        assert [path.name for path in rig.drive.iterdir()] == ["INFO_UF2.TXT"]
+        assert not (other.filesystem / "config.json").exists()
+
+
+def test_a_running_board_of_another_family_is_not_changed(make_rig: MakeRig) -> None:
+    rig = make_rig("esp32")
+    rig.preinstall()
+    files = [path for path in rig.filesystem.rglob("*") if path.is_file()]
+    before = [path.read_bytes() for path in files]
+    pico = make_rig("rpi_pico_w")
+    with rig.plug_in() as board:
+        output = run_failing_tool(
+            *("flash", "--board", "rpi_pico_w", "--port", board.port, "--firmware", pico.firmware_path)
+        )
+    assert "runs on esp32, but boards/rpi_pico_w is a board with rp2" in output
+    assert [path.read_bytes() for path in files] == before
+
+
+@pytest.mark.parametrize("chip", ["rp2040", "rp2350"])
+def test_a_running_board_with_the_micropython_of_another_one_is_confirmed_or_refused(
+    chip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, other = definition.load_board("rpi_pico_w"), definition.load_board("rpi_pico2_w")
+    boards = {"rpi_pico_w": target, "rpi_pico2_w": replace(other, chip=chip)}
+    monkeypatch.setattr(identity, "list_boards", lambda: list(boards))
+    monkeypatch.setattr(identity, "load_board", boards.__getitem__)
+    monkeypatch.setattr(mpremote, "run", lambda *words, **options: "board rp2 RPI_PICO2_W\n")
+    options = flash.FlashOptions(target, "port")
+    with pytest.raises(UserError, match="boards/rpi_pico2_w.*Nothing was changed"):
+        flash._check_running_board("port", options)
+    is_same_chip = chip == target.chip
+    with contextlib.nullcontext() if is_same_chip else pytest.raises(UserError, match="Its chip is rp2350"):
+        flash._check_running_board("port", replace(options, change_board=True))
+    monkeypatch.setattr(mpremote, "run", lambda *words, **options: "board rp2 SOME_OTHER_BUILD\n")
+    flash._check_running_board("port", options)

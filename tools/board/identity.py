@@ -25,6 +25,20 @@ def check_board(port: str, board: Board) -> None:
 
 def check_output(output: str, port: str, board: Board) -> None:
     """Check the output of `SCRIPT`. Raises UserError if it is not that of such a board."""
+    other = find_other_board(output, port, board)
+    if other:
+        raise UserError(
+            f"{port}: the MicroPython there was built for boards/{other.key}. Nothing was changed. "
+            f"Choose the right board with BOARD={other.key}, or install the right MicroPython with make flash"
+        )
+
+
+def find_other_board(output: str, port: str, board: Board) -> Board | None:
+    """Return the board for which the MicroPython that printed `output` was built, if it is not `board`.
+
+    Returns None also for a build that no folder of `boards/` names. Raises UserError if it runs on another
+    family of chips.
+    """
     found = [line.split() for line in output.splitlines() if line.startswith("board ")]
     family, build = found[0][1:3] if found and len(found[0]) > 2 else ("an unknown platform", "-")
     wanted = "rp2" if board.chip.startswith("rp2") else "esp32"
@@ -36,7 +50,5 @@ def check_output(output: str, port: str, board: Board) -> None:
     for key in list_boards():
         other = load_board(key)
         if key != board.key and other.firmware and other.firmware.name == build:
-            raise UserError(
-                f"{port}: the MicroPython there was built for boards/{key}. Nothing was changed. "
-                f"Choose the right board with BOARD={key}, or install the right MicroPython with make flash"
-            )
+            return other
+    return None

@@ -177,7 +177,7 @@ class Session:
 
 def _feed_script() -> str:
     """Return the script without its docstring, which the board does not need."""
-    return re.sub(r'\A""".*?"""\n', "", _FEED_SCRIPT.read_text(), flags=re.DOTALL)
+    return re.sub(r'\A""".*?"""\n', "", _FEED_SCRIPT.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def _end_with_input() -> None:

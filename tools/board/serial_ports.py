@@ -44,14 +44,20 @@ def filter_by_board(ports: list[SerialPort], board: Board) -> list[SerialPort]:
     return [port for port in ports if port.vid in vendors] or ports
 
 
-def choose_port(port: str | None, board: Board | None, console: Console | None = None) -> str:
+def choose_port(
+    port: str | None,
+    board: Board | None,
+    console: Console | None = None,
+    other_ports: tuple[str, ...] = (),
+) -> str:
     """Return the port to use: `port` if given, otherwise the only one, otherwise the answer of the user.
 
-    Raises UserError if there is no port, no permission, or no terminal to ask in.
+    `other_ports` are not considered. Raises UserError if there is no port, no permission, or no terminal to
+    ask in.
     """
     if port:
         return _checked(port)
-    found = find_ports()
+    found = [one for one in find_ports() if one.device not in other_ports]
     if board:
         found = filter_by_board(found, board)
     if not found:

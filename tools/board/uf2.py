@@ -19,6 +19,7 @@ from tools.progress import progress_bar
 INFO_FILE = "INFO_UF2.TXT"  # a file on every UF2 drive
 _DRIVE_NAMES = {"rp2040": ("RPI-RP2",), "rp2350": ("RP2350",)}
 _CHUNK = 32768  # bytes
+_MAX_INFO = 4096  # bytes of INFO_FILE
 
 
 def _mount_points(name: str) -> Iterator[Path]:
@@ -41,19 +42,47 @@ def find_drive(board: Board, mount_point: Path | None = None) -> Path | None:
     names = drive_names(board)
     candidates = [mount_point] if mount_point else [path for name in names for path in _mount_points(name)]
     for path in candidates:
-        try:
-            text = (path / INFO_FILE).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        if mount_point or any(name in text for name in names):
+        if _read_board_id(path) in names:
             return path
     return None
 
 
+def _read_board_id(drive: Path) -> str | None:
+    """Return the Board-ID in the INFO_UF2.TXT of a UF2 bootloader, None if there is no such drive."""
+    path = drive / INFO_FILE
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            text = file.read(_MAX_INFO).decode(errors="replace")
+    except OSError:
+        return None
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "Board-ID":
+            return value.strip()
+    return "unknown"
+
+
+def check_drive(board: Board, mount_point: Path | None) -> None:
+    """Raise UserError if the drive that the user names is that of another bootloader."""
+    found = _read_board_id(mount_point) if mount_point else None
+    if found is not None and found not in drive_names(board):
+        raise UserError(
+            f"{mount_point}: the bootloader there says {found}, but {board.name} has {board.chip}, whose "
+            f"bootloader says {' or '.join(drive_names(board))}. Nothing was changed. Choose the right drive "
+            "with DRIVE=, or the right board with BOARD="
+        )
+
+
 def wait_for_drive(board: Board, mount_point: Path | None, seconds: float) -> Path | None:
-    """Wait up to `seconds` for the drive. Return None if it does not appear."""
+    """Wait up to `seconds` for the drive. Return None if it does not appear.
+
+    Raises UserError if the drive at `mount_point` is that of another bootloader.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        check_drive(board, mount_point)
         drive = find_drive(board, mount_point)
         if drive:
             return drive

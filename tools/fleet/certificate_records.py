@@ -128,7 +128,7 @@ def exclusive(lock: Path) -> Iterator[None]:
     """
     ends = time.monotonic() + _LOCK_TIMEOUT
     try:
-        file = open(lock, "a", opener=_open_lock)
+        file = open(lock, "ab", opener=_open_lock)
     except OSError as error:
         raise UserError(f"{lock}: cannot open the lock file: {error.strerror}. Remove it") from error
     with file:

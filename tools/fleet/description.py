@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tools.errors import UserError
 from tools.text_files import read_toml
 
-_SECRET_FIELDS = ("password",)  # fields whose values are never printed
+_SECRET_FIELDS = ("password", "wifi")  # fields whose values are never printed
 _NUMBER = re.compile(r"\{number(:0?[0-9]{1,2}[dxX]?)?\}")  # in the pattern of the names
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,23}")
 _HOST = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*)$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9]+)?$"
@@ -23,7 +23,7 @@ _EXAMPLE = "greenhouse-{number:03}"
 class _Table(BaseModel):
     """A table of `fleet.toml`. Unknown fields are errors, because they are most likely misspelled."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 Seconds = Annotated[float, Field(ge=0.1, le=86400, strict=False)]
@@ -194,7 +194,9 @@ def _format_error(error: ValidationError) -> str:
     expected = expected.replace(f"match pattern '{_HOST}'", "a host name or an IP address")
     if not field:  # an error of the whole file
         return f"expected {expected}"
-    value = "" if field.rsplit(".", 1)[-1] in _SECRET_FIELDS else f"{first['input']!r}, "
+    # a table or a list may contain a password, and so may a text in place of a table
+    is_secret = field.rsplit(".", 1)[-1] in _SECRET_FIELDS or isinstance(first["input"], (dict, list))
+    value = "" if is_secret else f"{first['input']!r}, "
     return f"{field}: {value}expected {expected}"
 
 
