@@ -12,25 +12,17 @@ An update over the air does not replace this module, so newer applications must 
 import sys
 from binascii import crc32
 
+from micropython import const
+
 MOUNT_POINT = "/slot"
-MAX_SIZE = 0xFFFFFE  # maximum size of `files` in bytes
-_RECORD = 7  # bytes
-_FOLDER = 0xFFFFFF  # offset that marks a folder
-_ENOENT = 2
-
-
-def build_record(path, offset):
-    """Return the record of a module that begins at `offset`, or of a folder if that is None."""
-    return _build_key(path) + (_FOLDER if offset is None else offset).to_bytes(3, "big")
-
-
-def _build_key(path):
-    return (crc32(path.encode()) & 0xFFFFFFFF).to_bytes(4, "big")
+_RECORD = const(7)  # bytes
+_FOLDER = const(0xFFFFFF)  # offset that marks a folder
+_ENOENT = const(2)
 
 
 def find(index, path):
     """Return the position of the record of a path in an index, -1 if there is none."""
-    key = _build_key(path)
+    key = crc32(path.encode()).to_bytes(4, "big")
     at = index.find(key)
     while at % _RECORD and at >= 0:  # not the start of a record
         at = index.find(key, at + 1)
@@ -50,11 +42,10 @@ class Archive:
         if not self._index or len(self._index) % _RECORD:
             raise OSError(_ENOENT)
 
-    def mount(self, readonly, mkfs):
-        """Do nothing: `vfs.mount` calls this."""
+    def mount(self, *options):
+        """Do nothing: `vfs` calls this, and `umount`."""
 
-    def umount(self):
-        """Do nothing: `vfs.umount` calls this."""
+    umount = mount
 
     def _find(self, path):
         """Return the offset of a module, _FOLDER for a folder. Raises OSError if there is no such file."""
@@ -72,10 +63,6 @@ class Archive:
         file = open(self._path, "rb")
         file.seek(self._find(path))
         return file
-
-    def ilistdir(self, path):
-        """Return an empty iterator: the index does not contain the names."""
-        return iter(())
 
 
 def mount(folder):

@@ -21,6 +21,7 @@ installed by cable is removed.
 
 import json
 import os
+from binascii import crc32
 from hashlib import sha256
 from time import ticks_add, ticks_diff
 
@@ -42,6 +43,8 @@ _MAX_REQUESTS = const(24)  # requests without a response before the download fai
 _MAX_DURATION = const(3600000)  # ms
 _MAX_FILES = const(250)
 _MAX_FILE_SIZE = const(1 << 20)  # bytes
+_MAX_SIZE = const(0xFFFFFE)  # bytes of all files
+_IS_FOLDER = const(0xFFFFFF)  # in place of an offset in the index, see archive.py
 _MAX_LINE = const(160)  # bytes, maximum length of a line of the manifest
 _RESERVE = const(8)  # blocks of flash that stay free
 _POINTERS = const(8)  # bytes of a block that littlefs uses itself, on average less than this
@@ -204,8 +207,8 @@ class UpdateDownload:
                 total += size
         if not number:
             raise ValueError("the manifest is empty")
-        if total > archive.MAX_SIZE:
-            raise ValueError("files of %d bytes, expected at most %d" % (total, archive.MAX_SIZE))
+        if total > _MAX_SIZE:
+            raise ValueError("files of %d bytes, expected at most %d" % (total, _MAX_SIZE))
         self._total = total
         self._step = self._check_room
 
@@ -297,13 +300,13 @@ class UpdateDownload:
             raise ValueError("%s was changed on flash" % path)
         end = path.find("/")
         while end > 0:
-            self._add_to_index(path[:end], None)
+            self._add_to_index(path[:end], _IS_FOLDER)
             end = path.find("/", end + 1)
         self._add_to_index(path, self._offset)
         self._offset += size
 
     def _add_to_index(self, path, offset):
-        record = archive.build_record(path, offset)
+        record = crc32(path.encode()).to_bytes(4, "big") + offset.to_bytes(3, "big")
         at = archive.find(self._index, path)
         if at < 0:
             self._index += record

@@ -6,7 +6,7 @@ import archive
 import rollback
 import slot
 from helper import raises
-from update_device import Device, Resets, Sender, clean, create_version, mounted_folder
+from update_device import Device, Resets, Sender, build_record, clean, create_version, mounted_folder
 
 
 def write(path, text):
@@ -418,7 +418,7 @@ def test_an_archive_has_the_modules_and_folders_of_a_version():
     create_version("a", files=files)
     with open("a/index", "ab") as file:
         for folder in ("app", "umqtt5", "umqtt5/optional"):
-            file.write(archive.build_record(folder, None))
+            file.write(build_record(folder))
     system = archive.Archive("a")
     for path, data in files:
         assert system.stat("/" + path)[0] == 0x8000
@@ -429,15 +429,14 @@ def test_an_archive_has_the_modules_and_folders_of_a_version():
     for path in ("/", "", "/app/new", "/app/new.py", "/new.mpy", "/app/", "/pin.mpy", "/umqtt5/x.mpy"):
         assert raises(OSError, system.stat, path).args[0] == 2, path
         raises(OSError, system.open, path, "rb")
-    assert list(system.ilistdir("/")) == []
 
 
 def test_a_key_across_two_records_is_not_found():
     path = "pins.mpy"
-    key = archive.build_record(path, 0)[:4]
+    key = build_record(path, 0)[:4]
     across = b"abc" + key + b"0123456" + b"abcde" + key + b"fghij"
     assert archive.find(across[3:], path) == 0 and archive.find(across[10:], path) == -1
-    assert archive.find(b"a" + key + b"fg" + archive.build_record(path, 9), path) == 7
+    assert archive.find(b"a" + key + b"fg" + build_record(path, 9), path) == 7
 
 
 def test_a_damaged_version_is_not_selected():

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from binascii import crc32
 
 import archive
 import slot
@@ -63,13 +64,18 @@ def mounted_folder():
     return _NotedArchive.folder if sys.path[0] == archive.MOUNT_POINT else "."
 
 
+def build_record(path, offset=0xFFFFFF):
+    """Return the record of a module in an index, or of a folder."""
+    return (crc32(path.encode()) & 0xFFFFFFFF).to_bytes(4, "big") + offset.to_bytes(3, "big")
+
+
 def create_version(folder, version=0, files=FILES):
     """Create the folder of a slot with a complete version."""
     if folder not in os.listdir():
         os.mkdir(folder)
     index, data = b"", b""
     for path, content in files:
-        index += archive.build_record(path, len(data))
+        index += build_record(path, len(data))
         data += content
     for name, content in (("index", index), ("files", data), ("version", b"%d\n" % version)):
         with open(folder + "/" + name, "wb") as file:

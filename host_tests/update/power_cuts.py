@@ -237,7 +237,7 @@ class Board:
         for step, allowed in STEPS:
             try:
                 step()
-            except (OSError, AssertionError):
+            except (OSError, ValueError, AssertionError):
                 if not self.device.dead:
                     raise
             if self.device.dead:
