@@ -120,7 +120,7 @@ bench: $(VENV)/dev $(VENV)/bench ## benchmark against other MQTT clients | [ARGS
 
 lock: $(VENV)/dev ## update tools/requirements/ to the newest packages
 	@for set in demo keyring board monitor dev bench; do \
-	  $(VENV)/bin/uv pip compile -q pyproject.toml --extra $$set --universal --python-version 3.10 \
+	  $(VENV)/bin/uv pip compile -q --group pyproject.toml:$$set --universal --python-version 3.10 \
 	    --fork-strategy fewest --no-header --no-annotate --generate-hashes --upgrade -o tools/requirements/$$set.txt; done
 
 clean: ## delete .venv, build and caches

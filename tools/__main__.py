@@ -50,6 +50,7 @@ _COMMANDS = {
     "doctor": "tools.doctor.command",
     "package": "tools.package",
     "size": "tools.size",
+    "measure-heap": "tools.heap.figures",
     "bench": "tools.bench.command",
     "docs-figures": "tools.docs_figures",
     "lint": "tools.lint",
@@ -125,15 +126,16 @@ def main() -> None:
     before = signal.getsignal(signal.SIGINT)
     deadlines.watch()
     try:
+        if not all(map(_is_utf8, sys.argv)):
+            raise UserError("an argument is not UTF-8. Rename the file, or type the argument again")
         if before is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         app(prog_name="python -m tools")
     except UserError as error:
         _fail(str(error))
     except BrokenPipeError:  # the reader of the output has ended, such as `head`
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # so that Python can flush it at its end
+        # so that Python can flush it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a file or folder that no command expects to fail
         name = error.filename if isinstance(error.filename, str) else ""
@@ -143,6 +145,15 @@ def main() -> None:
     finally:
         if before is signal.SIG_DFL:
             signal.signal(signal.SIGINT, before)
+
+
+def _is_utf8(word: str) -> bool:
+    """Return False if an argument has bytes that are not UTF-8: Python decodes them to surrogates."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _escape_usage_errors() -> None:

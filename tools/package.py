@@ -1,6 +1,7 @@
 """The command `package`: writes the file lists for mip and for freezing, and builds a release for mip.
 
-lib/package.json and lib/manifest.py list the source files and are committed. `mpremote mip install
+lib/package.json and lib/manifest.py list the source files and are committed, as is the version in
+lib/umqtt5/__init__.py. `mpremote mip install
 github:...` reads package.json. A build of MicroPython that freezes the library includes manifest.py.
 A release contains the library as .mpy files, in a folder named after their .mpy version.
 """
@@ -8,6 +9,7 @@ A release contains the library as .mpy files, in a folder named after their .mpy
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -23,6 +25,7 @@ from tools.paths import BUILD, LIB, ROOT
 from tools.text_files import read_toml
 
 _NAME = "umqtt5"
+_VERSION_LINE = r'^(    if name == "__version__":.*\n        return )"[^"]*"'
 
 
 def read_version() -> str:
@@ -31,13 +34,22 @@ def read_version() -> str:
 
 
 def render_lists() -> dict[Path, str]:
-    """Return the content of lib/package.json and lib/manifest.py, by path."""
+    """Return the content of the files in lib/ that name the version, by path."""
     names = [f"{name}.py" for name in sorted(package_tree.LIBRARY.modules)]
     listed = "".join(f'        "{name}",\n' for name in names)
     return {
         LIB / "package.json": _package(f"{_NAME}/{name}" for name in names),
         LIB / "manifest.py": _MANIFEST % (read_version(), _NAME, listed),
+        LIB / _NAME / "__init__.py": _set_version((LIB / _NAME / "__init__.py").read_text()),
     }
+
+
+def _set_version(source: str) -> str:
+    """Return the source of the package with the version of the project. Raises ValueError."""
+    source, count = re.subn(_VERSION_LINE, rf'\g<1>"{read_version()}"', source, flags=re.MULTILINE)
+    if count != 1:
+        raise ValueError(f"lib/{_NAME}/__init__.py: one line must return the version, not {count}")
+    return source
 
 
 _MANIFEST = """\
@@ -86,15 +98,15 @@ def main(
         bool, typer.Option("--check", help="fail if the committed lists are not up to date, write nothing")
     ] = False,
 ) -> None:
-    """Write lib/package.json and lib/manifest.py, and build a release."""
+    """Write the version and the file lists into lib/, and build a release."""
     console = Console(soft_wrap=True)
     for path, wanted in render_lists().items():
         if check and (not path.exists() or path.read_text(encoding="utf-8") != wanted):
-            raise UserError(f"lib/{path.name}: not up to date. Run: make package")
+            raise UserError(f"{path.relative_to(ROOT)}: not up to date. Run: make package")
         if not check:
             path.write_text(wanted, encoding="utf-8")
     if check:
-        console.print("lib/package.json and lib/manifest.py are up to date")
+        console.print("the version and the lists in lib/ are up to date")
         return
     target = out or BUILD / "package"
     target.mkdir(parents=True, exist_ok=True)

@@ -58,6 +58,22 @@ def read_text(path: Path) -> str:
     return decode(read_bytes(path), str(path))
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as UTF-8, completely or not at all. Raises UserError.
+
+    A symbolic link is replaced: what it leads to is not changed.
+    """
+    temporary = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        with open(temporary, "x", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write the file: {error.strerror}") from error
+
+
 def decode(data: bytes, name: str) -> str:
     """Decode the content of a text file. Raises UserError, with its `name`, if it is not UTF-8."""
     for start, encoding in _OTHER_ENCODINGS:

@@ -14,7 +14,7 @@ from tools.exit_codes import EXIT_CODES
 _OWN_SEQUENCE = re.compile(r"\x1b\[[0-9;]*[mABCDGHJK]|\x1b\[\?25[lh]")
 # what Textual writes in addition: modes, keyboard protocols, queries, the shape of the mouse pointer
 _TEXTUAL_SEQUENCE = re.compile(
-    r"\x1b\[[?<>=]?[0-9;]*[ $]?[a-zA-Z]|\x1b[78=>]|\x1b\]22;[a-z]*\x1b\\|\x1bP=[12]s\x1b\\"
+    r"\x1b\[[?<>=]?[0-9;]*[ $]?[a-zA-Z]|\x1b[78=>]|\x1b\]22;[a-z]*(?:\x1b\\|\x07)|\x1bP=[12]s\x1b\\"
 )
 _ANY_STRING = re.compile(r"\x1b[\]P_^X][^\x07\x1b]*|[\x90\x98\x9d\x9e\x9f][^\x07\x1b\x9c]*")
 _BIDI = {character for character in BIDI if not character.isalpha()} | {"\u2028", "\u2029"}

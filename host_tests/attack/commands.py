@@ -35,7 +35,7 @@ _EXTRA = {
     "update": ["dut", "--timeout", "4", "--key", "update.key"],
 }
 # seconds in which a command ends, whatever it talks to; the rest has _DEFAULT_DEADLINE
-_DEADLINES = {"flash": 180.0, "doctor": 240.0, "deploy": 90.0, "provision": 90.0}
+_DEADLINES = {"flash": 180.0, "doctor": 240.0, "deploy": 90.0, "provision": 90.0, "fleet run": 180.0}
 _DEFAULT_DEADLINE = 75.0
 # commands that run until Ctrl-C: seconds until it is pressed
 _ENDLESS = {"password": 4.0, "repl": 4.0, "run": 8.0, "monitor": 5.0, "fleet flash": 8.0}

@@ -31,39 +31,40 @@ def stubs_of_micropython() -> Path:
     return lint.install_stubs(definition.load_board("esp32"))
 
 
-def run_mypy(folder: Path, micropython: bool, library: Path | None = LIB) -> list[Report]:
+def run_mypy(folder: Path, micropython: bool, installed: Path | None = None) -> list[Report]:
     """Check the programs in `folder`/programs with `mypy --strict`; return the errors in them.
 
-    `library` is the folder of the package umqtt5, None for the installed one.
+    `installed` is a Python in which the library is installed, None for the library of this checkout.
     """
-    stubs = stubs_of_micropython()
-    paths = [str(library)] if library else []
+    paths = [] if installed else [str(LIB)]
     lines = ["[mypy]", "strict = true", "explicit_package_bases = true", f"cache_dir = {folder / 'mypy'}"]
+    if installed:
+        lines += [f"python_executable = {installed}"]
     if micropython:
+        stubs = stubs_of_micropython()
         lines += ["python_version = 3.12", f"custom_typeshed_dir = {stubs}", "no_site_packages = true"]
         lines += ["ignore_errors = true"]  # the stubs of MicroPython contain errors
         paths.append(str(stubs))
     lines += [f"mypy_path = {':'.join([str(folder), *paths])}"]
     lines += ["[mypy-programs.*,umqtt5.*]", "ignore_errors = false"]
+    environment = {name: value for name, value in os.environ.items() if name != "MYPYPATH"}
     config = folder / "mypy.ini"
     config.write_text("\n".join(lines) + "\n")
     command = [sys.executable, "-m", "mypy", "--config-file", str(config), "-p", "programs"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode < 2, done.stdout + done.stderr
     found = re.findall(r"^(?:.*/)?([\w.]+):(\d+): error: (.*)$", done.stdout, re.MULTILINE)
     assert bool(found) == bool(done.returncode), done.stdout + done.stderr
     return [Report(file, int(line), text) for file, line, text in found]
 
 
-def run_pyright(
-    folder: Path, micropython: bool, library: Path | None = LIB, include: Sequence[str] = ("programs",)
-) -> list[Report]:
+def run_pyright(folder: Path, micropython: bool, include: Sequence[str] = ("programs",)) -> list[Report]:
     """Check the programs in `folder`/programs with pyright in strict mode; return the errors in them."""
     config: dict[str, object] = {
         "typeCheckingMode": "strict",
         "pythonVersion": "3.12" if micropython else "3.10",
         "include": list(include),
-        "extraPaths": [str(library)] if library else [],
+        "extraPaths": [str(LIB)],
     }
     if micropython:
         stubs = str(stubs_of_micropython())

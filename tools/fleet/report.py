@@ -10,6 +10,8 @@ from typing import Any
 
 from rich.table import Table
 
+from tools.text_files import write_text
+
 
 def latency_percentiles(seconds: list[float]) -> dict[str, float]:
     """Return p50, p99 and max in ms, by the nearest-rank method; empty if `seconds` is empty."""
@@ -67,8 +69,7 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write the results as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(self.as_dict(), indent=1) + "\n")
 
     def table(self) -> Table:
         """Return the results as a table for the terminal."""
