@@ -14,7 +14,7 @@ from binascii import crc32
 
 from micropython import const
 
-MOUNT_POINT = "/slot"
+MOUNT_POINT = "/update"  # not the name of a file: relative paths would lead here
 _RECORD = const(7)  # bytes
 _FOLDER = const(0xFFFFFF)  # offset that marks a folder
 _ENOENT = const(2)

@@ -50,6 +50,7 @@ _COMMANDS = {
     "doctor": "tools.doctor.command",
     "package": "tools.package",
     "size": "tools.size",
+    "measure-heap": "tools.heap.figures",
     "bench": "tools.bench.command",
     "docs-figures": "tools.docs_figures",
     "lint": "tools.lint",

@@ -19,7 +19,10 @@ from tools.board.serial_console import show_startup
 from tools.bundle import image
 from tools.console import Console
 from tools.deadlines import COMPARE, COPY_ALL, LONG_EXECUTE
+from tools.device_config.config import CONFIG_FILE, validate
+from tools.device_config.device import read_config
 from tools.errors import UserError
+from tools.heap.estimate import choose_heap
 from tools.options import BoardKey, Port, Start
 from tools.progress import progress_bar
 
@@ -39,6 +42,7 @@ class SyncPlan:
     to_copy: list[str] = field(default_factory=list)
     to_remove: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    heap: int | None = None  # heap of the board in bytes, if it has reported one
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -57,11 +61,23 @@ def read_board_hashes(
     board: Board,
     on_progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, str]:
-    """Return the SHA-256 of each file on the board, by path, in the folders that an image and updates use.
+    """Return the SHA-256 of each file on the board, by path: see `read_board`."""
+    return read_board(port, wanted, mpy, board, on_progress)[0]
 
-    For each `.mpy` file in the root folder, a `.py` file of the same name is included, because MicroPython
-    imports the `.py` file instead. Calls `on_progress` after each file. Raises UserError if the port does not
-    lead to such a board, or if that cannot load .mpy files of version `mpy`.
+
+def read_board(
+    port: str,
+    wanted: dict[str, str],
+    mpy: int,
+    board: Board,
+    on_progress: Callable[[str], None] = lambda line: None,
+) -> tuple[dict[str, str], int | None]:
+    """Return the SHA-256 of each file on the board, by path, and the heap in bytes if the board reports it.
+
+    The files are those in the folders that an image and updates use. For each `.mpy` file in the root folder,
+    a `.py` file of the same name is included, because MicroPython imports the `.py` file instead. Calls
+    `on_progress` after each file. Raises UserError if the port does not lead to such a board, or if that
+    cannot load .mpy files of version `mpy`.
     """
     roots = {path.split("/")[0] for path in wanted}
     roots |= {f"{Path(root).stem}.{suffix}" for root in roots if "." in root for suffix in ("py", "mpy")}
@@ -75,7 +91,7 @@ def read_board_hashes(
         doing="comparing the files",
         on_line=lambda line: on_progress(line) if line.startswith("file ") else None,
     )
-    identity.check_output(output, port, board)
+    heap = identity.check_output(output, port, board)
     lines = output.splitlines()
     loads = [int(line[4:]) for line in lines if line.startswith("mpy ")]
     if loads != [mpy]:
@@ -85,7 +101,7 @@ def read_board_hashes(
             "To install the right MicroPython: make flash"
         )
     found = [json.loads(line[5:]) for line in lines if line.startswith("file ")]
-    return {path: digest for path, digest in found}
+    return {path: digest for path, digest in found}, heap
 
 
 def plan_sync(wanted: dict[str, str], found: dict[str, str]) -> SyncPlan:
@@ -147,7 +163,9 @@ def deploy(port: str, board: Board, console: Console) -> SyncPlan:
     wanted = hash_files(folder)
     mpy = next(folder.rglob("*.mpy")).read_bytes()[1]
     with _counting(console, f"{port}: comparing the files") as count:
-        plan = plan_sync(wanted, read_board_hashes(port, wanted, mpy, board, count))
+        found, heap = read_board(port, wanted, mpy, board, count)
+    plan = plan_sync(wanted, found)
+    plan.heap = heap
     if plan.to_copy or plan.to_remove:
         with progress_bar(console) as progress:
             task = progress.add_task("copying", total=len(plan.to_copy))
@@ -164,11 +182,25 @@ def deploy(port: str, board: Board, console: Console) -> SyncPlan:
     return plan
 
 
+def _find_config_problem(port: str, board: Board, heap: int | None) -> str | None:
+    """Return why the deployed version may not run with the config on the board, None if it does."""
+    try:
+        device = read_config(port)
+        if device is None:
+            return None
+        warning = validate(device.config, device.files, board, heap)
+    except UserError as error:
+        return str(error)
+    return warning and f"{CONFIG_FILE}: {warning}"
+
+
 def main(board_key: BoardKey, port: Port = None, start: Start = True) -> None:
     """Compile library and application, copy the changed files to a board, and verify their hashes."""
     console = Console(soft_wrap=True)
     board = definition.load_board(board_key)
     chosen = serial_ports.choose_port(port, board)
-    deploy(chosen, board, console)
+    plan = deploy(chosen, board, console)
+    if problem := _find_config_problem(chosen, board, choose_heap(board, plan.heap)):
+        console.print(f"{chosen}: {problem}", highlight=False, markup=False, style="yellow")
     if start:
         show_startup(chosen, console)

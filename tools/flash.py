@@ -25,12 +25,14 @@ from tools.deploy import deploy
 from tools.device_config import backup
 from tools.device_config.device import BoardSilentError, DeviceConfig, read_config
 from tools.errors import UserError
+from tools.heap.estimate import choose_heap
 from tools.options import (
     Ask,
     BoardKey,
     CaFile,
     CertFile,
     ConfigFile,
+    Heap,
     KeyFile,
     NewConfig,
     Port,
@@ -107,9 +109,10 @@ def flash_board(options: FlashOptions, config_options: ConfigOptions, console: C
     else:
         _flash_uf2(options, port, file, console)
     port = _wait_for_micropython(options, port, console, found.other_ports)
-    deploy(port, board, console)
+    plan = deploy(port, board, console)
     if previous is None and not options.new_config:
         previous = read_config(port)
+    config_options.heap = config_options.heap or choose_heap(board, plan.heap)
     with deadlines.current().paused():  # it asks the user
         device = provision.build_config(previous, config_options, board, console)
     provision.write_config(port, device, console)
@@ -298,6 +301,7 @@ def main(
     cert: CertFile = None,
     key: KeyFile = None,
     ask: Ask = True,
+    heap: Heap = None,
     start: Start = True,
     new_config: NewConfig = False,
     change_board: Annotated[
@@ -317,6 +321,6 @@ def main(
             console.print(f"{number}. {step}")
         return
     config_options = provision.parse_options(
-        assignments, config_file, ca, cert, key, ask, from_files, from_variables
+        assignments, config_file, ca, cert, key, ask, heap, from_files, from_variables
     )
     flash_board(options, config_options, console)

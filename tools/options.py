@@ -46,6 +46,12 @@ Ask = Annotated[bool, typer.Option("--ask/--no-ask", help="ask for missing field
 NewConfig = Annotated[
     bool, typer.Option("--new-config", help="do not use the config on the board: begin with a new one")
 ]
+Heap = Annotated[
+    Optional[int],
+    typer.Option(
+        "--heap", min=1, help="heap of the board in bytes, if its MicroPython has more than the stock one"
+    ),
+]
 Start = Annotated[
     bool, typer.Option("--start/--no-start", help="start the application, and show its first lines")
 ]

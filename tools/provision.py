@@ -43,12 +43,14 @@ from tools.device_config.config import (
 )
 from tools.device_config.device import DeviceConfig, read_config
 from tools.errors import UserError
+from tools.heap.estimate import choose_heap
 from tools.options import (
     Ask,
     BoardKey,
     CaFile,
     CertFile,
     ConfigFile,
+    Heap,
     KeyFile,
     NewConfig,
     Port,
@@ -81,6 +83,7 @@ class ConfigOptions:
     hidden_assignments: list[str] = field(default_factory=list, repr=False)
     certificates: dict[str, Path] = field(default_factory=dict)  # files by field of broker.tls
     ask: bool = True
+    heap: int | None = None  # heap of the board in bytes, None for that of the stock MicroPython
 
 
 def build_config(
@@ -114,7 +117,8 @@ def build_config(
         _ask_questions(device.config, board, console)
     names = certificate_fields(device.config).values()
     device.files = {name: data for name, data in device.files.items() if name in names}
-    _validate(device, board)
+    if warning := _validate(device, board, options.heap):
+        console.print(f"{CONFIG_FILE}: {warning}", highlight=False, markup=False, style="yellow")
     _warn_of_plain_password(device.config)
     device.config = {name: device.config[name] for name in schema.FIELDS[""] if name in device.config}
     return device
@@ -130,9 +134,9 @@ def _warn_of_plain_password(config: dict[str, Any]) -> None:
         )
 
 
-def _validate(device: DeviceConfig, board: Board) -> None:
+def _validate(device: DeviceConfig, board: Board, heap: int | None) -> str | None:
     try:
-        validate(device.config, device.files, board)
+        return validate(device.config, device.files, board, heap)
     except UserError as error:
         text = str(error)
         if _MISSING in text and "--set" not in text:
@@ -256,6 +260,7 @@ def parse_options(
     cert: Path | None,
     key: Path | None,
     ask: bool,
+    heap: int | None,
     from_files: list[str] | None = None,
     from_variables: list[str] | None = None,
 ) -> ConfigOptions:
@@ -276,7 +281,7 @@ def parse_options(
         for name, source in _split_pairs(option, pairs or [])
     ]
     certificates = {name: path for name, path in (("ca", ca), ("cert", cert), ("key", key)) if path}
-    return ConfigOptions(config_file, assignments or [], hidden, certificates, ask)
+    return ConfigOptions(config_file, assignments or [], hidden, certificates, ask, heap)
 
 
 def _split_pairs(option: str, pairs: list[str]) -> Iterator[tuple[str, str]]:
@@ -307,6 +312,7 @@ def main(
     cert: CertFile = None,
     key: KeyFile = None,
     ask: Ask = True,
+    heap: Heap = None,
     start: Start = True,
     new_config: NewConfig = False,
 ) -> None:
@@ -317,9 +323,10 @@ def main(
     console = Console(soft_wrap=True)
     board = definition.load_board(board_key)
     chosen = serial_ports.choose_port(port, board)
-    options = parse_options(assignments, config_file, ca, cert, key, ask, from_files, from_variables)
+    options = parse_options(assignments, config_file, ca, cert, key, ask, heap, from_files, from_variables)
     previous = None if new_config else read_config(chosen)
-    check_board(chosen, board)
+    reported = check_board(chosen, board)
+    options.heap = heap or choose_heap(board, reported)
     with deadlines.current().paused():  # it asks the user
         device = build_config(previous, options, board, console)
     print_config(device, console)

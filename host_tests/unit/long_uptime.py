@@ -133,14 +133,14 @@ CONFIG = {
 class Device:
     """The device. Its ticks at the start are `offset`; `now` is the number of ms since then.
 
-    `changes` are changes of the config.
+    `pins` is the board, `changes` are changes of the config.
     """
 
-    def __init__(self, offset, **changes):
+    def __init__(self, offset, pins=None, **changes):
         self.sim = BrokerSimulation(rx=1024, tx=1024, outbox=2048, inflight=8, keep_alive=30)
         self.sim.now = self.started_at = offset
         self.step_ms = None  # ms that each wait takes; None if it takes as long as the device asks for
-        self.pins = Pins()
+        self.pins = pins or Pins()
         self._saved = []
         self._replace(node_module, "_create_client", lambda *args: self.sim.client)
         self._replace(node_module, "_release_client_code", lambda *args: None)

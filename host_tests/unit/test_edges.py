@@ -305,3 +305,65 @@ def test_at_least_one_pulse_is_counted_while_a_board_with_soft_interrupts_is_blo
         pin.run_handlers()
         driver.poll(Clock.now)
         assert driver._count == i
+
+
+@on_wrapping_clock
+def test_a_bounce_at_the_end_of_an_update_restarts_the_debounce_time():
+    """The interrupt comes when the update has looked for missed edges already: the next round records it."""
+    pin = Pin()
+    Clock.now = 1000
+    edge_filter = edges.EdgeFilter(pin, pin.on_edge, 0, 100)
+    pin.toggle()  # the level is 1 from now on
+    Clock.now = 1060
+    bounces = [2]
+    ticks_diff = edges.ticks_diff
+
+    def interrupted(a, b):
+        while bounces[0]:
+            bounces[0] -= 1
+            pin.toggle()
+        return ticks_diff(a, b)
+
+    edges.ticks_diff = interrupted
+    try:
+        edge_filter.update()
+    finally:
+        edges.ticks_diff = ticks_diff
+    assert bounces == [0] and pin.level == 1
+    Clock.now = 1159  # 159 ms after the first edge, 99 ms after the bounce
+    edge_filter.update()
+    assert edge_filter.level == 0 and not edge_filter.is_settled
+    Clock.now = 1160
+    edge_filter.update()
+    assert edge_filter.level == 1 and edge_filter.changes == 1
+
+
+@on_wrapping_clock
+def test_edges_in_each_round_of_an_update_are_recorded_at_the_next_one():
+    """After the last round a missed edge is kept for the next call, which comes after 1 ms."""
+    pin = Pin()
+    Clock.now = 1000
+    edge_filter = edges.EdgeFilter(pin, pin.on_edge, 0, 100)
+    pin.toggle()
+    Clock.now = 1060
+    ticks_diff = edges.ticks_diff
+
+    def interrupted(a, b):
+        if edge_filter._is_updating:
+            pin.toggle()
+            pin.toggle()
+        return ticks_diff(a, b)
+
+    edges.ticks_diff = interrupted
+    try:
+        assert edge_filter.update() == 1
+    finally:
+        edges.ticks_diff = ticks_diff
+    Clock.now = 1061
+    edge_filter.update()  # records the edges that the call before has missed
+    Clock.now = 1160
+    edge_filter.update()
+    assert edge_filter.level == 0
+    Clock.now = 1161
+    edge_filter.update()
+    assert edge_filter.level == 1

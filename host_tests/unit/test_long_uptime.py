@@ -3,7 +3,7 @@
 import json
 import sys
 
-from long_uptime import HOUR, IS_CPYTHON, PERIOD, STEP, WEEK, Device, ticks_add, ticks_diff
+from long_uptime import HOUR, IS_CPYTHON, PERIOD, STEP, WEEK, Device, Pins, ticks_add, ticks_diff
 
 # ticks at the start of the device
 OFFSETS = (0, PERIOD - 8 * HOUR, PERIOD // 2 - HOUR, PERIOD - WEEK, PERIOD // 2 - WEEK - 1, PERIOD - 3 * WEEK)
@@ -98,9 +98,33 @@ def test_the_limits_of_a_pump_hold_after_idle_weeks():
     on_device(scenario)
 
 
+def test_a_pump_stays_off_for_min_off_after_each_start_but_a_wake_from_deep_sleep():
+    """The time when it went off is lost. It may have been on until a power cut of a second."""
+    causes = ("power on", "reset", "watchdog", "soft reset", "unknown", None, "deep sleep") if OFFSETS else ()
+    for cause in causes:
+        pins = Pins()
+        if cause:
+            pins.reset_cause = lambda cause=cause: cause
+        device = Device(0, pins)
+        try:
+            pump = pins.outputs["pump"]
+            device.run(10_000)
+            device.command(b"ON")
+            assert pump.level == (cause == "deep sleep"), cause
+            device.run(HOUR - 200_000, 60_000)
+            device.command(b"ON")
+            assert pump.level == (cause == "deep sleep"), cause
+            device.run(240_000, 60_000)
+            device.command(b"ON")
+            assert pump.level, cause
+        finally:
+            device.close()
+
+
 def test_a_pump_is_safe_while_the_device_is_offline_for_weeks():
     def scenario(device):
         outputs = device.pins.outputs
+        device.run(HOUR, 60_000)  # `min_off` counts from the start
         for week in WEEKS[:2]:
             device.command(b"ON")
             device.command(b"ON", "switch/valve")

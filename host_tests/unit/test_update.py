@@ -58,6 +58,30 @@ def test_an_unconfirmed_version_is_started_three_times_and_then_rolled_back():
     clean()
 
 
+def test_begin_trial_reports_whether_an_unconfirmed_version_runs():
+    """main.py relies on it: in a trial an invalid config is an error, and a crash is not counted."""
+    clean()
+    assert slot.begin_trial() is False
+    install("a", 5)
+    assert slot.begin_trial() is True and slot.read() == ("a", ".", 1)
+    install("a", 5, tries=slot.CONFIRMED)
+    assert slot.begin_trial() is False
+    install("a", 5)
+    replace = slot.replace
+
+    def fail(path, text):
+        raise OSError(28)
+
+    slot.replace = fail
+    try:
+        assert slot.begin_trial() is False  # not counted, so the previous version runs
+        assert slot.read() == (".", "a", slot.CONFIRMED)
+    finally:
+        slot.replace = replace
+        slot._unsaved = None
+    clean()
+
+
 def test_a_start_that_a_person_stops_does_not_count():
     clean()
     select("a", ".", 0)

@@ -10,9 +10,10 @@ download and the selection of the slot are those of the firmware.
 import os
 
 import power_cuts
-from block_device import FOLDER, BlockDevice
+from block_device import BlockDevice
 
 import archive
+import rollback  # noqa: F401  loaded before the computer's files are unmounted
 import slot
 
 _BLOCK = 4096  # bytes
@@ -74,8 +75,10 @@ class _Flash:
 def _mount(content):
     device = BlockDevice(_BLOCK, bytearray(_BLOCK * _COUNT), None)
     os.VfsLfs2.mkfs(device, progsize=256)  # as the firmware of the RP2 does
-    os.mount(os.VfsLfs2(device, progsize=256), FOLDER)
-    os.chdir(FOLDER)
+    system = os.VfsLfs2(device, progsize=256)
+    os.umount("/")  # at `/` as on a board, where a relative path can name a mount point
+    os.mount(system, "/")
+    os.chdir("/")
     for path, data in content.items():
         _write(path, data)
     power_cuts.update_download.os = _Flash()
@@ -83,8 +86,8 @@ def _mount(content):
 
 def _unmount():
     archive.mount(".")
-    os.chdir("/")
-    os.umount(FOLDER)
+    os.umount("/")
+    os.mount(os.VfsPosix(), "/")
 
 
 def update_device(image, count):

@@ -48,6 +48,14 @@ class FirmwareFile:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """Memory that the stock MicroPython of a board has for Python."""
+
+    heap: int  # bytes
+    tls: int  # bytes of this heap that a TLS connection takes, 0 if the port allocates them elsewhere
+
+
+@dataclass(frozen=True)
 class Board:
     """Board, as its folder in `boards/` defines it."""
 
@@ -58,7 +66,7 @@ class Board:
     stubs_package: str  # requirement of the MicroPython stubs for mypy
     firmware: FirmwareFile | None  # None for the host board
     constants: dict[str, Any]  # constants of its modules; a dictionary of functions has None as its values
-    heap: str = "176k"  # heap of a simulated device
+    memory: Memory | None = None  # None if a config is not checked for it
 
     @property
     def has_wifi(self) -> bool:
@@ -112,7 +120,7 @@ def load_board(key: str) -> Board:
             stubs_package=found["stubs"],
             firmware=firmware,
             constants=_read_constants(list_modules(key)),
-            heap=found.get("heap", "176k"),
+            memory=Memory(**found["memory"]) if "memory" in found else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(

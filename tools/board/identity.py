@@ -16,21 +16,26 @@ from tools.errors import UserError
 SCRIPT = Path(mpremote.__file__).parent / "on_board" / "identify.py"
 
 
-def check_board(port: str, board: Board) -> None:
-    """Raise UserError if the port does not lead to such a board. The program on the board is stopped."""
+def check_board(port: str, board: Board) -> int | None:
+    """Raise UserError if the port does not lead to such a board. The program on the board is stopped.
+
+    Returns the heap of the board in bytes, None if it does not report one.
+    """
     doing = "identifying the board"
     output = mpremote.run(port, "exec", "", "run", str(SCRIPT), timeout=IDENTIFY, doing=doing)
-    check_output(output, port, board)
+    return check_output(output, port, board)
 
 
-def check_output(output: str, port: str, board: Board) -> None:
-    """Check the output of `SCRIPT`. Raises UserError if it is not that of such a board."""
+def check_output(output: str, port: str, board: Board) -> int | None:
+    """Check the output of `SCRIPT`, and return the heap in it. Raises UserError if it is of another board."""
     other = find_other_board(output, port, board)
     if other:
         raise UserError(
             f"{port}: the MicroPython there was built for boards/{other.key}. Nothing was changed. "
             f"Choose the right board with BOARD={other.key}, or install the right MicroPython with make flash"
         )
+    found = [line.split() for line in output.splitlines() if line.startswith("board ")]
+    return int(found[0][3]) if len(found[0]) > 3 and found[0][3].isdigit() else None
 
 
 def find_other_board(output: str, port: str, board: Board) -> Board | None:

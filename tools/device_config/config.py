@@ -22,6 +22,7 @@ from sensors import schema as sensor_schema
 from tools.board.definition import Board
 from tools.errors import UserError
 from tools.file_names import require_bare_name
+from tools.heap.estimate import check_heap
 
 # modules of actuators import these from `time`, and the validation imports the modules
 for _name, _ticks in (
@@ -210,8 +211,15 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def validate(config: dict[str, Any], files: Mapping[str, bytes], board: Board) -> None:
-    """Validate a config as the device does. `files` are the files beside it, by name. Raises UserError."""
+def validate(
+    config: dict[str, Any], files: Mapping[str, bytes], board: Board, heap: int | None = None
+) -> str | None:
+    """Validate a config as the device does, and check that it fits into the memory of the board.
+
+    `files` are the files beside it, by name. `heap` is the heap of the board in bytes, if it has another
+    MicroPython than the stock one. Returns a warning if the memory is nearly full, otherwise None. Raises
+    UserError.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / CONFIG_FILE
         path.write_bytes(format_config(config))
@@ -219,10 +227,11 @@ def validate(config: dict[str, Any], files: Mapping[str, bytes], board: Board) -
             (Path(folder) / require_bare_name(name, CONFIG_FILE)).write_bytes(data)
         _check_file_names(config)
         try:
-            app_config.load(str(path), board.pins)
+            checked = app_config.load(str(path), board.pins)
         except app_config.ConfigError as error:
             raise UserError(str(error).removeprefix(f"{folder}/")) from error
         _check_certificates(Path(folder), config)
+    return check_heap(checked, board, heap)
 
 
 def certificate_fields(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,12 +18,12 @@ from tools.text_files import read_bytes
 
 NO_CONFIG = "not on the board"
 _PRINT_INFO = """
-import json, sys, time
+import gc, json, sys, time
 i = sys.implementation
 print(json.dumps({
     "version": list(i.version)[:3], "mpy": getattr(i, "_mpy", 0) & 255,
     "machine": getattr(i, "_machine", ""), "build": getattr(i, "_build", ""),
-    "year": time.localtime()[0], "time": list(time.gmtime()[:6]),
+    "heap": gc.mem_free() + gc.mem_alloc(), "year": time.localtime()[0], "time": list(time.gmtime()[:6]),
 }))
 """
 

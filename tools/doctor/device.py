@@ -15,6 +15,7 @@ from tools.device_config.device import DeviceConfig
 from tools.doctor.context import NO_CONFIG, CheckContext
 from tools.doctor.finding import ERROR, OK, WARNING, Finding
 from tools.errors import UserError
+from tools.heap.estimate import choose_heap
 
 _EARLIEST_YEAR = 2026  # a clock that shows an earlier year was never set
 
@@ -104,12 +105,16 @@ def check_config(context: CheckContext) -> Iterator[Finding]:
         return
     device: DeviceConfig = context.config
     try:
-        validate(device.config, device.files, context.board)
+        info = context.micropython_info
+        reported = info.get("heap") if isinstance(info, dict) else None
+        warning = validate(device.config, device.files, context.board, choose_heap(context.board, reported))
     except UserError as error:
         yield Finding(ERROR, CONFIG_FILE, str(error).removeprefix(f"{CONFIG_FILE}: "), remedy)
     else:
-        base = f"{device.config['prefix']}/{device.config['device']}"
+        base = f"{device.config.get('prefix') or 'umqtt5'}/{device.config['device']}"
         yield Finding(OK, CONFIG_FILE, f"valid; the device publishes under {base}/")
+        if warning:
+            yield Finding(WARNING, CONFIG_FILE, warning, remedy)
 
 
 def check_board_clock(context: CheckContext) -> Iterator[Finding]:

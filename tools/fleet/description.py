@@ -26,6 +26,7 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
+Heap = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0.1, le=86400, strict=False)]
 
 
@@ -102,6 +103,7 @@ class Override(_Table):
     sensors: Optional[list[Sensor]] = None
     actuators: Optional[list[Actuator]] = None
     health: Optional[Seconds] = None
+    heap: Optional[Heap] = None
 
 
 class Fleet(_Table):
@@ -118,6 +120,7 @@ class Fleet(_Table):
     sensors: Optional[list[Sensor]] = None  # None: everything that the board can measure
     actuators: Optional[list[Actuator]] = None  # None: all outputs of the board
     health: Seconds = 60
+    heap: Optional[Heap] = None  # heap of the boards in bytes, None: that of the stock MicroPython
     ntp: Optional[list[str]] = None  # None: the device's default
     watchdog: Optional[bool] = None
     reset_after: Annotated[Optional[float], Field(ge=0, le=86400, strict=False)] = None
@@ -152,6 +155,7 @@ class Device(BaseModel):
     sensors: Optional[list[Sensor]]
     actuators: Optional[list[Actuator]]
     health: float
+    heap: Optional[int]
 
 
 def load_fleet(path: Path) -> Fleet:
@@ -277,5 +281,5 @@ def _device(fleet: Fleet, override: Override, name: str) -> Device:
 
     return Device(
         name=override.name or name,
-        **{field: setting(field) for field in ("board", "wifi", "sensors", "actuators", "health")},
+        **{field: setting(field) for field in ("board", "wifi", "sensors", "actuators", "health", "heap")},
     )

@@ -26,6 +26,8 @@ class DeviceFiles:
     target: Board
     config: dict[str, Any]
     certificates: dict[str, bytes] = field(default_factory=dict)  # file name: PEM
+    heap: int | None = None  # heap of the board in bytes, None for that of the stock MicroPython
+    warning: str | None = None  # of the config check: the memory is nearly full
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -54,7 +56,7 @@ def build_device_files(fleet: Fleet, store: FleetStore, file: Path) -> list[Devi
     for device in devices:
         try:
             one = _device_files(fleet, device, store, passwords.get(device.name), ca)
-            validate(one.config, one.certificates, one.target)
+            one.warning = validate(one.config, one.certificates, one.target, one.heap)
         except UserError as problem:
             raise UserError(
                 f"{file}: {device.name}: {str(problem).removeprefix('config.json: ')}"
@@ -95,7 +97,7 @@ def _device_files(
     for field_name in ("ntp", "watchdog", "reset_after"):
         if getattr(fleet, field_name) is not None:
             config[field_name] = getattr(fleet, field_name)
-    return DeviceFiles(device.name, target, config, certificates)
+    return DeviceFiles(device.name, target, config, certificates, device.heap)
 
 
 def read_ca(fleet: Fleet, store: FleetStore, file: Path) -> bytes | None:

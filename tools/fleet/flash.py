@@ -28,6 +28,7 @@ def _flash_one(one: DeviceFiles, folder: Path, port: str, firmware: Optional[Pat
         assignments=[f"{key}=null" for key in _OPTIONAL_KEYS if not _has(one, key)],
         certificates={name.split(".")[0]: folder / name for name in one.certificates},
         ask=False,
+        heap=one.heap,
     )
     options = flash.FlashOptions(one.target, port, firmware, start=False)
     return flash.flash_board(options, config_options, console)

@@ -51,6 +51,7 @@ def generate_files(fleet: Fleet, file: Path, out: Path, console: Console) -> Gen
     with console.status("keys, certificates, configs"):
         store = FleetStore(secrets_folder(file))
         wanted = build_device_files(fleet, store, file)
+    _print_warnings(wanted, console)
     secret_files.make_folder(out, may_be_link=True)
     generated = GeneratedFiles()
     operators = _operator_files(fleet, store, file)
@@ -72,6 +73,17 @@ def generate_files(fleet: Fleet, file: Path, out: Path, console: Console) -> Gen
     secret_files.write_file(out / _WRITTEN, json.dumps(written, indent=1, sort_keys=True))
     generated.broker_files = _write_broker(fleet, store, wanted, out)
     return generated
+
+
+def _print_warnings(wanted: list[DeviceFiles], console: Console) -> None:
+    """Print each warning of the config check once, with the number of devices that it concerns."""
+    names: dict[str, list[str]] = {}
+    for one in wanted:
+        if one.warning:
+            names.setdefault(one.warning, []).append(one.name)
+    for warning, devices in names.items():
+        more = f" and {len(devices) - 1} more" if len(devices) > 1 else ""
+        console.print(f"{devices[0]}{more}: {warning}", highlight=False, markup=False, style="yellow")
 
 
 def _read_written(out: Path) -> dict[str, list[str]]:

@@ -60,8 +60,8 @@ class Node:
         reset_cause = pins.reset_cause() if hasattr(pins, "reset_cause") else "unknown"
         from actuators import make as make_actuators
 
-        # after a restart, an actuator may have been on until just now
-        now = ticks_ms() if reset_cause in ("reset", "watchdog", "soft reset") else None
+        # an actuator may have been on until just now, also before a short power cut. In deep sleep it was off
+        now = None if reset_cause == "deep sleep" else ticks_ms()
         self._actuators = make_actuators(config.pop("actuators"), pins, now)
         slot.feed()
         base = config["prefix"] + "/" + self._name

@@ -1,9 +1,10 @@
 """Script that runs on a board: prints what it is.
 
-The line has the word `board`, the family (esp32, rp2, or the platform of something else), and the name of the
-build of MicroPython, - if it is not known.
+The line has the word `board`, the family (esp32, rp2, or the platform of something else), the name of the
+build of MicroPython, - if it is not known, and the size of the heap in bytes.
 """
 
+import gc
 import sys
 
 
@@ -18,4 +19,4 @@ def family():
     return sys.platform
 
 
-print("board", family(), getattr(sys.implementation, "_build", "-"))
+print("board", family(), getattr(sys.implementation, "_build", "-"), gc.mem_free() + gc.mem_alloc())
