@@ -1,9 +1,10 @@
 """Azure Event Grid (MQTT broker of a namespace): TLS with a client certificate, user name. Needs a client.
 
-In settings.py: BROKER is the MQTT host name of the namespace, such as shed.westeurope-1.ts.eventgrid.azure.net,
-USER the authentication name of the client, CERT and KEY its certificate and private key, CA the root
-certificate that `openssl s_client -connect HOST:8883 -showcerts` names. The permission bindings of the
-namespace must allow the client to publish and to subscribe to the topics.
+In settings.py: BROKER is the MQTT host name of the namespace, such as
+shed.westeurope-1.ts.eventgrid.azure.net, USER the authentication name of the client, CERT and KEY its
+certificate and private key, CA the root certificate DigiCert Global Root G3
+(https://cacerts.digicert.com/DigiCertGlobalRootG3.crt.pem). The permission bindings of the namespace must
+allow the client to publish and to subscribe to the topics.
 """
 
 import settings

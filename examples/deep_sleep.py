@@ -1,4 +1,4 @@
-"""Publishes a reading, then sleeps for a minute and starts again: for a battery. Needs a board and a broker."""
+"""Publishes a reading, then sleeps for a minute and starts again. Needs a board and a broker."""
 
 import machine
 

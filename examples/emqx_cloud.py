@@ -1,7 +1,7 @@
 """EMQX Cloud (Serverless or Dedicated): TLS, user name and password. Needs a deployment with one user.
 
-In settings.py: BROKER is the address of the deployment, such as x0123abc.ala.eu-central-1.emqxsl.com, USER and
-PASSWORD are those under Access Control, CA is the certificate on the page of the deployment.
+In settings.py: BROKER is the address of the deployment, such as x0123abc.ala.eu-central-1.emqxsl.com. USER
+and PASSWORD are those under Access Control. CA is the certificate on the page of the deployment.
 """
 
 import settings

@@ -1,7 +1,7 @@
-"""HiveMQ Cloud: TLS, user name and password. Needs a cluster (the free plan will do) with access credentials.
+"""HiveMQ Cloud: TLS, user name and password. Needs a cluster with access credentials.
 
-In settings.py: BROKER is the URL of the cluster, such as 0123abcd.s1.eu.hivemq.cloud, USER and PASSWORD are its
-credentials, CA is the root certificate ISRG Root X1 (https://letsencrypt.org/certs/isrgrootx1.pem).
+In settings.py: BROKER is the host name of the cluster, such as 0123abcd.s1.eu.hivemq.cloud. USER and PASSWORD
+are its credentials. CA is the root certificate ISRG Root X1 (https://letsencrypt.org/certs/isrgrootx1.pem).
 """
 
 import settings

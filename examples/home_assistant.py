@@ -1,4 +1,7 @@
-"""A temperature and a lamp in Home Assistant, announced by MQTT discovery. Needs a broker and Home Assistant."""
+"""A temperature and a lamp in Home Assistant, announced by MQTT discovery.
+
+Needs a broker, and Home Assistant with its MQTT integration connected to it.
+"""
 
 import json
 
@@ -13,26 +16,25 @@ wifi.wait()
 client = Client(settings.BROKER, settings.PORT, client_id=settings.CLIENT_ID)
 client.will("shed/status", b"offline", retain=True)  # Home Assistant shows the device as unavailable
 
+SENSOR = {
+    "p": "sensor",
+    "uniq_id": "shed-t",
+    "dev_cla": "temperature",
+    "unit_of_meas": "°C",
+    "stat_t": "shed/t",
+}
+LAMP = {
+    "p": "switch",
+    "uniq_id": "shed-lamp",
+    "name": "Lamp",
+    "stat_t": "shed/lamp",
+    "cmd_t": "shed/lamp/set",
+}
 DISCOVERY = {
     "dev": {"ids": "shed", "name": "Shed"},
-    "o": {"name": "umqtt5 example"},
+    "o": {"name": "umqtt5"},
     "avty_t": "shed/status",
-    "cmps": {
-        "temperature": {
-            "p": "sensor",
-            "uniq_id": "shed_temperature",
-            "dev_cla": "temperature",
-            "unit_of_meas": "°C",
-            "stat_t": "shed/temperature",
-        },
-        "lamp": {
-            "p": "switch",
-            "uniq_id": "shed_lamp",
-            "name": "Lamp",
-            "stat_t": "shed/lamp",
-            "cmd_t": "shed/lamp/set",
-        },
-    },
+    "cmps": {"temperature": SENSOR, "lamp": LAMP},
 }
 
 
@@ -50,6 +52,6 @@ def announce(message: "Message | None" = None) -> None:  # also when Home Assist
 client.connect()
 announce()
 while True:
-    client.publish("shed/temperature", b"21.5", qos=1)
+    client.publish("shed/t", b"21.5", qos=1)
     wifi.poll(client.is_connected)
     client.poll(10000)

@@ -1,12 +1,12 @@
-"""Writes a payload of up to 1 MB to a file on flash, in pieces, with a receive buffer of 512 bytes. Needs a broker.
+"""Writes a payload of up to 1 MB to a file on flash, in pieces. Needs a broker.
 
-Send a file: mosquitto_pub -V 5 -q 1 -t camera/picture -f picture.jpg
+The receive buffer has 512 bytes. Send a file: mosquitto_pub -V 5 -q 1 -t camera/picture -f picture.jpg
 """
 
 import os
 
 import settings
-from umqtt5 import Client, Message, streaming_receive
+from umqtt5 import Client, streaming_receive
 from umqtt5.wifi import Wifi
 
 TYPE_CHECKING = False  # type checkers take it for True
@@ -21,25 +21,22 @@ client = Client(settings.BROKER, settings.PORT, client_id=settings.CLIENT_ID, rx
 files: "list[BinaryIO]" = []
 
 
-def begin(message: Message, size: int) -> object:
-    print("receiving", size, "bytes")
-    files.append(open("picture.new", "wb"))
-    return take
-
-
 def take(piece: "memoryview | bytes | None") -> None:
+    """Write a piece of the payload. It is empty at the end, and None if the connection was lost."""
     if piece:  # a view of the receive buffer
+        if not files:
+            files.append(open("picture.new", "wb"))
         files[0].write(piece)
-        return
-    files.pop().close()
-    if piece is None:
-        print("connection lost, the broker sends it again")
-    else:  # the payload is complete; after this function returns, it is acknowledged
-        os.rename("picture.new", "picture.jpg")
-        print("received", os.stat("picture.jpg")[6], "bytes")
+    elif files:
+        files.pop().close()
+        if piece is None:
+            print("connection lost, the broker sends it again")
+        else:  # complete: it is acknowledged when this function returns
+            os.rename("picture.new", "picture.jpg")
+            print("received", os.stat("picture.jpg")[6], "bytes")
 
 
-streaming_receive.receive(client, "camera/picture", begin, qos=1, max_size=1 << 20)
+streaming_receive.receive(client, "camera/picture", lambda message, size: take, qos=1, max_size=1 << 20)
 client.connect()
 print("waiting")
 while True:

@@ -1,4 +1,4 @@
-"""Connects with TLS and checks the certificate of the broker. Needs a broker with TLS and its CA certificate."""
+"""Connects with TLS and checks the certificate of the broker. Needs a broker with TLS, and its CA."""
 
 import settings
 from clock import set_clock

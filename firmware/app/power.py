@@ -158,7 +158,7 @@ class SleepCycle:
     def sleep(self, radio_off, feed):
         """Disconnect, call `radio_off()` and sleep until the next cycle. Returns only after a light sleep.
 
-        `radio_off` is None on a device without Wi-Fi. `feed()` feeds the watchdog; `feed` is None if there is no watchdog.
+        `radio_off` is None if there is no Wi-Fi. `feed()` feeds the watchdog; it is None if there is none.
         """
         client = self._client
         if client.is_connected and self.is_deep:

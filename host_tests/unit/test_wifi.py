@@ -1,4 +1,4 @@
-"""`umqtt5.wifi`: joining the network, retries, rejoining after a loss, drivers that fail, causes and advice."""
+"""`umqtt5.wifi`: joining a network, retries, rejoining after a loss, drivers that fail, causes and advice."""
 
 import builtins
 import sys

@@ -68,8 +68,8 @@ class Wifi:
     def poll(self, is_online=True):
         """Join the network if it is not connected. Returns True if it is; never blocks.
 
-        Pass `client.is_connected` as `is_online` to have the radio switched off and on if the broker cannot be
-        reached for ten minutes although the network seems to be connected.
+        Pass `client.is_connected` as `is_online`. Then the radio is switched off and on if the broker cannot
+        be reached for ten minutes although the network seems to be connected.
         """
         if self.networks is None:
             return True

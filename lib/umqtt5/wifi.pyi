@@ -11,7 +11,7 @@ class Wifi:
     status: str
     """The state in words, or the cause of the last failure and what to do."""
     on_status: Callable[[str], Ignored] | None
-    """`on_status(text)`: the status has changed; `text` is "Wi-Fi: " and the status. `print` is a good choice."""
+    """`on_status(text)`: the status has changed; `text` is "Wi-Fi: " and the status."""
     wlan: Any
     """The `network.WLAN`, None if the radio is off or the computer has none."""
     networks: list[tuple[str, str]] | None
