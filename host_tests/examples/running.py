@@ -65,6 +65,11 @@ class Example:
         process.stop_vm(self._process)
         self._thread.join(10)
 
+    def wait(self) -> None:
+        """Wait until the example has ended."""
+        self._process.wait(TIMEOUT)
+        self._thread.join(10)
+
     @property
     def is_running(self) -> bool:
         return self._process.poll() is None
