@@ -37,7 +37,7 @@ _WAIT_STEP = const(50)  # ms between two polls of `wait`
 class Wifi:
     """The Wi-Fi station of the board."""
 
-    networks = None  # list of (ssid, password), None on a computer without a radio
+    networks: list = None  # type: ignore[assignment]  # list of (ssid, password), None on a computer without a radio
     options = None  # dict of the options that are used
     _index = 0  # of the network in `networks`
     _is_joining = False  # whether an attempt is in progress
@@ -125,7 +125,7 @@ class Wifi:
             self._is_joining = False
             if self._count_failure(None):
                 return
-            self.wlan.disconnect()
+            self.wlan.disconnect()  # type: ignore[attr-defined]
         if self.wlan is None:
             self.wlan = self._use_radio("switch_on", self)
         self.wlan.connect(*self.networks[self._index])
