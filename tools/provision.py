@@ -195,6 +195,11 @@ def _get(config: dict[str, Any], key: str) -> Any:
     return value
 
 
+def _write_private(path: Path, data: bytes) -> None:
+    with open(path, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(data)
+
+
 def write_config(port: str, device: DeviceConfig, console: Console) -> None:
     """Write the config and its files to a device. Raises UserError.
 
@@ -205,14 +210,13 @@ def write_config(port: str, device: DeviceConfig, console: Console) -> None:
     with _private_folder() as folder:
         files = {CONFIG_FILE: format_config(device.config, indent=1), **device.files}
         for name, data in files.items():
-            with open(folder / name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                file.write(data)
+            _write_private(folder / name, data)
         names = list(files)[::-1]  # config.json last, because it names the others
         copies = [word for name in names for word in ("cp", str(folder / name), f":{name}.new", "+")]
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
         # a file, because a command line with the hash of a short password lets others guess the password
         script = folder / ".verify_and_rename.py"
-        script.write_text(_VERIFY_AND_RENAME % (digests, names), encoding="utf-8")
+        _write_private(script, (_VERIFY_AND_RENAME % (digests, names)).encode())
         with console.status(f"{port}: writing {', '.join(sorted(names))}"):
             words = (*copies, "run", str(script))
             mpremote.run(port, *words, timeout=deadlines.WRITE_CONFIG, doing="writing the config")

@@ -18,6 +18,7 @@ _SEED = 1
 # attacks that found a fault, by command; the sample always has them
 _FOUND = {
     "run": ("traceback with escape sequences",),
+    "doctor": ("traceback with escape sequences",),
     "fleet generate": ("out/dev-1 is a symlink to a folder of the user",),
 }
 

@@ -9,7 +9,9 @@ import pytest
 from host_tests.board.rig import run_tool
 from host_tests.board.simulated_board import SimulatedBoard
 from host_tests.tools.test_console import controls_in
+from tools.board import mpremote
 from tools.bundle import image
+from tools.errors import UserError
 from tools.paths import LIB
 
 _PROGRAM = r"""
@@ -36,3 +38,19 @@ def test_a_program_on_the_board_cannot_change_the_mounted_files(
     assert {path: data for path, data in after.items() if "__pycache__" not in path.parts} == {
         path: data for path, data in before.items() if "__pycache__" not in path.parts
     }
+
+
+@pytest.mark.parametrize(
+    ("statement", "text"),
+    (
+        ("raise ValueError('x')", "ValueError: x"),
+        ("raise MemoryError", "ran out of memory"),
+        ("raise OSError('\\x1b]0;x\\x07')", "OSError: "),
+    ),
+)
+def test_an_exception_on_the_board_is_one_line(
+    micropython_board: SimulatedBoard, statement: str, text: str
+) -> None:
+    with pytest.raises(UserError, match=text) as caught:
+        mpremote.run(micropython_board.port, "exec", statement)
+    assert "Traceback" not in str(caught.value) and "\n" not in str(caught.value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.bundle import image
+from tools.bundle import bundler, image
 from tools.bundle.reachable import drop_unreachable
 
 
@@ -31,3 +31,11 @@ def test_a_module_that_only_a_function_of_a_reachable_module_imports_stays() -> 
         "umqtt5/optional/only_aio.py": "from .. import aio\n",
     }
     assert set(files) - set(drop_unreachable(files)) == {"umqtt5/aio.py", "umqtt5/optional/only_aio.py"}
+
+
+def test_a_program_that_imports_only_the_client_has_the_core() -> None:
+    files = {f"umqtt5/{name}.py": source for name, source in bundler.bundle_sources().items()}
+    files["main.py"] = "from umqtt5 import Client\n"
+    needed = drop_unreachable(files)
+    assert {"umqtt5/core.py", "umqtt5/tcp.py"} <= needed.keys()
+    assert "umqtt5/aio.py" not in needed

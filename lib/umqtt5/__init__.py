@@ -45,8 +45,9 @@ def __getattr__(name):
     if name == "__version__":  # not a global: the dict of the package would grow
         return "0.1.0"  # written by `make package`
     if name[0] < "_":  # a capital letter, so it is a class
-        name = "Packet" if name == "Message" else name
-        return getattr(__import__("umqtt5.core", None, None, (name,)), name)
+        from . import core
+
+        return getattr(core, "Packet" if name == "Message" else name)
     try:
         # `from umqtt5 import tls`: MicroPython calls this before it looks for a submodule
         return __import__("umqtt5." + name, None, None, (name,))

@@ -22,6 +22,11 @@ _INTERRUPT_TIMEOUT = 5  # seconds in which mpremote stops the program on the boa
 _DISCONNECTED = "the board was unplugged or restarted. Plug it in, then try again"
 _NO_SPACE = "the file system of the board is full. To see its files: make ls. To erase them: make erase"
 # text in the output of mpremote or of the board: the message and remedy to print
+_BOARD_ERRORS = (
+    ("No space left", _NO_SPACE),
+    ("ENOSPC", _NO_SPACE),
+    ("MemoryError", "the board ran out of memory. Press its reset button, then try again"),
+)
 _REMEDIES = (
     (
         "failed to access",
@@ -39,9 +44,7 @@ _REMEDIES = (
     ("Input/output error", _DISCONNECTED),
     ("device reports readiness", _DISCONNECTED),
     ("SerialException", _DISCONNECTED),
-    ("No space left", _NO_SPACE),
-    ("ENOSPC", _NO_SPACE),
-    ("MemoryError", "the board ran out of memory. Press its reset button, then try again"),
+    *_BOARD_ERRORS,
 )
 
 
@@ -97,7 +100,8 @@ def run(
 def _explain(output: str) -> str:
     for line in output.splitlines():
         if line.startswith(ERROR) and "unplugged" not in line:
-            return line.removeprefix(ERROR)
+            text = line.removeprefix(ERROR)
+            return next((remedy for pattern, remedy in _BOARD_ERRORS if pattern in text), text)
     for pattern, remedy in _REMEDIES:
         if pattern in output:
             return remedy

@@ -212,7 +212,7 @@ def main() -> NoReturn:
             code = mpremote_main.main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except (DeadlineError, OSError, TransportError, AssertionError) as error:
+    except Exception as error:  # also what mpremote raises if the board sends nonsense
         code = 1
         if not exchanges.failure:
             _print_error(options.interactive, _explain(error, exchanges.doing))
@@ -226,7 +226,8 @@ def main() -> NoReturn:
 def _explain(error: BaseException, doing: str) -> str:
     if isinstance(error, OSError):
         return f"the board was unplugged or restarted while {doing}: {error}. Plug it in, then try again"
-    return f"{error}, while {doing}"
+    lines = str(error).strip().splitlines()  # of a traceback of the board, the last line is the error
+    return f"{lines[-1] if lines else type(error).__name__}, while {doing}"
 
 
 def _print_error(is_interactive: bool, text: str) -> None:

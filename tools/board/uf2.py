@@ -101,6 +101,8 @@ def copy_firmware(
     """Copy the firmware to the drive, and wait up to `seconds` until the board restarts. Raises UserError."""
     size = firmware.stat().st_size
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    if (drive / firmware.name).is_symlink():  # which no drive of a bootloader has
+        raise UserError(f"{drive / firmware.name} is a symbolic link. Choose the right drive with DRIVE=")
     try:
         with progress_bar(console, *columns) as progress, firmware.open("rb") as source:
             task = progress.add_task(f"copying to {drive}", total=size)

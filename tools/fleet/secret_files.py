@@ -68,7 +68,8 @@ def write_file(path: Path, data: bytes | str, durable: bool = False) -> bool:
     """
     new = data.encode() if isinstance(data, str) else data
     # a symbolic link is replaced: what it leads to is not ours
-    if path.is_file() and not path.is_symlink() and path.read_bytes() == new:
+    is_ours = path.is_file() and not path.is_symlink()
+    if is_ours and path.stat().st_size == len(new) and path.read_bytes() == new:
         os.chmod(path, 0o600)
         return False
     temporary = path.with_name(path.name + ".new")
