@@ -157,9 +157,9 @@ class Commands:
 
     @property
     def is_busy(self):
-        """True while any actuator is on."""
+        """True while any actuator is on, or has not reached its level."""
         for actuator in self.actuators:
-            if actuator.on:
+            if actuator.on or actuator.is_fading:
                 return True
         return False
 
