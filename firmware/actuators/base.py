@@ -21,6 +21,8 @@ class Actuator:
     platform = "switch"
     command_fields = ("for",)  # fields of a JSON command in addition to `state`
     expected = "expected ON, OFF or TOGGLE"
+    fade_time = 0  # ms from a change of `on` until the output has reached its level
+    is_fading = False
     interlocked: tuple = ()  # actuators that must not be on while this one is on
     on = False
     state_version = 0
@@ -155,7 +157,7 @@ class Actuator:
             self._off_until = None
         else:
             if self.on and self._min_off:
-                self._off_until = ticks_add(now, self._min_off)
+                self._off_until = ticks_add(now, self.fade_time + self._min_off)
             until = None
         try:
             self.write(on)

@@ -25,26 +25,27 @@ class Light(Dimmable):
         super().__init__(config)
         self.pwm = pwm
         self._fade = int(config["fade"] * 1000)
-        self._time = self._fade  # duration of the current or next fade in ms
+        self.fade_time = self._time = self._fade  # durations of the next and of the current fade in ms
         self._from = self._level = self._to = self.brightness if self.on else 0
         self._fade_started = None  # ticks; None if there is no fade, ... if the fade starts at the next `run`
 
     def update(self, fields):
         """Store the brightness and `transition`, the length of the fade in seconds."""
         super().update(fields)
-        self._time = int(fields["transition"] * 1000) if "transition" in fields else self._fade
+        self.fade_time = int(fields["transition"] * 1000) if "transition" in fields else self._fade
 
     def write(self, on):
         to = self.brightness if on else 0
         if to != self._to:
             self._from, self._to, self._fade_started = self._level, to, ...
-        if not self._time:
+            self._time = self.fade_time
+        if not self.fade_time:
             self._finish_fade()
 
     def run(self, now):
         wait = super().run(now)
         if self._fade_started is None:
-            self._time = self._fade
+            self.fade_time = self._fade
             return wait
         if self._fade_started is ...:
             self._fade_started = now
@@ -60,6 +61,11 @@ class Light(Dimmable):
         self._level = self._to
         self.pwm.duty_u16(self.duty)
         self._fade_started = None  # only now: if the output fails, `run` tries again
+
+    @property
+    def is_fading(self):
+        """True until the output has reached its level."""
+        return self._fade_started is not None
 
     @property
     def duty(self):

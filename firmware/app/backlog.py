@@ -170,7 +170,7 @@ class Backlog:
         self._sent_at = now
         try:
             packet_id = self._client.publish(self._topic, json.dumps(readings), qos=1)
-        except MQTTError as error:  # the broker does not support QoS 1 or messages of this size
+        except MQTTError as error:  # the broker does not support messages of this size
             print("backlog: %d readings dropped: %s" % (len(readings), error))
             self._dropped += len(readings)
             self._delete(0, len(readings))

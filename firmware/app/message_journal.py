@@ -1,11 +1,12 @@
 """Message journal: keeps unsent MQTT messages on flash, so that they survive a restart or a power cut.
 
 The journal is used if `journal` is set in the config. If flash fails, the device continues with messages in
-RAM only.
+RAM only, and tries every 5 minutes to use the journal again.
 """
 
 import gc
 import os
+from time import ticks_add, ticks_diff
 
 from micropython import const
 
@@ -15,6 +16,7 @@ from .node.modules import release_modules
 
 _PATH = "journal"
 _CHECK = const(1000)  # ms
+_RETRY = const(300000)  # ms between two tries to write to a flash that has failed
 
 
 class _NullRecordLog:
@@ -30,7 +32,7 @@ class _NullRecordLog:
     def end_record(self):
         pass
 
-    sync = close = end_record
+    sync = end_record
 
 
 class MessageJournal:
@@ -40,6 +42,8 @@ class MessageJournal:
     """
 
     _journal = None
+    _record_log = None  # RecordLog of the journal while flash fails
+    _retry_at = 0  # ticks
 
     def __init__(self, client, name, size):
         self._name = name
@@ -68,21 +72,42 @@ class MessageJournal:
         print("%s: journal: %s; unsent messages are lost at a restart" % (self._name, error))
 
     def _check(self, now):
-        """Disable the journal if flash has failed; the client calls this method from `poll`."""
-        if self._journal and self._journal.error:
-            self._disable(self._journal)
+        """Stop using flash if it has failed, and try it again later; the client calls this from `poll`."""
+        journal = self._journal
+        if self._record_log:
+            journal.error = None
+            if ticks_diff(now, self._retry_at) >= 0:
+                self._retry(journal, now)
+        elif journal.error:
+            self._disable(journal, now)
         return _CHECK
 
-    def _disable(self, journal):
+    def _disable(self, journal, now):
         self._print_error(journal.error)
-        self._journal = None
-        try:
-            journal.record_log.close()
-        except OSError:
-            pass
+        journal.error = None
+        self._record_log = journal.record_log
+        self._retry_at = ticks_add(now, _RETRY)
         journal.record_log = _NullRecordLog()
+        self._remove_files()
+
+    def _retry(self, journal, now):
+        """Write all unsent messages to a new file."""
+        self._retry_at = ticks_add(now, _RETRY)
+        null_log, journal.record_log = journal.record_log, self._record_log
+        try:
+            journal.record_log.rotate()
+        except (OSError, MemoryError):
+            journal.record_log = null_log
+            self._remove_files()
+            return
+        self._record_log = None
+        print("%s: journal: flash works again" % self._name)
+
+    def _remove_files(self):
+        """Remove the files; otherwise old messages would be sent again after the next start."""
+        self._record_log._close_file()
         for suffix in (".0", ".1"):
             try:
-                os.remove(_PATH + suffix)  # otherwise old messages would be sent again after the next start
+                os.remove(_PATH + suffix)
             except OSError:
                 pass

@@ -17,7 +17,7 @@ from time import ticks_diff
 
 from micropython import const
 
-from umqtt5 import MQTTError
+from .node.publishing import publish
 
 _QUIET = const(5000)  # ms without a command
 _LONGEST = const(60000)  # ms
@@ -71,10 +71,7 @@ class QueuedCommands:
         subscription.handler = len  # it does nothing, and does not keep this object on the heap
 
     def _publish_marker(self):
-        try:
-            self._is_published = bool(self._client.publish(self._topic, self._marker, qos=1))
-        except MQTTError:  # the broker does not support QoS 1
-            self._is_published = True
+        self._is_published = bool(publish(self._client, self._topic, self._marker, qos=1))
 
     def _on_marker(self, message):
         if message.payload == self._marker:

@@ -11,6 +11,7 @@ from time import ticks_diff, ticks_ms
 from micropython import const
 
 from . import crash
+from .node.publishing import publish
 
 _DURATION = const(3600000)  # ms
 _IDLE = const(1000)  # ms
@@ -42,7 +43,7 @@ class SafeMode:
         self._commands.respond(message, json.dumps({"ok": False, "name": name, "error": self._error}))
 
     def _on_tasmota_command(self, message):
-        self._client.publish(self._result, json.dumps({"Command": "Error", "Error": self._error}))
+        publish(self._client, self._result, json.dumps({"Command": "Error", "Error": self._error}))
 
     def add_metrics(self, metrics):
         """Add the reason for safe mode to the health metrics."""

@@ -11,6 +11,8 @@ from time import ticks_ms
 
 from micropython import const
 
+from .node.publishing import publish
+
 _IDLE = const(1000)  # ms
 _WORDS = {b"ON": b"ON", b"1": b"ON", b"OFF": b"OFF", b"0": b"OFF", b"TOGGLE": b"TOGGLE", b"2": b"TOGGLE"}
 
@@ -45,10 +47,10 @@ class Tasmota:
         if not self._client.is_connected:
             return _IDLE
         if not self._online:
-            self._online = self._client.publish(self._lwt, b"Online", qos=1, retain=True) > 0
+            self._online = publish(self._client, self._lwt, b"Online", qos=1, retain=True) > 0
         for i in range(len(self._actuators)):
             if self._actuators[i].state_version != self._published[i]:
-                if self._client.publish(self._states[i], self._word(i)):
+                if publish(self._client, self._states[i], self._word(i)):
                     self._published[i] = self._actuators[i].state_version
         return _IDLE
 
@@ -95,4 +97,4 @@ class Tasmota:
         return word is not None
 
     def _answer(self, key, value):
-        self._client.publish(self._result, '{"%s":"%s"}' % (key, value))
+        publish(self._client, self._result, '{"%s":"%s"}' % (key, value))

@@ -18,6 +18,7 @@ import slot
 
 from .node.files import exists
 from .node.modules import release_modules
+from .node.publishing import publish
 
 _ROLL_BACK = const(600000)  # ms after which a version that was not confirmed is rolled back
 _IDLE = const(1000)  # ms
@@ -122,7 +123,7 @@ class Update:
             state["rolled_back"] = self._last_rolled_back
             state["rolled_back_reason"] = self._reason
         state["nonce"] = self.load_nonce()
-        packet_id = self._client.publish(self._base + "/update", json.dumps(state), qos=1, retain=True)
+        packet_id = publish(self._client, self._base + "/update", json.dumps(state), qos=1, retain=True)
         self._is_published = packet_id > 0
 
     def load_nonce(self):

@@ -30,6 +30,7 @@ from micropython import const
 import slot
 
 from .node.files import exists
+from .node.publishing import publish
 
 try:
     import archive
@@ -125,7 +126,7 @@ class UpdateDownload:
                 self._end("no data received for 2 minutes")
                 return 0
             request = json.dumps([self._number, self._at, self.offer["tag"]])
-            if self._client.publish(self._request_topic, request, qos=1):
+            if publish(self._client, self._request_topic, request, qos=1):
                 self._requests += 1
             self._due = ticks_add(now, _RETRY)
         return max(1, ticks_diff(self._due, now))

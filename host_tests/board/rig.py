@@ -114,7 +114,11 @@ class Rig:
         content = fake_firmware(self.key)
         if self.drive:
             return SimulatedBoard(
-                self.filesystem, drive=self.drive, firmware=content, unplug_after_bytes=unplug_after_bytes
+                self.filesystem,
+                drive=self.drive,
+                drive_id="RP2350" if target.chip == "rp2350" else "RPI-RP2",
+                firmware=content,
+                unplug_after_bytes=unplug_after_bytes,
             )
         return SimulatedBoard(
             self.filesystem,

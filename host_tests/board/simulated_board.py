@@ -80,6 +80,7 @@ class SimulatedBoard:
         firmware: bytes = b"",
         offset: int = 0,
         drive: Path | None = None,
+        drive_id: str = "RPI-RP2",
         flash: FlashChip | None = None,
         unplug_after_bytes: int | None = None,
         heap: str = "256k",
@@ -92,7 +93,7 @@ class SimulatedBoard:
         self.received = 0  # number of bytes received through the port
         self.unplugged = threading.Event()
         self._unplug_after_bytes = unplug_after_bytes
-        self.drive = drive
+        self.drive, self._drive_id = drive, drive_id
         self.vm_starts = 0  # number of times that the VM was started
         self._chip, self._firmware, self._offset = chip, firmware, offset
         # the microcontroller that is simulated
@@ -311,7 +312,7 @@ class SimulatedBoard:
         assert self.drive
         self.drive.mkdir(parents=True, exist_ok=True)
         (self.drive / "INFO_UF2.TXT").write_text(
-            "UF2 Bootloader v3.0\nModel: Raspberry Pi RP2\nBoard-ID: RPI-RP2\n"
+            f"UF2 Bootloader v3.0\nModel: Raspberry Pi RP2\nBoard-ID: {self._drive_id}\n"
         )
 
     def _check_drive(self) -> None:

@@ -71,11 +71,11 @@ def test_secrets_from_files_and_variables_reach_the_device_and_no_command_line(
 
 @pytest.mark.parametrize("name", ["wifi.password", "broker.password", "update.key"])
 def test_set_with_a_secret_works_but_warns(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    options = provision.parse_options([f"{name}={KEY}"], None, None, None, None, False)
+    options = provision.parse_options([f"{name}={KEY}"], None, None, None, None, False, None)
     error = capsys.readouterr().err
     assert error.startswith(f"warning: --set {name}=...") and f"--set-file {name}=FILE" in error
     assert KEY not in error and KEY not in repr(options)
-    provision.parse_options(["health=5", name], None, None, None, None, False)
+    provision.parse_options(["health=5", name], None, None, None, None, False, None)
     assert not capsys.readouterr().err
 
 
@@ -98,7 +98,7 @@ def test_a_source_that_is_wrong_is_named_without_its_content(
     board = definition.load_board("esp32")
     base = ["device=a", "broker.host=b", "wifi.ssid=c"]
     with pytest.raises(UserError) as caught:
-        options = provision.parse_options(base, None, None, None, None, False, files, variables)
+        options = provision.parse_options(base, None, None, None, None, False, None, files, variables)
         build_config(None, options, board, Console(quiet=True))
     assert words in str(caught.value) and "hunter2" not in str(caught.value)
 

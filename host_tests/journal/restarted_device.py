@@ -45,6 +45,8 @@ class RestartedDevice:
         self.handled: list[tuple[int, int]] = []
         self.in_journal: set[int] = set()
         self.released: set[int] = set()
+        # mosquitto may repeat a message after PUBREL: docs/decisions/0009-released-identifiers.md
+        self.handled_after_release: set[int] = set()
         self.numbers: dict[int, int] = {}  # the last message that was handled with each packet identifier
         # handled again although the journal had recorded them and the broker had not released them
         self.handled_after_journaled: list[int] = []
@@ -167,17 +169,21 @@ class RestartedDevice:
                 for line in lines:
                     self._handle_line(line)
 
+    def _handle_message(self, number: int, packet_id: int) -> None:
+        self.numbers[packet_id] = number
+        if number in self.released:
+            self.handled_after_release.add(number)
+        elif number in self.in_journal:
+            self.handled_after_journaled.append(number)
+        self.handled.append((self.boot, number))
+
     def _handle_line(self, line: str) -> None:
         word, *rest = line.split(" ")
         self.lines += 1
         if word == "accepted":
             self.accepted[int(rest[0])].append(int(rest[1]))
         elif word == "handled":
-            self.handled.append((self.boot, int(rest[0])))
-            self.numbers[int(rest[1])] = int(rest[0])
-            # mosquitto may repeat a message after PUBREL: docs/decisions/0009-released-identifiers.md
-            if int(rest[0]) in self.in_journal - self.released:
-                self.handled_after_journaled.append(int(rest[0]))
+            self._handle_message(*map(int, rest))
         elif word == "in_journal":
             self.in_journal.add(int(rest[0]))
         elif word == "stored":  # a device that was killed may not have printed that a message was released
@@ -230,11 +236,16 @@ class RestartedDevice:
     def repeated_per_boot(self) -> list[int]:
         """Return, for each boot, how many of its handled messages were handled again in a later boot.
 
-        Raises AssertionError if a message was handled twice in one boot.
+        Messages that the broker has repeated after PUBREL do not count. Raises AssertionError if a message
+        was handled twice in one boot.
         """
         assert len(set(self.handled)) == len(self.handled), "handled twice in one boot"
         last = dict(sorted((number, boot) for boot, number in sorted(self.handled)))
-        counts = Counter(boot for boot, number in self.handled if last[number] > boot)
+        counts = Counter(
+            boot
+            for boot, number in self.handled
+            if last[number] > boot and number not in self.handled_after_release
+        )
         return sorted(counts.values())
 
     def executed(self) -> list[int]:

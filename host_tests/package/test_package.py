@@ -133,7 +133,9 @@ def test_a_program_uses_the_mounted_library_and_nothing_is_copied_to_the_board(
 ) -> None:
     with observe(address) as observer:
         output = mpremote.run(
-            micropython_board.port, "mount", str(LIB), "run", write_program(tmp_path, address), timeout=60
+            *(micropython_board.port, "mount", str(LIB), "run", write_program(tmp_path, address)),
+            timeout=200,
+            execute=200,  # the program does not end before it has published
         )
         assert "published" in output
         observer.wait_until(lambda: observer.monitor.devices.get("installed"))

@@ -53,7 +53,7 @@ HOT = {
         "receive_data parse handle_packet handle_publish replace_received_id _handle_publish_ack _report_ack "
         "prepare_read commit tick check_wait ping_if_idle confirm_write prepare_write "
         "publish_at_qos_0 publish_with_ack load_next_message plan_publish write_publish_header "
-        "_choose_alias _set_alias dispatch _call matches int_property find_property _walk "
+        "lower_first_byte _choose_alias _set_alias dispatch _call matches int_property find_property _walk "
         "_check_properties _parse_start _parse_publish_header _parse_properties _reserve oldest free"
     ),
     "aio": (

@@ -144,7 +144,7 @@ class Device:
         self._saved = []
         self._replace(node_module, "_create_client", lambda *args: self.sim.client)
         self._replace(node_module, "_release_client_code", lambda *args: None)
-        self._replace(node_module, "_release_reason_codes", lambda: None)  # loading them again takes time
+        self._replace(node_module, "release_reason_codes", lambda: None)  # loading them again takes time
         # other tests replace these for good
         self._replace(telemetry, "load_module", sensors.load_module)
         self._replace(telemetry, "unix_time", lambda: 0)

@@ -270,6 +270,30 @@ def test_a_reversed_fade_starts_at_the_current_brightness():
     assert 0 < pwm.duties[-1] < half
 
 
+def test_a_device_does_not_sleep_while_a_light_fades_to_off():
+    light, pwm = one(kind="light", fade=0)
+    light.command(b"ON", 0)
+    assert not light.is_fading
+    light.command(b'{"state": "OFF", "transition": 30}', 1000)
+    for now in range(1000, 31000, 500):
+        light.run(now)
+        assert light.is_fading and not light.on and pwm.duties[-1]
+    light.run(31000)
+    assert not light.is_fading and not pwm.duties[-1]
+
+
+def test_the_minimum_off_time_of_a_light_begins_at_the_end_of_its_fade():
+    light, _ = one(kind="light", fade=0, min_off=10)
+    light.command(b"ON", 0)
+    light.command(b'{"state": "OFF", "transition": 30}', 0)
+    light.command(b'{"state": "OFF", "transition": 60}', 1000)  # the fade goes on as it began
+    for now in range(0, 40000, 500):
+        light.run(now)
+        refuses(light, b"ON", "stays off for %d s more (min_off)" % ((40000 - now) // 1000 + 1), now)
+    light.command(b"ON", 40001)
+    assert light.on
+
+
 def test_a_servo_moves_to_an_angle_and_releases_its_pulses():
     servo, pwm = one(kind="servo", high=90, rest=10, safe="OFF")
     assert servo.state() == "unknown" and pwm.duties == [0]

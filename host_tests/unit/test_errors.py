@@ -178,8 +178,13 @@ def test_the_error_of_a_users_transport_keeps_its_class():
     assert isinstance(error, RadioError) and str(error) == "no radio"
 
 
-def test_without_memory_for_the_text_the_plain_error_is_printed():
-    """The modules with the texts cannot be loaded: the number is printed, and nothing else fails."""
+def test_if_the_texts_cannot_be_loaded_the_plain_error_is_printed():
+    """There is no memory for the modules with the texts, or flash cannot be read: nothing else fails."""
+    for kind in (MemoryError, ImportError, OSError):
+        print_plain_errors(kind)
+
+
+def print_plain_errors(kind):
     if ON_CPYTHON:
         return
     for name in ("error_texts", "link_error", "protocol_error"):
@@ -188,7 +193,7 @@ def test_without_memory_for_the_text_the_plain_error_is_printed():
     saved = package.__path__
     try:
         for name in ("error_texts", "link_error", "protocol_error"):
-            sys.modules["umqtt5.optional." + name] = NoMemory()
+            sys.modules["umqtt5.optional." + name] = Unloadable(kind)
         error = connect_error(os_error(111))
         assert printed(error) == "OSError: [Errno 111] ECONNREFUSED", printed(error)
         error = connect_error(reply=make_packet(0x20, b"\x00\x87\x00"))
@@ -201,11 +206,14 @@ def test_without_memory_for_the_text_the_plain_error_is_printed():
             sys.modules.pop("umqtt5.optional." + name, None)
 
 
-class NoMemory:
-    """A module that cannot be loaded."""
+class Unloadable:
+    """A module that cannot be loaded; `kind` is the exception class."""
+
+    def __init__(self, kind):
+        self.kind = kind
 
     def __getattr__(self, name):
-        raise MemoryError
+        raise self.kind
 
 
 def test_an_error_is_printed_with_the_heap_locked():

@@ -247,11 +247,11 @@ def test_smoothing_restarts_after_a_failure():
     assert harness.advance(10_000, 0.0) == ["0.00"]
 
 
-def test_a_publish_that_the_broker_forbids_is_retried_like_a_failure():
+def test_a_reading_that_the_broker_forbids_is_dropped_and_the_sensor_works():
     harness = Harness(retain=True)
-    harness.client.forbids = MQTTError(0x9A)  # Retain not supported
-    harness.advance(60_000)
-    assert harness.driver.reads == 3
+    harness.client.forbids = MQTTError(0x95)  # Packet too large
+    assert harness.advance(60_000) == []
+    assert harness.driver.reads == 7
     harness.client.forbids = None
     assert harness.advance(10_000) == ["1.00"]
 

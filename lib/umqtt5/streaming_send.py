@@ -4,7 +4,7 @@ from errno import EIO
 
 from micropython import const
 
-from .core.outbound import check_limits, exceeded_limit, plan_publish, write_publish_header
+from .core.outbound import check_limits, exceeded_limit, lower_first_byte, plan_publish, write_publish_header
 from .core.outbox import ENDED, QUEUED, SENT
 from .core.states import CONNECTED
 from .core.topics import Topic
@@ -72,6 +72,7 @@ class _Source:
         self._properties = properties
         self._start = reader.tell() if slot >= 0 and hasattr(reader, "tell") else 0
         self._piece = bytearray(max(_PIECE, 24 + len(topic.name) + len(properties)))
+        self._has_id = True  # whether the packet has a packet identifier: not at QoS 0
         self._left = -1  # bytes left to read in this connection, -1 before the packet is begun
         self._is_unread = True  # nothing has been read from the reader yet
 
@@ -88,6 +89,8 @@ class _Source:
             state = outbox.states[slot]
             if outbox.body_sizes[slot] != _STREAMED or (state != QUEUED and state != SENT):
                 return self._end()  # the message is acknowledged or has ended
+            if state == SENT and not self._has_id and not self._left:
+                return self._fail(0)  # lowered to QoS 0 and written: no answer will come
             if session._send_quota < 1 or outbox.oldest(QUEUED) != slot:
                 return False
         if session.state != CONNECTED or session._tx_at < session._tx_end:
@@ -97,18 +100,21 @@ class _Source:
     def _begin(self):
         session, slot = self._session, self._slot
         first_byte = session.outbox.first_bytes[slot] if slot >= 0 else self._first_byte
-        rest = self._size + len(self._properties) + (2 if slot >= 0 else 0)
+        first_byte = lower_first_byte(session, first_byte)
+        self._has_id = first_byte & 6
+        rest = self._size + len(self._properties) + (2 if self._has_id else 0)
         size = plan_publish(session, self._topic, len(self._properties), rest)
         reason = exceeded_limit(session, first_byte, size)
         if reason or not (self._is_unread or self._rewind()):
             return self._fail(reason or 0x80)
-        at = write_publish_header(session, self._piece, 0, first_byte, slot + 1)
+        at = write_publish_header(session, self._piece, 0, first_byte, slot + 1 if self._has_id else 0)
         end = at + len(self._properties)
         self._piece[at:end] = self._properties
         self._set_block(end)
         self._left = self._size
         if slot >= 0:
             session.outbox.states[slot] = SENT
+        if self._has_id:
             session._send_quota -= 1
             session.pending_acks += 1
         return True

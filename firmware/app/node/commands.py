@@ -29,6 +29,7 @@ from umqtt5 import MQTTError
 
 from .command_dedup import KEY_SIZE
 from .modules import release_modules
+from .publishing import publish
 from .timestamps import unix_time
 
 _EXPIRY_INTERVAL = const(0x02)
@@ -94,7 +95,7 @@ class Commands:
             except Exception as error:  # the time limits of the others must still work; it is called again
                 _report_failure(actuator, error)
             if actuator.state_version != self._published[i]:
-                if self._client.publish(self._topics[i], actuator.state(), qos=1, retain=True):
+                if publish(self._client, self._topics[i], actuator.state(), qos=1, retain=True):
                     self._published[i] = actuator.state_version
         return wait
 
@@ -156,9 +157,9 @@ class Commands:
 
     @property
     def is_busy(self):
-        """True while any actuator is on."""
+        """True while any actuator is on, or has not reached its level."""
         for actuator in self.actuators:
-            if actuator.on:
+            if actuator.on or actuator.is_fading:
                 return True
         return False
 

@@ -8,6 +8,8 @@ from micropython import const
 
 from umqtt5.link_statistics import DISCONNECT_CAUSES, LinkStatistics
 
+from .publishing import dropped, publish
+
 _IDLE = const(1000)  # ms
 
 
@@ -37,7 +39,7 @@ class Health:
                 self._due = now  # ticks wrap around: later this past time would look like a future time
                 return _IDLE
             self._due = ticks_add(now, self._period)
-            self._client.publish(self._topic, json.dumps(self._collect()))
+            publish(self._client, self._topic, json.dumps(self._collect()))
         return ticks_diff(self._due, now)
 
     def publish_now(self):
@@ -72,6 +74,8 @@ class Health:
                 metrics["drops_" + cause] = self.statistics.drops[cause]
         if self.memory_errors:
             metrics["memory_errors"] = self.memory_errors
+        if dropped:
+            metrics["dropped"] = len(dropped)  # number of topics
         if self.missing:
             metrics["missing"] = " ".join(self.missing)
         if self.add_metrics:

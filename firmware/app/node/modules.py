@@ -15,6 +15,11 @@ def release_modules(*names):
             delattr(sys.modules[package], module)
 
 
+def release_reason_codes():
+    """Unload the texts of errors, which take several KB of heap and are rarely needed."""
+    release_modules("umqtt5.reason_codes", "umqtt5.optional.error_texts", "umqtt5.optional.protocol_error")
+
+
 def release_constructors(package):
     """Free the functions that create the objects of a package, and the constructors of its classes."""
     for name in sys.modules:

@@ -14,7 +14,8 @@ from .command_dedup import CommandDedup
 from .commands import Commands, enter_safe_state
 from .files import exists
 from .health import Health
-from .modules import release_constructors, release_modules
+from .modules import release_constructors, release_modules, release_reason_codes
+from .publishing import publish
 from .telemetry import Telemetry
 
 _MAX_WAIT = const(1000)  # ms
@@ -118,6 +119,7 @@ class Node:
             self._wifi = Wifi(**config["wifi"])
             self._wifi.on_status = print
         dedup = CommandDedup(config["dedup_commands"], "dedup" if config["dedup_on_flash"] else None)
+        client.session.adapts_to_limits = True
         client.session.min_tx_room = len(client.session.tx) // 2  # for a response at QoS 0
         max_age = int(config["command_max_age"] * 1000)
         self._commands = Commands(client, base, self._actuators, dedup, max_age)
@@ -330,13 +332,13 @@ class Node:
         """Publish the status once per connection and the crash log once per start."""
         if not self._status_published:
             text = b"safe mode" if self._safe_mode else b"online"
-            self._status_published = self._client.publish(self._status, text, qos=1, retain=True) > 0
+            self._status_published = publish(self._client, self._status, text, qos=1, retain=True) > 0
             if not self._crash_packet_id:
                 self._crash_packet_id = -1
                 if exists("crash.txt"):
-                    from ..crash_report import publish
+                    from .. import crash_report
 
-                    self._crash_packet_id = publish(self._client, self._crash)
+                    self._crash_packet_id = crash_report.publish(self._client, self._crash)
                     release_modules("app.crash_report")
 
     def enter_safe_state(self):
@@ -382,7 +384,12 @@ class Node:
             # the text of the error begins with the broker, too
             why = "closed" if error is None else str(error).replace(self._broker + ": ", "")
             print("%s: no connection to %s: %s" % (self._name, self._broker, why))
-            _release_reason_codes()
+            if getattr(error, "is_refusal", False):
+                from ..will_fallback import lower_will
+
+                lower_will(client, self._name, error.code)
+                release_modules("app.will_fallback")
+            release_reason_codes()
 
     def _on_restart(self, message):
         from ..restart import accept
@@ -409,7 +416,7 @@ class Node:
         from umqtt5.reason_codes import reason_name
 
         print("%s: broker refused %s: %s" % (self._name, name, reason_name(reason)))
-        _release_reason_codes()
+        release_reason_codes()
 
 
 def _release_client_code(client, session):
@@ -417,11 +424,6 @@ def _release_client_code(client, session):
     client.__init__ = session.__init__ = None
     for name in ("on", "request", "responder", "reauthenticate", "set_credentials", "cancel", "next_timeout"):
         setattr(client, name, None)
-
-
-def _release_reason_codes():
-    """Unload the texts of errors, which take several KB of heap and are rarely needed."""
-    release_modules("umqtt5.reason_codes", "umqtt5.optional.error_texts", "umqtt5.optional.protocol_error")
 
 
 def _create_client(config, pins, max_absence):

@@ -13,9 +13,9 @@ from micropython import const
 
 import umqtt5.optional.property_rules  # noqa: F401  loaded now, because the heap is more fragmented when it is used
 from sensors import load_module
-from umqtt5 import MQTTError
 
 from .modules import release_modules
+from .publishing import publish
 from .timestamps import unix_time
 
 # bytes that must be free before a sensor is created: for later parts, the connection and error messages
@@ -283,7 +283,7 @@ class _Sensor:
             self.driver.read(self._values)
             for i in range(len(self._values)):
                 self._smooth_value(i)
-            self._publish(now)  # raises an exception if the message exceeds the broker's limits
+            self._publish(now)
             self._clear_failure()
         except Exception as error:
             self._fail(error, now)
@@ -355,10 +355,7 @@ class _Sensor:
             return False
         topic = client.topic(self._topic_name() + "/error")
         topic.alias = -1  # errors are too rare to be worth a topic alias
-        try:
-            return client.publish(topic, self._error or "", retain=True)
-        except (MQTTError, ValueError):  # the broker does not support retained messages
-            return True
+        return publish(client, topic, self._error or "", retain=True)
 
     # ---- publishing
 
@@ -379,11 +376,16 @@ class _Sensor:
             text = _format_value(value, self.decimals[i])
             packet_id = 0
             if telemetry.backlog is None or self._unacknowledged or telemetry.client.is_connected:
-                packet_id = telemetry.client.publish(
-                    self.topics[i], text, qos=self._qos, retain=self._retain, properties=properties
+                packet_id = publish(
+                    telemetry.client,
+                    self.topics[i],
+                    text,
+                    qos=self._qos,
+                    retain=self._retain,
+                    properties=properties,
                 )
-                if self._unacknowledged:
-                    self._unacknowledged[i] = packet_id
+                if self._unacknowledged:  # a dropped message (True) is not acknowledged
+                    self._unacknowledged[i] = 0 if packet_id is True else packet_id
             all_sent = all_sent and packet_id > 0
             stored = packet_id
             if not stored and telemetry.backlog is not None:

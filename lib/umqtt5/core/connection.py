@@ -320,9 +320,9 @@ def _end_link(client, session, error):
             from ..optional.give_up import count_failure
 
             count_failure(client, error)
-        # The connection is lost anyway, and it is not counted against a message. RuntimeError means that the
-        # stack is used up.
-        except (MemoryError, RuntimeError):
+        # The connection is lost anyway, and it is not counted against a message: there is no memory, no
+        # stack, or no flash from which the module can be loaded.
+        except Exception:
             pass
     if client.stream is not None:
         client._poller.unregister(client._pollable)
@@ -347,9 +347,10 @@ def _end_link(client, session, error):
     session.error = session.close_request = None
     _notify_state(client, False)
     if client.follow_redirects:
-        from ..optional.server_reference import redirect
+        with session.catch_errors:
+            from ..optional.server_reference import redirect
 
-        redirect(client, uptime_ms)
+            redirect(client, uptime_ms)
     for hook in client._disconnect_hooks:
         hook(client, uptime_ms)
 

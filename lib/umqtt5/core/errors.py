@@ -13,14 +13,15 @@ _ERROR_TEXT = const(2)  # see `explain`
 
 
 def explain(function, subject, detail):
-    """Call a function by its number in `optional.link_error`; returns None if there is no memory or stack."""
+    """Call a function by its number in `optional.link_error`; returns None if it cannot be called.
+
+    There may be no memory, no stack, or no flash from which the module can be loaded.
+    """
     try:
         from ..optional.link_error import call
 
         return call(function, subject, detail)
-    except MemoryError:  # not one tuple of both: a tuple is built on the heap, which may be locked
-        pass
-    except RuntimeError:
+    except Exception:  # not a tuple of the expected errors: it is built on the heap, which may be locked
         pass
 
 

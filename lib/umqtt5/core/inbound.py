@@ -214,6 +214,9 @@ def report_ended(session):
         slot = session.outbox.oldest(ENDED)
         if slot < 0:
             return
+        if slot == session._block_slot and session._block_at < session._block_end:  # it is being written
+            session._has_unreported = True
+            return
         session.packet.set_local_ack(slot + 1, session.outbox.first_bytes[slot])
         session.outbox.free(slot)
         _report_ack(session)

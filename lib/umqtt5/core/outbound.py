@@ -45,7 +45,8 @@ def publish_at_qos_0(session, topic, payload, first_byte):
         reject("size", "tx", at, session.tx, TX_RESERVE)
     if session._tx_end + at + TX_RESERVE > len(session.tx):
         return False
-    at = write_publish_header(session, session.tx, session._tx_end, first_byte)
+    at = lower_first_byte(session, first_byte)
+    at = write_publish_header(session, session.tx, session._tx_end, at)
     first_byte = at + len(session.message_properties)
     session.tx[at:first_byte] = session.message_properties
     at = first_byte + len(payload)
@@ -81,12 +82,24 @@ def check_limits(session, first_byte, size):
 
 def exceeded_limit(session, first_byte, size):
     """Return the reason code of the broker's limit that a PUBLISH exceeds, 0 if there is none."""
+    first_byte = lower_first_byte(session, first_byte)
     limits = session.broker_limits
     if size > limits[MAXIMUM_PACKET_SIZE]:
         return 0x95  # [MQTT-3.2.2-15]
     if first_byte & 1 and not limits[RETAIN_AVAILABLE]:
         return 0x9A  # [MQTT-3.2.2-14]
     return 0x9B if first_byte >> 1 & 3 > limits[MAXIMUM_QOS] else 0  # [MQTT-3.2.2-11]
+
+
+def lower_first_byte(session, first_byte):
+    """Return the first byte of a PUBLISH, with QoS and RETAIN lowered if `Session.adapts_to_limits`."""
+    if session.adapts_to_limits:
+        limits = session.broker_limits
+        if not limits[RETAIN_AVAILABLE]:
+            first_byte &= 0xFE
+        if first_byte >> 1 & 3 > limits[MAXIMUM_QOS]:
+            first_byte = first_byte & 0xF1 | limits[MAXIMUM_QOS] << 1  # without DUP
+    return first_byte
 
 
 def load_next_message(session):
@@ -98,7 +111,8 @@ def load_next_message(session):
             outbox.suspect_count >= PROBE_BLAME and session.pending_acks + session.pending_subacks
         ):
             return False
-        size = outbox.body_sizes[slot] + 2
+        outbox.first_bytes[slot] = lower_first_byte(session, outbox.first_bytes[slot])
+        size = outbox.body_sizes[slot] + (2 if outbox.first_bytes[slot] & 6 else 0)
         size = plan_publish(session, outbox.topics[slot], outbox.property_sizes[slot], size)
         reason = exceeded_limit(session, outbox.first_bytes[slot], size)
         if not reason:
@@ -107,12 +121,18 @@ def load_next_message(session):
         outbox.states[slot] = ENDED
         outbox.first_bytes[slot] = reason
         session._has_unreported = True
-    outbox.states[slot] = SENT
     session._block = outbox.arena
     session._block_slot = slot
     session._block_end = outbox.body_offsets[slot] + outbox.body_sizes[slot]
     session._block_at = session._block_end - size
     reason = outbox.first_bytes[slot]
+    if not reason & 6:  # lowered to QoS 0: no answer will come
+        outbox.states[slot] = ENDED
+        outbox.first_bytes[slot] = 0  # reason code: Success
+        session._has_unreported = True
+        write_publish_header(session, session._block, session._block_at, reason)
+        return True
+    outbox.states[slot] = SENT
     slot += 1
     write_publish_header(session, session._block, session._block_at, reason, slot)
     session._send_quota -= 1

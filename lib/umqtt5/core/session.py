@@ -94,6 +94,9 @@ class Session:
     aliases = None  # topic_aliases.AliasTable, if the broker may use aliases
     auth = None  # enhanced_auth.EnhancedAuth, if the client has an authentication method
     strict = None  # strict.Strict, if `Client(strict=True)`
+    # whether QoS and RETAIN of a message are lowered to what the broker supports; otherwise `publish` raises
+    # MQTTError. `on_ack` reports a message that was lowered to QoS 0 when it is written.
+    adapts_to_limits = False
     overflow_policy = None  # overflow_policy.OverflowPolicy, if `Client(when_full=...)`
     stream_source = None  # streaming_send: payload that is written in pieces
     on_ack = on_subscribed = on_unsubscribed = on_unhandled = on_error = None  # see `callbacks`

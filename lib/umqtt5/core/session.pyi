@@ -39,6 +39,8 @@ class Session:
     aliases: Any
     auth: Any
     strict: Any
+    adapts_to_limits: bool
+    """Whether QoS and RETAIN of a message are lowered to what the broker supports."""
     overflow_policy: Any
     stream_source: Any
     close_request: tuple[int, bytes] | None
