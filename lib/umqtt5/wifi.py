@@ -37,7 +37,7 @@ _WAIT_STEP = const(50)  # ms between two polls of `wait`
 class Wifi:
     """The Wi-Fi station of the board."""
 
-    networks: list = None  # type: ignore[assignment]  # list of (ssid, password), None on a computer without a radio
+    networks: list = None  # type: ignore[assignment]  # of (ssid, password), None without a radio
     options = None  # dict of the options that are used
     _index = 0  # of the network in `networks`
     _is_joining = False  # whether an attempt is in progress
