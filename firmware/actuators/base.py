@@ -22,7 +22,6 @@ class Actuator:
     command_fields = ("for",)  # fields of a JSON command in addition to `state`
     expected = "expected ON, OFF or TOGGLE"
     fade_time = 0  # ms from a change of `on` until the output has reached its level
-    is_fading = False
     interlocked: tuple = ()  # actuators that must not be on while this one is on
     on = False
     state_version = 0
@@ -169,6 +168,11 @@ class Actuator:
         if on != self.on:
             self.on = on
             self.on_changed()
+
+    @property
+    def is_fading(self):
+        """True until the output has reached its level; only a light takes time for it."""
+        return False
 
     def on_changed(self):
         """Count a change of `on` as a new state."""
