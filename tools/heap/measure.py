@@ -45,7 +45,7 @@ class HeldHeap:
 @cache
 def _programs(board: str) -> Path:
     """Return the folder of the compiled programs in `vm/`, with the short names of the board's image."""
-    sources = {path.stem: path.read_text() for path in sorted(_PROGRAMS.glob("*.py"))}
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in sorted(_PROGRAMS.glob("*.py"))}
     sources["measure_heap"] = image.minify_source(board, sources["measure_heap"])
     digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()
     folder = BUILD / "heap" / digest[:16]
