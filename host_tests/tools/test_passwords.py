@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from host_tests.command_lines import environment, run_and_watch
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from tools import broker, credentials
 from tools.broker import Address
 from tools.errors import UserError
@@ -59,8 +59,7 @@ class FileKeyring(KeyringBackend):
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """A mosquitto that requires USER and PASSWORD."""
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     file = tmp_path_factory.mktemp("mosquitto") / "passwords"
     file.write_text(mosquitto_config.render_password_file({USER: PASSWORD}, ""), encoding="utf-8")
     with broker.Mosquitto(f"password_file {file}", anonymous=False) as running:
