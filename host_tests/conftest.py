@@ -21,6 +21,12 @@ def restore_real_clock_after() -> Iterator[None]:
         simulation.restore_real_clock()
 
 
+def require_mosquitto() -> None:
+    """Skip the test if mosquitto is not installed."""
+    if not broker.find_mosquitto():
+        pytest.skip(NO_MOSQUITTO)
+
+
 @pytest.fixture(scope="session")
 def iotcore() -> Iterator[broker.Address]:
     """Address of an iotcore broker."""
@@ -31,8 +37,7 @@ def iotcore() -> Iterator[broker.Address]:
 @pytest.fixture(scope="session")
 def mosquitto() -> Iterator[broker.Address]:
     """Address of a mosquitto broker."""
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     with broker.Mosquitto("set_tcp_nodelay true", "max_queued_messages 2000") as running:
         yield running.address
 

@@ -40,7 +40,7 @@ def render_lists() -> dict[Path, str]:
     return {
         LIB / "package.json": _package(f"{_NAME}/{name}" for name in names),
         LIB / "manifest.py": _MANIFEST % (read_version(), _NAME, listed),
-        LIB / _NAME / "__init__.py": _set_version((LIB / _NAME / "__init__.py").read_text()),
+        LIB / _NAME / "__init__.py": _set_version((LIB / _NAME / "__init__.py").read_text(encoding="utf-8")),
     }
 
 

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from host_tests.chaos.world import MINUTE, SECOND, World
-from tools.bundle.compiler import cross_compile
-from tools.paths import BUILD
+from tools.bundle.compiler import compile_modules
 from tools.vm import process
 
 _MODULES = Path(__file__).parent / "modules"
@@ -334,21 +333,8 @@ def _processor_time(pid: int) -> float:
 
 def _compiled_modules() -> Path:
     """Return the folder of the compiled modules that stand for the world in the VM."""
-    import hashlib
-
-    sources = {path.name: path for path in sorted(_MODULES.glob("*.py"))}
-    for name in _DRIVERS:
-        sources[f"{name}.py"] = _SHARED_MODULES / f"{name}.py"
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources.values())).hexdigest()
-    folder = BUILD / "chaos" / digest[:16]
-    for name, path in sources.items():
-        target = folder / name.replace(".py", ".mpy")
-        if not target.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            new = target.with_suffix(f".{os.getpid()}")
-            new.write_bytes(cross_compile(path.stem, path.read_text()))
-            os.replace(new, target)
-    return folder
+    paths = [*sorted(_MODULES.glob("*.py")), *[_SHARED_MODULES / f"{name}.py" for name in _DRIVERS]]
+    return compile_modules("chaos", {path.stem: path.read_text() for path in paths})
 
 
 _own_heap: list[int] = []

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from host_tests.compatibility.laboratory import HERE, PROGRAMS, SCENARIOS, Laboratory
-from tools import broker
+from host_tests.conftest import require_mosquitto
 from tools.bench import peers
 from tools.bundle.compiler import compile_package
 from tools.paths import LIB
@@ -26,8 +26,7 @@ each_program = pytest.mark.parametrize("name", SCENARIOS)
 @pytest.fixture
 def laboratory(tmp_path: Path) -> Laboratory:
     """Return a laboratory in a folder of its own."""
-    if not broker.find_mosquitto():
-        pytest.skip("mosquitto is not installed")
+    require_mosquitto()
     return Laboratory(tmp_path)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from host_tests.device.observer import PREFIX, observe, wait_for_line
 from tools import broker
 from tools.vm.device import SimulatedDevice
@@ -30,8 +30,7 @@ def settings(address: broker.Address, qos: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("qos", [1, 2])
 def test_queued_messages_survive_a_killed_device(qos: int, tmp_path: Path) -> None:
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     level = tmp_path / "level"
     level.write_text("1.0")
     with broker.Mosquitto() as server:
@@ -54,8 +53,7 @@ def test_queued_messages_survive_a_killed_device(qos: int, tmp_path: Path) -> No
 
 
 def test_a_failing_journal_is_reported_and_the_device_continues(tmp_path: Path) -> None:
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     (tmp_path / "level").write_text("1.0")
     for suffix in (".0", ".1"):
         (

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from host_tests.conftest import require_mosquitto
 from host_tests.device.observer import PREFIX
 from tools import broker
 from tools.vm.device import SimulatedDevice, host_config
@@ -18,8 +19,7 @@ from umqtt5 import Client
 def test_the_device_obeys_commands_and_publishes_what_the_broker_accepts(
     max_packet_size: int | None, tmp_path: Path
 ) -> None:
-    if not broker.find_mosquitto():
-        pytest.skip("mosquitto is not installed")
+    require_mosquitto()
     limits = [f"max_packet_size {max_packet_size}"] if max_packet_size else []
     received: dict[str, str] = {}
 

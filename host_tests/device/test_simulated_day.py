@@ -10,9 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from host_tests.device.observer import PREFIX, Observer, observe
 from host_tests.faults.proxy import Fault, Proxy
 from tools import broker
@@ -127,8 +125,7 @@ def has_response(command: Command) -> bool:
 
 def test_a_day_with_faults_loses_no_command_and_no_heap(tmp_path: Path) -> None:
     """A command is sent in each hour without an outage. It must be executed and answered within the hour."""
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     backlog: list[list[Any]] = []
     pending: list[tuple[Command, str]] = []
     # no commands in these hours: the link is down, or the restarted broker has lost the subscriptions

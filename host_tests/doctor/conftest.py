@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from tools import broker
 from tools.fleet import mosquitto_config
 
@@ -56,6 +56,5 @@ class MosquittoSetups:
 
 @pytest.fixture(scope="session")
 def brokers(tmp_path_factory: pytest.TempPathFactory) -> MosquittoSetups:
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     return MosquittoSetups(tmp_path_factory.mktemp("brokers"))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
-from host_tests.conftest import NO_MOSQUITTO
-from tools.broker import Mosquitto, find_mosquitto
+from host_tests.conftest import require_mosquitto
+from tools.broker import Mosquitto
 from umqtt5 import Client
 
 COUNT = 1500
@@ -19,8 +17,7 @@ def test_a_backlog_of_messages_arrives_although_the_receive_maximum_is_exceeded(
     The broker must receive the acknowledgements before each connection ends. Otherwise it sends the same
     messages again.
     """
-    if not find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     numbers: list[int] = []
     answers: list[int] = []
     with Mosquitto("max_queued_messages 0") as broker:

@@ -6,10 +6,9 @@ import socket
 
 import pytest
 
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from host_tests.faults import soak_run
 from host_tests.faults.faulty_dns import TRAP
-from tools import broker
 
 SECONDS = 20
 
@@ -25,8 +24,7 @@ def _has_loopback_network() -> bool:
 
 @pytest.mark.timeout(SECONDS + 220)
 def test_a_short_soak_violates_no_invariant() -> None:
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     if not _has_loopback_network():
         pytest.skip("this system has only one loopback address")
     run = soak_run.SoakRun(seed=3, seconds=SECONDS)

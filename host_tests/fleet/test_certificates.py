@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from host_tests.board.rig import run_tool
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from host_tests.fleet.conftest import WriteDescription
 from host_tests.fleet.test_make import contents, generate
 from host_tests.fleet.test_mosquitto_config import is_refused
@@ -90,8 +90,7 @@ class RunningFleet:
 
 @pytest.fixture
 def fleet(request: pytest.FixtureRequest, write_description: WriteDescription) -> Iterator[RunningFleet]:
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     running = RunningFleet(write_description(*getattr(request, "param", ())))
     with running.mosquitto:
         yield running
@@ -159,8 +158,7 @@ def test_every_certificate_that_a_device_ever_had_is_revoked(fleet: RunningFleet
 
 
 def test_an_operator_can_be_revoked_and_the_other_one_stays(write_description: WriteDescription) -> None:
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     fleet = RunningFleet(
         write_description(('prefix = "farm"', 'prefix = "farm"\noperators = ["anna", "ben"]'))
     )

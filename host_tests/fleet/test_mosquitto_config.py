@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from tools import broker
 from tools.fleet import generate, mosquitto_config
 from tools.fleet.certificate_authority import CertificateAndKey, CertificateAuthority
@@ -64,8 +64,7 @@ class FleetBroker:
 
 def running_fleet_broker(folder: Path, password: bool, certificate: bool) -> Iterator[FleetBroker]:
     """Run mosquitto with the generated files of a fleet of two devices."""
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     fleet = Fleet.model_validate(
         {
             "board": "host",

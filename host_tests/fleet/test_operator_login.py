@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from host_tests.board.rig import run_tool
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from host_tests.fleet.conftest import WriteDescription
 from host_tests.fleet.test_certificates import ONE, RunningFleet
 from host_tests.fleet.test_make import generate
 from host_tests.fleet.test_mosquitto_config import wait_until
-from tools import broker, operator_login, update
+from tools import operator_login, update
 from tools.errors import UserError
 from tools.monitor.model import MonitorModel
 from tools.operator_login import resolve_access
@@ -23,8 +23,7 @@ from tools.operator_login import resolve_access
 
 @pytest.fixture
 def fleet(write_description: WriteDescription) -> Iterator[RunningFleet]:
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     running = RunningFleet(
         write_description(('prefix = "farm"', 'prefix = "farm"\noperators = ["anna", "ben"]'))
     )

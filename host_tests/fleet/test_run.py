@@ -7,10 +7,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
 from host_tests.board.rig import run_command, run_tool
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from host_tests.fleet.conftest import WriteDescription
 from tools import broker
 from tools.fleet import simulation
@@ -25,8 +23,7 @@ from tools.fleet.store import FleetStore
 def test_eight_simulated_devices_run_with_their_certificates(
     write_description: WriteDescription, tmp_path: Path
 ) -> None:
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     light = '"relay"\n\n[[actuators]]\nname = "shelf"\nkind = "light"\npin = "lamp"\n'
     path, report = (
         write_description(("count = 3", "count = 8"), ('"relay"\n', light)),
@@ -133,8 +130,7 @@ def test_a_device_that_does_not_come_online_is_reported_by_name(
 
 
 def test_a_lost_connection_is_reported_for_each_device(tmp_path: Path) -> None:
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     restarted: list[bool] = []
     with broker.Mosquitto() as mosquitto:
 

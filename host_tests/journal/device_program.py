@@ -17,7 +17,7 @@ journal) and publishes (whether it publishes). Its files are in the working dire
 import json
 import sys
 
-from app.node import CommandDedup
+from app.node import CommandDedup, grow_name_table
 from umqtt5 import Client
 from umqtt5.journal import Journal
 
@@ -108,6 +108,7 @@ class Device:
 
 
 if __name__ == "__main__":
+    grow_name_table(400)  # now, because later the heap is fragmented
     device = Device(json.loads(sys.argv[1]))
     while True:
         device.step()

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from host_tests.journal.restarted_device import RestartedDevice
 from tools import broker
 
@@ -21,8 +19,7 @@ _SETTINGS = ("persistence true", "max_queued_messages 5000", "set_tcp_nodelay tr
 
 
 def mosquitto(folder: Path, *lines: str) -> broker.Mosquitto:
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     folder.mkdir()
     return broker.Mosquitto(*_SETTINGS, f"persistence_location {folder}/", *lines)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from host_tests.conftest import require_mosquitto
 from host_tests.device.observer import PREFIX, running_device
-from tools import broker
 from tools.broker import Mosquitto
 from tools.vm.device import SimulatedDevice
 
@@ -14,8 +14,7 @@ from tools.vm.device import SimulatedDevice
 @pytest.fixture
 def private_broker() -> Iterator[Mosquitto]:
     """A broker for one test, which may stop and restart it."""
-    if not broker.find_mosquitto():
-        pytest.skip("mosquitto is not installed")
+    require_mosquitto()
     with Mosquitto() as running:
         yield running
 

@@ -34,7 +34,6 @@ A reset, a deep sleep, a soft reset and the watchdog end the VM process, and `Si
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import signal
@@ -48,8 +47,7 @@ from typing import Any
 
 from esp32_mock_bootloader.registers import mac_bytes_for_chip
 
-from tools.bundle.compiler import cross_compile
-from tools.paths import BUILD
+from tools.bundle.compiler import compile_modules
 from tools.vm import process
 
 MODULES = Path(__file__).parent / "modules"
@@ -126,16 +124,7 @@ def unique_id(chip: str) -> bytes:
 def compiled_modules() -> Path:
     """Return the folder of the compiled modules: they take less heap than source, and do not fragment it."""
     sources = {path.stem: path.read_text() for path in sorted(MODULES.glob("*.py"))}
-    digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()
-    folder = BUILD / "simulated_hardware" / digest[:16]
-    for name, source in sources.items():
-        target = folder / f"{name}.mpy"
-        if not target.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            new = target.with_suffix(f".{os.getpid()}")
-            new.write_bytes(cross_compile(name, source))
-            os.replace(new, target)
-    return folder
+    return compile_modules("simulated_hardware", sources)
 
 
 # 176 KB as the other tests of a device, and 64 KB for the simulated modules and the texts that they read

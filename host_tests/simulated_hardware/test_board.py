@@ -132,7 +132,7 @@ def test_a_disconnected_sensor_is_reported_and_recovers(
         {"kind": "sht3x", "name": "late", "period": 0.2},  # not connected at the start
         {"kind": "chip_temperature", "period": 0.2},
     ]
-    with simulated_device("esp32", tmp_path, iotcore, sensors, LARGE_HEAP) as running:
+    with simulated_device("esp32", tmp_path, iotcore, sensors) as running:
         running.wait_for_line("sensor late: OSError: [Errno 19] ENODEV; on the bus: 0x76")
         observer.wait_until(reads(observer, "air/temperature", 25.08))
         del io["i2c-76"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from host_tests.conftest import require_mosquitto
 from host_tests.device.observer import PREFIX, Observer, observe
 from host_tests.simulated_hardware import ASLEEP, SimulatedChip
 from host_tests.simulated_hardware.test_board import simulated_device
@@ -181,8 +182,7 @@ def test_the_will_reports_a_sleeping_device_that_does_not_wake(
 
 
 def test_readings_taken_without_a_broker_are_sent_later_with_their_times(tmp_path: Path) -> None:
-    if not broker.find_mosquitto():
-        pytest.skip("mosquitto is not installed")
+    require_mosquitto()
     late: list[list[Any]] = []
     settings = {"power": power("deep", period=1, awake=2), "backlog": {"on_flash": True}}
     with broker.Mosquitto() as server:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from host_tests.command_lines import environment, run_and_watch
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from tools import broker, credentials
 from tools.broker import Address
 from tools.errors import UserError
@@ -59,8 +59,7 @@ class FileKeyring(KeyringBackend):
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """A mosquitto that requires USER and PASSWORD."""
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     file = tmp_path_factory.mktemp("mosquitto") / "passwords"
     file.write_text(mosquitto_config.render_password_file({USER: PASSWORD}, ""), encoding="utf-8")
     with broker.Mosquitto(f"password_file {file}", anonymous=False) as running:
@@ -204,7 +203,7 @@ def test_the_keyring_stores_and_deletes_a_password(url: str, tmp_path: Path, pas
 def test_a_computer_without_a_keyring_says_so(url: str) -> None:
     more = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
     output, _ = run_and_watch([*TOOLS, "password", "--broker", url, "--password-file", os.devnull], 1, **more)
-    assert "one line" in output
+    assert "/dev/null: not a regular file" in output
     output, _ = run_and_watch([*TOOLS, "password", "--broker", url, "--delete"], 1, **more)
     assert "no keyring" in output and "--password-file" in output
     assert "Not authorized" in run_and_watch([*MONITOR, url], 1, **more)[0]

@@ -20,7 +20,7 @@ from tools.fleet.store import FleetStore
 from tools.paths import ROOT
 
 # code that runs in MicroPython, whose files are always UTF-8
-_ON_MICROPYTHON = ("tools/bench/vm/", "tools/board/on_board/")
+_ON_MICROPYTHON = ("tools/bench/vm/", "tools/board/on_board/", "tools/heap/vm/")
 _FLEET = 'count = 1\nboard = "host"\n[broker]\nhost = "b"\n'
 
 CONTENTS = [

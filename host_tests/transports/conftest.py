@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from tools import broker
 
 
@@ -92,8 +92,7 @@ def tls_lines(certificates: Certificates, server: str = "server") -> list[str]:
 @pytest.fixture(scope="session")
 def listeners(certificates: Certificates) -> Iterator[dict[str, broker.Address]]:
     """Run mosquitto; return its address by transport: tcp, tls, mutual (client certificates), ws, wss."""
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     listener_options = {
         "tls": tls_lines(certificates),
         "mutual": [*tls_lines(certificates), f"cafile {certificates.ca}", "require_certificate true"],

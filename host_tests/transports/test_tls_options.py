@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import umqtt5.tls
-from host_tests.conftest import NO_MOSQUITTO
+from host_tests.conftest import require_mosquitto
 from host_tests.transports.conftest import Certificates, tls_lines
 from host_tests.transports.run_scenario import on_each_interpreter, run_scenario
 from host_tests.transports.test_tls_refusals import connection_errors
@@ -46,8 +46,7 @@ def psk_interpreter(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def psk_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[broker.Address]:
-    if not broker.find_mosquitto():
-        pytest.skip(NO_MOSQUITTO)
+    require_mosquitto()
     path = tmp_path_factory.mktemp("psk") / "psk_file"
     path.write_text(f"panel:{KEY}\n")
     path.chmod(0o644)

@@ -139,6 +139,17 @@ def test_a_servo_moves_to_the_nearest_angle_if_rest_is_outside_its_limits():
     assert commands.actuators[0].angle == 60 and outputs["b"].level
 
 
+def test_a_device_is_busy_until_a_light_has_faded_to_off():
+    commands, outputs = device("light", fade=0)
+    light = commands.actuators[0]
+    light.command(b"ON", 0)
+    light.command(b'{"state": "OFF", "transition": 30}', 0)
+    commands.run(0)
+    assert commands.is_busy and not light.on
+    commands.run(30000)
+    assert not commands.is_busy
+
+
 def test_a_command_to_an_output_that_fails_is_answered_with_the_error():
     commands, outputs = device("switch", "servo")
     for actuator, payload in zip(commands.actuators, (b"ON", b"45")):

@@ -48,9 +48,9 @@ class LimitedBroker:
         if len(body) + 2 > self.max_size and flags & 4:
             reason = 0x95
         elif flags & 0x20 and not self.retain:
-            reason = 0x9A  # [MQTT-3.2.2-13]
+            reason = 0x9A  # Retain not supported
         elif flags >> 3 & 3 > self.max_qos:
-            reason = 0x9B  # [MQTT-3.2.2-12]
+            reason = 0x9B  # QoS not supported
         if reason:
             self.refusals += 1
             stream.closed_by_broker = True

@@ -21,6 +21,7 @@ _STEP = 256  # bytes, of the search for the smallest heap
 # bytes in addition to _SLACK
 _EXCEPTIONS = {
     ("journal", "sources"): 3072,  # after the core, two large files are compiled
+    ("streaming_receive", "sources"): 1024,  # the core leaves a heap that is fragmented
     ("tls", "sources"): 1024,  # it compiles a large file as well
     ("aio", "mpy"): 3584,  # aio.mpy is a large file, and is loaded before the core
 }
@@ -35,7 +36,8 @@ def mpy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def runs_in_heap(code: str, folder: Path, size: int) -> bool:
-    child = process.start_vm(["-c", code], module_path=[folder], heap=str(size))
+    # relative: MicroPython stores the paths of modules on the heap, so their length changes its fragmentation
+    child = process.start_vm(["-c", code], module_path=[Path(folder.name)], cwd=folder.parent, heap=str(size))
     child.communicate(timeout=30)
     return child.returncode == 0
 

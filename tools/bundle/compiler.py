@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from tools.bundle.bundler import bundle_sources
 from tools.bundle.minifier import internal_names, shorten_names
+from tools.paths import BUILD
 
 
 def compile_package(folder: Path, optimization: int = 2, short_names: bool = True) -> dict[str, int]:
@@ -27,6 +32,23 @@ def compile_package(folder: Path, optimization: int = 2, short_names: bool = Tru
         path.write_bytes(data)
         sizes[name] = len(data)
     return sizes
+
+
+def compile_modules(kind: str, sources: Mapping[str, str]) -> Path:
+    """Return a folder with the compiled modules of `sources` (source by name), which is kept in build/`kind`.
+
+    Several processes may call this at the same time.
+    """
+    digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+    folder = BUILD / kind / digest[:16]
+    for name, source in sources.items():
+        target = folder / f"{name}.mpy"
+        if not target.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            new = target.with_suffix(f".{os.getpid()}")
+            new.write_bytes(cross_compile(name, source))
+            os.replace(new, target)
+    return folder
 
 
 def cross_compile(name: str, source: str, optimization: int = 2) -> bytes:

@@ -194,4 +194,4 @@ def main(
             if (old := before.get(group, {}).get(name)) != value:
                 typer.echo(f"{group}.{name}: {old} -> {value}")
     if not check:
-        FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+        FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -6,9 +6,7 @@ simulated: see `vm/`.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -18,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bundle import image
-from tools.bundle.compiler import cross_compile
-from tools.paths import BUILD
+from tools.bundle.compiler import compile_modules
 from tools.vm import process
 
 _PROGRAMS = Path(__file__).parent / "vm"
@@ -45,18 +42,9 @@ class HeldHeap:
 @cache
 def _programs(board: str) -> Path:
     """Return the folder of the compiled programs in `vm/`, with the short names of the board's image."""
-    sources = {path.stem: path.read_text() for path in sorted(_PROGRAMS.glob("*.py"))}
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in sorted(_PROGRAMS.glob("*.py"))}
     sources["measure_heap"] = image.minify_source(board, sources["measure_heap"])
-    digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()
-    folder = BUILD / "heap" / digest[:16]
-    for name, source in sources.items():
-        target = folder / f"{name}.mpy"
-        if not target.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            new = target.with_suffix(f".{os.getpid()}")
-            new.write_bytes(cross_compile(name, source))
-            os.replace(new, target)
-    return folder
+    return compile_modules("heap", sources)
 
 
 def _pieces(board: str, folder: str) -> list[str]:

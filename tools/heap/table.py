@@ -13,5 +13,5 @@ Figures = dict[str, dict[str, list[int]]]  # bytes [at the check, while it runs]
 
 def load_figures() -> Figures:
     """Return the figures in the file."""
-    figures: Figures = json.loads(FIGURES.read_text())
+    figures: Figures = json.loads(FIGURES.read_text(encoding="utf-8"))
     return figures

@@ -3,13 +3,13 @@
 import gc
 import sys
 
-# Number of names for which the table has to have room: the modules that are loaded later have up to 280. The
-# names that are added here stay in the table, so a smaller number would only use up the room that is left.
-_SPARE_NAMES = 280
+# Number of names for which the table has to have room, for the modules that are loaded later. The names that
+# are added here stay in the table.
+_SPARE_NAMES = 128
 _MIN_GROWTH = 2000  # bytes
 
 
-def grow_name_table():
+def grow_name_table(spare=_SPARE_NAMES):
     """Make MicroPython enlarge its table of names now, if it will have to do so soon.
 
     The table doubles, and then needs several KB of contiguous memory: 7 KB if it gets 640 entries on a 64-bit
@@ -18,7 +18,7 @@ def grow_name_table():
     """
     if sys.implementation.name != "micropython":
         return
-    for i in range(_SPARE_NAMES):
+    for i in range(spare):
         before = gc.mem_alloc()
         hasattr(gc, "_%d_" % i)  # adds a name to the table
         if gc.mem_alloc() - before > _MIN_GROWTH:
