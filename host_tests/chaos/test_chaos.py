@@ -166,6 +166,34 @@ def test_an_output_that_is_on_while_the_device_is_offline_for_long_is_found() ->
     assert "still on" in found.found[0]
 
 
+def test_a_message_may_be_lost_only_while_the_device_says_that_its_flash_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = "dut: journal: EIO; unsent messages are lost at a restart"
+    works = "dut: journal: flash works again"
+    for lines, lost in (
+        ([failed], False),
+        ([failed, works], True),
+        ([failed, works, failed], False),
+        ([], True),
+    ):
+        life = make_life(tmp_path, [], 5)
+        life.device.handlers["a"](b"umqtt5/dut/sensor/level\x001.5")
+        monkeypatch.setattr(life.device, "output_of_start", lambda lines=lines: lines)
+        life.invariants.on_end("cut by a fault")
+        life.world.run_until(3 * HOUR)
+        assert ("an accepted message was lost" in " ".join(texts(life.result))) is lost, lines
+
+
+def test_a_config_that_cannot_be_read_is_found_unless_the_flash_fails_meanwhile(tmp_path: Path) -> None:
+    for fault, is_found in (("", True), ("DNS silent", True), ("flash fails", False)):
+        life = make_life(tmp_path, [], 5)
+        if fault:
+            life.recorder.active_faults[1] = fault
+        life.device.handlers["r"](b'[40000, "[Errno 5] EIO", 0]')
+        assert bool(texts(life.result)) is is_found, fault
+
+
 def test_a_version_that_was_rolled_back_or_never_offered_is_found() -> None:
     found: list[str] = []
     life = type("Broker", (), {"observers": []})()
