@@ -68,6 +68,7 @@ package(
         "optional/topic_aliases.py",
         "optional/unix_names.py",
         "optional/websocket_errors.py",
+        "optional/wifi_radio.py",
         "properties.py",
         "reason_codes.py",
         "request.py",
@@ -88,6 +89,7 @@ package(
         "websocket/__init__.py",
         "websocket/handshake.py",
         "websocket/transport.py",
+        "wifi.py",
     ),
     opt=2,
 )

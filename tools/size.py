@@ -74,6 +74,8 @@ FEATURES = {
     "optional/give_up": "messages that are given up or cancelled",
     "optional/timeouts": "separate timeouts for each kind of wait",
     "websocket": "WebSocket transport",
+    "wifi": "Wi-Fi",
+    "optional/wifi_radio": "Wi-Fi: radio, causes of failures, unloaded after use",
     "optional/websocket_errors": "error messages of the WebSocket transport",
 }
 

@@ -158,13 +158,14 @@ class SleepCycle:
     def sleep(self, radio_off, feed):
         """Disconnect, call `radio_off()` and sleep until the next cycle. Returns only after a light sleep.
 
-        `feed()` feeds the watchdog; `feed` is None if there is no watchdog.
+        `radio_off` is None if there is no Wi-Fi. `feed()` feeds the watchdog; it is None if there is none.
         """
         client = self._client
         if client.is_connected and self.is_deep:
             self._save_session()
         client.disconnect(_DISCONNECT_WITH_WILL if client.is_connected else 0)
-        radio_off()
+        if radio_off:
+            radio_off()
         self._cycles = (self._cycles + 1) & 0x3FFFFFFF
         self._undelivered = 0 if self.delivered else min(self._undelivered + 1, 0xFFFF)
         self._count_awake(ticks_ms())

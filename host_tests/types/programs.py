@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from tools.paths import ROOT
@@ -16,6 +17,8 @@ _MICROPYTHON_ONLY = re.compile(
     r"|\b(?:sleep_ms|ticks_ms|ticks_diff|sleep_us|ticks_us)\b",
     re.MULTILINE,
 )
+# modules that the files in examples/ import
+EXAMPLE_MODULES = ("clock.py", "settings.py")
 _USES_LIBRARY = re.compile(r"^(?:from|import) umqtt5", re.MULTILINE)
 
 
@@ -39,6 +42,8 @@ def write_programs(folder: Path, micropython: bool) -> int:
     Programs that use only what both interpreters have are checked with the types of both.
     """
     (folder / "programs").mkdir()
+    for name in EXAMPLE_MODULES:
+        shutil.copy(ROOT / "examples" / name, folder)
     count = 0
     for name, source in collect_programs().items():
         if name not in NOT_FOR_MICROPYTHON if micropython else not _MICROPYTHON_ONLY.search(source):

@@ -1,9 +1,9 @@
-"""`Wifi`: joining the network, retries, rejoining after a loss, drivers that fail, causes and advice."""
+"""`umqtt5.wifi`: joining a network, retries, rejoining after a loss, drivers that fail, causes and advice."""
 
 import builtins
 import sys
 
-from app.node import wifi
+from umqtt5 import wifi
 
 WRAP = 1 << 30  # ticks wrap here on a board
 
@@ -25,6 +25,7 @@ class Wlan:
         cls.unknown = ()  # names that `config` does not know
         cls.failing = {}  # exceptions that methods raise, by name
         cls.switched = []  # arguments of `active`
+        cls.static = None  # argument of `ifconfig`
 
     def _call(self, name):
         if name in Wlan.failing:
@@ -34,6 +35,14 @@ class Wlan:
         Wlan.switched.append(on)
         self._call("active")
         Wlan.on = on
+
+    def ifconfig(self, *addresses):
+        self._call("ifconfig")
+        if addresses:
+            assert Wlan.on and not Wlan.tries, "it would be too late"
+            Wlan.static = addresses[0]
+            return None
+        return ("10.0.0.2", "255.255.255.0", "10.0.0.1", "10.0.0.1")
 
     def config(self, **settings):
         self._call("config")
@@ -63,10 +72,6 @@ class Wlan:
             return -60
         return self.current
 
-    def ifconfig(self):
-        self._call("ifconfig")
-        return ("10.0.0.2", "255.255.255.0", "10.0.0.1", "10.0.0.1")
-
 
 class Esp32Wlan(Wlan):
     PM_NONE, PM_PERFORMANCE, PM_POWERSAVE = 0, 1, 2
@@ -83,6 +88,17 @@ class Rp2Wlan(Wlan):
 class Network:
     STA_IF = "station"
     WLAN = Wlan
+    names: dict = {}  # arguments of `hostname` and `country`
+
+    @staticmethod
+    def hostname(name):
+        assert not Wlan.on, "it would be too late"
+        Network.names["hostname"] = name
+
+    @staticmethod
+    def country(code):
+        assert not Wlan.on, "it would be too late"
+        Network.names["country"] = code
 
 
 class Esp32(Network):
@@ -116,22 +132,25 @@ def difference(a, b):
 
 
 def joined(config, network=Network):
-    """Return a `Wifi` with the simulated `network` module and clock."""
+    """Return the `Wifi` of a device with this config, with the simulated `network` module and clock."""
     Wlan.power_up()
     sys.modules["network"] = network
     wifi.ticks_ms = lambda: Clock.now % WRAP
     wifi.ticks_diff = difference
-    return wifi.Wifi(config)
+    made = wifi.Wifi(**config)
+    made.prefix = "wifi."
+    made.on_status = lambda text: print(text)  # `print` is replaced later
+    return made
 
 
-HOME = {"ssid": "home", "password": "secret"}
+HOME = {"ssid": "home", "password": "a secret"}
 
 
 def run(here, seconds, is_online=True):
-    """Call `connect` every 500 ms; returns the last result."""
+    """Call `poll` every 500 ms; returns the last result."""
     for _ in range(2 * seconds):
         Clock.now += 500
-        up = here.connect(is_online)
+        up = here.poll(is_online)
     return up
 
 
@@ -139,7 +158,7 @@ def printed_by(function, *arguments):
     """Return the lines that a call prints."""
     lines = []
     real_print = builtins.print
-    builtins.print = lines.append
+    builtins.print = lambda *words: lines.append(" ".join(map(str, words)))
     try:
         function(*arguments)
     finally:
@@ -147,39 +166,48 @@ def printed_by(function, *arguments):
     return lines
 
 
-def test_without_a_wifi_config_the_network_counts_as_connected():
-    assert joined(None).connect()
+def test_on_a_computer_without_a_radio_the_network_counts_as_connected():
+    saved = sys.modules.pop("network", None)
+    try:
+        here = wifi.Wifi("home", "password", hostname="board")
+        assert here.is_connected and here.poll() and here.wait(0)
+        assert here.status == "connected by the computer"
+        here.stop()
+        assert here.poll()
+    finally:
+        if saved:
+            sys.modules["network"] = saved
 
 
 def test_ensure_connected_joins_once_and_reports_the_connection():
     here = joined(HOME)
-    assert not here.connect()
-    assert Wlan.last.tries == [("home", "secret")]
+    assert not here.poll()
+    assert Wlan.last.tries == [("home", "a secret")]
     Wlan.joined = True
-    assert here.connect() and here.connect()
-    assert Wlan.last.tries == [("home", "secret")]
+    assert here.poll() and here.poll()
+    assert Wlan.last.tries == [("home", "a secret")]
 
 
 def test_an_unreachable_network_is_retried_every_20_s():
     here = joined(HOME)
     for _ in range(65):
         Clock.now += 1000
-        assert not here.connect()
+        assert not here.poll()
     assert len(Wlan.last.tries) == 4  # at once, and every 20 s
 
 
 def test_after_a_loss_the_driver_has_20_s_to_rejoin():
     here = joined(HOME)
-    here.connect()
+    here.poll()
     Clock.now += 100_000
     Wlan.joined = True
-    assert here.connect()
+    assert here.poll()
     Wlan.joined = False  # the Wi-Fi driver gets 20 s to rejoin by itself
     Clock.now += 1000
-    assert not here.connect()
+    assert not here.poll()
     assert len(Wlan.last.tries) == 1
     Clock.now += 21_000
-    assert not here.connect()
+    assert not here.poll()
     assert len(Wlan.last.tries) == 2
 
 
@@ -235,7 +263,7 @@ def test_a_radio_that_hangs_is_switched_off_and_on():
 
 def test_a_radio_that_only_seems_to_be_connected_is_switched_off_and_on_after_ten_minutes():
     here = joined(HOME, Rp2)
-    here.connect()
+    here.poll()
     Wlan.joined = True
     assert run(here, 5)
     for days in (0, 6, 12):
@@ -258,7 +286,7 @@ def test_a_radio_that_cannot_be_switched_on_loses_its_power_for_a_moment():
 
 def test_the_radio_may_fail_when_it_is_switched_off():
     here = joined(HOME, Rp2)
-    assert not here.connect()
+    assert not here.poll()
     Wlan.failing = {
         name: OSError("Wifi Internal Error") for name in ("disconnect", "active", "deinit", "connect")
     }
@@ -280,7 +308,7 @@ def test_while_it_fails_the_state_stays_the_same_size():
 def test_a_loss_after_any_up_time_is_retried_after_20_s():
     for days in (0, 1, 5, 6, 7, 12, 13, 30):
         here = joined(HOME)
-        here.connect()
+        here.poll()
         Wlan.joined = True
         assert run(here, 5)
         Clock.now += days * 86400000
@@ -294,7 +322,7 @@ def test_a_loss_after_any_up_time_is_retried_after_20_s():
 def test_an_exception_after_any_up_time_is_retried():
     for days in (0, 1, 5, 6, 7, 12, 13, 30):
         here = joined(HOME)
-        here.connect()
+        here.poll()
         Wlan.joined = True
         assert run(here, 5)
         Clock.now += days * 86400000
@@ -377,7 +405,7 @@ def test_the_code_of_the_texts_is_unloaded():
     here = joined(HOME, Rp2)
     Wlan.current = -2
     run(here, 100)
-    assert "app.wifi_radio" not in sys.modules
+    assert "umqtt5.optional.wifi_radio" not in sys.modules
 
 
 def test_power_save_is_set_before_joining_whether_true_or_false():
@@ -385,17 +413,144 @@ def test_power_save_is_set_before_joining_whether_true_or_false():
         for setting, name in ((None, "PM_NONE"), (False, "PM_NONE"), (True, "PM_POWERSAVE")):
             config = {"ssid": "home", "password": "", "power_save": setting}
             here = joined(config if setting is not None else HOME, network)
-            here.connect()
+            here.poll()
             assert Wlan.settings["pm"] == getattr(network.WLAN, name)
             here.stop()  # for a light sleep, which sets the radio back to its default
             Wlan.settings.clear()
             Wlan.tries.clear()
-            here.connect()
+            here.poll()
             assert Wlan.settings["pm"] == getattr(network.WLAN, name)
 
 
 def test_a_port_without_these_settings_joins():
     here = joined(HOME, Rp2)
     Wlan.unknown = ("pm", "reconnects")
-    here.connect()
+    here.poll()
     assert Wlan.tries and not Wlan.settings
+
+
+# ---- options of the library
+
+
+def home(**options):
+    """Return the arguments of `Wifi` for the network "home" with these options."""
+    options.update(HOME)
+    return options
+
+
+def test_hostname_country_and_address_are_set_before_joining():
+    address = ("192.168.1.50", "255.255.255.0", "192.168.1.1", "192.168.1.1")
+    for network in (Esp32, Rp2):
+        Network.names.clear()
+        here = joined(home(hostname="greenhouse", country="DE", address=address), network)
+        assert not here.poll()
+        assert Network.names == {"hostname": "greenhouse", "country": "DE"}
+        assert Wlan.static == address and len(Wlan.tries) == 1
+
+
+def test_an_address_that_the_driver_refuses_is_retried():
+    address = ("192.168.1.50", "255.255.255.0", "192.168.1.1", "192.168.1.1")
+    here = joined(home(address=address), Esp32)
+    Wlan.failing = {"ifconfig": OSError("Wifi Invalid Argument")}
+    run(here, 20)
+    assert not Wlan.tries and "Wifi Invalid Argument" in here.status
+    Wlan.failing = {}
+    run(here, 6)
+    assert Wlan.tries and Wlan.static == address
+
+
+def test_several_networks_are_tried_in_turn_for_10_s_each():
+    here = joined({"ssid": [("home", "a secret"), ("office", "another one"), ("cafe", "")]}, Rp2)
+    Wlan.current = -2
+    run(here, 35)
+    assert [ssid for ssid, _ in Wlan.tries] == ["home", "office", "cafe", "home"]
+    assert here.status.startswith("cafe was not found")
+    Wlan.joined = True
+    assert run(here, 1) and here.status == "connected, address 10.0.0.2"
+    Wlan.joined = False  # after a loss, the driver has time to rejoin, then all are tried again
+    run(here, 50)
+    assert [ssid for ssid, _ in Wlan.tries][4:] == ["office", "cafe", "home"]
+
+
+def test_the_status_of_each_of_several_networks_is_reported_once():
+    here = joined({"ssid": [("home", "a secret"), ("office", "another one")]}, Rp2)
+    Wlan.current = -2
+    lines = [line for line in printed_by(run, here, 55) if "was not found" in line]
+    assert [line.split()[1] for line in lines] == ["home", "office"]
+
+
+def test_the_status_is_in_words():
+    here = joined(HOME, Rp2)
+    heard = []
+    here.on_status = heard.append
+    assert here.status == "off"
+    here.poll()
+    assert here.status == "joining home" and heard == []
+    Wlan.current = -3
+    run(here, 30)
+    assert here.status == "home refuses the password. Check wifi.password, capital letters too"
+    Wlan.joined = True
+    run(here, 1)
+    Wlan.joined = False
+    run(here, 1)
+    assert heard[1:] == ["Wi-Fi: connected, address 10.0.0.2", "Wi-Fi: connection lost"]
+    here.stop()
+    assert here.status == "off"
+
+
+def test_a_callback_that_raises_is_no_failure_of_the_radio():
+    here = joined(HOME)
+
+    def fail(status):
+        raise ValueError(status)
+
+    here.on_status = fail
+    here.poll()
+    Wlan.joined = True
+    lines = printed_by(run, here, 1)
+    assert here.is_connected and len(lines) == 1
+
+
+def test_wait_returns_when_the_network_is_connected_or_after_the_timeout():
+    here = joined(HOME)
+    real_sleep = wifi.sleep_ms
+    joins_at = 3000
+
+    def sleep(ms):
+        Clock.now += ms
+        Wlan.joined = Clock.now - began_at >= joins_at
+
+    wifi.sleep_ms = sleep
+    try:
+        began_at = Clock.now
+        assert not here.wait(1000) and 1000 <= Clock.now - began_at <= 1100
+        assert here.wait() and 3000 <= Clock.now - began_at <= 3100
+    finally:
+        wifi.sleep_ms = real_sleep
+
+
+def test_wrong_arguments_are_refused():
+    for arguments, word in (
+        (("",), "ssid"),
+        (("x" * 33,), "ssid"),
+        (([],), "ssid"),
+        (("home", "short"), "password of home"),
+        (("home", "x" * 65), "password of home"),
+    ):
+        assert word in refusal(*arguments)
+    for options, word in (
+        ({"country": "Germany"}, "country"),
+        ({"hostname": "x" * 33}, "hostname"),
+        ({"address": "192.168.1.50"}, "address"),
+        ({"channel": 3}, "channel"),
+    ):
+        assert word in refusal("home", "a secret", **options)
+
+
+def refusal(*arguments, **options):
+    sys.modules["network"] = Network
+    try:
+        wifi.Wifi(*arguments, **options)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    raise AssertionError(arguments)

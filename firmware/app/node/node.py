@@ -17,7 +17,6 @@ from .health import Health
 from .modules import release_constructors, release_modules, release_reason_codes
 from .publishing import publish
 from .telemetry import Telemetry
-from .wifi import Wifi
 
 _MAX_WAIT = const(1000)  # ms
 _MIN_SESSION_EXPIRY = const(3600)  # seconds
@@ -37,7 +36,7 @@ class Node:
     """
 
     # parts that only some devices have: defaults in the class do not enlarge the dict of the instance
-    _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = _safe_mode = None
+    _wifi = _cycle = _ntp = _watchdog = _discovery = _tasmota = _update = _safe_mode = None
     _actuators: tuple = ()
     _telemetry: Telemetry = None  # type: ignore[assignment]  # until `create` has created it
     _must_restart = False  # whether a command to restart was accepted
@@ -113,7 +112,12 @@ class Node:
         return will[0]
 
     def _create_parts(self, client, base, config, pins, topic, reset_cause):
-        self._wifi = Wifi(config["wifi"])
+        if config["wifi"]:
+            from umqtt5.wifi import Wifi
+
+            Wifi.prefix = "wifi."  # of the fields in the config, for the texts
+            self._wifi = Wifi(**config["wifi"])
+            self._wifi.on_status = print
         dedup = CommandDedup(config["dedup_commands"], "dedup" if config["dedup_on_flash"] else None)
         client.session.adapts_to_limits = True
         client.session.min_tx_room = len(client.session.tx) // 2  # for a response at QoS 0
@@ -225,6 +229,8 @@ class Node:
             type(sensor).__init__ = type(sensor)._set_expiry = None
             if not is_missing:  # otherwise the constructor of a driver is called again
                 type(sensor.driver).__init__ = None
+        if self._wifi:
+            type(self._wifi).wait = None
         type(client).will = None
         if slot.read()[2] == slot.CONFIRMED:  # otherwise the version may be rolled back
             slot.select = slot.begin_trial = slot.forget_start = slot.roll_back = None
@@ -235,7 +241,7 @@ class Node:
         """Run one iteration of the main loop; waits for the network for up to 1 s if nothing is due."""
         now = ticks_ms()
         client = self._client
-        up = self._wifi.connect(client.is_connected)
+        up = self._wifi is None or self._wifi.poll(client.is_connected)
         if up and self._ntp and self._ntp.run(now):
             self._on_clock_set(client)
         clock = self._tls_clock
@@ -314,7 +320,7 @@ class Node:
             self.enter_safe_state()  # outputs lose their levels in deep sleep
         crash.is_reset_expected = True  # not written to flash: `is_planned_wake` recognizes the next start
         began_at = ticks_ms()
-        cycle.sleep(self._wifi.stop, self._watchdog and self._watchdog.feed)
+        cycle.sleep(self._wifi and self._wifi.stop, self._watchdog and self._watchdog.feed)
         if self._watchdog:
             self._watchdog.exclude(ticks_diff(ticks_ms(), began_at))
         crash.is_reset_expected = False

@@ -5,8 +5,9 @@ import time
 from dht import DHT22
 from lab import reached
 from machine import ADC, Pin
-from settings import PORT, SERVER
 from umqtt.simple import MQTTClient, MQTTException
+
+from settings import PORT, SERVER
 
 USER = "maker"
 KEY = "aio_0123456789abcdef"

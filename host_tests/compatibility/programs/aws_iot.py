@@ -3,8 +3,9 @@
 import json
 
 from lab import reached
-from settings import CERT_FILE, KEY_FILE, MUTUAL_TLS_PORT, SERVER
 from umqtt.simple import MQTTClient
+
+from settings import CERT_FILE, KEY_FILE, MUTUAL_TLS_PORT, SERVER
 
 THING = "thing-1"
 

@@ -1,7 +1,8 @@
 """Example of umqtt.simple: publish one message."""
 
-from settings import PORT, SERVER
 from umqtt.simple import MQTTClient
+
+from settings import PORT, SERVER
 
 
 def main(server=SERVER):

@@ -5,8 +5,9 @@ import time
 
 import machine
 from machine import Pin
-from settings import PORT, SERVER
 from umqtt.simple import MQTTClient
+
+from settings import PORT, SERVER
 
 button = Pin(0, Pin.IN)
 CLIENT_ID = binascii.hexlify(machine.unique_id())

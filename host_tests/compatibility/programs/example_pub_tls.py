@@ -1,7 +1,8 @@
 """Example of umqtt.simple: publish over TLS with `ssl=True`, without a check of the certificate."""
 
-from settings import SERVER, TLS_PORT
 from umqtt.simple import MQTTClient
+
+from settings import SERVER, TLS_PORT
 
 
 def main(server=SERVER):

@@ -2,6 +2,7 @@
 
 import umqtt.robust
 from lab import reached
+
 from settings import PORT, SERVER
 
 

@@ -3,8 +3,9 @@
 import time
 
 from lab import reached
-from settings import PORT, SERVER
 from umqtt.simple import MQTTClient
+
+from settings import PORT, SERVER
 
 heard = []
 

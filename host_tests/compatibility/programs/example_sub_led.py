@@ -5,8 +5,9 @@ import binascii
 import machine
 from lab import reached
 from machine import Pin
-from settings import PORT, SERVER
 from umqtt.simple import MQTTClient
+
+from settings import PORT, SERVER
 
 led = Pin(2, Pin.OUT, value=1)  # the LED lights at level 0
 CLIENT_ID = binascii.hexlify(machine.unique_id())

@@ -1,8 +1,9 @@
 """Example of umqtt.robust: a stored session receives what was published while the broker was away."""
 
 from lab import reached
-from settings import PORT, SERVER
 from umqtt.robust import MQTTClient
+
+from settings import PORT, SERVER
 
 
 def on_message(topic, msg):

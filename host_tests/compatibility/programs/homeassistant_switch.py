@@ -5,8 +5,9 @@ from binascii import hexlify
 
 from lab import reached
 from machine import Pin, unique_id
-from settings import PORT, SERVER
 from umqtt.robust import MQTTClient
+
+from settings import PORT, SERVER
 
 ID = hexlify(unique_id()).decode()
 BASE = "home/switch_" + ID

@@ -5,8 +5,9 @@ import select
 
 from lab import reached
 from machine import ADC, Pin
-from settings import PORT, SERVER
 from umqtt.simple import MQTTClient
+
+from settings import PORT, SERVER
 
 led, light = Pin(2, Pin.OUT), ADC(Pin(26))
 running = True

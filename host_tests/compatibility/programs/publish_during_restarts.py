@@ -1,8 +1,9 @@
 """A logger that uses umqtt.robust: it publishes at QoS 0 while the broker restarts, and loses nothing."""
 
 from lab import reached
-from settings import PORT, SERVER
 from umqtt.robust import MQTTClient
+
+from settings import PORT, SERVER
 
 MQTTClient.DELAY = 0.05
 client = MQTTClient("logger", SERVER, PORT)

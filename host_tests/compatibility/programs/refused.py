@@ -1,7 +1,8 @@
 """A program that shows why the broker refuses it, and tries another password."""
 
-from settings import PASSWORD_PORT, SERVER
 from umqtt.simple import MQTTClient, MQTTException
+
+from settings import PASSWORD_PORT, SERVER
 
 client = MQTTClient("guest", SERVER, PASSWORD_PORT, user="me", password="wrong")
 for password in ("wrong", b"right"):

@@ -1,8 +1,9 @@
 """A thermostat whose author works around umqtt.simple: time limits, polling and closing of the socket."""
 
 from lab import reached
-from settings import PORT, SERVER
 from umqtt.simple import MQTTClient
+
+from settings import PORT, SERVER
 
 heard = []
 client = MQTTClient("thermostat", SERVER, PORT)

@@ -5,8 +5,9 @@ import gc
 import network
 from dht import DHT22
 from machine import Pin, deepsleep
-from settings import PORT, SERVER
 from umqtt.simple import MQTTClient
+
+from settings import PORT, SERVER
 
 CHANNEL = "123456"
 wlan = network.WLAN(network.STA_IF)

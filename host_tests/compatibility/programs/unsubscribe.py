@@ -3,8 +3,9 @@
 import ssl
 
 from lab import reached
-from settings import CA_FILE, PORT, SERVER, TLS_PORT
 from umqtt.simple import MQTTClient
+
+from settings import CA_FILE, PORT, SERVER, TLS_PORT
 
 heard = []
 client = MQTTClient(b"modern", SERVER, PORT)

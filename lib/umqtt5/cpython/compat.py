@@ -24,6 +24,11 @@ def ticks_ms():
     return time.monotonic_ns() // 1_000_000 & 0x3FFFFFFF
 
 
+def ticks_diff(a, b):
+    """Return the number of ms from `b` to `a`, as on a board."""
+    return (a - b + 0x20000000 & 0x3FFFFFFF) - 0x20000000
+
+
 def sleep_ms(ms):
     """Sleep for `ms` milliseconds."""
     time.sleep(ms / 1000)
