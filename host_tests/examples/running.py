@@ -74,6 +74,10 @@ class Example:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
+    def has_line(self, text: str) -> bool:
+        """Return whether a printed line contains `text`."""
+        return any(text in line for line in list(self.lines))
+
     def wait_for_line(self, text: str) -> str:
         """Wait until a printed line contains `text`, and return the line."""
         deadline = time.monotonic() + TIMEOUT
@@ -115,6 +119,18 @@ class Observer:
             assert running is None or running.is_running, lines
             assert time.monotonic() < deadline, (self.received[-20:], lines)
             self.client.poll(50)
+
+    def publish_until(
+        self, topic: str, payload: bytes, condition: Callable[[], object], running: Example
+    ) -> None:
+        """Publish again every 2 s until the condition is true: the example may not have subscribed yet."""
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            assert running.is_running and time.monotonic() < deadline, (self.received[-20:], running.lines)
+            self.publish(topic, payload)
+            again_at = time.monotonic() + 2
+            while not condition() and time.monotonic() < again_at:
+                self.client.poll(50)
 
     def wait_for(self, topic: str, payload: bytes, running: Example | None = None) -> None:
         self.wait_until(lambda: payload in self.payloads(topic), running)
