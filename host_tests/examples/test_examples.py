@@ -116,8 +116,8 @@ def test_sensor_loop(interpreter: str, any_broker: broker.Address, tmp_path: Pat
 
 
 @on_each_interpreter
-def test_commands(interpreter: str, mosquitto: broker.Address, tmp_path: Path) -> None:
-    with observe(mosquitto) as observer, start(tmp_path, "commands", interpreter, mosquitto) as running:
+def test_commands(interpreter: str, any_broker: broker.Address, tmp_path: Path) -> None:
+    with observe(any_broker) as observer, start(tmp_path, "commands", interpreter, any_broker) as running:
         running.wait_for_line("waiting for commands")
         observer.publish_until("lamp/set", b"ON", lambda: b"ON" in observer.payloads("lamp"), running)
         for topic, payload, state in (
@@ -141,21 +141,21 @@ def test_request_response(interpreter: str, any_broker: broker.Address, tmp_path
 
 @on_each_interpreter
 def test_request_response_of_another_client(
-    interpreter: str, mosquitto: broker.Address, tmp_path: Path
+    interpreter: str, any_broker: broker.Address, tmp_path: Path
 ) -> None:
     with (
-        observe(mosquitto) as asking,
-        start(tmp_path, "request_response", interpreter, mosquitto) as running,
+        observe(any_broker) as asking,
+        start(tmp_path, "request_response", interpreter, any_broker) as running,
     ):
         running.wait_for_line("it is")
         assert re.fullmatch(rb"\d\d:\d\d:\d\d", asking.client.request("clock/time", b"", timeout=20000))
 
 
 @on_each_interpreter
-def test_asyncio_two_tasks(interpreter: str, mosquitto: broker.Address, tmp_path: Path) -> None:
+def test_asyncio_two_tasks(interpreter: str, any_broker: broker.Address, tmp_path: Path) -> None:
     with (
-        observe(mosquitto) as observer,
-        start(tmp_path, "asyncio_two_tasks", interpreter, mosquitto) as running,
+        observe(any_broker) as observer,
+        start(tmp_path, "asyncio_two_tasks", interpreter, any_broker) as running,
     ):
         observer.wait_for("counter", b"2", running)
         observer.publish("counter/pause", b"0.1")
@@ -195,11 +195,11 @@ def read_outbox(folder: Path) -> bytes:
 
 
 @on_each_interpreter
-def test_home_assistant(interpreter: str, mosquitto: broker.Address, tmp_path: Path) -> None:
+def test_home_assistant(interpreter: str, any_broker: broker.Address, tmp_path: Path) -> None:
     config = "homeassistant/device/shed/config"
     with (
-        observe(mosquitto) as observer,
-        start(tmp_path, "home_assistant", interpreter, mosquitto) as running,
+        observe(any_broker) as observer,
+        start(tmp_path, "home_assistant", interpreter, any_broker) as running,
     ):
         observer.wait_until(lambda: observer.payloads(config), running)
         discovery = json.loads(observer.payloads(config)[0])
@@ -217,11 +217,11 @@ def test_home_assistant(interpreter: str, mosquitto: broker.Address, tmp_path: P
 
 
 @on_each_interpreter
-def test_large_payload_to_flash(interpreter: str, mosquitto: broker.Address, tmp_path: Path) -> None:
+def test_large_payload_to_flash(interpreter: str, any_broker: broker.Address, tmp_path: Path) -> None:
     picture = bytes(range(256)) * 200
     with (
-        observe(mosquitto) as observer,
-        start(tmp_path, "large_payload_to_flash", interpreter, mosquitto) as running,
+        observe(any_broker) as observer,
+        start(tmp_path, "large_payload_to_flash", interpreter, any_broker) as running,
     ):
         running.wait_for_line("waiting")
         observer.publish_until("camera/picture", picture, lambda: running.has_line("received"), running)
