@@ -185,6 +185,27 @@ def test_a_message_may_be_lost_only_while_the_device_says_that_its_flash_fails(
         assert ("an accepted message was lost" in " ".join(texts(life.result))) is lost, lines
 
 
+def test_a_toggle_that_is_executed_twice_is_found_unless_the_first_was_refused_as_too_old(
+    tmp_path: Path,
+) -> None:
+    too_old = {"ok": False, "error": "not executed: the device was offline"}
+    for answer, is_found in (
+        ({"ok": True}, True),
+        ({"ok": False, "error": "min_off"}, True),
+        (too_old, False),
+    ):
+        life = make_life(tmp_path, [], 5)
+        relay = life.outputs["relay"]
+        relay.drive(0)
+        life.controller._send_twice("relay")
+        (command,) = life.controller.commands.values()
+        command.answer = answer
+        relay.config["max_on"] = 0
+        life.broker.publish = lambda message, relay=relay: relay.drive(1)
+        life.world.run_until(2 * MINUTE)
+        assert ("executed twice" in " ".join(texts(life.result))) is is_found, answer
+
+
 def test_a_config_that_cannot_be_read_is_found_unless_the_flash_fails_meanwhile(tmp_path: Path) -> None:
     for fault, is_found in (("", True), ("DNS silent", True), ("flash fails", False)):
         life = make_life(tmp_path, [], 5)
