@@ -97,15 +97,16 @@ class Packet:
     def __len__(self):
         return self.payload_end - self.payload_start
 
-    @property
-    def topic(self):
-        """The topic name as a new str."""
-        return str(memoryview(self.topic_buf)[self.topic_start : self.topic_end], "utf-8")
+    def __getattr__(self, name):
+        """`topic`: the topic name as a new str; `payload`: the payload as new bytes.
 
-    @property
-    def payload(self):
-        """The payload as new bytes."""
-        return bytes(memoryview(self._buf)[self.payload_start : self.payload_end])
+        These are no properties, because they would slow down each assignment: see `client.Client`.
+        """
+        if name == "payload":
+            return bytes(memoryview(self._buf)[self.payload_start : self.payload_end])
+        if name == "topic":
+            return str(memoryview(self.topic_buf)[self.topic_start : self.topic_end], "utf-8")
+        raise AttributeError(name)
 
     def equals(self, data):
         """Return True if the payload is equal to `data` (bytes); allocates nothing."""
