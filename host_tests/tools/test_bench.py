@@ -147,7 +147,7 @@ def test_figures_of_a_clone_are_recorded_with_version_and_date(tmp_path: Path) -
     recorded.write_figures(MQTT_AS, "0.8.3", {"clients": clients}, path)
     figures, note = recorded.read_figures(client, path)
     assert figures == {"qos0_per_s": 43000.0}
-    assert "mqtt_as 0.8.3 was measured" in note and "100,000 QoS 0 messages" in note
+    assert "mqtt_as 0.8.3 was measured" in note and "100,000 QoS 0 messages/s" in note
 
 
 def test_the_version_of_a_clone_is_read_from_its_source(tmp_path: Path) -> None:

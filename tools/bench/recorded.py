@@ -17,8 +17,8 @@ def read_figures(client: BenchClient, path: Path = RECORDED) -> tuple[dict[str, 
     entry = json.loads(path.read_text(encoding="utf-8"))[client.name]
     note = (
         f"{client.name} {entry['version']} was measured on {entry['date']}, because no package registry has "
-        f"it. In that run umqtt.simple published {entry['simple_qos0_per_s']:,.0f} QoS 0 messages per second. To "
-        f'measure it now: make bench ARGS="--{client.option} FOLDER", with a clone of {client.repository}'
+        f"it. In that run umqtt.simple published {entry['simple_qos0_per_s']:,.0f} QoS 0 messages/s. "
+        f'To measure it now: make bench ARGS="--{client.option} FOLDER", with a clone of {client.repository}'
     )
     return entry["figures"], note
 
