@@ -15,6 +15,8 @@ from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
+import umqtt5.optional.disconnect  # noqa: F401  loaded now: flash may fail when the device has to sleep
+
 _DISCONNECT_WITH_WILL = const(0x04)
 _MIN_SLEEP = const(1000)  # ms; used if the device was awake for nearly its whole period or longer
 _NAP = const(5000)  # ms per light sleep; shorter than the watchdog's timeout, possible on every chip

@@ -47,6 +47,7 @@ class Connection:
         self.aliases: dict[int, str] = {}
         self.heard_at = broker.world.now
         self.is_open = True
+        self.has_sent_garbage = False  # whether a fault has sent random bytes to the device
 
     def receive(self, data: bytes) -> None:
         """Handle bytes of the device."""
@@ -58,8 +59,17 @@ class Connection:
             while self.is_open and (found := packets.split(self.buffer)) is not None:
                 self.broker.handle(self, *found)
         except Malformed as error:
-            self.broker.on_violation(f"malformed packet: {error}")
+            self.report_violation(f"malformed packet: {error}")
             self.close()
+
+    def report_violation(self, text: str) -> None:
+        """Report that the device has violated the protocol, or says that the broker has.
+
+        After random bytes it may do so for as long as the connection lasts: they may be the beginning of a
+        packet that is complete much later.
+        """
+        if not self.has_sent_garbage:
+            self.broker.on_violation(text)
 
     def send(self, data: bytes) -> None:
         if self.is_open:
@@ -164,7 +174,7 @@ class Broker:
 
     def _disconnect(self, connection: Connection, body: bytes) -> None:
         if body and body[0] >= 0x80:
-            self.on_violation(f"DISCONNECT with reason 0x{body[0]:02x}")
+            connection.report_violation(f"DISCONNECT with reason 0x{body[0]:02x}")
         connection.close(keep_will=bool(body) and body[0] != 0)
 
     def _handle_acknowledgement(

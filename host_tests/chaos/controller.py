@@ -128,7 +128,7 @@ class Controller:
 
         def repeat() -> None:
             output = self.outputs[name]
-            if first.answer is None:
+            if first.answer is None or "not executed" in str(first.answer.get("error")):
                 self._publish(first, None, False)
                 return
             before = output.changes

@@ -173,6 +173,7 @@ def _garbage(life: Life, rng: random.Random) -> Heal:
             return
         for link in list(life.network.links.values()):
             if link.connection and link.connection.is_open:
+                link.connection.has_sent_garbage = True
                 link.send_to_device(bytes(rng.randrange(256) for _ in range(rng.choice((1, 5, 60, 700)))))
         life.world.after(rng.choice((1000, 20000)), send)
 

@@ -40,7 +40,7 @@ class Invariants:
         self._heap: list[int] = []  # free heap after each hour of this start
         self._status = ""
         life.broker.observers.append(self._observe)
-        life.broker.on_violation = self._on_violation
+        life.broker.on_violation = lambda text: self.find(f"broker: {text}")
         life.device.handlers["r"] = self._report
         life.device.handlers["a"] = self._accepted
         self.world.after(MINUTE, self._every_minute)
@@ -55,10 +55,6 @@ class Invariants:
         return any(name.startswith(word) for name in self.life.recorder.active_faults.values())
 
     # ---- messages of the device
-
-    def _on_violation(self, text: str) -> None:
-        if not self._is_active("garbage"):
-            self.find(f"broker: {text}")
 
     def _accepted(self, data: bytes) -> None:
         if data.startswith(f"{BASE}/sensor/level".encode()):  # each of its values is sent once

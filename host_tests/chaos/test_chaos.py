@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from host_tests.chaos import faults, invariants
-from host_tests.chaos.broker import matches
+from host_tests.chaos.broker import Connection, matches
 from host_tests.chaos.command import list_lives
 from host_tests.chaos.configs import BOARDS, KEY, Setup, make_setup
 from host_tests.chaos.controller import RESPONSE_TOPIC
 from host_tests.chaos.faults import Episode, Fault, make_schedule
 from host_tests.chaos.life import Life
-from host_tests.chaos.network import BROKER_ADDRESS
+from host_tests.chaos.network import BROKER_ADDRESS, Link
 from host_tests.chaos.outputs import Output
 from host_tests.chaos.packets import Publish
 from host_tests.chaos.recorder import Result
@@ -183,6 +183,37 @@ def test_a_message_may_be_lost_only_while_the_device_says_that_its_flash_fails(
         life.invariants.on_end("cut by a fault")
         life.world.run_until(3 * HOUR)
         assert ("an accepted message was lost" in " ".join(texts(life.result))) is lost, lines
+
+
+def test_a_toggle_that_is_executed_twice_is_found_unless_the_first_was_refused_as_too_old(
+    tmp_path: Path,
+) -> None:
+    too_old = {"ok": False, "error": "not executed: the device was offline"}
+    for answer, is_found in (
+        ({"ok": True}, True),
+        ({"ok": False, "error": "min_off"}, True),
+        (too_old, False),
+    ):
+        life = make_life(tmp_path, [], 5)
+        relay = life.outputs["relay"]
+        relay.drive(0)
+        life.controller._send_twice("relay")
+        (command,) = life.controller.commands.values()
+        command.answer = answer
+        relay.config["max_on"] = 0
+        life.broker.publish = lambda message, relay=relay: relay.drive(1)
+        life.world.run_until(2 * MINUTE)
+        assert ("executed twice" in " ".join(texts(life.result))) is is_found, answer
+
+
+def test_a_disconnect_with_an_error_is_found_unless_the_device_has_received_garbage(tmp_path: Path) -> None:
+    for has_sent_garbage in (False, True):
+        life = make_life(tmp_path, [], 5)
+        connection = Connection(life.broker, Link(life.network, 1))
+        connection.has_sent_garbage = has_sent_garbage
+        connect = b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03dut"
+        connection.receive(connect + b"\xe0\x01\x81")
+        assert bool(texts(life.result)) is not has_sent_garbage
 
 
 def test_a_config_that_cannot_be_read_is_found_unless_the_flash_fails_meanwhile(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ _CHANGES = {
     "good": ("app/node.py", "_MARK = 1"),
     "crash at import": ("app/node.py", "raise ValueError('chaos: bad version')"),
     "hang at import": ("app/node.py", "while True:\n    pass"),
-    "exit": ("app/node.py", "import sys\nsys.exit()"),
+    "exit": ("app/node.py", "import sys\nsys.exit('chaos: exit')"),
     "rejects the config": (
         "app/config.py",
         "def load(path, pins):\n    raise ConfigError('config.json: chaos: missing, expected a new field')",

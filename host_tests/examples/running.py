@@ -74,6 +74,10 @@ class Example:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
+    def has_line(self, text: str) -> bool:
+        """Return whether a printed line contains `text`."""
+        return any(text in line for line in list(self.lines))
+
     def wait_for_line(self, text: str) -> str:
         """Wait until a printed line contains `text`, and return the line."""
         deadline = time.monotonic() + TIMEOUT
@@ -86,15 +90,20 @@ class Example:
 
 
 class Observer:
-    """A client that subscribes to all topics; `received` has the messages as (topic, payload)."""
+    """A client that subscribes to all topics; `received` has the messages as (topic, payload).
 
-    def __init__(self, address: broker.Address) -> None:
+    `system_filter` selects topics that begin with $, which "#" does not match. iotcore has none, and closes
+    the connection after a subscription to them.
+    """
+
+    def __init__(self, address: broker.Address, system_filter: str = "") -> None:
         self.received: list[tuple[str, bytes]] = []
         self.client = Client(
             address.host, address.port, user=address.user, password=address.password, rx=8192, outbox=65536
         )
         self.client.subscribe("#", self._handle, qos=1)
-        self.client.subscribe("$aws/#", self._handle, qos=1)
+        if system_filter:
+            self.client.subscribe(system_filter, self._handle, qos=1)
         self.client.connect()
         self.client.poll(200)
 
@@ -116,14 +125,26 @@ class Observer:
             assert time.monotonic() < deadline, (self.received[-20:], lines)
             self.client.poll(50)
 
+    def publish_until(
+        self, topic: str, payload: bytes, condition: Callable[[], object], running: Example
+    ) -> None:
+        """Publish again every 2 s until the condition is true: the example may not have subscribed yet."""
+        deadline = time.monotonic() + TIMEOUT
+        while not condition():
+            assert running.is_running and time.monotonic() < deadline, (self.received[-20:], running.lines)
+            self.publish(topic, payload)
+            again_at = time.monotonic() + 2
+            while not condition() and time.monotonic() < again_at:
+                self.client.poll(50)
+
     def wait_for(self, topic: str, payload: bytes, running: Example | None = None) -> None:
         self.wait_until(lambda: payload in self.payloads(topic), running)
 
 
 @contextmanager
-def observe(address: broker.Address) -> Iterator[Observer]:
+def observe(address: broker.Address, system_filter: str = "") -> Iterator[Observer]:
     """Yield an observer that is connected to the broker."""
-    observer = Observer(address)
+    observer = Observer(address, system_filter)
     try:
         yield observer
     finally:

@@ -131,7 +131,7 @@ def test_aws_iot_core(interpreter: str, project: Path, tmp_path: Path, certifica
     with mutual_broker(certificates, tmp_path, acl, plain.port) as running_broker:
         port = running_broker.address.port
         with (
-            observe(plain) as observer,
+            observe(plain, "$aws/#") as observer,
             start(project, "aws_iot_core", interpreter, port, **settings) as running,
         ):
             observer.wait_until(lambda: observer.payloads(shadow), running)

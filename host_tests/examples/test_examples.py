@@ -5,15 +5,19 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from host_tests.board.simulated_board import SimulatedBoard
 from host_tests.examples.running import EXAMPLES, MODULES, Example, observe, write_project
 from host_tests.simulated_hardware import ASLEEP, SimulatedChip
 from tools import broker
+from tools.board import mpremote
 from tools.bundle import image
 
 on_each_interpreter = pytest.mark.parametrize("interpreter", ["vm", "cpython"])
@@ -55,21 +59,47 @@ def test_the_lines_of_the_readme_run_an_example(tmp_path: Path) -> None:
     """Both lines start; without a broker at this port, the example reports that it cannot connect."""
     lines = re.findall(r"^    (.*examples/sensor_loop\.py)$", README, re.MULTILINE)
     assert len(lines) == 2
+    for folder in ("lib", ".venv"):
+        (tmp_path / folder).symlink_to(EXAMPLES.parent / folder)
+    (tmp_path / "examples").mkdir()
+    port = broker.free_port()
+    write_project(tmp_path / "examples", "sensor_loop", PORT=port)
     for line in lines:
-        done = subprocess.Popen(
-            ["timeout", "20", "sh", "-c", f"exec env {line}"],
-            cwd=EXAMPLES.parent,
+        with subprocess.Popen(
+            ["timeout", "60", "sh", "-c", f"exec env {line}"],
+            cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-        )
-        try:
-            assert done.stdout
-            first = done.stdout.readline()
-            assert "1883" in first or "connected" in first, first + done.stdout.read()
-        finally:
-            done.kill()
-            done.wait()
+        ) as running:
+            assert running.stdout
+            first = running.stdout.readline()
+            running.terminate()
+            assert str(port) in first, first + running.stdout.read()
+
+
+def test_the_lines_of_the_readme_run_an_example_on_a_board(
+    mosquitto: broker.Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(tmp_path, "sensor_loop", BROKER=mosquitto.host, PORT=mosquitto.port)
+    (tmp_path / "ca.pem").write_text("a certificate")
+    monkeypatch.chdir(tmp_path)
+    section = README.partition("## On a board")[2].partition("## ")[0]
+    lines = [line.split()[1:] for line in re.findall(r"mpremote [^`\n]+", section)]
+    copies = [line for line in lines if line[0] == "cp"]
+    assert len(copies) == 3 and lines.count(["run", "sensor_loop.py"]) == 1
+    shutil.copytree(image.build_library(), tmp_path / "files" / "lib")
+    with observe(mosquitto) as observer:
+        with SimulatedBoard(tmp_path / "files") as board:
+            for line in copies:
+                mpremote.run(board.port, *line)
+            assert {"settings.py", "clock.py", "ca.pem", "main.py"} <= {
+                path.name for path in board.folder.iterdir()
+            }
+            command = [sys.executable, "-m", "mpremote", "connect", board.port, "run", "sensor_loop.py"]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as running:
+                observer.wait_until(lambda: observer.payloads("greenhouse/temperature"))
+                running.kill()
 
 
 # ---- one broker
@@ -86,12 +116,11 @@ def test_sensor_loop(interpreter: str, any_broker: broker.Address, tmp_path: Pat
 
 
 @on_each_interpreter
-def test_commands(interpreter: str, mosquitto: broker.Address, tmp_path: Path) -> None:
-    with observe(mosquitto) as observer, start(tmp_path, "commands", interpreter, mosquitto) as running:
+def test_commands(interpreter: str, any_broker: broker.Address, tmp_path: Path) -> None:
+    with observe(any_broker) as observer, start(tmp_path, "commands", interpreter, any_broker) as running:
         running.wait_for_line("waiting for commands")
-        time.sleep(0.5)
+        observer.publish_until("lamp/set", b"ON", lambda: b"ON" in observer.payloads("lamp"), running)
         for topic, payload, state in (
-            ("lamp", b"ON", b"ON"),
             ("lamp", b"OFF", b"OFF"),
             ("fan", b"40", b"40"),
             ("fan", b"140", b"100"),
@@ -112,21 +141,21 @@ def test_request_response(interpreter: str, any_broker: broker.Address, tmp_path
 
 @on_each_interpreter
 def test_request_response_of_another_client(
-    interpreter: str, mosquitto: broker.Address, tmp_path: Path
+    interpreter: str, any_broker: broker.Address, tmp_path: Path
 ) -> None:
     with (
-        observe(mosquitto) as asking,
-        start(tmp_path, "request_response", interpreter, mosquitto) as running,
+        observe(any_broker) as asking,
+        start(tmp_path, "request_response", interpreter, any_broker) as running,
     ):
         running.wait_for_line("it is")
         assert re.fullmatch(rb"\d\d:\d\d:\d\d", asking.client.request("clock/time", b"", timeout=20000))
 
 
 @on_each_interpreter
-def test_asyncio_two_tasks(interpreter: str, mosquitto: broker.Address, tmp_path: Path) -> None:
+def test_asyncio_two_tasks(interpreter: str, any_broker: broker.Address, tmp_path: Path) -> None:
     with (
-        observe(mosquitto) as observer,
-        start(tmp_path, "asyncio_two_tasks", interpreter, mosquitto) as running,
+        observe(any_broker) as observer,
+        start(tmp_path, "asyncio_two_tasks", interpreter, any_broker) as running,
     ):
         observer.wait_for("counter", b"2", running)
         observer.publish("counter/pause", b"0.1")
@@ -166,11 +195,11 @@ def read_outbox(folder: Path) -> bytes:
 
 
 @on_each_interpreter
-def test_home_assistant(interpreter: str, mosquitto: broker.Address, tmp_path: Path) -> None:
+def test_home_assistant(interpreter: str, any_broker: broker.Address, tmp_path: Path) -> None:
     config = "homeassistant/device/shed/config"
     with (
-        observe(mosquitto) as observer,
-        start(tmp_path, "home_assistant", interpreter, mosquitto) as running,
+        observe(any_broker) as observer,
+        start(tmp_path, "home_assistant", interpreter, any_broker) as running,
     ):
         observer.wait_until(lambda: observer.payloads(config), running)
         discovery = json.loads(observer.payloads(config)[0])
@@ -188,15 +217,14 @@ def test_home_assistant(interpreter: str, mosquitto: broker.Address, tmp_path: P
 
 
 @on_each_interpreter
-def test_large_payload_to_flash(interpreter: str, mosquitto: broker.Address, tmp_path: Path) -> None:
+def test_large_payload_to_flash(interpreter: str, any_broker: broker.Address, tmp_path: Path) -> None:
     picture = bytes(range(256)) * 200
     with (
-        observe(mosquitto) as observer,
-        start(tmp_path, "large_payload_to_flash", interpreter, mosquitto) as running,
+        observe(any_broker) as observer,
+        start(tmp_path, "large_payload_to_flash", interpreter, any_broker) as running,
     ):
         running.wait_for_line("waiting")
-        time.sleep(0.5)
-        observer.publish("camera/picture", picture)
+        observer.publish_until("camera/picture", picture, lambda: running.has_line("received"), running)
         assert running.wait_for_line("received") == "received 51200 bytes"
         assert (tmp_path / "picture.jpg").read_bytes() == picture
         observer.publish("camera/picture", picture[:1000])  # replaces the file

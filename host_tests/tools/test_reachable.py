@@ -39,3 +39,11 @@ def test_a_program_that_imports_only_the_client_has_the_core() -> None:
     needed = drop_unreachable(files)
     assert {"umqtt5/core.py", "umqtt5/tcp.py"} <= needed.keys()
     assert "umqtt5/aio.py" not in needed
+
+
+def test_modules_that_are_imported_only_to_load_them_are_imported_on_the_board_too() -> None:
+    """Without them, the first command after a fault of the flash could not be answered."""
+    files = bundler.bundle_application()
+    assert "import umqtt5.respond" in files["node"].splitlines()
+    assert "import umqtt5.optional.property_rules" in files["node"].splitlines()
+    assert any(line.startswith("import umqtt5.optional.disconnect") for line in files["power"].splitlines())

@@ -376,3 +376,42 @@ def test_a_part_that_fails_does_not_keep_others_from_their_safe_states():
     node._telemetry = FailingPart()
     node.enter_safe_state()
     assert first.is_safe and last.is_safe
+
+
+class Part:
+    """A part of the device that raises `error`, if there is one, when it runs."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.runs = 0
+
+    def run(self, now):
+        self.runs += 1
+        if self.error:
+            raise self.error
+        return 7
+
+
+def test_a_part_whose_module_cannot_be_loaded_is_tried_again_and_the_others_run():
+    flash_error._reported.clear()
+    for error in (ImportError("no module named app.update_offer"), OSError(5)):
+        node = node_module.Node()
+        node._flash_errors = flash_error.CatchFlashErrors()
+        first, last = Part(error), Part()
+        node._parts = [first, last]
+        assert node._run_parts(0) == node._run_parts(0) == 7
+        assert first.runs == last.runs == 2
+        first.error = None
+        node._run_parts(0)
+    assert flash_error._reported == ["flash"]
+
+
+def test_an_error_of_the_program_ends_it():
+    node = node_module.Node()
+    node._flash_errors = flash_error.CatchFlashErrors()
+    node._parts = [Part(KeyError("state"))]
+    try:
+        node._run_parts(0)
+    except KeyError:
+        return
+    raise AssertionError("not raised")

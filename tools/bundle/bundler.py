@@ -60,7 +60,10 @@ def to_source(body: Sequence[ast.stmt]) -> str:
 
 
 def used_statements(body: Sequence[ast.stmt]) -> list[ast.stmt]:
-    """The statements without absolute imports of one name that no statement refers to."""
+    """The statements without absolute imports of one name that no statement refers to.
+
+    `import package.module` stays: a module may be imported only to load it at the start.
+    """
     names = {node.id for statement in body for node in ast.walk(statement) if isinstance(node, ast.Name)}
     return [statement for statement in body if not _is_unused_import(statement, names)]
 
@@ -71,6 +74,8 @@ def _is_unused_import(statement: ast.stmt, names: set[str]) -> bool:
     if isinstance(statement, ast.ImportFrom) and statement.level:
         return False
     alias = statement.names[0]
+    if isinstance(statement, ast.Import) and "." in alias.name and not alias.asname:
+        return False
     return (alias.asname or alias.name) not in names
 
 

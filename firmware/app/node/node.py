@@ -10,6 +10,7 @@ import slot
 from umqtt5 import Client
 
 from .. import crash
+from ..flash_error import CatchFlashErrors
 from .command_dedup import CommandDedup
 from .commands import Commands, enter_safe_state
 from .files import exists
@@ -71,6 +72,7 @@ class Node:
             config["command_max_age"] = max_absence or _COMMAND_MAX_AGE
         self._client = client = _create_client(config, pins, max_absence)
         _release_client_code(type(client), type(client.session))
+        self._flash_errors = CatchFlashErrors()
         self._missing: list = []  # names of the parts for which there was not enough memory
         if config["journal"]:
             self._create_optional(
@@ -241,21 +243,14 @@ class Node:
         """Run one iteration of the main loop; waits for the network for up to 1 s if nothing is due."""
         now = ticks_ms()
         client = self._client
-        up = self._wifi is None or self._wifi.poll(client.is_connected)
-        if up and self._ntp and self._ntp.run(now):
-            self._on_clock_set(client)
-        clock = self._tls_clock
-        if up and (not clock or clock.is_ready(now, self._ntp and self._ntp.is_set)):
-            client.connect(wait=False)
-            if clock and client.is_connected:
-                clock.save(now)
-        if client.is_connected:
-            self._publish_status()
+        with self._flash_errors:
+            self._run_network(now, client)
         wait = self._run_parts(now)
         # each nested call takes 300 bytes or more of the 8 KB of stack that an RP2 has: `poll` is called here
         self._health.statistics.before_poll()
         try:
-            client.poll(wait)
+            with self._flash_errors:
+                client.poll(wait)
         except MemoryError:
             self._on_memory_error(client)
         self._health.statistics.after_poll()
@@ -269,6 +264,19 @@ class Node:
             if not self._safe_mode:
                 crash.clear_count()
 
+    def _run_network(self, now, client):
+        """Join the network, set the clock, connect, and publish the status."""
+        up = self._wifi is None or self._wifi.poll(client.is_connected)
+        if up and self._ntp and self._ntp.run(now):
+            self._on_clock_set(client)
+        clock = self._tls_clock
+        if up and (not clock or clock.is_ready(now, self._ntp and self._ntp.is_set)):
+            client.connect(wait=False)
+            if clock and client.is_connected:
+                clock.save(now)
+        if client.is_connected:
+            self._publish_status()
+
     def _on_clock_set(self, client):
         print("%s: clock set by NTP" % self._name)
         # with TLS the certificate may be valid now: try at once, not after the pause of a permanent error
@@ -279,7 +287,8 @@ class Node:
         wait = _MAX_WAIT
         for part in self._parts:
             try:
-                wait = min(wait, part.run(now))
+                with self._flash_errors:
+                    wait = min(wait, part.run(now))
             except MemoryError:  # a restart would not give it more
                 self._on_memory_error(part)
         if self._cycle:
@@ -354,10 +363,11 @@ class Node:
             print("%s: readings not saved: %s" % (self._name, error))
 
     def _restart_by_command(self):
-        from ..restart import flush
-
         self.enter_safe_state()
-        flush(self._client)
+        with self._flash_errors:
+            from ..restart import flush
+
+            flush(self._client)
         if self._safe_mode:
             crash.leave_safe_mode()
         self._restart()
