@@ -113,7 +113,7 @@ package: $(VENV)/board ## write the file lists for mip, and build a release
 	@$(RUN) -m tools package $(value ARGS)
 
 docs: $(VENV)/docs ## build the documentation site in build/site | [SERVE=1 to view it while you edit]
-	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs $(if $(SERVE),serve --open,build --quiet) --config-file tools/docs_site/mkdocs.yml $(value ARGS)
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs $(if $(SERVE),serve --open,build) --config-file tools/docs_site/mkdocs.yml $(value ARGS)
 	@$(if $(SERVE),,echo "Written. Open build/site/index.html in a browser.")
 
 docs-figures: $(VENV)/dev ## write the measured figures into README.md and docs/ | [ARGS=--check]
