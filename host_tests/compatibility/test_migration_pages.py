@@ -17,8 +17,8 @@ PAGES = ("from-mqtt-as.md", "from-paho.md", "from-minimqtt.md")
 MQTT_AS = (
     "client_id server port user password keepalive ping_interval ssl ssl_params response_time clean_init "
     "clean max_repubs will queue_len subs_cb connect_coro wifi_coro ssid wifi_pw mqttv5 mqttv5_con_props "
-    "gateway connect publish subscribe unsubscribe isconnected disconnect close broker_up wan_ok dprint DEBUG "
-    "REPUB_COUNT queue up down"
+    "gateway connect publish subscribe unsubscribe isconnected disconnect close broker_up wan_ok dprint "
+    "DEBUG REPUB_COUNT queue up down"
 )
 PAHO = (
     "connect connect_async loop loop_start loop_stop loop_forever loop_read loop_write loop_misc want_write "
