@@ -70,7 +70,7 @@ def test_a_quoted_message_is_in_the_sources(message: str) -> None:
 
 
 def test_a_message_that_no_source_has_is_found() -> None:
-    for message in ("connection refused. Is the broker asleep?", "payload must be text, not ..."):
+    for message in ("connection refused. Is the broker asleep?", "payload must be a picture, not ..."):
         assert [part for part in fragments(message) if part not in texts()] != []
 
 
