@@ -11,7 +11,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a misspelled variable would be ignored without a word
-VARIABLES := ARGS BAUD BOARD BROKER CUTS DAYS DEVICE DRIVE DRY_RUN EXAMPLES FILE FIRMWARE N PORT PYTHON REPLAY SECONDS SEED SERVE STREAMS WEB
+VARIABLES := ARGS BAUD BOARD BROKER CUTS DAYS DEVICE DRIVE DRY_RUN EXAMPLES FILE FIRMWARE N PORT PYTHON REPLAY REPOSITORY SECONDS SEED SERVE SITE STREAMS VERSION WEB
 UNKNOWN := $(filter-out $(VARIABLES),$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 ifneq ($(UNKNOWN),)
 $(error unknown variable $(UNKNOWN). The variables are $(VARIABLES))
@@ -34,7 +34,7 @@ endif
 endif
 
 # these targets are not files
-.PHONY: help demo docs flash deploy provision run repl logs ls erase update fleet monitor password doctor test test-homeassistant interop conformance mutants fuzz soak chaos attack power-cuts lint package size bench docs-figures setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor password doctor test test-homeassistant interop conformance mutants fuzz soak chaos attack power-cuts lint package release publisher size bench docs docs-figures setup lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { print "make TARGET [VARIABLE=value ...]" } \
@@ -111,6 +111,14 @@ size: $(VENV)/dev ## measure code size and heap
 
 package: $(VENV)/board ## write the file lists for mip, and build a release
 	@$(RUN) -m tools package $(value ARGS)
+
+release: $(VENV)/dev ## write version and changelog, build dist/; uploads nothing | VERSION=1.2.3 [DRY_RUN=1]
+	@$(RUN) -m tools release $(if $(VERSION),$(call quote,VERSION),$(error VERSION= is missing. Example: VERSION=1.2.3)) \
+	  $(if $(DRY_RUN),--dry-run) $(value ARGS)
+
+publisher: $(VENV)/board ## show or set the public address of the project | [REPOSITORY=https://github.com/me/umqtt5] [SITE=]
+	@$(RUN) -m tools publisher $(if $(REPOSITORY),--repository $(call quote,REPOSITORY)) \
+	  $(if $(SITE),--site $(call quote,SITE)) $(value ARGS)
 
 docs: $(VENV)/docs ## build the documentation site in build/site | [SERVE=1 to view it while you edit]
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs $(if $(SERVE),serve --open,build) --config-file tools/docs_site/mkdocs.yml $(value ARGS)

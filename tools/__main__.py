@@ -49,6 +49,8 @@ _COMMANDS = {
     "monitor": "tools.monitor.command",
     "doctor": "tools.doctor.command",
     "package": "tools.package",
+    "release": "tools.release.command",
+    "publisher": "tools.publisher",
     "size": "tools.size",
     "measure-heap": "tools.heap.figures",
     "bench": "tools.bench.command",

@@ -42,7 +42,18 @@ _ENDLESS = {"password": 4.0, "repl": 4.0, "run": 8.0, "monitor": 5.0, "fleet fla
 # commands that start a broker by default
 _OWN_BROKER = {"demo", "fleet run"}
 # commands for development: they work on the checkout, and take minutes
-_LONG = {"package", "size", "bench", "docs-figures", "lint", "conformance", "mutants", "stack-frames"}
+_LONG = {
+    "package",
+    "release",
+    "publisher",
+    "size",
+    "bench",
+    "docs-figures",
+    "lint",
+    "conformance",
+    "mutants",
+    "stack-frames",
+}
 
 
 @dataclass(frozen=True)

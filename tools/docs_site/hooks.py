@@ -44,8 +44,10 @@ _LINK = re.compile(r"(?P<text>\[(?:[^\[\]]|\[[^\[\]]*\])*\])\((?P<target>[^()\s]
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Take the address of the repository from pyproject.toml."""
-    config.repo_url = _repository_url()
+    """Take the addresses of the repository and of the site from pyproject.toml."""
+    urls = _project_urls()
+    config.repo_url = urls.get("Repository")
+    config.site_url = urls.get("Documentation")
     return config
 
 
@@ -105,11 +107,11 @@ def _change_link(link: re.Match[str], source: str, page: str, repository: str | 
     return f"{link['text']}({new}{mark}{anchor})"
 
 
-def _repository_url() -> str | None:
+def _project_urls() -> dict[str, str]:
     with (ROOT / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)
-    url: str | None = project["project"].get("urls", {}).get("Repository")
-    return url
+    urls: dict[str, str] = project["project"].get("urls", {})
+    return urls
 
 
 def _show_program(path: str, source: str) -> str:
