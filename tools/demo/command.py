@@ -17,8 +17,9 @@ import typer
 from tools import broker
 from tools.console import Console
 from tools.credentials import resolve_broker
-from tools.demo import terminal_view
+from tools.demo.plain_view import PlainView
 from tools.monitor.device_state import DeviceMonitor
+from tools.monitor.model import MonitorModel
 from tools.options import BROKER_URL_HELP, PasswordFile
 from tools.paths import BUILD, ROOT
 from tools.vm import process
@@ -85,33 +86,49 @@ def _exit_on_signal(number: int, _: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _show(
-    monitor: DeviceMonitor,
-    view: terminal_view.View,
-    devices: list[SimulatedDevice],
-    seconds: float | None,
-) -> None:
-    """Show the devices until the time is up, the user quits, or all devices have stopped."""
-    script = CommandScript(monitor) if seconds else None
-    alive = set(DEVICE_NAMES)
-    deadline = time.monotonic() + (seconds or 1e9)
-    while time.monotonic() < deadline and not view.quit_requested:
-        monitor.poll(100)
-        if script:
-            script.run()
-        view.update(monitor)
-        for name in sorted(alive):
-            device = devices[DEVICE_NAMES.index(name)]
+class DemoSession:
+    """The running devices and what happens to them, independent of the view."""
+
+    def __init__(self, model: MonitorModel, devices: list[SimulatedDevice], seconds: float | None) -> None:
+        self.model = model
+        self.devices = devices
+        self._script = CommandScript(model.monitor) if seconds else None
+        self._alive = set(DEVICE_NAMES)
+
+    def step(self) -> bool:
+        """Send the commands that are due, and report devices that ended. Return whether any is left."""
+        if self._script:
+            self._script.run()
+        for name in sorted(self._alive):
+            device = self.devices[DEVICE_NAMES.index(name)]
             if not device.is_running:
-                alive.remove(name)
+                self._alive.remove(name)
                 last = device.console_lines[-1] if device.console_lines else "nothing"
-                view.show_event(f"{name}: its process ended. Last output: {last}")
-        if not alive:
-            return
+                self.model.monitor.on_event(f"{name}: its process ended. Last output: {last}")
+        return bool(self._alive)
+
+
+def _show_lines(session: DemoSession, console: Console, seconds: float | None) -> int:
+    """Print lines until the time is up, or all devices have stopped. Return the exit code."""
+    view = PlainView(console)
+    monitor = session.model.monitor
+    monitor.on_event = view.show_event
+    deadline = time.monotonic() + (seconds or 1e9)
+    try:
+        while time.monotonic() < deadline and session.step():
+            monitor.poll(100)
+            view.update(monitor)
+    except KeyboardInterrupt:
+        return 130 if seconds else 0
+    return 0
 
 
 def run(
-    broker_choice: str, seconds: float | None, console: Console, password_file: Path | None = None
+    broker_choice: str,
+    seconds: float | None,
+    console: Console,
+    password_file: Path | None = None,
+    plain: bool = False,
 ) -> int:
     """Run the demo for `seconds`, or until the user quits. Return the exit code."""
     prefix = f"umqtt5-demo-{secrets.token_hex(3)}"  # a shared broker may serve several runs
@@ -121,23 +138,23 @@ def run(
             broker.run_broker(broker_choice, lambda url: resolve_broker(url, password_file))
         )
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-", dir=BUILD)))
-        monitor = DeviceMonitor(address, prefix)
-        monitor.connect()
-        stack.callback(monitor.close)
+        model = MonitorModel(address, prefix, [], shared_broker=False)
+        model.monitor.connect()
+        stack.callback(model.close)
         devices = stack.enter_context(_start_devices(address, prefix, folder))
         console.print(f"broker at {address}, topics under {prefix}/")
         lamp = (folder / DEVICE_NAMES[0] / "lamp").relative_to(ROOT)
         console.print(f"the outputs of a device are files. To watch a lamp: tail -F {lamp}")
-        with terminal_view.open_view(console, DEVICE_NAMES, devices) as view:
-            monitor.on_event = view.show_event
-            try:
-                _show(monitor, view, devices, seconds)
-            except KeyboardInterrupt:
-                if seconds:
-                    raise
-        if not seconds:
-            return 0
-        failures = _find_failures(monitor, devices)
+        session = DemoSession(model, devices, seconds)
+        if plain or not (console.is_terminal and sys.stdin.isatty()):
+            code = _show_lines(session, console, seconds)
+        else:
+            from tools.demo.cards import DemoApp  # only here, because it takes long
+
+            code = DemoApp(model, DEVICE_NAMES, devices, session.step, seconds).run_until_end()
+        if code or not seconds:
+            return code
+        failures = _find_failures(model.monitor, devices)
     for line in failures:
         console.print(line, style="red")
     if not failures:
@@ -157,17 +174,18 @@ def main(
         Optional[float],
         typer.Option(min=5, help="end after this time, and check the result; default: until Ctrl-C"),
     ] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="print lines also in a terminal")] = False,
 ) -> None:
     """Run three simulated devices and a broker, and show them live.
 
-    Keys: 1 2 3 switch the lamps, 4 5 6 the relays, q quits. Without a terminal, write lines such as
-    `kitchen lamp ON` to standard input.
+    Keys: 1 2 3 switch the lamps, 4 5 6 the relays, q quits. With --plain, or without a terminal, write lines
+    such as `kitchen lamp ON` to standard input.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit_on_signal)
     console = Console()
     try:
-        code = run(broker_choice, seconds, console, password_file)
+        code = run(broker_choice, seconds, console, password_file, plain)
     except KeyboardInterrupt:
         code = 130
     except (broker.BrokerError, process.VmNotFound, OSError, MQTTError) as error:
