@@ -147,8 +147,9 @@ def wrapped_difference(a, b):
 
 def test_a_correction_of_the_clock_does_not_change_the_age_of_a_command():
     """The clock may be hours wrong until a time server answers."""
+    clocks = {}
     for path in (None, PATH):
-        clocks = {"now": 1800000000}
+        clocks["now"] = 1800000000
         command_dedup.unix_time = lambda: clocks["now"]
         try:
             output = Output()
