@@ -33,20 +33,34 @@ def read_version() -> str:
     return str(read_toml(ROOT / "pyproject.toml")["project"]["version"])
 
 
-def render_lists() -> dict[Path, str]:
-    """Return the content of the files in lib/ that name the version, by path."""
-    names = [f"{name}.py" for name in sorted(package_tree.LIBRARY.modules)]
-    listed = "".join(f'        "{name}",\n' for name in names)
+def render_lists(version: str | None = None) -> dict[Path, str]:
+    """Return the content of the files in lib/ that name the version, by path.
+
+    `version` is by default that of pyproject.toml.
+    """
+    version = version or read_version()
+    names = source_files()
+    listed = "".join(f'        "{name.removeprefix(_NAME + "/")}",\n' for name in names)
     return {
-        LIB / "package.json": _package(f"{_NAME}/{name}" for name in names),
-        LIB / "manifest.py": _MANIFEST % (read_version(), _NAME, listed),
-        LIB / _NAME / "__init__.py": _set_version((LIB / _NAME / "__init__.py").read_text(encoding="utf-8")),
+        LIB / "package.json": render_package(names, version),
+        LIB / "manifest.py": _MANIFEST % (version, _NAME, listed),
+        LIB / _NAME / "__init__.py": _set_version(
+            (LIB / _NAME / "__init__.py").read_text(encoding="utf-8"), version
+        ),
     }
 
 
-def _set_version(source: str) -> str:
-    """Return the source of the package with the version of the project. Raises ValueError."""
-    source, count = re.subn(_VERSION_LINE, rf'\g<1>"{read_version()}"', source, flags=re.MULTILINE)
+def source_files() -> list[str]:
+    """Return the sources of the library that go to a board, relative to lib/.
+
+    It does not read them: `make release` changes their version after this, and then compiles them.
+    """
+    return [path.relative_to(LIB).as_posix() for path in package_tree.LIBRARY.sources()]
+
+
+def _set_version(source: str, version: str) -> str:
+    """Return the source of the package with this version. Raises ValueError."""
+    source, count = re.subn(_VERSION_LINE, rf'\g<1>"{version}"', source, flags=re.MULTILINE)
     if count != 1:
         raise ValueError(f"lib/{_NAME}/__init__.py: one line must return the version, not {count}")
     return source
@@ -64,10 +78,10 @@ package(
 """
 
 
-def _package(paths: Iterable[str]) -> str:
+def render_package(paths: Iterable[str], version: str) -> str:
     """Return a package.json for mip. Each path is both the source (relative to the file) and the target."""
     urls = ",\n".join(f'    ["{path}", "{path}"]' for path in paths)
-    return f'{{\n  "urls": [\n{urls}\n  ],\n  "deps": [],\n  "version": "{read_version()}"\n}}\n'
+    return f'{{\n  "urls": [\n{urls}\n  ],\n  "deps": [],\n  "version": "{version}"\n}}\n'
 
 
 def build_release(target: Path) -> list[Path]:
@@ -84,7 +98,7 @@ def build_release(target: Path) -> list[Path]:
             target_file.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target_file)
     paths = [path.relative_to(home).as_posix() for path in sorted((home / _NAME).rglob("*.mpy"))]
-    (home / "package.json").write_text(_package(paths), encoding="utf-8")
+    (home / "package.json").write_text(render_package(paths, read_version()), encoding="utf-8")
     archive = shutil.make_archive(str(target / f"{_NAME}-{read_version()}-mpy{mpy}"), "zip", home)
     written = [Path(archive), *sorted(path for path in home.rglob("*") if path.is_file())]
     sums = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(target)}" for p in written]

@@ -84,7 +84,10 @@ def run_case(case: Case) -> tuple[Run, list[str]]:
         run,
         before,
         after,
-        uses_textual=case.command.name == "monitor" and case.stdin_is_terminal and "--web" not in line,
+        uses_textual=case.command.name in ("demo", "monitor")
+        and case.stdin_is_terminal
+        and "--web" not in line
+        and "--plain" not in line,
         shows_tracebacks_of_boards=case.attacker == "board" and case.command.shows_output_of_a_program,
         secrets=() if case.attacker == "arguments" else (*SECRETS, UPDATE_SECRET[:64]),
     )
@@ -97,7 +100,7 @@ def build_cases(seed: int, random_count: int = 3) -> list[Case]:
 
 
 def _cases_of(command: Command, seed: int, random_count: int) -> Iterator[Case]:
-    if command.has("--port"):
+    if command.has_serial_port:
         yield from _board_cases(command, seed, random_count)
     if command.has("--broker"):
         yield from _broker_cases(command, seed, random_count)

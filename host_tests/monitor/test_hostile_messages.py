@@ -69,7 +69,8 @@ def test_the_terminal_view_survives_hostile_messages(broker_with_messages: Mosqu
                 for row in app.query_one("#devices", DataTable).rows
                 for cell in app.query_one("#devices", DataTable).get_row(row)
             ]
-            assert MARKUP in cells and controls_in("".join(cells)) == set()
+            # the column has no room for all of it
+            assert f"◌ {MARKUP[:8]}…" in " ".join(cells) and controls_in("".join(cells)) == set()
             assert app.is_running
             await pilot.press("q")
         model.close()

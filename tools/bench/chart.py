@@ -31,7 +31,7 @@ _LABELS = {
     "connect_held": "after connect",
 }
 _COLOURS = {OURS: "#e4572e", BASELINE: "#dddddd"}
-_PEER_COLOURS = ("#2f4b7c", "#665191", "#a05195", "#7a9cc6", "#9aa5b1")
+_PEER_COLOURS = ("#2f4b7c", "#665191", "#a05195", "#d45087", "#7a9cc6", "#9aa5b1")
 
 
 def draw_chart(results: dict[str, Any], path: Path) -> None:
@@ -51,7 +51,8 @@ def draw_chart(results: dict[str, Any], path: Path) -> None:
         shown = [name for name in names if name != BASELINE or logarithmic]
         for i, name in enumerate(shown):
             values = [clients[name][key] for key in keys]
-            _draw_bars(axis, values, i, len(shown), name, colours[name])
+            label = f"{name} *" if name in results["recorded"] else name
+            _draw_bars(axis, values, i, len(shown), label, colours[name])
         if logarithmic:
             axis.set_yscale("log")
             axis.set_ylim(bottom=5)
@@ -59,7 +60,7 @@ def draw_chart(results: dict[str, Any], path: Path) -> None:
         axis.set_xticks(range(len(keys)), [_LABELS[key] for key in keys])
         axis.set_title(title, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(ncols=7, loc="lower center", bbox_to_anchor=(0.5, 1.08), frameon=False)
+    axes[0].legend(ncols=8, loc="lower center", bbox_to_anchor=(0.5, 1.08), frameon=False)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
 

@@ -22,11 +22,14 @@ class BenchClient:
     import_code: str  # Python code that imports all modules that the client needs on a board
     packages: tuple[str, ...] = ()  # packages and files to use from the download (PyPI)
     remark: str = ""  # remark on its version
+    repository: str = ""  # its public repository, if no package registry has the client
+    option: str = ""  # option of the command that names a clone of this repository
 
 
 OURS = "umqtt5"
 BASELINE = "baseline"
 SIMPLE = "umqtt.simple"
+MQTT_AS = "mqtt_as"
 
 CLIENTS = (
     BenchClient(OURS, "umqtt5", "from umqtt5 import Client, tcp"),
@@ -48,6 +51,14 @@ CLIENTS = (
     ),
     BenchClient("aiomqttc", "aiomqttc", "import aiomqttc", ("aiomqttc.py",)),
     BenchClient(
+        MQTT_AS,
+        "mqtt_as",
+        "import mqtt_as",
+        ("mqtt_as/__init__.py",),
+        repository="github.com/peterhinch/micropython-mqtt",
+        option="mqtt-as",
+    ),
+    BenchClient(
         "MiniMQTT",
         "minimqtt",
         "import adafruit_minimqtt.adafruit_minimqtt",
@@ -56,12 +67,15 @@ CLIENTS = (
 )
 
 
-def prepare_client(client: BenchClient, folder: Path) -> None:
-    """Compile a client, its adapter and the driver at -O2 into `folder`. Raises PeerUnavailable."""
+def prepare_client(client: BenchClient, folder: Path, clone: Path | None = None) -> None:
+    """Compile a client, its adapter and the driver at -O2 into `folder`. Raises PeerUnavailable.
+
+    The sources are in `clone`, or are downloaded.
+    """
     if client.name == OURS:
         compile_package(folder, 2)
     elif client.packages:
-        sources = fetch(client.name)
+        sources = clone or fetch(client.name)
         for package in client.packages:
             compile_file(sources, sources / package, folder)
         compile_file(VM_FOLDER / "shims", VM_FOLDER / "shims", folder)

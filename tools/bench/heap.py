@@ -7,8 +7,7 @@ from pathlib import Path
 from tools.bench.clients import VM_FOLDER, compile_file
 from tools.bench.measure import MeasureFailed, run_in_vm
 
-TARGET_KB = 32
-_MIN_KB, _MAX_KB = 8, 128  # range of the search
+_MIN_KB, MAX_KB = 8, 128  # range of the search
 
 
 def runs_in_heap(folder: Path, port: int, kilobytes: int) -> bool:
@@ -28,7 +27,7 @@ def runs_in_heap(folder: Path, port: int, kilobytes: int) -> bool:
 def find_smallest_heap(folder: Path, port: int) -> int | None:
     """Return the smallest heap in KB, found by bisection between 8 and 128; None if 128 is too small."""
     compile_file(VM_FOLDER, VM_FOLDER / "smallest_heap.py", folder)
-    low, high = _MIN_KB, _MAX_KB
+    low, high = _MIN_KB, MAX_KB
     if not runs_in_heap(folder, port, high):
         return None
     while high - low > 1:

@@ -7,6 +7,7 @@ checks the hash and unpacks the archive. With `--no-clean` the unpacked files st
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from tools.errors import UserError
 from tools.paths import BUILD, ROOT
+from tools.text_files import read_text
 
 REQUIREMENTS = ROOT / "tools" / "requirements" / "peers"
 
@@ -45,6 +48,17 @@ def version(name: str) -> str:
         if _letters(package).endswith(_letters(name)):
             return rest.split()[0]
     raise ValueError(f"{name}.txt has no line for {name}")
+
+
+def version_in_source(path: Path) -> str:
+    """Return the version in a line such as `VERSION = (0, 8, 3)`. Raises PeerUnavailable."""
+    try:
+        found = re.search(r"^VERSION = \(([\d, ]+)\)", read_text(path), re.MULTILINE)
+    except UserError as error:
+        raise PeerUnavailable(str(error)) from None
+    if not found:
+        raise PeerUnavailable(f"{path} has no line such as VERSION = (0, 8, 3)")
+    return found[1].replace(", ", ".")
 
 
 def _letters(name: str) -> str:

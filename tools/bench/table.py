@@ -64,14 +64,27 @@ def _tables(results: dict[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
     saved = results["aliases"]
     policies = [[POLICIES[p], *(f"{saved[t][p]:.1f} %" for t in ("round_robin", "zipf"))] for p in POLICIES]
     return [
-        (["", *clients], rows),
+        (["", *(f"{name} \\*" if name in results["recorded"] else name for name in clients)], rows),
         (["umqtt5, time per message in µs with", *steps], scaling),
         (["bytes saved, 100 topics, eight aliases", "published in turn", "by Zipf's law"], policies),
         _journal_table(results),
+        *_target_tables(results),
+    ]
+
+
+def _target_tables(results: dict[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
+    """Return the tables of the requirements and of the goals."""
+    targets = evaluate_targets(results)
+    return [
         (
-            ["target", "measured", ""],
-            [[one.name, one.measured, _TARGET_RESULTS[one.is_met]] for one in evaluate_targets(results)],
-        ),
+            [kind, "measured", ""],
+            [
+                [one.name, one.measured, _TARGET_RESULTS[one.is_met]]
+                for one in targets
+                if one.is_required == is_required
+            ],
+        )
+        for kind, is_required in (("requirement", True), ("goal", False))
     ]
 
 
@@ -92,22 +105,31 @@ def journal_markdown(results: dict[str, Any]) -> str:
 def show(results: dict[str, Any], console: Console) -> None:
     """Print all tables on the terminal."""
     for head, rows in _tables(results):
-        table = Table(*head)
+        table = Table(*(title.replace("\\*", "*") for title in head))
         for column in table.columns[1:]:
             column.justify = "right"
         for row in rows:
             style = {"met": "green", "not met": "red"}.get(row[-1])
             table.add_row(*row, style=style)
         console.print(table)
-    for line in [_versions(results), *_skipped(results)]:
-        console.print(line)
+    for line in _notes(results):
+        console.print(line.replace("\\*", "*"))
 
 
 def markdown(results: dict[str, Any]) -> str:
     """Return all tables as Markdown."""
     parts = ["\n".join(_markdown_lines(head, rows)) for head, rows in _tables(results)]
-    parts += [_versions(results), *_skipped(results)]
+    parts += _notes(results)
     return "\n\n".join(parts) + "\n"
+
+
+def _notes(results: dict[str, Any]) -> list[str]:
+    """Return the lines below the tables."""
+    return [
+        _versions(results),
+        *(f"\\* {note}." for note in results["recorded"].values()),
+        *_skipped(results),
+    ]
 
 
 def _versions(results: dict[str, Any]) -> str:

@@ -31,10 +31,11 @@ class Package:
     @cached_property
     def modules(self) -> dict[str, ast.Module]:
         """The parsed source of each module that goes to a board."""
-        names = {path.relative_to(self.folder).with_suffix("").as_posix(): path for path in self._paths()}
+        names = {path.relative_to(self.folder).with_suffix("").as_posix(): path for path in self.sources()}
         return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in names.items()}
 
-    def _paths(self) -> list[Path]:
+    def sources(self) -> list[Path]:
+        """Return the source files that go to a board, without reading them."""
         return sorted(
             path
             for path in self.folder.rglob("*.py")

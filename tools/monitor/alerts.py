@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 import time
 from collections.abc import Callable
@@ -10,8 +9,14 @@ from dataclasses import dataclass
 
 from tools.errors import UserError
 from tools.monitor.device_state import DeviceState
+from tools.monitor.quantities import find_quantity, format_number
 
-_RULE = re.compile(r"([^/<>]+)/([^/<>]+)([<>])(-?\d+(?:\.\d+)?)")
+_NUMBER = r"([+-]?\d+(?:\.\d+)?)"
+# the first slash ends the device, because a reading such as air/temperature has one, too
+_RULE = re.compile(
+    rf"(?P<device>[^/<>]+)/(?P<reading>[^<>\s]+?)(?:\s+(?P<word>above|below)\s+|\s*(?P<sign>[<>])\s*)"
+    rf"(?P<limit>{_NUMBER})(?:\s+until\s+(?P<until>{_NUMBER}))?"
+)
 _SILENT_FACTOR = 5  # a device is silent after this many times its usual interval between messages
 _MIN_SILENCE = 30.0  # seconds
 
@@ -22,23 +27,42 @@ class AlertRule:
 
     device: str
     reading: str
-    comparison: str  # "<" or ">": the rule is violated if the value is below or above the limit
+    comparison: str  # "above" or "below": the rule is violated if the value is above or below the limit
     limit: float
+    until: float  # the alert ends when the value has reached this on its way back
 
-    def is_violated(self, device: str, reading: str, value: float) -> bool:
-        """Return whether this rule is for the reading of this device, and `value` violates it."""
-        compare = operator.gt if self.comparison == ">" else operator.lt
-        return self.device in ("*", device) and self.reading == reading and compare(value, self.limit)
+    def applies_to(self, device: str, reading: str) -> bool:
+        """Return whether this rule is for the reading of this device."""
+        return self.device in ("*", device) and self.reading == reading
+
+    def is_violated(self, value: float, was_violated: bool = False) -> bool:
+        """Return whether `value` violates this rule; an alert goes on until the value reaches `until`."""
+        sign = 1 if self.comparison == "above" else -1
+        if was_violated and self.until != self.limit:
+            return sign * value > sign * self.until
+        return sign * value > sign * self.limit
 
 
 def parse_rule(text: str) -> AlertRule:
-    """Parse a rule such as `kitchen/load>2` or `*/chip_temperature>70`. Raises UserError."""
+    """Parse a rule such as `kitchen/load above 2` or `*/chip_temperature above 70 until 65`.
+
+    `>` and `<` stand for `above` and `below`. Raises UserError.
+    """
     match = _RULE.fullmatch(text.strip())
     if not match:
         raise UserError(
-            f"--alert {text}: expected device/reading>number, such as kitchen/load>2, or * for any device"
+            f"--alert {text}: expected device/reading above number, or below, such as kitchen/load above 2. "
+            "* is any device"
         )
-    return AlertRule(match[1], match[2], match[3], float(match[4]))
+    comparison = match["word"] or {">": "above", "<": "below"}[match["sign"]]
+    limit = float(match["limit"])
+    until = float(match["until"] or limit)
+    if until > limit if comparison == "above" else until < limit:
+        side = "below" if comparison == "above" else "above"
+        raise UserError(
+            f"--alert {text}: the alert would never end. Choose a number {side} {limit:g} after until"
+        )
+    return AlertRule(match["device"], match["reading"], comparison, limit, until)
 
 
 class Alerts:
@@ -51,14 +75,29 @@ class Alerts:
         self.active: dict[tuple[str, str], str] = {}
         self._rules = rules
         self._on_change = on_change
+        self._violated: set[tuple[str, AlertRule]] = set()  # device and rule
         self._intervals: dict[str, float] = {}  # seconds between messages, by device
         self._last_seen: dict[str, float] = {}  # seconds since the epoch, by device
 
     def handle_reading(self, device: str, name: str, value: float) -> None:
         """Check a new reading against the rules."""
-        violated = [rule for rule in self._rules if rule.is_violated(device, name, value)]
+        violated = []
+        for rule in self._rules:
+            if not rule.applies_to(device, name):
+                continue
+            if rule.is_violated(value, (device, rule) in self._violated):
+                self._violated.add((device, rule))
+                violated.append(rule)
+            else:
+                self._violated.discard((device, rule))
         if violated:
-            self._start(device, name, f"{name} {value:g} {violated[0].comparison} {violated[0].limit:g}")
+            unit = find_quantity(name).unit
+            number = f"{format_number(value)} {unit}".rstrip()
+            if violated[0].is_violated(value):
+                text = f"{name} {number} is {violated[0].comparison} {format_number(violated[0].limit)}"
+            else:
+                text = f"{name} {number} has not reached {format_number(violated[0].until)}"
+            self._start(device, name, text)
         else:
             self._end(device, name)
 

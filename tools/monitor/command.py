@@ -10,9 +10,14 @@ from typing import Annotated, Optional
 
 import typer
 
+from tools import running_broker
 from tools.console import Console
+from tools.errors import UserError
 from tools.monitor import alerts
+from tools.monitor.device_state import DeviceState
+from tools.monitor.history import default_path
 from tools.monitor.model import MonitorModel
+from tools.monitor.quantities import format_reading
 from tools.operator_login import resolve_access
 from tools.options import (
     BROKER_DEFAULT,
@@ -23,6 +28,7 @@ from tools.options import (
     KeyFile,
     PasswordFile,
 )
+from tools.paths import BUILD
 
 
 def main(
@@ -37,15 +43,23 @@ def main(
     password_file: PasswordFile = None,
     fleet: FleetFolder = None,
     web: Annotated[bool, typer.Option("--web", help="show a web page instead of the terminal view")] = False,
+    host: Annotated[
+        str,
+        typer.Option(help="address on which the web page listens; 0.0.0.0 for each device on the network"),
+    ] = "127.0.0.1",
     web_port: Annotated[int, typer.Option(min=0, max=65535, help="port of the web page; 0: a free port")] = 0,
     alert: Annotated[
         Optional[list[str]],
-        typer.Option(help="device/reading>number or device/reading<number; * is any device; repeatable"),
+        typer.Option(help="device/reading above number, or below; * is any device; repeatable"),
     ] = None,
     record: Annotated[Optional[Path], typer.Option(help="append readings to this CSV file")] = None,
-    seconds: Annotated[
-        Optional[float], typer.Option(min=1, help="stop after this time (s), if the output is not a terminal")
+    history: Annotated[
+        Optional[Path],
+        typer.Option(help="file of the stored readings; default: build/monitor/history.sqlite3"),
     ] = None,
+    no_history: Annotated[bool, typer.Option("--no-history", help="store no readings on disk")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="print lines also in a terminal")] = False,
+    seconds: Annotated[Optional[float], typer.Option(min=1, help="stop after this time (s)")] = None,
 ) -> None:
     """Show all devices of a broker live: status, readings with plots, alerts; send commands to switches.
 
@@ -53,22 +67,33 @@ def main(
     """
     console = Console(soft_wrap=True)
     rules = [alerts.parse_rule(text) for text in alert or []]
-    access = resolve_access(broker, fleet, password_file, ca, cert, key)
-    model = MonitorModel(access.address, prefix or access.prefix or "umqtt5", rules, record)
+    if host != "127.0.0.1" and not web:
+        raise UserError("--host is for the web page: add --web, or WEB=1 for make")
+    access = None
+    if not (fleet or ca or cert or key):
+        access = running_broker.choose_access(broker, password_file, console)
+    access = access or resolve_access(broker, fleet, password_file, ca, cert, key)
+    is_plain = not web and (plain or not (sys.stdout.isatty() and sys.stdin.isatty()))
+    if history is None and not is_plain and not no_history:
+        history = default_path(BUILD)
+    path = None if no_history else history
+    model = MonitorModel(access.address, prefix or access.prefix or "umqtt5", rules, record, path)
     model.connect()
+    code = 0
     try:
         if web:
-            from tools.monitor.web import serve
+            from tools.monitor.web_server import serve
 
-            serve(model, web_port, console)
-        elif sys.stdout.isatty() and sys.stdin.isatty():
+            serve(model, host, web_port, console)
+        elif is_plain:
+            _print_lines(model, console, seconds)
+        else:
             from tools.monitor.terminal import MonitorApp
 
-            MonitorApp(model).run()
-        else:
-            _print_lines(model, console, seconds)
+            code = MonitorApp(model, seconds).run_until_end()
     finally:
         model.close()
+    raise typer.Exit(code)
 
 
 def _print_lines(model: MonitorModel, console: Console, seconds: float | None) -> None:
@@ -85,7 +110,14 @@ def _print_lines(model: MonitorModel, console: Console, seconds: float | None) -
             if time.monotonic() - last_readings > 2:
                 last_readings = time.monotonic()
                 for name, device in sorted(model.monitor.devices.items()):
-                    values = ", ".join(f"{k} {v[-1]:g}" for k, v in device.readings.items())
-                    switches = ", ".join(f"{k} {v}" for k, v in device.switches.items())
-                    text = f"{name}: {device.status}: {values} · {switches}"
-                    console.print(text)
+                    console.print(f"{name}: {device.status}: {_describe(device)}")
+
+
+def _describe(device: DeviceState) -> str:
+    """Return readings and switches of a device in one line."""
+    readings = [
+        f"{name} {format_reading(name, values[-1], name in device.binary_readings)}"
+        for name, values in sorted(device.readings.items())
+    ]
+    switches = [f"{name} {state}" for name, state in sorted(device.switches.items())]
+    return " · ".join(", ".join(part) for part in (readings, switches) if part)

@@ -29,14 +29,8 @@ _MAX_ERROR_LENGTH = 200  # bytes
 _MAX_VALUE = 1e15  # larger values are ignored
 _MAX_COMMANDS = 100  # number of commands stored
 
-UNITS = {
-    "memory_available": "MiB",
-    "disk_free": "GB",
-    "uptime": "s",
-    "cpu_temperature": "°C",
-    "chip_temperature": "°C",
-    "wifi_signal": "dBm",
-}
+_ANSWER_TIMEOUT = 10.0  # seconds
+_STATES = {b"ON": 1.0, b"OFF": 0.0}  # readings of digital sensors
 
 
 @dataclass
@@ -46,6 +40,7 @@ class DeviceState:
     status: str = "unknown"
     readings: dict[str, deque[float]] = field(default_factory=dict)  # reading: its latest values
     timestamps: dict[str, deque[float]] = field(default_factory=dict)  # reading: seconds since the epoch
+    binary_readings: set[str] = field(default_factory=set)  # readings whose values are ON (1) and OFF (0)
     health: dict[str, Any] = field(default_factory=dict)  # figures of the health message
     switches: dict[str, str] = field(default_factory=dict)  # actuator: its state
     platforms: dict[str, str] = field(default_factory=dict)  # actuator: one of PLATFORMS
@@ -62,6 +57,9 @@ class Command:
     payload: str
     response: dict[str, Any] | None = None  # response of the device, None until it arrives
     sent_at: float = field(default_factory=time.monotonic)
+
+    def __str__(self) -> str:
+        return f"{self.device}: {self.switch}: {self.payload}"
 
 
 def sanitize(text: str, limit: int = MAX_NAME_LENGTH) -> str:
@@ -139,6 +137,15 @@ class DeviceMonitor:
     def poll(self, ms: int) -> None:
         """Receive messages, waiting up to `ms` milliseconds for the first one."""
         self._client.poll(ms)
+        self.check_commands(time.monotonic())
+
+    def check_commands(self, now: float) -> None:
+        """Report the commands that no device has answered in time. `now` is the monotonic time in seconds."""
+        for command in self.commands.values():
+            if command.response is None and now - command.sent_at >= _ANSWER_TIMEOUT:
+                error = f"no answer within {_ANSWER_TIMEOUT:.0f} s"
+                command.response = {"ok": False, "error": error}
+                self.on_event(f"{command}: {error}")
 
     def close(self) -> None:
         """Disconnect. Without `shared_broker`, first delete the devices' retained messages."""
@@ -167,7 +174,7 @@ class DeviceMonitor:
         properties = pack(response_topic=f"{self._prefix}/{device}/answer", correlation_data=key)
         known = self.devices.get(device, DeviceState()).platforms
         topic = f"{self._prefix}/{device}/{known.get(switch, 'switch')}/{switch}/set"
-        self.on_event(f"{device}: {switch}: command {payload}")
+        self.on_event(f"{command}: sent")
         if not self._client.publish(topic, payload, qos=1, properties=properties):
             command.response = {"ok": False, "error": "the monitor's outbox is full"}
         return command
@@ -202,7 +209,7 @@ class DeviceMonitor:
 
     def _on_status(self, message: Any) -> None:
         device, levels = self._find_device(message)
-        status = sanitize(message.payload.decode(errors="replace"))
+        status = sanitize(message.payload.decode(errors="replace")) or "unknown"  # empty: deleted
         if status != device.status:
             self.on_event(f"{levels[0]}: {status}")
         device.status = status
@@ -216,12 +223,17 @@ class DeviceMonitor:
             if text:
                 self.on_event(f"{levels[0]}: sensor {levels[2]}: {text}")
             return
+        state = _STATES.get(bytes(message.payload[:4]))
         try:
-            value = float(message.payload[:40])
+            value = float(message.payload[:40]) if state is None else state
         except ValueError:
             return
         if not abs(value) < _MAX_VALUE or not self._has_room(device.readings, name):  # also true for NaN
             return
+        if state is None:
+            device.binary_readings.discard(name)
+        else:
+            device.binary_readings.add(name)
         for table, number in ((device.readings, value), (device.timestamps, device.last_seen)):
             table.setdefault(name, deque(maxlen=self._history)).append(number)
         self.on_reading(levels[0], name, value)
@@ -258,6 +270,7 @@ class DeviceMonitor:
             return
         if isinstance(response, dict):
             command.response = response
-            if not response.get("ok"):
-                reason = sanitize(str(response.get("error")))
-                self.on_event(f"{command.device}: {command.switch}: command refused: {reason}")
+            if response.get("ok"):
+                self.on_event(f"{command}: done after {(time.monotonic() - command.sent_at) * 1000:.0f} ms")
+            else:
+                self.on_event(f"{command}: refused: {sanitize(str(response.get('error')))}")

@@ -3,85 +3,123 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import ClassVar
 
 from rich.text import Text
-from textual.app import App, ComposeResult
-from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.widgets import Button, DataTable, Footer, Header, Label, RichLog, Static
+from textual.widgets import Button, DataTable, Label, Static
 from textual_plotext import PlotextPlot
 
-from tools.monitor.device_state import UNITS
+from tools.monitor import chart
+from tools.monitor.device_state import DeviceState
+from tools.monitor.health_text import describe_health
 from tools.monitor.model import MonitorModel
+from tools.monitor.quantities import find_quantity, format_age, format_duration, format_reading
+from tools.monitor.terminal_base import BAD, GOOD, SENT, DeviceApp, draw_chart, format_status
 
-_POLL_INTERVAL = 0.05  # seconds
-_REFRESH_INTERVAL = 0.5  # seconds
-_PLOT_SECONDS = 300.0  # maximum time span of a plot
+_KEYED_SWITCHES = 4  # number of switches that have a key
+# widths of the columns in a terminal of less than 100, of less than 150, and of more columns
+_COLUMNS = {
+    "#devices": {"device": (18, 16, 18), "status": (11, 11, 11), "seen": (0, 7, 7), "alerts": (1, 6, 36)},
+    "#readings": {
+        "reading": (16, 16, 20),
+        "now": (12, 12, 12),
+        "lowest": (0, 0, 12),
+        "highest": (0, 0, 12),
+        "trend": (6, 12, 8),
+    },
+}
 
 
-class MonitorApp(App[None]):
+class DeviceTable(DataTable[Text]):
+    """The table of the devices. Its keys are shown below."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "cursor_up", "device", key_display="↑↓"),
+        Binding("down", "cursor_down", show=False),
+    ]
+
+
+class MonitorApp(DeviceApp):
     """Textual application: devices on the left, the selected one on the right, events below."""
 
     TITLE = "umqtt5 monitor"
-    CSS = """
-    #devices { width: 44; }
-    #readings { height: auto; max-height: 10; }
-    #plot { height: 1fr; min-height: 8; }
-    #switches { height: auto; }
-    #switches Button { margin: 0 1; min-width: 12; }
-    #health { height: auto; color: $text-muted; padding: 0 1; }
-    #log { height: 8; border-top: solid $primary; }
-    #banner { display: none; width: 100%; background: $error; color: $text; padding: 0 1; }
-    #banner.shown { display: block; }
+    CSS = (
+        DeviceApp.CSS
+        + """
+    #columns { height: 1fr; }
+    #devices { width: 38; }
+    .-medium #devices { width: 49; }
+    .-wide #devices { width: 81; }
+    #detail { padding: 0 1; border-left: vkey $primary; }
+    #name { text-style: bold; }
+    #alerts { height: auto; color: $text-error; }
+    #readings { height: auto; max-height: 9; }
+    .-high #readings { max-height: 16; }
+    #plot { display: none; height: 1fr; min-height: 9; }
+    .-middle #plot, .-high #plot { display: block; }
+    #switches { height: auto; margin: 1 0; }
+    .-low #switches, .-middle #switches { margin: 0; }
+    .-narrow #detail { padding: 0; }
+    #switches Button { margin-right: 1; min-width: 8; }
+    #health { height: auto; }
     """
-    BINDINGS = [
-        Binding("q", "quit", "quit"),
-        Binding("1", "toggle_switch(0)", "first switch"),
-        Binding("2", "toggle_switch(1)", "second switch"),
-        Binding("3", "toggle_switch(2)", "third switch", show=False),
-        Binding("4", "toggle_switch(3)", "fourth switch", show=False),
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "toggle_switch(0)", "switches", key_display="1-4"),
+        *(Binding(str(n + 1), f"toggle_switch({n})", show=False) for n in range(1, _KEYED_SWITCHES)),
         Binding("n", "next_reading", "next plot"),
+        Binding("tab", "app.focus_next", "next part", show=False),
     ]
 
-    def __init__(self, model: MonitorModel) -> None:
-        super().__init__()
-        self.model = model
+    def __init__(self, model: MonitorModel, seconds: float | None = None) -> None:
+        super().__init__(model, seconds)
         self.device = ""  # name of the selected device
         self.reading = ""  # name of the plotted reading
-        self._last_event = 0.0  # time of the last event shown, seconds since the epoch
-        self._rows: dict[str, Any] = {}  # device: key of its row in the device table
         self._switches: list[str] = []  # names of the switches shown
 
-    def compose(self) -> ComposeResult:
-        yield Header(show_clock=True)
-        yield Static("", id="banner", markup=False)
-        with Horizontal():
-            yield DataTable(id="devices", cursor_type="row", zebra_stripes=True)
-            with Vertical():
-                with VerticalScroll(id="detail"):
-                    yield Label("no device yet", id="name", markup=False)
-                    yield DataTable(id="readings", cursor_type="row")
-                    yield PlotextPlot(id="plot")
-                    yield Horizontal(id="switches")
-                    yield Static("", id="health", markup=False)
-        yield RichLog(id="log", markup=False, wrap=True)
-        yield Footer()
+    def compose_body(self) -> ComposeResult:
+        with Horizontal(id="columns"):
+            yield DeviceTable(id="devices", cursor_type="row", zebra_stripes=True)
+            with VerticalScroll(id="detail", can_focus=False):
+                yield Label("no messages from devices yet", id="name", markup=False)
+                yield Static("", id="alerts", markup=False)
+                yield DataTable(id="readings", cursor_type="row")
+                yield Horizontal(id="switches")
+                yield PlotextPlot(id="plot")
+                yield Static("", id="health", markup=False)
+        yield self.compose_log()
 
     def on_mount(self) -> None:
-        self.sub_title = f"{self.model.address} {self.model.prefix}/"
-        self.query_one("#devices", DataTable).add_columns("device", "status", "last seen", "alerts")
-        self.query_one("#readings", DataTable).add_columns("reading", "now", "unit", "lowest", "highest")
-        self.set_interval(_POLL_INTERVAL, self.model.poll)
-        self.set_interval(_REFRESH_INTERVAL, self.show_all)
+        self.focus_body()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._make_columns)
+
+    def focus_body(self) -> None:
         self.query_one("#devices").focus()
+
+    def _make_columns(self) -> None:
+        """Make the columns of both tables for the width of the terminal."""
+        size = 0 if self.size.width < 100 else 1 if self.size.width < 150 else 2
+        for table_id, columns in _COLUMNS.items():
+            table = self.query_one(table_id, DataTable)
+            table.clear(columns=True)
+            for label, widths in columns.items():
+                if width := widths[size]:
+                    text = label if len(label) <= width else "!"  # only the alerts are ever that narrow
+                    is_number = label in ("now", "lowest", "highest")
+                    table.add_column(text.rjust(width) if is_number else text, width=width, key=label)
+        self.show_all()
 
     # ---- input
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        key = str(event.row_key.value) if event.row_key else ""
-        if event.data_table.id == "devices" and key != self.device:
+        key = str(event.row_key.value) if event.row_key and event.row_key.value is not None else ""
+        if event.data_table.id == "devices" and key and key != self.device:
             self.device, self.reading = key, ""
             self.query_one("#readings", DataTable).clear()
             self._switches = []
@@ -114,81 +152,123 @@ class MonitorApp(App[None]):
     # ---- output
 
     @property
-    def _state(self) -> Any:
+    def _state(self) -> DeviceState | None:
         return self.model.monitor.devices.get(self.device)
 
-    def show_all(self) -> None:
-        """Update the whole view from the model."""
-        banner = self.query_one("#banner", Static)
-        banner.update(f"not connected to {self.model.address}: reconnecting")
-        banner.set_class(not self.model.monitor.is_connected, "shown")
-        self._show_devices()
-        if self._state:
-            self._show_device()
-        log = self.query_one("#log", RichLog)
-        for at, text in list(self.model.events):
-            if at > self._last_event:
-                self._last_event = at
-                log.write(f"{time.strftime('%H:%M:%S', time.localtime(at))}  {text}")
-
-    def _show_devices(self) -> None:
+    def show_devices(self, devices: dict[str, DeviceState]) -> None:
         table = self.query_one("#devices", DataTable)
-        columns = list(table.columns)
-        for name, device in sorted(self.model.monitor.devices.items()):
-            ago = f"{time.time() - device.last_seen:.0f} s"
-            row = (name, device.status, ago, ", ".join(self.model.alerts.for_device(name)))
-            if name not in self._rows:
-                self._rows[name] = table.add_row(*map(Text, row), key=name)
-            for column, cell in zip(columns, row):
-                table.update_cell(self._rows[name], column, Text(cell))  # a str would be taken for markup
+        if not table.columns:
+            return
+        shown = [str(key.value) for key in table.rows]
+        if shown != list(devices):
+            # a new device may belong between others
+            table.clear()
+            for name in devices:
+                table.add_row(*[""] * len(table.columns), key=name)
+            names = list(devices)
+            table.move_cursor(row=names.index(self.device) if self.device in devices else 0)
+        for name, device in devices.items():
+            for column, cell in zip(table.columns, self._device_row(name, device)):
+                table.update_cell(name, column, cell)
+        if self._state:
+            self._show_device(self._state)
 
-    def _show_device(self) -> None:
-        device = self._state
-        self.query_one("#name", Label).update(f"{self.device}  {device.status}")
-        table = self.query_one("#readings", DataTable)
-        columns = list(table.columns)
-        for name, values in sorted(device.readings.items()):
-            row = (
-                name,
-                f"{values[-1]:g}",
-                UNITS.get(name, ""),
-                f"{min(values):g}",
-                f"{max(values):g}",
-            )
-            if name not in table.rows:
-                table.add_row(*map(Text, row), key=name)
-            for column, cell in zip(columns, row):
-                table.update_cell(name, column, Text(cell))
+    def _device_row(self, name: str, device: DeviceState) -> list[Text]:
+        alerts = self.model.alerts.for_device(name)
+        cells = {
+            "device": Text(name),
+            "status": format_status(device.status),
+            "seen": Text(format_age(time.time() - device.last_seen)),
+            "alerts": Text(", ".join(alerts), f"bold {BAD}"),
+        }
+        row = []
+        for column in self.query_one("#devices", DataTable).ordered_columns:
+            cell = cells[str(column.key.value)]
+            if cell.cell_len > column.width and column.width < 10 and alerts and cell is cells["alerts"]:
+                cell = Text(f"! {len(alerts)}"[: column.width], f"bold {BAD}")
+            cell.truncate(column.width, overflow="ellipsis")
+            row.append(cell)
+        return row
+
+    def _show_device(self, device: DeviceState) -> None:
+        health = describe_health(device.health)
+        title = Text.assemble((self.device, "bold"), "  ", format_status(device.status))
+        if health.summary:
+            title.append(f", {health.summary}", BAD if health.problems else GOOD)
+        self.query_one("#name", Label).update(title)
+        alerts = self.model.alerts.for_device(self.device)
+        self.query_one("#alerts", Static).update("\n".join(f"! {text}" for text in alerts))
+        self.query_one("#alerts").display = bool(alerts)
+        self._show_readings(device)
         self._show_plot(device)
         self._show_switches(device)
-        health = ", ".join(f"{key} {value}" for key, value in device.health.items())
-        self.query_one("#health", Static).update(health)
+        facts = [f"last message {format_age(time.time() - device.last_seen)} ago".replace("now ago", "now")]
+        self.query_one("#health", Static).update(Text("; ".join([*facts, *health.facts]), "dim"))
 
-    def _show_plot(self, device: Any) -> None:
+    def _show_readings(self, device: DeviceState) -> None:
+        table = self.query_one("#readings", DataTable)
+        names = sorted(device.readings)
+        if [str(key.value) for key in table.rows] != names:
+            table.clear()
+            for name in names:
+                table.add_row(*[""] * len(table.columns), key=name)
+            if self.reading in names:
+                table.move_cursor(row=names.index(self.reading))
+        for name in names:
+            for column, cell in zip(table.ordered_columns, self._reading_row(device, name)):
+                cell.truncate(column.width, overflow="ellipsis")
+                table.update_cell(name, column.key, cell)
+
+    def _reading_row(self, device: DeviceState, name: str) -> list[Text]:
+        table = self.query_one("#readings", DataTable)
+        values = device.readings[name]
+        is_binary = name in device.binary_readings
+        row = []
+        for column in table.ordered_columns:
+            kind = column.key.value
+            if kind == "reading":
+                row.append(Text(name.replace("_", " ")))
+            elif kind == "trend":
+                row.append(Text(draw_chart(device, name, column.width)[0], SENT))
+            else:
+                value = {"now": values[-1], "lowest": min(values), "highest": max(values)}[str(kind)]
+                row.append(Text(format_reading(name, value, is_binary).rjust(column.width)))
+        return row
+
+    def _show_plot(self, device: DeviceState) -> None:
         if self.reading not in device.readings:
             self.reading = min(device.readings, default="")
         plot = self.query_one("#plot", PlotextPlot)
         plot.plt.clear_data()
         if self.reading:
             now = time.time()
-            points = [
-                (at - now, value)
-                for at, value in zip(device.timestamps[self.reading], device.readings[self.reading])
-                if now - at < _PLOT_SECONDS
-            ]
-            plot.plt.title(f"{self.reading} {UNITS.get(self.reading, '')}, last {_PLOT_SECONDS:.0f} s")
-            if points:
-                plot.plt.plot([at for at, _ in points], [value for _, value in points], marker="braille")
+            timestamps, values = device.timestamps[self.reading], device.readings[self.reading]
+            span = chart.choose_span(now - timestamps[0])
+            quantity = find_quantity(self.reading)
+            low, high = chart.choose_axis(values, quantity.min_span, self.reading in device.binary_readings)
+            name = self.reading.replace("_", " ")
+            plot.plt.title(f"{name}, last {format_duration(span)}")
+            plot.plt.xlim(-span, 0)
+            ticks = [-span * part / 4 for part in (4, 3, 2, 1, 0)]
+            plot.plt.xticks(ticks, [f"-{format_duration(-tick)}" if tick else "now" for tick in ticks])
+            plot.plt.ylim(low, high)
+            marks = [low, (low + high) / 2, high]
+            plot.plt.yticks(marks, [format_reading(self.reading, mark) for mark in marks])
+            for times, part in chart.split_at_gaps(list(timestamps), list(values)):
+                plot.plt.plot([at - now for at in times], part, marker="braille", color="cyan")
         plot.refresh()
 
-    def _show_switches(self, device: Any) -> None:
+    def _show_switches(self, device: DeviceState) -> None:
         names = sorted(device.switches)
         row = self.query_one("#switches", Horizontal)
         if names != self._switches:
             self._switches = names
             row.remove_children()
-            row.mount(*(Button("", name=name) for name in names))
+            row.mount(*(Button("", name=name, compact=True) for name in names))
         for button in row.query(Button):
-            state = device.switches.get(str(button.name), "")
-            button.label = Content(f"{button.name} {state}")
+            name = str(button.name)
+            state = device.switches.get(name, "")
+            number = names.index(name) + 1 if name in names else 0
+            key = f"{number} " if number <= _KEYED_SWITCHES else ""
+            button.label = Content(f"{key}{name} {state}")
             button.variant = "success" if state == "ON" else "default"

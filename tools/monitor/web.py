@@ -1,49 +1,121 @@
-"""Web page of the monitor: a Starlette server on the loopback interface, with a WebSocket for live data."""
+"""Web page of the monitor: a Starlette server with a WebSocket for live data and commands."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import secrets
-import socket
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tools.console import Console
+from tools.monitor.csv_rows import format_csv
 from tools.monitor.model import MonitorModel
+from tools.monitor.web_access import Access
 
 _PAGE = Path(__file__).parent / "page"
-_FILES = {"": "index.html", "style.css": "style.css", "app.js": "app.js"}
+_FILES = ("style.css", "app.js")
 _POLL_INTERVAL = 0.02  # seconds
 _SEND_INTERVAL = 0.25  # seconds
-_MAX_MESSAGE = 1024  # maximum size in bytes of a message from the page
+MAX_MESSAGE = 1024  # maximum size in bytes of a message from the page
 _HEADERS = {
     # The page loads nothing from other sites, and runs no script except its own.
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_HOSTS = ["127.0.0.1", "localhost"]
+_REFUSED = (
+    "This address has no token, or that of an earlier start of the monitor.\n"
+    "Open the address that the monitor printed when it started, or scan its QR code.\n"
+)
+_OTHER_HOST = "This is not a name of this computer. Open the address that the monitor printed.\n"
+Handler = Callable[[Request], Awaitable[Response]]
 
 
-def application(model: MonitorModel, token: str) -> Starlette:
-    """Return the application: the page, and the WebSocket `/live`.
+class _HostCheck:
+    """Middleware that refuses requests whose Host header names another computer."""
 
-    Every web page in the browser can reach the loopback interface. Therefore the WebSocket accepts only
-    clients that send `token` and an Origin header that names this computer.
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            if len(hosts) != 1 or not self._access.allows_host(hosts[0]):
+                await PlainTextResponse(_OTHER_HOST, 400)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class _Pages:
+    """Handlers of the requests."""
+
+    def __init__(self, model: MonitorModel, access: Access) -> None:
+        self._model = model
+        self._access = access
+
+    def with_token(self, handler: Handler) -> Handler:
+        """Return a handler that refuses requests without the token."""
+
+        async def check(request: Request) -> Response:
+            if not self._access.allows_token(request.query_params.get("token", "")):
+                return PlainTextResponse(_REFUSED, 403, headers=_HEADERS)
+            return await handler(request)
+
+        return check
+
+    async def page(self, request: Request) -> Response:
+        return FileResponse(_PAGE / "index.html", headers=_HEADERS)
+
+    async def file(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in _FILES:
+            return PlainTextResponse("not found\n", 404)
+        return FileResponse(_PAGE / name, headers=_HEADERS)
+
+    async def history(self, request: Request) -> Response:
+        """Return the stored readings, all or of one device, as a CSV file."""
+        device = request.query_params.get("device")
+        # any other character could end the name of the file in the header
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", device or "readings")
+        headers = {**_HEADERS, "Content-Disposition": f'attachment; filename="{name}.csv"'}
+        samples = format_csv(self._model.export(device))
+        return StreamingResponse(samples, media_type="text/csv; charset=utf-8", headers=headers)
+
+    async def live(self, socket: WebSocket) -> None:
+        """Send the state of all devices, and receive commands."""
+        origin, host = socket.headers.get("origin", ""), socket.headers.get("host", "")
+        token = socket.query_params.get("token", "")
+        if not self._access.allows_origin(origin, host) or not self._access.allows_token(token):
+            await socket.close(4403)
+            return
+        await socket.accept()
+        sender = asyncio.create_task(_send_updates(self._model, socket))
+        try:
+            while True:
+                await _receive_command(self._model, socket)
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        finally:
+            sender.cancel()
+
+
+def application(model: MonitorModel, access: Access) -> Starlette:
+    """Return the application: the page, its files, the history as CSV, and the WebSocket `/live`.
+
+    Only the scripts and the style sheet need no token.
     """
 
     @contextlib.asynccontextmanager
@@ -52,42 +124,17 @@ def application(model: MonitorModel, token: str) -> Starlette:
         yield
         task.cancel()
 
-    async def page(request: Request) -> Response:
-        name = request.path_params.get("name", "")
-        if name not in _FILES:
-            return Response("not found", 404)
-        return FileResponse(_PAGE / _FILES[name], headers=_HEADERS)
-
-    async def live(socket: WebSocket) -> None:
-        client_token = socket.query_params.get("token", "")
-        if not _is_local(socket.headers.get("origin", "")) or not secrets.compare_digest(
-            client_token.encode(), token.encode()
-        ):
-            await socket.close(4403)
-            return
-        await socket.accept()
-        sender = asyncio.create_task(_send_updates(model, socket))
-        try:
-            while True:
-                await _receive_command(model, socket)
-        except (WebSocketDisconnect, RuntimeError):
-            pass
-        finally:
-            sender.cancel()
-
+    pages = _Pages(model, access)
     return Starlette(
-        routes=[Route("/", page), Route("/{name}", page), WebSocketRoute("/live", live)],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)],
+        routes=[
+            Route("/", pages.with_token(pages.page)),
+            Route("/history.csv", pages.with_token(pages.history)),
+            Route("/{name}", pages.file),
+            WebSocketRoute("/live", pages.live),
+        ],
+        middleware=[Middleware(_HostCheck, access=access)],
         lifespan=lifespan,
     )
-
-
-def _is_local(origin: str) -> bool:
-    """Return True if an Origin header names this computer."""
-    try:
-        return urlsplit(origin).hostname in _HOSTS
-    except ValueError:  # not a URL, such as "http://["
-        return False
 
 
 async def _poll(model: MonitorModel) -> None:
@@ -119,27 +166,3 @@ async def _receive_command(model: MonitorModel, socket: WebSocket) -> None:
         reason = model.send_command(str(command["device"]), str(command["switch"]), str(command["payload"]))
     if reason:
         model.add_event(f"command from the web page not sent: {reason}")
-
-
-def serve(model: MonitorModel, port: int, console: Console) -> None:
-    """Serve the page until Ctrl-C, and print its address. `port` 0 selects a free one."""
-    token = secrets.token_urlsafe(16)
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen()  # before the address is printed, so that a browser can connect at once
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}"
-        console.print(
-            f"monitoring {model.prefix}/ at {model.address}. Open {url}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-        config = uvicorn.Config(
-            application(model, token),
-            log_level="warning",
-            ws_max_size=_MAX_MESSAGE,
-            timeout_graceful_shutdown=1,
-        )
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])

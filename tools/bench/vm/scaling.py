@@ -25,6 +25,7 @@ class Stream(io.IOBase):
     def __init__(self, identifiers):
         self.identifiers = identifiers
         self.pending_input = b""  # bytes that the client reads next
+        self.properties = b""  # Subscription Identifier of the latest SUBSCRIBE, with the length before it
         self.bytes = 0  # number of bytes that the client has written
         self.pending_acks = array("H", [0] * 128)  # ring of packet identifiers to acknowledge
         self.first = self.count = 0  # of the ring: index of the oldest identifier, number of identifiers
@@ -59,6 +60,7 @@ class Stream(io.IOBase):
             end = at + n
             while at < end:
                 self.pending_input += bytes((0x90, 4, buf[at + 2], buf[at + 3], 0, 0))
+                self.properties = bytes(buf[at + 4 : at + 5 + buf[at + 4]])
                 at += 2 + buf[at + 1]
         return n
 
@@ -125,8 +127,8 @@ def subscriptions(identifiers):
             client.poll(0)
             client.poll(0)
         topic = b"building/room/%03d" % (many - 1)
-        properties = bytes((2, 0x0B, many)) if identifiers else b"\x00"
-        body = bytes((0, len(topic))) + topic + properties + PAYLOAD
+        check(len(stream.properties) > 1 if identifiers else stream.properties == b"\x00")
+        body = bytes((0, len(topic))) + topic + stream.properties + PAYLOAD
         message = bytes((0x30, len(body))) + body
 
         def step(i):
