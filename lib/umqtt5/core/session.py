@@ -241,7 +241,10 @@ class Session:
         self.bytes_received = (self.bytes_received + n) & TICKS_MASK
         self._last_read = now
         self.rx_paused = True  # if an exception is raised before `parse`, the driver calls it later
-        self.framer.commit(n)
+        if self.framer.read_buffer is self.framer.rx:
+            self.framer._have += n
+        else:
+            self.framer.commit(n)
 
     def parse(self):
         """Handle the complete packets that were received."""
@@ -262,6 +265,8 @@ class Session:
                 if not self.error:
                     break  # more bytes of this packet are needed
                 self.close(self.error.code)
+            elif self.framer._at == self.framer._have:
+                break
         self.rx_paused = False
         self.framer.prepare_read()
 
@@ -304,9 +309,11 @@ class Session:
             if self._tx_at < self._tx_end:
                 return True
             self._tx_at = self._tx_end = 0
-            return self._has_pubrels or self.subscriptions.has_pending or self.outbox.passed < self.outbox.count
-        self._block_at += n
-        return True
+        else:
+            self._block_at += n
+            if self._block_at < self._block_end or self._tx_at < self._tx_end or self.stream_source:
+                return True
+        return self._has_pubrels or self.subscriptions.has_pending or self.outbox.passed < self.outbox.count
 
     def ack(self, first_byte, packet_id, reason):
         """Write PUBACK, PUBREC, PUBREL or PUBCOMP to `tx` (3.4 to 3.7): 4 bytes, 5 with a reason code."""
