@@ -129,6 +129,7 @@ class Session:
         self.outbox = Outbox(outbox, inflight)
         self.received_ids = array("H", [0] * inflight)  # QoS 2 packet identifiers received and not released
         self.subscriptions = Subscriptions(self)
+        self.packet.find_subscription = self.subscriptions.find_exact
         # context manager around each handler and callback of the user
         self.catch_errors = CatchErrors(Exception, self._report_error, self)
         # Whether the session is being changed. A function that `micropython.schedule` calls can interrupt the

@@ -185,13 +185,29 @@ class Subscriptions:
                 s.needs_send = False
         self.has_pending = True
 
+    def find_exact(self, packet):
+        """Return the subscription of a message if the message has its identifier, and its filter as the topic.
+
+        Such a topic needs no further check, because the filter was checked. Returns None in all other cases.
+        """
+        if packet.property_bits & _IDENTIFIER_OR_REPEATED != _IDENTIFIER:
+            return None
+        s = self._by_identifier.get(packet.subscription_id)
+        if not s or s.literals or s.same_identifier or not s.matches(packet):
+            return None
+        return s
+
     def dispatch(self, packet):
         """Call the handlers of a message, or `on_unhandled` if there is none.
 
         If a handler raises an exception, the others are still called.
         """
         self._was_handled = False
-        if packet.property_bits & _IDENTIFIER_OR_REPEATED == _IDENTIFIER:
+        if packet.subscription:
+            self._call(packet.subscription, packet)
+            if self._was_handled:
+                return
+        elif packet.property_bits & _IDENTIFIER_OR_REPEATED == _IDENTIFIER:
             self._call_identified(packet.subscription_id, packet)
         elif packet.property_bits & _IDENTIFIER:
             i = 0
