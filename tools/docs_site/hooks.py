@@ -47,6 +47,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Take the addresses of the repository and of the site from pyproject.toml."""
     urls = _project_urls()
     config.repo_url = urls.get("Repository")
+    config.repo_name = "/".join((config.repo_url or "").split("/")[-2:]) or None
     config.site_url = urls.get("Documentation")
     return config
 
