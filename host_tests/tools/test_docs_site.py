@@ -107,3 +107,11 @@ def test_a_name_that_the_library_does_not_have_ends_the_build(checkout: Path, tm
     append(root / "docs" / "reference" / "client.md", "\n::: umqtt5.NoSuchName\n")
     done = build_site(root)
     assert done.returncode != 0 and "NoSuchName" in done.stderr
+
+
+def test_code_in_lists_is_indented_so_that_each_renderer_shows_it() -> None:
+    """Python-Markdown needs four spaces; with fewer, code becomes text."""
+    for path in (*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "examples" / "README.md"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"^ {1,3}```", text, re.MULTILINE), path
+        assert not re.search(r"\n\n {5,7}\S", text), path
