@@ -11,6 +11,7 @@ import ast
 import posixpath
 import re
 import sys
+from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -59,6 +60,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if path.endswith(".py"):
             text = _show_program(path, text)
         files.append(File.generated(config, site_path, content=text))
+    style = Path(__file__).with_name("site.css").read_text(encoding="utf-8")
+    files.append(File.generated(config, config.extra_css[0], content=style))
     return files
 
 
