@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tools.paths import ROOT
 
-CONFIG = Path("tools") / "docs_site" / "mkdocs.yml"
 SOURCES = ("docs", "examples", "lib", "tools", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+
+
+@cache
+def read_recipe() -> list[str]:
+    """Return the command of `make docs`."""
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    done = subprocess.run(["make", "-n", "docs"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    (line,) = [line for line in done.stdout.splitlines() if " -m mkdocs " in line]
+    return shlex.split(line.partition("/python ")[2])
 
 
 def build_site(root: Path) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ, PYTHONPATH=str(root), NO_MKDOCS_2_WARNING="1")
-    command = [sys.executable, "-m", "mkdocs", "build", "--config-file", str(CONFIG)]
+    command = [sys.executable, *read_recipe()]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120)
 
 
