@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from host_tests.types.test_stubs import public_modules
 from tools.paths import ROOT
 
 SOURCES = ("docs", "examples", "lib", "tools", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
@@ -81,6 +82,14 @@ def test_the_reference_documents_each_public_name(site: Path, name: str) -> None
     assert f'id="umqtt5.{name}"' in page
     entry = page.partition(f'id="umqtt5.{name}"')[2].partition('class="doc doc-object doc-')[0]
     assert re.search(r"doc-contents[^>]*>\s*<p>(\w|<code>)", entry), entry
+
+
+def test_the_reference_has_each_public_module() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
+    for path in public_modules():
+        stem = path.parent.name if path.name == "__init__.py" else path.stem
+        name = "umqtt5" if stem == "umqtt5" else f"umqtt5.{stem}"
+        assert re.search(rf"{name}\b", text), name
 
 
 def test_a_docstring_that_names_a_page_links_to_it(site: Path) -> None:
