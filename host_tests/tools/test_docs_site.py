@@ -71,6 +71,15 @@ def test_pages_request_nothing_from_other_servers(site: Path) -> None:
         r"<(?:script|img|iframe)[^>]+src=\"?(?:https?:)?//|<link[^>]+stylesheet[^>]+href=\"?(?:https?:)?//"
     )
     assert [path.name for path in site.rglob("*.html") if loads.search(path.read_text())] == []
+    # the theme asks api.github.com about a repository that it shows
+    assert 'data-md-component="source"' not in (site / "index.html").read_text()
+
+
+def test_each_file_that_a_page_loads_exists(site: Path) -> None:
+    page = (site / "index.html").read_text()
+    files = re.findall(r'<(?:link|script)[^>]+(?:href|src)="([^":#]+\.(?:css|js))"', page)
+    assert len(files) > 3
+    assert [name for name in files if not (site / name).exists()] == []
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,11 @@ _LINK = re.compile(r"(?P<text>\[(?:[^\[\]]|\[[^\[\]]*\])*\])\((?P<target>[^()\s]
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Take the addresses of the repository and of the site from pyproject.toml."""
     urls = _project_urls()
-    config.repo_url = urls.get("Repository")
-    config.repo_name = "/".join((config.repo_url or "").split("/")[-2:]) or None
+    # not as `repo_url`, because the theme would ask the server of the repository for its number of stars
+    config.extra["repository"] = urls.get("Repository")
+    if config.extra["repository"]:
+        icon = "fontawesome/brands/git-alt"
+        config.extra["social"] = [{"icon": icon, "link": config.extra["repository"], "name": "Repository"}]
     config.site_url = urls.get("Documentation")
     return config
 
@@ -61,7 +64,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             text = _show_program(path, text)
         files.append(File.generated(config, site_path, content=text))
     style = Path(__file__).with_name("site.css").read_text(encoding="utf-8")
-    files.append(File.generated(config, config.extra_css[0], content=style))
+    files.append(File.generated(config, "site.css", content=style))
     return files
 
 
@@ -71,7 +74,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     parts = _FENCE.split(markdown)
     for i in range(0, len(parts), 2):  # the odd ones are code
         parts[i] = _LINK.sub(
-            lambda link: _change_link(link, source, page.file.src_uri, config.repo_url), parts[i]
+            lambda link: _change_link(link, source, page.file.src_uri, config.extra["repository"]), parts[i]
         )
     return "```".join(parts)
 
