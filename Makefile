@@ -11,7 +11,7 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a misspelled variable would be ignored without a word
-VARIABLES := ARGS BAUD BOARD BROKER CUTS DAYS DEVICE DRIVE DRY_RUN EXAMPLES FILE FIRMWARE N PORT PYTHON REPLAY REPOSITORY SECONDS SEED SITE STREAMS VERSION WEB
+VARIABLES := ARGS BAUD BOARD BROKER CUTS DAYS DEVICE DRIVE DRY_RUN EXAMPLES FILE FIRMWARE N PORT PYTHON REPLAY REPOSITORY SECONDS SEED SERVE SITE STREAMS VERSION WEB
 UNKNOWN := $(filter-out $(VARIABLES),$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 ifneq ($(UNKNOWN),)
 $(error unknown variable $(UNKNOWN). The variables are $(VARIABLES))
@@ -34,7 +34,7 @@ endif
 endif
 
 # these targets are not files
-.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor password doctor test test-homeassistant interop conformance mutants fuzz soak chaos attack power-cuts lint package release publisher size bench docs-figures setup lock clean
+.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor password doctor test test-homeassistant interop conformance mutants fuzz soak chaos attack power-cuts lint package release publisher size bench docs docs-figures setup lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { print "make TARGET [VARIABLE=value ...]" } \
@@ -120,6 +120,10 @@ publisher: $(VENV)/board ## show or set the public address of the project | [REP
 	@$(RUN) -m tools publisher $(if $(REPOSITORY),--repository $(call quote,REPOSITORY)) \
 	  $(if $(SITE),--site $(call quote,SITE)) $(value ARGS)
 
+docs: $(VENV)/docs ## build the documentation site in build/site | [SERVE=1 to view it while you edit]
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs $(if $(SERVE),serve --open,build) --config-file tools/docs_site/mkdocs.yml $(value ARGS)
+	@$(if $(SERVE),,echo "Written. Open build/site/index.html in a browser.")
+
 docs-figures: $(VENV)/dev ## write the measured figures into README.md and docs/ | [ARGS=--check]
 	@$(RUN) -m tools docs-figures $(value ARGS)
 
@@ -127,7 +131,7 @@ bench: $(VENV)/dev $(VENV)/bench ## benchmark against other MQTT clients | [ARGS
 	@$(RUN) -m tools bench $(value ARGS)
 
 lock: $(VENV)/dev ## update tools/requirements/ to the newest packages
-	@for set in demo keyring board monitor dev bench; do \
+	@for set in demo keyring board monitor docs dev bench; do \
 	  $(VENV)/bin/uv pip compile -q --group pyproject.toml:$$set --universal --python-version 3.10 \
 	    --fork-strategy fewest --no-header --no-annotate --generate-hashes --upgrade -o tools/requirements/$$set.txt; done
 

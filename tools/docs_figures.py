@@ -33,7 +33,7 @@ def _sizes() -> size.Sizes:
 
 
 def core_sizes() -> str:
-    """The table of the README: what every client needs."""
+    """What every client needs."""
     core = _sizes()["core"]
     rows = [
         ("code of the core, `.mpy` at -O2", core["mpy"]),
@@ -71,8 +71,37 @@ def decoded_line() -> str:
     return f"```\n$ python -m tools decode-traceback node {number}\n{shown}\n```\n"
 
 
+# column of the table in the README: row of the table of `make bench`
+_SUMMARY = {
+    "heap in use": "heap in use after connect, B",
+    "heap per message sent": "heap allocated per QoS 0 message, B",
+    "received": "heap allocated per received message, B",
+    "messages/s": "QoS 0, messages/s",
+}
+_NOT_IN_SUMMARY = ("baseline", "umqtt.simple2", "aiomqttc")
+
+
+def bench_summary() -> str:
+    """The table of the README: a part of the measured table in docs/bench.md, with a row for each client."""
+    page = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.splitlines()
+        if line.startswith("|")
+    ]
+    clients = rows[0][1:]
+    figures = {row[0]: row[1:] for row in rows}
+    lines = [
+        [client, *(figures[name][i] + " B" * name.endswith(", B") for name in _SUMMARY.values())]
+        for i, client in enumerate(clients)
+        if client.rstrip("*") not in _NOT_IN_SUMMARY
+    ]
+    return _table(["client", *_SUMMARY], lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "make size": core_sizes,
+    "make bench: summary": bench_summary,
     "make size: features": feature_sizes,
     "savings of the board image": cache(savings.markdown),
     "decode-traceback": decoded_line,

@@ -196,11 +196,11 @@ def test_a_toggle_that_is_executed_twice_is_found_unless_the_first_was_refused_a
     ):
         life = make_life(tmp_path, [], 5)
         relay = life.outputs["relay"]
+        relay.config = {**relay.config, "max_on": 0}
         relay.drive(0)
         life.controller._send_twice("relay")
         (command,) = life.controller.commands.values()
         command.answer = answer
-        relay.config["max_on"] = 0
         life.broker.publish = lambda message, relay=relay: relay.drive(1)
         life.world.run_until(2 * MINUTE)
         assert ("executed twice" in " ".join(texts(life.result))) is is_found, answer

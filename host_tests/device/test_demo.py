@@ -14,11 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from host_tests.device.observer import observe
 from tools import broker
-from tools.paths import LIB, ROOT
-from tools.vm import process
-from umqtt5 import Client
+from tools.paths import ROOT
 
 DEMO = [sys.executable, "-m", "tools", "demo"]
 
@@ -160,54 +157,3 @@ def test_terminating_the_demo_ends_all_its_processes() -> None:
     child.communicate(timeout=15)
     assert child.returncode == 128 + signal.SIGTERM
     assert have_ended(descendants)
-
-
-def example() -> str:
-    """Return the first Python block of the README."""
-    found = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert found
-    return found[1]
-
-
-@pytest.mark.parametrize("interpreter", ["cpython", "vm"])
-def test_the_readme_example_publishes_receives_and_has_a_will(
-    interpreter: str, any_broker: broker.Address, tmp_path: Path
-) -> None:
-    """The example runs unchanged. Only `tcp.connect` is replaced, to connect to the broker of the test."""
-    assert sum(1 for line in example().splitlines() if line.strip()) <= 15
-    (tmp_path / "example.py").write_text(example())
-    (tmp_path / "start.py").write_text(
-        "import umqtt5.tcp as tcp\n"
-        "connect = tcp.connect\n"
-        f"tcp.connect = lambda host, port: connect('127.0.0.1', {any_broker.port})\n"
-        "exec(open('example.py').read())\n"
-    )
-    if interpreter == "vm":
-        child = process.start_vm(["start.py"], module_path=[LIB], cwd=tmp_path)
-    else:
-        child = subprocess.Popen(
-            [sys.executable, "-u", "start.py"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(LIB)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    got: dict[str, str] = {}
-    with observe(any_broker) as observer:
-        client: Client = observer.monitor._client
-        client.subscribe("greenhouse-1/+", lambda m: got.update({m.topic: m.payload.decode()}), qos=1)
-        try:
-            observer.wait_until(lambda: got.get("greenhouse-1/temperature"))
-            assert got == {"greenhouse-1/status": "online", "greenhouse-1/temperature": "21.5"}
-            client.publish("greenhouse-1/pump/set", b"ON", qos=1)
-            client.publish("greenhouse-1/pump/set", b"OFF", qos=1)
-            observer.monitor.poll(500)
-            child.kill()
-            observer.wait_until(lambda: got.get("greenhouse-1/status") == "offline")
-            client.publish("greenhouse-1/status", b"", qos=1, retain=True)
-            observer.monitor.poll(200)
-        finally:
-            child.kill()
-            output, _ = child.communicate()
-    assert "pump on" in output and "pump off" in output, output

@@ -276,6 +276,7 @@ def test_deep_sleep(chip: str, mosquitto: broker.Address, tmp_path: Path) -> Non
     ):
         observer.wait_until(lambda: observer.payloads("well/level").count(b"1.73") >= 2)
         running.wait_for_line("acknowledged")
+        running.wait_until(lambda: running.exit_codes, 60)
         assert set(running.exit_codes) == {ASLEEP}
         assert set(running.requested_sleeps_ms) == {60000}
         (tmp_path / "board" / "settings.py").open("a").write("PORT = 9\n")

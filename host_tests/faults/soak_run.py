@@ -68,8 +68,9 @@ class SoakRun:
             item[1]()
 
     def _make_incident(self) -> None:
-        """Make one incident at random, and schedule the next one."""
-        kind = self._random.choice(("restart", "restart", "kill", "reset_all", "refuse", "move", "move"))
+        """Make one incident, and schedule the next one. The first is a restart, so a short run has one, too."""
+        kinds = ("restart", "restart", "kill", "reset_all", "refuse", "move", "move")
+        kind = self._random.choice(kinds) if self.incidents else "restart"
         self.incidents[kind] += 1
         {
             "restart": self._restart,

@@ -42,10 +42,6 @@ def test_each_exceeded_or_missing_budget_is_named() -> None:
     assert len(lines) == 3 and lines[0] == "core: 11 bytes of mpy exceed the budget of 10"
 
 
-def readme() -> str:
-    return (ROOT / "README.md").read_text()
-
-
 # functions that run for each message, ping or idle poll, by file on a board
 HOT = {
     "core": (

@@ -19,7 +19,6 @@ from tools.paths import BUILD, ROOT
 
 DOCS = ROOT / "docs" / "bench.md"
 JOURNAL_DOCS = ROOT / "docs" / "journal.md"
-README = ROOT / "README.md"
 BEGIN, END = "<!-- begin: make bench -->\n", "<!-- end: make bench -->\n"
 # number of rounds (the best rate of all rounds is reported), duration of each rate measurement in seconds
 _ROUNDS, _SECONDS = 7, 0.25
@@ -157,7 +156,7 @@ def main(
     markdown: Annotated[bool, typer.Option("--markdown", help="print the tables as Markdown")] = False,
     update_docs: Annotated[
         bool,
-        typer.Option("--update-docs", help="write the tables into docs/bench.md, docs/journal.md, README.md"),
+        typer.Option("--update-docs", help="write the tables into docs/bench.md and docs/journal.md"),
     ] = False,
     out: Annotated[Path, typer.Option("--out", help="folder for bench.json and bench.png")] = BUILD,
     mqtt_as: Annotated[
@@ -195,7 +194,6 @@ def main(
     text = table.markdown(results)
     if update_docs:
         write_docs(text)
-        write_docs(text.strip().split("\n\n")[0] + "\n", README)
         write_docs(table.journal_markdown(results), JOURNAL_DOCS)
         for name in clones:
             if results["clients"].get(SIMPLE, {}).get("qos0_per_s") and name not in results["skipped"]:

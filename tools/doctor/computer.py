@@ -18,7 +18,7 @@ from tools.vm import process
 
 _MIN_PYTHON = (3, 10)
 _WARN_BELOW, _FAIL_BELOW = 500, 50  # MB of free disk space
-_SETS = ("demo", "keyring", "board", "monitor", "dev", "bench")  # files in tools/requirements/
+_SETS = ("demo", "keyring", "board", "monitor", "docs", "dev", "bench")  # files in tools/requirements/
 
 
 def check_python(context: CheckContext) -> Iterator[Finding]:

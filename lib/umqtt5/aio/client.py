@@ -71,7 +71,7 @@ class Client:
     These attributes work as in `umqtt5.Client`: `on_state`, `on_ack`, `on_subscribed`, `on_unsubscribed`,
     `on_error`, `auth`, `follow_redirects`, `max_reconnect_delay`, `topic`, `will`, `is_connected`,
     `connection_count`, `has_permanent_error`, `host`, `port`, `error`, `packet` and `session`. Handlers and
-    callbacks may be plain functions or coroutine functions: see `optional.coroutine_handlers`.
+    callbacks may be plain functions or coroutine functions: see docs/asyncio.md.
 
     `sync_client` is the `umqtt5.Client` itself, for functions that need one, such as `streaming.send`. Call
     `wake()` after using it.
@@ -177,16 +177,16 @@ class Client:
         return _check_ack(waiter.answer)
 
     def messages(self, topic_filter, qos=0, queue_size=8, overflow="oldest", timeout=None, **options):
-        """Subscribe; returns an iterator for `async for`, see `messages.MessageIterator`."""
+        """Subscribe; returns an iterator of messages for `async for`: see docs/asyncio.md."""
         return MessageIterator(self, topic_filter, qos, queue_size, overflow, timeout, options)
 
     async def subscribe(self, topic_filter, handler, qos=0, timeout=None, **options):
         """Subscribe a function `handler(message)`, as `umqtt5.Client.subscribe` does.
 
         If it is a plain function, nothing is allocated per message, unlike with `messages`. If it is a
-        coroutine function, a task runs it with a copy of the message: see `optional.coroutine_handlers`.
+        coroutine function, a task runs it with a copy of the message.
 
-        Waits for SUBACK and returns it as a `messages.Ack`, whose `reason` is the granted QoS. Raises
+        Waits for SUBACK and returns it as an `Ack`, whose `reason` is the granted QoS. Raises
         MQTTError if the broker refuses the subscription, ValueError for invalid arguments, and OSError as
         `publish` does. After an OSError the subscription stays.
         """
@@ -222,7 +222,7 @@ class Client:
         return _check_ack(await wait_for(self, data, timeout))
 
     async def request(self, topic, payload, timeout=10000, qos=0, properties=b""):
-        """Publish a request and return the payload of the response; see `request.request`.
+        """Publish a request and return the payload of the response.
 
         Raises OSError(ETIMEDOUT) if no response arrives within `timeout` ms, OSError(ENOTCONN) as `publish`
         does, and MQTTError if the broker refuses the response topic or a limit of the broker forbids the
@@ -253,7 +253,10 @@ class Client:
         return waiter.answer
 
     def respond(self, message, payload, **options):
-        """Respond to a request, now or as soon as there is a connection and room; see `respond.respond`."""
+        """Respond to a request, now or as soon as there is a connection and room.
+
+        See `umqtt5.Client.respond`.
+        """
         done = self.sync_client.respond(message, payload, **options)
         self.wake()
         return done

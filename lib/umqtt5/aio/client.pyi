@@ -58,7 +58,9 @@ class Client:
     has_permanent_error: bool
     """Whether retrying cannot fix `error`, for example a wrong password."""
     host: str
+    """Name or address of the broker that the next connection uses."""
     port: int
+    """Port of the broker."""
     packet: Packet
     """The packet that was received last: in `on_state` the CONNACK or the broker's DISCONNECT."""
     session: Session

@@ -58,12 +58,15 @@ class Ack(_Copy):
 
 class Message(_Copy):
     topic: str
+    """The topic name."""
     payload: bytes
+    """The payload."""
     qos: int
     """The QoS: 0, 1 or 2."""
     retain: bool
     """Whether the message is a retained one, as the broker has set it."""
     packet_id: int
+    """The packet identifier, 0 in a message of QoS 0."""
     token: int
     """Token of a deferred acknowledgement, -1 for none."""
 

@@ -32,8 +32,8 @@ _MIN_RECEIVED_IDS = const(64)
 class Client:
     """MQTT 5.0 client in a fixed amount of memory.
 
-    - `host` is the broker's name or address, or a list of brokers: see `broker_failover`. `port` is 1883 by
-      default, or 8883 if `ssl` is set. `ssl` is an SSLContext: see `tls`.
+    - `host` is the broker's name or address, or a list of brokers: see docs/connection.md. `port` is 1883 by
+      default, or 8883 if `ssl` is set. `ssl` is an SSLContext, such as `umqtt5.tls.context` returns.
     - `client_id` is a str. If it is empty, the broker assigns one. `user` is a str, `password` a str or
       bytes. Both may be functions that are called at each connect, for example if a token expires: see
       `set_credentials`.
@@ -49,13 +49,13 @@ class Client:
     - `aliases` is the maximum number of topic aliases for our messages; the broker may allow fewer.
       `topic_alias_maximum` is the maximum number of aliases that the broker may use. Each of these needs a
       buffer of 64 bytes.
-    - `properties` (bytes, see `properties.pack`) are added to CONNECT: user properties, request response
-      information, request problem information.
-    - `strict` enables additional checks of received messages: see `strict`.
-    - `when_full` selects the message to drop if the outbox is full: see `overflow_policy`. By default none is
-      dropped, and `publish` returns 0.
-    - `timeout` in ms limits each wait. It may be a dict of several timeouts: see `timeouts`.
-    - `transport(host, port)` returns the stream: see `tcp`, `websocket` and `serial`.
+    - `properties` (bytes, see `umqtt5.properties.pack`) are added to CONNECT: user properties, request
+      response information, request problem information.
+    - `strict` enables additional checks of received messages: see docs/optional-features.md.
+    - `when_full` selects the message to drop if the outbox is full: see docs/connection.md. By default none
+      is dropped, and `publish` returns 0.
+    - `timeout` in ms limits each wait. It may be a dict of several timeouts: see docs/connection.md.
+    - `transport(host, port)` returns the stream: see docs/transports.md.
 
     Raises ValueError for invalid arguments, and for text that MQTT does not allow (1.5.4).
 
@@ -248,10 +248,11 @@ class Client:
     ):
         """Subscribe: `handler(message)` is called for each message that matches, also after reconnects.
 
-        The message is a `packet.Packet`, which is valid until the handler returns. At QoS 1 and 2 the client
+        The message is a `Message`, which is valid until the handler returns. At QoS 1 and 2 the client
         acknowledges the message when the handler has returned. If `handler` is None, messages are
         acknowledged and ignored. With `ack="manual"` the handler is called as
-        `handler(message, token)`, and `client.ack(token)` acknowledges the message: see `manual_ack`.
+        `handler(message, token)`, and `client.ack(token)` acknowledges the message: see
+        docs/optional-features.md.
 
         `no_local` excludes messages that this client publishes. `retain_as_published` keeps the retain flag
         as the publisher set it. If `retain_handling` is 0, the broker sends retained messages for each
@@ -259,7 +260,7 @@ class Client:
 
         `topic_filter` may be a list of filters, for one SUBSCRIBE. `identifier` is the Subscription
         Identifier (1 to 268435455), 0 for none; by default it is a hash of the filter. `properties` (bytes,
-        see `properties.pack`) are user properties of SUBSCRIBE: see `subscribe_options`.
+        see `umqtt5.properties.pack`) are user properties of SUBSCRIBE.
 
         Returns a `Subscription`, whose `reason` is None until the broker has answered. `subscribe` may be
         called before `connect`. Raises ValueError for invalid arguments, TypeError for a coroutine function.
@@ -333,8 +334,8 @@ class Client:
         If there is no connection or no room, `publish` runs one round of `poll` and tries once more. So a
         program that only publishes reconnects, too. Handlers may be called in this round.
 
-        `properties` are bytes from `properties.pack`. With `wait=True`, or a number of ms, `publish` waits
-        until the message has arrived: see `blocking_publish`.
+        `properties` are bytes from `umqtt5.properties.pack`. With `wait=True`, or a number of ms, `publish`
+        waits until the message has arrived: see docs/client.md.
 
         Raises MQTTError if the message exceeds a limit of the broker, ValueError if it can never fit into
         `tx` or `outbox`, or if a property is invalid or not allowed in a message. In these cases nothing is
@@ -418,19 +419,32 @@ class Client:
         return topic
 
     def request(self, topic, payload, **options):
-        """Publish a request and return the payload of its response: see `request.request`."""
+        """Publish a request and wait up to `timeout` ms for the response; returns its payload.
+
+        Raises OSError(ETIMEDOUT) if no response arrives in time. With `on_response` the call does not wait:
+        it returns True if the request is accepted, and `poll` calls `on_response(message)`, or
+        `on_response(None)` after `timeout` ms. `request.request` describes all arguments and exceptions; an
+        example is in docs/optional-features.md.
+        """
         with self.session:
             from ..request import request
         return request(self, topic, payload, **options)
 
     def respond(self, message, payload, **options):
-        """Respond to a request: see `respond.respond`."""
+        """Publish a response to the response topic of `message`, with its correlation data.
+
+        The options are `qos`, `topic` (used if the message has no response topic) and `properties`. Returns
+        False if there is no topic, or if too many responses wait: see `respond.respond`.
+        """
         with self.session:
             from ..respond import respond
         return respond(self, message, payload, **options)
 
     def responder(self, topic_filter, function, **options):
-        """Respond to each request with the result of `function(message)`: see `respond.responder`."""
+        """Subscribe, and respond to each message with the result of `function(message)`.
+
+        If the result is None, no response is sent. The options are those of `subscribe`.
+        """
         with self.session:
             from ..respond import responder
         return responder(self, topic_filter, function, **options)
@@ -485,7 +499,7 @@ class Client:
         """End the connection with a DISCONNECT, so the broker drops the will. `connect` connects again.
 
         With `reason` 0x04 the broker publishes the will. `properties` may contain session expiry, reason
-        string and user properties. See `optional.disconnect` for the limits and the exceptions.
+        string and user properties. Their limits: docs/optional-features.md.
 
         In a handler or a callback the connection ends when the handler has returned and its message is
         acknowledged. No more messages are handled then.

@@ -48,7 +48,9 @@ class Client:
     ack: Callable[[int], bool]
     """`ack(token)` acknowledges a message. It exists after the first `subscribe(..., ack="manual")`."""
     host: str
+    """Name or address of the broker that the next connection uses."""
     port: int
+    """Port of the broker."""
     timeout: int
     """ms to open the stream, and to write the DISCONNECT."""
     session: Session
@@ -234,4 +236,5 @@ class Client:
     def disconnect(self, reason: int = 0, properties: bytes = b"") -> None: ...
     def poll(self, timeout: int = 0) -> bool: ...
     def next_timeout(self) -> int: ...
-    def poll_events(self) -> int: ...
+    def poll_events(self) -> int:
+        """Return the events to poll `stream` for: 1 to read, 4 to write, 5 for both, as in `select.poll`."""

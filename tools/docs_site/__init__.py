@@ -1,0 +1,1 @@
+"""The documentation site: `mkdocs.yml` has its pages, `hooks` adds the files outside of docs/."""
