@@ -11,10 +11,15 @@ export PYTHONPATH := $(CURDIR)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # a misspelled variable would be ignored without a word
-VARIABLES := ARGS BAUD BOARD BROKER CUTS DAYS DEVICE DRIVE DRY_RUN EXAMPLES FILE FIRMWARE N PORT PYTHON REPLAY REPOSITORY SECONDS SEED SERVE SITE STREAMS VERSION WEB
+VARIABLES := ARGS BAUD BOARD BROKER CUTS DAYS DEVICE DRIVE DRY_RUN EXAMPLES FILE FIRMWARE HOST N PORT PYTHON REPLAY REPOSITORY SECONDS SEED SERVE SITE STREAMS VERSION WEB
 UNKNOWN := $(filter-out $(VARIABLES),$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 ifneq ($(UNKNOWN),)
 $(error unknown variable $(UNKNOWN). The variables are $(VARIABLES))
+endif
+
+# Shells set HOST to the name of the computer. Only HOST= on the command line may open a port to the network.
+ifneq ($(origin HOST),command line)
+HOST :=
 endif
 
 # Everyone can see the command lines of the programs that run.
@@ -83,8 +88,9 @@ doctor: $(VENV)/board ## check computer, board and broker; print remedies | [BOA
 demo: $(VENV)/demo ## run three simulated devices and show them live | [SECONDS=20] [BROKER=iotcore|mosquitto|mqtt://host]
 	@$(RUN) -m tools demo --broker $(if $(BROKER),$(call quote,BROKER),iotcore) $(if $(SECONDS),--seconds $(SECONDS)) $(value ARGS)
 
-monitor: $(VENV)/monitor ## show readings, status and alerts of all devices live | [BROKER=mqtt://host] [WEB=1] [ARGS="--prefix umqtt5"]
-	@$(RUN) -m tools monitor $(if $(BROKER),--broker $(call quote,BROKER)) $(if $(WEB),--web) $(value ARGS)
+monitor: $(VENV)/monitor ## show readings, status and alerts of all devices live | [BROKER=mqtt://host] [WEB=1] [HOST=0.0.0.0] | [ARGS="--prefix umqtt5"]
+	@$(RUN) -m tools monitor $(if $(BROKER),--broker $(call quote,BROKER)) $(if $(WEB),--web) \
+	  $(if $(HOST),--host $(call quote,HOST)) $(value ARGS)
 
 update: $(VENV)/board ## update a device over the air | DEVICE=greenhouse-1 BOARD=esp32 [BROKER=mqtt://host]
 	@$(RUN) -m tools update $(if $(DEVICE),$(call quote,DEVICE),$(error DEVICE= is missing. Example: DEVICE=greenhouse-1)) $(if $(BOARD),--board $(call quote,BOARD)) \

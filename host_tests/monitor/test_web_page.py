@@ -6,6 +6,7 @@ import contextlib
 import csv
 import http.client
 import json
+import os
 import re
 import shutil
 import socket
@@ -377,3 +378,17 @@ def test_health_is_shown_in_words(page: Page, private_broker: Mosquitto, prefix:
     expect(page.locator("[data-device=a] .summary")).to_have_text("good")
     page.locator("[data-device=a] summary").click()
     expect(page.locator("[data-device=a] .facts")).to_contain_text("94.1 KiB of memory free, 72 %")
+
+
+def test_only_the_command_line_of_make_opens_the_page_to_the_network() -> None:
+    """Some shells set HOST to the name of the computer."""
+    environment = {**os.environ, "HOST": "0.0.0.0"}
+    for variables, expected in (((), False), (("HOST=0.0.0.0",), True)):
+        done = subprocess.run(
+            ["make", "-n", "monitor", "WEB=1", *variables],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0 and ("--host '0.0.0.0'" in done.stdout) is expected, done.stdout
