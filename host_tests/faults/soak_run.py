@@ -68,7 +68,7 @@ class SoakRun:
             item[1]()
 
     def _make_incident(self) -> None:
-        """Make one incident, and schedule the next one. The first is a restart, so a short run has one, too."""
+        """Make one incident, and schedule the next one. The first is a restart: also a short run has one."""
         kinds = ("restart", "restart", "kill", "reset_all", "refuse", "move", "move")
         kind = self._random.choice(kinds) if self.incidents else "restart"
         self.incidents[kind] += 1

@@ -329,13 +329,17 @@ class Node:
             self.enter_safe_state()  # outputs lose their levels in deep sleep
         crash.is_reset_expected = True  # not written to flash: `is_planned_wake` recognizes the next start
         began_at = ticks_ms()
-        cycle.sleep(self._wifi and self._wifi.stop, self._watchdog and self._watchdog.feed)
+        cycle.sleep(self._wifi and self._switch_radio_off, self._watchdog and self._watchdog.feed)
         if self._watchdog:
             self._watchdog.exclude(ticks_diff(ticks_ms(), began_at))
         crash.is_reset_expected = False
         self._telemetry.measure_now(ticks_ms())
         self._health.publish_now()
         return 0
+
+    def _switch_radio_off(self):
+        with self._flash_errors:  # deep sleep switches it off in any case
+            self._wifi.stop()
 
     def _publish_status(self):
         """Publish the status once per connection and the crash log once per start."""
