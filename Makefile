@@ -39,7 +39,7 @@ endif
 endif
 
 # these targets are not files
-.PHONY: help demo flash deploy provision run repl logs ls erase update fleet monitor password doctor test test-homeassistant interop conformance mutants fuzz soak chaos attack power-cuts lint package release publisher size bench docs docs-figures setup lock clean
+.PHONY: help demo broker flash deploy provision run repl logs ls erase update fleet monitor password doctor test test-homeassistant interop conformance mutants fuzz soak chaos attack power-cuts lint package release publisher size bench docs docs-figures setup lock clean
 
 help: ## list the targets
 	@awk 'BEGIN { print "make TARGET [VARIABLE=value ...]" } \
@@ -63,7 +63,7 @@ deploy: $(VENV)/board ## copy the changed files of library and app to a board | 
 provision: $(VENV)/board ## write the config and the certificates of a device | BOARD=esp32 [PORT=] [ARGS="--set broker.host=10.0.0.5"]
 	@$(RUN) -m tools provision $(DEVICE_OPTIONS) $(value ARGS)
 
-run: $(VENV)/board ## run a Python file on a board, with the library | FILE=example.py [PORT=] [BOARD=]
+run: $(VENV)/board ## run a Python file on a board, or on this computer | FILE=example.py [PORT=] [BOARD=esp32 or host]
 	@$(RUN) -m tools run $(if $(PORT),--port $(call quote,PORT)) $(if $(BOARD),--board $(call quote,BOARD)) $(value ARGS) \
 	  $(if $(FILE),$(call quote,FILE),$(error FILE= is missing. Example: FILE=example.py))
 
@@ -85,8 +85,12 @@ doctor: $(VENV)/board ## check computer, board and broker; print remedies | [BOA
 
 ##@ Devices on the network
 
-demo: $(VENV)/demo ## run three simulated devices and show them live | [SECONDS=20] [BROKER=iotcore|mosquitto|mqtt://host]
+demo: $(VENV)/demo ## run three simulated devices and show them live | [SECONDS=20] [BROKER=iotcore|mosquitto|mqtt://host] | [ARGS=--homeassistant]
 	@$(RUN) -m tools demo --broker $(if $(BROKER),$(call quote,BROKER),iotcore) $(if $(SECONDS),--seconds $(SECONDS)) $(value ARGS)
+
+broker: $(VENV)/demo ## run a broker to try programs with | [HOST=0.0.0.0] [PORT=1883] [SECONDS=] | [ARGS="--password-file mqtt.password"]
+	@$(RUN) -m tools broker $(if $(HOST),--host $(call quote,HOST)) $(if $(PORT),--port $(call quote,PORT)) \
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(value ARGS)
 
 monitor: $(VENV)/monitor ## show readings, status and alerts of all devices live | [BROKER=mqtt://host] [WEB=1] [HOST=0.0.0.0] | [ARGS="--prefix umqtt5"]
 	@$(RUN) -m tools monitor $(if $(BROKER),--broker $(call quote,BROKER)) $(if $(WEB),--web) \

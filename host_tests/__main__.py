@@ -44,6 +44,11 @@ def mosquitto() -> str | None:
     return _install_packages(broker.find_mosquitto, "mosquitto")
 
 
+def mosquitto_clients() -> str | None:
+    """Install mosquitto_sub and mosquitto_pub."""
+    return _install_packages(lambda: shutil.which("mosquitto_sub"), "mosquitto-clients")
+
+
 def ejabberd() -> str | None:
     """Install ejabberd, which is an MQTT broker too."""
     return _install_packages(broker.find_ejabberd, "ejabberd")
@@ -66,6 +71,7 @@ def main() -> int:
     skipped = []
     for tests, install in (
         ("tests with mosquitto", mosquitto),
+        ("the lines for mosquitto_sub", mosquitto_clients),
         ("tests with ejabberd", ejabberd),
         ("SCRAM with mosquitto", scram),
         ("the monitor's page in a browser", chromium),

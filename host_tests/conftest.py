@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 
 from tools import broker
+
+# brokers that tests run are not found by commands of this user, nor are those of the user by tests
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="umqtt5-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 NO_MOSQUITTO = "mosquitto is not installed"
 

@@ -34,6 +34,7 @@ from tools.errors import UserError
 # command: its module, which has a function `main` or, for a command with subcommands, an `app`
 _COMMANDS = {
     "demo": "tools.demo.command",
+    "broker": "tools.broker_command",
     "flash": "tools.flash",
     "deploy": "tools.deploy",
     "provision": "tools.provision",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -59,16 +60,17 @@ class Address:
         return context
 
 
-def free_port() -> int:
-    """Return a TCP port that is free on the loopback interface.
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a TCP port that is free at an address of this computer, by default on the loopback interface.
 
     The port is never an ephemeral port: the system could assign an ephemeral port to an outgoing connection
     before the broker listens, or while the broker restarts.
     """
     while True:
         port = secrets.randbelow(12000) + 20000
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
             return port
 
 
@@ -89,11 +91,14 @@ max_connections = 1000
 max_outgoing_packet_count = 200
 max_segment_size = 104857600
 max_segment_count = 10
-[v5.1]
-name = "v5-1"
-listen = "127.0.0.1:{port}"
+"""
+# for one version of MQTT: v4 is 3.1.1, v5 is 5.0
+_IOTCORE_LISTENER = """\
+[{version}.1]
+name = "{version}-1"
+listen = "{host}:{port}"
 next_connection_delay_ms = 1
-    [v5.1.connections]
+    [{version}.1.connections]
     connection_timeout_ms = 60000
     max_payload_size = 2048000
     max_inflight_count = 100
@@ -103,17 +108,37 @@ next_connection_delay_ms = 1
 
 @contextlib.contextmanager
 def iotcore() -> Iterator[Address]:
-    """Run iotcore (rumqttd), a broker in this process, with a listener for MQTT 5.0 on loopback."""
+    """Run iotcore (rumqttd), with a listener for MQTT 5.0 on loopback."""
+    address = Address("127.0.0.1", free_port())
+    with run_iotcore(address):
+        yield address
+
+
+@contextlib.contextmanager
+def run_iotcore(address: Address, port_311: int | None = None) -> Iterator[Any]:
+    """Run iotcore at an address with a listener for MQTT 5.0, and yield its object.
+
+    With a user in `address`, all clients need this login. `port_311` is the port for MQTT 3.1.1, None for
+    none. Raises OSError or RuntimeError if it does not start.
+    """
     from iotcore import Broker
 
-    address = Address("127.0.0.1", free_port())
-    with tempfile.TemporaryDirectory() as folder:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    listeners = [("v5", address.port)] + ([("v4", port_311)] if port_311 else [])
+    text = _IOTCORE
+    for version, port in listeners:
+        text += _IOTCORE_LISTENER.format(version=version, host=host, port=port)
+        if address.user:
+            # a JSON string without control characters is also a string of TOML
+            login = [json.dumps(one or "", ensure_ascii=False) for one in (address.user, address.password)]
+            text += f"    [{version}.1.connections.auth]\n    {login[0]} = {login[1]}\n"
+    with tempfile.TemporaryDirectory() as folder:  # only this user can read it
         config = Path(folder) / "iotcore.toml"
-        config.write_text(_IOTCORE.format(port=address.port), encoding="utf-8")
+        config.write_text(text, encoding="utf-8")
         broker = Broker(config_path=str(config))
         try:
             broker.start()
-            yield address
+            yield broker
         finally:
             broker.stop()
 

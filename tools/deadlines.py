@@ -104,11 +104,14 @@ COMMANDS = {
     "ls": CommandDeadline(60),
     "doctor": CommandDeadline(600, "each check has a deadline of its own"),
     "update": CommandDeadline(3600, "ends if the device sends nothing for --timeout seconds, 120 by default"),
-    "run": CommandDeadline(None, "a port that disappears ends it"),
+    "run": CommandDeadline(
+        None, "a port that disappears ends it, and without a board the end of the program"
+    ),
     "repl": CommandDeadline(None, "a port that disappears ends it"),
     "logs": CommandDeadline(None, "a port that disappears, or --seconds, ends it"),
     "monitor": CommandDeadline(None, "--seconds ends it; the first connection has 10 s"),
     "demo": CommandDeadline(None, "--seconds ends it; the first connection has 10 s"),
+    "broker": CommandDeadline(None, "--seconds ends it; it starts within 10 s"),
     "fleet": CommandDeadline(None, "waits for the user; each board has the deadline of `flash`"),
 }
 

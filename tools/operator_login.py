@@ -39,7 +39,7 @@ def find_login(fleet: Path | None) -> BrokerAccess | None:
     `make fleet` writes. Raises UserError if `fleet` has no login or several, or if the files are damaged.
     """
     folder = _find_folder(fleet)
-    return _read_login(folder) if folder else None
+    return read_login(folder) if folder else None
 
 
 def resolve_access(
@@ -123,8 +123,8 @@ def _find_folder(fleet: Path | None) -> Path | None:
     )
 
 
-def _read_login(folder: Path) -> BrokerAccess:
-    """Read the login in a folder. Raises UserError if it is damaged."""
+def read_login(folder: Path) -> BrokerAccess:
+    """Return the login in a folder. Raises UserError if it is damaged."""
     path = folder / LOGIN_FILE
     found = parse_json(read_text(path), str(path))
     fields = found if isinstance(found, dict) else {}

@@ -100,7 +100,7 @@ def build_cases(seed: int, random_count: int = 3) -> list[Case]:
 
 
 def _cases_of(command: Command, seed: int, random_count: int) -> Iterator[Case]:
-    if command.has("--port"):
+    if command.has_serial_port:
         yield from _board_cases(command, seed, random_count)
     if command.has("--broker"):
         yield from _broker_cases(command, seed, random_count)

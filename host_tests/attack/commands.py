@@ -38,7 +38,7 @@ _EXTRA = {
 _DEADLINES = {"flash": 180.0, "doctor": 240.0, "deploy": 90.0, "provision": 90.0, "fleet run": 180.0}
 _DEFAULT_DEADLINE = 75.0
 # commands that run until Ctrl-C: seconds until it is pressed
-_ENDLESS = {"password": 4.0, "repl": 4.0, "run": 8.0, "monitor": 5.0, "fleet flash": 8.0}
+_ENDLESS = {"password": 4.0, "repl": 4.0, "run": 8.0, "monitor": 5.0, "fleet flash": 8.0, "broker": 5.0}
 # commands that start a broker by default
 _OWN_BROKER = {"demo", "fleet run"}
 # commands for development: they work on the checkout, and take minutes
@@ -117,14 +117,19 @@ class Command:
     @property
     def shows_output_of_a_program(self) -> bool:
         """Whether the command shows what a program on a board prints, which may be a traceback."""
-        return self.has("--port") and not self.has("--broker")
+        return self.has_serial_port and not self.has("--broker")
+
+    @property
+    def has_serial_port(self) -> bool:
+        """Whether `--port` names a serial port, not a number."""
+        return any(one.name == "--port" and one.is_text for one in self.parameters)
 
     def _default(self, parameter: Parameter) -> str | None:
         """Return the value of a parameter that is not attacked.
 
         No command may find a real board or a real broker of this computer.
         """
-        if parameter.name == "--port":
+        if parameter.name == "--port" and parameter.is_text:
             return "no-port"
         if parameter.name == "--broker" and self.name not in _OWN_BROKER:
             return "mqtt://127.0.0.1:1"

@@ -48,7 +48,7 @@ def test_each_command_is_attacked_through_each_of_its_options() -> None:
         attacks[case.command.name].add(case.attacker)
     for command in list_commands():
         wanted = {"interrupt"}
-        wanted |= {"board"} if command.has("--port") else set()
+        wanted |= {"board"} if command.has_serial_port else set()
         wanted |= {"broker"} if command.has("--broker") else set()
         for one in command.parameters:
             wanted |= {"files"} if one.is_path else {"arguments"} if one.is_text else set()

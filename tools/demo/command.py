@@ -8,15 +8,15 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from tools import broker
+from tools import broker, running_broker
 from tools.console import Console
-from tools.credentials import resolve_broker
 from tools.demo.plain_view import PlainView
 from tools.monitor.device_state import DeviceMonitor
 from tools.monitor.model import MonitorModel
@@ -24,15 +24,15 @@ from tools.options import BROKER_URL_HELP, PasswordFile
 from tools.paths import BUILD, ROOT
 from tools.vm import process
 from tools.vm.device import SimulatedDevice, host_config
-from umqtt5 import MQTTError
+from umqtt5 import Client, MQTTError
 
 DEVICE_NAMES = ("kitchen", "cellar", "roof")
 
 
-def _find_failures(monitor: DeviceMonitor, devices: list[SimulatedDevice]) -> list[str]:
+def _find_failures(monitor: DeviceMonitor, names: Sequence[str], devices: list[SimulatedDevice]) -> list[str]:
     """Return a line for each device that published no reading, or executed and confirmed no command."""
     failures = []
-    for name, device in zip(DEVICE_NAMES, devices):
+    for name, device in zip(names, devices):
         state = monitor.devices.get(name)
         if state is None or not state.readings:
             failures.append(f"{name}: no readings received")
@@ -54,13 +54,14 @@ def _find_failures(monitor: DeviceMonitor, devices: list[SimulatedDevice]) -> li
 class CommandScript:
     """Sends one command to each device, after its second reading. Used if the demo has a time limit."""
 
-    def __init__(self, monitor: DeviceMonitor) -> None:
+    def __init__(self, monitor: DeviceMonitor, names: Sequence[str]) -> None:
         self._monitor = monitor
+        self._names = names
         self._commanded: set[str] = set()
 
     def run(self) -> None:
         """Send the commands that are due. Call it repeatedly."""
-        for name in DEVICE_NAMES:
+        for name in self._names:
             state = self._monitor.devices.get(name)
             if name in self._commanded or state is None or "lamp" not in state.switches:
                 continue
@@ -71,11 +72,16 @@ class CommandScript:
 
 
 @contextlib.contextmanager
-def _start_devices(address: broker.Address, prefix: str, folder: Path) -> Iterator[list[SimulatedDevice]]:
+def _start_devices(
+    address: broker.Address, prefix: str, folder: Path, names: Sequence[str], discovery: str | None
+) -> Iterator[list[SimulatedDevice]]:
+    """Start the devices. `discovery` is the prefix of Home Assistant at which they announce themselves."""
     devices: list[SimulatedDevice] = []
+    announced = {"discovery": discovery} if discovery else {}
     try:
-        for name in DEVICE_NAMES:
-            devices.append(SimulatedDevice(folder / name, host_config(name, address, prefix)))
+        for name in names:
+            config = {**host_config(name, address, prefix), **announced}
+            devices.append(SimulatedDevice(folder / name, config))
         yield devices
     finally:
         for device in devices:
@@ -89,18 +95,25 @@ def _exit_on_signal(number: int, _: object) -> None:
 class DemoSession:
     """The running devices and what happens to them, independent of the view."""
 
-    def __init__(self, model: MonitorModel, devices: list[SimulatedDevice], seconds: float | None) -> None:
+    def __init__(
+        self,
+        model: MonitorModel,
+        names: Sequence[str],
+        devices: list[SimulatedDevice],
+        seconds: float | None,
+    ) -> None:
         self.model = model
+        self.names = names
         self.devices = devices
-        self._script = CommandScript(model.monitor) if seconds else None
-        self._alive = set(DEVICE_NAMES)
+        self._script = CommandScript(model.monitor, names) if seconds else None
+        self._alive = set(names)
 
     def step(self) -> bool:
         """Send the commands that are due, and report devices that ended. Return whether any is left."""
         if self._script:
             self._script.run()
         for name in sorted(self._alive):
-            device = self.devices[DEVICE_NAMES.index(name)]
+            device = self.devices[self.names.index(name)]
             if not device.is_running:
                 self._alive.remove(name)
                 last = device.console_lines[-1] if device.console_lines else "nothing"
@@ -123,44 +136,73 @@ def _show_lines(session: DemoSession, console: Console, seconds: float | None) -
     return 0
 
 
+def _remove_from_homeassistant(address: broker.Address, discovery: str, names: Sequence[str]) -> None:
+    """Remove the devices from Home Assistant: it would show them as unavailable for ever."""
+    client = Client(
+        address.host,
+        address.port,
+        user=address.user,
+        password=address.password,
+        ssl=address.ssl_context(),
+    )
+    with contextlib.suppress(OSError, MQTTError):  # the broker has ended
+        client.connect()
+        for name in names:
+            client.publish(f"{discovery}/device/{name}/config", b"", qos=1, retain=True, wait=5000)
+        client.disconnect()
+
+
+_NEXT_STEPS = """
+Next:
+  make broker                                # a broker to try your own programs with
+  make run FILE=examples/sensor_loop.py      # a first program, on a board or in the MicroPython VM
+  make flash BOARD=esp32                     # the same device application on a board"""
+
+
 def run(
     broker_choice: str,
     seconds: float | None,
     console: Console,
     password_file: Path | None = None,
     plain: bool = False,
+    discovery: str | None = None,
 ) -> int:
     """Run the demo for `seconds`, or until the user quits. Return the exit code."""
     prefix = f"umqtt5-demo-{secrets.token_hex(3)}"  # a shared broker may serve several runs
+    # in Home Assistant the devices are beside those of the user, which may have the same names
+    names = [f"demo-{name}" for name in DEVICE_NAMES] if discovery else list(DEVICE_NAMES)
     BUILD.mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
         address = stack.enter_context(
-            broker.run_broker(broker_choice, lambda url: resolve_broker(url, password_file))
+            broker.run_broker(broker_choice, lambda url: running_broker.resolve_url(url, password_file))
         )
+        is_ours = broker_choice in ("iotcore", "mosquitto")
+        announced = address if is_ours else replace(address, password=None)
+        stack.enter_context(running_broker.announce("make demo", announced, prefix))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-", dir=BUILD)))
         model = MonitorModel(address, prefix, [], shared_broker=False)
         model.monitor.connect()
         stack.callback(model.close)
-        devices = stack.enter_context(_start_devices(address, prefix, folder))
+        if discovery and not is_ours:
+            stack.callback(_remove_from_homeassistant, address, discovery, names)
+        devices = stack.enter_context(_start_devices(address, prefix, folder, names, discovery))
         console.print(f"broker at {address}, topics under {prefix}/")
-        lamp = (folder / DEVICE_NAMES[0] / "lamp").relative_to(ROOT)
+        lamp = (folder / names[0] / "lamp").relative_to(ROOT)
         console.print(f"the outputs of a device are files. To watch a lamp: tail -F {lamp}")
-        session = DemoSession(model, devices, seconds)
+        session = DemoSession(model, names, devices, seconds)
         if plain or not (console.is_terminal and sys.stdin.isatty()):
             code = _show_lines(session, console, seconds)
         else:
             from tools.demo.cards import DemoApp  # only here, because it takes long
 
-            code = DemoApp(model, DEVICE_NAMES, devices, session.step, seconds).run_until_end()
+            code = DemoApp(model, names, devices, session.step, seconds).run_until_end()
         if code or not seconds:
             return code
-        failures = _find_failures(model.monitor, devices)
+        failures = _find_failures(model.monitor, names, devices)
     for line in failures:
         console.print(line, style="red")
     if not failures:
-        console.print(
-            f"{len(DEVICE_NAMES)} devices published readings; each executed and confirmed a command"
-        )
+        console.print(f"{len(names)} devices published readings; each executed and confirmed a command")
     return 1 if failures else 0
 
 
@@ -175,6 +217,12 @@ def main(
         typer.Option(min=5, help="end after this time, and check the result; default: until Ctrl-C"),
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="print lines also in a terminal")] = False,
+    homeassistant: Annotated[
+        bool,
+        typer.Option(
+            "--homeassistant", help="announce the devices to the Home Assistant that uses this broker"
+        ),
+    ] = False,
 ) -> None:
     """Run three simulated devices and a broker, and show them live.
 
@@ -185,7 +233,9 @@ def main(
         signal.signal(number, _exit_on_signal)
     console = Console()
     try:
-        code = run(broker_choice, seconds, console, password_file, plain)
+        discovery = "homeassistant" if homeassistant else None
+        code = run(broker_choice, seconds, console, password_file, plain, discovery)
+        console.print(_NEXT_STEPS, soft_wrap=True, highlight=False)
     except KeyboardInterrupt:
         code = 130
     except (broker.BrokerError, process.VmNotFound, OSError, MQTTError) as error:

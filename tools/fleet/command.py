@@ -295,6 +295,7 @@ def _run(
             simulation.operator_ssl_context(broker, fleet, store),
         )
         load_client.connect()
+        stack.enter_context(simulation.announce(broker, fleet, store))
         report = Report(broker_choice.split("@")[-1], bool(broker.ca), broker.certificates)
         simulated = [simulation.for_host_board(one, broker) for one in wanted]
         load_test = LoadTest(simulated, broker, load_client, folder / "devices")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tools import broker
+from tools import broker, running_broker
 from tools.board import definition
 from tools.broker import Address
 from tools.credentials import resolve_broker
@@ -172,6 +172,25 @@ def operator_ssl_context(broker: SimulatedBroker, fleet: Fleet, store: FleetStor
         else None
     )
     return tls.context(broker.ca, pair.cert if pair else None, pair.key if pair else None)
+
+
+def announce(
+    broker: SimulatedBroker, fleet: Fleet, store: FleetStore
+) -> contextlib.AbstractContextManager[object]:
+    """Let `make monitor` find the broker of a simulation until the end of the block.
+
+    A login at a broker that does not end with the simulation is not stored a second time.
+    """
+    address = replace(broker.operator_address, tls=bool(broker.ca))
+    files = {"ca.pem": broker.ca} if broker.ca else {}
+    if broker.certificates:
+        if not broker.is_ours:
+            return contextlib.nullcontext()
+        pair = store.operator_certificate(choose_operator(fleet, store), fleet.credentials.years)
+        files |= {"cert.pem": pair.cert, "key.pem": pair.key}
+    if not broker.is_ours:
+        address = replace(address, password=None)
+    return running_broker.announce("make fleet", address, fleet.prefix, files)
 
 
 def for_host_board(one: DeviceFiles, broker: SimulatedBroker) -> DeviceFiles:

@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from tools import running_broker
 from tools.console import Console
 from tools.errors import UserError
 from tools.monitor import alerts
@@ -68,7 +69,10 @@ def main(
     rules = [alerts.parse_rule(text) for text in alert or []]
     if host != "127.0.0.1" and not web:
         raise UserError("--host is for the web page: add --web, or WEB=1 for make")
-    access = resolve_access(broker, fleet, password_file, ca, cert, key)
+    access = None
+    if not (fleet or ca or cert or key):
+        access = running_broker.choose_access(broker, password_file, console)
+    access = access or resolve_access(broker, fleet, password_file, ca, cert, key)
     is_plain = not web and (plain or not (sys.stdout.isatty() and sys.stdin.isatty()))
     if history is None and not is_plain and not no_history:
         history = default_path(BUILD)
