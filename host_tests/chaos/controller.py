@@ -136,8 +136,9 @@ class Controller:
             self.count["duplicate"] = self.count.get("duplicate", 0) + 1
 
             def check() -> None:
-                later = list(self.commands.values())[first.number :]
-                others = [c for c in later if c.sent_at >= sent_at] or later[_REMEMBERED:]
+                later = list(self.commands.values())[first.number + 1 :]
+                # a command that was sent a moment before may be executed after it
+                others = [c for c in later if c.sent_at >= sent_at - 5 * SECOND] or later[_REMEMBERED - 1 :]
                 if output.changes > before and not others and not output.config.get("max_on"):
                     if output.is_driven and output.kind != "servo" and output.boots == boots:
                         self._on_finding(f"{name}: the same TOGGLE was executed twice")

@@ -145,6 +145,26 @@ def wrapped_difference(a, b):
     return (a - b + 0x20000000 & 0x3FFFFFFF) - 0x20000000
 
 
+def test_a_correction_of_the_clock_does_not_change_the_age_of_a_command():
+    """The clock may be hours wrong until a time server answers."""
+    clocks = {}
+    for path in (None, PATH):
+        clocks["now"] = 1800000000
+        command_dedup.unix_time = lambda: clocks["now"]
+        try:
+            output = Output()
+            device = Device(path=path, output=output)
+            device.receive(Message(b"TOGGLE", b"1"))
+            count = len(output.written)
+            clocks["now"] += 7200
+            device.receive(Message(b"TOGGLE", b"1"))
+            assert len(output.written) == count
+        finally:
+            command_dedup.unix_time = unix_time
+            if path:
+                os.remove(path)
+
+
 def test_the_age_of_a_command_is_known_after_a_restart():
     """If the clock is not set before or after the restart, the age counts from the restart."""
     clocks = {"before": 0, "after": 0}

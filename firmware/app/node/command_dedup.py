@@ -34,7 +34,9 @@ class CommandDedup:
     def __init__(self, size, path=None):
         self._size = size
         self._path = path
-        # [sequence number, key, response or None if there is none yet, ticks, Unix time or 0], oldest first
+        # Oldest first: [sequence number, key, response or None if there is none yet, ticks, Unix time from the
+        # file]. The Unix time of a command that has arrived since the start is 0: its age in ticks is exact,
+        # and the clock may be corrected by hours.
         self._commands = []
         self._next = 0
         if path:
@@ -75,7 +77,7 @@ class CommandDedup:
                 command[2] = text
                 break
         else:
-            command = [self._next, key, text, ticks_ms(), unix_time() if self._path else 0]
+            command = [self._next, key, text, ticks_ms(), 0]
             self._next = (self._next + 1) & 0x3FFFFFFF
             self._commands.append(command)
             if len(self._commands) > self._size:
@@ -85,6 +87,7 @@ class CommandDedup:
 
     def _write(self, command):
         number, key, text, _, clock = command
+        clock = clock or unix_time()
         data = b"" if text is None else text.encode()
         length = _STARTED if text is None else len(data)
         record = number.to_bytes(4, "big") + clock.to_bytes(4, "big") + key + length.to_bytes(2, "big") + data
