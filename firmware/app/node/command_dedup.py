@@ -34,9 +34,9 @@ class CommandDedup:
     def __init__(self, size, path=None):
         self._size = size
         self._path = path
-        # Oldest first: [sequence number, key, response or None if there is none yet, ticks, Unix time from
-        # the file]. The Unix time of a command that has arrived since the start is 0: its age in ticks is
-        # exact, and the clock may be corrected by hours.
+        # Oldest first: [sequence number, key, response or None if there is none yet, ticks, Unix time in the
+        # file]. The Unix time of a command that has arrived since the start is 0: its age in ticks is exact,
+        # and the clock may be corrected by hours.
         self._commands = []
         self._next = 0
         if path:
