@@ -17,6 +17,11 @@ ifneq ($(UNKNOWN),)
 $(error unknown variable $(UNKNOWN). The variables are $(VARIABLES))
 endif
 
+# Shells set HOST to the name of the computer. Only HOST= on the command line may open a port to the network.
+ifneq ($(origin HOST),command line)
+HOST :=
+endif
+
 # Everyone can see the command lines of the programs that run.
 ifneq ($(findstring @,$(value BROKER)),)
 ifneq ($(findstring :,$(firstword $(subst @, ,$(subst ://,,$(value BROKER))))),)
@@ -87,8 +92,9 @@ broker: $(VENV)/demo ## run a broker to try programs with | [HOST=0.0.0.0] [PORT
 	@$(RUN) -m tools broker $(if $(HOST),--host $(call quote,HOST)) $(if $(PORT),--port $(call quote,PORT)) \
 	  $(if $(SECONDS),--seconds $(SECONDS)) $(value ARGS)
 
-monitor: $(VENV)/monitor ## show readings, status and alerts of all devices live | [BROKER=mqtt://host] [WEB=1] [ARGS="--prefix umqtt5"]
-	@$(RUN) -m tools monitor $(if $(BROKER),--broker $(call quote,BROKER)) $(if $(WEB),--web) $(value ARGS)
+monitor: $(VENV)/monitor ## show readings, status and alerts of all devices live | [BROKER=mqtt://host] [WEB=1] [HOST=0.0.0.0] | [ARGS="--prefix umqtt5"]
+	@$(RUN) -m tools monitor $(if $(BROKER),--broker $(call quote,BROKER)) $(if $(WEB),--web) \
+	  $(if $(HOST),--host $(call quote,HOST)) $(value ARGS)
 
 update: $(VENV)/board ## update a device over the air | DEVICE=greenhouse-1 BOARD=esp32 [BROKER=mqtt://host]
 	@$(RUN) -m tools update $(if $(DEVICE),$(call quote,DEVICE),$(error DEVICE= is missing. Example: DEVICE=greenhouse-1)) $(if $(BOARD),--board $(call quote,BOARD)) \

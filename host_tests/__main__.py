@@ -11,6 +11,7 @@ from collections.abc import Callable
 from host_tests.broker import scram_plugin
 from host_tests.homeassistant import installation as homeassistant
 from host_tests.interop.__main__ import INTEROP
+from host_tests.monitor import AXE
 from tools import broker, conformance, npm
 from tools.vm import process
 
@@ -76,6 +77,7 @@ def main() -> int:
         ("the monitor's page in a browser", chromium),
         ("tests in the 32-bit VM", process.install_vm_32),
         ("tests with Home Assistant", homeassistant.install),
+        ("axe-core, which checks the monitor's page", lambda: npm.install(AXE)),
         ("the codec mqtt-packet", lambda: npm.install(INTEROP)),
         ("the codec mqtt5", lambda: None if sys.version_info >= (3, 11) else "needs Python 3.11"),
     ):

@@ -41,11 +41,11 @@ _ACCOUNT = {"name": "test", "username": "test", "password": "test", "language": 
 class HomeAssistant:
     """A Home Assistant that runs in `folder`, with MQTT configured for the broker at `address`."""
 
-    def __init__(self, program: Path, folder: Path, address: broker.Address) -> None:
+    def __init__(self, program: Path, folder: Path, address: broker.Address, protocol: str = "3.1.1") -> None:
         self.log = folder / "log"
         self._url = f"http://127.0.0.1:{broker.free_port()}"
         self._command_ids = itertools.count(1)
-        self._configure(folder, address)
+        self._configure(folder, address, protocol)
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen(
                 [program, "-c", folder, "--skip-pip"],
@@ -60,10 +60,12 @@ class HomeAssistant:
             self.stop()
             raise
 
-    def _configure(self, folder: Path, address: broker.Address) -> None:
+    def _configure(self, folder: Path, address: broker.Address, protocol: str) -> None:
         text = (HERE / "configuration.yaml").read_text()
         (folder / "configuration.yaml").write_text(text.format(port=self._url.rpartition(":")[2]))
-        data = {"broker": address.host, "port": address.port, "discovery": True}
+        data = {"broker": address.host, "port": address.port, "discovery": True, "protocol": protocol}
+        if address.user:
+            data |= {"username": address.user, "password": address.password}
         entries = {"entries": [{**_ENTRY, "data": data}]}
         stored = {"version": 1, "minor_version": 1, "key": "core.config_entries", "data": entries}
         (folder / ".storage").mkdir()

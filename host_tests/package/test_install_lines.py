@@ -37,7 +37,7 @@ client.publish("test/installed/status", b"online", qos=1, retain=True, wait=5000
 client.disconnect()
 print("version", umqtt5.__version__)
 """
-PAGES = ("README.md", "docs/install.md")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PUBLISHER = read_publisher()
 # a line of the documents with the version of the release, and the kind of files that it installs
 LINES = (
@@ -143,7 +143,7 @@ def test_each_install_line_of_the_documents_is_tested() -> None:
     tested = {line for line, _ in LINES}
     found = set()
     for page in PAGES:
-        text = (ROOT / page).read_text()
+        text = page.read_text()
         found |= {line.strip() for line in re.findall(r"mpremote mip install [^`|\n]+", text)}
     assert found >= {LINES[0][0], LINES[3][0], LINES[5][0]}
     # that of `make package`, which test_package.py installs

@@ -109,7 +109,7 @@ class DeviceCard(Static, can_focus=True):
             else:
                 lines.append(word[:width])
         style = BAD if health.problems else GOOD
-        texts = [Text(line, "dim") for line in lines[:4]]
+        texts = [Text(line, "dim") for line in lines[:6]]
         if texts:
             texts[0].stylize(f"not dim {style}", 0, len(health.summary))
         return texts

@@ -154,7 +154,7 @@ def _remove_from_homeassistant(address: broker.Address, discovery: str, names: S
 
 _NEXT_STEPS = """
 Next:
-  make broker                                # a broker to try your own programs with
+  make broker PORT=1883                      # a broker to try your own programs with
   make run FILE=examples/sensor_loop.py      # a first program, on a board or in the MicroPython VM
   make flash BOARD=esp32                     # the same device application on a board"""
 

@@ -52,7 +52,8 @@ def choose_axis(values: Iterable[float], floor: float = 0.0, is_binary: bool = F
     bottom = (low + high - span) / 2
     if low >= 0 and bottom < 0:
         bottom = 0.0
-    step = 10.0 ** math.floor(math.log10(span / 4))
+    power = 10.0 ** math.floor(math.log10(span / 10))
+    step = next(power * factor for factor in (5, 2, 1) if power * factor <= span / 10 * (1 + 1e-9))
     first = math.floor(bottom / step + 1e-9)
     last = max(math.ceil((bottom + span) / step - 1e-9), math.ceil(high / step - 1e-9), first + 1)
     places = max(0, -math.floor(math.log10(step) + 1e-9))

@@ -55,7 +55,7 @@ def main(
     record: Annotated[Optional[Path], typer.Option(help="append readings to this CSV file")] = None,
     history: Annotated[
         Optional[Path],
-        typer.Option(help="file of the stored readings; default: build/monitor/history.sqlite3"),
+        typer.Option(help="file of the stored readings; default: build/monitor/readings.sqlite3"),
     ] = None,
     no_history: Annotated[bool, typer.Option("--no-history", help="store no readings on disk")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="print lines also in a terminal")] = False,

@@ -99,8 +99,9 @@ def _find_facts(metrics: Mapping[str, Any]) -> list[str]:
     ]
     if lost:
         facts.append("lost connections: " + ", ".join(lost))
-    if metrics.get("reset") in _RESTARTS and metrics["reset"] != "watchdog":
-        facts.append(_RESTARTS[metrics["reset"]])
+    reset = str(metrics.get("reset"))
+    if reset in _RESTARTS and reset != "watchdog":
+        facts.append(_RESTARTS[reset])
     return facts
 
 

@@ -26,6 +26,7 @@ _DELETE_CHUNK = (
 )
 _BUSY_TIMEOUT = 1.0  # seconds; another monitor may be writing
 _VERSION = 1  # of the tables
+_APPLICATION = 0x756D3568  # "um5h", marks the file as a history of the monitor
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS series (
   id INTEGER PRIMARY KEY, source TEXT NOT NULL, device TEXT NOT NULL, reading TEXT NOT NULL,
@@ -33,6 +34,7 @@ CREATE TABLE IF NOT EXISTS series (
 CREATE TABLE IF NOT EXISTS samples (
   id INTEGER PRIMARY KEY, series INTEGER NOT NULL, at REAL NOT NULL, value REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS samples_of_series ON samples (series, id);
+PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {_VERSION};
 """
 
@@ -43,16 +45,20 @@ class NewerHistoryError(Exception):
     """The file was written by a newer version of the monitor."""
 
 
+class OtherProgramError(Exception):
+    """The file is a database of another program."""
+
+
 def default_path(folder: Path) -> Path:
     """Return the path of the history in a folder."""
-    return folder / "monitor" / "history.sqlite3"
+    return folder / "monitor" / "readings.sqlite3"
 
 
 class HistoryStore:
     """Readings of one source, which is a broker and a prefix. Several monitors can use the same file.
 
     `report` is called with a text when storing fails and when it works again. `clock` returns seconds since
-    the epoch. Raises UserError if the path is not a regular file.
+    the epoch. Raises UserError if the path is not a regular file, or has data of another program.
     """
 
     def __init__(
@@ -76,7 +82,10 @@ class HistoryStore:
         self._next_flush = 0.0
         self._problem = ""  # the last error reported
         self._database: sqlite3.Connection | None = None
+        self._is_of_another_program = False
         self._attempt(self._open)
+        if self._is_of_another_program:
+            raise UserError(f"--history {path}: a database of another program. Choose another name")
 
     # ---- store
 
@@ -121,7 +130,10 @@ class HistoryStore:
 
         The iterator may run in another thread. It ends early if the file cannot be read.
         """
-        self.flush(force=True)
+        self.flush(force=True)  # in this thread, which owns the connection of the store
+        return self._read_all(device)
+
+    def _read_all(self, device: str | None) -> Iterator[Sample]:
         with contextlib.suppress(sqlite3.Error), contextlib.closing(self._connect()) as database:
             yield from database.execute(
                 "SELECT at, device, reading, value FROM samples JOIN series ON samples.series = series.id "
@@ -143,6 +155,10 @@ class HistoryStore:
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
         database = self._connect()
         try:
+            application = database.execute("PRAGMA application_id").fetchone()[0]
+            is_empty = not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if application != _APPLICATION and not is_empty:
+                raise OtherProgramError
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
                 raise NewerHistoryError
@@ -175,6 +191,9 @@ class HistoryStore:
                 action(self._database)
         except NewerHistoryError:
             self._fail("it was written by a newer version. Choose another file with --history")
+        except OtherProgramError:
+            self._is_of_another_program = True
+            self._fail("it is a database of another program. Choose another file with --history")
         except sqlite3.OperationalError as error:  # the disk is full, the file is locked, ...
             self._fail(f"{error}: readings are not stored. Trying again")
         except sqlite3.DatabaseError as error:

@@ -60,6 +60,7 @@ class MonitorModel:
         self.monitor.on_event = self.add_event
         self.monitor.on_reading = self._on_reading
         self.history = HistoryStore(history, f"{address} {prefix}", self.add_event) if history else None
+        self._loaded_at: dict[tuple[str, str], float] = {}  # when stored readings were added
         self._charts: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
         self._file = _open_record(record) if record else None
         self._rows = csv.writer(self._file) if self._file else None
@@ -129,6 +130,7 @@ class MonitorModel:
                 for at, earlier in reversed(self.history.load(device, name, _HISTORY - 1)):
                     state.timestamps[name].appendleft(at)
                     state.readings[name].appendleft(earlier)
+                self._loaded_at[device, name] = now
             self.history.add(now, device, name, value)
         self.alerts.handle_reading(device, name, value)
         if self._rows and self._file:
@@ -173,6 +175,8 @@ class MonitorModel:
     def _describe_reading(self, name: str, reading: str, since: float) -> dict[str, Any]:
         device = self.monitor.devices[name]
         values, timestamps = device.readings[reading], device.timestamps[reading]
+        if self._loaded_at.get((name, reading), 0) > since:  # the page does not have the stored ones yet
+            since = 0
         points: list[list[float]] = []
         for at, value in zip(reversed(timestamps), reversed(values)):
             if at <= since:
@@ -186,6 +190,7 @@ class MonitorModel:
                 "unit": quantity.unit,
                 "axis": chart.choose_axis(values, quantity.min_span, is_binary),
                 "gap": chart.gap_limit(timestamps),
+                "span": chart.choose_span(timestamps[-1] - timestamps[0]),
                 "binary": is_binary,
             }
             self._charts[name, reading] = timestamps[-1], description

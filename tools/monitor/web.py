@@ -23,7 +23,7 @@ from tools.monitor.model import MonitorModel
 from tools.monitor.web_access import Access
 
 _PAGE = Path(__file__).parent / "page"
-_FILES = ("style.css", "app.js")
+_FILES = ("style.css", "app.js", "chart.js", "filter.js")
 _POLL_INTERVAL = 0.02  # seconds
 _SEND_INTERVAL = 0.25  # seconds
 MAX_MESSAGE = 1024  # maximum size in bytes of a message from the page

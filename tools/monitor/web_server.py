@@ -69,7 +69,7 @@ def _print_link(model: MonitorModel, console: Console, url: str, is_on_network: 
 def serve(model: MonitorModel, host: str, port: int, console: Console) -> None:
     """Serve the page until Ctrl-C, and print its address. `port` 0 selects a free one. Raises UserError."""
     token = secrets.token_urlsafe(16)
-    with _listen(host, port) as listener:
+    with _listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
         bound_to, number = listener.getsockname()[:2]
         is_on_network = not ipaddress.ip_address(bound_to).is_loopback
         name = find_network_address(bound_to)
@@ -83,5 +83,4 @@ def serve(model: MonitorModel, host: str, port: int, console: Console) -> None:
             server_header=False,
             timeout_graceful_shutdown=1,
         )
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[listener])
