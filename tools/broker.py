@@ -61,15 +61,14 @@ class Address:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a TCP port that is free at an address of this computer, by default on the loopback interface.
+    """Return a TCP port that is free at an IPv4 address of this computer, by default on loopback.
 
     The port is never an ephemeral port: the system could assign an ephemeral port to an outgoing connection
     before the broker listens, or while the broker restarts.
     """
     while True:
         port = secrets.randbelow(12000) + 20000
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family) as probe, contextlib.suppress(OSError):
+        with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((host, port))
             return port
 
@@ -123,11 +122,10 @@ def run_iotcore(address: Address, port_311: int | None = None) -> Iterator[Any]:
     """
     from iotcore import Broker
 
-    host = f"[{address.host}]" if ":" in address.host else address.host
     listeners = [("v5", address.port)] + ([("v4", port_311)] if port_311 else [])
     text = _IOTCORE
     for version, port in listeners:
-        text += _IOTCORE_LISTENER.format(version=version, host=host, port=port)
+        text += _IOTCORE_LISTENER.format(version=version, host=address.host, port=port)
         if address.user:
             # a JSON string without control characters is also a string of TOML
             login = [json.dumps(one or "", ensure_ascii=False) for one in (address.user, address.password)]

@@ -26,8 +26,7 @@ from tools.monitor.web_access import find_network_address
 
 USER = "umqtt5"
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # of a new password: none looks like another one
-_ANY = ("0.0.0.0", "::")
-_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where programs of this computer reach the broker
+_ANY = "0.0.0.0"  # all addresses of this computer
 
 
 def main(
@@ -60,7 +59,7 @@ def main(
     password, is_new = _find_password(password_file, is_local)
     address = Address(host, ports[0], USER if password else None, password)
     with _start(address, ports[1]) as broker:
-        local = replace(address, host=_LOCAL.get(host, host))
+        local = replace(address, host="127.0.0.1" if host == _ANY else host)
         with running_broker.announce("make broker", local) as folder:
             login = _write_mosquitto_login(folder, local) if password else None
             for line in _describe(address, local, ports[1], login, is_new):
@@ -77,12 +76,12 @@ def _exit_on_signal(number: int, _: object) -> None:
 def _is_loopback(host: str) -> bool:
     """Return whether only this computer reaches an address. Raises UserError if it is no address of it."""
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.IPv4Address(host)  # iotcore does not start with an address of IPv6
     except ValueError:
         raise UserError(
-            f"HOST={host}: expected an address of this computer, such as 127.0.0.1 or 0.0.0.0"
+            f"HOST={host}: expected an IPv4 address of this computer, such as 127.0.0.1 or 0.0.0.0"
         ) from None
-    if host not in _ANY and not is_this_computer(host):
+    if host != _ANY and not is_this_computer(host):
         raise UserError(
             f"HOST={host}: not an address of this computer. For all of its addresses: HOST=0.0.0.0"
         )
@@ -91,8 +90,7 @@ def _is_loopback(host: str) -> bool:
 
 def _check_port(host: str, port: int) -> int:
     """Return the port. Raises UserError if it cannot be used."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
+    with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the broker that ended a moment ago
         try:
             probe.bind((host, port))
@@ -154,9 +152,9 @@ def _describe(
     address: Address, local: Address, port_311: int, login: Path | None, is_new: bool
 ) -> Iterator[str]:
     """Yield the lines that say where the broker is, and what to try next."""
-    reached = address.host if address.host not in _ANY else find_network_address(address.host)
+    reached = address.host if address.host != _ANY else find_network_address(address.host)
     where = replace(address, host=reached)
-    yield f"broker at {_url(where)} for MQTT 5.0, port {port_311} for MQTT 3.1.1. Ctrl-C ends it"
+    yield f"broker at {where} for MQTT 5.0, port {port_311} for MQTT 3.1.1. Ctrl-C ends it"
     if address.user:
         yield f"user {address.user}, password {address.password}" if is_new else f"user {address.user}"
     mosquitto = f"-V 5 -h {local.host} -p {local.port} -t '#' -v"
@@ -165,7 +163,7 @@ def _describe(
     yield "\nIn other terminals:"
     yield f"  {environment}mosquitto_sub {mosquitto}{option}"
     yield "  make monitor                  # finds this broker by itself"
-    yield f"  make demo BROKER={_url(local)}"
+    yield f"  make demo BROKER={local}"
     yield "\nIn a program, which runs without a board, too: make run FILE=hello.py"
     shown = f'"{address.password}"' if is_new else "PASSWORD"
     user = f', user="{address.user}", password={shown}' if address.user else ""
@@ -173,11 +171,6 @@ def _describe(
     yield f'  client = Client("{reached}", {address.port}{user})'
     yield "  client.connect()"
     yield '  client.publish("hello", "world", qos=1, wait=5000)'
-
-
-def _url(address: Address) -> str:
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"mqtt://{host}:{address.port}"
 
 
 def _wait(broker: object, seconds: float | None) -> None:

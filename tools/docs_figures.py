@@ -74,8 +74,8 @@ def decoded_line() -> str:
 # column of the table in the README: row of the table of `make bench`
 _SUMMARY = {
     "heap in use": "heap in use after connect, B",
-    "heap per message sent": "heap allocated per QoS 0 message, B",
-    "received": "heap allocated per received message, B",
+    "per message sent": "heap allocated per QoS 0 message, B",
+    "per message received": "heap allocated per received message, B",
     "messages/s": "QoS 0, messages/s",
 }
 _NOT_IN_SUMMARY = ("baseline", "umqtt.simple2", "aiomqttc")

@@ -166,10 +166,11 @@ def test_a_port_may_be_chosen_and_one_in_use_is_reported() -> None:
 @pytest.mark.parametrize(
     ("host", "words"),
     [
-        ("broker.local", "expected an address of this computer"),
+        ("broker.local", "expected an IPv4 address of this computer"),
+        ("::1", "expected an IPv4 address of this computer"),
         ("192.0.2.77", "not an address of this computer"),
-        ("", "expected an address of this computer"),
-        ('0.0.0.0"\n[v5.2]', "expected an address of this computer"),
+        ("", "expected an IPv4 address of this computer"),
+        ('0.0.0.0"\n[v5.2]', "expected an IPv4 address of this computer"),
     ],
 )
 def test_a_host_that_is_not_of_this_computer_is_refused(host: str, words: str) -> None:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from host_tests.types.test_stubs import public_modules
 from tools.paths import ROOT
 
-CONFIG = Path("tools") / "docs_site" / "mkdocs.yml"
 SOURCES = ("docs", "examples", "lib", "tools", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+
+
+@cache
+def read_recipe() -> list[str]:
+    """Return the command of `make docs`."""
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    done = subprocess.run(["make", "-n", "docs"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    (line,) = [line for line in done.stdout.splitlines() if " -m mkdocs " in line]
+    return shlex.split(line.partition("/python ")[2])
 
 
 def build_site(root: Path) -> subprocess.CompletedProcess[str]:
     environment = dict(os.environ, PYTHONPATH=str(root), NO_MKDOCS_2_WARNING="1")
-    command = [sys.executable, "-m", "mkdocs", "build", "--config-file", str(CONFIG)]
+    command = [sys.executable, *read_recipe()]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -60,6 +71,15 @@ def test_pages_request_nothing_from_other_servers(site: Path) -> None:
         r"<(?:script|img|iframe)[^>]+src=\"?(?:https?:)?//|<link[^>]+stylesheet[^>]+href=\"?(?:https?:)?//"
     )
     assert [path.name for path in site.rglob("*.html") if loads.search(path.read_text())] == []
+    # the theme asks api.github.com about a repository that it shows
+    assert 'data-md-component="source"' not in (site / "index.html").read_text()
+
+
+def test_each_file_that_a_page_loads_exists(site: Path) -> None:
+    page = (site / "index.html").read_text()
+    files = re.findall(r'<(?:link|script)[^>]+(?:href|src)="([^":#]+\.(?:css|js))"', page)
+    assert len(files) > 3
+    assert [name for name in files if not (site / name).exists()] == []
 
 
 @pytest.mark.parametrize(
@@ -71,6 +91,14 @@ def test_the_reference_documents_each_public_name(site: Path, name: str) -> None
     assert f'id="umqtt5.{name}"' in page
     entry = page.partition(f'id="umqtt5.{name}"')[2].partition('class="doc doc-object doc-')[0]
     assert re.search(r"doc-contents[^>]*>\s*<p>(\w|<code>)", entry), entry
+
+
+def test_the_reference_has_each_public_module() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
+    for path in public_modules():
+        stem = path.parent.name if path.name == "__init__.py" else path.stem
+        name = "umqtt5" if stem == "umqtt5" else f"umqtt5.{stem}"
+        assert re.search(rf"{name}\b", text), name
 
 
 def test_a_docstring_that_names_a_page_links_to_it(site: Path) -> None:
@@ -107,3 +135,11 @@ def test_a_name_that_the_library_does_not_have_ends_the_build(checkout: Path, tm
     append(root / "docs" / "reference" / "client.md", "\n::: umqtt5.NoSuchName\n")
     done = build_site(root)
     assert done.returncode != 0 and "NoSuchName" in done.stderr
+
+
+def test_code_in_lists_is_indented_so_that_each_renderer_shows_it() -> None:
+    """Python-Markdown needs four spaces; with fewer, code becomes text."""
+    for path in (*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "examples" / "README.md"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"^ {1,3}```", text, re.MULTILINE), path
+        assert not re.search(r"\n\n {5,7}\S", text), path

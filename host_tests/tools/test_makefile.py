@@ -90,3 +90,14 @@ def test_each_package_is_pinned_with_hashes(name: str) -> None:
 def test_a_python_without_the_packages_is_told_what_to_run() -> None:
     done = subprocess.run([sys.executable, "-S", "-m", "tools"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "make setup" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_sets_of_packages_agree_on_each_version() -> None:
+    """They are installed into one environment."""
+    versions: dict[str, dict[str, str]] = {}
+    for path in REQUIREMENTS.glob("*.txt"):
+        for line in path.read_text().splitlines():
+            if "==" in line:
+                package, _, version = line.partition("==")
+                versions.setdefault(package, {})[path.name] = version.split()[0]
+    assert {name: found for name, found in versions.items() if len(set(found.values())) > 1} == {}

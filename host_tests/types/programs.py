@@ -27,7 +27,7 @@ def collect_programs() -> dict[str, str]:
     """Return the source of each program by the name of its file."""
     found = {}
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
-        blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+        blocks = re.findall(r"^```python[^\n]*\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
         for i, block in enumerate(blocks):
             if _USES_LIBRARY.search(block):
                 found[f"{page.stem.replace('-', '_')}_{i}.py"] = block

@@ -11,6 +11,7 @@ import ast
 import posixpath
 import re
 import sys
+from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -46,7 +47,11 @@ _LINK = re.compile(r"(?P<text>\[(?:[^\[\]]|\[[^\[\]]*\])*\])\((?P<target>[^()\s]
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Take the addresses of the repository and of the site from pyproject.toml."""
     urls = _project_urls()
-    config.repo_url = urls.get("Repository")
+    # not as `repo_url`, because the theme would ask the server of the repository for its number of stars
+    config.extra["repository"] = urls.get("Repository")
+    if config.extra["repository"]:
+        icon = "fontawesome/brands/git-alt"
+        config.extra["social"] = [{"icon": icon, "link": config.extra["repository"], "name": "Repository"}]
     config.site_url = urls.get("Documentation")
     return config
 
@@ -58,6 +63,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if path.endswith(".py"):
             text = _show_program(path, text)
         files.append(File.generated(config, site_path, content=text))
+    style = Path(__file__).with_name("site.css").read_text(encoding="utf-8")
+    files.append(File.generated(config, "site.css", content=style))
     return files
 
 
@@ -67,7 +74,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     parts = _FENCE.split(markdown)
     for i in range(0, len(parts), 2):  # the odd ones are code
         parts[i] = _LINK.sub(
-            lambda link: _change_link(link, source, page.file.src_uri, config.repo_url), parts[i]
+            lambda link: _change_link(link, source, page.file.src_uri, config.extra["repository"]), parts[i]
         )
     return "```".join(parts)
 
