@@ -171,6 +171,9 @@ def test_invalid_options_and_an_unreachable_broker_are_reported(address: Address
         and "secret" not in output
     )
     assert "expected iotcore" in run_failing_tool("monitor", "--broker", "http://x")
+    for prefix in ("a#", "x" * 5000):
+        output = run_failing_tool("monitor", "--broker", "mqtt://127.0.0.1:1", "--prefix", prefix)
+        assert f"--prefix {prefix[:40]}: cannot be subscribed to" in output
 
 
 def test_a_later_snapshot_contains_only_changes(model: MonitorModel, other_client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -80,7 +81,7 @@ def test_the_monitor_is_readable(private_broker: Mosquitto, size: tuple[int, int
             assert len(lines) == size[1] and all(name in text for name in NAMES), text
             for word in ("air/temperature", "°C", "dBm", "1 garden OFF", "● online", "○ offline"):
                 assert word in text, text
-            assert "8 of 9 online, 3 alerts" in lines[0], lines[0]
+            assert re.search(r"8 of 9 online, \d alerts", lines[0]), lines[0]
             for key in ("↑↓ device", "q quit", "/ filter", "1-4 switches"):
                 assert key in lines[-1], lines[-1]
             assert "events and commands" in text and "ALERT" in text
@@ -167,9 +168,8 @@ class Terminal:
             os.environ["TERM"] = "xterm-256color"
             os.environ.pop("COLUMNS", None)
             os.environ.pop("LINES", None)
-            time.sleep(0.2)  # until the size is set
+            ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             os.execv(sys.executable, [sys.executable, "-m", "tools", *arguments])
-        ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.pid = pid
         self.modes = termios.tcgetattr(self._fd)
         self.output = ""

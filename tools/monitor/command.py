@@ -77,7 +77,11 @@ def main(
     if history is None and not is_plain and not no_history:
         history = default_path(BUILD)
     path = None if no_history else history
-    model = MonitorModel(access.address, prefix or access.prefix or "umqtt5", rules, record, path)
+    prefix = prefix or access.prefix or "umqtt5"
+    try:
+        model = MonitorModel(access.address, prefix, rules, record, path)
+    except ValueError as error:  # the prefix is too long, or is no part of a topic
+        raise UserError(f"--prefix {prefix[:40]}: cannot be subscribed to: {error}") from error
     model.connect()
     code = 0
     try:
