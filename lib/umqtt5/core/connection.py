@@ -44,38 +44,30 @@ _MAX_LINGER = const(1000)  # ms to wait for the broker to close the connection
 class _EndLink:
     """Context manager: an error ends the connection. OSError is caught, other exceptions are not.
 
-    With `is_round` the block is a round of `poll`, after whose end other calls are allowed.
-
     After another exception, for example KeyboardInterrupt, a packet may be written twice, or not processed
     completely. A new connection resumes the session. If the exception is from a handler, the connection stays
     for a `disconnect`: see `Session.was_interrupted`.
     """
 
-    def __init__(self, client, is_round):
+    def __init__(self, client):
         self._client = client
-        self._is_round = is_round
 
     def __enter__(self):
         pass
 
     def __exit__(self, kind, error, _):
-        client = self._client
-        try:
-            if kind:
-                kind = isinstance(error, OSError)
-                if kind or not client.session.was_interrupted:
-                    client._on_link_lost(error)
-        finally:
-            if self._is_round:
-                client._is_polling = client.session.is_busy = False
+        if not kind:
+            return False
+        kind = isinstance(error, OSError)
+        if kind or not self._client.session.was_interrupted:
+            self._client._on_link_lost(error)
         return kind
 
 
 def init_connection(client):
     """Set the connection attributes of a client; returns the function `ticks_ms`."""
     client.stream = None  # stream from the transport, None without a connection
-    client._catch_errors = _EndLink(client, False)
-    client._round = _EndLink(client, True)
+    client._catch_errors = _EndLink(client)
     client._poller = poll()
     client._pollable = client._do_handshake = None  # object to poll, handshake method or None
     client._lookup = None  # the `dns.Lookup` that takes the place of the stream until it has ended
@@ -104,16 +96,23 @@ def poll_once(client):
         return 0
     client._is_polling = client.session.is_busy = True
     client._idle = 0
-    with client._round:
+    try:
+        _run_round(client)
+    finally:
+        client._is_polling = client.session.is_busy = False
+    return client._idle
+
+
+def _run_round(client):
+    with client._catch_errors:
         if client._link == LINK_UP:
             _exchange(client, client.session)
         else:
             _open(client, ticks_ms())
-        if client._poll_hooks:
-            _run_poll_hooks(client)
-        if client.session.close_request:
-            _close(client, client.session)
-    return client._idle
+    if client._poll_hooks:
+        _run_poll_hooks(client)
+    if client.session.close_request:
+        _close(client, client.session)
 
 
 def _close(client, session):

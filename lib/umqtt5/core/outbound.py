@@ -25,7 +25,7 @@ def init_outbound(session, aliases):
     session._block_slot = -1  # outbox slot of the block
     session._has_pubrels = False  # PUBRELs of a resumed session are due
     session._send_quota = 0  # number of QoS 1 and 2 messages that may be sent now (4.9)
-    session._unchecked_size = TICKS_MASK  # size of a PUBLISH up to which no limit of the broker can be exceeded
+    session._unchecked_size = TICKS_MASK  # size of a PUBLISH up to which no limit of the broker applies
     session._max_short_payload = 0  # maximum payload in bytes for the fast path of `Session.publish`
     session._alias_topics = [None] * aliases  # topic of each alias, at index alias - 1
     session._offered_alias = 0  # alias that was offered last

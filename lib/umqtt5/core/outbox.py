@@ -92,8 +92,9 @@ class Outbox:
             if not self.states[slot]:
                 break
         self._newest = slot
-        self.slot_order[(self.head + self.count) % len(self.states)] = slot
         self.first_bytes[slot] = first_byte
+        first_byte = (self.head + self.count) % len(self.states)  # one more local needs a heap frame
+        self.slot_order[first_byte] = slot
         self.topics[slot] = topic
         self.body_sizes[slot] = size
         size = self.arena_end - size
@@ -101,8 +102,9 @@ class Outbox:
         self.property_sizes[slot] = 0
         if properties:
             self.property_sizes[slot] = len(properties)
-            self.arena[size : size + len(properties)] = properties
-            size += len(properties)
+            first_byte = size + len(properties)
+            self.arena[size:first_byte] = properties
+            size = first_byte
         self.arena[size : self.arena_end] = payload
         self.states[slot] = QUEUED
         self.count += 1  # counted last, because now the record is complete

@@ -338,10 +338,11 @@ class Packet:
             return -0x81
         self.properties_start = at
         self.properties_end = at + size
-        if size == 3 and kind == 3 and self._buf[at] == 0x0B and 0 < self._buf[at + 2] < 0x80 < self._buf[at + 1]:
+        buf = self._buf
+        if size == 3 and kind == 3 and buf[at] == 0x0B and buf[at + 1] > 0x7F and 0 < buf[at + 2] < 0x80:
             # only a Subscription Identifier of two bytes, as this library chooses it
             self.property_bits = _SUBSCRIPTION_IDENTIFIER
-            self.subscription_id = self._buf[at + 1] & 0x7F | self._buf[at + 2] << 7
+            self.subscription_id = buf[at + 1] & 0x7F | buf[at + 2] << 7
         elif size:
             kind = self._check_properties(self.allowed_properties[kind])
             if kind:

@@ -129,7 +129,6 @@ class Session:
         self.outbox = Outbox(outbox, inflight)
         self.received_ids = array("H", [0] * inflight)  # QoS 2 packet identifiers received and not released
         self.subscriptions = Subscriptions(self)
-        self.packet.find_subscription = self.subscriptions.find_exact
         # context manager around each handler and callback of the user
         self.catch_errors = CatchErrors(Exception, self._report_error, self)
         # Whether the session is being changed. A function that `micropython.schedule` calls can interrupt the
@@ -141,8 +140,8 @@ class Session:
         self.callbacks = self  # object with `on_ack` and so on: the client, if there is one
         self.on_connected = None  # called after CONNACK, before the packets after it are handled
         self.error = None  # MQTTError that ends the connection
-        self.close_request = None  # arguments for `close`, if a handler or a callback has ended the connection
-        self.stream_source = None  # streaming_send: payload that is written in pieces
+        # arguments for `close`, if a handler or a callback has ended the connection; see `streaming_send`
+        self.close_request = self.stream_source = None
         self.resumed = self.rx_paused = False
         # for the next message to publish
         self.first_byte = 0x30  # with QoS and RETAIN

@@ -101,6 +101,7 @@ class Subscriptions:
 
     def __init__(self, session):
         self._session = session
+        session.packet.find_subscription = self.find_exact
         self.entries = []
         self._by_identifier = {}
         self.has_pending = False  # a packet may have to be sent
@@ -186,9 +187,9 @@ class Subscriptions:
         self.has_pending = True
 
     def find_exact(self, packet):
-        """Return the subscription of a message if the message has its identifier, and its filter as the topic.
+        """Return the subscription whose identifier and filter are those of a message, None in other cases.
 
-        Such a topic needs no further check, because the filter was checked. Returns None in all other cases.
+        The topic of such a message needs no check, because the filter was checked.
         """
         if packet.property_bits & _IDENTIFIER_OR_REPEATED != _IDENTIFIER:
             return None
