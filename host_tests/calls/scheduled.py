@@ -154,7 +154,8 @@ class Program:
         self.client = client = Client("broker", transport=broker.connect, aliases=1, inflight=8)
         self.topic = client.topic("out/aliased")
         self.payload = bytearray(2)
-        self.calls = self.number = self.handled = 0
+        self.calls = self.number = self.handled = self.next_call = 0
+        self.seed = 1
         self.accepted = [0, 0, 0]
         self.refused = [0, 0, 0]
         self.is_stopped = False
@@ -177,8 +178,11 @@ class Program:
 
     def publish_scheduled(self, _):
         self.calls += 1
-        if self.calls % 11 == 0 and not self.broker.is_sending:
-            self.publish(self.calls // 11 % 3)
+        if self.calls >= self.next_call and not self.broker.is_sending:
+            # at random distances: otherwise a QoS could meet the loop of the program always at the same place
+            self.seed = self.seed * 1103 + 12345 & 0xFFFF
+            self.next_call = self.calls + 4 + (self.seed >> 12)
+            self.publish((self.seed >> 4) % 3)
         if not self.is_stopped:
             micropython.schedule(self.scheduled, None)
 

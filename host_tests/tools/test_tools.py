@@ -45,12 +45,14 @@ def test_each_exceeded_or_missing_budget_is_named() -> None:
 # functions that run for each message, ping or idle poll, by file on a board
 HOT = {
     "core": (
-        "publish _publish flush poll_once _run_round _run_poll_hooks _exchange _flush wait_for_stream "
-        "receive_data parse handle_packet handle_publish replace_received_id _handle_publish_ack _report_ack "
+        "publish _publish flush poll_once _run_round _run_poll_hooks _exchange _is_at_rest _tick _flush "
+        "wait_for_stream receive_data parse handle_packet handle_publish replace_received_id "
+        "_handle_publish_ack _report_ack "
         "prepare_read commit tick check_wait ping_if_idle confirm_write prepare_write "
         "publish_at_qos_0 publish_with_ack load_next_message plan_publish write_publish_header "
         "lower_first_byte _choose_alias _set_alias dispatch _call matches int_property find_property _walk "
-        "_check_properties _parse_start _parse_publish_header _parse_properties _reserve oldest free"
+        "_check_properties _parse_start _parse_publish_header _parse_properties _check_topic find_exact "
+        "_reserve oldest free"
     ),
     "aio": (
         "run_once wrapper _check_waiters check_waiters _wake_queues _check_waiter remaining watch "

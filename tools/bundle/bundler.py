@@ -46,12 +46,21 @@ def bundle_statements(package: Package) -> dict[str, list[ast.stmt]]:
         body: list[ast.stmt] = []
         for name in names:
             body += _for_board(package, trees.pop(name), name, constants, file)
-        files[file] = _without_repeated_imports(body)
+        files[file] = _name_builtins(names[0]) + _without_repeated_imports(body)
     for name, tree in trees.items():
         body = _for_board(package, tree, name, constants, name)
         if body or not name.endswith("__init__"):  # MicroPython needs no `__init__` in a folder
             files[name] = body
     return files
+
+
+def _name_builtins(module: str) -> list[ast.stmt]:
+    """Statements that make builtins names of the file, because MicroPython searches builtins one by one."""
+    statements = ast.parse("".join(f"{name} = {name}\n" for name in ("len", "isinstance", "min"))).body
+    for statement in statements:
+        for node in ast.walk(statement):
+            node.origin = (module, 1)  # type: ignore[attr-defined]
+    return statements
 
 
 def to_source(body: Sequence[ast.stmt]) -> str:

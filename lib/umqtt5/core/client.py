@@ -178,10 +178,15 @@ class Client:
 
             attach(self, host)
 
-    @property
-    def is_connected(self):
-        """True between CONNACK and the end of the connection."""
-        return self.session.state == CONNECTED
+    def __getattr__(self, name):
+        """`is_connected`: True between CONNACK and the end of the connection.
+
+        With a property in the class, MicroPython would look up a setter at each assignment to an attribute,
+        which takes six times as long.
+        """
+        if name == "is_connected":
+            return self.session.state == CONNECTED
+        raise AttributeError(name)
 
     def __enter__(self):
         """Connect; `with Client(...) as client:` disconnects at its end."""
@@ -529,6 +534,9 @@ class Client:
         Returns True if the client is connected. This method calls the handlers and callbacks. In a handler,
         `poll` returns at once.
         """
+        if not timeout:
+            self._poll_once()
+            return self.session.state == CONNECTED
         start = self._ticks_ms()
         while True:
             idle = self._poll_once()

@@ -11,7 +11,7 @@ from micropython import const
 
 from .callbacks import check_result
 from .errors import explain
-from .states import CLOSING, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
+from .states import CLOSING, CONNECTED, LINK_DOWN, LINK_OPENING, LINK_UP, TICKS_MASK
 
 if sys.implementation.name == "cpython":
     from ..cpython.compat import poll, sleep_ms, ticks_ms
@@ -34,6 +34,9 @@ _FIRST_DELAY = const(1000)  # ms
 _STABLE = const(30000)  # ms
 # After a permanent error, which retrying cannot fix, the delay is 10 to 18 minutes.
 _PERMANENT_ERROR_DELAY = const(600000)  # ms
+# While bytes arrive, timeouts are not checked more often than this.
+_TICK_INTERVAL = const(20)  # ms
+_MAX_TICK_DUE = const(3600000)  # ms; ticks wrap around, so timeouts are checked at least this often
 _MAX_SLEEP = const(1000)  # ms without a connection
 _MAX_LINGER = const(1000)  # ms to wait for the broker to close the connection
 
@@ -75,6 +78,9 @@ def init_connection(client):
     client._should_connect = False
     client._is_polling = False  # whether a round is running: handlers must not start another
     client._idle = client._idle_since = 0  # the next round is due `_idle` ms after the ticks `_idle_since`
+    client._ticked_at = 0  # ticks of the last `Session.tick`
+    client._tick_due = 0  # ms from then until the next one is due, 0 if it is due in the next round
+    client._ticked_bytes = 0  # `Session.bytes_sent` at that time
     client._reconnect_delay = 0  # ms from `_link_since` to the next try
     client._failures = 0  # number of doublings of the delay's bound
     client.connection_count = 0
@@ -179,33 +185,73 @@ def _call_transport(client, now):
 
 def _exchange(client, session):
     """Read once, write the waiting output, and check the timeouts."""
-    framer = session.framer
-    if session.state == CLOSING:
-        framer.reset()  # discard the bytes that still arrive
     n = None
+    if session.rx_paused or session.state == CLOSING:
+        n = _continue(client, session)
+    else:
+        n = client.stream.readinto(session.framer.read_buffer, session.framer.max_read)
+        if n:
+            session.receive_data(n, ticks_ms())
+            session.parse()
+        elif n == 0:
+            raise OSError(ECONNRESET, "closed by the broker")
+        elif client._tick_due and _is_at_rest(client, session):
+            return
+    _flush(client)
+    if client._link != LINK_UP:  # a handler has ended the connection
+        return
+    client._idle_since = ticks_ms()
+    if n and client._tick_due and session.state == CONNECTED and not session._has_unreported:
+        if (client._idle_since - client._ticked_at) & TICKS_MASK < _TICK_INTERVAL:
+            return  # more bytes may follow at once
+    _tick(client, session)
+    if n:
+        client._idle = 0
+    if session.state == CLOSING and not session.prepare_write():
+        _end_closing(client, session, n)
+
+
+def _continue(client, session):
+    """Handle the rest of what was read, or discard what arrives after the end; returns as `readinto`."""
+    if session.state == CLOSING:
+        session.framer.reset()
     if session.rx_paused:
         if session.was_interrupted and session.state != CLOSING:
             raise OSError(ECONNABORTED, "a handler was interrupted")
         session.parse()
-        n = not session.rx_paused  # read again soon: on some ports poll ignores bytes that TLS has buffered
-    else:
-        n = client.stream.readinto(framer.read_buffer, framer.max_read)
-        if n == 0 and session.state != CLOSING:
-            raise OSError(ECONNRESET, "closed by the broker")
-        if n and session.state != CLOSING:
-            session.receive_data(n, ticks_ms())
-            session.parse()
-    _flush(client)
-    if client._link == LINK_UP:  # unless a handler has ended the connection
-        client._idle_since = ticks_ms()
-        client._idle = session.tick(client._idle_since)
-        if client._failures:
-            _reset_failures_if_stable(client)
+        # read again soon: on some ports poll ignores bytes that TLS has buffered
+        return not session.rx_paused
+    return client.stream.readinto(session.framer.read_buffer, session.framer.max_read)
+
+
+def _is_at_rest(client, session):
+    """Return True if there is nothing to write, and nothing has begun that needs a timeout of its own."""
+    now = client._tick_due - ((ticks_ms() - client._ticked_at) & TICKS_MASK)
+    if (
+        now <= 0
+        or session._tx_at < session._tx_end
+        or session._block_at < session._block_end
+        or session.bytes_sent != client._ticked_bytes
+        or session.outbox.passed < session.outbox.count
+        or session.subscriptions.has_pending
+        or session._has_unreported
+        or session.stream_source
+    ):
+        return False
+    client._idle_since = (client._ticked_at + client._tick_due - now) & TICKS_MASK
+    client._idle = now
+    return True
+
+
+def _tick(client, session):
+    client._ticked_at = client._idle_since
+    client._idle = session.tick(client._idle_since)
+    if client._failures:
+        _reset_failures_if_stable(client)
+    if session._tx_at < session._tx_end:
         _flush(client)
-        if n:
-            client._idle = 0
-        if session.state == CLOSING and not session.prepare_write():
-            _end_closing(client, session, n)
+    client._tick_due = min(client._idle, _MAX_TICK_DUE) if session.state == CONNECTED else 0
+    client._ticked_bytes = session.bytes_sent
 
 
 def _reset_failures_if_stable(client):
@@ -245,9 +291,8 @@ def _flush(client):
         n = session.prepare_write()
         if n:
             n = client.stream.write(session.write_buffer, session.write_start, n)
-        if not n:
+        if not n or not session.confirm_write(n, ticks_ms()):
             return
-        session.confirm_write(n, ticks_ms())
 
 
 def poll_events(client):
@@ -304,8 +349,7 @@ def on_link_lost(client, error):
     finally:
         client._is_polling = was_polling
         session.is_busy = was_busy
-        if not was_polling:
-            session.close_request = None  # a callback has called `disconnect`
+        session.close_request = None  # a callback has called `disconnect`
 
 
 def _end_link(client, session, error):

@@ -15,7 +15,7 @@ class Framer:
 
     def __init__(self, size):
         self.rx = bytearray(size)
-        self._chunk = bytearray(max(64, size >> 3))
+        self._chunk = self.read_buffer = bytearray(max(64, size >> 3))
         self.reset()
 
     def reset(self):
@@ -64,8 +64,9 @@ class Framer:
         """Set `read_buffer` and `max_read` for the next read, after the complete packets are consumed."""
         if self._at == self._have:
             self._at = self._have = 0
-            self.read_buffer = self.rx
-            self.max_read = len(self.rx)
+            if self.read_buffer is not self.rx:
+                self.read_buffer = self.rx
+                self.max_read = len(self.rx)
             return
         size = get_varint(self.rx, self._at + 1, self._have)  # remaining length of the incomplete packet
         size = 5 if size < 0 else size + 1 + varint_size(size)

@@ -14,7 +14,9 @@ from .states import (
     CONNECTED,
     CONNECTING,
     MAXIMUM_PACKET_SIZE,
+    MAXIMUM_QOS,
     RECEIVE_MAXIMUM,
+    RETAIN_AVAILABLE,
     TICKS_MASK,
     WAIT_ACK,
 )
@@ -34,6 +36,12 @@ def handle_packet(session, packet, first):
     kind = first >> 4
     if not _FROM_SERVER >> kind & 1 or ((session.state == CONNECTING) != (kind == 2) and kind != 15):
         return 0x82
+    if first & 0xCF == 0x40 and first != 0x60 and session.framer.end - session.framer.at == 2:
+        # an acknowledgement without reason code and properties
+        reason = session.framer.at
+        packet.packet_id = session.framer.rx[reason] << 8 | session.framer.rx[reason + 1]
+        packet.reason = packet.property_bits = packet.properties_end = packet.topic_end = 0
+        return _handle_publish_ack(session, packet, kind) if packet.packet_id else 0x82
     reason = packet.parse(first, session.framer.at, session.framer.end)
     if reason:
         return reason
@@ -87,6 +95,9 @@ def _handle_connack(session, packet):
         session.error.detail = "the broker's Maximum Packet Size is %d" % session.broker_limits[6]
         return 0
     session._send_quota = session.broker_limits[RECEIVE_MAXIMUM]
+    session._unchecked_size = 0
+    if session.broker_limits[RETAIN_AVAILABLE] and session.broker_limits[MAXIMUM_QOS] == 2:
+        session._unchecked_size = session.broker_limits[MAXIMUM_PACKET_SIZE]
     session._max_short_payload = min(121, session.broker_limits[MAXIMUM_PACKET_SIZE] - 8)
     session._offered_alias = 0
     session.outbox.rewind(session.resumed)

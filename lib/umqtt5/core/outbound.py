@@ -25,6 +25,7 @@ def init_outbound(session, aliases):
     session._block_slot = -1  # outbox slot of the block
     session._has_pubrels = False  # PUBRELs of a resumed session are due
     session._send_quota = 0  # number of QoS 1 and 2 messages that may be sent now (4.9)
+    session._unchecked_size = TICKS_MASK  # size of a PUBLISH up to which no limit of the broker applies
     session._max_short_payload = 0  # maximum payload in bytes for the fast path of `Session.publish`
     session._alias_topics = [None] * aliases  # topic of each alias, at index alias - 1
     session._offered_alias = 0  # alias that was offered last
@@ -40,26 +41,32 @@ def publish_at_qos_0(session, topic, payload, first_byte):
         return False
     at = len(payload) + len(session.message_properties)
     at = plan_publish(session, topic, len(session.message_properties), at)
-    check_limits(session, first_byte, at)
+    if at > session._unchecked_size:
+        check_limits(session, first_byte, at)
     if at + TX_RESERVE > len(session.tx):
         reject("size", "tx", at, session.tx, TX_RESERVE)
     if session._tx_end + at + TX_RESERVE > len(session.tx):
         return False
-    at = lower_first_byte(session, first_byte)
-    at = write_publish_header(session, session.tx, session._tx_end, at)
-    first_byte = at + len(session.message_properties)
-    session.tx[at:first_byte] = session.message_properties
-    at = first_byte + len(payload)
-    session.tx[first_byte:at] = payload
-    session._tx_end = at
+    if not session._unchecked_size:
+        first_byte = lower_first_byte(session, first_byte)
+    at = write_publish_header(session, session.tx, session._tx_end, first_byte)
+    if session.message_properties:
+        first_byte = at + len(session.message_properties)
+        session.tx[at:first_byte] = session.message_properties
+        at = first_byte
+    first_byte = at + len(payload)
+    session.tx[at:first_byte] = payload
+    session._tx_end = first_byte
     return True
 
 
 def publish_with_ack(session, topic, payload, first_byte):
     """Add a message of QoS 1 or 2 to the outbox; returns its packet identifier, 0 if there is no room."""
-    size = len(session.message_properties)
-    size += len(topic.name) + 4 + varint_size(size) + len(payload)
-    check_limits(session, first_byte, 1 + size + varint_size(size))
+    size = len(session.message_properties) + len(topic.name) + len(payload) + 14
+    if size > session._unchecked_size or first_byte > 0x35:
+        size = len(session.message_properties)
+        size += len(topic.name) + 4 + varint_size(size) + len(payload)
+        check_limits(session, first_byte, 1 + size + varint_size(size))
     size = session.outbox.add(topic, payload, first_byte, session.message_properties)
     if size == -1 and session.overflow_policy:
         size = session.overflow_policy.add(topic, payload, first_byte)
@@ -111,9 +118,12 @@ def load_next_message(session):
             outbox.suspect_count >= PROBE_BLAME and session.pending_acks + session.pending_subacks
         ):
             return False
-        outbox.first_bytes[slot] = lower_first_byte(session, outbox.first_bytes[slot])
+        if not session._unchecked_size:
+            outbox.first_bytes[slot] = lower_first_byte(session, outbox.first_bytes[slot])
         size = outbox.body_sizes[slot] + (2 if outbox.first_bytes[slot] & 6 else 0)
         size = plan_publish(session, outbox.topics[slot], outbox.property_sizes[slot], size)
+        if size <= session._unchecked_size:
+            break
         reason = exceeded_limit(session, outbox.first_bytes[slot], size)
         if not reason:
             break
@@ -172,20 +182,28 @@ def plan_publish(session, topic, properties, rest):
     if session._planned_alias:
         properties += 3
         rest += 3
-    rest += 2 + len(session._planned_name) + varint_size(properties)
+    rest += 3 if properties < 0x80 else 2 + varint_size(properties)
+    rest += len(session._planned_name)
     session._planned_properties = properties
     session._planned_length = rest
-    return 1 + varint_size(rest) + rest
+    return rest + (2 if rest < 0x80 else 1 + varint_size(rest))
 
 
 def write_publish_header(session, buf, at, first_byte, packet_id=0):
     """Write the planned PUBLISH up to the topic alias; returns the offset for the user's properties."""
     buf[at] = first_byte
-    at = put_u16(buf, put_varint(buf, at + 1, session._planned_length), len(session._planned_name))
-    buf[at : at + len(session._planned_name)] = session._planned_name
-    at += len(session._planned_name)
+    first_byte = session._planned_length
+    at = put_varint(buf, at + 1, first_byte)
+    first_byte = len(session._planned_name)
+    buf[at] = first_byte >> 8
+    buf[at + 1] = first_byte & 0xFF
+    first_byte += at + 2
+    buf[at + 2 : first_byte] = session._planned_name
+    at = first_byte
     if packet_id:
-        at = put_u16(buf, at, packet_id)
+        buf[at] = packet_id >> 8
+        buf[at + 1] = packet_id & 0xFF
+        at += 2
     at = put_varint(buf, at, session._planned_properties)
     if session._planned_alias:
         buf[at] = 0x23

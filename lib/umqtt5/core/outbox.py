@@ -80,26 +80,31 @@ class Outbox:
         Returns the slot of the message, -1 if there is no free slot or not enough free space in the arena, -2
         if the message is larger than the arena.
         """
-        size = len(properties) + len(payload)
+        size = len(payload)
+        if properties:
+            size += len(properties)
         slot = MAX_HEADER + len(topic.name) + size
-        if slot > len(self.arena):
-            return -2
         if not self._reserve(slot):
-            return -1
-        slot = (self.head + self.count) % len(self.slot_order)
-        while True:  # a packet identifier is reused as late as possible
-            self._newest = (self._newest + 1) % len(self.slot_order)
-            if not self.states[self._newest]:
-                break
-        self.slot_order[slot] = self._newest
+            return -2 if slot > len(self.arena) else -1
         slot = self._newest
+        while True:  # a packet identifier is reused as late as possible
+            slot = (slot + 1) % len(self.states)
+            if not self.states[slot]:
+                break
+        self._newest = slot
         self.first_bytes[slot] = first_byte
+        first_byte = (self.head + self.count) % len(self.states)  # one more local needs a heap frame
+        self.slot_order[first_byte] = slot
         self.topics[slot] = topic
-        self.body_offsets[slot] = self.arena_end - size
         self.body_sizes[slot] = size
-        self.property_sizes[slot] = len(properties)
-        size = self.arena_end - len(payload)
-        self.arena[self.body_offsets[slot] : size] = properties
+        size = self.arena_end - size
+        self.body_offsets[slot] = size
+        self.property_sizes[slot] = 0
+        if properties:
+            self.property_sizes[slot] = len(properties)
+            first_byte = size + len(properties)
+            self.arena[size:first_byte] = properties
+            size = first_byte
         self.arena[size : self.arena_end] = payload
         self.states[slot] = QUEUED
         self.count += 1  # counted last, because now the record is complete
@@ -107,6 +112,8 @@ class Outbox:
 
     def oldest(self, state):
         """Return the slot of the oldest message in this state, -1 if there is none."""
+        if state == QUEUED and self.passed == self.count:
+            return -1
         for i in range(self.passed if state == QUEUED else 0, self.count):
             slot = self.slot_order[(self.head + i) % len(self.states)]
             if self.states[slot] == state:

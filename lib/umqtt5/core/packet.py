@@ -87,6 +87,8 @@ class Packet:
         self.property_bits = 0  # set of the properties in the packet
         self.value = 0  # number in the property that was read last
         self.subscription_id = 0  # Subscription Identifier, the last one if there are several
+        # function (packet) that returns the subscription whose filter is the topic, if it finds one at once
+        self.find_subscription = self.subscription = None
         self.topic_buf = buf  # buffer with the topic; if an alias is used, a buffer of the alias table
         self.topic_start = self.topic_end = 0
         self.properties_start = self.properties_end = 0
@@ -97,15 +99,16 @@ class Packet:
     def __len__(self):
         return self.payload_end - self.payload_start
 
-    @property
-    def topic(self):
-        """The topic name as a new str."""
-        return str(memoryview(self.topic_buf)[self.topic_start : self.topic_end], "utf-8")
+    def __getattr__(self, name):
+        """`topic`: the topic name as a new str; `payload`: the payload as new bytes.
 
-    @property
-    def payload(self):
-        """The payload as new bytes."""
-        return bytes(memoryview(self._buf)[self.payload_start : self.payload_end])
+        These are no properties, because they would slow down each assignment: see `client.Client`.
+        """
+        if name == "payload":
+            return bytes(memoryview(self._buf)[self.payload_start : self.payload_end])
+        if name == "topic":
+            return str(memoryview(self.topic_buf)[self.topic_start : self.topic_end], "utf-8")
+        raise AttributeError(name)
 
     def equals(self, data):
         """Return True if the payload is equal to `data` (bytes); allocates nothing."""
@@ -281,14 +284,19 @@ class Packet:
             self.topic_end += get_u16(buf, at)
         if at + 2 > end or self.topic_end > end:
             return 0x81
-        end = False
+        return 0
+
+    def _check_topic(self):
+        """Return 0 if the topic is a topic name, otherwise the reason code of the error."""
+        buf = self.topic_buf
+        is_plain = True
         for at in range(self.topic_start, self.topic_end):
             if not 0x2B < buf[at] < 0x80:  # most topics have only letters, digits and `/`
                 if buf[at] == 0x23 or buf[at] == 0x2B:  # [MQTT-3.3.2-2]
                     return 0x90
-                end = True
+                is_plain = False
         # [MQTT-3.3.2-1]
-        return 0x81 if end and not is_valid_utf8(buf, self.topic_start, self.topic_end) else 0
+        return 0 if is_plain or is_valid_utf8(buf, self.topic_start, self.topic_end) else 0x81
 
     def _parse_start(self, kind, first, at, end):
         """Parse everything before the properties.
@@ -330,7 +338,12 @@ class Packet:
             return -0x81
         self.properties_start = at
         self.properties_end = at + size
-        if size:
+        buf = self._buf
+        if size == 3 and kind == 3 and buf[at] == 0x0B and buf[at + 1] > 0x7F and 0 < buf[at + 2] < 0x80:
+            # only a Subscription Identifier of two bytes, as this library chooses it
+            self.property_bits = _SUBSCRIPTION_IDENTIFIER
+            self.subscription_id = buf[at + 1] & 0x7F | buf[at + 2] << 7
+        elif size:
             kind = self._check_properties(self.allowed_properties[kind])
             if kind:
                 return -kind
@@ -352,7 +365,11 @@ class Packet:
         if kind == 3:
             self.payload_start = at
             self.payload_end = end
-            return 0
+            if self.find_subscription:
+                self.subscription = self.find_subscription(self)
+                if self.subscription:
+                    return 0
+            return self._check_topic()
         if _REASON_LAST >> kind & 1:
             if at == end:
                 return 0x81

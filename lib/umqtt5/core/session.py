@@ -98,13 +98,11 @@ class Session:
     # MQTTError. `on_ack` reports a message that was lowered to QoS 0 when it is written.
     adapts_to_limits = False
     overflow_policy = None  # overflow_policy.OverflowPolicy, if `Client(when_full=...)`
-    stream_source = None  # streaming_send: payload that is written in pieces
     on_ack = on_subscribed = on_unsubscribed = on_unhandled = on_error = None  # see `callbacks`
     # whether a KeyboardInterrupt has ended a handler, so its message is not acknowledged in this connection
     was_interrupted = False
     # number of bytes of `tx` that must be free before a received packet is handled: room for its answers
     min_tx_room = TX_RESERVE
-    close_request = None  # arguments for `close`, if a handler or a callback has ended the connection
 
     _handle_publish = handle_publish  # a method, so that `journal` can replace it
 
@@ -142,6 +140,8 @@ class Session:
         self.callbacks = self  # object with `on_ack` and so on: the client, if there is one
         self.on_connected = None  # called after CONNACK, before the packets after it are handled
         self.error = None  # MQTTError that ends the connection
+        # arguments for `close`, if a handler or a callback has ended the connection; see `streaming_send`
+        self.close_request = self.stream_source = None
         self.resumed = self.rx_paused = False
         # for the next message to publish
         self.first_byte = 0x30  # with QoS and RETAIN
@@ -241,7 +241,10 @@ class Session:
         self.bytes_received = (self.bytes_received + n) & TICKS_MASK
         self._last_read = now
         self.rx_paused = True  # if an exception is raised before `parse`, the driver calls it later
-        self.framer.commit(n)
+        if self.framer.read_buffer is self.framer.rx:
+            self.framer._have += n
+        else:
+            self.framer.commit(n)
 
     def parse(self):
         """Handle the complete packets that were received."""
@@ -262,6 +265,8 @@ class Session:
                 if not self.error:
                     break  # more bytes of this packet are needed
                 self.close(self.error.code)
+            elif self.framer._at == self.framer._have:
+                break
         self.rx_paused = False
         self.framer.prepare_read()
 
@@ -292,16 +297,23 @@ class Session:
         return self._block_end - self._block_at
 
     def confirm_write(self, n, now):
-        """Record that the stream has accepted `n` of the bytes that `prepare_write` chose."""
+        """Record that the stream has accepted `n` of the bytes that `prepare_write` chose.
+
+        Returns False if there is certainly no more output.
+        """
         self._last_write = now
         self.wait_started[WAIT_WRITE] = -1
         self.bytes_sent = (self.bytes_sent + n) & TICKS_MASK
         if self.write_buffer is self.tx:
             self._tx_at += n
-            if self._tx_at == self._tx_end:
-                self._tx_at = self._tx_end = 0
+            if self._tx_at < self._tx_end:
+                return True
+            self._tx_at = self._tx_end = 0
         else:
             self._block_at += n
+            if self._block_at < self._block_end or self._tx_at < self._tx_end or self.stream_source:
+                return True
+        return self._has_pubrels or self.subscriptions.has_pending or self.outbox.passed < self.outbox.count
 
     def ack(self, first_byte, packet_id, reason):
         """Write PUBACK, PUBREC, PUBREL or PUBCOMP to `tx` (3.4 to 3.7): 4 bytes, 5 with a reason code."""

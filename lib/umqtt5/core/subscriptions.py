@@ -101,6 +101,7 @@ class Subscriptions:
 
     def __init__(self, session):
         self._session = session
+        session.packet.find_subscription = self.find_exact
         self.entries = []
         self._by_identifier = {}
         self.has_pending = False  # a packet may have to be sent
@@ -185,13 +186,29 @@ class Subscriptions:
                 s.needs_send = False
         self.has_pending = True
 
+    def find_exact(self, packet):
+        """Return the subscription whose identifier and filter are those of a message, None in other cases.
+
+        The topic of such a message needs no check, because the filter was checked.
+        """
+        if packet.property_bits & _IDENTIFIER_OR_REPEATED != _IDENTIFIER:
+            return None
+        s = self._by_identifier.get(packet.subscription_id)
+        if not s or s.literals or s.same_identifier or not s.matches(packet):
+            return None
+        return s
+
     def dispatch(self, packet):
         """Call the handlers of a message, or `on_unhandled` if there is none.
 
         If a handler raises an exception, the others are still called.
         """
         self._was_handled = False
-        if packet.property_bits & _IDENTIFIER_OR_REPEATED == _IDENTIFIER:
+        if packet.subscription:
+            self._call(packet.subscription, packet)
+            if self._was_handled:
+                return
+        elif packet.property_bits & _IDENTIFIER_OR_REPEATED == _IDENTIFIER:
             self._call_identified(packet.subscription_id, packet)
         elif packet.property_bits & _IDENTIFIER:
             i = 0
