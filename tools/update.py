@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -107,7 +108,7 @@ class UpdateSender:
             self.client.connect()
         except (OSError, MQTTError) as error:
             raise UserError(
-                f"cannot connect to the broker: {error}. Choose the broker with --broker mqtt://host:port"
+                f"cannot connect to the broker: {error} To choose another: --broker mqtt://host:port"
             ) from error
         try:
             return self._follow(timeout)
@@ -307,6 +308,7 @@ def main(
     base = f"{prefix or access.prefix or 'umqtt5'}/{device}"
     update = build_update(image.build_image(target.key), int(time.time()) if version is None else version)
     console = Console(stderr=True)
+    echo(f"{device}: waiting for its state at {access.address}, for up to {timeout:g} s", sys.stderr)
     columns = TextColumn("{task.description:32}"), BarColumn(), TextColumn("{task.completed:,} B")
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("offering the update", total=None)

@@ -10,8 +10,9 @@ def test_the_image_has_the_modules_of_the_library_that_the_application_can_impor
     whole, needed = (set(image.collect_sources("rpi_pico_w", whole)) for whole in (True, False))
     dropped = {path.removeprefix("umqtt5/").removesuffix(".py") for path in whole - needed}
     assert needed < whole and all(path.startswith("umqtt5/") for path in whole - needed)
+    assert {"request", "optional/enhanced_auth"} <= dropped
     assert {"aio", "simple", "websocket", "serial", "robust", "scram", "stored_subscriptions"} <= dropped
-    used = "core tls tcp dns journal respond properties reason_codes streaming_send optional/tls_errors"
+    used = "core tls tcp dns journal respond reason_codes streaming_send optional/tls_errors"
     used += " optional/manual_ack optional/dns_message optional/property_rules optional/journal_recovery"
     assert not dropped & set(used.split())
 

@@ -10,10 +10,12 @@ import ast
 from collections.abc import Iterator, Mapping
 
 _LIBRARY = "umqtt5/"
+# modules of methods of the client that the application never calls: `request`, `reauthenticate`
+_NEVER_CALLED = ("umqtt5/request.py", "umqtt5/optional/enhanced_auth.py")
 
 
 def drop_unreachable(files: Mapping[str, str]) -> dict[str, str]:
-    """Return the sources of a board without the modules of the library that no other file imports.
+    """Return the sources of a board without the modules of the library that the application never imports.
 
     `files` are the sources by path. Imports within functions count, and those of tables of kinds, too: all
     files outside of the library remain.
@@ -22,7 +24,7 @@ def drop_unreachable(files: Mapping[str, str]) -> dict[str, str]:
     pending = [path for path in files if not path.startswith(_LIBRARY)]
     while pending:
         path = pending.pop()
-        if path in found:
+        if path in found or path in _NEVER_CALLED:
             continue
         found.add(path)
         for module in _imported_modules(path, files[path]):

@@ -188,7 +188,8 @@ def run(
         devices = stack.enter_context(_start_devices(address, prefix, folder, names, discovery))
         console.print(f"broker at {address}, topics under {prefix}/")
         lamp = (folder / names[0] / "lamp").relative_to(ROOT)
-        console.print(f"the outputs of a device are files. To watch a lamp: tail -F {lamp}")
+        console.print("the outputs of a device are files. To watch a lamp:")
+        console.print(f"    tail -F {lamp}", soft_wrap=True)
         session = DemoSession(model, names, devices, seconds)
         if plain or not (console.is_terminal and sys.stdin.isatty()):
             code = _show_lines(session, console, seconds)
