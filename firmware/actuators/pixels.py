@@ -45,7 +45,8 @@ class Pixels(Dimmable):
 
     def write(self, on):
         scale = self.brightness * self._max_brightness if on else 0
-        self._strip.fill(tuple([part * scale // (_FULL * _FULL) for part in self.color]))
+        # rounded up: a strip that is on is never dark, whatever its brightness
+        self._strip.fill(tuple([-(-part * scale // (_FULL * _FULL)) for part in self.color]))
         self._strip.write()
 
     def state(self):

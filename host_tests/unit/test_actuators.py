@@ -326,6 +326,8 @@ def test_pixels_execute_colour_and_brightness_commands():
     assert pixels.shown == (0, 0, 0)
     strip.command(b"ON", 0)
     assert pixels.shown == (0, 51, 2)
+    strip.command(b'{"color": {"r": 1, "g": 2, "b": 0}, "brightness": 1}', 0)
+    assert pixels.shown == (1, 1, 0)  # dim, and not dark
     refuses(strip, b"#ff80zz", "expected a color as #rrggbb")
     refuses(strip, b'{"color": [1, 2, 3]}', "color: expected an object with r, g and b")
     refuses(strip, b'{"color": {"r": 1, "g": 2, "b": 300}}', "color.b: expected a number, 0 to 255")
