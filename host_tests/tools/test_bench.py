@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from tools.bench import aliases, command, peers, recorded, table
-from tools.bench.clients import CLIENTS, MQTT_AS
+from host_tests.vms import run_64
+from tools.bench import aliases, command, instructions, peers, recorded, table
+from tools.bench.clients import CLIENTS, MQTT_AS, OURS, VM_FOLDER, compile_file, prepare_client
 from tools.bench.measure import RESULT_KEYS
 from tools.bench.peers import PeerUnavailable
 from tools.bench.targets import MAX_HEAP_KB, evaluate_targets
@@ -206,3 +207,19 @@ def test_the_output_names_the_version_of_each_other_client() -> None:
     assert peers.version("umqtt.simple") == "1.3.4"
     line = table._versions({"versions": {"a": "a 1.0 (old)", "b": "b 2"}})
     assert line == "Versions: a 1.0 (old), b 2."
+
+
+@pytest.mark.parametrize("kind", instructions.KINDS)
+def test_the_program_whose_instructions_are_counted_runs(kind: str, tmp_path: Path) -> None:
+    ours = next(client for client in CLIENTS if client.name == OURS)
+    prepare_client(ours, tmp_path)
+    compile_file(VM_FOLDER, VM_FOLDER / "instructions.py", tmp_path)
+    assert run_64(["-m", "instructions", OURS, kind, "20"], [tmp_path]) == "done\n"
+
+
+def test_the_table_of_instructions_has_each_kind_of_message() -> None:
+    page = instructions.DOCS.read_text()
+    section = page.partition(instructions.BEGIN)[2].partition(instructions.END)[0]
+    assert re.findall(r"^\| ([^|]+) \| [\d,]+ \| (?:-|[\d,]+) \|$", section, re.M) == list(instructions.KINDS)
+    figures = {kind: {OURS: 1234.0, "umqtt.simple": None} for kind in instructions.KINDS}
+    assert instructions.render(figures).count("| 1,234 | - |") == len(instructions.KINDS)
