@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ from tools import broker
 # brokers that tests run are not found by commands of this user, nor are those of the user by tests
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="umqtt5-state-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+
+# Programs that tests interrupt inherit what a shell does for its background jobs: it ignores SIGINT.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NO_MOSQUITTO = "mosquitto is not installed"
 

@@ -46,5 +46,4 @@ def test_modules_that_are_imported_only_to_load_them_are_imported_on_the_board_t
     """Without them, the first command after a fault of the flash could not be answered."""
     files = bundler.bundle_application()
     assert "import umqtt5.respond" in files["node"].splitlines()
-    assert "import umqtt5.optional.property_rules" in files["node"].splitlines()
     assert any(line.startswith("import umqtt5.optional.disconnect") for line in files["power"].splitlines())

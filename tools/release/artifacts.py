@@ -82,7 +82,13 @@ def _build_romfs(compiled: Path, target: Path) -> Path:
 
 def _run(command: list[str], **environment: str) -> None:
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=300,
     )
     if done.returncode:
         lines = (done.stderr + done.stdout).strip().splitlines()

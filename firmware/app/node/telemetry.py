@@ -11,7 +11,6 @@ from time import ticks_add, ticks_diff, ticks_ms
 
 from micropython import const
 
-import umqtt5.optional.property_rules  # noqa: F401  loaded now, because the heap is more fragmented when it is used
 from sensors import load_module
 
 from .modules import release_modules
