@@ -253,7 +253,11 @@ def _damaged(life: Life, rng: random.Random) -> Heal:
     """Files other than the config and the code are damaged while the power is off."""
     for _ in range(rng.choice((1, 1, 2, 4))):
         how = rng.choice(("garbage", "ff", "empty", "truncated", "folder", "remove"))
-        life.device.commands.append(["damage", rng.choice(_STATE_FILES), how])
+        path = rng.choice(_STATE_FILES)
+        life.device.commands.append(["damage", path, how])
+        life.recorder.log(f"{path} is damaged: {how}")
+        if path.startswith("journal."):
+            life.invariants.excuse_lost_messages()
     life.device.cut_power(1000)
     return _nothing
 

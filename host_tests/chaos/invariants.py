@@ -77,6 +77,10 @@ class Invariants:
         if self.world.now - self.life.device.booted_at > 30 * MINUTE:
             self._heap.append(free)
 
+    def excuse_lost_messages(self) -> None:
+        """The messages that were accepted until now may be lost, because their files are damaged."""
+        self._waiting.clear()
+
     # ---- the end of a start
 
     def on_end(self, how: str) -> None:
@@ -86,7 +90,7 @@ class Invariants:
         output = "\n".join(self.life.device.output_of_start())
         # the device has said that its messages are lost, and did not take that back
         if word != "over" and output.rfind(_JOURNAL_FAILED) > output.rfind(_JOURNAL_WORKS):
-            self._waiting.clear()
+            self.excuse_lost_messages()
         if word in ("over", "cut", "sleep"):
             return
         lines = self.life.device.last_output()
