@@ -29,17 +29,19 @@ def run_tool(*arguments: object, code: int = 0, **environment: str) -> str:
     return run_command([sys.executable, "-m", "tools", *map(str, arguments)], code, **environment)
 
 
-def run_command(command: Sequence[str], code: int = 0, **environment: str) -> str:
+def run_command(
+    command: Sequence[str], code: int = 0, *, cwd: Path = ROOT, timeout: float = 100, **environment: str
+) -> str:
     """Run a command, check its exit code and return its output. Fails if it prints a traceback."""
     done = subprocess.run(
         command,
-        cwd=ROOT,
+        cwd=cwd,
         env=dict(os.environ, COLUMNS="200", **environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=100,
+        timeout=timeout,
     )
     assert done.returncode == code, done.stdout
     assert "Traceback (most recent call last)" not in done.stdout, done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from host_tests.monitor import AXE, example_devices
 from host_tests.monitor.test_web_page import CHROMIUM, SLOW, running_monitor
@@ -39,14 +39,6 @@ def axe() -> str:
     if reason:
         pytest.skip(reason)
     return _SCRIPT.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture

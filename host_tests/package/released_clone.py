@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from host_tests.board.rig import run_command
 from tools.paths import ROOT
 
 VERSION = "0.2.0"
@@ -49,19 +49,9 @@ class Clone:
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
         """Run a command of the tools in the clone, check its exit code, and return its output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "tools", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.folder), "COLUMNS": "200", **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=200,
-        )
-        assert done.returncode == code, done.stdout
-        assert "Traceback (most recent call last)" not in done.stdout, done.stdout
-        return done.stdout
+        environment = {"PYTHONPATH": str(self.folder), **environment}
+        command = [sys.executable, "-m", "tools", *arguments]
+        return run_command(command, code, cwd=self.folder, timeout=200, **environment)
 
     def status(self) -> list[str]:
         """Return the files that differ from the last commit."""

@@ -218,7 +218,7 @@ def test_the_program_whose_instructions_are_counted_runs(kind: str, tmp_path: Pa
 
 
 def test_the_table_of_instructions_has_each_kind_of_message() -> None:
-    page = instructions.DOCS.read_text()
+    page = command.DOCS.read_text()
     section = page.partition(instructions.BEGIN)[2].partition(instructions.END)[0]
     assert re.findall(r"^\| ([^|]+) \| [\d,]+ \| (?:-|[\d,]+) \|$", section, re.M) == list(instructions.KINDS)
     figures = {kind: {OURS: 1234.0, "umqtt.simple": None} for kind in instructions.KINDS}

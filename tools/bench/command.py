@@ -140,12 +140,12 @@ class _Bench:
                 self.results["clients"][name][key] = round(max(values), 1) if values else None
 
 
-def write_docs(text: str, path: Path = DOCS) -> None:
-    """Replace the text between the comment markers BEGIN and END of a page."""
+def write_docs(text: str, path: Path = DOCS, begin: str = BEGIN, end: str = END) -> None:
+    """Replace the text between the comment markers `begin` and `end` of a page."""
     old = path.read_text(encoding="utf-8")
-    before, _, rest = old.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(before + BEGIN + "\n" + text + "\n" + END + after, encoding="utf-8")
+    before, _, rest = old.partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(before + begin + "\n" + text + "\n" + end + after, encoding="utf-8")
 
 
 def main(

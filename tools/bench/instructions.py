@@ -18,12 +18,11 @@ from typing import Annotated
 import typer
 
 from tools.bench.clients import CLIENTS, OURS, SIMPLE, VM_FOLDER, compile_file, prepare_client
+from tools.bench.command import write_docs
 from tools.console import echo
 from tools.errors import UserError
-from tools.paths import ROOT
 from tools.vm import process
 
-DOCS = ROOT / "docs" / "bench.md"
 BEGIN, END = "<!-- begin: instructions -->\n", "<!-- end: instructions -->\n"
 KINDS = (
     "QoS 0, topic alias",
@@ -96,9 +95,7 @@ def main(
     text = render(measure())
     echo(text)
     if update_docs:
-        before, _, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        DOCS.write_text(before + BEGIN + "\n" + text + "\n" + END + after, encoding="utf-8")
+        write_docs(text, begin=BEGIN, end=END)
 
 
 if __name__ == "__main__":

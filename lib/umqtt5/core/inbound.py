@@ -39,8 +39,7 @@ def handle_packet(session, packet, first):
     if first & 0xCF == 0x40 and first != 0x60 and session.framer.end - session.framer.at == 2:
         # an acknowledgement without reason code and properties
         reason = session.framer.at
-        packet.packet_id = session.framer.rx[reason] << 8 | session.framer.rx[reason + 1]
-        packet.reason = packet.property_bits = packet.properties_end = packet.topic_end = 0
+        packet.set_plain_ack(session.framer.rx[reason] << 8 | session.framer.rx[reason + 1], 0)
         return _handle_publish_ack(session, packet, kind) if packet.packet_id else 0x82
     reason = packet.parse(first, session.framer.at, session.framer.end)
     if reason:
@@ -219,7 +218,7 @@ def report_ended(session):
     """
     session._has_unreported = False
     for s in session.subscriptions.entries:
-        session.packet.set_local_ack(0, s.reason)
+        session.packet.set_plain_ack(0, s.reason)
         report_subscribed(session, s)
     while True:
         slot = session.outbox.oldest(ENDED)
@@ -228,6 +227,6 @@ def report_ended(session):
         if slot == session._block_slot and session._block_at < session._block_end:  # it is being written
             session._has_unreported = True
             return
-        session.packet.set_local_ack(slot + 1, session.outbox.first_bytes[slot])
+        session.packet.set_plain_ack(slot + 1, session.outbox.first_bytes[slot])
         session.outbox.free(slot)
         _report_ack(session)

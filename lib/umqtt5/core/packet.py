@@ -186,8 +186,8 @@ class Packet:
             at = after
         return -1
 
-    def set_local_ack(self, packet_id, reason):
-        """Set the fields of an answer that the broker has not sent: our reason code, no properties."""
+    def set_plain_ack(self, packet_id, reason):
+        """Set the fields of an answer without properties: of the broker, or our own reason code."""
         self.packet_id = packet_id
         self.reason = reason
         self.properties_end = self.property_bits = self.topic_end = 0

@@ -97,7 +97,7 @@ class OverflowPolicy:
         session.messages_refused += 1
         if session.callbacks.on_ack:
             failed = session._handler_failed
-            self._ack.set_local_ack(dropped + 1, _QUOTA_EXCEEDED)
+            self._ack.set_plain_ack(dropped + 1, _QUOTA_EXCEEDED)
             with session.catch_errors:
                 session.callbacks.on_ack(self._ack)
             session._handler_failed = failed
